@@ -1,0 +1,166 @@
+"""Every error of the package.
+
+LLMMagicError
+├─ RegistryError          a models.toml that can't be used; also a ValueError
+│  └─ UnknownPrice        a model that nobody has priced
+├─ RequestError           the caller's own prompt or option; also a ValueError
+├─ BudgetError            an amount that is none; also a ValueError
+├─ LedgerError            the books can't be read or written
+├─ BudgetExceeded         a cap would be passed: nothing was sent
+├─ NoCandidate            no model of the plan can be used now
+├─ AllAttemptsFailed      an ExceptionGroup with every cause
+└─ ProviderError          one attempt failed
+   ├─ RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut      retried, then the next candidate
+   ├─ StreamBroken, EmptyAnswer, InvalidAnswer, ProtocolError                billed; the next candidate
+   ├─ AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong             free; the next candidate at once
+   ├─ LocalModelUnavailable                                                  free; the next candidate at once
+   ├─ Refused                                                                stop: the model said no
+   └─ BadRequest                                                             stop: every model would say so
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import ClassVar
+
+
+class LLMMagicError(Exception):
+    """The root: `except LLMMagicError` catches whatever this package raises on purpose."""
+
+
+class RegistryError(LLMMagicError, ValueError):
+    """A registry entry that can't be used. The message names the file and the key."""
+
+
+class UnknownPrice(RegistryError):
+    """No price is known for a model. Unknown is not zero: it can't be used until it is priced."""
+
+
+class RequestError(LLMMagicError, ValueError):
+    """A prompt or option that no provider could serve."""
+
+
+class BudgetError(LLMMagicError, ValueError):
+    """An amount of money that is none: negative, NaN, infinite, or not a number."""
+
+
+class LedgerError(LLMMagicError):
+    """The ledger can't be opened, read or written. Nothing is sent without it."""
+
+
+class BudgetExceeded(LLMMagicError):
+    """A hold did not fit under a cap. Nothing was sent for it."""
+
+    def __init__(self, message: str, *, scope: str, asked_usd: Decimal, left_usd: Decimal) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.asked_usd = asked_usd
+        self.left_usd = left_usd
+
+
+class NoCandidate(LLMMagicError):
+    """No model of the registry can serve the request now; the message gives each one's reason."""
+
+
+class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
+    """Every candidate failed. `exceptions` holds the causes, in the order of the attempts."""
+
+    def derive(self, excs: Sequence[Exception]) -> AllAttemptsFailed:
+        return AllAttemptsFailed(self.message, excs)
+
+
+class ProviderError(LLMMagicError):
+    """One attempt failed. The class says what follows from it."""
+
+    outcome: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+    """The same model may answer if asked again."""
+    falls_back: ClassVar[bool] = True
+    """Another model may answer."""
+    cools_down: ClassVar[bool] = False
+    """The model is passed over for a while once its retries are used up. Not for what the user can mend at once."""
+    billed: ClassVar[bool] = False
+    """The provider may bill for it even if no token arrived."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(ProviderError):
+    outcome, retryable, cools_down = "rate_limited", True, True
+
+
+class Overloaded(ProviderError):
+    outcome, retryable, cools_down = "overloaded", True, True
+
+
+class ServerError(ProviderError):
+    outcome, retryable, cools_down = "server_error", True, True
+
+
+class ConnectionFailed(ProviderError):
+    """No connection was made, so no request was read."""
+
+    outcome, retryable, cools_down = "connection_failed", True, True
+
+
+class TimedOut(ProviderError):
+    """The provider was silent for too long. It may have worked all the same: charged."""
+
+    outcome, retryable, cools_down, billed = "timed_out", True, True, True
+
+
+class StreamBroken(ProviderError):
+    """The stream ended before the model said that it was done."""
+
+    outcome, retryable, cools_down, billed = "stream_broken", True, True, True
+
+
+class ProtocolError(ProviderError):
+    """The endpoint answered something that is not its API."""
+
+    outcome, retryable, cools_down, billed = "protocol_error", True, True, True
+
+
+class EmptyAnswer(ProviderError):
+    outcome, billed = "empty", True
+
+
+class InvalidAnswer(ProviderError):
+    """The answer is not what the schema asks for."""
+
+    outcome, billed = "invalid", True
+
+
+class Refused(ProviderError):
+    """The model or its filter refused to answer."""
+
+    outcome, falls_back, billed = "refused", False, True
+
+
+class AuthFailed(ProviderError):
+    outcome = "auth_failed"
+
+
+class PaymentRequired(ProviderError):
+    outcome = "payment_required"
+
+
+class ModelNotFound(ProviderError):
+    outcome = "model_not_found"
+
+
+class ContextTooLong(ProviderError):
+    outcome = "context_too_long"
+
+
+class BadRequest(ProviderError):
+    outcome, falls_back = "bad_request", False
+
+
+class LocalModelUnavailable(ProviderError):
+    """The embedded model can't be fetched or started."""
+
+    outcome, cools_down = "local_unavailable", True

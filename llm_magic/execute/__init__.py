@@ -1,0 +1,6 @@
+"""Concern 2: from a plan to an answer."""
+
+from llm_magic.execute.loop import execute
+from llm_magic.execute.records import Clock, Means, RetryPolicy
+
+__all__ = ["Clock", "Means", "RetryPolicy", "execute"]

@@ -1,0 +1,146 @@
+"""How an attempt and a run end: their rows, their result, their error."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from decimal import Decimal
+
+from llm_magic import answers, prices
+from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, ProviderError, Refused, StreamBroken
+from llm_magic.execute.records import Means, Meter, Run
+from llm_magic.types import ZERO, Attempt, Candidate, Cost, ModelSpec, Plan, RouteResult, Skipped, Step, Usage
+
+
+def check(meter: Meter, plan: Plan) -> None:
+    """Raise what is wrong with an answer whose stream has ended."""
+    if meter.finished is None:
+        raise StreamBroken("the stream ended before the model said that it was done")
+    if meter.finished.finish_reason == "refusal":
+        raise Refused("the model refused to answer: rephrase the prompt, or ask another one with --model")
+    if not "".join(meter.text).strip():
+        cut = meter.finished.finish_reason == "length"
+        raise EmptyAnswer(
+            "all of its output tokens went into reasoning: allow more with --max-tokens" if cut else "an empty answer"
+        )
+    if plan.request.schema is not None:
+        meter.data = answers.parse("".join(meter.text), plan.request.schema)
+
+
+def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
+    """The row of an attempt that is about to be sent."""
+    before = run.attempts[-1].model if run.attempts else None
+    return Attempt(
+        run_id=run.id,
+        attempt=len(run.attempts) + 1,
+        started_at=means.clock.now(),
+        tier=run.plan.tier,
+        confidence=run.plan.classification.confidence,
+        provider=candidate.model.provider,
+        model=candidate.model.id,
+        served_model=None,
+        outcome="in_flight",
+        error=None,
+        fallback_from=before if before != candidate.model.id else None,
+        usage=Usage(),
+        cost_usd=ZERO,
+        cost_estimated=False,
+        baseline_usd=ZERO,
+        price_source="",
+        ttft_s=None,
+        latency_s=0.0,
+        session_id=means.ledger.session_id,
+        tags=run.plan.request.tags,
+    )
+
+
+def settled(
+    blank: Attempt, meter: Meter, outcome: str, error: ProviderError | None, plan: Plan, means: Means
+) -> Attempt:
+    """The row of an attempt that is over, at what it cost."""
+    served = meter.finished.served_model if meter.finished else None
+    usage, estimated = meter.usage(billed=error is None or error.billed)
+    model = prices.served_spec(meter.candidate.model, served, means.registry)
+    cost = prices.cost(model, usage, blank.started_at)
+    answered = outcome == "ok" or (outcome == "cancelled" and bool(meter.text))
+    return dataclasses.replace(
+        blank,
+        served_model=served,
+        outcome=outcome,
+        error=None if error is None else str(error)[:500],
+        usage=usage,
+        cost_usd=cost.usd,
+        cost_estimated=estimated,
+        baseline_usd=_baseline_usd(model, usage, cost, plan, blank.started_at) if answered else ZERO,
+        price_source=cost.price_source,
+        input_price=cost.input_price,
+        output_price=cost.output_price,
+        ttft_s=None if meter.first_token is None else meter.first_token - meter.started,
+        latency_s=means.clock.monotonic() - meter.started,
+    )
+
+
+def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: datetime) -> Decimal:
+    """What the same exchange costs on the baseline model: every kind of token, in that model's own tokens."""
+    top = plan.baseline_model
+    if top.id == model.id:
+        return cost.usd
+    ratio = top.token_ratio / model.token_ratio
+    counts = {part.name: round(getattr(usage, part.name) * ratio) for part in dataclasses.fields(Usage)}
+    return prices.cost(top, Usage(**counts), at).usd
+
+
+def result(run: Run, meter: Meter, means: Means) -> RouteResult:
+    assert meter.finished is not None
+    last = run.attempts[-1]
+    classification = run.plan.classification
+    session = next((cap.limit_usd for cap in run.caps if cap.scope == "session"), None)
+    return RouteResult(
+        run_id=run.id,
+        text="".join(meter.text),
+        data=meter.data,
+        model=last.model,
+        served_model=last.served_model or last.model,
+        tier=classification.tier,
+        confidence=classification.confidence,
+        reasons=classification.reasons,
+        path=_path(run),
+        attempts=tuple(run.attempts),
+        usage=last.usage,
+        finish_reason=meter.finished.finish_reason,
+        cost_usd=sum((attempt.cost_usd for attempt in run.attempts), ZERO),
+        cost_estimated=any(attempt.cost_estimated for attempt in run.attempts),
+        session_cost_usd=means.ledger.spent_usd,
+        cap_usd=session,
+        baseline_usd=last.baseline_usd,
+        baseline_model=run.plan.baseline_model.id,
+        ttft_s=last.ttft_s,
+        latency_s=means.clock.monotonic() - run.started,
+    )
+
+
+def _path(run: Run) -> tuple[Step, ...]:
+    """What became of each model up to the one that answered: skipped, failed, or ok."""
+    steps: list[Step] = []
+    for entry in run.plan.ranked:
+        if isinstance(entry, Skipped):
+            steps.append(Step(model=entry.model.id, outcome="skipped", detail=entry.reason))
+            continue
+        tries = [attempt for attempt in run.attempts if attempt.model == entry.model.id]
+        steps += [Step(model=entry.model.id, outcome=each.outcome, detail=each.error or "") for each in tries]
+        if any(each.outcome == "ok" for each in tries):
+            break
+    return tuple(steps)
+
+
+def failed(run: Run) -> Exception:
+    """The error of a run that has no answer."""
+    if not run.attempts:
+        return run.errors[-1]
+    causes = "; ".join(
+        f"{step.model}: {step.outcome.replace('_', ' ')}{f' ({step.detail})' if step.detail else ''}"
+        for step in _path(run)
+    )
+    refused = next((f"; {error}" for error in run.errors if isinstance(error, BudgetExceeded)), "")
+    count = len(run.attempts)
+    return AllAttemptsFailed(f"no answer after {count} attempt{'s' * (count > 1)}: {causes}{refused}", run.errors)

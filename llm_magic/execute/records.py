@@ -1,0 +1,101 @@
+"""What a run is made of: how long to try, what to work with, what has happened so far."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from llm_magic import tokens
+from llm_magic.budget import Cap
+from llm_magic.health import Health
+from llm_magic.ledger import Ledger
+from llm_magic.providers.base import Finished, Provider, UsageReport
+from llm_magic.registry import Registry
+from llm_magic.types import Attempt, Candidate, Plan, Usage
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long and how often to try. Seconds."""
+
+    tries: int = 3
+    """Per candidate."""
+    attempts: int = 8
+    """Of the whole run."""
+    deadline_s: float = 600.0
+    """Of the whole run. Fetching and loading the local model does not count."""
+    first_token_s: float = 120.0
+    between_tokens_s: float = 60.0
+    backoff_s: float = 0.5
+    """Before try n + 1: between 0 and backoff_s * 2 ** (n - 1), at most backoff_cap_s (full jitter)."""
+    backoff_cap_s: float = 8.0
+    retry_after_cap_s: float = 20.0
+    """A longer Retry-After is not waited out: the next candidate is asked."""
+    cool_down_s: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time and chance, as parameters."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    """0..1"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """All that a run works with."""
+
+    registry: Registry
+    providers: Mapping[str, Provider]
+    ledger: Ledger
+    health: Health
+    policy: RetryPolicy
+    clock: Clock
+    slots: Mapping[str, asyncio.Semaphore]
+    """By provider: how many requests may be under way at once."""
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Run:
+    """What has happened in one run so far."""
+
+    id: str
+    plan: Plan
+    caps: tuple[Cap, ...]
+    started: float
+    deadline: float
+    attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
+    errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
+    answer: Meter | None = None
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Meter:
+    """What one attempt has seen so far: enough to settle it at any moment."""
+
+    candidate: Candidate
+    started: float
+    text: list[str] = dataclasses.field(default_factory=list[str])
+    report: UsageReport | None = None
+    finished: Finished | None = None
+    first_token: float | None = None
+    data: Any = None
+
+    def usage(self, *, billed: bool) -> tuple[Usage, bool]:
+        """The tokens to settle, and whether they are an estimate."""
+        if self.report is not None and self.report.final:
+            return self.report.usage, False
+        if not billed and not self.text and self.report is None:
+            return Usage(), False
+        seen = self.report.usage if self.report is not None else Usage(input_tokens=self.candidate.input_tokens)
+        received = tokens.estimate("".join(self.text), self.candidate.model)
+        return dataclasses.replace(seen, output_tokens=max(seen.output_tokens, received)), True

@@ -1,0 +1,210 @@
+"""From a request to an ordered list of candidates. Pure: sends nothing, spends nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from llm_magic import prices, tokens
+from llm_magic.budget import show_usd
+from llm_magic.errors import RequestError, UnknownPrice
+from llm_magic.registry import Registry
+from llm_magic.types import Candidate, Classification, Message, ModelSpec, Plan, Request, Skipped, TaskTier, Usage
+
+DEFAULT_MAX_OUTPUT_TOKENS = 8_192
+"""Asked for where the caller states nothing, and held for: what a long answer needs, not what a model could do."""
+MIN_OUTPUT_TOKENS = 256
+"""Near a cap, the output is limited down to this, never below; then the model is passed over."""
+
+EXPECTED_OUTPUT_TOKENS = {
+    TaskTier.COMPLEX: 900,
+    TaskTier.STANDARD: 450,
+    TaskTier.STRUCTURED: 250,
+    TaskTier.BULK: 120,
+}
+"""o200k_base tokens of a typical answer: a rough prior, for comparing candidates and showing an expected cost."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a plan needs to know of the moment it is made in."""
+
+    now: datetime
+    left_usd: Decimal | None
+    """What the tightest cap leaves; None: no cap."""
+    unavailable: Callable[[ModelSpec], str | None]
+    """Why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
+    cooling_s: Callable[[str], float]
+    """Seconds left of a model's cool-down."""
+
+
+def make_plan(request: Request, classification: Classification, registry: Registry, standing: Standing) -> Plan:
+    """The candidates for a request: the cheapest model of its tier first, then the chain of fallbacks.
+
+    Of the models that are a first choice for the tier, the one with the lowest expected cost (price times tokens of
+    its own tokenizer, for this prompt at this hour) leads; its fallbacks follow, then the tier's other models with
+    theirs, and at last the free models of this machine. A model asked for by name leads instead.
+    """
+    messages = messages_of(request)
+    bound = tokens.bound_input(messages, request.system, len(str(request.schema)) if request.schema else 0)
+    tier = classification.tier
+
+    def rate(model: ModelSpec) -> Candidate | Skipped:
+        if reason := standing.unavailable(model):
+            return Skipped(model=model, reason=reason)
+        if cooling := standing.cooling_s(model.id):
+            return Skipped(model=model, reason=f"cooling down after failures, {cooling:.0f} s left")
+        return _candidate(model, request, messages, bound, tier, standing)
+
+    order = _order(request, tier, registry, messages, standing.now)
+    ranked = [rate(model) for model in order]
+    if not any(isinstance(entry, Candidate) for entry in ranked):
+        # Better to ask a model that has just failed than to give up.
+        well = dataclasses.replace(standing, cooling_s=lambda _: 0.0)
+        ranked = [
+            _candidate(entry.model, request, messages, bound, tier, well)
+            if isinstance(entry, Skipped) and not standing.unavailable(entry.model)
+            else entry
+            for entry in ranked
+        ]
+    return Plan(
+        request=request,
+        classification=classification,
+        ranked=tuple(_explained(ranked, request, tier)),
+        baseline_model=registry.baseline,
+        baseline_usd=_expected_usd(registry.baseline, messages, request, tier, standing.now),
+        left_usd=standing.left_usd,
+    )
+
+
+def messages_of(request: Request) -> tuple[Message, ...]:
+    return (Message(role="user", content=request.prompt),)
+
+
+def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate | None:
+    """The candidate with its output lowered until its worst case fits into `left_usd`; None where it can't."""
+    least = min(MIN_OUTPUT_TOKENS, candidate.max_output_tokens)
+    fits = prices.affordable_output(
+        candidate.model,
+        input_tokens=candidate.input_tokens_bound,
+        left_usd=left_usd,
+        wanted=candidate.max_output_tokens,
+        at=now,
+    )
+    if fits < least:
+        return None
+    worst = prices.worst_case(
+        candidate.model, input_tokens=candidate.input_tokens_bound, output_tokens=fits, at=now
+    )
+    return dataclasses.replace(candidate, max_output_tokens=fits, worst_usd=worst)
+
+
+def _order(
+    request: Request, tier: TaskTier, registry: Registry, messages: tuple[Message, ...], now: datetime
+) -> tuple[ModelSpec, ...]:
+    """Every model that may serve the request, each once, in the order of preference."""
+    if request.model is not None:
+        if request.model not in registry:
+            raise RequestError(f"no model {request.model!r}: the registry has {', '.join(spec.id for spec in registry)}")
+        heads = [registry[request.model]]
+    else:
+        heads = sorted(registry.serving(tier), key=lambda model: _sort_key(model, messages, request, tier, now))
+        heads = heads or [registry.baseline]
+    chains = [model for head in heads for model in registry.chain(head.id)]
+    local = [model for model in registry if _is_local(model, registry)]
+    closing = [model for model in chains if model in local and model.id != request.model]
+    ordered = [model for model in chains if model not in closing] + local
+    return tuple({model.id: model for model in ordered}.values())
+
+
+def _is_local(model: ModelSpec, registry: Registry) -> bool:
+    provider = registry.providers.get(model.provider)
+    return provider is not None and provider.api == "local"
+
+
+def _sort_key(
+    model: ModelSpec, messages: tuple[Message, ...], request: Request, tier: TaskTier, now: datetime
+) -> tuple[bool, Decimal]:
+    try:
+        return False, _expected_usd(model, messages, request, tier, now)
+    except UnknownPrice:
+        return True, Decimal(0)
+
+
+def _expected_usd(
+    model: ModelSpec, messages: tuple[Message, ...], request: Request, tier: TaskTier, now: datetime
+) -> Decimal:
+    usage = _usage(model, tokens.estimate_input(messages, request.system, model), tier, request, share=1.0)
+    return prices.cost(model, usage, now).usd
+
+
+def _usage(model: ModelSpec, input_tokens: int, tier: TaskTier, request: Request, share: float) -> Usage:
+    wanted = request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS
+    output = round(EXPECTED_OUTPUT_TOKENS[tier] * model.token_ratio * share)
+    return Usage(input_tokens=input_tokens, output_tokens=min(output, wanted, model.max_output_tokens))
+
+
+def _candidate(
+    model: ModelSpec,
+    request: Request,
+    messages: tuple[Message, ...],
+    bound: int,
+    tier: TaskTier,
+    standing: Standing,
+) -> Candidate | Skipped:
+    """The model with its costs, or the reason why it can't serve this request."""
+    input_tokens = tokens.estimate_input(messages, request.system, model)
+    wanted = min(request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
+    room = model.context_window - input_tokens
+    if room < min(MIN_OUTPUT_TOKENS, wanted):
+        reason = f"context too small: about {input_tokens:,} tokens for a window of {model.context_window:,}"
+        return Skipped(model=model, reason=reason)
+    wanted = min(wanted, room)
+    now = standing.now
+    try:
+        low, expected = (
+            prices.cost(model, _usage(model, input_tokens, tier, request, share), now).usd for share in (0.25, 1.0)
+        )
+        worst = prices.worst_case(model, input_tokens=bound, output_tokens=wanted, at=now)
+    except UnknownPrice as error:
+        return Skipped(model=model, reason=str(error))
+    candidate = Candidate(
+        model=model,
+        input_tokens=input_tokens,
+        input_tokens_bound=bound,
+        max_output_tokens=wanted,
+        low_usd=low,
+        expected_usd=expected,
+        worst_usd=worst,
+    )
+    if standing.left_usd is None or worst <= standing.left_usd:
+        return candidate
+    fitted = refit(candidate, standing.left_usd, now)
+    if fitted is None:
+        left = show_usd(standing.left_usd)
+        return Skipped(model=model, reason=f"over budget: up to {show_usd(worst)}, {left} left", asked_usd=worst)
+    return fitted
+
+
+def _explained(
+    ranked: list[Candidate | Skipped], request: Request, tier: TaskTier
+) -> Iterator[Candidate | Skipped]:
+    """The candidates, each with the reason for its place."""
+    first = True
+    asked = request.model
+    for entry in ranked:
+        if isinstance(entry, Skipped):
+            yield entry
+            continue
+        if asked == entry.model.id:
+            why = "asked for by name"
+        elif not first:
+            why = "fallback"
+        elif tier in entry.model.tiers and not asked:
+            why = f"the cheapest usable model for {tier}"
+        else:
+            why = "the first usable model of the chain"
+        first = False
+        yield dataclasses.replace(entry, why=why)

@@ -1,0 +1,40 @@
+"""The models behind one seam. Each SDK and the engine are imported at their first use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import assert_never
+
+from llm_magic.providers.base import Provider
+from llm_magic.types import ProviderSpec
+
+
+def connect(specs: Mapping[str, ProviderSpec], *, environ: Mapping[str, str] = os.environ) -> dict[str, Provider]:
+    """A provider for each spec, by name. Connects to nothing yet."""
+    return {name: _provider(spec, environ) for name, spec in specs.items()}
+
+
+def _provider(spec: ProviderSpec, environ: Mapping[str, str]) -> Provider:
+    match spec.api:
+        case "anthropic":
+            from llm_magic.providers.anthropic import AnthropicProvider
+
+            return AnthropicProvider(spec, environ=environ)
+        case "openai":
+            from llm_magic.providers.openai import OpenAIProvider
+
+            return OpenAIProvider(spec, environ=environ)
+        case "local":
+            from llm_magic.providers.local import LocalProvider
+
+            return LocalProvider()
+        case unreachable:
+            assert_never(unreachable)
+
+
+async def aclose() -> None:
+    """Close the connections of the running loop."""
+    from llm_magic.providers import http
+
+    await http.aclose()

@@ -1,0 +1,118 @@
+"""Claude, through the official `anthropic` SDK."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from llm_magic import answers
+from llm_magic.events import TextDelta
+from llm_magic.providers import http
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.types import ProviderSpec, Usage
+
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
+
+
+@lru_cache(maxsize=1)
+def _sdk() -> ModuleType:
+    import anthropic
+
+    # It warns of old model names in the middle of a cell; the registry, not the SDK, says what is old.
+    warnings.filterwarnings("ignore", message="The model '.*' is deprecated", category=DeprecationWarning)
+    return anthropic
+
+
+class AnthropicProvider:
+    """The Messages API. Key and address are read from `environ` at each use."""
+
+    def __init__(self, spec: ProviderSpec, *, environ: Mapping[str, str] = os.environ) -> None:
+        self.spec = spec
+        self._environ = environ
+
+    def unavailable(self) -> str | None:
+        return http.missing_key(self.spec, self._environ)
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        where = http.endpoint(self.spec, self._environ)
+        client = http.client(_client, where)
+        async with (
+            http.translated(_sdk(), where),
+            client.messages.with_streaming_response.create(**_body(request)) as response,
+        ):
+            async with aclosing(http.events(response)) as events:
+                async for event in _read(events, where):
+                    yield event
+
+
+def _client(where: http.Endpoint) -> Any:
+    sdk = _sdk()
+    timeout = sdk.Timeout(None, connect=http.CONNECT_TIMEOUT_S)
+    return sdk.AsyncAnthropic(api_key=where.api_key, base_url=where.base_url, max_retries=0, timeout=timeout)
+
+
+def _body(request: ProviderRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": request.model.api_model,
+        "max_tokens": request.max_output_tokens,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "stream": True,
+        **request.model.params,
+    }
+    if request.system:
+        body["system"] = request.system
+    if request.schema is not None:
+        wanted = {"type": "json_schema", "schema": answers.closed(request.schema)}
+        body["extra_body"] = {"output_config": {"format": wanted}}
+    return body
+
+
+async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) -> AsyncGenerator[ProviderEvent]:
+    """Our events from theirs. Usage comes in two parts: the input at the start, the output at the end."""
+    served = ""
+    counts: dict[str, Any] = {}
+    async for event in events:
+        match event.get("type"):
+            case "message_start":
+                message = event.get("message") or {}
+                served = message.get("model") or ""
+                counts = _merged(counts, message.get("usage"))
+                yield UsageReport(usage=_usage(counts), final=False)
+            case "content_block_delta" if text := (event.get("delta") or {}).get("text"):
+                yield TextDelta(text=text)
+            case "message_delta":
+                counts = _merged(counts, event.get("usage"))
+                yield UsageReport(usage=_usage(counts), final=True)
+                if reason := (event.get("delta") or {}).get("stop_reason"):
+                    yield Finished(finish_reason=_FINISH.get(reason, reason), served_model=served)
+            case "error":
+                raise http.of_event(event.get("error") or {}, where)
+
+
+def _merged(counts: dict[str, Any], later: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Usage is cumulative: the last value that was given counts, field by field."""
+    return counts | {name: value for name, value in (later or {}).items() if value is not None}
+
+
+def _usage(counts: Mapping[str, Any]) -> Usage:
+    """`input_tokens` of the wire excludes cached and cache-written tokens; ours includes them."""
+    cached = counts.get("cache_read_input_tokens") or 0
+    written = counts.get("cache_creation_input_tokens") or 0
+    return Usage(
+        input_tokens=(counts.get("input_tokens") or 0) + cached + written,
+        cached_input_tokens=cached,
+        cache_write_tokens=written,
+        output_tokens=counts.get("output_tokens") or 0,
+        reasoning_tokens=(counts.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+    )

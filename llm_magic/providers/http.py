@@ -1,0 +1,198 @@
+"""What the two SDKs have in common: one client per event loop, their errors as ours, server-sent events.
+
+Requests are built, signed and sent by the SDKs; the events of a stream are read as raw as the SDKs allow, because
+their parsing into objects is most of the CPU time of a streamed answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import re
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from llm_magic.errors import (
+    AuthFailed,
+    BadRequest,
+    ConnectionFailed,
+    ContextTooLong,
+    ModelNotFound,
+    Overloaded,
+    PaymentRequired,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Refused,
+    ServerError,
+    StreamBroken,
+    TimedOut,
+)
+from llm_magic.types import ProviderSpec
+
+CONNECT_TIMEOUT_S = 10.0
+
+_TOO_LONG = re.compile(r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I)
+_FILTERED = re.compile(r"content.?(?:filter|policy|management)", re.I)
+_OWN_FAULTS = {404: ModelNotFound, 401: AuthFailed, 403: AuthFailed, 402: PaymentRequired, 413: ContextTooLong}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where to send, and the secret to send along."""
+
+    base_url: str | None
+    api_key: str
+
+
+def endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
+    """The endpoint as the environment has it at this moment."""
+    base_url = environ.get(spec.base_url_env or "") or spec.base_url
+    return Endpoint(base_url=base_url, api_key=environ.get(spec.api_key_env or "") or "none")
+
+
+def missing_key(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
+    """`"no OPENAI_API_KEY"` where a key is needed and not there."""
+    if spec.api_key_env is None or environ.get(spec.api_key_env):
+        return None
+    return f"no {spec.api_key_env}"
+
+
+_Pool = dict[tuple[Any, Endpoint], Any]
+_pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = weakref.WeakKeyDictionary()
+
+
+def client(build: Callable[[Endpoint], Any], where: Endpoint) -> Any:
+    """The running loop's SDK client for an endpoint: one connection pool, whoever asks, kept until `aclose`.
+
+    A client can't cross loops, and one that is dropped unclosed takes answers of its successor with it.
+    """
+    pool = _pools.setdefault(asyncio.get_running_loop(), {})
+    if (build, where) not in pool:
+        pool[build, where] = build(where)
+    return pool[build, where]
+
+
+async def aclose() -> None:
+    """Close the running loop's clients."""
+    for each in _pools.pop(asyncio.get_running_loop(), {}).values():
+        await each.close()
+
+
+@lru_cache(maxsize=1)
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """The errors of the HTTP library under the SDKs, which they let through in mid-stream: httpx2, once httpx."""
+    found: list[type[Exception]] = []
+    for name in ("httpx2", "httpx"):
+        try:
+            found.append(importlib.import_module(name).HTTPError)
+        except ImportError:
+            continue
+    return tuple(found)
+
+
+@asynccontextmanager
+async def translated(sdk: ModuleType, where: Endpoint) -> AsyncIterator[None]:
+    """Raise whatever the SDK or its HTTP library raises as a ProviderError, with the key taken out of its words."""
+    try:
+        yield
+    except sdk.APIStatusError as error:
+        raise _of_status(error, where) from error
+    except sdk.APITimeoutError as error:
+        raise _of_transport(error, where) from error
+    except sdk.APIConnectionError as error:
+        raise _of_transport(error, where) from error
+    except sdk.APIError as error:
+        raise of_event({"message": str(error)}, where) from error
+    except _transport_errors() as error:
+        raise _of_transport(error, where) from error
+
+
+def _of_status(error: Any, where: Endpoint) -> ProviderError:
+    status: int = error.status_code
+    body = error.body if isinstance(error.body, dict) else {}
+    detail = body.get("error", body)
+    detail = detail if isinstance(detail, dict) else {"message": str(detail)}
+    code = f"{detail.get('code') or ''} {detail.get('type') or ''}"
+    words = _clean(str(detail.get("message") or error), where)
+    message = f"HTTP {status}: {words}"
+    if status == 429 and "insufficient_quota" in code:
+        return PaymentRequired(message)
+    if status in (429, 529) or "overloaded" in code:
+        kind = RateLimited if status == 429 else Overloaded
+        return kind(message, retry_after_s=_retry_after_s(error.response.headers))
+    if status >= 500 or status in (408, 409):
+        return ServerError(message, retry_after_s=_retry_after_s(error.response.headers))
+    if status in (400, 422) and _TOO_LONG.search(f"{code} {words}"):
+        return ContextTooLong(message)
+    if status in (400, 422) and _FILTERED.search(code):
+        return Refused(message)
+    return _OWN_FAULTS.get(status, BadRequest)(message)
+
+
+def of_event(error: Mapping[str, Any], where: Endpoint) -> ProviderError:
+    """The ProviderError for an error that came as an event within a stream."""
+    words = _clean(f"{error.get('type') or ''} {error.get('message') or ''}".strip() or "an error event", where)
+    if "overloaded" in words.lower():
+        return Overloaded(words)
+    if "rate_limit" in words.lower():
+        return RateLimited(words)
+    return ServerError(words)
+
+
+def _of_transport(error: Exception, where: Endpoint) -> ProviderError:
+    cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
+    name = type(cause).__name__
+    words = _clean(f"{name}: {cause}" if str(cause) else name, where)
+    if name in ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
+        return ConnectionFailed(f"no connection to {where.base_url or 'the provider'}: {words}")
+    if "Timeout" in name:
+        return TimedOut(words)
+    return StreamBroken(f"the connection broke: {words}")
+
+
+def _clean(words: str, where: Endpoint) -> str:
+    """Words of a provider, fit for the ledger and the screen: one line, not long, and without the key."""
+    if len(where.api_key) > 4:
+        words = words.replace(where.api_key, "[key]")
+    return " ".join(words.split())[:300]
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for, given as a number or as a date; None where it says nothing."""
+    if (milliseconds := headers.get("retry-after-ms", "")).replace(".", "", 1).isdigit():
+        return float(milliseconds) / 1000
+    value = headers.get("retry-after", "").strip()
+    if value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+async def events(response: Any) -> AsyncGenerator[dict[str, Any]]:
+    """The JSON objects of a server-sent event stream, until `[DONE]` or its end."""
+    content_type = response.headers.get("content-type", "")
+    if "text/event-stream" not in content_type:
+        raise ProtocolError(f"expected a stream of events, got {content_type[:80] or 'no content type'}")
+    async for line in response.iter_lines():
+        if not line.startswith("data:"):
+            continue
+        data = line[5:].strip()
+        if data == "[DONE]":
+            return
+        try:
+            event = json.loads(data)
+        except ValueError as error:
+            raise ProtocolError(f"an event of the stream is not JSON: {error}") from error
+        if isinstance(event, dict):
+            yield event

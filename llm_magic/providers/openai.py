@@ -1,0 +1,124 @@
+"""GPT, DeepSeek, and whatever else speaks OpenAI's Chat Completions, through the official `openai` SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from llm_magic import answers
+from llm_magic.events import TextDelta
+from llm_magic.providers import http
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.http import Endpoint
+from llm_magic.types import ProviderSpec, Usage
+
+__all__ = ["Endpoint", "OpenAIProvider"]
+
+_FINISH = {"content_filter": "refusal"}
+
+
+@lru_cache(maxsize=1)
+def _sdk() -> ModuleType:
+    import openai
+
+    return openai
+
+
+class OpenAIProvider:
+    """The Chat Completions API. Key and address are read from `environ` at each use, or asked of `endpoint`."""
+
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        endpoint: Callable[[], Endpoint] | None = None,
+    ) -> None:
+        self.spec = spec
+        self._environ = environ
+        self._endpoint = endpoint or (lambda: http.endpoint(spec, environ))
+
+    def unavailable(self) -> str | None:
+        return http.missing_key(self.spec, self._environ)
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        where = self._endpoint()
+        client = http.client(_client, where)
+        async with (
+            http.translated(_sdk(), where),
+            client.chat.completions.with_streaming_response.create(**_body(request)) as response,
+        ):
+            async with aclosing(http.events(response)) as events:
+                async for event in _read(events, where):
+                    yield event
+
+
+def _client(where: Endpoint) -> Any:
+    sdk = _sdk()
+    timeout = sdk.Timeout(None, connect=http.CONNECT_TIMEOUT_S)
+    return sdk.AsyncOpenAI(api_key=where.api_key, base_url=where.base_url, max_retries=0, timeout=timeout)
+
+
+def _body(request: ProviderRequest) -> dict[str, Any]:
+    system = request.system or ""
+    body: dict[str, Any] = {}
+    if request.schema is not None:
+        if request.model.json_mode == "schema":
+            strict = answers.is_strict(schema := answers.closed(request.schema))
+            wanted = {"name": "answer", "schema": schema if strict else dict(request.schema), "strict": strict}
+            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        else:
+            asked = f"Answer with JSON only, fitting this JSON Schema: {json.dumps(request.schema)}"
+            system = f"{system}\n\n{asked}".strip()
+            if request.model.json_mode == "object":
+                body["response_format"] = {"type": "json_object"}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return body | {
+        "model": request.model.api_model,
+        "messages": messages,
+        request.model.max_tokens_param: request.max_output_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **request.model.params,
+    }
+
+
+async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> AsyncGenerator[ProviderEvent]:
+    """Our events from theirs. Usage may come in any chunk, with or without choices: the last one counts."""
+    finished: Finished | None = None
+    report: UsageReport | None = None
+    async for chunk in events:
+        if error := chunk.get("error"):
+            raise http.of_event(error if isinstance(error, dict) else {"message": str(error)}, where)
+        if usage := chunk.get("usage"):
+            report = UsageReport(usage=_usage(usage), final=False)
+            yield report
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            if text := delta.get("content") or delta.get("refusal"):
+                yield TextDelta(text=text)
+            if reason := "refusal" if delta.get("refusal") else choice.get("finish_reason"):
+                finished = Finished(finish_reason=_FINISH.get(reason, reason), served_model=chunk.get("model") or "")
+    if finished is not None:
+        if report is not None:
+            yield UsageReport(usage=report.usage, final=True)
+        yield finished
+
+
+def _usage(counts: Mapping[str, Any]) -> Usage:
+    """`prompt_tokens` includes the cached ones, as ours does. DeepSeek also has its own name for them."""
+    prompt, completion = counts.get("prompt_tokens_details") or {}, counts.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=counts.get("prompt_tokens") or 0,
+        cached_input_tokens=prompt.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+        output_tokens=counts.get("completion_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+    )

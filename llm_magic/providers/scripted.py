@@ -1,0 +1,63 @@
+"""A provider that answers as it is told: for tests, for documents, for trying a plan without a key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
+
+from llm_magic.errors import ProviderError
+from llm_magic.events import TextDelta
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.types import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer in chunks, then its usage. Without a `finish_reason` it is a broken stream."""
+
+    chunks: tuple[str, ...] = ("A scripted ", "answer.")
+    usage: Usage | None = Usage(input_tokens=10, output_tokens=5)
+    finish_reason: str | None = "stop"
+    served_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error, after some chunks or at once."""
+
+    error: ProviderError
+    chunks: tuple[str, ...] = ()
+
+
+class ScriptedProvider:
+    """Gives the replies in turn, the last one for ever. `requests` holds what it was asked."""
+
+    def __init__(
+        self,
+        replies: Iterable[Reply | Failure] | Callable[[ProviderRequest], Reply | Failure] = (Reply(),),
+        *,
+        unavailable: str | None = None,
+    ) -> None:
+        self._unavailable = unavailable
+        self.requests: list[ProviderRequest] = []
+        if callable(replies):
+            self._reply = replies
+        else:
+            script = list(replies)
+            self._reply = lambda _: script.pop(0) if len(script) > 1 else script[0]
+
+    def unavailable(self) -> str | None:
+        return self._unavailable
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        self.requests.append(request)
+        reply = self._reply(request)
+        for chunk in reply.chunks:
+            yield TextDelta(text=chunk)
+        if isinstance(reply, Failure):
+            raise reply.error
+        if reply.usage is not None:
+            yield UsageReport(usage=reply.usage)
+        if reply.finish_reason is not None:
+            served = reply.served_model or request.model.api_model
+            yield Finished(finish_reason=reply.finish_reason, served_model=served)

