@@ -163,10 +163,15 @@ class Job(Generic[Item]):
             await self._woken()
 
     def __iter__(self) -> Iterator[Item]:
+        return (item for item in self.ticking() if item is not None)
+
+    def ticking(self) -> Iterator[Item | None]:
+        """Its items, and None whenever nothing has come for POLL_S seconds."""
         while True:
             try:
                 item = self._items.get(timeout=POLL_S)
             except queue.Empty:
+                yield None
                 continue
             if isinstance(item, _End):
                 self._raise()

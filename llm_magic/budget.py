@@ -26,11 +26,13 @@ def usd(value: Amount) -> Decimal:
 
 
 def show_usd(amount: Decimal) -> str:
-    """`USD 0.0123`: four decimals, or as many as it takes to show that it is not zero."""
+    """`USD 5.00`, `USD 0.0123`, `USD 0.0000012`: to a hundredth of a cent, or to two digits where it is less."""
     if amount == 0:
         return "USD 0"
-    places = 4 if abs(amount) >= Decimal("0.001") else 2 - amount.adjusted() - 1
-    return f"USD {amount:.{places}f}" if abs(amount) < 1000 else f"USD {amount:,.2f}"
+    if abs(amount) < Decimal("0.001"):
+        return f"USD {amount:.{1 - amount.adjusted()}f}"
+    cents, dot, rest = f"{amount:,.4f}".partition(".")
+    return f"USD {cents}{dot}{rest.rstrip('0'):0<2}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Signal], ...] = tuple(
 
 _CODE = re.compile(
     r"```|^[ \t]*(?:def|class|import|from|const|let|var|function|public|private|#include|SELECT|fn|package|async)\b"
-    r"|[;{}]$|\)[;{]|</\w{1,20}>|Traceback \(most recent",
+    r"|[;{]$|^\s*\}\s*$|\)[;{]|</\w{1,20}>|Traceback \(most recent",
     re.MULTILINE,
 )
 _PARTS = re.compile(r"^\s*(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)

@@ -14,6 +14,7 @@ from llm_magic.types import Attempt, Candidate, Plan, RouteResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
+    run_id: str
     plan: Plan
 
 

@@ -117,9 +117,9 @@ class Ledger:
             self._db.execute(f"INSERT INTO attempts ({names}) VALUES ({marks})", row)  # noqa: S608 - own column names
         return Hold(self, attempt, worst_usd)
 
-    def rows(self) -> list[Attempt]:
-        """Every attempt in the ledger, in the order in which they were sent."""
-        return [_from_row(row) for row in self._select("*")]
+    def rows(self, *, run_id: str | None = None) -> list[Attempt]:
+        """Every attempt in the ledger, or of one run, in the order in which they were sent."""
+        return [_from_row(row) for row in self._select(run_id)]
 
     def to_frame(self) -> pd.DataFrame:
         """The ledger as a DataFrame: one row an attempt, in order, with the columns and dtypes of FRAME_DTYPES.
@@ -129,7 +129,7 @@ class Ledger:
         """
         import pandas as pd
 
-        rows = self._select("*")
+        rows = self._select(None)
         now = self._clock()
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (*_PLAIN, *_USAGE, "tags")}
         columns["outcome"] = [
@@ -204,9 +204,10 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {self.location}: {error}") from error
 
-    def _select(self, columns: str) -> list[sqlite3.Row]:
+    def _select(self, run_id: str | None) -> list[sqlite3.Row]:
+        where, values = ("", ()) if run_id is None else ("WHERE run_id = ?", (run_id,))
         with self._lock, self._errors():
-            return self._db.execute(f"SELECT {columns} FROM attempts ORDER BY rowid").fetchall()  # noqa: S608
+            return self._db.execute(f"SELECT * FROM attempts {where} ORDER BY rowid", values).fetchall()  # noqa: S608
 
     def _left(self, cap: Cap, run_id: str) -> Decimal:
         return cap.limit_usd - self._sum("cost_pusd + held_pusd", cap.scope, run_id)

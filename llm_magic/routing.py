@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any
 
 from llm_magic import answers
-from llm_magic.bridge import bridge
+from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, show_usd, usd
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
@@ -120,6 +120,10 @@ class Router:
         """The same, in this thread."""
         return bridge.iterate(self._run(prompt, options))
 
+    def job(self, prompt: str | Request, **options: Any) -> Job[RunEvent]:
+        """The run started in the background: for whoever watches it, cancels it or joins it."""
+        return bridge.start(self._run(prompt, options))
+
     async def route(self, prompt: str | Request, **options: Any) -> RouteResult:
         """Run a prompt to its answer. Options as `request`. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
         async with aclosing(self.stream(prompt, **options)) as events:
@@ -201,8 +205,8 @@ def _nothing_usable(plan: Plan, budget: Budget) -> NoCandidate | BudgetExceeded:
         least, model = min(asks)
         return BudgetExceeded(
             f"over budget: {show_usd(plan.left_usd)} left, and the cheapest usable model, {model}, could cost up to "
-            f"{show_usd(least)}. Raise the cap with %route_budget, or lower --max-tokens. {reasons}",
-            scope="run" if plan.request.max_cost_usd is not None or budget.run_usd is not None else "session",
+            f"{show_usd(least)}. Raise the cap (%route_budget, --max-cost), or ask for less (--max-tokens)",
+            scope="session" if budget.caps(plan.request.max_cost_usd)[0].scope == "session" else "run",
             asked_usd=least,
             left_usd=plan.left_usd,
         )

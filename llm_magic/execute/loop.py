@@ -29,7 +29,7 @@ async def execute(plan: Plan, means: Means, *, run_id: str, caps: tuple[Cap, ...
     clock, policy = means.clock, means.policy
     started = clock.monotonic()
     run = Run(id=run_id, plan=plan, caps=caps, started=started, deadline=started + policy.deadline_s)
-    yield Planned(plan=plan)
+    yield Planned(run_id=run_id, plan=plan)
     for candidate in plan.candidates:
         for nth in range(1, policy.tries + 1):
             async with aclosing(_attempt(run, candidate, means)) as events:

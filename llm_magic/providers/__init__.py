@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import assert_never
 
 from llm_magic.providers.base import Provider
@@ -26,11 +27,17 @@ def _provider(spec: ProviderSpec, environ: Mapping[str, str]) -> Provider:
 
             return OpenAIProvider(spec, environ=environ)
         case "local":
-            from llm_magic.providers.local import LocalProvider
-
-            return LocalProvider()
+            return _local()
         case unreachable:
             assert_never(unreachable)
+
+
+@lru_cache(maxsize=1)
+def _local() -> Provider:
+    """One for the process: its child takes hundreds of megabytes."""
+    from llm_magic.providers.local import LocalProvider
+
+    return LocalProvider()
 
 
 async def aclose() -> None:

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ CONTEXT_TOKENS = 8192
 _SLEEP_AFTER_S = 300
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 3
+_LOOK_EVERY_S = 5
 
 # Not `-m`: that would let the files of the user's working folder (a random.py, say) stand in for the standard library.
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.engine import main; main()"
@@ -48,7 +50,7 @@ class Settings:
 
 
 class Engine:
-    """A running engine, seen from its parent. Made by `start`; ends with `stop`, the parent, or at garbage collection."""
+    """A running engine, seen from its parent: made by `start`, ended by `stop`, at exit, or when collected."""
 
     def __init__(self, *, name: str, base_url: str, api_key: str, process: subprocess.Popen[str]) -> None:
         self.name = name
@@ -109,7 +111,8 @@ def _spawn() -> subprocess.Popen[str]:
 
 def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
     """Send the settings, wait for the answer: the base URL."""
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     impatience = threading.Timer(_START_TIMEOUT_S, process.kill)
     impatience.daemon = True
     impatience.start()
@@ -124,7 +127,8 @@ def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
     answer: dict[str, str] = json.loads(line) if line else {"error": _how_it_ended(process)}
     if "url" not in answer:
         raise LocalModelUnavailable(
-            f"the local model {settings.name} could not be loaded from {settings.model!r}: {answer['error']}"
+            f"the local model {settings.name} could not be loaded from {settings.model!r} "
+            f"(is it a GGUF file, and is there memory for it?): {answer['error']}"
         )
     return f"{answer['url']}/v1"
 
@@ -162,13 +166,23 @@ def main() -> None:
         try:
             server = _serve(settings)
             answer = {"url": server.listening_address}
-        except Exception as error:  # Whatever it is, it is the parent that must say it.
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the parent that must say it
             server, answer = None, {"error": f"{type(error).__name__}: {error}"}
         with suppress(OSError):
             print(json.dumps(answer), file=parent, flush=True)
     if server is not None:
-        sys.stdin.read()
+        _wait_for_the_end()
     os._exit(0)  # At once, without waiting for an answer under way that nobody will read.
+
+
+def _wait_for_the_end() -> None:
+    """Until stdin is closed. On POSIX also until the parent is gone: its forked children hold copies of the pipe."""
+    if sys.platform == "win32":
+        sys.stdin.read()
+        return
+    parent = os.getppid()
+    while os.getppid() == parent and not select.select([0], [], [], _LOOK_EVERY_S)[0]:
+        pass
 
 
 def _serve(settings: Settings) -> Any:

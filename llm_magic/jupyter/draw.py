@@ -1,0 +1,212 @@
+"""A run as HTML, as Markdown and as plain text: the same facts thrice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from llm_magic.budget import show_usd
+from llm_magic.jupyter.safe import escape, fenced, markdown_to_html
+from llm_magic.jupyter.state import RunState
+from llm_magic.types import Candidate, Plan, RouteResult, Skipped, Step
+
+# Text only in --jp-ui-font-color1: the other colours of the themes are too faint to read. What a step came to is
+# said by a word and a sign, the border only repeats it.
+STYLE = """<style>
+.llmr{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
+ color:var(--jp-ui-font-color1,inherit)}
+.llmr-head{background:var(--jp-layout-color2,rgba(128,128,128,.12));border-radius:6px;padding:8px 12px;margin:2px 0 8px}
+.llmr-row{display:flex;flex-wrap:wrap;gap:2px 18px;align-items:baseline;margin:2px 0}
+.llmr-model{font-weight:600;font-size:14px}
+.llmr-tier{border:1px solid currentColor;border-radius:3px;padding:0 5px;font-size:11px;letter-spacing:.04em}
+.llmr ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:4px 0;padding:0}
+.llmr ol.llmr-path li{margin:0;padding:0 8px;border-radius:10px;border:1px solid var(--jp-border-color1,#999);
+ background:var(--jp-layout-color1,transparent)}
+.llmr ol.llmr-path li.ok{border:2px solid var(--jp-success-color1,#388e3c)}
+.llmr ol.llmr-path li.bad{border:1px dashed var(--jp-error-color1,#d32f2f)}
+.llmr ol.llmr-path li+li::before{content:"→";margin:0 6px 0 -2px}
+.llmr meter{width:120px;height:12px;vertical-align:middle}
+.llmr b{font-weight:600}
+</style>"""
+_INERT = "llmr mathjax_ignore tex2jax_ignore"
+_SIGNS = {"ok": "✓", "skipped": "–", "under way": "…"}
+
+
+def bundle(state: RunState) -> dict[str, str]:
+    """The finished run, for a saved notebook: it needs no kernel, no widget and no network. Empty if none began."""
+    if state.plan is None and state.result is None:
+        return {"text/plain": ""}
+    twin = plain(state)
+    return {
+        "text/html": f'{STYLE}<div class="{_INERT}">{head(state)}{body(state.text)}</div>',
+        "text/markdown": fenced(twin),
+        "text/plain": twin,
+    }
+
+
+def head(state: RunState) -> str:
+    """Everything but the answer."""
+    rows = [_title(state), _path(state.path())]
+    if phase := state.phase():
+        rows.append(f'<div class="llmr-row" role="status"><span>⏳ {escape(phase)}</span></div>')
+    if state.ended:
+        rows.append(f'<div class="llmr-row" role="status"><b>{escape(state.ended)}</b></div>')
+    if state.result is not None:
+        facts = "".join(f"<span>{escape(fact)}</span>" for fact in facts_of(state.result))
+        rows.append(f'<div class="llmr-row">{facts}</div>')
+    rows.append(_session(state))
+    return f'<div class="llmr-head" role="group" aria-label="How this was answered">{"".join(rows)}</div>'
+
+
+def body(text: str) -> str:
+    """The answer."""
+    return f'<div class="jp-RenderedHTMLCommon {_INERT}">{markdown_to_html(text)}</div>'
+
+
+def plain(state: RunState) -> str:
+    """The run in a few lines of text, the answer last."""
+    return "\n".join([*summary(state), "", state.text]).rstrip()
+
+
+def summary(state: RunState) -> list[str]:
+    """The facts in lines of text, without the answer."""
+    lines: list[str] = []
+    if state.plan is not None:
+        of = state.plan.classification
+        lines.append(f"{model_name(state)}  [{of.tier} {of.confidence:.2f}: {'; '.join(of.reasons)}]")
+        path = " -> ".join(_said(step) for step in state.path())
+        lines.append(f"path: {path}")
+    if state.ended:
+        lines.append(state.ended)
+    if state.result is not None:
+        lines.append(" | ".join(facts_of(state.result)))
+    lines.append(session_line(state))
+    return lines
+
+
+def facts_of(result: RouteResult) -> list[str]:
+    """Tokens, cost, savings and times of an answer, in words."""
+    usage = result.usage
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    facts = [
+        f"{usage.input_tokens:,}{cached} in, {usage.output_tokens:,}{thought} out tokens",
+        f"this cell {show_usd(result.cost_usd)}{' (estimated)' if result.cost_estimated else ''}",
+        savings(result.savings_usd, result.baseline_usd, result.baseline_model),
+    ]
+    first = "" if result.ttft_s is None else f"first token {result.ttft_s:.1f} s, "
+    facts.append(f"{first}total {result.latency_s:.1f} s")
+    if result.finish_reason == "length":
+        facts.append("cut off at the output limit: allow more with --max-tokens")
+    if result.served_model not in (result.model, ""):
+        facts.append(f"served by {result.served_model}")
+    return facts
+
+
+def savings(amount: Decimal, baseline: Decimal, top: str) -> str:
+    if baseline == 0:
+        return f"{show_usd(amount)} against {top}"
+    word = "saved" if amount >= 0 else "spent"
+    more = "" if amount >= 0 else " more"
+    return f"{word} {show_usd(abs(amount))}{more} against {top} ({abs(amount) / baseline:.0%})"
+
+
+def session_line(state: RunState) -> str:
+    """What the session has cost, against its cap."""
+    spent = f"session {show_usd(state.session_usd)}"
+    return spent if state.cap_usd is None else f"{spent} of {show_usd(state.cap_usd)}"
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A dry run in lines of text."""
+    of = plan.classification
+    lines = [f"{of.tier} {of.confidence:.2f}: {'; '.join(of.reasons)}"]
+    for entry in plan.ranked:
+        if isinstance(entry, Skipped):
+            lines.append(f"  – {entry.model.id}: skipped, {entry.reason}")
+        else:
+            costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
+            lines.append(f"  → {entry.model.id}: {costs} (low / expected / worst), {entry.why}")
+    return [*lines, _after(plan)]
+
+
+def plan_html(plan: Plan) -> str:
+    """A dry run as a table."""
+    of = plan.classification
+    rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
+    names = ("model", "place", "tokens in", "most tokens out", "low", "expected", "worst")
+    header = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f'{STYLE}<div class="{_INERT}"><div class="llmr-head"><div class="llmr-row">'
+        f'<span class="llmr-tier">{of.tier}</span><span>{of.confidence:.2f}</span>'
+        f"<span>{escape('; '.join(of.reasons))}</span></div>"
+        f'<div class="llmr-row"><span>{escape(_after(plan))}</span></div></div>'
+        f'<div class="jp-RenderedHTMLCommon"><table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div></div>'
+    )
+
+
+def _plan_row(entry: Candidate | Skipped) -> str:
+    if isinstance(entry, Skipped):
+        return f'<td>{escape(entry.model.id)}</td><td colspan="6">skipped: {escape(entry.reason)}</td>'
+    costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
+    return (
+        f"<td><b>{escape(entry.model.id)}</b></td><td>{escape(entry.why)}</td><td>{entry.input_tokens:,}</td>"
+        f"<td>{entry.max_output_tokens:,}</td>{costs}"
+    )
+
+
+def _after(plan: Plan) -> str:
+    top = f"on {plan.baseline_model.id} alone: {show_usd(plan.baseline_usd)} expected"
+    if plan.left_usd is None:
+        return f"no cap is set; {top}; nothing was sent"
+    if not plan.candidates:
+        return f"{show_usd(plan.left_usd)} left: nothing fits; {top}; nothing was sent"
+    after = plan.left_usd - plan.candidates[0].expected_usd
+    return f"{show_usd(plan.left_usd)} left, {show_usd(after)} expected after; {top}; nothing was sent"
+
+
+def _title(state: RunState) -> str:
+    if state.plan is None:
+        return ""
+    of = state.plan.classification
+    return (
+        f'<div class="llmr-row"><span class="llmr-model">{escape(model_name(state))}</span>'
+        f'<span><span class="llmr-tier">{of.tier}</span> {of.confidence:.2f}</span>'
+        f"<span>{escape('; '.join(of.reasons))}</span></div>"
+    )
+
+
+def model_name(state: RunState) -> str:
+    if state.result is not None:
+        return state.result.model
+    return state.current.model.id if state.current is not None else "no model yet"
+
+
+def _path(steps: tuple[Step, ...]) -> str:
+    if not steps:
+        return ""
+    items = "".join(
+        f'<li class="{"ok" if step.outcome == "ok" else "" if step.outcome in _SIGNS else "bad"}" '
+        f'title="{escape(step.detail)}">{escape(_said(step))}</li>'
+        for step in steps
+    )
+    return f'<ol class="llmr-path" aria-label="Path of this run">{items}</ol>'
+
+
+def _said(step: Step) -> str:
+    sign = _SIGNS.get(step.outcome, "✗")
+    if step.outcome == "ok":
+        return f"{sign} {step.model}"
+    why = step.detail if step.outcome == "skipped" else step.outcome.replace("_", " ")
+    return f"{sign} {step.model}: {why}"
+
+
+def _session(state: RunState) -> str:
+    line = escape(session_line(state))
+    if state.cap_usd is None:
+        return f'<div class="llmr-row"><span>{line}</span></div>'
+    share = float(min(Decimal(1), state.session_usd / state.cap_usd)) if state.cap_usd else 1.0
+    meter = (
+        f'<meter min="0" max="1" low="0.8" high="0.95" optimum="0" value="{share:.4f}" '
+        f'aria-label="{line}, {share:.0%} of the cap"></meter>'
+    )
+    return f'<div class="llmr-row"><span>{line} {meter} {share:.0%}</span></div>'

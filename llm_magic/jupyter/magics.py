@@ -1,0 +1,174 @@
+"""The magics: each parses its line into a request and hands it on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from traitlets import Bool, Enum
+
+from llm_magic import routing
+from llm_magic.budget import show_usd
+from llm_magic.errors import BudgetError, LLMMagicError, RequestError
+from llm_magic.jupyter import screens
+from llm_magic.jupyter.interpolate import interpolate
+from llm_magic.jupyter.watch import shorten, watch
+from llm_magic.registry import PROFILES
+from llm_magic.types import Plan, Request
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WORD = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)""")
+_FLAGS = {"--no-stream", "--plan", "--no-interpolate"}
+
+
+@magics_class
+class RouteMagics(Magics):
+    """Settings of the magics: `%config RouteMagics.freeze = False`."""
+
+    profile = Enum(PROFILES, default_value=None, allow_none=True, help="The set of models: current or article.").tag(
+        config=True
+    )
+    freeze = Bool(True, help="Replace the live widget by static output at the end, so that saved notebooks are whole.").tag(
+        config=True
+    )
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.observe(self._switch_profile, "profile")
+        if self.profile is not None:
+            self._switch_profile({"new": self.profile})
+
+    @magic_arguments("%route")
+    @argument("--tier", metavar="TIER", help="complex, standard, structured or bulk; else classified from the text")
+    @argument("--model", metavar="ID", help="ask this model first; its fallbacks stay")
+    @argument("--system", metavar="TEXT", help="the system prompt")
+    @argument("--max-tokens", type=int, metavar="N", help="the most output tokens, reasoning included")
+    @argument("--max-cost", metavar="USD", help="the most that this run may cost")
+    @argument("--schema", metavar="NAME", help="a JSON Schema or Pydantic model in the notebook: the answer is its JSON")
+    @argument("--out", metavar="NAME", help="bind the RouteResult to this name, beside _route")
+    @argument("--tag", action="append", metavar="WORD", help="a word for the ledger's tags; may be repeated")
+    @argument("--plan", action="store_true", help="a dry run: who would be asked, at what cost; nothing is sent")
+    @argument("--no-stream", action="store_true", help="show the answer when it is complete")
+    @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
+    @line_cell_magic
+    @no_var_expand
+    def route(self, line: str, cell: str | None = None) -> Plan | None:
+        """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
+        options, text = (line, cell) if cell is not None else split_options(line)
+        args = parse_argstring(self.route, options)
+        router = routing.session_router()
+        try:
+            request = self._request(args, text)
+            if args.plan:
+                return router.plan(request)
+            screen = screens.choose(self.shell, freeze=self.freeze, stream=not args.no_stream)
+            result = watch(router, request, screen)
+        except LLMMagicError as error:
+            raise shorten(error)  # noqa: B904 - the same error, not another
+        self.shell.push({"_route": result} | ({args.out: result} if args.out else {}), interactive=False)
+        return None
+
+    @line_magic
+    @no_var_expand
+    def route_plan(self, line: str) -> Plan | None:
+        """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
+
+        Usage: %route_plan [options of %%route] text
+        """
+        return self.route(f"--plan {line}")
+
+    @line_magic
+    @no_var_expand
+    def route_budget(self, line: str) -> None:
+        """Cap what the session may spend, or see where it stands.
+
+        Usage: %route_budget [AMOUNT|off]    in USD, such as 5 or 0.50
+        """
+        router = routing.session_router()
+        asked = line.strip()
+        if asked:
+            try:
+                router.set_budget(None if asked.lower() == "off" else asked)
+            except BudgetError as error:
+                raise UsageError(str(error)) from None
+        cap, spent, held = router.budget.session_usd, router.ledger.spent_usd, router.ledger.held_usd
+        stands = f"session {router.ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}"
+        left = "no cap" if cap is None else f"cap {show_usd(cap)}, {show_usd(max(cap - spent - held, cap * 0))} left"
+        print(f"{stands}, {left}")  # noqa: T201 - a magic answers in the cell
+
+    @magic_arguments("%route_ledger")
+    @argument("--session", action="store_true", help="this session's rows only")
+    @line_magic
+    def route_ledger(self, line: str) -> pd.DataFrame:
+        """The ledger as a DataFrame: one row an attempt."""
+        args = parse_argstring(self.route_ledger, line)
+        ledger = routing.session_router().ledger
+        frame = ledger.to_frame()
+        return frame[frame["session_id"] == ledger.session_id] if args.session else frame
+
+    @line_magic
+    def route_models(self, line: str) -> pd.DataFrame:
+        """The registry as a DataFrame: every model, its price at this hour, whether it can be used now and why not."""
+        if line.strip():
+            raise UsageError("%route_models takes no arguments")
+        from llm_magic.jupyter.tables import models_frame
+
+        return models_frame(routing.session_router())
+
+    def _request(self, args: Any, text: str) -> Request:
+        """The typed request that a magic's options and text stand for."""
+        names = self.shell.user_ns
+        prompt, routing_text = (text, None) if args.no_interpolate else interpolate(text, names)
+        if args.out is not None and not args.out.isidentifier():
+            raise UsageError(f"--out {args.out}: not a name")
+        if args.max_tokens is not None and args.max_tokens < 1:
+            raise UsageError(f"--max-tokens {args.max_tokens}: must be at least 1")
+        schema = _unquoted(args.schema)
+        if schema is not None and not schema.lstrip().startswith("{"):
+            if schema not in names:
+                raise UsageError(f"--schema {schema}: no such name in the notebook")
+            schema = names[schema]
+        try:
+            return routing.session_router().request(
+                prompt,
+                tier=args.tier,
+                model=_unquoted(args.model),
+                system=_unquoted(args.system),
+                max_output_tokens=args.max_tokens,
+                max_cost=_unquoted(args.max_cost),
+                schema=schema,
+                tags=tuple(_unquoted(tag) or "" for tag in args.tag or ()),
+                routing_text=routing_text,
+            )
+        except BudgetError as error:
+            raise UsageError(f"--max-cost: {error}") from None
+        except RequestError as error:
+            raise UsageError(str(error)) if "tier" in str(error)[:8] else error from None
+
+    def _switch_profile(self, change: Any) -> None:
+        if change["new"] is not None:
+            routing.switch_profile(change["new"])
+
+
+def split_options(line: str) -> tuple[str, str]:
+    """The options at the head of a line, and the text behind them exactly as it was typed."""
+    at = 0
+    while (word := _WORD.match(line, at)) and word.group(1).startswith("--"):
+        at = word.end()
+        if word.group(1) in _FLAGS or "=" in word.group(1):
+            continue
+        if value := _WORD.match(line, at):
+            at = value.end()
+    return line[:at], line[at:].strip()
+
+
+def _unquoted(value: str | None) -> str | None:
+    """IPython leaves the quotes in an argument."""
+    if value is not None and len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value

@@ -1,0 +1,26 @@
+"""How a plan and a result look when they are the last value of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llm_magic.jupyter import draw
+from llm_magic.jupyter.safe import fenced
+from llm_magic.jupyter.state import RunState
+from llm_magic.types import Plan, RouteResult
+
+
+def _plan(plan: Plan, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    lines = "\n".join(draw.plan_lines(plan))
+    return {"text/html": draw.plan_html(plan), "text/markdown": fenced(lines), "text/plain": lines}
+
+
+def _result(result: RouteResult, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    state = RunState(
+        result=result, parts=[result.text], cap_usd=result.cap_usd, session_usd=result.session_cost_usd
+    )
+    return draw.bundle(state)
+
+
+FORMATS: dict[type[Any], Callable[..., dict[str, str]]] = {Plan: _plan, RouteResult: _result}

@@ -1,0 +1,162 @@
+"""Where a run is shown: a live widget that is frozen at the end, a static output, or a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
+
+from llm_magic.jupyter import draw
+from llm_magic.jupyter.state import RunState
+
+FRAME_S = 0.1
+"""Seconds between two updates of a live widget."""
+BLOCK_CHARS = 1_500
+"""Beyond this, a finished paragraph gets a widget of its own, so that each update carries the end of the text only."""
+_PARAGRAPH_END = re.compile(r"\n\n+")
+
+
+class Screen(Protocol):
+    """Draws a run. Called from the cell's own thread only."""
+
+    def update(self, state: RunState) -> None:
+        """Something may have changed, or time has passed."""
+        ...
+
+    def finish(self, state: RunState) -> None:
+        """It is over: leave what is to stay."""
+        ...
+
+
+def choose(shell: Any, *, freeze: bool, stream: bool) -> Screen:
+    """The screen for where this shell runs: notebook, notebook without a person, or terminal."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return TerminalScreen(stream=stream)
+    # Without stdin nobody watches: nbclient, papermill. Voila is the exception.
+    watched = getattr(kernel, "_allow_stdin", True) or any(name.startswith("VOILA_") for name in os.environ)
+    return WidgetScreen(freeze=freeze, stream=stream) if watched else StaticScreen()
+
+
+class StaticScreen:
+    """One output at the end."""
+
+    def update(self, state: RunState) -> None:
+        pass
+
+    def finish(self, state: RunState) -> None:
+        from IPython.display import display
+
+        if state.plan is not None:
+            display(draw.bundle(state), raw=True)
+
+
+class TerminalScreen:
+    """The answer as it comes, then the facts in a few lines."""
+
+    def __init__(self, *, stream: bool = True, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._stream = stream
+        self._shown = 0
+        self._attempt = 0
+
+    def update(self, state: RunState) -> None:
+        if not self._stream or not state.parts:
+            return
+        if self._attempt != state.started:
+            if self._shown:
+                self._out.write(f"\n[the answer broke off; starting again with {draw.model_name(state)}]\n")
+            self._attempt, self._shown = state.started, 0
+        new = "".join(state.parts[self._shown :])
+        self._shown = len(state.parts)
+        self._out.write(printable(new))
+        self._out.flush()
+
+    def finish(self, state: RunState) -> None:
+        if state.plan is None:
+            return
+        self.update(state)
+        if not self._stream:
+            self._out.write(printable(state.text))
+        lines = "\n".join(draw.summary(state))
+        self._out.write(f"\n\n{printable(lines)}\n" if state.parts else f"{printable(lines)}\n")
+        self._out.flush()
+
+
+class WidgetScreen:
+    """A live ipywidgets panel in one display, replaced at the end by static output in the same place."""
+
+    def __init__(self, *, freeze: bool = True, stream: bool = True, monotonic: Callable[[], float] = time.monotonic) -> None:
+        import ipywidgets
+        from IPython.display import display
+
+        self._freeze, self._stream, self._monotonic = freeze, stream, monotonic
+        self._head = ipywidgets.HTML()
+        self._blocks: list[Any] = [ipywidgets.HTML()]
+        self._box = ipywidgets.VBox([self._head, *self._blocks])
+        self._box.add_class("llm-magic")
+        self._from = 0
+        """Where in the text the last block begins."""
+        self._attempt = 0
+        self._drawn_at = -FRAME_S
+        self._handle = display(self._box, display_id=True)
+
+    def update(self, state: RunState) -> None:
+        if self._monotonic() - self._drawn_at < FRAME_S:
+            return
+        started = self._monotonic()
+        _set(self._head, f"{draw.STYLE}<div class='llmr'>{draw.head(state)}</div>")
+        if self._stream:
+            self._draw_text(state)
+        # Drawing may take no more than half of the time, however slow the machine.
+        self._drawn_at = max(started, 2 * self._monotonic() - started - FRAME_S)
+
+    def finish(self, state: RunState) -> None:
+        if self._handle is not None and (self._freeze or state.plan is None):
+            self._handle.update(draw.bundle(state), raw=True)
+            for widget in (*self._blocks, self._head, self._box):
+                widget.close()
+        else:
+            self._drawn_at = -FRAME_S
+            self._stream = True
+            self.update(state)
+
+    def _draw_text(self, state: RunState) -> None:
+        if self._attempt != state.started:
+            self._attempt, self._from = state.started, 0
+            for block in self._blocks[1:]:
+                block.close()
+            del self._blocks[1:]
+            self._box.children = (self._head, *self._blocks)
+        text = state.text
+        if (end := _settled_until(text, self._from)) > self._from:
+            import ipywidgets
+
+            _set(self._blocks[-1], draw.body(text[self._from : end]))
+            self._from = end
+            self._blocks.append(ipywidgets.HTML())
+            self._box.children = (self._head, *self._blocks)
+        _set(self._blocks[-1], draw.body(text[self._from :]))
+
+
+def _set(widget: Any, value: str) -> None:
+    if widget.value != value:
+        widget.value = value
+
+
+def _settled_until(text: str, start: int) -> int:
+    """The end of the last whole paragraph after `start`, once there is enough of it; `start` where there is not."""
+    if len(text) - start < BLOCK_CHARS:
+        return start
+    for end in reversed([found.end() for found in _PARAGRAPH_END.finditer(text, start)]):
+        if text.count("```", start, end) % 2 == 0:
+            return end
+    return start
+
+
+def printable(text: str) -> str:
+    """Text of a model without the control characters that would drive the terminal."""
+    return "".join(char for char in text if char in "\n\t" or (char >= " " and not "\x7f" <= char <= "\x9f"))

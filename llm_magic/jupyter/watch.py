@@ -1,0 +1,67 @@
+"""One run, watched from a cell: draw its events as they come, and end as a cell should."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from llm_magic.bridge import SETTLE_S
+from llm_magic.budget import show_usd
+from llm_magic.errors import AllAttemptsFailed, LLMMagicError
+from llm_magic.jupyter.screens import Screen
+from llm_magic.jupyter.state import RunState
+from llm_magic.routing import Router
+from llm_magic.types import Request, RouteResult
+
+
+class Stopped(KeyboardInterrupt):
+    """The user's stop: one line instead of a traceback, and still the end of Run All."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def watch(router: Router, request: Request, screen: Screen) -> RouteResult:
+    """Run a request and draw it. An interrupt cancels it upstream and settles it before the cell ends."""
+    state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd)
+    job = router.job(request)
+    try:
+        for event in job.ticking():
+            if event is not None:
+                state.apply(event)
+            screen.update(state)
+    except KeyboardInterrupt:
+        job.cancel()
+        job.join(SETTLE_S)
+        _stop(router, state, screen)
+    except LLMMagicError as error:
+        state.session_usd = router.ledger.spent_usd
+        state.ended = "no answer"
+        screen.finish(state)
+        raise
+    finally:
+        job.cancel()
+    screen.finish(state)
+    assert state.result is not None
+    return state.result
+
+
+def _stop(router: Router, state: RunState, screen: Screen) -> NoReturn:
+    state.attempts = router.ledger.rows(run_id=state.run_id) if state.run_id else []
+    state.session_usd = router.ledger.spent_usd
+    tokens = state.attempts[-1].usage.output_tokens if state.attempts else 0
+    about = "about " if any(attempt.cost_estimated for attempt in state.attempts) else ""
+    state.ended = f"stopped after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
+    screen.finish(state)
+    raise Stopped(state.ended) from None
+
+
+def shorten(error: LLMMagicError) -> LLMMagicError:
+    """The same error, shown in a cell as what happened and what to do, without our own frames."""
+    error._render_traceback_ = lambda: [f"{type(error).__name__}: {error_text(error)}"]  # type: ignore[attr-defined]
+    return error
+
+
+def error_text(error: LLMMagicError) -> str:
+    """What an error says, without the count of causes that an exception group appends."""
+    return error.message if isinstance(error, AllAttemptsFailed) else str(error)
+
