@@ -32,6 +32,7 @@ class Bridge:
         self._lock = threading.Lock()
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.current_thread()
         self._jobs: set[Job[Any]] = set()
         self._at_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         atexit.register(self.close)
@@ -44,8 +45,10 @@ class Bridge:
                 self._loop = asyncio.ProactorEventLoop() if sys.platform == "win32" else asyncio.new_event_loop()
                 # An empty context: ipykernel keeps the current cell in a context variable, and this outlives the cell.
                 run = contextvars.Context().run
-                thread = threading.Thread(target=run, args=(self._loop.run_forever,), name="llm_magic", daemon=True)
-                thread.start()
+                self._thread = threading.Thread(
+                    target=run, args=(self._loop.run_forever,), name="llm_magic", daemon=True
+                )
+                self._thread.start()
             return self._loop
 
     def start(self, generator: AsyncGenerator[Item]) -> Job[Item]:
@@ -93,6 +96,9 @@ class Bridge:
             except TimeoutError:
                 continue
         loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(SETTLE_S)
+        if not loop.is_running():
+            loop.close()
 
 
 class _End:
@@ -112,7 +118,6 @@ class Job(Generic[Item]):
         self._error: BaseException | None = None
         self._done = threading.Event()
         self._wakers: list[Callable[[], None]] = []
-        self._cancelled = False
         self._task: asyncio.Task[None] | None = None
         bridge._jobs.add(self)  # pyright: ignore[reportPrivateUsage] - the two are one
         context = contextvars.copy_context()
@@ -120,20 +125,18 @@ class Job(Generic[Item]):
 
     def _launch(self, generator: AsyncGenerator[Item], context: contextvars.Context) -> None:
         self._task = self._loop.create_task(self._run(generator), context=context)
-        if self._cancelled:
-            self._task.cancel()
+        self._task.add_done_callback(self._ended)
 
     async def _run(self, generator: AsyncGenerator[Item]) -> None:
-        try:
-            async with aclosing(generator):
-                async for item in generator:
-                    self._put(item)
-        except BaseException as error:  # noqa: BLE001 - carried over to the asker, whatever it is
-            self._error = error
-        finally:
-            self._bridge._jobs.discard(self)  # pyright: ignore[reportPrivateUsage]
-            self._done.set()
-            self._put(_END)
+        async with aclosing(generator):
+            async for item in generator:
+                self._put(item)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._bridge._jobs.discard(self)  # pyright: ignore[reportPrivateUsage]
+        self._done.set()
+        self._put(_END)
 
     def _put(self, item: Item | _End) -> None:
         self._items.put(item)
@@ -146,9 +149,8 @@ class Job(Generic[Item]):
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        self._cancelled = True
-        if self._task is not None:
-            self._task.cancel()
+        assert self._task is not None, "launched before, on the same loop"
+        self._task.cancel()
 
     def done(self) -> bool:
         return self._done.is_set()

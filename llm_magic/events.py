@@ -39,6 +39,8 @@ class Progress:
     message: str
     fraction: float | None = None
     """0..1 where it is known."""
+    done: bool = False
+    """It is over: from now on tokens are waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

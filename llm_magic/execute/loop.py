@@ -144,7 +144,7 @@ async def _stream(run: Run, meter: Meter, means: Means) -> AsyncGenerator[TextDe
                 raise TimedOut(f"no sign of life for {limit:.0f} s {where}") from error
             if waiting_on_us:
                 run.deadline += means.clock.monotonic() - asked
-            waiting_on_us = isinstance(event, Progress)
+            waiting_on_us = isinstance(event, Progress) and not event.done
             match event:
                 case None:
                     return

@@ -7,7 +7,7 @@ from decimal import Decimal
 from llm_magic.budget import show_usd
 from llm_magic.jupyter.safe import escape, fenced, markdown_to_html
 from llm_magic.jupyter.state import RunState
-from llm_magic.types import Candidate, Plan, RouteResult, Skipped, Step
+from llm_magic.types import Candidate, Classification, Plan, RouteResult, Skipped, Step
 
 # Text only in --jp-ui-font-color1: the other colours of the themes are too faint to read. What a step came to is
 # said by a word and a sign, the border only repeats it.
@@ -19,11 +19,14 @@ STYLE = """<style>
 .llmr-model{font-weight:600;font-size:14px}
 .llmr-tier{border:1px solid currentColor;border-radius:3px;padding:0 5px;font-size:11px;letter-spacing:.04em}
 .llmr ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:4px 0;padding:0}
-.llmr ol.llmr-path li{margin:0;padding:0 8px;border-radius:10px;border:1px solid var(--jp-border-color1,#999);
- background:var(--jp-layout-color1,transparent)}
-.llmr ol.llmr-path li.ok{border:2px solid var(--jp-success-color1,#388e3c)}
-.llmr ol.llmr-path li.bad{border:1px dashed var(--jp-error-color1,#d32f2f)}
-.llmr ol.llmr-path li+li::before{content:"→";margin:0 6px 0 -2px}
+.llmr ol.llmr-path li{margin:0;padding:0}
+.llmr ol.llmr-path li+li::before{content:"→";margin-right:4px}
+.llmr ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;
+ border:1px solid var(--jp-border-color1,#999);background:var(--jp-layout-color1,transparent)}
+.llmr ol.llmr-path span.ok{border:2px solid var(--jp-success-color1,#388e3c)}
+.llmr ol.llmr-path span.bad{border:1px dashed var(--jp-error-color1,#d32f2f)}
+.llmr-body{padding:0 12px}
+.llmr td.llmr-words{text-align:left}
 .llmr meter{width:120px;height:12px;vertical-align:middle}
 .llmr b{font-weight:600}
 </style>"""
@@ -37,7 +40,7 @@ def bundle(state: RunState) -> dict[str, str]:
         return {"text/plain": ""}
     twin = plain(state)
     return {
-        "text/html": f'{STYLE}<div class="{_INERT}">{head(state)}{body(state.text)}</div>',
+        "text/html": f'{STYLE}<div class="{_INERT}">{head(state)}{body(shown(state))}</div>',
         "text/markdown": fenced(twin),
         "text/plain": twin,
     }
@@ -59,7 +62,14 @@ def head(state: RunState) -> str:
 
 def body(text: str) -> str:
     """The answer."""
-    return f'<div class="jp-RenderedHTMLCommon {_INERT}">{markdown_to_html(text)}</div>'
+    return f'<div class="llmr-body jp-RenderedHTMLCommon {_INERT}">{markdown_to_html(text)}</div>'
+
+
+def shown(state: RunState) -> str:
+    """The answer as Markdown: as the model wrote it, or as code where JSON was asked for."""
+    if state.plan is None or state.plan.request.schema is None:
+        return state.text
+    return fenced(state.text, "json")
 
 
 def plain(state: RunState) -> str:
@@ -70,8 +80,7 @@ def plain(state: RunState) -> str:
 def summary(state: RunState) -> list[str]:
     """The facts in lines of text, without the answer."""
     lines: list[str] = []
-    if state.plan is not None:
-        of = state.plan.classification
+    if (of := _why(state)) is not None:
         lines.append(f"{model_name(state)}  [{of.tier} {of.confidence:.2f}: {'; '.join(of.reasons)}]")
         path = " -> ".join(_said(step) for step in state.path())
         lines.append(f"path: {path}")
@@ -146,10 +155,10 @@ def plan_html(plan: Plan) -> str:
 
 def _plan_row(entry: Candidate | Skipped) -> str:
     if isinstance(entry, Skipped):
-        return f'<td>{escape(entry.model.id)}</td><td colspan="6">skipped: {escape(entry.reason)}</td>'
+        return f'<td>{escape(entry.model.id)}</td><td class="llmr-words" colspan="6">skipped: {escape(entry.reason)}</td>'
     costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
-        f"<td><b>{escape(entry.model.id)}</b></td><td>{escape(entry.why)}</td><td>{entry.input_tokens:,}</td>"
+        f"<td><b>{escape(entry.model.id)}</b></td><td class="llmr-words">{escape(entry.why)}</td><td>{entry.input_tokens:,}</td>"
         f"<td>{entry.max_output_tokens:,}</td>{costs}"
     )
 
@@ -165,14 +174,18 @@ def _after(plan: Plan) -> str:
 
 
 def _title(state: RunState) -> str:
-    if state.plan is None:
+    if (of := _why(state)) is None:
         return ""
-    of = state.plan.classification
     return (
         f'<div class="llmr-row"><span class="llmr-model">{escape(model_name(state))}</span>'
         f'<span><span class="llmr-tier">{of.tier}</span> {of.confidence:.2f}</span>'
         f"<span>{escape('; '.join(of.reasons))}</span></div>"
     )
+
+
+def _why(state: RunState) -> RouteResult | Classification | None:
+    """Whatever knows the tier, the confidence and the reasons."""
+    return state.result or (state.plan.classification if state.plan is not None else None)
 
 
 def model_name(state: RunState) -> str:
@@ -185,8 +198,8 @@ def _path(steps: tuple[Step, ...]) -> str:
     if not steps:
         return ""
     items = "".join(
-        f'<li class="{"ok" if step.outcome == "ok" else "" if step.outcome in _SIGNS else "bad"}" '
-        f'title="{escape(step.detail)}">{escape(_said(step))}</li>'
+        f'<li><span class="{"ok" if step.outcome == "ok" else "" if step.outcome in _SIGNS else "bad"}" '
+        f'title="{escape(step.detail)}">{escape(_said(step))}</span></li>'
         for step in steps
     )
     return f'<ol class="llmr-path" aria-label="Path of this run">{items}</ol>'

@@ -45,9 +45,10 @@ def markdown_to_html(text: str) -> str:
 
 
 def _keep(tag: str, name: str, value: str) -> str | None:
+    """nh3 also lets `title` and `lang` through, on every tag."""
     if name == "class":
         return value if tag == "code" and _LANGUAGE.match(value) else None
-    return value
+    return value if name in ("href", "start") else None
 
 
 def escape(text: str) -> str:
@@ -55,8 +56,8 @@ def escape(text: str) -> str:
     return html.escape(text, quote=True)
 
 
-def fenced(text: str) -> str:
+def fenced(text: str, language: str = "") -> str:
     """Text as Markdown that shows it and does nothing else: in a fence longer than any within it."""
     longest = max((len(fence) for fence in _FENCES.findall(text)), default=2)
     fence = "`" * (longest + 1)
-    return f"{fence}\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}"

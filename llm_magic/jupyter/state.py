@@ -48,7 +48,7 @@ class RunState:
                 self._now(f"waiting for the first token of {event.candidate.model.id}")
             case Progress():
                 share = "" if event.fraction is None else f" {event.fraction:.0%}"
-                self._now(f"{event.message}{share}", restart=False)
+                self._now(f"{event.message}{share}", restart=event.done)
             case TextDelta():
                 if not self.parts:
                     self._now("answering")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from llm_magic.providers.base import Provider
 from llm_magic.types import ProviderSpec
+
+if TYPE_CHECKING:
+    from llm_magic.providers.local import LocalProvider
 
 
 def connect(specs: Mapping[str, ProviderSpec], *, environ: Mapping[str, str] = os.environ) -> dict[str, Provider]:
@@ -33,7 +36,7 @@ def _provider(spec: ProviderSpec, environ: Mapping[str, str]) -> Provider:
 
 
 @lru_cache(maxsize=1)
-def _local() -> Provider:
+def _local() -> LocalProvider:
     """One for the process: its child takes hundreds of megabytes."""
     from llm_magic.providers.local import LocalProvider
 
@@ -41,7 +44,9 @@ def _local() -> Provider:
 
 
 async def aclose() -> None:
-    """Close the connections of the running loop."""
+    """Close the connections of the running loop, and end the embedded model's process."""
+    if _local.cache_info().currsize:
+        await _local().aclose()
     from llm_magic.providers import http
 
     await http.aclose()

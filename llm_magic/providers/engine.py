@@ -25,7 +25,7 @@ from typing import Any
 from llm_magic.errors import LocalModelUnavailable
 from llm_magic.providers.machine import usable_cores
 
-CONTEXT_TOKENS = 8192
+CONTEXT_TOKENS = 4096
 """Prompt and answer together."""
 _SLEEP_AFTER_S = 300
 _START_TIMEOUT_S = 120

@@ -81,6 +81,7 @@ class LocalProvider:
             async with aclosing(job.watch()) as steps:
                 async for step in steps:
                     yield step
+            yield Progress(message="the local model is loaded, waiting for its first token", done=True)
         params = {**request.model.params, **_ONE_REQUEST_A_CONNECTION}
         request = replace(request, model=replace(request.model, params=params))
         async with aclosing(self._api.stream(request)) as events:

@@ -273,6 +273,7 @@ def _run_pip(arguments: Sequence[str], stop: threading.Event) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # An interrupt is ours to act on: another request may be waiting for it too.
             # Its own temporary files go with ours, also where it has to be killed.
             env={**os.environ, "TMPDIR": temp, "TEMP": temp, "TMP": temp, "PYTHONIOENCODING": "utf-8"},
         ) as process,

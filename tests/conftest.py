@@ -1,0 +1,51 @@
+"""No network but loopback, no key, no file of the user's: every test starts from nothing."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from llm_magic import routing
+
+_KEYS = [f"{name}_{part}" for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK") for part in ("API_KEY", "BASE_URL")]
+_OWN = ["LLM_MAGIC_PROFILE", "LLM_MAGIC_SESSION", "LLM_MAGIC_LOCAL_MODEL"]
+_connect = socket.socket.connect
+_getaddrinfo = socket.getaddrinfo
+
+
+def _is_loopback(host: object) -> bool:
+    return str(host) in ("localhost", "::1", "") or str(host).startswith("127.")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection off this machine, or even the look-up of a name, is an error."""
+
+    def connect(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and not _is_loopback(address[0]):
+            raise AssertionError(f"a test wanted to connect to {address!r}")
+        return _connect(self, address)  # type: ignore[arg-type]
+
+    def getaddrinfo(host: object, *rest: object, **more: object) -> object:
+        if host is not None and not _is_loopback(host.decode() if isinstance(host, bytes) else host):
+            raise AssertionError(f"a test wanted to look up {host!r}")
+        return _getaddrinfo(host, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A fresh home, a ledger in memory, the local model off, no session. Returns the home."""
+    for name in (*_KEYS, *_OWN):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    monkeypatch.setenv("LLM_MAGIC_HOME", str(home))
+    monkeypatch.setenv("LLM_MAGIC_LEDGER", ":memory:")
+    monkeypatch.setenv("LLM_MAGIC_LOCAL", "0")
+    monkeypatch.setattr(routing, "_session", None)
+    return home

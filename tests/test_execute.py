@@ -1,0 +1,395 @@
+"""Execution: retries, fallbacks, holds, settlement, rows. Time and chance are parameters; nothing sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_magic import (
+    AllAttemptsFailed,
+    AuthFailed,
+    BadRequest,
+    BudgetExceeded,
+    ConnectionFailed,
+    ContextTooLong,
+    EmptyAnswer,
+    InvalidAnswer,
+    Ledger,
+    ModelNotFound,
+    NoCandidate,
+    Overloaded,
+    PaymentRequired,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Router,
+    ServerError,
+    StreamBroken,
+    TimedOut,
+)
+from llm_magic.events import AttemptEnded, AttemptStarted, Planned, RunEnded, TextDelta, Waiting
+from llm_magic.execute import RetryPolicy
+from llm_magic.providers.base import Finished, ProviderRequest
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.types import Usage
+from tests.helpers import FakeClock, model, registry, replaced, router
+
+BULK = {"tier": "bulk"}
+
+
+def outcomes(ours: Router) -> list[tuple[str, str]]:
+    return [(row.model, row.outcome) for row in ours.ledger.rows()]
+
+
+async def test_an_answer_with_its_events_its_row_and_its_bill() -> None:
+    ours = router()
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        seen = [event async for event in events]
+    assert [type(event) for event in seen] == [Planned, AttemptStarted, TextDelta, TextDelta, AttemptEnded, RunEnded]
+    result = seen[-1].result  # type: ignore[union-attr]
+    assert result.text == "A scripted answer."
+    assert result.cost_usd == Decimal("0.0000035")
+    assert result.baseline_usd == Decimal("0.00014")
+    assert result.savings_usd == result.baseline_usd - result.cost_usd
+    assert result.session_cost_usd == ours.ledger.spent_usd == result.cost_usd
+    assert ours.ledger.held_usd == 0
+    (row,) = ours.ledger.rows()
+    assert (row,) == result.attempts
+    assert (row.outcome, row.served_model, row.cost_estimated) == ("ok", "cheap", False)
+
+
+@pytest.mark.parametrize("error", [RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut, StreamBroken, ProtocolError])
+async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error: type[ProviderError]) -> None:
+    time = FakeClock()
+    ours = router(replies=[*[Failure(error=error("x"))] * 3, Reply()], time=time)
+    result = await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", error.outcome)] * 3 + [("dear", "ok")]
+    assert time.slept == [0.5, 1.0]
+    assert result.model == "dear"
+    assert [row.fallback_from for row in ours.ledger.rows()] == [None, None, None, "cheap"]
+    assert [(step.model, step.outcome) for step in result.path] == outcomes(ours)
+
+
+@pytest.mark.parametrize("error", [AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong])
+async def test_lasting_errors_fall_back_at_once_and_are_free(error: type[ProviderError]) -> None:
+    time = FakeClock()
+    ours = router(replies=[Failure(error=error("x")), Reply()], time=time)
+    await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", error.outcome), ("dear", "ok")]
+    assert time.slept == []
+    assert ours.ledger.rows()[0].cost_usd == 0
+
+
+@pytest.mark.parametrize("error", [BadRequest, Refused])
+async def test_what_every_model_would_say_stops_the_run(error: type[ProviderError]) -> None:
+    ours = router(replies=[Failure(error=error("because"))])
+    with pytest.raises(AllAttemptsFailed, match="because") as caught:
+        await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", error.outcome)]
+    assert isinstance(caught.value.exceptions[0], error)
+
+
+async def test_all_failed_names_every_cause() -> None:
+    ours = router(replies=[Failure(error=ServerError("HTTP 500"))])
+    with pytest.raises(AllAttemptsFailed, match=r"no answer after 6 attempts: cheap: server error \(HTTP 500\)") as caught:
+        await ours.route("hello", **BULK)
+    assert len(caught.value.exceptions) == 6
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_short_retry_after_is_waited_out_and_a_long_one_is_not() -> None:
+    time = FakeClock()
+    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=7)), Reply()], time=time)
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        waits = [event async for event in events if isinstance(event, Waiting)]
+    assert time.slept == [7]
+    assert (waits[0].seconds, waits[0].reason) == (7, "cheap: rate limited, trying again")
+    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=259_200)), Reply()], time=FakeClock())
+    assert (await ours.route("hello", **BULK)).model == "dear"
+    assert outcomes(ours) == [("cheap", "rate_limited"), ("dear", "ok")]
+
+
+async def test_a_failing_model_cools_down_and_recovers() -> None:
+    time = FakeClock()
+    ours = router(replies=[*[Failure(error=Overloaded("x"))] * 3, Reply()], time=time)
+    await ours.route("hello", **BULK)
+    assert ours.plan("hello", **BULK).skipped[0].reason == "cooling down after failures, 30 s left"
+    assert (await ours.route("hello", **BULK)).model == "dear"
+    time.time += 31
+    assert (await ours.route("hello", **BULK)).model == "cheap"
+
+
+async def test_one_number_of_attempts_bounds_the_whole_run() -> None:
+    chain = [model(f"m{n}", fallback_id=f"m{n + 1}" if n < 9 else None) for n in range(10)]
+    ours = router(*chain, replies=[Failure(error=ServerError("x"))], policy=RetryPolicy(attempts=5))
+    with pytest.raises(AllAttemptsFailed, match="after 5 attempts"):
+        await ours.route("hello")
+    assert len(ours.ledger.rows()) == 5
+
+
+async def test_one_deadline_bounds_the_whole_run_and_cools_nothing_down() -> None:
+    time = FakeClock()
+    ours = router(replies=[Failure(error=ServerError("x"))], time=time, policy=RetryPolicy(deadline_s=1.2))
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", **BULK)
+    assert time.time <= 1_000 + 1.2
+
+
+async def test_a_stream_that_breaks_is_billed_for_what_arrived_and_started_again() -> None:
+    ours = router(replies=[Failure(error=StreamBroken("x"), chunks=("one two ", "three")), Reply(chunks=("whole",))])
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        seen = [event async for event in events]
+    assert seen[-1].result.text == "whole", "never spliced"  # type: ignore[union-attr]
+    broken, whole = ours.ledger.rows()
+    assert (broken.outcome, broken.cost_estimated, broken.usage.output_tokens) == ("stream_broken", True, 3)
+    assert broken.cost_usd > 0
+    assert broken.baseline_usd == 0
+    assert seen[-1].result.cost_usd == broken.cost_usd + whole.cost_usd  # type: ignore[union-attr]
+    assert seen[-1].result.cost_estimated  # type: ignore[union-attr]
+
+
+async def test_a_stream_without_an_end_is_broken() -> None:
+    ours = router(replies=[Reply(finish_reason=None), Reply()])
+    await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", "stream_broken"), ("cheap", "ok")]
+
+
+async def test_an_empty_answer_is_billed_and_passed_on() -> None:
+    ours = router(replies=[Reply(chunks=(" \n",)), Reply()])
+    await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", "empty"), ("dear", "ok")]
+    assert ours.ledger.rows()[0].cost_usd > 0
+    ours = router(model("only"), replies=[Reply(chunks=(), finish_reason="length")])
+    with pytest.raises(AllAttemptsFailed, match="went into reasoning: allow more with --max-tokens") as caught:
+        await ours.route("hello")
+    assert isinstance(caught.value.exceptions[0], EmptyAnswer)
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_passed_on() -> None:
+    ours = router(replies=[Reply(chunks=('{"n": "secret"}',)), Reply(chunks=('```json\n{"n": 3}\n```',))])
+    result = await ours.route("hello", schema=SCHEMA, **BULK)
+    assert result.data == {"n": 3}
+    assert outcomes(ours) == [("cheap", "invalid"), ("dear", "ok")]
+    bad = ours.ledger.rows()[0]
+    assert bad.cost_usd > 0
+    assert bad.error == "the answer does not fit the schema: 'type' fails at $.n"
+    assert InvalidAnswer.billed
+
+
+async def test_a_schema_is_passed_on_and_checked_first() -> None:
+    scripted = ScriptedProvider([Reply(chunks=('{"n": 1}',))])
+    ours = Router(registry=registry(model("only")), providers={"cloud": scripted}, ledger=Ledger(":memory:"))
+    await ours.route("hello", schema=SCHEMA)
+    assert scripted.requests[0].schema == SCHEMA
+    from llm_magic import RequestError
+
+    with pytest.raises(RequestError, match="not a valid JSON Schema"):
+        ours.plan("hello", schema={"type": "nonsense"})
+
+
+async def test_no_usage_reported_means_an_estimate_never_zero() -> None:
+    ours = router(replies=[Reply(usage=None)])
+    (row,) = (await ours.route("hello", **BULK)).attempts
+    assert row.cost_estimated
+    assert row.cost_usd > 0
+    assert row.usage.output_tokens == 4
+
+
+async def test_billed_at_the_model_that_served() -> None:
+    models = (model("cheap", price="0.1/0.5", fallback_id="dear"), model("dear", price="4/20", tiers=()))
+    ours = router(*models, replies=[Reply(served_model="dear", usage=Usage(input_tokens=1_000_000))])
+    result = await ours.route("hello")
+    assert (result.model, result.served_model, result.cost_usd) == ("cheap", "dear", 4)
+    assert result.attempts[0].input_price == 4
+
+
+class Stuck:
+    """Yields some text, then nothing for ever; knows when it was closed."""
+
+    def __init__(self, *chunks: str) -> None:
+        self.chunks = chunks
+        self.stuck = asyncio.Event()
+        self.closed = False
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
+        try:
+            for chunk in self.chunks:
+                yield TextDelta(text=chunk)
+            self.stuck.set()
+            await asyncio.Event().wait()
+        finally:
+            self.closed = True
+
+
+async def test_leaving_early_cancels_upstream_and_settles() -> None:
+    stuck = Stuck("one ", "two ")
+    ours = router(providers={"cloud": stuck})
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    assert stuck.closed
+    (row,) = ours.ledger.rows()
+    assert (row.outcome, row.cost_estimated) == ("cancelled", True)
+    assert row.usage.output_tokens >= 1
+    assert ours.ledger.held_usd == 0
+    assert ours.plan("hello", **BULK).candidates[0].model.id == "cheap", "a cancelled model does not cool down"
+
+
+async def test_cancelling_the_asker_cancels_upstream_and_settles() -> None:
+    stuck = Stuck("one ")
+    ours = router(providers={"cloud": stuck})
+    task = asyncio.create_task(ours.route("hello", **BULK))
+    while not ours.ledger.rows():
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stuck.closed
+    assert outcomes(ours) == [("cheap", "cancelled")]
+
+
+@pytest.mark.parametrize(("chunks", "says"), [((), "before the first token"), (("one",), "in mid-answer")])
+async def test_silence_is_a_timeout(chunks: tuple[str, ...], says: str) -> None:
+    policy = RetryPolicy(first_token_s=0.0, between_tokens_s=0.0, tries=1)
+    ours = router(model("only"), providers={"cloud": Stuck(*chunks)}, policy=policy)
+    with pytest.raises(AllAttemptsFailed, match=says):
+        await ours.route("hello")
+    (row,) = ours.ledger.rows()
+    assert (row.outcome, row.cost_estimated) == ("timed_out", True)
+    assert row.cost_usd > 0
+
+
+class Loading:
+    """Takes long to load, saying so, then answers."""
+
+    def __init__(self, time: FakeClock) -> None:
+        self.time = time
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
+        from llm_magic.events import Progress
+
+        for share in (0.1, 0.9):
+            yield Progress(message="loading", fraction=share)
+            self.time.time += 1_000
+        yield TextDelta(text="ready")
+        yield Finished(finish_reason="stop", served_model="only")
+
+
+async def test_loading_does_not_count_against_the_deadline() -> None:
+    time = FakeClock()
+    ours = router(model("only"), providers={"cloud": Loading(time)}, time=time, policy=RetryPolicy(deadline_s=60))
+    assert (await ours.route("hello")).text == "ready"
+
+
+async def test_a_full_provider_queues_and_says_so() -> None:
+    stuck = Stuck("one ")
+    ours = Router(registry=registry(model("only"), concurrency=1), providers={"cloud": stuck}, ledger=Ledger(":memory:"))
+    first = ours.job("hello")
+    async with aclosing(ours.stream("hello")) as events:
+        async for event in events:
+            if isinstance(event, Waiting):
+                assert event.reason.startswith("queued")
+                break
+    first.cancel()
+    assert first.join(5)
+    assert len(ours.ledger.rows()) == 1, "what never left the queue is no attempt"
+
+
+async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:
+    scripted = ScriptedProvider([Failure(error=StreamBroken("x"), chunks=("word " * 400,))])
+    ours = router(model("only", price="0/10"), providers={"cloud": scripted})
+    with pytest.raises(AllAttemptsFailed, match="cap of this run of USD 0.0105 has USD 0.0025 left"):
+        await ours.route("hello", max_cost="0.0105", max_output_tokens=1_000)
+    assert [request.max_output_tokens for request in scripted.requests] == [1_000, 649]
+    assert sum(row.cost_usd for row in ours.ledger.rows()) <= Decimal("0.0105")
+
+
+async def test_over_budget_is_refused_before_anything_is_sent() -> None:
+    scripted = ScriptedProvider()
+    ours = router(providers={"cloud": scripted})
+    ours.set_budget("0.0000001")
+    with pytest.raises(BudgetExceeded, match="the cheapest usable model, cheap, could cost up to") as caught:
+        await ours.route("hello", **BULK)
+    assert caught.value.scope == "session"
+    assert scripted.requests == []
+    assert ours.ledger.rows() == []
+
+
+async def test_nothing_usable_gives_each_reason() -> None:
+    ours = router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})
+    with pytest.raises(NoCandidate, match="cheap: no CLOUD_KEY; dear: no CLOUD_KEY"):
+        await ours.route("hello", **BULK)
+
+
+WHOLE = Reply(chunks=("as much as allowed",))
+
+
+def obedient(script: list[Reply | Failure]) -> Callable[[ProviderRequest], Reply | Failure]:
+    """The script in turn; WHOLE uses every output token that the request allows, as a provider may."""
+    left = list(script)
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        step = left.pop(0) if len(left) > 1 else left[0]
+        return replaced(step, usage=Usage(input_tokens=40, output_tokens=request.max_output_tokens)) if step is WHOLE else step
+
+    return reply
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    cap=st.integers(1, 200),
+    runs=st.integers(1, 30),
+    script=st.lists(
+        st.sampled_from(
+            [
+                Reply(),
+                WHOLE,
+                Reply(finish_reason=None),
+                Failure(error=RateLimited("x")),
+                Failure(error=TimedOut("x")),
+                Failure(error=StreamBroken("x"), chunks=("some words ",)),
+                Failure(error=AuthFailed("x")),
+            ]
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_no_mix_of_runs_and_faults_passes_the_cap(cap: int, runs: int, script: list[Reply | Failure]) -> None:
+    limit = Decimal(cap) / 2_000
+    ours = router(replies=obedient(script))
+    ours.set_budget(limit)
+    seen: list[Decimal] = []
+    settle = ours.ledger.settle
+
+    def watched(row: object) -> None:
+        seen.append(ours.ledger.spent_usd + ours.ledger.held_usd)
+        settle(row)  # type: ignore[arg-type]
+
+    ours.ledger.settle = watched  # type: ignore[method-assign]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*[ours.route("hello") for _ in range(runs)], return_exceptions=True)
+
+    asyncio.run(all_at_once())
+    assert all(standing <= limit for standing in seen)
+    assert ours.ledger.spent_usd <= limit
+    assert ours.ledger.held_usd == 0
+    assert all(row.outcome != "in_flight" for row in ours.ledger.rows())

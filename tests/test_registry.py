@@ -1,0 +1,147 @@
+"""The registry: what ships, what a user adds, and what is refused at load with the file and the key."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from llm_magic import Registry, RegistryError, Router, TaskTier
+from llm_magic.registry import PROFILES
+from llm_magic.types import Price
+
+
+def write(home: Path, text: str) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "models.toml").write_text(text, encoding="utf-8")
+    return home / "models.toml"
+
+
+def test_article_profile_has_the_figures_of_the_article() -> None:
+    registry = Registry.load("article")
+    figures = {
+        spec.id: (spec.tiers, spec.price.input, spec.price.output, spec.fallback_id)
+        for spec in registry
+        if spec.price is not None and spec.provider != "local"
+    }
+    assert figures == {
+        "claude-opus-4-7": ((TaskTier.COMPLEX,), 5, 25, "claude-sonnet-4-6"),
+        "claude-sonnet-4-6": ((TaskTier.STANDARD,), 3, 15, "gpt-5.5"),
+        "gpt-5.5": ((TaskTier.STRUCTURED,), 3, 12, "claude-sonnet-4-6"),
+        "deepseek-v3": ((TaskTier.BULK,), Decimal("0.27"), Decimal("1.10"), "gpt-5.5"),
+    }
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_tier_is_served_and_every_chain_ends(profile: str) -> None:
+    registry = Registry.load(profile)
+    for tier in TaskTier:
+        assert registry.serving(tier)
+    for spec in registry:
+        chain = registry.chain(spec.id)
+        assert len({each.id for each in chain}) == len(chain)
+        assert spec.source
+
+
+def test_a_cycle_is_told_at_load() -> None:
+    (warning,) = Registry.load("article").warnings
+    assert "claude-sonnet-4-6 → gpt-5.5 → claude-sonnet-4-6" in warning
+
+
+def test_profile_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_MAGIC_PROFILE", "article")
+    assert "deepseek-v3" in Registry.load()
+    monkeypatch.setenv("LLM_MAGIC_PROFILE", "nope")
+    with pytest.raises(RegistryError, match="no profile 'nope': choose one of current, article"):
+        Registry.load()
+
+
+def test_four_lines_add_an_endpoint(clean_environment: Path) -> None:
+    write(
+        clean_environment,
+        """
+        [models."llama3.2"]
+        base_url = "http://localhost:11434/v1"
+        tiers = ["bulk"]
+        price = { input = 0, output = 0 }
+        """,
+    )
+    registry = Registry.load()
+    spec = registry["llama3.2"]
+    assert spec.tiers == (TaskTier.BULK,)
+    assert spec.api_model == "llama3.2"
+    assert registry.providers[spec.provider].base_url == "http://localhost:11434/v1"
+    assert Router(registry=registry).plan("Translate to French: hello").candidates[0].model.id == "llama3.2"
+
+
+def test_a_user_overrides_single_keys(clean_environment: Path) -> None:
+    write(clean_environment, '[models."gpt-5.5"]\nprice = { input = 5, output = 30 }\n')
+    spec = Registry.load("article")["gpt-5.5"]
+    assert spec.price == Price(input=Decimal(5), output=Decimal(30))
+    assert spec.fallback_id == "claude-sonnet-4-6"
+
+
+def test_a_model_can_be_turned_off(clean_environment: Path) -> None:
+    write(
+        clean_environment,
+        '[models."deepseek-v3"]\nenabled = false\n',
+    )
+    assert "deepseek-v3" not in Registry.load("article")
+
+
+def test_prices_are_exact(clean_environment: Path) -> None:
+    write(clean_environment, '[models.x]\nbase_url = "http://localhost/v1"\nprice = { input = 0.1, output = 0.3 }\n')
+    price = Registry.load()["x"].price
+    assert price is not None
+    assert price.input == Decimal("0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("models = 3", "models must hold tables"),
+        ("[models", "not valid TOML"),
+        ('[models.x]\nprovider = "openai"\nfallback_id = "nope"', "models.x.fallback_id = 'nope' is no known model"),
+        ('[models.x]\nprovider = "openai"\ntiers = ["HARD"]', "models.x.tiers: 'HARD' is not a valid TaskTier"),
+        ('[models.x]\nprovider = "openai"\ntiers = "BULK"', "models.x.tiers = 'BULK' must be a list"),
+        ('[models.x]\nprovider = "openai"\nprice = { input = -1, output = 1 }', "models.x.price.input = -1 must be"),
+        ('[models.x]\nprovider = "openai"\nprice = { input = nan, output = 1 }', "models.x.price.input = NaN must be"),
+        ('[models.x]\nprovider = "openai"\nprice = { input = inf, output = 1 }', "price.input = Infinity must be"),
+        ('[models.x]\nprovider = "openai"\nprice = { input = 1e-7, output = 1 }', "more than six decimals"),
+        ('[models.x]\nprovider = "openai"\nprice = { input = "1", output = 1 }', "price.input = '1' is not a number"),
+        ('[models.x]\nprovider = "openai"\nprice = { input = 1 }', "models.x.price has no 'output'"),
+        ('[models.x]\nprovider = "openai"\nprice = 3', "models.x.price = 3 must be a table"),
+        ('[models.x]\nprovider = "openai"\nwindow = 3', "models.x: unknown key 'window'"),
+        ('[models.x]\nprovider = "openai"\ncontext_window = 0', "models.x.context_window = 0 must be a whole number"),
+        ('[models.x]\nprovider = "openai"\ntoken_ratio = 0', "token_ratio must be above zero"),
+        ('[models.x]\nprovider = "openai"\nparams = 1', "models.x.params = 1 must be a table"),
+        ('[models.x]\nprovider = "openai"\njson_mode = "maybe"', "models.x.json_mode = 'maybe': choose one of"),
+        ('[models.x]\nprovider = "openai"\nenabled = 1', "models.x.enabled = 1 is neither"),
+        ('[models.x]\nprovider = "anthropic"\nparams = { temperature = 0.5 }', "params.temperature: Anthropic's"),
+        ("[models.x]\ntiers = []", "models.x needs a provider or a base_url"),
+        ('[models.x]\nbase_url = "here"', "models.x.base_url = 'here' is no http"),
+        ('[providers.x]\napi = "soap"', "providers.x.api = 'soap': choose"),
+        ("[providers.x]\nconcurrency = 0", "providers.x.concurrency = 0 must be"),
+        ("[models.gpt-5.5]\nprice = 1", "unknown key 'gpt-5'|needs a provider|unknown key '5'"),
+        ("[modles.x]\n", "unknown key 'modles'"),
+        ('baseline = "nope"', "baseline = 'nope' is no model"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file(clean_environment: Path, text: str, says: str) -> None:
+    path = write(clean_environment, text)
+    with pytest.raises(RegistryError, match=says) as caught:
+        Registry.load()
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_no_text(clean_environment: Path) -> None:
+    path = write(clean_environment, "")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RegistryError, match="can't be read"):
+        Registry.load()
+
+
+def test_an_unknown_model_names_the_known_ones() -> None:
+    with pytest.raises(RegistryError, match="no model 'gpt-1': the registry has claude-opus-5-5"):
+        Registry.load()["gpt-1"]
