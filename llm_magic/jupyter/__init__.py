@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from llm_magic.errors import AllAttemptsFailed
+
 _loaded: dict[str, Any] = {}
 """What loading changed, so that unloading restores exactly that."""
 
@@ -29,7 +31,10 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     formatter = shell.display_formatter.mimebundle_formatter
     before = {kind: formatter.for_type(kind, show) for kind, show in FORMATS.items()}
-    _loaded.update(magics=magics, kinds=kinds, formats=before)
+    handles_errors = not shell.custom_exceptions
+    if handles_errors:
+        shell.set_custom_exc((AllAttemptsFailed,), _show_group)
+    _loaded.update(magics=magics, kinds=kinds, formats=before, handles_errors=handles_errors)
 
 
 def unload(shell: Any) -> None:
@@ -48,4 +53,17 @@ def unload(shell: Any) -> None:
         formatter.pop(kind, None)
         if show is not None:
             formatter.for_type(kind, show)
+    if _loaded["handles_errors"] and shell.custom_exceptions == (AllAttemptsFailed,):
+        shell.set_custom_exc((), None)
     _loaded.clear()
+
+
+def _show_group(shell: Any, kind: type[BaseException], error: Any, at: Any, tb_offset: Any = None) -> None:
+    """IPython prints an exception group whole, with every frame, whatever the group says of itself: say it shortly."""
+    import traceback
+
+    if hasattr(error, "_render_traceback_"):
+        lines = error._render_traceback_()
+    else:
+        lines = traceback.format_exception(kind, error, at)
+    shell._showtraceback(kind, error, lines)

@@ -158,8 +158,8 @@ def _plan_row(entry: Candidate | Skipped) -> str:
         return f'<td>{escape(entry.model.id)}</td><td class="llmr-words" colspan="6">skipped: {escape(entry.reason)}</td>'
     costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
-        f"<td><b>{escape(entry.model.id)}</b></td><td class="llmr-words">{escape(entry.why)}</td><td>{entry.input_tokens:,}</td>"
-        f"<td>{entry.max_output_tokens:,}</td>{costs}"
+        f'<td><b>{escape(entry.model.id)}</b></td><td class="llmr-words">{escape(entry.why)}</td>'
+        f"<td>{entry.input_tokens:,}</td><td>{entry.max_output_tokens:,}</td>{costs}"
     )
 
 

@@ -59,7 +59,7 @@ class RouteMagics(Magics):
     @no_var_expand
     def route(self, line: str, cell: str | None = None) -> Plan | None:
         """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
-        options, text = (line, cell) if cell is not None else split_options(line)
+        options, text = (line, cell.rstrip("\n")) if cell is not None else split_options(line)
         args = parse_argstring(self.route, options)
         router = routing.session_router()
         try:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from llm_magic.providers.base import Provider
 from llm_magic.types import ProviderSpec
-
-if TYPE_CHECKING:
-    from llm_magic.providers.local import LocalProvider
 
 
 def connect(specs: Mapping[str, ProviderSpec], *, environ: Mapping[str, str] = os.environ) -> dict[str, Provider]:
@@ -36,7 +33,7 @@ def _provider(spec: ProviderSpec, environ: Mapping[str, str]) -> Provider:
 
 
 @lru_cache(maxsize=1)
-def _local() -> LocalProvider:
+def _local() -> Provider:
     """One for the process: its child takes hundreds of megabytes."""
     from llm_magic.providers.local import LocalProvider
 
@@ -44,9 +41,7 @@ def _local() -> LocalProvider:
 
 
 async def aclose() -> None:
-    """Close the connections of the running loop, and end the embedded model's process."""
-    if _local.cache_info().currsize:
-        await _local().aclose()
+    """Close the connections of the running loop. The embedded model's process ends with this one by itself."""
     from llm_magic.providers import http
 
     await http.aclose()

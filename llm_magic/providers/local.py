@@ -98,10 +98,6 @@ class LocalProvider:
         if running:
             running.stop()
 
-    async def aclose(self) -> None:
-        """`stop`, off the event loop."""
-        await asyncio.to_thread(self.stop)
-
     def _endpoint(self) -> Endpoint:
         running = self._engine
         if running is None:

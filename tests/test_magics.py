@@ -1,0 +1,311 @@
+"""The magics in a real IPython shell, in this process, against scripted models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
+
+from llm_magic import Router, routing
+from llm_magic.jupyter.magics import split_options
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from tests.helpers import router
+
+
+class Shell:
+    """A shell with the extension loaded, and what a person would see of a cell."""
+
+    def __init__(self, shell: InteractiveShell, ours: Router, scripted: ScriptedProvider) -> None:
+        self.shell, self.router, self.scripted = shell, ours, scripted
+
+    def run(self, cell: str) -> str:
+        """Run a cell that must work; returns what it printed."""
+        out, result = self._run(cell)
+        assert result.success, out
+        return out
+
+    def fail(self, cell: str) -> tuple[str, BaseException]:
+        """Run a cell that must fail; returns what it printed, and the error."""
+        out, result = self._run(cell)
+        assert not result.success
+        error = result.error_before_exec or result.error_in_exec
+        assert error is not None
+        return out, error
+
+    def _run(self, cell: str) -> tuple[str, Any]:
+        with capture_output() as captured:
+            result = self.shell.run_cell(cell)
+        return captured.stdout + captured.stderr, result
+
+    def __getitem__(self, name: str) -> Any:
+        return self.shell.user_ns[name]
+
+
+@pytest.fixture
+def scripted() -> ScriptedProvider:
+    return ScriptedProvider([Reply()])
+
+
+@pytest.fixture
+def shell(scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    ours = router(providers={"cloud": scripted})
+    monkeypatch.setattr(routing, "_session", ours)
+    ip = InteractiveShell.instance(colors="nocolor")
+    ip.run_line_magic("load_ext", "llm_magic")
+    yield Shell(ip, ours, scripted)
+    ip.run_line_magic("unload_ext", "llm_magic")
+    ip.config.pop("RouteMagics", None)
+    ip.reset()
+
+
+def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
+    out = shell.run("%%route\nTranslate to French: hello")
+    assert out.startswith("A scripted answer.")
+    assert "cheap  [BULK 0.8" in out
+    assert "path: ✓ cheap" in out
+    assert "10 in, 5 out tokens | this cell USD 0.0000035 | saved USD 0.00014 against dear (98%)" in out
+    assert "session USD 0.0000035" in out
+    assert shell["_route"].text == "A scripted answer."
+    assert shell.scripted.requests[0].messages[0].content == "Translate to French: hello"
+
+
+def test_a_line_is_routed_as_it_was_typed(shell: Shell) -> None:
+    shell.run("%route --tier bulk  what's {up}  with $HOME --plan")
+    assert shell.scripted.requests[0].messages[0].content == "what's {up}  with $HOME --plan"
+
+
+@pytest.mark.parametrize(
+    ("line", "split"),
+    [
+        ("hello", ("", "hello")),
+        ("--plan hello --tier x", ("--plan", "hello --tier x")),
+        ("--tier bulk hello", ("--tier bulk", "hello")),
+        ("--tier=bulk hello", ("--tier=bulk", "hello")),
+        ('--system "be kind" it\'s  me', ('--system "be kind"', "it's  me")),
+        ("--tier", ("--tier", "")),
+        ("", ("", "")),
+    ],
+)
+def test_options_end_where_the_text_begins(line: str, split: tuple[str, str]) -> None:
+    assert split_options(line) == split
+
+
+def test_every_option_reaches_the_request(shell: Shell) -> None:
+    shell.run('schema = {"type": "object"}')
+    shell.scripted._reply = lambda _: Reply(chunks=("{}",))
+    shell.run(
+        '%%route --tier complex --model cheap --system "be kind" --max-tokens 77 --max-cost $0.5 --schema schema '
+        "--out answer --tag one --tag two\nhello"
+    )
+    (sent,) = shell.scripted.requests
+    assert (sent.model.id, sent.system, sent.max_output_tokens) == ("cheap", "be kind", 77)
+    assert sent.schema == {"type": "object"}
+    assert shell["answer"] is shell["_route"]
+    assert shell["answer"].tier == "COMPLEX"
+    assert shell["answer"].data == {}
+    assert shell.router.ledger.rows()[0].tags == ("one", "two")
+
+
+def test_an_inline_schema_and_a_pydantic_model(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Reply(chunks=('{"n": 1}',))
+    shell.run("%%route --schema '{\"type\": \"object\"}'\nhello")
+    shell.run("import pydantic\nclass N(pydantic.BaseModel):\n    n: int")
+    shell.run("%%route --schema N\nhello")
+    assert shell.scripted.requests[1].schema["properties"]["n"]["type"] == "integer"  # type: ignore[index]
+
+
+def test_max_cost_holds(shell: Shell) -> None:
+    out, error = shell.fail("%%route --max-cost 0.0000001\nhello")
+    assert type(error).__name__ == "BudgetExceeded"
+    assert "Traceback" not in out
+    assert "Raise the cap (%route_budget, --max-cost)" in out
+
+
+def test_no_stream_shows_the_answer_all_the_same(shell: Shell) -> None:
+    assert "A scripted answer." in shell.run("%%route --no-stream\nhello")
+
+
+def test_a_plan_is_a_dry_run(shell: Shell) -> None:
+    for cell in ("%%route --plan --tier bulk\nhello", "%route_plan --tier bulk hello"):
+        out = shell.run(cell)
+        assert "BULK 1.00: you asked for this tier" in out
+        assert "→ cheap: USD 0.0" in out
+        assert "nothing was sent" in out
+    assert shell.scripted.requests == []
+    assert shell.router.ledger.rows() == []
+
+
+def test_budget(shell: Shell) -> None:
+    assert "no cap" in shell.run("%route_budget")
+    assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")
+    assert "cap USD 2.00, USD 2.00 left" in shell.run("%route_budget 2")
+    assert "no cap" in shell.run("%route_budget off")
+    for bad in ("-1", "nan", "5 USD", "much"):
+        out, _ = shell.fail(f"%route_budget {bad}")
+        assert f"UsageError: '{bad}' is no amount of USD" in out
+    assert shell.router.budget.session_usd is None
+
+
+def test_python_and_magics_share_one_router(shell: Shell) -> None:
+    shell.run("%route_budget 3\nimport llm_magic\nllm_magic.router().route_sync('hello')")
+    assert shell.router.budget.session_usd == 3
+    assert len(shell.router.ledger.rows()) == 1
+    shell.run("result = await llm_magic.router().route('hello')")
+    assert shell["result"].text == "A scripted answer."
+
+
+def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
+    shell.run("%route hello")
+    shell.run("ledger = %route_ledger\nmine = %route_ledger --session\nmodels = %route_models")
+    for name in ("ledger", "mine", "models"):
+        assert isinstance(shell[name], pd.DataFrame)
+    assert list(shell["ledger"]["outcome"]) == ["ok"]
+    assert list(shell["models"]["usable"]) == [True, True]
+    shell.scripted._unavailable = "no CLOUD_KEY"
+    shell.run("models = %route_models")
+    assert list(shell["models"]["why_not"]) == ["no CLOUD_KEY"] * 2
+
+
+def test_values_come_in_through_double_braces_and_do_not_set_the_tier(shell: Shell) -> None:
+    shell.run("class Box:\n    text = 'Prove this theorem'\nbox = Box()\nname = 'Ada'")
+    shell.run("%%route\nTranslate to French: {{name}} {x} {{ box.text }} {{1 + 1}} {% raw %}")
+    assert shell.scripted.requests[0].messages[0].content == (
+        "Translate to French: Ada {x} Prove this theorem {{1 + 1}} {% raw %}"
+    )
+    assert shell["_route"].tier == "BULK"
+    shell.run("%%route --no-interpolate\nTranslate to French: {{nothing}}")
+    assert shell.scripted.requests[1].messages[0].content == "Translate to French: {{nothing}}"
+    for cell, says in (
+        ("{{nothing}}", "no variable 'nothing' is defined"),
+        ("{{box.lid}}", "'box' has no attribute 'lid'"),
+        ("{{box.__class__}}", "has no attribute '__class__'"),
+    ):
+        out, error = shell.fail(f"%%route\n{cell}")
+        assert says in str(error)
+        assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%route --nope\nhello", "UsageError: unrecognized arguments: --nope"),
+        ("%%route --tier hard\nhello", "UsageError: no tier 'hard': choose one of COMPLEX, STANDARD, STRUCTURED, BULK"),
+        ("%%route --max-tokens many\nhello", "UsageError: argument --max-tokens: invalid int value: 'many'"),
+        ("%%route --max-tokens 0\nhello", "UsageError: --max-tokens 0: must be at least 1"),
+        ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is no amount of USD"),
+        ("%%route --schema nothing\nhello", "UsageError: --schema nothing: no such name in the notebook"),
+        ("%%route --out 3x\nhello", "UsageError: --out 3x: not a name"),
+        ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
+        ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has dear, cheap"),
+        ("%%route\n \n", "RequestError: the prompt is empty"),
+        ("%route", "RequestError: the prompt is empty"),
+        ("%%route\na\0b", "RequestError: the prompt has a NUL byte at character 1"),
+        ("%route_models all", "UsageError: %route_models takes no arguments"),
+        ("%route_ledger --nope", "UsageError: unrecognized arguments: --nope"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
+    out, _ = shell.fail(cell)
+    assert says in out
+    assert "Traceback" not in out
+    assert shell.scripted.requests == []
+    assert shell.router.ledger.rows() == []
+
+
+def test_a_lone_surrogate_and_a_50_mb_cell(shell: Shell) -> None:
+    shell.run("half = '\\ud800'\nhuge = 'word ' * 10_000_000")
+    out, _ = shell.fail("%%route\n{{half}}")
+    assert "RequestError: the prompt has half of a character (a lone surrogate) at character 0" in out
+    out, _ = shell.fail("%%route\n{{huge}}")
+    assert "RequestError: the prompt has 50,000,000 characters, more than any model reads" in out
+
+
+def test_an_error_in_python_code_keeps_its_traceback(shell: Shell) -> None:
+    out, _ = shell.fail("llm_magic = __import__('llm_magic')\nllm_magic.router().route_sync('')")
+    assert "Traceback" in out
+
+
+def test_a_failure_shows_its_path_and_stops(shell: Shell) -> None:
+    from llm_magic import AuthFailed
+
+    shell.scripted._reply = lambda _: Failure(error=AuthFailed("HTTP 401: bad key"))
+    out, error = shell.fail("%%route --tier bulk\nhello")
+    assert type(error).__name__ == "AllAttemptsFailed"
+    assert "path: ✗ cheap: auth failed -> ✗ dear: auth failed" in out
+    assert "AllAttemptsFailed: no answer after 2 attempts: cheap: auth failed (HTTP 401: bad key)" in out
+    assert "Traceback" not in out
+    assert "_route" not in shell.shell.user_ns
+
+
+def test_a_broken_stream_starts_again_visibly_in_a_terminal(shell: Shell) -> None:
+    from llm_magic import StreamBroken
+
+    replies = [Failure(error=StreamBroken("x"), chunks=("half an ",)), Reply(chunks=("whole",))]
+    shell.scripted._reply = lambda _: replies.pop(0)
+    out = shell.run("%%route --tier bulk\nhello")
+    assert out.startswith("half an \n[the answer broke off; starting again with cheap]\nwhole")
+
+
+def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b\x9bc",))
+    assert shell.run("%%route --tier bulk\nhello").startswith("a]0;evilbc")
+
+
+def test_help_reads_right(shell: Shell) -> None:
+    text = shell.shell.run_line_magic  # the docstring is what `%%route?` shows
+    doc = shell.shell.find_cell_magic("route").__doc__
+    assert text is not None
+    assert doc is not None
+    assert "%route [--tier TIER] [--model ID]" in " ".join(doc.split())
+    assert "complex, standard, structured or bulk" in doc
+
+
+def test_loading_twice_and_unloading_restores(shell: Shell) -> None:
+    ip = shell.shell
+    before = len(ip.configurables)
+    ip.run_line_magic("reload_ext", "llm_magic")
+    ip.run_line_magic("reload_ext", "llm_magic")
+    assert len(ip.configurables) == before
+    assert "A scripted answer." in shell.run("%route hello")
+    ip.run_line_magic("unload_ext", "llm_magic")
+    assert ip.find_line_magic("route") is None
+    assert ip.find_cell_magic("route") is None
+    assert not [each for each in ip.configurables if type(each).__name__ == "RouteMagics"]
+    assert "Plan(" in ip.display_formatter.format(shell.router.plan("hello"))[0]["text/plain"]
+    ip.run_line_magic("load_ext", "llm_magic")
+
+
+def test_settings_are_validated(shell: Shell) -> None:
+    shell.run("%config RouteMagics.profile = 'article'")
+    assert "deepseek-v3" in routing.session_router().registry
+    assert routing.session_router().ledger is shell.router.ledger
+    shell.run("%config RouteMagics.profile = 'nope'")  # IPython logs what is wrong with it, and changes nothing
+    assert "deepseek-v3" in routing.session_router().registry
+    shell.run("%config RouteMagics.freeze = False")
+
+
+def test_a_bad_setting_left_behind_does_not_break_the_next_load(shell: Shell) -> None:
+    ip = shell.shell
+    ip.run_line_magic("unload_ext", "llm_magic")
+    ip.config.merge(Config({"RouteMagics": {"profile": "nope"}}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ip.run_line_magic("load_ext", "llm_magic")
+    assert "is not valid and was dropped" in str(caught[0].message)
+    assert "A scripted answer." in shell.run("%route hello")
+
+
+def test_plans_and_results_show_themselves(shell: Shell) -> None:
+    formats = shell.shell.display_formatter.format
+    bundle, _ = formats(shell.router.plan("Translate <b> to French", tier="bulk"))
+    assert set(bundle) == {"text/html", "text/markdown", "text/plain"}
+    assert "<table>" in bundle["text/html"]
+    bundle, _ = formats(shell.router.route_sync("hello", tier="bulk"))
+    assert "A scripted answer." in bundle["text/html"]
+    assert "cheap  [BULK 1.00: you asked for this tier]" in bundle["text/plain"]
