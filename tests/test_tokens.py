@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import inspect
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,27 +23,27 @@ def test_counts_are_tiktokens_own() -> None:
     assert tokens.count_o200k("") == 0
 
 
-def test_ranks_come_from_the_installed_wheel_under_tiktokens_name(clean_environment: Path) -> None:
+def test_ranks_come_from_the_installed_wheel_and_nothing_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import tiktoken
+    import tiktoken.registry
+
+    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "/the/users/own")
     tokens._encoding.cache_clear()
-    try:
-        tokens._encoding()  # the network guard would fail a download
-    finally:
-        tokens._encoding.cache_clear()
-    name = hashlib.sha1(tokens._RANKS_URL.encode(), usedforsecurity=False).hexdigest()
-    cached = clean_environment / "tiktoken" / name
-    assert hashlib.sha256(cached.read_bytes()).hexdigest() == tokens._RANKS_SHA256
-    assert "TIKTOKEN_CACHE_DIR" not in os.environ
+    encoding = tokens._encoding()  # the network guard would fail a download, and tiktoken a wrong hash
+    assert encoding.encode("hello world") == [24912, 2375]
+    assert os.environ["TIKTOKEN_CACHE_DIR"] == "/the/users/own"
+    assert list(tmp_path.glob("llm_magic-*")) == []
 
 
-def test_a_home_that_can_not_be_written_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    monkeypatch.setenv("LLM_MAGIC_HOME", str(blocked))
+def test_broken_ranks_are_refused_before_tiktoken_would_download_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzip, "decompress", lambda _: b"broken")
     tokens._encoding.cache_clear()
-    try:
-        assert tokens._encoding().name == "o200k_base"
-    finally:
-        tokens._encoding.cache_clear()
+    with pytest.raises(RuntimeError, match="reinstall it"):
+        tokens._encoding()
 
 
 def test_address_and_hash_are_the_ones_tiktoken_uses() -> None:

@@ -1,0 +1,242 @@
+"""What a person sees: the state folded from events, and how it is drawn."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llm_magic import AuthFailed, Overloaded
+from llm_magic.events import AttemptStarted, Progress, RunEvent, TextDelta, Waiting
+from llm_magic.jupyter import draw, screens
+from llm_magic.jupyter.state import RunState
+from llm_magic.providers.scripted import Failure, Reply
+from tests.helpers import router
+
+
+def events_of(*replies: Reply | Failure, budget: str | None = "5", **options: Any) -> list[RunEvent]:
+    ours = router(replies=replies)
+    ours.set_budget(budget)
+    return list(ours.stream_sync("hello", **{"tier": "bulk", **options}))
+
+
+def after(events: list[RunEvent]) -> RunState:
+    state = RunState(cap_usd=Decimal(5))
+    for event in events:
+        state.apply(event)
+    return state
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_state_says_where_the_run_is() -> None:
+    time = Time()
+    state = RunState(monotonic=time)
+    assert state.phase() == "planning"
+    events = events_of(Reply())
+    state.apply(events[0])
+    state.apply(Waiting(reason="queued: cloud has as many requests under way as it may have"))
+    time.now = 3.2
+    assert state.phase() == "queued: cloud has as many requests under way as it may have, 3 s"
+    started = next(event for event in events if isinstance(event, AttemptStarted))
+    state.apply(started)
+    assert state.phase() == "waiting for the first token of cheap"
+    state.apply(Progress(message="loading the local model", fraction=0.42))
+    assert state.phase() == "loading the local model 42%"
+    state.apply(Progress(message="loaded", done=True))
+    assert state.phase() == "loaded"
+    state.apply(TextDelta(text="x"))
+    time.now = 5.0
+    assert state.phase() == "answering, 1 s"
+    state.apply(Waiting(reason="cheap: rate limited, trying again", seconds=7.0))
+    time.now = 7.0
+    assert state.phase() == "cheap: rate limited, trying again in 5 s"
+
+
+def test_the_path_while_it_runs_and_when_it_is_over() -> None:
+    events = events_of(Failure(error=AuthFailed("bad key")), Reply())
+    live = after(events[:4])
+    assert [(step.model, step.outcome) for step in live.path()] == [("cheap", "auth_failed"), ("dear", "under way")]
+    done = after(events)
+    assert [(step.model, step.outcome) for step in done.path()] == [("cheap", "auth_failed"), ("dear", "ok")]
+
+
+def test_all_three_twins_carry_the_same_facts() -> None:
+    bundle = draw.bundle(after(events_of(Failure(error=AuthFailed("bad key")), Reply(chunks=("**Hi** <b>",)))))
+    for kind in ("text/html", "text/markdown", "text/plain"):
+        for fact in ("dear", "BULK", "you asked for this tier", "auth failed", "10 in, 5 out tokens", "of USD 5.00"):
+            assert fact in bundle[kind], (kind, fact)
+    assert "<strong>Hi</strong> &lt;b&gt;" in bundle["text/html"]
+    assert "**Hi** <b>" in bundle["text/plain"]
+    assert bundle["text/markdown"].startswith("```\n")
+
+
+def test_the_session_bar_is_labelled_and_full_at_most() -> None:
+    state = after(events_of(Reply()))
+    state.session_usd = Decimal("2.5")
+    html = draw.head(state)
+    assert 'value="0.5000" aria-label="session USD 2.50 of USD 5.00, 50% of the cap"' in html
+    state.session_usd = Decimal(7)
+    assert 'value="1.0000"' in draw.head(state)
+    state.cap_usd = Decimal(0)
+    assert 'value="1.0000"' in draw.head(state)
+    state.cap_usd = None
+    assert "<meter" not in draw.head(state)
+
+
+def test_what_comes_from_elsewhere_is_escaped() -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    state = after(events_of(Failure(error=Overloaded(evil, retry_after_s=99)), Reply(served_model=evil)))
+    assert "<img" not in draw.bundle(state)["text/html"]
+    assert "<img" not in draw.plan_html(router().plan(f"Prove {evil}"))
+
+
+def test_json_is_shown_as_code() -> None:
+    reply = Reply(chunks=('{"a": "*x*"}',))
+    state = after(events_of(reply, schema={"type": "object"}))
+    assert '<code class="language-json">{"a": "*x*"}' in draw.bundle(state)["text/html"].replace("&quot;", '"')
+
+
+@pytest.mark.parametrize(
+    ("savings", "baseline", "says"),
+    [
+        ("0.9", "1", "saved USD 0.90 against top (90%)"),
+        ("-0.5", "1", "spent USD 0.50 more against top (50%)"),
+        ("0", "0", "USD 0 against top"),
+    ],
+)
+def test_savings_are_signed(savings: str, baseline: str, says: str) -> None:
+    assert draw.savings(Decimal(savings), Decimal(baseline), "top") == says
+
+
+def test_an_answer_that_was_cut_off_says_so() -> None:
+    assert "cut off at the output limit: allow more with --max-tokens" in draw.plain(
+        after(events_of(Reply(finish_reason="length")))
+    )
+
+
+def test_the_screen_fits_the_shell() -> None:
+    def shell(**kernel: Any) -> Any:
+        return SimpleNamespace(kernel=SimpleNamespace(**kernel))
+
+    assert isinstance(screens.choose(SimpleNamespace(), freeze=True, stream=True), screens.TerminalScreen)
+    assert isinstance(screens.choose(shell(_allow_stdin=False), freeze=True, stream=True), screens.StaticScreen)
+
+
+def test_voila_has_a_live_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOILA_APP_IP", "x")
+    monkeypatch.setattr(screens, "WidgetScreen", lambda **_: "widget")
+    kernel = SimpleNamespace(_allow_stdin=False)
+    assert screens.choose(SimpleNamespace(kernel=kernel), freeze=True, stream=True) == "widget"
+
+
+class Display:
+    """Stands in for IPython's display: keeps what was shown and every update."""
+
+    def __init__(self) -> None:
+        self.updates: list[dict[str, str]] = []
+
+    def update(self, bundle: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.updates.append(bundle)
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> Display:
+    shown = Display()
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: shown)
+    return shown
+
+
+def watched(events: list[RunEvent], screen: screens.Screen, time: Time, step: float = 1.0) -> RunState:
+    state = RunState(cap_usd=Decimal(5), monotonic=time)
+    for event in events:
+        state.apply(event)
+        time.now += step
+        screen.update(state)
+    screen.finish(state)
+    return state
+
+
+def test_the_widget_streams_and_is_frozen_in_the_same_place(display: Display) -> None:
+    time = Time()
+    screen = screens.WidgetScreen(monotonic=time)
+    head, body = screen._head, screen._blocks[0]
+    events = events_of(Reply(chunks=("Hello ", "**you**")))
+    state = RunState(monotonic=time)
+    for event in events[:-1]:
+        state.apply(event)
+        time.now += 1
+        screen.update(state)
+    assert "cheap" in head.value
+    assert "<strong>you</strong>" in body.value
+    state.apply(events[-1])
+    screen.finish(state)
+    (frozen,) = display.updates
+    assert frozen == draw.bundle(state)
+    assert head.comm is None
+    assert body.comm is None, "closed: no widget state is left for the notebook to lose"
+
+
+def test_without_freezing_it_stays_live_and_complete(display: Display) -> None:
+    screen = screens.WidgetScreen(freeze=False, stream=False, monotonic=Time())
+    watched(events_of(Reply(chunks=("the end",))), screen, Time(), step=0.0)
+    assert display.updates == []
+    assert "the end" in screen._blocks[-1].value
+    assert "this cell" in screen._head.value
+
+
+def test_updates_are_bounded_in_number_and_in_size(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times the text is ten times the traffic, not a hundred times."""
+
+    def traffic(paragraphs: int) -> tuple[int, int]:
+        sent: list[int] = []
+        monkeypatch.setattr(screens, "_set", lambda widget, value: sent.append(len(value)))
+        time = Time()
+        chunks = tuple(f"word {n} " + ("\n\n" if n % 20 == 19 else "") for n in range(paragraphs * 20))
+        watched(events_of(Reply(chunks=chunks)), screens.WidgetScreen(monotonic=time), time, step=0.02)
+        return len(sent), sum(sent)
+
+    (few, small), (many, large) = traffic(30), traffic(300)
+    assert many <= 11 * few
+    assert large <= 11 * small
+
+
+def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:
+    time = Time()
+    screen = screens.WidgetScreen(monotonic=time)
+    first = "long paragraph. " * 120 + "\n\n"
+    from llm_magic import StreamBroken
+
+    events = events_of(Failure(error=StreamBroken("x"), chunks=(first, "tail")), Reply(chunks=("whole",)))
+    state = RunState(monotonic=time)
+    for event in events:
+        state.apply(event)
+        time.now += 1
+        screen.update(state)
+    shown = "".join(block.value for block in screen._blocks)
+    assert "whole" in shown
+    assert "paragraph" not in shown
+
+
+def test_the_terminal_writes_only_the_new_tokens() -> None:
+    class Counting(StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            Counting.writes += len(text)
+            return super().write(text)
+
+    out = Counting()
+    state = watched(events_of(Reply(chunks=tuple("abcdefghij" * 50))), screens.TerminalScreen(out=out), Time())
+    assert out.getvalue().startswith(state.text)
+    assert Counting.writes == len(out.getvalue())
