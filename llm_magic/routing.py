@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -218,14 +219,16 @@ def _nothing_usable(plan: Plan, budget: Budget) -> NoCandidate | BudgetExceeded:
 bridge.at_close(aclose)
 
 _session: Router | None = None
+_session_lock = threading.Lock()
 
 
 def session_router() -> Router:
     """The router that magics and Python code of this process share, made at first use."""
     global _session
-    if _session is None:
-        _session = Router()
-    return _session
+    with _session_lock:
+        if _session is None:
+            _session = Router()
+        return _session
 
 
 def switch_profile(profile: str) -> Router:

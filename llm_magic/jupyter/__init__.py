@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any
 
@@ -34,6 +35,8 @@ def load(shell: Any) -> None:
     handles_errors = not shell.custom_exceptions
     if handles_errors:
         shell.set_custom_exc((AllAttemptsFailed,), _show_group)
+    if hasattr(shell, "kernel"):
+        threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
     _loaded.update(magics=magics, kinds=kinds, formats=before, handles_errors=handles_errors)
 
 
@@ -56,6 +59,15 @@ def unload(shell: Any) -> None:
     if _loaded["handles_errors"] and shell.custom_exceptions == (AllAttemptsFailed,):
         shell.set_custom_exc((), None)
     _loaded.clear()
+
+
+def _warm_up() -> None:
+    """Load what the first cell needs, a second's work, while its author is still typing."""
+    import genai_prices.data  # noqa: F401 - the price catalogue
+
+    from llm_magic import tokens
+
+    tokens.count_o200k("ready")
 
 
 def _show_group(shell: Any, kind: type[BaseException], error: Any, at: Any, tb_offset: Any = None) -> None:

@@ -26,11 +26,12 @@ STYLE = """<style>
 .llmr ol.llmr-path span.ok{border:2px solid var(--jp-success-color1,#388e3c)}
 .llmr ol.llmr-path span.bad{border:1px dashed var(--jp-error-color1,#d32f2f)}
 .llmr-body{padding:0 12px}
-.llmr td.llmr-words{text-align:left}
+.llmr .llmr-words{text-align:left}
 .llmr meter{width:120px;height:12px;vertical-align:middle}
 .llmr b{font-weight:600}
 </style>"""
 _INERT = "llmr mathjax_ignore tex2jax_ignore"
+_WORDS = ' class="llmr-words"'
 _SIGNS = {"ok": "✓", "skipped": "–", "under way": "…"}
 
 
@@ -50,7 +51,7 @@ def head(state: RunState) -> str:
     """Everything but the answer."""
     rows = [_title(state), _path(state.path())]
     if phase := state.phase():
-        rows.append(f'<div class="llmr-row" role="status"><span>⏳ {escape(phase)}</span></div>')
+        rows.append(f'<div class="llmr-row" role="status"><span>… {escape(phase)}</span></div>')
     if state.ended:
         rows.append(f'<div class="llmr-row" role="status"><b>{escape(state.ended)}</b></div>')
     if state.result is not None:
@@ -143,7 +144,7 @@ def plan_html(plan: Plan) -> str:
     of = plan.classification
     rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
     names = ("model", "place", "tokens in", "most tokens out", "low", "expected", "worst")
-    header = "".join(f'<th scope="col">{name}</th>' for name in names)
+    header = "".join(f'<th scope="col"{_WORDS if name == "place" else ""}>{name}</th>' for name in names)
     return (
         f'{STYLE}<div class="{_INERT}"><div class="llmr-head"><div class="llmr-row">'
         f'<span class="llmr-tier">{of.tier}</span><span>{of.confidence:.2f}</span>'
@@ -155,10 +156,10 @@ def plan_html(plan: Plan) -> str:
 
 def _plan_row(entry: Candidate | Skipped) -> str:
     if isinstance(entry, Skipped):
-        return f'<td>{escape(entry.model.id)}</td><td class="llmr-words" colspan="6">skipped: {escape(entry.reason)}</td>'
+        return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="6">skipped: {escape(entry.reason)}</td>'
     costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
-        f'<td><b>{escape(entry.model.id)}</b></td><td class="llmr-words">{escape(entry.why)}</td>'
+        f'<td><b>{escape(entry.model.id)}</b></td><td{_WORDS}>{escape(entry.why)}</td>'
         f"<td>{entry.input_tokens:,}</td><td>{entry.max_output_tokens:,}</td>{costs}"
     )
 

@@ -1,0 +1,306 @@
+"""A loopback server that speaks the providers' APIs, fails as told, and keeps a journal of what it billed.
+
+Anthropic's Messages API is at `/anthropic`, OpenAI's Chat Completions at `/openai/v1`, DeepSeek's at `/deepseek`. Its bill is
+reckoned from its own table of prices, with no line of the product's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+KEY = "sk-planted-key-0123456789"
+MILLION = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A good answer. Tokens: a word of the prompt is one, a chunk of the answer is one."""
+
+    chunks: tuple[str, ...] = ("The ", "answer ", "is ", "42.")
+    cached: int = 0
+    written: int = 0
+    reasoning: int = 0
+    served_model: str | None = None
+    finish: str = "stop"
+    gate: threading.Event | None = None
+    """Waited for after the first chunk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """An HTTP error before any token."""
+
+    status: int
+    message: str = "no"
+    code: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A stream that goes wrong after some chunks: `cut`, `truncated`, `malformed`, `error`, `html`, or `silent`."""
+
+    how: str
+    chunks: tuple[str, ...] = ("half ", "an ")
+
+
+Step = Answer | Fault | Broken
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """One request, as the server saw and billed it."""
+
+    api: str
+    model: str
+    body: dict[str, Any]
+    key: str
+    status: int = 200
+    input: int = 0
+    cached: int = 0
+    written: int = 0
+    output: int = 0
+    cost_usd: Decimal = Decimal(0)
+    ended: str = ""
+    """`whole`, `disconnected`, or what went wrong."""
+
+
+class Server:
+    """The server, its scripts and its journal. `prices`: USD per MTok as input, output, cached, cache write, by model."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, list[Step]] = {}
+        self.prices: dict[str, tuple[str, str, str, str]] = {}
+        self.journal: list[Entry] = []
+        self.changed = threading.Condition()
+        self.url = ""
+
+    def script(self, model: str, *steps: Step) -> None:
+        """What the next requests for a model get; the last step is repeated for ever."""
+        self.scripts[model] = list(steps)
+
+    @property
+    def billed_usd(self) -> Decimal:
+        return sum((entry.cost_usd for entry in self.journal), Decimal(0))
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to reach this server."""
+        found: dict[str, str] = {}
+        for name, path in (("ANTHROPIC", "anthropic"), ("OPENAI", "openai/v1"), ("DEEPSEEK", "deepseek")):
+            found |= {f"{name}_API_KEY": f"{KEY}-{name.lower()}", f"{name}_BASE_URL": f"{self.url}/{path}"}
+        return found
+
+    def wait_until(self, holds: Callable[[], bool], timeout_s: float = 10) -> None:
+        with self.changed:
+            assert self.changed.wait_for(holds, timeout_s), [entry.ended for entry in self.journal]
+
+    def note(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def next_step(self, model: str) -> Step:
+        script = self.scripts.get(model) or [Answer()]
+        return script.pop(0) if len(script) > 1 else script[0]
+
+    def bill(self, entry: Entry, output: int) -> None:
+        """Charge what has been read and written so far."""
+        price = [Decimal(each) for each in self.prices.get(entry.model, ("1", "5", "0.1", "1.25"))]
+        entry.output = output
+        fresh = entry.input - entry.cached - entry.written
+        counts = (fresh, output, entry.cached, entry.written)
+        entry.cost_usd = sum((Decimal(n) * each for n, each in zip(counts, price, strict=True)), Decimal(0)) / MILLION
+
+
+def _dialect(path: str) -> str:
+    return path.split("/")[1]
+
+
+async def _answer(server: Server, request: Request) -> Response:
+    body = await request.json()
+    api = _dialect(request.url.path)
+    key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+    entry = Entry(api=api, model=body.get("model", ""), body=body, key=key)
+    server.journal.append(entry)
+    server.note()
+    step = _strict(entry) or server.next_step(entry.model)
+    if isinstance(step, Fault):
+        entry.status, entry.ended = step.status, "fault"
+        return _fault(api, step)
+    if isinstance(step, Broken) and step.how == "html":
+        entry.ended = "html"
+        return Response("<html>hello</html>", media_type="text/html")
+    entry.input = len(json.dumps([body["messages"], body.get("system", "")]).split())
+    if isinstance(step, Answer):
+        entry.cached, entry.written = min(step.cached, entry.input), step.written
+        entry.input += step.written
+    return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
+
+
+def _strict(entry: Entry) -> Fault | None:
+    """Refuse what the true APIs refuse."""
+    body = entry.body
+    if not entry.key.startswith(KEY):
+        return Fault(status=401, message=f"bad key {entry.key}", code="authentication_error")
+    if entry.api == "anthropic" and ("max_tokens" not in body or {"temperature", "top_p", "top_k"} & body.keys()):
+        return Fault(status=400, message="max_tokens is needed; temperature, top_p and top_k are refused")
+    if entry.api == "openai" and entry.model.startswith("gpt-") and ("max_tokens" in body or "temperature" in body):
+        return Fault(status=400, message="use max_completion_tokens", code="unsupported_parameter")
+    if entry.api == "deepseek" and (body.get("response_format") or {}).get("type") == "json_schema":
+        return Fault(status=400, message="This response_format type is unavailable now")
+    return None
+
+
+def _fault(api: str, step: Fault) -> JSONResponse:
+    error = {"type": step.code or "error", "message": step.message, "code": step.code}
+    body = {"type": "error", "error": error} if api == "anthropic" else {"error": error}
+    return JSONResponse(body, status_code=step.status, headers=step.headers)
+
+
+async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: Request) -> AsyncIterator[str]:
+    """The events of a stream, billed as they are generated."""
+    say = _Anthropic(entry) if entry.api == "anthropic" else _OpenAI(entry)
+    served = entry.model if isinstance(step, Broken) else step.served_model or entry.model
+    entry.ended = "disconnected"
+    try:
+        server.bill(entry, 0)
+        yield say.start(served)
+        for number, chunk in enumerate(step.chunks, 1):
+            server.bill(entry, number)
+            yield say.delta(chunk, served)
+            if isinstance(step, Answer) and step.gate is not None and number == 1:
+                while not step.gate.is_set():
+                    if await request.is_disconnected():
+                        return
+                    await asyncio.sleep(0.005)
+        if isinstance(step, Broken):
+            entry.ended = step.how
+            async for part in say.broken(step.how, request):
+                yield part
+            return
+        server.bill(entry, len(step.chunks) + step.reasoning)
+        entry.ended = "whole"
+        yield say.end(step, served)
+    finally:
+        server.note()
+
+
+def _event(data: Any, name: str = "") -> str:
+    return (f"event: {name}\n" if name else "") + f"data: {json.dumps(data)}\n\n"
+
+
+class _Speaker:
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+
+    def error_event(self) -> str:
+        raise NotImplementedError
+
+    async def broken(self, how: str, request: Request) -> AsyncIterator[str]:
+        if how == "malformed":
+            yield "data: {broken\n\n"
+        elif how == "error":
+            yield self.error_event()
+        elif how == "cut":
+            raise ConnectionResetError  # uvicorn drops the connection
+        elif how == "silent":
+            while not await request.is_disconnected():
+                await asyncio.sleep(0.005)
+
+
+class _Anthropic(_Speaker):
+    def start(self, served: str) -> str:
+        usage = {
+            "input_tokens": self.entry.input - self.entry.cached - self.entry.written,
+            "cache_read_input_tokens": self.entry.cached,
+            "cache_creation_input_tokens": self.entry.written,
+            "output_tokens": 0,
+        }
+        message = {"id": "msg", "type": "message", "role": "assistant", "model": served, "content": [], "usage": usage}
+        block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        return (
+            _event({"type": "message_start", "message": message}, "message_start")
+            + _event(block, "content_block_start")
+            + _event({"type": "ping"}, "ping")
+        )
+
+    def delta(self, text: str, served: str) -> str:
+        delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+        return _event(delta, "content_block_delta")
+
+    def end(self, step: Answer, served: str) -> str:
+        reason = {"stop": "end_turn", "length": "max_tokens"}.get(step.finish, step.finish)
+        details = {"output_tokens": self.entry.output, "output_tokens_details": {"thinking_tokens": step.reasoning}}
+        delta = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": details}
+        return (
+            _event({"type": "content_block_stop", "index": 0}, "content_block_stop")
+            + _event(delta, "message_delta")
+            + _event({"type": "message_stop"}, "message_stop")
+        )
+
+    def error_event(self) -> str:
+        error = {"type": "overloaded_error", "message": "Overloaded"}
+        return _event({"type": "error", "error": error}, "error")
+
+
+class _OpenAI(_Speaker):
+    def chunk(self, served: str, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> str:
+        return _event({"id": "c", "object": "chat.completion.chunk", "model": served, "choices": choices, "usage": usage})
+
+    def start(self, served: str) -> str:
+        return self.chunk(served, [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
+
+    def delta(self, text: str, served: str) -> str:
+        return self.chunk(served, [{"index": 0, "delta": {"content": text}, "finish_reason": None}])
+
+    def end(self, step: Answer, served: str) -> str:
+        usage = {
+            "prompt_tokens": self.entry.input,
+            "completion_tokens": self.entry.output,
+            "prompt_tokens_details": {"cached_tokens": self.entry.cached, "cache_write_tokens": self.entry.written},
+            "completion_tokens_details": {"reasoning_tokens": step.reasoning},
+        }
+        last: list[dict[str, Any]] = [{"index": 0, "delta": {}, "finish_reason": step.finish}]
+        if self.entry.api == "deepseek":  # its usage comes with the last choice
+            return self.chunk(served, last, usage) + "data: [DONE]\n\n"
+        return self.chunk(served, last) + self.chunk(served, [], usage) + "data: [DONE]\n\n"
+
+    def error_event(self) -> str:
+        return _event({"error": {"message": "The server had an error", "type": "server_error"}})
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server on a free port of loopback, in a thread of its own."""
+    server = Server()
+
+    async def answer(request: Request) -> Response:
+        return await _answer(server, request)
+
+    paths = ("/anthropic/v1/messages", "/openai/v1/chat/completions", "/deepseek/chat/completions")
+    app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path in paths])
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+    unit = uvicorn.Server(config)
+    thread = threading.Thread(target=unit.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    server.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        unit.should_exit = True
+        thread.join(5)
+        listening.close()
