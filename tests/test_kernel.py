@@ -1,0 +1,275 @@
+"""A real ipykernel: streaming while the cell runs, the stop button, queued cells, asyncio, nest_asyncio, and no trace of a key."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager, KernelManager
+from traitlets import HasTraits, default
+
+from tests import loopback
+from tests.loopback import Answer, Fault
+
+WAIT_S = 60
+
+
+class ThisPython(HasTraits):
+    """Without kernel folders `python3` is this interpreter, whatever kernels the machine has."""
+
+    @default("kernel_spec_manager")
+    def _without_folders(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+class OneKernel(ThisPython, KernelManager):
+    pass
+
+
+class NotebookKernel(ThisPython, AsyncKernelManager):
+    pass
+
+
+class Kernel:
+    """A kernel, and what its cells put out."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.client = manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=WAIT_S)
+
+    def send(self, code: str) -> str:
+        return self.client.execute(code, store_history=False, stop_on_error=False)
+
+    def messages(self, of: str) -> Iterator[dict[str, Any]]:
+        """What a cell puts out as it comes, until the kernel is idle again."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=WAIT_S)
+            if message["parent_header"].get("msg_id") != of:
+                continue
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                return
+            yield message
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """Run a cell that must work."""
+        found = list(self.messages(self.send(code)))
+        errors = [message["content"] for message in found if message["msg_type"] == "error"]
+        assert not errors, "\n".join(errors[0]["traceback"])
+        return found
+
+    def value(self, expression: str) -> str:
+        """The repr of an expression."""
+        (result,) = [message for message in self.run(expression) if message["msg_type"] == "execute_result"]
+        return result["content"]["data"]["text/plain"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[loopback.Server]:
+    with loopback.running() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: loopback.Server) -> loopback.Server:
+    running.scripts.clear()
+    running.journal.clear()
+    return running
+
+
+@pytest.fixture(scope="module")
+def started(running: loopback.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    home = tmp_path_factory.mktemp("home")
+    manager = OneKernel(kernel_name="python3")
+    manager.start_kernel(
+        env={
+            **os.environ, **running.environment(), "LLM_MAGIC_HOME": str(home), "LLM_MAGIC_PROFILE": "article",
+            "LLM_MAGIC_LEDGER": ":memory:", "LLM_MAGIC_LOCAL": "0", "IPYTHONDIR": str(home / "ipython"),
+        }
+    )  # fmt: skip
+    try:
+        kernel = Kernel(manager)
+        kernel.run("%load_ext llm_magic\nimport llm_magic")
+        yield kernel
+        kernel.client.stop_channels()
+    finally:
+        manager.shutdown_kernel(now=True)
+        kernel.client.context.destroy()
+
+
+@pytest.fixture
+def kernel(started: Kernel, server: loopback.Server) -> Kernel:
+    return started
+
+
+def shown(message: dict[str, Any]) -> str:
+    """The HTML that a message shows: of an output, or of a live widget."""
+    content = message["content"]
+    state = content.get("data", {}).get("state", {}) if message["msg_type"].startswith("comm") else {}
+    return str(state.get("value") or content.get("data", {}).get("text/html") or "")
+
+
+def frozen(messages: list[dict[str, Any]]) -> dict[str, str]:
+    """The static output that took the widget's place."""
+    (first,) = [each for each in messages if each["msg_type"] == "display_data"]
+    (last,) = [each for each in messages if each["msg_type"] == "update_display_data"]
+    assert first["content"]["transient"] == last["content"]["transient"]
+    assert "application/vnd.jupyter.widget-view+json" in first["content"]["data"]
+    return last["content"]["data"]
+
+
+def test_the_answer_streams_while_the_cell_runs_and_is_frozen(kernel: Kernel, server: loopback.Server) -> None:
+    gate = threading.Event()
+    server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
+    cell = kernel.send("%%route --tier bulk\nhello")
+    found: list[dict[str, Any]] = []
+    for message in kernel.messages(cell):
+        found.append(message)
+        if "<p>first" in shown(message) and not gate.is_set():
+            assert server.journal[0].ended != "whole", "it was shown while the server had not finished"
+            gate.set()
+    assert gate.is_set()
+    bundle = frozen(found)
+    assert set(bundle) == {"text/html", "text/markdown", "text/plain"}
+    for twin in bundle.values():
+        assert "first second" in twin
+        assert "deepseek-v3" in twin
+    assert kernel.value("_route.text") == "'first second'"
+
+
+def test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel: Kernel, server: loopback.Server) -> None:
+    server.script("claude-opus-4-7", Answer(gate=threading.Event()))
+    cell = kernel.send("%%route --tier complex\nhello")
+    stopped_at = 0.0
+    found: list[dict[str, Any]] = []
+    for message in kernel.messages(cell):
+        found.append(message)
+        if "<p>The" in shown(message) and not stopped_at:
+            stopped_at = time.monotonic()
+            kernel.manager.interrupt_kernel()
+    server.wait_until(lambda: server.journal[-1].ended == "disconnected")
+    (error,) = [message["content"] for message in found if message["msg_type"] == "error"]
+    assert error["ename"] == "Stopped"
+    (line,) = error["traceback"]
+    assert re.fullmatch(r"stopped after \d tokens, about USD 0\.000\d+", line)
+    assert line in frozen(found)["text/plain"]
+    assert kernel.value("llm_magic.router().ledger.held_usd == 0") == "True"
+    assert kernel.value("llm_magic.router().ledger.rows()[-1].outcome") == "'cancelled'"
+    assert kernel.value("llm_magic.router().cooling_s(llm_magic.router().registry['claude-opus-4-7'])") == "0.0"
+    assert "The answer is 42." in frozen(kernel.run("%%route --tier bulk\nhello"))["text/plain"]
+
+
+def test_an_interrupt_before_the_first_token(kernel: Kernel, server: loopback.Server) -> None:
+    server.script("deepseek-v3", loopback.Broken(how="silent", chunks=()))
+    cell = kernel.send("%%route --tier bulk\nhello")
+    server.wait_until(lambda: bool(server.journal))
+    kernel.manager.interrupt_kernel()
+    errors = [message["content"] for message in kernel.messages(cell) if message["msg_type"] == "error"]
+    assert errors[0]["ename"] == "Stopped"
+    assert kernel.value("llm_magic.router().ledger.held_usd == 0") == "True"
+
+
+def test_two_cells_queued_behind_each_other(kernel: Kernel, server: loopback.Server) -> None:
+    first = kernel.send("%%route --tier bulk --out one\nhello")
+    second = kernel.send("%%route --tier structured --out two\nhello")
+    for cell in (first, second):
+        assert "The answer is 42." in frozen(list(kernel.messages(cell)))["text/plain"]
+    assert kernel.value("(one.model, two.model)") == "('deepseek-v3', 'gpt-5.5')"
+
+
+ASYNC = """
+import asyncio
+awaited = await router.route("hello", tier="bulk")
+plain = router.route_sync("hello", tier="bulk")
+several = await asyncio.gather(*[router.route("hello", tier="bulk") for _ in range(5)])
+"""
+
+
+def test_await_and_plain_calls_work_after_a_magic(kernel: Kernel, server: loopback.Server) -> None:
+    kernel.run("%route --tier bulk hello")
+    kernel.run("router = llm_magic.router()" + ASYNC)
+    assert kernel.value("[awaited.text, plain.text, len(several)]") == "['The answer is 42.', 'The answer is 42.', 5]"
+
+
+def test_an_error_is_short_and_real(kernel: Kernel, server: loopback.Server) -> None:
+    for model in ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5"):
+        server.script(model, Fault(status=401, message=f"Incorrect API key: {loopback.KEY}-anthropic, {loopback.KEY}-openai"))
+    messages = list(kernel.messages(kernel.send("%%route --tier complex\nhello")))
+    (error,) = [message["content"] for message in messages if message["msg_type"] == "error"]
+    assert error["ename"] == "AllAttemptsFailed"
+    assert len(error["traceback"]) == 1
+    assert "claude-opus-4-7: auth failed (HTTP 401: Incorrect API key: [key]" in error["traceback"][0]
+    assert f"{loopback.KEY}-anthropic" not in str(error["traceback"][0]).split("claude-sonnet")[0]
+
+
+def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel: Kernel, server: loopback.Server) -> None:
+    """Run last: it patches asyncio in the whole kernel."""
+    kernel.run("import nest_asyncio\nnest_asyncio.apply()")
+    kernel.run("router = llm_magic.router()" + ASYNC)
+    kernel.run("def nested():\n    return asyncio.get_event_loop().run_until_complete(router.route('hello', tier='bulk'))\nnested()")
+    test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel, server)
+
+
+@pytest.fixture
+def headless(server: loopback.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Runs cells through nbclient, as papermill and CI do; returns the executed notebook."""
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("LLM_MAGIC_PROFILE", "article")
+    monkeypatch.setenv("LLM_MAGIC_LEDGER", str(tmp_path / "ledger.db"))
+
+    def run(*cells: str, allow_errors: bool = False) -> nbformat.NotebookNode:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        client = nbclient.NotebookClient(
+            notebook, kernel_name="python3", kernel_manager_class=NotebookKernel, timeout=WAIT_S, allow_errors=allow_errors
+        )
+        client.execute()
+        return notebook
+
+    return run
+
+
+def test_headless_leaves_one_static_output_and_no_widget(headless: Any) -> None:
+    notebook = headless("%load_ext llm_magic", "%%route --tier bulk\nhello")
+    (output,) = notebook.cells[1].outputs
+    assert set(output.data) == {"text/html", "text/markdown", "text/plain"}
+    assert "widgets" not in notebook.metadata
+
+
+def test_a_wrong_option_stops_run_all(headless: Any) -> None:
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="unrecognized arguments: --nope"):
+        headless("%load_ext llm_magic", "%%route --nope\nhello", "print('not reached')")
+
+
+def test_a_key_is_nowhere_in_the_notebook_or_the_ledger(headless: Any, server: loopback.Server, tmp_path: Path) -> None:
+    said = " ".join(server.environment()[f"{name}_API_KEY"] for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK"))
+    server.script("gpt-5.5", Fault(status=401, message=f"bad key {loopback.KEY}-openai"))
+    notebook = headless(
+        "%load_ext llm_magic",
+        "%%route --tier structured\nhello",
+        "%route_models",
+        "%route_plan hello",
+        "import llm_magic\nllm_magic.router(), vars(llm_magic.router())",
+        "llm_magic.router().route_sync('')",
+        allow_errors=True,
+    )
+    kept = nbformat.writes(notebook) + "".join(path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*"))
+    assert "auth failed" in kept
+    for key in said.split():
+        assert key not in kept
+
+
+def test_the_kernel_of_these_tests_is_this_python(kernel: Kernel) -> None:
+    assert kernel.value("import sys; sys.executable") == repr(sys.executable)
