@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_magic import routing
+from llm_magic.providers import weights
 
 _KEYS = [f"{name}_{part}" for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK") for part in ("API_KEY", "BASE_URL")]
 _OWN = ["LLM_MAGIC_PROFILE", "LLM_MAGIC_SESSION", "LLM_MAGIC_LOCAL_MODEL"]
@@ -49,3 +50,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LLM_MAGIC_LOCAL", "0")
     monkeypatch.setattr(routing, "_session", None)
     return home
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The small model's weights, fetched once and kept under build/."""
+    build = Path(__file__).parent.parent / "build" / "models"
+    return weights.fetch(weights.SMOLLM2, build, progress=lambda message, fraction: None)

@@ -323,14 +323,6 @@ def test_importing_the_module_of_the_child_is_light() -> None:
 
 
 @pytest.fixture(scope="module")
-def smollm2() -> Path:
-    """The small model's weights, kept between runs under build/."""
-    return weights.fetch(
-        SMOLLM2, Path(__file__).parent.parent / "build" / "models", progress=lambda message, fraction: None
-    )
-
-
-@pytest.fixture(scope="module")
 def real(smollm2: Path) -> Iterator[LocalProvider]:
     provider = LocalProvider(environ={}, folder=smollm2.parent, choose=lambda: SMOLLM2)
     yield provider
