@@ -102,7 +102,10 @@ class WidgetScreen:
         """Where in the text the last block begins."""
         self._attempt = 0
         self._drawn_at = -FRAME_S
-        self._handle = display(self._box, display_id=True)
+        # Not display(box): ipywidgets 7 would lose the display_id.
+        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
+        live = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "running"}
+        self._handle = display(live, raw=True, display_id=True)
 
     def update(self, state: RunState) -> None:
         if self._monotonic() - self._drawn_at < FRAME_S:
