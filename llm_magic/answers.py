@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from llm_magic.errors import InvalidAnswer, RequestError
 
@@ -17,14 +17,12 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
 
     Raises InvalidAnswer, naming the place.
     """
-    import jsonschema
-
     fenced = _FENCE.match(text)
     try:
         data = json.loads(fenced.group(1) if fenced else text)
     except ValueError as error:
         raise InvalidAnswer(f"the answer is not JSON: {error}") from error
-    error = next(iter(jsonschema.validators.validator_for(schema)(schema).iter_errors(data)), None)
+    error = next(iter(_validator(schema)(schema).iter_errors(data)), None)
     if error is not None:
         # Not error.message: it quotes the answer, and the ledger keeps none of it.
         raise InvalidAnswer(f"the answer does not fit the schema: {error.validator!r} fails at {error.json_path}")
@@ -33,7 +31,7 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
 
 def schema_of(value: Any) -> Mapping[str, Any]:
     """A JSON Schema from a mapping, JSON text, or a Pydantic model class. Raises RequestError."""
-    import jsonschema
+    from jsonschema import SchemaError
 
     if hasattr(value, "model_json_schema"):
         value = value.model_json_schema()
@@ -44,35 +42,45 @@ def schema_of(value: Any) -> Mapping[str, Any]:
             raise RequestError(f"the schema is not JSON: {error}") from error
     if not isinstance(value, Mapping):
         raise RequestError(f"a schema must be a JSON Schema or a Pydantic model, not {type(value).__name__}")
+    schema = cast("Mapping[str, Any]", value)
     try:
-        jsonschema.validators.validator_for(value).check_schema(value)
-    except jsonschema.SchemaError as error:
+        _validator(schema).check_schema(schema)
+    except SchemaError as error:
         raise RequestError(f"not a valid JSON Schema: {error.message}") from error
-    return value
+    return schema
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """The validator class for the schema's dialect."""
+    from jsonschema.validators import validator_for
+
+    return cast("Any", validator_for)(schema)
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with every object closed to further properties, as the providers' strict modes want it."""
-    return _mapped(schema)
+    return _closed(schema)
 
 
-def is_strict(schema: Mapping[str, Any]) -> bool:
+def is_strict(schema: Any) -> bool:
     """Whether every object of a closed schema requires all of its properties: OpenAI's strict mode takes no other."""
-    required = set(schema.get("required", ()))
-    if set(schema.get("properties", ())) - required:
+    if isinstance(schema, list):
+        return all(is_strict(part) for part in cast("list[Any]", schema))
+    if not isinstance(schema, dict):
+        return True
+    table = cast("dict[str, Any]", schema)
+    properties = table.get("properties")
+    if isinstance(properties, dict) and set(cast("dict[str, Any]", properties)) - set(table.get("required", ())):
         return False
-    return all(
-        is_strict(part)
-        for value in schema.values()
-        for part in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-        if isinstance(part, dict)
-    ) and ("items" not in schema or is_strict(schema["items"]))
+    return all(is_strict(part) for part in table.values())
 
 
-def _mapped(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        mapped = {key: _mapped(part) for key, part in value.items()}
-        if mapped.get("type") == "object" and isinstance(mapped.get("properties"), dict):
-            mapped.setdefault("additionalProperties", False)
-        return mapped
-    return [_mapped(part) for part in value] if isinstance(value, list) else value
+def _closed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_closed(part) for part in cast("list[Any]", value)]
+    if not isinstance(value, Mapping):
+        return value
+    table = {key: _closed(part) for key, part in cast("Mapping[str, Any]", value).items()}
+    if table.get("type") == "object" and isinstance(table.get("properties"), dict):
+        table.setdefault("additionalProperties", False)
+    return table

@@ -68,7 +68,7 @@ class Bridge:
         """The generator's items, on the asker's own loop."""
         job = self.start(generator)
         try:
-            while (item := await job.anext()) is not _END:
+            while not isinstance(item := await job.anext(), _End):
                 yield item
         finally:
             job.cancel()

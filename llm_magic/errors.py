@@ -66,7 +66,7 @@ class NoCandidate(LLMMagicError):
 class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
     """Every candidate failed. `exceptions` holds the causes, in the order of the attempts."""
 
-    def derive(self, excs: Sequence[Exception]) -> AllAttemptsFailed:
+    def derive(self, excs: Sequence[Exception], /) -> AllAttemptsFailed:  # pyright: ignore[reportIncompatibleMethodOverride] - the base is generic over what split() may hand it, ours holds Exceptions
         return AllAttemptsFailed(self.message, excs)
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
@@ -26,7 +26,7 @@ from llm_magic.home import home
 from llm_magic.types import Attempt, TaskTier, Usage
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
 PICO = Decimal(10) ** -12
 SCHEMA_VERSION = 1
@@ -50,8 +50,9 @@ CREATE INDEX attempts_of_session ON attempts (session_id, cost_pusd, held_pusd);
 """
 
 FRAME_DTYPES = {
-    "run_id": "string", "attempt": "Int64", "started_at": "datetime64[us, UTC]", "tier": "string", "confidence": "float64",
-    "provider": "string", "model": "string", "served_model": "string", "outcome": "string", "error": "string", "fallback_from": "string",
+    "run_id": "string", "attempt": "Int64", "started_at": "datetime64[us, UTC]", "tier": "string",
+    "confidence": "float64", "provider": "string", "model": "string", "served_model": "string", "outcome": "string",
+    "error": "string", "fallback_from": "string",
     "input_tokens": "Int64", "cached_input_tokens": "Int64", "cache_write_tokens": "Int64", "output_tokens": "Int64",
     "reasoning_tokens": "Int64", "cost_usd": "float64", "cost_estimated": "bool", "baseline_usd": "float64",
     "price_source": "string", "ttft_s": "float64", "latency_s": "float64", "session_id": "string", "tags": "string",
@@ -127,8 +128,9 @@ class Ledger:
         Money is float64 here, for plotting; `rows()` has it exact. An attempt under way has the outcome `in_flight`,
         one that its process never settled `uncertain`; both cost 0 so far and show what they hold.
         """
-        import pandas as pd
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
+        frame: Any = pd
         rows = self._select(None)
         now = self._clock()
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (*_PLAIN, *_USAGE, "tags")}
@@ -136,13 +138,13 @@ class Ledger:
             "uncertain" if row["lease_until"] is not None and row["lease_until"] < now else row["outcome"]
             for row in rows
         ]
-        columns["started_at"] = pd.to_datetime([row["started_at_us"] for row in rows], unit="us", utc=True)
+        columns["started_at"] = frame.to_datetime([row["started_at_us"] for row in rows], unit="us", utc=True)
         columns["cost_estimated"] = [bool(row["cost_estimated"]) for row in rows]
         for name in ("cost", "baseline", "held"):
             columns[f"{name}_usd"] = [row[f"{name}_pusd"] / 1e12 for row in rows]
         for name in ("input_price", "output_price"):
             columns[name] = [None if row[name] is None else float(row[name]) for row in rows]
-        return pd.DataFrame({name: pd.Series(columns[name]).astype(kind) for name, kind in FRAME_DTYPES.items()})
+        return frame.DataFrame({name: frame.Series(columns[name]).astype(kind) for name, kind in FRAME_DTYPES.items()})
 
     def close(self) -> None:
         """Close the file. Whatever is settled is in it already."""
@@ -186,7 +188,7 @@ class Ledger:
         return db
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         """Alone with the books: no other thread and no other process can hold or settle meanwhile."""
         with self._lock, self._errors():
             self._db.execute("BEGIN IMMEDIATE")
@@ -198,7 +200,7 @@ class Ledger:
             self._db.execute("COMMIT")
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         try:
             yield
         except sqlite3.Error as error:
@@ -297,18 +299,16 @@ def _to_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def _from_row(row: sqlite3.Row) -> Attempt:
-    plain = {name: row[name] for name in _PLAIN}
+    plain: dict[str, Any] = {name: row[name] for name in _PLAIN if name != "tier"}
     return Attempt(
-        **plain
-        | {
-            "tier": TaskTier(row["tier"]),
-            "started_at": datetime.fromtimestamp(row["started_at_us"] / 1_000_000, tz=UTC),
-            "usage": Usage(**{name: row[name] for name in _USAGE}),
-            "cost_usd": row["cost_pusd"] * PICO,
-            "baseline_usd": row["baseline_pusd"] * PICO,
-            "cost_estimated": bool(row["cost_estimated"]),
-            "input_price": None if row["input_price"] is None else Decimal(row["input_price"]),
-            "output_price": None if row["output_price"] is None else Decimal(row["output_price"]),
-            "tags": tuple(tag for tag in row["tags"].split(",") if tag),
-        }
+        **plain,
+        tier=TaskTier(row["tier"]),
+        started_at=datetime.fromtimestamp(row["started_at_us"] / 1_000_000, tz=UTC),
+        usage=Usage(**{name: row[name] for name in _USAGE}),
+        cost_usd=row["cost_pusd"] * PICO,
+        baseline_usd=row["baseline_pusd"] * PICO,
+        cost_estimated=bool(row["cost_estimated"]),
+        input_price=None if row["input_price"] is None else Decimal(row["input_price"]),
+        output_price=None if row["output_price"] is None else Decimal(row["output_price"]),
+        tags=tuple(tag for tag in row["tags"].split(",") if tag),
     )

@@ -62,7 +62,7 @@ def make_plan(request: Request, classification: Classification, registry: Regist
     ranked = [rate(model) for model in order]
     if not any(isinstance(entry, Candidate) for entry in ranked):
         # Better to ask a model that has just failed than to give up.
-        well = dataclasses.replace(standing, cooling_s=lambda _: 0.0)
+        well = dataclasses.replace(standing, cooling_s=_not_cooling)
         ranked = [
             _candidate(entry.model, request, messages, bound, tier, well)
             if isinstance(entry, Skipped) and not standing.unavailable(entry.model)
@@ -77,6 +77,10 @@ def make_plan(request: Request, classification: Classification, registry: Regist
         baseline_usd=_expected_usd(registry.baseline, messages, request, tier, standing.now),
         left_usd=standing.left_usd,
     )
+
+
+def _not_cooling(_: str) -> float:
+    return 0.0
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
@@ -95,9 +99,7 @@ def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate |
     )
     if fits < least:
         return None
-    worst = prices.worst_case(
-        candidate.model, input_tokens=candidate.input_tokens_bound, output_tokens=fits, at=now
-    )
+    worst = prices.worst_case(candidate.model, input_tokens=candidate.input_tokens_bound, output_tokens=fits, at=now)
     return dataclasses.replace(candidate, max_output_tokens=fits, worst_usd=worst)
 
 
@@ -107,7 +109,9 @@ def _order(
     """Every model that may serve the request, each once, in the order of preference."""
     if request.model is not None:
         if request.model not in registry:
-            raise RequestError(f"no model {request.model!r}: the registry has {', '.join(spec.id for spec in registry)}")
+            raise RequestError(
+                f"no model {request.model!r}: the registry has {', '.join(spec.id for spec in registry)}"
+            )
         heads = [registry[request.model]]
     else:
         heads = sorted(registry.serving(tier), key=lambda model: _sort_key(model, messages, request, tier, now))
@@ -188,9 +192,7 @@ def _candidate(
     return fitted
 
 
-def _explained(
-    ranked: list[Candidate | Skipped], request: Request, tier: TaskTier
-) -> Iterator[Candidate | Skipped]:
+def _explained(ranked: list[Candidate | Skipped], request: Request, tier: TaskTier) -> Iterator[Candidate | Skipped]:
     """The candidates, each with the reason for its place."""
     first = True
     asked = request.model

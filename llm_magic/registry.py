@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llm_magic.errors import RegistryError
@@ -52,7 +52,9 @@ class Registry:
         self.baseline = self._models[baseline]
         for model in self:
             if model.fallback_id is not None and model.fallback_id not in self._models:
-                raise RegistryError(f"{origin}: models.{model.id}.fallback_id = {model.fallback_id!r} is no known model")
+                raise RegistryError(
+                    f"{origin}: models.{model.id}.fallback_id = {model.fallback_id!r} is no known model"
+                )
         self.warnings = tuple(self._cycles())
         for warning in self.warnings:
             log.info("%s: %s", origin, warning)
@@ -78,9 +80,7 @@ class Registry:
             origin = str(path)
             baseline = _merge_user(_read(path), origin, models, providers) or baseline
         return cls(
-            models=[
-                _model(name, entry, origin) for name, entry in models.items() if _enabled(name, entry, origin)
-            ],
+            models=[_model(name, entry, origin) for name, entry in models.items() if _enabled(name, entry, origin)],
             providers=[_provider(name, entry, origin) for name, entry in providers.items()],
             baseline_id=baseline,
             profile=chosen,
@@ -160,8 +160,8 @@ def _merge_user(
             '(a name with dots needs quotes: [models."gpt-5.5"])'
         )
     for kind, known in (("providers", providers), ("models", models)):
-        tables = user.get(kind, {})
-        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        tables: Any = user.get(kind, {})
+        if not _is_table(tables) or not all(_is_table(table) for table in tables.values()):
             raise RegistryError(f"{origin}: {kind} must hold tables, [{kind}.NAME]")
         for name, table in tables.items():
             known[name] = {**known.get(name, {}), **table}
@@ -230,7 +230,10 @@ def _complete(model: ModelSpec, origin: str) -> ModelSpec:
     where = f"{origin}: models.{model.id}"
     for key in ("context_window", "max_output_tokens"):
         _whole(getattr(model, key), f"{where}.{key}")
-    for key, known in (("max_tokens_param", ("max_tokens", "max_completion_tokens")), ("json_mode", ("schema", "object", "none"))):
+    for key, known in (
+        ("max_tokens_param", ("max_tokens", "max_completion_tokens")),
+        ("json_mode", ("schema", "object", "none")),
+    ):
         if getattr(model, key) not in known:
             raise RegistryError(f"{where}.{key} = {getattr(model, key)!r}: choose one of {', '.join(known)}")
     for key in ("provider", "api_model", "source"):
@@ -249,13 +252,13 @@ def _tiers(value: Any, where: str) -> tuple[TaskTier, ...]:
     if not isinstance(value, list):
         raise RegistryError(f"{where} = {value!r} must be a list of tiers")
     try:
-        return tuple(TaskTier(tier) for tier in value)
+        return tuple(TaskTier(tier) for tier in cast("list[Any]", value))
     except ValueError as error:
         raise RegistryError(f"{where}: {error}; the tiers are {', '.join(TaskTier)}") from None
 
 
 def _price(value: Any, where: str) -> Price:
-    if not isinstance(value, dict):
+    if not _is_table(value):
         raise RegistryError(f"{where} = {value!r} must be a table {{ input = USD, output = USD }} per million tokens")
     _known_keys(value, Price, where)
     if missing := {"input", "output"} - value.keys():
@@ -273,6 +276,10 @@ def _decimal(value: Any, where: str) -> Decimal:
     if amount != round(amount, 6):
         raise RegistryError(f"{where} = {value} has more than six decimals")
     return amount
+
+
+def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _plain(value: Any) -> Any:

@@ -214,8 +214,6 @@ def _nothing_usable(plan: Plan, budget: Budget) -> NoCandidate | BudgetExceeded:
     return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
 
 
-
-
 bridge.at_close(aclose)
 
 _session: Router | None = None

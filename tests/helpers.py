@@ -14,6 +14,7 @@ from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, ProviderSpec, Usage
 
+GOOD = Reply()
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -48,7 +49,7 @@ class FakeClock:
 
 def router(
     *models: ModelSpec,
-    replies: Iterable[Reply | Failure] | Callable[[ProviderRequest], Reply | Failure] = (Reply(),),
+    replies: Iterable[Reply | Failure] | Callable[[ProviderRequest], Reply | Failure] = (GOOD,),
     time: FakeClock | None = None,
     policy: RetryPolicy | None = None,
     providers: dict[str, Any] | None = None,

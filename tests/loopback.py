@@ -258,7 +258,9 @@ class _Anthropic(_Speaker):
 
 class _OpenAI(_Speaker):
     def chunk(self, served: str, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> str:
-        return _event({"id": "c", "object": "chat.completion.chunk", "model": served, "choices": choices, "usage": usage})
+        return _event(
+            {"id": "c", "object": "chat.completion.chunk", "model": served, "choices": choices, "usage": usage}
+        )
 
     def start(self, served: str) -> str:
         return self.chunk(served, [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])

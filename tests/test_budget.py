@@ -12,13 +12,16 @@ from tests.helpers import router
 
 
 @pytest.mark.parametrize(
-    ("given", "amount"), [("5", "5"), ("$0.50", "0.50"), (0.1, "0.1"), (3, "3"), (" 0 ", "0"), (Decimal("1.23"), "1.23")]
+    ("given", "amount"),
+    [("5", "5"), ("$0.50", "0.50"), (0.1, "0.1"), (3, "3"), (" 0 ", "0"), (Decimal("1.23"), "1.23")],
 )
 def test_amounts(given: object, amount: str) -> None:
     assert usd(given) == Decimal(amount)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("given", ["", "-1", -0.01, "nan", float("nan"), "inf", float("inf"), "5 USD", "five", True, "1,000"])
+@pytest.mark.parametrize(
+    "given", ["", "-1", -0.01, "nan", float("nan"), "inf", float("inf"), "5 USD", "five", True, "1,000"]
+)
 def test_what_is_no_amount(given: object) -> None:
     with pytest.raises(BudgetError, match="is no amount of USD"):
         usd(given)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ PLAIN = {
     ],
     TaskTier.STRUCTURED: [
         "Extract the name and the date as JSON: Bob came on 3 May.",
-        "Return a JSON object with the keys \"title\" and \"year\" for the film Alien.",
+        'Return a JSON object with the keys "title" and "year" for the film Alien.',
         "Convert this table to CSV: a | b | c",
         "List the planets as a Markdown table with the columns name and radius.",
     ],
@@ -64,9 +64,11 @@ def test_anything_is_classified_the_same_way_twice(text: str) -> None:
 def test_only_the_ends_of_a_long_text_are_read() -> None:
     filler = "lorem ipsum " * 400_000
     assert classify(f"Classify the sentiment of this text: {filler}").tier is TaskTier.BULK
-    assert classify(f"{filler}\nReturn the result as JSON with the keys \"a\" and \"b\".").tier is TaskTier.STRUCTURED
+    assert classify(f'{filler}\nReturn the result as JSON with the keys "a" and "b".').tier is TaskTier.STRUCTURED
 
 
-@pytest.mark.parametrize("text", ["(" * 50_000, "<a " * 50_000, "write a " * 50_000, "extract the " * 50_000, " " * 200_000])
+@pytest.mark.parametrize(
+    "text", ["(" * 50_000, "<a " * 50_000, "write a " * 50_000, "extract the " * 50_000, " " * 200_000]
+)
 def test_no_pattern_runs_away(text: str) -> None:
     classify(text)

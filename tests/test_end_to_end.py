@@ -103,7 +103,9 @@ def test_everything_down_is_an_error_with_every_cause(server: loopback.Server) -
 
 @pytest.mark.parametrize("how", ["cut", "truncated", "malformed", "error"])
 @pytest.mark.parametrize("model_id", [model_id for _, model_id in FOUR.values()])
-def test_a_broken_stream_is_charged_no_less_than_the_server_did(server: loopback.Server, model_id: str, how: str) -> None:
+def test_a_broken_stream_is_charged_no_less_than_the_server_did(
+    server: loopback.Server, model_id: str, how: str
+) -> None:
     server.script(model_id, Broken(how=how, chunks=("half ", "an ", "answer")), Answer())
     ours = hasty()
     result = ours.route_sync("hello there", model=model_id)

@@ -65,7 +65,9 @@ async def test_an_answer_with_its_events_its_row_and_its_bill() -> None:
     assert (row.outcome, row.served_model, row.cost_estimated) == ("ok", "cheap", False)
 
 
-@pytest.mark.parametrize("error", [RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut, StreamBroken, ProtocolError])
+@pytest.mark.parametrize(
+    "error", [RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut, StreamBroken, ProtocolError]
+)
 async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error: type[ProviderError]) -> None:
     time = FakeClock()
     ours = router(replies=[*[Failure(error=error("x"))] * 3, Reply()], time=time)
@@ -98,7 +100,9 @@ async def test_what_every_model_would_say_stops_the_run(error: type[ProviderErro
 
 async def test_all_failed_names_every_cause() -> None:
     ours = router(replies=[Failure(error=ServerError("HTTP 500"))])
-    with pytest.raises(AllAttemptsFailed, match=r"no answer after 6 attempts: cheap: server error \(HTTP 500\)") as caught:
+    with pytest.raises(
+        AllAttemptsFailed, match=r"no answer after 6 attempts: cheap: server error \(HTTP 500\)"
+    ) as caught:
         await ours.route("hello", **BULK)
     assert len(caught.value.exceptions) == 6
     assert ours.ledger.held_usd == 0
@@ -300,7 +304,9 @@ async def test_loading_does_not_count_against_the_deadline() -> None:
 
 async def test_a_full_provider_queues_and_says_so() -> None:
     stuck = Stuck("one ")
-    ours = Router(registry=registry(model("only"), concurrency=1), providers={"cloud": stuck}, ledger=Ledger(":memory:"))
+    ours = Router(
+        registry=registry(model("only"), concurrency=1), providers={"cloud": stuck}, ledger=Ledger(":memory:")
+    )
     first = ours.job("hello")
     async with aclosing(ours.stream("hello")) as events:
         async for event in events:
@@ -315,7 +321,7 @@ async def test_a_full_provider_queues_and_says_so() -> None:
 async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:
     scripted = ScriptedProvider([Failure(error=StreamBroken("x"), chunks=("word " * 400,))])
     ours = router(model("only", price="0/10"), providers={"cloud": scripted})
-    with pytest.raises(AllAttemptsFailed, match="cap of this run of USD 0.0105 has USD 0.0025 left"):
+    with pytest.raises(AllAttemptsFailed, match=r"cap of this run of USD 0\.0105 has USD 0\.0025 left"):
         await ours.route("hello", max_cost="0.0105", max_output_tokens=1_000)
     assert [request.max_output_tokens for request in scripted.requests] == [1_000, 649]
     assert sum(row.cost_usd for row in ours.ledger.rows()) <= Decimal("0.0105")
@@ -347,7 +353,11 @@ def obedient(script: list[Reply | Failure]) -> Callable[[ProviderRequest], Reply
 
     def reply(request: ProviderRequest) -> Reply | Failure:
         step = left.pop(0) if len(left) > 1 else left[0]
-        return replaced(step, usage=Usage(input_tokens=40, output_tokens=request.max_output_tokens)) if step is WHOLE else step
+        return (
+            replaced(step, usage=Usage(input_tokens=40, output_tokens=request.max_output_tokens))
+            if step is WHOLE
+            else step
+        )
 
     return reply
 

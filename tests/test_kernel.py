@@ -204,7 +204,9 @@ def test_await_and_plain_calls_work_after_a_magic(kernel: Kernel, server: loopba
 
 def test_an_error_is_short_and_real(kernel: Kernel, server: loopback.Server) -> None:
     for model in ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5"):
-        server.script(model, Fault(status=401, message=f"Incorrect API key: {loopback.KEY}-anthropic, {loopback.KEY}-openai"))
+        server.script(
+            model, Fault(status=401, message=f"Incorrect API key: {loopback.KEY}-anthropic, {loopback.KEY}-openai")
+        )
     messages = list(kernel.messages(kernel.send("%%route --tier complex\nhello")))
     (error,) = [message["content"] for message in messages if message["msg_type"] == "error"]
     assert error["ename"] == "AllAttemptsFailed"
@@ -217,7 +219,9 @@ def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel: Kernel, server
     """Run last: it patches asyncio in the whole kernel."""
     kernel.run("import nest_asyncio\nnest_asyncio.apply()")
     kernel.run("router = llm_magic.router()" + ASYNC)
-    kernel.run("def nested():\n    return asyncio.get_event_loop().run_until_complete(router.route('hello', tier='bulk'))\nnested()")
+    kernel.run(
+        "def nested():\n    return asyncio.get_event_loop().run_until_complete(router.route('hello', tier='bulk'))\nnested()"
+    )
     test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel, server)
 
 
@@ -233,7 +237,11 @@ def headless(server: loopback.Server, monkeypatch: pytest.MonkeyPatch, tmp_path:
     def run(*cells: str, allow_errors: bool = False) -> nbformat.NotebookNode:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         client = nbclient.NotebookClient(
-            notebook, kernel_name="python3", kernel_manager_class=NotebookKernel, timeout=WAIT_S, allow_errors=allow_errors
+            notebook,
+            kernel_name="python3",
+            kernel_manager_class=NotebookKernel,
+            timeout=WAIT_S,
+            allow_errors=allow_errors,
         )
         client.execute()
         return notebook
@@ -265,7 +273,9 @@ def test_a_key_is_nowhere_in_the_notebook_or_the_ledger(headless: Any, server: l
         "llm_magic.router().route_sync('')",
         allow_errors=True,
     )
-    kept = nbformat.writes(notebook) + "".join(path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*"))
+    kept = nbformat.writes(notebook) + "".join(
+        path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*")
+    )
     assert "auth failed" in kept
     for key in said.split():
         assert key not in kept

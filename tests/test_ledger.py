@@ -22,11 +22,32 @@ from llm_magic.types import Usage
 from tests.helpers import attempt, replaced
 
 CENT = Decimal("0.01")
-DESIGNED_COLUMNS = (
-    "run_id, attempt, started_at, tier, confidence, provider, model, served_model, outcome, error, fallback_from, "
-    "input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd, "
-    "cost_estimated, baseline_usd, price_source, ttft_s, latency_s, session_id, tags"
-).split(", ")
+DESIGNED_COLUMNS = [
+    "run_id",
+    "attempt",
+    "started_at",
+    "tier",
+    "confidence",
+    "provider",
+    "model",
+    "served_model",
+    "outcome",
+    "error",
+    "fallback_from",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_usd",
+    "cost_estimated",
+    "baseline_usd",
+    "price_source",
+    "ttft_s",
+    "latency_s",
+    "session_id",
+    "tags",
+]
 
 
 def session_cap(limit: str) -> list[Cap]:
@@ -65,7 +86,9 @@ def test_the_sum_is_exact(costs: list[Decimal]) -> None:
 def test_a_hold_that_does_not_fit_is_refused_with_the_numbers_and_leaves_no_row() -> None:
     ledger = Ledger(":memory:", session_id="session")
     with ledger.hold(attempt(run_id="first"), Decimal("0.06"), session_cap("0.10")):
-        with pytest.raises(BudgetExceeded, match=r"could cost up to USD 0.05, and the session's cap of USD 0.10") as caught:
+        with pytest.raises(
+            BudgetExceeded, match=r"could cost up to USD 0.05, and the session's cap of USD 0.10"
+        ) as caught:
             ledger.hold(attempt(run_id="second"), Decimal("0.05"), session_cap("0.10"))
         assert (caught.value.asked_usd, caught.value.left_usd) == (Decimal("0.05"), Decimal("0.04"))
         ledger.hold(attempt(run_id="third"), Decimal("0.04"), session_cap("0.10"))
@@ -139,7 +162,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_killed_process_loses_no_settled_row_and_its_hold_stays_charged(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     path = tmp_path / "ledger.db"
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+    )
     assert done.returncode == -signal.SIGKILL
     ledger = Ledger(path, session_id="session")
     assert ledger.spent_usd == Decimal("0.020")

@@ -16,7 +16,7 @@ import pytest
 
 from llm_magic.errors import ContextTooLong, LocalModelUnavailable
 from llm_magic.events import Progress, TextDelta
-from llm_magic.providers import engine, weights
+from llm_magic.providers import engine
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.local import LocalProvider
 from llm_magic.providers.weights import SMOLLM2

@@ -114,7 +114,7 @@ def test_every_option_reaches_the_request(shell: Shell) -> None:
 
 def test_an_inline_schema_and_a_pydantic_model(shell: Shell) -> None:
     shell.scripted._reply = lambda _: Reply(chunks=('{"n": 1}',))
-    shell.run("%%route --schema '{\"type\": \"object\"}'\nhello")
+    shell.run('%%route --schema \'{"type": "object"}\'\nhello')
     shell.run("import pydantic\nclass N(pydantic.BaseModel):\n    n: int")
     shell.run("%%route --schema N\nhello")
     assert shell.scripted.requests[1].schema["properties"]["n"]["type"] == "integer"  # type: ignore[index]

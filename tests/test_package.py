@@ -36,7 +36,9 @@ def test_every_public_name_is_there() -> None:
 def test_every_error_is_public_and_has_one_root() -> None:
     from llm_magic import errors
 
-    found = {name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__}
+    found = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
     assert found <= set(llm_magic.__all__)
     assert all(issubclass(getattr(errors, name), errors.LLMMagicError) for name in found)
 

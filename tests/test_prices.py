@@ -16,7 +16,9 @@ from tests.helpers import NOON, model, replaced
 
 PAID = [spec for spec in Registry.load("current") if spec.price is None]
 counts = st.integers(0, 400_000)
-moments = st.integers(0, 7 * 24 * 60).map(lambda minutes: datetime(2026, 11, 23, tzinfo=UTC) + timedelta(minutes=minutes))
+moments = st.integers(0, 7 * 24 * 60).map(
+    lambda minutes: datetime(2026, 11, 23, tzinfo=UTC) + timedelta(minutes=minutes)
+)
 
 
 @given(spec=st.sampled_from(PAID), fresh=counts, cached=counts, written=counts, output=counts, at=moments)
@@ -82,9 +84,10 @@ def test_peak_hours_and_long_prompts_cost_more() -> None:
     registry = Registry.load("current")
     short = Usage(input_tokens=1_000, output_tokens=100)
     peak = datetime(2026, 11, 24, 7, tzinfo=UTC)
-    assert prices.cost(registry["deepseek-flash"], short, peak).usd == 2 * prices.cost(
-        registry["deepseek-flash"], short, NOON
-    ).usd
+    assert (
+        prices.cost(registry["deepseek-flash"], short, peak).usd
+        == 2 * prices.cost(registry["deepseek-flash"], short, NOON).usd
+    )
     long = prices.cost(registry["claude-haiku-5-5"], Usage(input_tokens=100_001), NOON)
     assert long.input_price == 5 * prices.cost(registry["claude-haiku-5-5"], short, NOON).input_price
 

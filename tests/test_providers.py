@@ -173,7 +173,9 @@ async def test_every_fault_is_one_of_our_errors(
 
 
 @pytest.mark.parametrize(("model_id", "error"), [("claude-opus-4-7", Overloaded), ("gpt-5.5", ServerError)])
-async def test_an_error_event_within_a_stream(server: loopback.Server, model_id: str, error: type[ProviderError]) -> None:
+async def test_an_error_event_within_a_stream(
+    server: loopback.Server, model_id: str, error: type[ProviderError]
+) -> None:
     server.script(model_id, Broken(how="error"))
     with pytest.raises(error):
         await answered(server, ask(model_id))
@@ -213,7 +215,9 @@ async def test_being_cut_short_has_one_name(server: loopback.Server, model_id: s
     ],
 )
 @pytest.mark.parametrize("model_id", MODELS[:2])
-async def test_retry_after(server: loopback.Server, model_id: str, headers: dict[str, str], seconds: float | None) -> None:
+async def test_retry_after(
+    server: loopback.Server, model_id: str, headers: dict[str, str], seconds: float | None
+) -> None:
     server.script(model_id, Fault(status=429, headers=headers))
     with pytest.raises(RateLimited) as caught:
         await answered(server, ask(model_id))

@@ -150,7 +150,8 @@ def plan_html(plan: Plan) -> str:
         f'<span class="llmr-tier">{of.tier}</span><span>{of.confidence:.2f}</span>'
         f"<span>{escape('; '.join(of.reasons))}</span></div>"
         f'<div class="llmr-row"><span>{escape(_after(plan))}</span></div></div>'
-        f'<div class="jp-RenderedHTMLCommon"><table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div></div>'
+        f'<div class="jp-RenderedHTMLCommon"><table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>'
+        "</div>"
     )
 
 
@@ -159,7 +160,7 @@ def _plan_row(entry: Candidate | Skipped) -> str:
         return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="6">skipped: {escape(entry.reason)}</td>'
     costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
-        f'<td><b>{escape(entry.model.id)}</b></td><td{_WORDS}>{escape(entry.why)}</td>'
+        f"<td><b>{escape(entry.model.id)}</b></td><td{_WORDS}>{escape(entry.why)}</td>"
         f"<td>{entry.input_tokens:,}</td><td>{entry.max_output_tokens:,}</td>{costs}"
     )
 

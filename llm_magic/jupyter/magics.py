@@ -33,12 +33,13 @@ class RouteMagics(Magics):
     profile = Enum(PROFILES, default_value=None, allow_none=True, help="The set of models: current or article.").tag(
         config=True
     )
-    freeze = Bool(True, help="Replace the live widget by static output at the end, so that saved notebooks are whole.").tag(
-        config=True
-    )
+    freeze = Bool(
+        True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
+    ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
+        self._shell = shell
         self.observe(self._switch_profile, "profile")
         if self.profile is not None:
             self._switch_profile({"new": self.profile})
@@ -49,7 +50,9 @@ class RouteMagics(Magics):
     @argument("--system", metavar="TEXT", help="the system prompt")
     @argument("--max-tokens", type=int, metavar="N", help="the most output tokens, reasoning included")
     @argument("--max-cost", metavar="USD", help="the most that this run may cost")
-    @argument("--schema", metavar="NAME", help="a JSON Schema or Pydantic model in the notebook: the answer is its JSON")
+    @argument(
+        "--schema", metavar="NAME", help="a JSON Schema or Pydantic model in the notebook: the answer is its JSON"
+    )
     @argument("--out", metavar="NAME", help="bind the RouteResult to this name, beside _route")
     @argument("--tag", action="append", metavar="WORD", help="a word for the ledger's tags; may be repeated")
     @argument("--plan", action="store_true", help="a dry run: who would be asked, at what cost; nothing is sent")
@@ -59,19 +62,7 @@ class RouteMagics(Magics):
     @no_var_expand
     def route(self, line: str, cell: str | None = None) -> Plan | None:
         """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
-        options, text = (line, cell.rstrip("\n")) if cell is not None else split_options(line)
-        args = parse_argstring(self.route, options)
-        router = routing.session_router()
-        try:
-            request = self._request(args, text)
-            if args.plan:
-                return router.plan(request)
-            screen = screens.choose(self.shell, freeze=self.freeze, stream=not args.no_stream)
-            result = watch(router, request, screen)
-        except LLMMagicError as error:
-            raise shorten(error)  # noqa: B904 - the same error, not another
-        self.shell.push({"_route": result} | ({args.out: result} if args.out else {}), interactive=False)
-        return None
+        return self._route(*((line, cell.rstrip("\n")) if cell is not None else split_options(line)))
 
     @line_magic
     @no_var_expand
@@ -80,7 +71,7 @@ class RouteMagics(Magics):
 
         Usage: %route_plan [options of %%route] text
         """
-        return self.route(f"--plan {line}")
+        return self._route(*split_options(f"--plan {line}"))
 
     @line_magic
     @no_var_expand
@@ -109,7 +100,7 @@ class RouteMagics(Magics):
         args = parse_argstring(self.route_ledger, line)
         ledger = routing.session_router().ledger
         frame = ledger.to_frame()
-        return frame[frame["session_id"] == ledger.session_id] if args.session else frame
+        return frame.loc[frame["session_id"] == ledger.session_id] if args.session else frame
 
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
@@ -120,9 +111,23 @@ class RouteMagics(Magics):
 
         return models_frame(routing.session_router())
 
+    def _route(self, options: str, text: str) -> Plan | None:
+        args = parse_argstring(self.route, options)
+        router = routing.session_router()
+        try:
+            request = self._request(args, text)
+            if args.plan:
+                return router.plan(request)
+            screen = screens.choose(self._shell, freeze=self.freeze, stream=not args.no_stream)
+            result = watch(router, request, screen)
+        except LLMMagicError as error:
+            raise shorten(error)  # noqa: B904 - the same error, not another
+        self._shell.push({"_route": result} | ({args.out: result} if args.out else {}), interactive=False)
+        return None
+
     def _request(self, args: Any, text: str) -> Request:
         """The typed request that a magic's options and text stand for."""
-        names = self.shell.user_ns
+        names = self._shell.user_ns
         prompt, routing_text = (text, None) if args.no_interpolate else interpolate(text, names)
         if args.out is not None and not args.out.isidentifier():
             raise UsageError(f"--out {args.out}: not a name")

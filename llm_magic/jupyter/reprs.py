@@ -17,9 +17,7 @@ def _plan(plan: Plan, include: Any = None, exclude: Any = None) -> dict[str, str
 
 
 def _result(result: RouteResult, include: Any = None, exclude: Any = None) -> dict[str, str]:
-    state = RunState(
-        result=result, parts=[result.text], cap_usd=result.cap_usd, session_usd=result.session_cost_usd
-    )
+    state = RunState(result=result, parts=[result.text], cap_usd=result.cap_usd, session_usd=result.session_cost_usd)
     return draw.bundle(state)
 
 

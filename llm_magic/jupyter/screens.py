@@ -89,7 +89,9 @@ class TerminalScreen:
 class WidgetScreen:
     """A live ipywidgets panel in one display, replaced at the end by static output in the same place."""
 
-    def __init__(self, *, freeze: bool = True, stream: bool = True, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, freeze: bool = True, stream: bool = True, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         import ipywidgets
         from IPython.display import display
 

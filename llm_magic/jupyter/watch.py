@@ -33,7 +33,7 @@ def watch(router: Router, request: Request, screen: Screen) -> RouteResult:
         job.cancel()
         job.join(SETTLE_S)
         _stop(router, state, screen)
-    except LLMMagicError as error:
+    except LLMMagicError:
         state.session_usd = router.ledger.spent_usd
         state.ended = "no answer"
         screen.finish(state)
@@ -64,4 +64,3 @@ def shorten(error: LLMMagicError) -> LLMMagicError:
 def error_text(error: LLMMagicError) -> str:
     """What an error says, without the count of causes that an exception group appends."""
     return error.message if isinstance(error, AllAttemptsFailed) else str(error)
-

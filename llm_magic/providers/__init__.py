@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import assert_never
 
 from llm_magic.providers.base import Provider
 from llm_magic.types import ProviderSpec
@@ -28,8 +27,6 @@ def _provider(spec: ProviderSpec, environ: Mapping[str, str]) -> Provider:
             return OpenAIProvider(spec, environ=environ)
         case "local":
             return _local()
-        case unreachable:
-            assert_never(unreachable)
 
 
 @lru_cache(maxsize=1)

@@ -50,10 +50,10 @@ class AnthropicProvider:
         async with (
             http.translated(_sdk(), where),
             client.messages.with_streaming_response.create(**_body(request)) as response,
+            aclosing(http.events(response)) as events,
         ):
-            async with aclosing(http.events(response)) as events:
-                async for event in _read(events, where):
-                    yield event
+            async for event in _read(events, where):
+                yield event
 
 
 def _client(where: http.Endpoint) -> Any:
@@ -85,24 +85,26 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
     async for event in events:
         match event.get("type"):
             case "message_start":
-                message = event.get("message") or {}
+                message = http.table(event.get("message"))
                 served = message.get("model") or ""
-                counts = _merged(counts, message.get("usage"))
+                counts = _merged(counts, http.table(message.get("usage")))
                 yield UsageReport(usage=_usage(counts), final=False)
-            case "content_block_delta" if text := (event.get("delta") or {}).get("text"):
+            case "content_block_delta" if text := http.table(event.get("delta")).get("text"):
                 yield TextDelta(text=text)
             case "message_delta":
-                counts = _merged(counts, event.get("usage"))
+                counts = _merged(counts, http.table(event.get("usage")))
                 yield UsageReport(usage=_usage(counts), final=True)
-                if reason := (event.get("delta") or {}).get("stop_reason"):
-                    yield Finished(finish_reason=_FINISH.get(reason, reason), served_model=served)
+                if reason := http.table(event.get("delta")).get("stop_reason"):
+                    yield Finished(finish_reason=_FINISH.get(reason) or str(reason), served_model=served)
             case "error":
-                raise http.of_event(event.get("error") or {}, where)
+                raise http.of_event(http.table(event.get("error")), where)
+            case _:
+                pass  # pings, the bounds of blocks, and whatever comes next year
 
 
-def _merged(counts: dict[str, Any], later: Mapping[str, Any] | None) -> dict[str, Any]:
+def _merged(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     """Usage is cumulative: the last value that was given counts, field by field."""
-    return counts | {name: value for name, value in (later or {}).items() if value is not None}
+    return counts | {name: value for name, value in later.items() if value is not None}
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage:
@@ -114,5 +116,5 @@ def _usage(counts: Mapping[str, Any]) -> Usage:
         cached_input_tokens=cached,
         cache_write_tokens=written,
         output_tokens=counts.get("output_tokens") or 0,
-        reasoning_tokens=(counts.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+        reasoning_tokens=http.table(counts.get("output_tokens_details")).get("thinking_tokens") or 0,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,6 +47,6 @@ class Provider(Protocol):
         """Why it can't be used now, in a few words (`"no OPENAI_API_KEY"`), or None. Sends nothing."""
         ...
 
-    def stream(self, request: ProviderRequest) -> AsyncIterator[ProviderEvent]:
-        """Send one request, without retries. Closing the iterator cancels it upstream."""
+    def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        """Send one request, without retries. Closing the generator cancels it upstream."""
         ...

@@ -11,14 +11,14 @@ import importlib
 import json
 import re
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from llm_magic.errors import (
     AuthFailed,
@@ -40,7 +40,9 @@ from llm_magic.types import ProviderSpec
 
 CONNECT_TIMEOUT_S = 10.0
 
-_TOO_LONG = re.compile(r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I)
+_TOO_LONG = re.compile(
+    r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I
+)
 _FILTERED = re.compile(r"content.?(?:filter|policy|management)", re.I)
 _OWN_FAULTS = {404: ModelNotFound, 401: AuthFailed, 403: AuthFailed, 402: PaymentRequired, 413: ContextTooLong}
 
@@ -100,7 +102,7 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 
 @asynccontextmanager
-async def translated(sdk: ModuleType, where: Endpoint) -> AsyncIterator[None]:
+async def translated(sdk: ModuleType, where: Endpoint) -> AsyncGenerator[None]:
     """Raise whatever the SDK or its HTTP library raises as a ProviderError, with the key taken out of its words."""
     try:
         yield
@@ -118,9 +120,8 @@ async def translated(sdk: ModuleType, where: Endpoint) -> AsyncIterator[None]:
 
 def _of_status(error: Any, where: Endpoint) -> ProviderError:
     status: int = error.status_code
-    body = error.body if isinstance(error.body, dict) else {}
-    detail = body.get("error", body)
-    detail = detail if isinstance(detail, dict) else {"message": str(detail)}
+    body = table(error.body)
+    detail = table(body.get("error", body)) or {"message": body.get("error")}
     code = f"{detail.get('code') or ''} {detail.get('type') or ''}"
     words = _clean(str(detail.get("message") or error), where)
     message = f"HTTP {status}: {words}"
@@ -152,11 +153,28 @@ def _of_transport(error: Exception, where: Endpoint) -> ProviderError:
     cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
     name = type(cause).__name__
     words = _clean(f"{name}: {cause}" if str(cause) else name, where)
-    if name in ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
+    if name in (
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "UnsupportedProtocol",
+        "InvalidURL",
+        "LocalProtocolError",
+    ):
         return ConnectionFailed(f"no connection to {where.base_url or 'the provider'}: {words}")
     if "Timeout" in name:
         return TimedOut(words)
     return StreamBroken(f"the connection broke: {words}")
+
+
+def table(value: object) -> dict[str, Any]:
+    """A JSON object as it is; anything else, where an object was expected, as an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def tables(value: object) -> list[dict[str, Any]]:
+    """The objects of a JSON array; of anything else none."""
+    return [table(part) for part in cast("list[object]", value)] if isinstance(value, list) else []
 
 
 def _clean(words: str, where: Endpoint) -> str:
@@ -194,5 +212,5 @@ async def events(response: Any) -> AsyncGenerator[dict[str, Any]]:
             event = json.loads(data)
         except ValueError as error:
             raise ProtocolError(f"an event of the stream is not JSON: {error}") from error
-        if isinstance(event, dict):
-            yield event
+        if found := table(event):
+            yield found

@@ -52,10 +52,10 @@ class OpenAIProvider:
         async with (
             http.translated(_sdk(), where),
             client.chat.completions.with_streaming_response.create(**_body(request)) as response,
+            aclosing(http.events(response)) as events,
         ):
-            async with aclosing(http.events(response)) as events:
-                async for event in _read(events, where):
-                    yield event
+            async for event in _read(events, where):
+                yield event
 
 
 def _client(where: Endpoint) -> Any:
@@ -96,12 +96,12 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
     report: UsageReport | None = None
     async for chunk in events:
         if error := chunk.get("error"):
-            raise http.of_event(error if isinstance(error, dict) else {"message": str(error)}, where)
-        if usage := chunk.get("usage"):
+            raise http.of_event(http.table(error) or {"message": error}, where)
+        if usage := http.table(chunk.get("usage")):
             report = UsageReport(usage=_usage(usage), final=False)
             yield report
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta") or {}
+        for choice in http.tables(chunk.get("choices")):
+            delta = http.table(choice.get("delta"))
             if text := delta.get("content") or delta.get("refusal"):
                 yield TextDelta(text=text)
             if reason := "refusal" if delta.get("refusal") else choice.get("finish_reason"):
@@ -114,7 +114,7 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
 
 def _usage(counts: Mapping[str, Any]) -> Usage:
     """`prompt_tokens` includes the cached ones, as ours does. DeepSeek also has its own name for them."""
-    prompt, completion = counts.get("prompt_tokens_details") or {}, counts.get("completion_tokens_details") or {}
+    prompt, completion = (http.table(counts.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
     return Usage(
         input_tokens=counts.get("prompt_tokens") or 0,
         cached_input_tokens=prompt.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or 0,

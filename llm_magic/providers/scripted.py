@@ -44,7 +44,11 @@ class ScriptedProvider:
             self._reply = replies
         else:
             script = list(replies)
-            self._reply = lambda _: script.pop(0) if len(script) > 1 else script[0]
+
+            def in_turn(_: ProviderRequest) -> Reply | Failure:
+                return script.pop(0) if len(script) > 1 else script[0]
+
+            self._reply = in_turn
 
     def unavailable(self) -> str | None:
         return self._unavailable
