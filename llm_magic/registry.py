@@ -271,8 +271,8 @@ def _decimal(value: Any, where: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise RegistryError(f"{where} = {value!r} is not a number")
     amount = Decimal(value)
-    if not amount.is_finite() or amount < 0:
-        raise RegistryError(f"{where} = {value} must be a finite amount of zero or more")
+    if not amount.is_finite() or not 0 <= amount < 1_000_000:
+        raise RegistryError(f"{where} = {value} must be a finite amount of zero or more, below a million")
     if amount != round(amount, 6):
         raise RegistryError(f"{where} = {value} has more than six decimals")
     return amount

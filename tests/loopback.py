@@ -38,6 +38,10 @@ class Answer:
     finish: str = "stop"
     gate: threading.Event | None = None
     """Waited for after the first chunk."""
+    thoughts: int = 0
+    """Thoughts streamed before the first chunk."""
+    junk: Any = ...
+    """Reported for the number of output tokens, where given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +182,8 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
     try:
         server.bill(entry, 0)
         yield say.start(served)
+        for _ in range(step.thoughts if isinstance(step, Answer) else 0):
+            yield say.thought(served)
         for number, chunk in enumerate(step.chunks, 1):
             server.bill(entry, number)
             yield say.delta(chunk, served)
@@ -237,13 +243,18 @@ class _Anthropic(_Speaker):
             + _event({"type": "ping"}, "ping")
         )
 
+    def thought(self, served: str) -> str:
+        thought = {"type": "thinking_delta", "thinking": "hmm"}
+        return _event({"type": "content_block_delta", "index": 0, "delta": thought}, "content_block_delta")
+
     def delta(self, text: str, served: str) -> str:
         delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
         return _event(delta, "content_block_delta")
 
     def end(self, step: Answer, served: str) -> str:
         reason = {"stop": "end_turn", "length": "max_tokens"}.get(step.finish, step.finish)
-        details = {"output_tokens": self.entry.output, "output_tokens_details": {"thinking_tokens": step.reasoning}}
+        output = self.entry.output if step.junk is ... else step.junk
+        details = {"output_tokens": output, "output_tokens_details": {"thinking_tokens": step.reasoning}}
         delta = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": details}
         return (
             _event({"type": "content_block_stop", "index": 0}, "content_block_stop")
@@ -265,13 +276,16 @@ class _OpenAI(_Speaker):
     def start(self, served: str) -> str:
         return self.chunk(served, [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
 
+    def thought(self, served: str) -> str:
+        return self.chunk(served, [{"index": 0, "delta": {"reasoning_content": "hmm"}, "finish_reason": None}])
+
     def delta(self, text: str, served: str) -> str:
         return self.chunk(served, [{"index": 0, "delta": {"content": text}, "finish_reason": None}])
 
     def end(self, step: Answer, served: str) -> str:
         usage = {
             "prompt_tokens": self.entry.input,
-            "completion_tokens": self.entry.output,
+            "completion_tokens": self.entry.output if step.junk is ... else step.junk,
             "prompt_tokens_details": {"cached_tokens": self.entry.cached, "cache_write_tokens": self.entry.written},
             "completion_tokens_details": {"reasoning_tokens": step.reasoning},
         }

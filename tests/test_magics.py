@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -309,3 +310,26 @@ def test_plans_and_results_show_themselves(shell: Shell) -> None:
     bundle, _ = formats(shell.router.route_sync("hello", tier="bulk"))
     assert "A scripted answer." in bundle["text/html"]
     assert "cheap  [BULK 1.00: you asked for this tier]" in bundle["text/plain"]
+
+
+def test_a_broken_models_toml_is_said_in_a_line_and_can_be_mended(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, clean_environment: Path
+) -> None:
+    monkeypatch.setattr(routing, "_session", None)
+    clean_environment.mkdir()
+    file = clean_environment / "models.toml"
+    file.write_text("[models")
+    for cell in ("%route hello", "%route_budget", "%route_ledger", "%route_models"):
+        out, _ = shell.fail(cell)
+        assert f"RegistryError: {file}: not valid TOML" in out
+        assert "Traceback" not in out
+    file.unlink()
+    shell.run("%route_budget")
+
+
+def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "_session", None)
+    monkeypatch.setenv("LLM_MAGIC_LEDGER", "/")
+    out, _ = shell.fail("%route hello")
+    assert "LedgerError: the ledger / can't be opened" in out
+    assert "Traceback" not in out

@@ -29,7 +29,7 @@ from llm_magic import (
     providers,
 )
 from llm_magic.events import TextDelta
-from llm_magic.providers.base import Finished, Provider, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.base import THINKING, Finished, Provider, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.types import Message
 from tests import loopback
 from tests.helpers import replaced
@@ -284,3 +284,39 @@ def test_the_servers_prices_are_its_own() -> None:
     entry = loopback.Entry(api="openai", model="x", body={}, key="", input=1_000_000)
     server.bill(entry, 1_000_000)
     assert entry.cost_usd == Decimal(6)
+
+
+@pytest.mark.parametrize("junk", [-1, "7", 1.5, True, 10**15, None, [], {"a": 1}])
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_counts_that_are_none_are_not_believed(server: loopback.Server, model_id: str, junk: object) -> None:
+    server.script(model_id, Answer(junk=junk))
+    events = await answered(server, ask(model_id))
+    assert not [event for event in events if isinstance(event, UsageReport) and event.final]
+    assert isinstance(events[-1], Finished)
+
+
+def test_more_cached_than_counted_is_not_believed() -> None:
+    from llm_magic.providers.http import usage
+
+    assert usage(10, 11, 0, 5, 0) is None
+    assert usage(10, 6, 5, 5, 0) is None
+    assert usage(10, 0, 0, 5, 6) is None
+    assert usage(10, None, None, 5, None) == Usage(input_tokens=10, output_tokens=5)
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_thinking_is_a_sign_of_life(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Answer(thoughts=2))
+    events = await answered(server, ask(model_id))
+    assert events.count(THINKING) == 2
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "The answer is 42."
+
+
+@pytest.mark.parametrize("part", ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"])
+def test_no_part_of_claudes_input_may_be_junk(part: str) -> None:
+    from llm_magic.providers.anthropic import _usage
+
+    counts: dict[str, Any] = {"input_tokens": 3, "output_tokens": 2}
+    assert _usage(counts) == Usage(input_tokens=3, output_tokens=2)
+    assert _usage(counts | {part: "7"}) is None
+    assert _usage(counts | {part: -1}) is None

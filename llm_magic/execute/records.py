@@ -29,7 +29,8 @@ class RetryPolicy:
     """Of the whole run."""
     deadline_s: float = 600.0
     """Of the whole run. Fetching and loading the local model does not count."""
-    first_token_s: float = 120.0
+    first_token_s: float = 300.0
+    """A model that reasons may say nothing until it has done so."""
     between_tokens_s: float = 60.0
     backoff_s: float = 0.5
     """Before try n + 1: between 0 and backoff_s * 2 ** (n - 1), at most backoff_cap_s (full jitter)."""

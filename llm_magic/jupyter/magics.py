@@ -12,10 +12,10 @@ from traitlets import Bool, Enum
 
 from llm_magic import routing
 from llm_magic.budget import show_usd
-from llm_magic.errors import BudgetError, LLMMagicError, RequestError
+from llm_magic.errors import BudgetError, RequestError
 from llm_magic.jupyter import screens
 from llm_magic.jupyter.interpolate import interpolate
-from llm_magic.jupyter.watch import shorten, watch
+from llm_magic.jupyter.watch import short_errors, watch
 from llm_magic.registry import PROFILES
 from llm_magic.types import Plan, Request
 
@@ -80,8 +80,9 @@ class RouteMagics(Magics):
 
         Usage: %route_budget [AMOUNT|off]    in USD, such as 5 or 0.50
         """
-        router = routing.session_router()
         asked = line.strip()
+        with short_errors():
+            router = routing.session_router()
         if asked:
             try:
                 router.set_budget(None if asked.lower() == "off" else asked)
@@ -98,8 +99,9 @@ class RouteMagics(Magics):
     def route_ledger(self, line: str) -> pd.DataFrame:
         """The ledger as a DataFrame: one row an attempt."""
         args = parse_argstring(self.route_ledger, line)
-        ledger = routing.session_router().ledger
-        frame = ledger.to_frame()
+        with short_errors():
+            ledger = routing.session_router().ledger
+            frame = ledger.to_frame()
         return frame.loc[frame["session_id"] == ledger.session_id] if args.session else frame
 
     @line_magic
@@ -109,19 +111,18 @@ class RouteMagics(Magics):
             raise UsageError("%route_models takes no arguments")
         from llm_magic.jupyter.tables import models_frame
 
-        return models_frame(routing.session_router())
+        with short_errors():
+            return models_frame(routing.session_router())
 
     def _route(self, options: str, text: str) -> Plan | None:
         args = parse_argstring(self.route, options)
-        router = routing.session_router()
-        try:
+        with short_errors():
+            router = routing.session_router()
             request = self._request(args, text)
             if args.plan:
                 return router.plan(request)
             screen = screens.choose(self._shell, freeze=self.freeze, stream=not args.no_stream)
             result = watch(router, request, screen)
-        except LLMMagicError as error:
-            raise shorten(error)  # noqa: B904 - the same error, not another
         self._shell.push({"_route": result} | ({args.out: result} if args.out else {}), interactive=False)
         return None
 

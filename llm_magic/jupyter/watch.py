@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from llm_magic.bridge import SETTLE_S
@@ -55,9 +57,19 @@ def _stop(router: Router, state: RunState, screen: Screen) -> NoReturn:
     raise Stopped(state.ended) from None
 
 
-def shorten(error: LLMMagicError) -> LLMMagicError:
+@contextmanager
+def short_errors() -> Generator[None]:
+    """Within, our errors are shown as one line; any other keeps its traceback."""
+    try:
+        yield
+    except LLMMagicError as error:
+        raise _shorten(error)  # noqa: B904 - the same error, not another
+
+
+def _shorten(error: LLMMagicError) -> LLMMagicError:
     """The same error, shown in a cell as what happened and what to do, without our own frames."""
-    error._render_traceback_ = lambda: [f"{type(error).__name__}: {error_text(error)}"]  # type: ignore[attr-defined]
+    # IPython asks an error for it.
+    error._render_traceback_ = lambda: [f"{type(error).__name__}: {error_text(error)}"]  # pyright: ignore[reportAttributeAccessIssue]
     return error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import http
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.base import THINKING, Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.types import ProviderSpec, Usage
 
 _FINISH = {
@@ -86,16 +86,24 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
         match event.get("type"):
             case "message_start":
                 message = http.table(event.get("message"))
-                served = message.get("model") or ""
+                served = str(message.get("model") or "")
                 counts = _merged(counts, http.table(message.get("usage")))
-                yield UsageReport(usage=_usage(counts), final=False)
-            case "content_block_delta" if text := http.table(event.get("delta")).get("text"):
-                yield TextDelta(text=text)
+                if usage := _usage(counts):
+                    yield UsageReport(usage=usage, final=False)
+            case "content_block_delta":
+                delta = http.table(event.get("delta"))
+                if text := delta.get("text"):
+                    yield TextDelta(text=str(text))
+                elif delta.get("type") == "thinking_delta":
+                    yield THINKING
             case "message_delta":
-                counts = _merged(counts, http.table(event.get("usage")))
-                yield UsageReport(usage=_usage(counts), final=True)
-                if reason := http.table(event.get("delta")).get("stop_reason"):
-                    yield Finished(finish_reason=_FINISH.get(reason) or str(reason), served_model=served)
+                last = http.table(event.get("usage"))
+                counts = _merged(counts, last)
+                reason = http.table(event.get("delta")).get("stop_reason")
+                if usage := _usage(counts):
+                    yield UsageReport(usage=usage, final=last.get("output_tokens") is not None)
+                if reason:
+                    yield Finished(finish_reason=_FINISH.get(str(reason), str(reason)), served_model=served)
             case "error":
                 raise http.of_event(http.table(event.get("error")), where)
             case _:
@@ -107,14 +115,11 @@ def _merged(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     return counts | {name: value for name, value in later.items() if value is not None}
 
 
-def _usage(counts: Mapping[str, Any]) -> Usage:
+def _usage(counts: Mapping[str, Any]) -> Usage | None:
     """`input_tokens` of the wire excludes cached and cache-written tokens; ours includes them."""
-    cached = counts.get("cache_read_input_tokens") or 0
-    written = counts.get("cache_creation_input_tokens") or 0
-    return Usage(
-        input_tokens=(counts.get("input_tokens") or 0) + cached + written,
-        cached_input_tokens=cached,
-        cache_write_tokens=written,
-        output_tokens=counts.get("output_tokens") or 0,
-        reasoning_tokens=http.table(counts.get("output_tokens_details")).get("thinking_tokens") or 0,
-    )
+    parts: list[object] = [counts.get(f"{part}input_tokens") for part in ("", "cache_read_", "cache_creation_")]
+    fresh, read, written = (0 if part is None else part for part in parts)
+    whole = [part for part in (fresh, read, written) if isinstance(part, int)]
+    total = sum(whole) if len(whole) == 3 else None
+    thought = http.table(counts.get("output_tokens_details")).get("thinking_tokens")
+    return http.usage(total, read, written, counts.get("output_tokens"), thought)

@@ -37,6 +37,9 @@ class Finished:
     served_model: str
 
 
+THINKING = Progress(message="the model is thinking", done=True)
+"""Tokens come that are not shown: a sign of life."""
+
 ProviderEvent = Progress | TextDelta | UsageReport | Finished
 
 

@@ -36,9 +36,11 @@ from llm_magic.errors import (
     StreamBroken,
     TimedOut,
 )
-from llm_magic.types import ProviderSpec
+from llm_magic.types import ProviderSpec, Usage
 
 CONNECT_TIMEOUT_S = 10.0
+_MOST_TOKENS = 100_000_000
+"""A provider that reports more than this for one request is not believed."""
 
 _TOO_LONG = re.compile(
     r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I
@@ -175,6 +177,32 @@ def table(value: object) -> dict[str, Any]:
 def tables(value: object) -> list[dict[str, Any]]:
     """The objects of a JSON array; of anything else none."""
     return [table(part) for part in cast("list[object]", value)] if isinstance(value, list) else []
+
+
+def usage(counted: object, cached: object, written: object, output: object, reasoning: object) -> Usage | None:
+    """Our Usage from a provider's counts, `counted` including cached and written ones.
+
+    None where a count is missing, negative, absurd or no number: then the attempt is estimated, not billed by nonsense.
+    """
+    total, out = _count(counted), _count(output)
+    parts = [_count(0 if part is None else part) for part in (cached, written, reasoning)]
+    if total is None or out is None or None in parts:
+        return None
+    read, wrote, thought = (part or 0 for part in parts)
+    if read + wrote > total or thought > out:
+        return None
+    return Usage(
+        input_tokens=total,
+        cached_input_tokens=read,
+        cache_write_tokens=wrote,
+        output_tokens=out,
+        reasoning_tokens=thought,
+    )
+
+
+def _count(value: object) -> int | None:
+    sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if sound and isinstance(value, int) else None
 
 
 def _clean(words: str, where: Endpoint) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import http
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.base import THINKING, Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.http import Endpoint
 from llm_magic.types import ProviderSpec, Usage
 
@@ -97,28 +97,34 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
     async for chunk in events:
         if error := chunk.get("error"):
             raise http.of_event(http.table(error) or {"message": error}, where)
-        if usage := http.table(chunk.get("usage")):
-            report = UsageReport(usage=_usage(usage), final=False)
-            yield report
+        if counts := http.table(chunk.get("usage")):
+            usage = _usage(counts)
+            report = None if usage is None else UsageReport(usage=usage, final=False)
+            if report is not None:
+                yield report
         for choice in http.tables(chunk.get("choices")):
             delta = http.table(choice.get("delta"))
             if text := delta.get("content") or delta.get("refusal"):
-                yield TextDelta(text=text)
+                yield TextDelta(text=str(text))
+            elif delta.get("reasoning_content"):
+                yield THINKING
             if reason := "refusal" if delta.get("refusal") else choice.get("finish_reason"):
-                finished = Finished(finish_reason=_FINISH.get(reason, reason), served_model=chunk.get("model") or "")
+                finished = Finished(
+                    finish_reason=_FINISH.get(str(reason), str(reason)), served_model=str(chunk.get("model") or "")
+                )
     if finished is not None:
         if report is not None:
             yield UsageReport(usage=report.usage, final=True)
         yield finished
 
 
-def _usage(counts: Mapping[str, Any]) -> Usage:
+def _usage(counts: Mapping[str, Any]) -> Usage | None:
     """`prompt_tokens` includes the cached ones, as ours does. DeepSeek also has its own name for them."""
     prompt, completion = (http.table(counts.get(f"{part}_tokens_details")) for part in ("prompt", "completion"))
-    return Usage(
-        input_tokens=counts.get("prompt_tokens") or 0,
-        cached_input_tokens=prompt.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or 0,
-        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
-        output_tokens=counts.get("completion_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+    return http.usage(
+        counts.get("prompt_tokens"),
+        prompt.get("cached_tokens") or counts.get("prompt_cache_hit_tokens"),
+        prompt.get("cache_write_tokens"),
+        counts.get("completion_tokens"),
+        completion.get("reasoning_tokens"),
     )
