@@ -228,6 +228,17 @@ def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:
     assert "paragraph" not in shown
 
 
+def test_a_terminal_says_where_the_run_is_and_takes_it_away() -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    state = watched(events_of(Reply(chunks=("the end",))), screens.TerminalScreen(out=out), Time())
+    assert "\r\x1b[K… waiting for the first token of cheap" in out.getvalue()
+    assert f"\r\x1b[K{state.text}" in out.getvalue()
+
+
 def test_the_terminal_writes_only_the_new_tokens() -> None:
     class Counting(StringIO):
         writes = 0

@@ -55,17 +55,20 @@ class StaticScreen:
 
 
 class TerminalScreen:
-    """The answer as it comes, then the facts in a few lines."""
+    """The answer as it comes, then the facts in a few lines. Where it is before that, in a line that goes away."""
 
     def __init__(self, *, stream: bool = True, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._stream = stream
         self._shown = 0
         self._attempt = 0
+        self._status = ""
 
     def update(self, state: RunState) -> None:
         if not self._stream or not state.parts:
+            self._say(state.phase())
             return
+        self._say("")
         if self._attempt != state.started:
             if self._shown:
                 self._out.write(f"\n[the answer broke off; starting again with {draw.model_name(state)}]\n")
@@ -79,10 +82,19 @@ class TerminalScreen:
         if state.plan is None:
             return
         self.update(state)
+        self._say("")
         if not self._stream:
             self._out.write(printable(state.text))
         lines = "\n".join(draw.summary(state))
         self._out.write(f"\n\n{printable(lines)}\n" if state.parts else f"{printable(lines)}\n")
+        self._out.flush()
+
+    def _say(self, status: str) -> None:
+        """Replace the status line; an empty one takes it away. Not in a pipe or a file, where nothing goes away."""
+        if status == self._status or not self._out.isatty():
+            return
+        self._status = status
+        self._out.write(f"\r\x1b[K{f'… {printable(status)}' if status else ''}")
         self._out.flush()
 
 
