@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
@@ -37,10 +38,26 @@ def show_usd(amount: Decimal) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """A limit on spent + held within a scope."""
+    """A limit on spent + held within a scope.
 
-    scope: Literal["session", "run"]
+    `run` and `session` are the current ones; `model` and `tag` name a part of the session; `day` and `month` (UTC)
+    count the whole ledger, whichever session spent it.
+    """
+
+    scope: Literal["run", "session", "model", "tag", "day", "month"]
     limit_usd: Decimal
+    key: str = ""
+
+    def __str__(self) -> str:
+        what = {
+            "run": "the cap of this run",
+            "session": "the session's cap",
+            "model": f"the cap on {self.key}",
+            "tag": f"the cap on the tag {self.key}",
+            "day": "today's cap (UTC)",
+            "month": "this month's cap (UTC)",
+        }
+        return f"{what[self.scope]} of {show_usd(self.limit_usd)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +66,31 @@ class Budget:
 
     session_usd: Decimal | None = None
     run_usd: Decimal | None = None
+    day_usd: Decimal | None = None
+    month_usd: Decimal | None = None
+    models_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """By model id, within the session."""
+    tags_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """By tag, within the session."""
 
     def __post_init__(self) -> None:
-        for name in ("session_usd", "run_usd"):
+        for name in ("session_usd", "run_usd", "day_usd", "month_usd"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, usd(value))
+        for name in ("models_usd", "tags_usd"):
+            object.__setattr__(self, name, {key: usd(value) for key, value in getattr(self, name).items()})
 
-    def caps(self, max_cost_usd: Decimal | None = None) -> tuple[Cap, ...]:
-        """The caps that hold for one run, with that run's own `max_cost_usd` where it is lower."""
+    def caps(self, *, model: str, tags: Sequence[str] = (), max_cost_usd: Decimal | None = None) -> tuple[Cap, ...]:
+        """The caps that an attempt of a run on a model has to fit under."""
         runs = [cap for cap in (self.run_usd, max_cost_usd) if cap is not None]
         caps = [Cap(scope="run", limit_usd=min(runs))] if runs else []
         if self.session_usd is not None:
             caps.append(Cap(scope="session", limit_usd=self.session_usd))
+        if model in self.models_usd:
+            caps.append(Cap(scope="model", limit_usd=self.models_usd[model], key=model))
+        caps += [Cap(scope="tag", limit_usd=self.tags_usd[tag], key=tag) for tag in tags if tag in self.tags_usd]
+        if self.day_usd is not None:
+            caps.append(Cap(scope="day", limit_usd=self.day_usd))
+        if self.month_usd is not None:
+            caps.append(Cap(scope="month", limit_usd=self.month_usd))
         return tuple(caps)

@@ -32,8 +32,8 @@ class Standing:
     """What a plan needs to know of the moment it is made in."""
 
     now: datetime
-    left_usd: Decimal | None
-    """What the tightest cap leaves; None: no cap."""
+    left_usd: Callable[[ModelSpec], Decimal | None]
+    """What the tightest cap leaves for a model; None: no cap."""
     unavailable: Callable[[ModelSpec], str | None]
     """Why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
     cooling_s: Callable[[str], float]
@@ -75,7 +75,7 @@ def make_plan(request: Request, classification: Classification, registry: Regist
         ranked=tuple(_explained(ranked, request, tier)),
         baseline_model=registry.baseline,
         baseline_usd=_expected_usd(registry.baseline, messages, request, tier, standing.now),
-        left_usd=standing.left_usd,
+        left_usd=standing.left_usd(registry.baseline),
     )
 
 
@@ -183,12 +183,13 @@ def _candidate(
         expected_usd=expected,
         worst_usd=worst,
     )
-    if standing.left_usd is None or worst <= standing.left_usd:
+    left = standing.left_usd(model)
+    if left is None or worst <= left:
         return candidate
-    fitted = refit(candidate, standing.left_usd, now)
+    fitted = refit(candidate, left, now)
     if fitted is None:
-        left = show_usd(standing.left_usd)
-        return Skipped(model=model, reason=f"over budget: up to {show_usd(worst)}, {left} left", asked_usd=worst)
+        reason = f"over budget: up to {show_usd(worst)}, {show_usd(left)} left"
+        return Skipped(model=model, reason=reason, asked_usd=worst)
     return fitted
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
+from decimal import Decimal
 from typing import Any
 
 from llm_magic import answers
 from llm_magic.bridge import Job, bridge
-from llm_magic.budget import Amount, Budget, show_usd, usd
+from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import RunEnded, RunEvent
@@ -158,19 +160,44 @@ class Router:
         """The core, on the private loop."""
         plan = self.plan(prompt, **options)
         if not plan.candidates:
-            raise _nothing_usable(plan, self.budget)
-        caps = self.budget.caps(plan.request.max_cost_usd)
-        async with aclosing(execute(plan, self._means, run_id=uuid.uuid4().hex, caps=caps)) as events:
+            raise self._nothing_usable(plan)
+        async with aclosing(execute(plan, self._means, run_id=uuid.uuid4().hex, budget=self.budget)) as events:
             async for event in events:
                 yield event
 
     def _standing(self, request: Request) -> Standing:
+        tightest = functools.lru_cache(self.ledger.tightest)
+
+        def left_usd(model: ModelSpec) -> Decimal | None:
+            found = tightest(self._caps(request, model.id))
+            return None if found is None else found[0]
+
         return Standing(
             now=self._clock.now(),
-            left_usd=self.ledger.left_usd(self.budget.caps(request.max_cost_usd)),
+            left_usd=left_usd,
             unavailable=self.unavailable,
             cooling_s=self._means.health.cooling_s,
         )
+
+    def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
+        return self.budget.caps(model=model, tags=request.tags, max_cost_usd=request.max_cost_usd)
+
+    def _nothing_usable(self, plan: Plan) -> NoCandidate | BudgetExceeded:
+        asks = [(skipped.asked_usd, skipped.model.id) for skipped in plan.skipped if skipped.asked_usd is not None]
+        if asks:
+            least, model = min(asks)
+            found = self.ledger.tightest(self._caps(plan.request, model))
+            assert found is not None, "it was asked about, so it was capped"
+            left, cap = found
+            return BudgetExceeded(
+                f"over budget: {cap} has {show_usd(left)} left, and the cheapest usable model, {model}, could cost up "
+                f"to {show_usd(least)}. Raise the cap (%route_budget, --max-cost), or ask for less (--max-tokens)",
+                scope=cap.scope,
+                asked_usd=least,
+                left_usd=left,
+            )
+        reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
+        return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
 
 
 def _classified(request: Request) -> Classification:
@@ -197,21 +224,6 @@ def _check_text(text: str, what: str) -> None:
         raise RequestError(
             f"{what} has half of a character (a lone surrogate) at character {error.start:,}: remove it"
         ) from None
-
-
-def _nothing_usable(plan: Plan, budget: Budget) -> NoCandidate | BudgetExceeded:
-    reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
-    asks = [(skipped.asked_usd, skipped.model.id) for skipped in plan.skipped if skipped.asked_usd is not None]
-    if asks and plan.left_usd is not None:
-        least, model = min(asks)
-        return BudgetExceeded(
-            f"over budget: {show_usd(plan.left_usd)} left, and the cheapest usable model, {model}, could cost up to "
-            f"{show_usd(least)}. Raise the cap (%route_budget, --max-cost), or ask for less (--max-tokens)",
-            scope="session" if budget.caps(plan.request.max_cost_usd)[0].scope == "session" else "run",
-            asked_usd=least,
-            left_usd=plan.left_usd,
-        )
-    return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
 
 
 bridge.at_close(aclose)

@@ -42,9 +42,25 @@ def test_shown_to_a_hundredth_of_a_cent_and_never_as_zero(amount: str, shown: st
 
 def test_the_lower_of_two_run_caps_holds() -> None:
     budget = Budget(session_usd=Decimal(5), run_usd=Decimal(1))
-    assert budget.caps(Decimal(2))[0] == Cap(scope="run", limit_usd=Decimal(1))
-    assert budget.caps(Decimal("0.5"))[0] == Cap(scope="run", limit_usd=Decimal("0.5"))
-    assert Budget().caps() == ()
+    assert budget.caps(model="m", max_cost_usd=Decimal(2))[0] == Cap(scope="run", limit_usd=Decimal(1))
+    assert budget.caps(model="m", max_cost_usd=Decimal("0.5"))[0] == Cap(scope="run", limit_usd=Decimal("0.5"))
+    assert Budget().caps(model="m") == ()
+
+
+def test_every_scope_has_its_cap_and_its_words() -> None:
+    budget = Budget(
+        session_usd=1, run_usd=2, day_usd=3, month_usd=4, models_usd={"m": 5, "n": 6}, tags_usd={"t": 7, "u": 8}
+    )  # type: ignore[arg-type]
+    assert [str(cap) for cap in budget.caps(model="m", tags=("t", "x"))] == [
+        "the cap of this run of USD 2.00",
+        "the session's cap of USD 1.00",
+        "the cap on m of USD 5.00",
+        "the cap on the tag t of USD 7.00",
+        "today's cap (UTC) of USD 3.00",
+        "this month's cap (UTC) of USD 4.00",
+    ]
+    with pytest.raises(BudgetError):
+        Budget(models_usd={"m": "nan"})  # type: ignore[dict-item]
 
 
 def test_a_budget_takes_any_amount() -> None:

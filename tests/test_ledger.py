@@ -8,8 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,9 +21,9 @@ from hypothesis import strategies as st
 
 from llm_magic import BudgetExceeded, Ledger, LedgerError
 from llm_magic.budget import Cap
-from llm_magic.ledger import FRAME_DTYPES
+from llm_magic.ledger.rows import FRAME_DTYPES
 from llm_magic.types import Usage
-from tests.helpers import attempt, replaced
+from tests.helpers import NOON, attempt, replaced
 
 CENT = Decimal("0.01")
 DESIGNED_COLUMNS = [
@@ -48,6 +52,20 @@ DESIGNED_COLUMNS = [
     "session_id",
     "tags",
 ]
+
+
+@pytest.fixture
+def new_ledger() -> Iterator[Callable[..., Ledger]]:
+    """Opens empty ledgers."""
+    opened: list[Ledger] = []
+
+    def open_ledger(**parts: Any) -> Ledger:
+        opened.append(Ledger(":memory:", **parts))
+        return opened[-1]
+
+    yield open_ledger
+    for ledger in opened:
+        ledger.close()
 
 
 def session_cap(limit: str) -> list[Cap]:
@@ -113,11 +131,39 @@ def test_a_free_attempt_is_never_refused() -> None:
 def test_a_cap_counts_its_own_session_and_run_only(tmp_path: Path) -> None:
     ours, theirs = (Ledger(tmp_path / "ledger.db", session_id=name) for name in ("ours", "theirs"))
     with theirs.hold(attempt(run_id="theirs", session_id="theirs"), Decimal(1), ()):
-        assert ours.left_usd(session_cap("1")) == 1
-        assert theirs.left_usd(session_cap("1")) == 0
-        assert ours.left_usd([Cap(scope="run", limit_usd=Decimal(1))], run_id="theirs") == 0
-    assert ours.left_usd(()) is None
-    assert theirs.left_usd(session_cap("0.5")) == 0, "a cap set below what is spent leaves nothing, not less"
+        assert ours.tightest(session_cap("1")) == (1, *session_cap("1"))
+        assert theirs.tightest(session_cap("1")) == (0, *session_cap("1"))
+        run_cap = Cap(scope="run", limit_usd=Decimal(1))
+        assert ours.tightest([*session_cap("1"), run_cap], run_id="theirs") == (0, run_cap)
+    assert ours.tightest(()) is None
+    assert theirs.tightest(session_cap("0.5")) == (0, *session_cap("0.5")), "never below zero"
+
+
+@pytest.mark.parametrize(
+    ("cap", "counted"),
+    [
+        (Cap(scope="model", limit_usd=Decimal(1), key="cheap"), {"cheap", "tagged", "yesterday", "last month"}),
+        (Cap(scope="model", limit_usd=Decimal(1), key="che_p"), set()),
+        (Cap(scope="tag", limit_usd=Decimal(1), key="one"), {"tagged"}),
+        (Cap(scope="tag", limit_usd=Decimal(1), key="on"), set()),
+        (Cap(scope="tag", limit_usd=Decimal(1), key="o%"), set()),
+        (Cap(scope="day", limit_usd=Decimal(1)), {"cheap", "dear", "tagged", "theirs"}),
+        (Cap(scope="month", limit_usd=Decimal(1)), {"cheap", "dear", "tagged", "theirs", "yesterday"}),
+    ],
+)
+def test_what_each_cap_counts(new_ledger: Callable[..., Ledger], cap: Cap, counted: set[str]) -> None:
+    ledger = new_ledger(session_id="session", clock=lambda: NOON.timestamp())
+    spent = {
+        "cheap": attempt(), "dear": attempt(model="dear"), "tagged": attempt(tags=("two", "one")),
+        "theirs": attempt(session_id="theirs", model="dear"), "yesterday": attempt(started_at=NOON - timedelta(days=1)),
+        "last month": attempt(started_at=NOON - timedelta(days=30)),
+    }  # fmt: skip
+    for number, (name, blank) in enumerate(spent.items()):
+        blank = replaced(blank, run_id=name)
+        with ledger.hold(blank, Decimal("0.1"), ()) as hold:
+            hold.settle(replaced(blank, cost_usd=Decimal(10) ** -(number + 1)))
+    expected = sum((Decimal(10) ** -(number + 1) for number, name in enumerate(spent) if name in counted), Decimal(0))
+    assert ledger.tightest([cap]) == (1 - expected, cap)
 
 
 def test_threads_do_not_slip_past_a_cap(tmp_path: Path) -> None:
@@ -171,10 +217,35 @@ def test_a_killed_process_loses_no_settled_row_and_its_hold_stays_charged(tmp_pa
     assert ledger.held_usd == Decimal("0.5")
     with pytest.raises(BudgetExceeded):
         ledger.hold(attempt(run_id="next"), Decimal("0.4"), session_cap("0.9"))
-    assert list(ledger.to_frame()["outcome"])[-1] == "in_flight"
-    much_later = Ledger(path, session_id="session", clock=lambda: 4e9)
-    assert list(much_later.to_frame()["outcome"])[-1] == "uncertain"
-    assert much_later.held_usd == Decimal("0.5")
+    assert list(ledger.to_frame()["outcome"])[-1] == "uncertain"
+    ((lost, held),) = ledger.uncertain()
+    assert (lost.run_id, lost.outcome, held) == ("open", "uncertain", Decimal("0.5"))
+
+
+@pytest.mark.parametrize(("how", "spent"), [("charge", "0.5"), ("release", "0")])
+def test_an_uncertain_hold_is_closed_only_on_the_users_word(
+    new_ledger: Callable[..., Ledger], how: str, spent: str
+) -> None:
+    ledger = new_ledger(session_id="session")
+    ledger._owner = "elsewhere 1 1.0"
+    ledger.hold(attempt(outcome="in_flight"), Decimal("0.5"), ())
+    assert ledger.uncertain() == [], "a process on another machine has its lease"
+    assert ledger.reconcile("charge") == []
+    ledger._clock = lambda: time.time() + 10_000
+    assert list(ledger.to_frame()["outcome"]) == ["uncertain"]
+    assert (ledger.spent_usd, ledger.held_usd) == (0, Decimal("0.5"))
+    (closed,) = ledger.reconcile(how)  # type: ignore[arg-type]
+    assert (closed.outcome, closed.cost_estimated, closed.cost_usd) == ("uncertain", True, Decimal(spent))
+    assert (ledger.spent_usd, ledger.held_usd) == (Decimal(spent), 0)
+    assert ledger.uncertain() == []
+    assert ledger.reconcile("charge") == []
+
+
+def test_a_hold_of_a_living_process_is_in_flight(new_ledger: Callable[..., Ledger]) -> None:
+    ledger = new_ledger(session_id="session", clock=lambda: 4e9)
+    ledger.hold(attempt(outcome="in_flight"), CENT, ())
+    assert ledger.uncertain() == []
+    assert list(ledger.to_frame()["outcome"]) == ["in_flight"]
 
 
 def test_the_frame_has_the_designed_columns_with_the_same_types_on_no_rows() -> None:
@@ -213,14 +284,50 @@ def test_the_session_is_shared_through_the_environment(monkeypatch: pytest.Monke
     assert Ledger(session_id="mine").session_id == "mine"
 
 
+VERSION_1 = """
+CREATE TABLE attempts (
+    run_id TEXT NOT NULL, attempt INTEGER NOT NULL, started_at_us INTEGER NOT NULL,
+    tier TEXT NOT NULL, confidence REAL NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, served_model TEXT,
+    outcome TEXT NOT NULL, error TEXT, fallback_from TEXT,
+    input_tokens INTEGER NOT NULL, cached_input_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+    cost_pusd INTEGER NOT NULL, cost_estimated INTEGER NOT NULL, baseline_pusd INTEGER NOT NULL,
+    price_source TEXT NOT NULL, input_price TEXT, output_price TEXT,
+    ttft_s REAL, latency_s REAL NOT NULL, session_id TEXT NOT NULL, tags TEXT NOT NULL,
+    held_pusd INTEGER NOT NULL, lease_until REAL,
+    PRIMARY KEY (run_id, attempt)
+);
+CREATE INDEX attempts_of_session ON attempts (session_id, cost_pusd, held_pusd);
+INSERT INTO attempts VALUES ('old', 1, 1764072000000000, 'BULK', 0.5, 'openai', 'gpt', 'gpt', 'ok', NULL, NULL,
+    10, 1, 0, 5, 0, 2500000, 0, 5000000, 'models.toml', '1', '5', 0.5, 1.5, 'session', 'a,b', 0, NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(VERSION_1)
+    db.close()
+    for _ in range(2):
+        ledger = Ledger(path, session_id="session")
+        (row,) = ledger.rows()
+        assert (row.run_id, row.tags, row.cost_usd) == ("old", ("a", "b"), Decimal("0.0000025"))
+        assert (row.cost_estimated, row.input_price) == (False, 1)
+        assert ledger.spent_usd == Decimal("0.0000025")
+        ledger.close()
+
+
 def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"not a database" * 100)
     with pytest.raises(LedgerError, match="can't be opened: file is not a database"):
         Ledger(garbage)
     newer = tmp_path / "newer.db"
-    sqlite3.connect(newer).execute("PRAGMA user_version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 1"):
+    Ledger(newer).close()
+    with sqlite3.connect(newer) as db:
+        db.execute("UPDATE llm_magic_about SET version = 99")
+    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 2"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")

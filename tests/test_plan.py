@@ -24,7 +24,7 @@ def plan(
 ) -> Plan:
     standing = Standing(
         now=NOON,
-        left_usd=None if left is None else Decimal(left),
+        left_usd=lambda _: None if left is None else Decimal(left),
         unavailable=lambda spec: (missing or {}).get(spec.provider),
         cooling_s=lambda name: (cooling or {}).get(name, 0.0),
     )

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from llm_magic import plan as planning
-from llm_magic.budget import Cap
+from llm_magic.budget import Budget
 from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, RunEvent, TextDelta, Waiting
 from llm_magic.execute import outcome
@@ -21,14 +21,14 @@ from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.types import Attempt, Candidate, Plan
 
 
-async def execute(plan: Plan, means: Means, *, run_id: str, caps: tuple[Cap, ...]) -> AsyncGenerator[RunEvent]:
+async def execute(plan: Plan, means: Means, *, run_id: str, budget: Budget) -> AsyncGenerator[RunEvent]:
     """Try the plan's candidates until one answers. Ends with RunEnded, or raises AllAttemptsFailed or BudgetExceeded.
 
     Closing the generator, or cancelling its task, cancels the request upstream and settles it.
     """
     clock, policy = means.clock, means.policy
     started = clock.monotonic()
-    run = Run(id=run_id, plan=plan, caps=caps, started=started, deadline=started + policy.deadline_s)
+    run = Run(id=run_id, plan=plan, budget=budget, started=started, deadline=started + policy.deadline_s)
     yield Planned(run_id=run_id, plan=plan)
     for candidate in plan.candidates:
         for nth in range(1, policy.tries + 1):
@@ -108,7 +108,7 @@ def _hold(run: Run, blank: Attempt, candidate: Candidate, means: Means) -> tuple
     """The candidate as it can be afforded at this very moment, and the hold for it. Raises BudgetExceeded."""
     while True:
         try:
-            return candidate, means.ledger.hold(blank, candidate.worst_usd, run.caps)
+            return candidate, means.ledger.hold(blank, candidate.worst_usd, run.caps(candidate))
         except BudgetExceeded as refused:
             # Others hold what was free when the plan was made: ask for less, while there is less to ask for.
             smaller = planning.refit(candidate, refused.left_usd, blank.started_at)

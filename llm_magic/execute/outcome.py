@@ -94,7 +94,6 @@ def result(run: Run, meter: Meter, means: Means) -> RouteResult:
     assert meter.finished is not None
     last = run.attempts[-1]
     classification = run.plan.classification
-    session = next((cap.limit_usd for cap in run.caps if cap.scope == "session"), None)
     return RouteResult(
         run_id=run.id,
         text="".join(meter.text),
@@ -111,7 +110,7 @@ def result(run: Run, meter: Meter, means: Means) -> RouteResult:
         cost_usd=sum((attempt.cost_usd for attempt in run.attempts), ZERO),
         cost_estimated=any(attempt.cost_estimated for attempt in run.attempts),
         session_cost_usd=means.ledger.spent_usd,
-        cap_usd=session,
+        cap_usd=run.budget.session_usd,
         baseline_usd=last.baseline_usd,
         baseline_model=run.plan.baseline_model.id,
         ttft_s=last.ttft_s,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llm_magic import tokens
-from llm_magic.budget import Cap
+from llm_magic.budget import Budget, Cap
 from llm_magic.health import Health
 from llm_magic.ledger import Ledger
 from llm_magic.providers.base import Finished, Provider, UsageReport
@@ -71,12 +71,17 @@ class Run:
 
     id: str
     plan: Plan
-    caps: tuple[Cap, ...]
+    budget: Budget
     started: float
     deadline: float
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
     answer: Meter | None = None
+
+    def caps(self, candidate: Candidate) -> tuple[Cap, ...]:
+        """What an attempt on this candidate has to fit under."""
+        request = self.plan.request
+        return self.budget.caps(model=candidate.model.id, tags=request.tags, max_cost_usd=request.max_cost_usd)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

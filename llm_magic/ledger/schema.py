@@ -1,0 +1,78 @@
+"""The ledger's one table, for SQLite and PostgreSQL alike, and how older files of it are brought up to date."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from llm_magic.errors import LedgerError
+
+VERSION = 2
+
+metadata = sa.MetaData()
+
+attempts = sa.Table(
+    "llm_magic_attempts",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("started_at_us", sa.BigInteger, nullable=False),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("confidence", sa.Double, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("served_model", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("fallback_from", sa.Text),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cached_input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cache_write_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost_pusd", sa.BigInteger, nullable=False),
+    sa.Column("cost_estimated", sa.Boolean, nullable=False),
+    sa.Column("baseline_pusd", sa.BigInteger, nullable=False),
+    sa.Column("price_source", sa.Text, nullable=False),
+    sa.Column("input_price", sa.Text),
+    sa.Column("output_price", sa.Text),
+    sa.Column("ttft_s", sa.Double),
+    sa.Column("latency_s", sa.Double, nullable=False),
+    sa.Column("session_id", sa.Text, nullable=False),
+    sa.Column("tags", sa.Text, nullable=False),
+    sa.Column("held_pusd", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.Double),
+    sa.Column("owner", sa.Text, nullable=False, server_default=""),
+    sa.UniqueConstraint("run_id", "attempt"),
+    # These hold all that a cap sums up, so that no row has to be read.
+    sa.Index("llm_magic_of_session", "session_id", "cost_pusd", "held_pusd"),
+    sa.Index("llm_magic_of_time", "started_at_us", "cost_pusd", "held_pusd"),
+)
+
+about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
+
+_OF_VERSION_1 = [column.name for column in attempts.columns if column.name not in ("id", "owner")]
+
+
+def prepare(db: sa.Connection, where: str) -> None:
+    """Make the tables in an empty database, bring older ones up to date, refuse newer ones. Within a transaction."""
+    tables = sa.inspect(db).get_table_names()
+    version = 0
+    if about.name in tables:
+        version = db.execute(sa.select(about.c.version)).scalar_one()
+    elif "attempts" in tables and db.dialect.name == "sqlite":
+        version = 1
+    if version > VERSION:
+        raise LedgerError(
+            f"the ledger {where} has schema {version}, this version of llm_magic knows {VERSION}: "
+            "upgrade llm_magic, or point LLM_MAGIC_LEDGER at another file"
+        )
+    if version == VERSION:
+        return
+    metadata.create_all(db)
+    db.execute(about.insert().values(version=VERSION))
+    if version == 1:
+        names = ", ".join(_OF_VERSION_1)
+        db.exec_driver_sql(f"INSERT INTO {attempts.name} ({names}) SELECT {names} FROM attempts ORDER BY rowid")  # noqa: S608 - names of ours
+        db.exec_driver_sql("DROP TABLE attempts")
+        db.exec_driver_sql("PRAGMA user_version = 0")
