@@ -38,7 +38,8 @@ class Classification:
 class Usage:
     """Tokens of one attempt, in the same convention for every provider.
 
-    `input_tokens` includes the cached and the cache-written ones; `output_tokens` includes the reasoning ones.
+    `input_tokens` includes the cached and the cache-written ones, `cache_write_tokens` those that are kept for an
+    hour, `output_tokens` the reasoning ones.
     """
 
     input_tokens: int = 0
@@ -46,6 +47,7 @@ class Usage:
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +221,12 @@ class Attempt:
     input_price: Decimal | None = None
     """USD per million tokens, as applied: a later change of prices never re-prices history."""
     output_price: Decimal | None = None
+    service_tier: str | None = None
+    """`batch`, `flex`, `priority`: the tier of service that the provider says it served by; None: the usual one."""
+    parent_run_id: str | None = None
+    """The run that this one repeats, escalates or is compared with."""
+    rating: int | None = None
+    """What the user thinks of the answer: 1 good, -1 bad."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

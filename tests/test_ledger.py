@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from llm_magic import BudgetExceeded, Ledger, LedgerError
 from llm_magic.budget import Cap
-from llm_magic.ledger.rows import FRAME_DTYPES
+from llm_magic.ledger.frame import FRAME_DTYPES
 from llm_magic.types import Usage
 from tests.helpers import NOON, attempt, replaced
 
@@ -224,10 +224,10 @@ def test_a_killed_process_loses_no_settled_row_and_its_hold_stays_charged(tmp_pa
 
 @pytest.mark.parametrize(("how", "spent"), [("charge", "0.5"), ("release", "0")])
 def test_an_uncertain_hold_is_closed_only_on_the_users_word(
-    new_ledger: Callable[..., Ledger], how: str, spent: str
+    new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch, how: str, spent: str
 ) -> None:
     ledger = new_ledger(session_id="session")
-    ledger._owner = "elsewhere 1 1.0"
+    monkeypatch.setattr("llm_magic.ledger.engines.process_name", lambda pid: "elsewhere 1 1.0")
     ledger.hold(attempt(outcome="in_flight"), Decimal("0.5"), ())
     assert ledger.uncertain() == [], "a process on another machine has its lease"
     assert ledger.reconcile("charge") == []

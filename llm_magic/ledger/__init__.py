@@ -7,6 +7,7 @@ behind, charged. Money is kept in whole pico-dollars (1e-12 USD): a token's pric
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm_magic.budget import Cap, show_usd
 from llm_magic.errors import BudgetExceeded, LedgerError
@@ -50,23 +51,23 @@ class Ledger:
         session_id: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        from llm_magic.ledger import engines
+        from llm_magic.ledger.engines import Database
 
         self.session_id = session_id or os.environ.get("LLM_MAGIC_SESSION") or uuid.uuid4().hex[:12]
         self._clock = clock
         self._lock = threading.RLock()
-        self._engine, self.location = engines.open_engine(_location(location))
-        self._owner = engines.this_process()
+        self._database = Database(_location(location))
+        self.location = self._database.shown
 
     @property
     def spent_usd(self) -> Decimal:
         """What this session's settled attempts cost, in USD."""
-        return self._session_sum("cost_pusd")
+        return self._stands()[0]
 
     @property
     def held_usd(self) -> Decimal:
         """What is reserved for this session's attempts under way, in USD."""
-        return self._session_sum("held_pusd")
+        return self._stands()[1]
 
     def tightest(self, caps: Sequence[Cap], run_id: str = "") -> tuple[Decimal, Cap] | None:
         """What the tightest of `caps` leaves, in USD, never below zero, and which it is; None where there is no cap."""
@@ -82,37 +83,42 @@ class Ledger:
 
         Use it as `with ledger.hold(...) as hold: ... hold.settle(attempt)`. Left unsettled, all of it is charged.
         """
-        from llm_magic.ledger import rows, schema
+        from llm_magic.ledger import engines, queries, rows
 
         row = rows.to_row(attempt) | {
             "held_pusd": rows.to_pico(worst_usd),
             "lease_until": self._clock() + _LEASE_S,
-            "owner": self._owner,
+            "owner": engines.process_name(os.getpid()),
         }
         with self._writing() as db:
             for cap in caps if worst_usd > 0 else ():
                 if worst_usd > (left := self._left(db, cap, attempt.run_id, attempt.started_at)):
                     raise _exceeded(attempt, worst_usd, cap, max(left, Decimal(0)))
-            db.execute(schema.attempts.insert(), row)
+            db.execute(queries.INSERT, row)
         return Hold(self, attempt, worst_usd)
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by what it cost."""
-        from llm_magic.ledger import rows, schema
+        from llm_magic.ledger import queries, rows
 
-        table = schema.attempts
         row = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-        here = (table.c.run_id == attempt.run_id) & (table.c.attempt == attempt.attempt)
         with self._writing() as db:
-            db.execute(table.update().where(here).values(row))
+            db.execute(queries.SETTLE, row | {"of_run": attempt.run_id, "of_attempt": attempt.attempt})
+
+    def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
+        """Keep what the user thinks of a run's answer, 1 good or -1 bad, or take it back."""
+        from llm_magic.ledger import queries
+
+        with self._writing() as db:
+            if db.execute(queries.RATE, {"of_run": run_id, "rating": rating}).rowcount == 0:
+                raise LedgerError(f"the ledger has no answer of a run {run_id!r} to rate")
 
     def uncertain(self) -> list[tuple[Attempt, Decimal]]:
         """The attempts whose process died before it settled them, each with the USD that it holds. Of all sessions."""
-        from llm_magic.ledger import engines, rows, schema
+        from llm_magic.ledger import engines, queries, rows
 
-        table = schema.attempts
         with self._reading() as db:
-            held = db.execute(table.select().where(table.c.lease_until.is_not(None)).order_by(table.c.id)).mappings()
+            held = db.execute(queries.HELD).mappings().all()
             dead = engines.is_dead(self._clock())
             return [
                 (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), row["held_pusd"] * rows.PICO)
@@ -135,50 +141,43 @@ class Ledger:
 
     def rows(self, *, run_id: str | None = None) -> list[Attempt]:
         """Every attempt in the ledger, or of one run, in the order in which they were sent."""
-        from llm_magic.ledger import rows, schema
+        from llm_magic.ledger import queries, rows
 
-        table = schema.attempts
-        query = table.select() if run_id is None else table.select().where(table.c.run_id == run_id)
+        query, parameters = (queries.ALL, {}) if run_id is None else (queries.OF_RUN, {"of_run": run_id})
         with self._reading() as db:
-            return [rows.from_row(row) for row in db.execute(query.order_by(table.c.id)).mappings()]
+            return [rows.from_row(row) for row in db.execute(query, parameters).mappings()]
 
     def to_frame(self) -> pd.DataFrame:
-        """The ledger as a DataFrame: one row an attempt, in order, with the columns and types of `rows.FRAME_DTYPES`.
+        """The ledger as a DataFrame: one row an attempt, in order, with the columns and types of `frame.FRAME_DTYPES`.
 
         Money is float64 here, for plotting; `rows()` has it exact. An attempt under way has the outcome `in_flight`,
         one that its process never settled `uncertain`; both cost 0 so far and show what they hold.
         """
-        from llm_magic.ledger import engines, rows, schema
+        from llm_magic.ledger import frame, queries
 
-        table = schema.attempts
-        with self._reading() as db:
-            result = db.execute(table.select().order_by(table.c.id))
-            names, found = list(result.keys()), [tuple(row) for row in result]
-        frame = rows.to_frame(names, found)
-        dead = engines.is_dead(self._clock())
-        lease = names.index("lease_until")
-        for at, row in enumerate(found):
-            if row[lease] is not None and dead(dict(zip(names, row, strict=True))):
-                frame.loc[at, "outcome"] = UNCERTAIN
-        return frame
+        with self._reading() as db, _no_collection():
+            # The driver's own cursor: SQLAlchemy's rows would take as long again.
+            cursor: Any = db.execute(queries.columnar(self._database.dialect)).cursor
+            table = frame.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
+        if dead := {(attempt.run_id, attempt.attempt) for attempt, _ in self.uncertain()}:
+            keys = zip(table["run_id"], table["attempt"], table["outcome"], strict=True)
+            uncertain = [outcome == IN_FLIGHT and (run_id, number) in dead for run_id, number, outcome in keys]
+            table["outcome"] = table["outcome"].mask(uncertain, UNCERTAIN)
+        return table
 
     def close(self) -> None:
         """Close the database. Whatever is settled is in it already."""
         with self._lock:
-            self._engine.dispose()
+            self._database.close()
 
     @contextmanager
     def _writing(self) -> Generator[sa.Connection]:
-        """A transaction in which no other thread, process or machine can hold or settle."""
-        from llm_magic.ledger import engines
-
-        with self._lock, self._errors(), self._engine.begin() as db:
-            engines.alone(db)
+        with self._lock, self._errors(), self._database.writing() as db:
             yield db
 
     @contextmanager
     def _reading(self) -> Generator[sa.Connection]:
-        with self._lock, self._errors(), self._engine.connect() as db:
+        with self._lock, self._errors(), self._database.reading() as db:
             yield db
 
     @contextmanager
@@ -192,38 +191,18 @@ class Ledger:
 
     def _left(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Decimal:
         """What a cap leaves: its limit less what is spent and held within its scope."""
-        import sqlalchemy as sa
+        from llm_magic.ledger import queries, rows
 
-        from llm_magic.ledger import rows, schema
+        query, parameters = queries.used(cap, session_id=self.session_id, run_id=run_id, now=now)
+        return cap.limit_usd - int(db.execute(query, parameters).scalar_one() or 0) * rows.PICO
 
-        table = schema.attempts.c
-        mine = table.session_id == self.session_id
-        since = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        match cap.scope:
-            case "run":
-                within = table.run_id == run_id
-            case "session":
-                within = mine
-            case "model":
-                within = mine & (table.model == cap.key)
-            case "tag":
-                within = mine & (sa.literal(",") + table.tags + ",").contains(f",{cap.key},", autoescape=True)
-            case "day":
-                within = table.started_at_us >= rows.microseconds(since)
-            case "month":
-                within = table.started_at_us >= rows.microseconds(since.replace(day=1))
-        used = db.execute(sa.select(sa.func.sum(table.cost_pusd + table.held_pusd)).where(within)).scalar_one()
-        return cap.limit_usd - int(used or 0) * rows.PICO
+    def _stands(self) -> tuple[Decimal, Decimal]:
+        """What the session has spent, and what it holds."""
+        from llm_magic.ledger import queries, rows
 
-    def _session_sum(self, column: str) -> Decimal:
-        import sqlalchemy as sa
-
-        from llm_magic.ledger import rows, schema
-
-        table = schema.attempts.c
-        query = sa.select(sa.func.sum(table[column])).where(table.session_id == self.session_id)
         with self._reading() as db:
-            return int(db.execute(query).scalar_one() or 0) * rows.PICO
+            spent, held = db.execute(queries.STANDS, {"of_session": self.session_id}).one()
+        return int(spent or 0) * rows.PICO, int(held or 0) * rows.PICO
 
 
 class Hold:
@@ -248,6 +227,18 @@ class Hold:
             self.settle(
                 dataclasses.replace(self._attempt, outcome=outcome, cost_usd=self.worst_usd, cost_estimated=True)
             )
+
+
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Without looks for garbage meanwhile: among millions of new tuples there is none, and looking takes seconds."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _location(location: str | Path | None) -> str:

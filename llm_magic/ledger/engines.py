@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,80 @@ from llm_magic.errors import LedgerError
 from llm_magic.ledger import schema
 from llm_magic.ledger.rows import Row
 
-_HOLDS_LOCK = 0x11_3A_61_C0
-"""The PostgreSQL advisory lock under which holds are made, one at a time."""
+_HOLDS_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
+"""In PostgreSQL, holds are made one at a time under an advisory lock."""
 _BUSY_S = 10.0
 """How long to wait for another process's transaction."""
 
 
-def open_engine(location: str) -> tuple[sa.Engine, str]:
-    """The database at a location, with its tables in place, and its name for messages (without a password)."""
-    url, shown = _url(location)
-    try:
-        if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
-            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = _sqlite(url) if url.drivername == "sqlite" else _postgres(url)
-        with engine.begin() as db:
-            alone(db)
-            schema.prepare(db, shown)
-    except DBAPIError as error:
-        raise _unusable(shown, error.orig) from error
-    except OSError as error:
-        raise _unusable(shown, error) from error
-    return engine, shown
+class Database:
+    """A database at a location, with its tables in place; opened again after a fork. For one thread at a time.
+
+    SQLite is spoken to over one connection that stays open: to fetch one from a pool, and to give it back, takes longer
+    than a hold.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._url, self.shown = _url(location)
+        self._is_file = self._url.drivername == "sqlite"
+        self._pid = 0
+        self._open()
+        try:
+            if self._is_file and self._url.database not in (None, "", ":memory:"):
+                Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+            with self.writing() as db:
+                schema.prepare(db, self.shown)
+        except DBAPIError as error:
+            raise _unusable(self.shown, error.orig) from error
+        except OSError as error:
+            raise _unusable(self.shown, error) from error
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._engine = _sqlite(self._url) if self._is_file else _postgres(self._url)
+        self._kept: sa.Connection | None = None
+
+    @property
+    def dialect(self) -> str:
+        return self._engine.dialect.name
+
+    @contextmanager
+    def reading(self) -> Generator[sa.Connection]:
+        """A connection on which every statement stands for itself."""
+        if self._pid != os.getpid():
+            self._open()
+        if not self._is_file:
+            with self._engine.connect() as db:
+                yield db
+            return
+        if self._kept is None:
+            self._kept = self._engine.connect()
+        yield self._kept
+
+    @contextmanager
+    def writing(self) -> Generator[sa.Connection]:
+        """A transaction in which no other thread, process or machine holds or settles."""
+        with self.reading() as db:
+            if not self._is_file:
+                with db.begin():
+                    db.execute(_HOLDS_LOCK)
+                    yield db
+                return
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.exec_driver_sql("COMMIT")
+            except BaseException:
+                # A full disk ends the transaction by itself.
+                with suppress(DBAPIError):
+                    db.exec_driver_sql("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+        self._engine.dispose()
 
 
 def _url(location: str) -> tuple[sa.URL, str]:
@@ -56,11 +110,12 @@ def _url(location: str) -> tuple[sa.URL, str]:
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
-    """One connection for all threads, which the ledger's lock takes in turn."""
+    """Any thread may use its connection, in turn."""
     engine = sa.create_engine(
         url,
         poolclass=sa.pool.StaticPool,
-        connect_args={"check_same_thread": False, "timeout": _BUSY_S, "isolation_level": None},
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "timeout": _BUSY_S},
     )
 
     @event.listens_for(engine, "connect")
@@ -70,14 +125,6 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         db.execute("PRAGMA synchronous = NORMAL")
 
     return engine
-
-
-def alone(db: sa.Connection) -> None:
-    """Make a transaction the only one that writes or holds, until it ends."""
-    if db.dialect.name == "sqlite":
-        db.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        db.execute(sa.select(sa.func.pg_advisory_xact_lock(_HOLDS_LOCK)))
 
 
 def _postgres(url: sa.URL) -> sa.Engine:
@@ -101,11 +148,12 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def this_process() -> str:
+@lru_cache(maxsize=2)
+def process_name(pid: int) -> str:
     """A name that no other process has: host, process id, and when it started (ids come round)."""
     import psutil
 
-    return f"{_host()} {os.getpid()} {psutil.Process().create_time():.2f}"
+    return f"{_host()} {pid} {psutil.Process(pid).create_time():.2f}"
 
 
 def is_dead(now: float) -> Callable[[Row], bool]:

@@ -1,38 +1,34 @@
-"""An attempt as a row of the ledger, as it comes back, and as columns of a DataFrame."""
+"""An attempt as a row of the ledger, and as it comes back."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_magic.types import Attempt, TaskTier, Usage
-
-if TYPE_CHECKING:
-    import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
 PICO = Decimal(10) ** -12
 Row = Mapping[Any, Any]
 """A row by its columns' names, as SQLAlchemy gives it."""
 
-FRAME_DTYPES = {
-    "run_id": "string", "attempt": "Int64", "started_at": "datetime64[us, UTC]", "tier": "string",
-    "confidence": "float64", "provider": "string", "model": "string", "served_model": "string", "outcome": "string",
-    "error": "string", "fallback_from": "string",
-    "input_tokens": "Int64", "cached_input_tokens": "Int64", "cache_write_tokens": "Int64", "output_tokens": "Int64",
-    "reasoning_tokens": "Int64", "cost_usd": "float64", "cost_estimated": "bool", "baseline_usd": "float64",
-    "price_source": "string", "ttft_s": "float64", "latency_s": "float64", "session_id": "string", "tags": "string",
-    "input_price": "float64", "output_price": "float64", "held_usd": "float64",
-}  # fmt: skip
-"""The columns of `to_frame()` in their order. `held_usd` is zero once an attempt is settled."""
-
+_USAGE = tuple(part.name for part in dataclasses.fields(Usage))
 _PLAIN = (
     "run_id", "attempt", "confidence", "provider", "model", "served_model", "outcome", "error", "fallback_from",
-    "cost_estimated", "price_source", "ttft_s", "latency_s", "session_id",
+    "cost_estimated", "price_source", "ttft_s", "latency_s", "session_id", "service_tier", "parent_run_id", "rating",
 )  # fmt: skip
-_USAGE = tuple(part.name for part in dataclasses.fields(Usage))
+
+DESCRIPTIONS = (
+    "tier", "provider", "model", "served_model", "outcome", "error", "fallback_from", "price_source", "session_id",
+    "tags", "input_price", "output_price", "service_tier", "parent_run_id", "rating",
+)  # fmt: skip
+"""Columns of which a ledger has few different combinations."""
+NUMBERS = (
+    "attempt", "started_at_us", "confidence", *_USAGE, "cost_pusd", "cost_estimated", "baseline_pusd", "ttft_s",
+    "latency_s", "held_pusd",
+)  # fmt: skip
 
 
 def to_pico(amount: Decimal) -> int:
@@ -73,23 +69,3 @@ def from_row(row: Row) -> Attempt:
         output_price=None if row["output_price"] is None else Decimal(row["output_price"]),
         tags=tuple(tag for tag in row["tags"].split(",") if tag),
     )
-
-
-def to_frame(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """Rows of the table, column by column, as a DataFrame with the types of FRAME_DTYPES."""
-    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
-
-    frame: Any = pd
-    values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    columns: dict[str, Any] = dict(zip(names, values, strict=True))
-    columns["started_at"] = frame.to_datetime(
-        frame.Series(columns["started_at_us"], dtype="int64"), unit="us", utc=True
-    )
-    for name in ("cost", "baseline", "held"):
-        columns[f"{name}_usd"] = frame.Series(columns[f"{name}_pusd"], dtype="int64") / 1e12
-    for name in ("input_price", "output_price"):
-        columns[name] = frame.to_numeric(frame.Series(columns[name], dtype="object"))
-    return frame.DataFrame(
-        {name: frame.Series(columns[name], dtype=kind if kind != "datetime64[us, UTC]" else None).astype(kind)
-         for name, kind in FRAME_DTYPES.items()}
-    )  # fmt: skip

@@ -30,6 +30,7 @@ attempts = sa.Table(
     sa.Column("cache_write_tokens", sa.BigInteger, nullable=False),
     sa.Column("output_tokens", sa.BigInteger, nullable=False),
     sa.Column("reasoning_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cache_write_1h_tokens", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("cost_pusd", sa.BigInteger, nullable=False),
     sa.Column("cost_estimated", sa.Boolean, nullable=False),
     sa.Column("baseline_pusd", sa.BigInteger, nullable=False),
@@ -43,6 +44,9 @@ attempts = sa.Table(
     sa.Column("held_pusd", sa.BigInteger, nullable=False),
     sa.Column("lease_until", sa.Double),
     sa.Column("owner", sa.Text, nullable=False, server_default=""),
+    sa.Column("service_tier", sa.Text),
+    sa.Column("parent_run_id", sa.Text),
+    sa.Column("rating", sa.Integer),
     sa.UniqueConstraint("run_id", "attempt"),
     # These hold all that a cap sums up, so that no row has to be read.
     sa.Index("llm_magic_of_session", "session_id", "cost_pusd", "held_pusd"),
@@ -51,7 +55,8 @@ attempts = sa.Table(
 
 about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
 
-_OF_VERSION_1 = [column.name for column in attempts.columns if column.name not in ("id", "owner")]
+_SINCE_VERSION_2 = ("id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens")
+_OF_VERSION_1 = [column.name for column in attempts.columns if column.name not in _SINCE_VERSION_2]
 
 
 def prepare(db: sa.Connection, where: str) -> None:
