@@ -65,7 +65,7 @@ def _warm_up() -> None:
     """Load what the first cell needs, a second's work, while its author is still typing."""
     import genai_prices.data  # noqa: F401 - the price catalogue
 
-    import llm_magic.ledger.queries  # the database
+    import llm_magic.ledger.queries  # noqa: F401 - the database
     from llm_magic import tokens
 
     tokens.count_o200k("ready")
