@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from llm_magic.errors import BudgetError
+
+ALARMS = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
+"""Shares of a cap at which the user is told once."""
 
 Amount = Decimal | int | float | str
 
@@ -94,3 +99,22 @@ class Budget:
         if self.month_usd is not None:
             caps.append(Cap(scope="month", limit_usd=self.month_usd))
         return tuple(caps)
+
+
+class Alarms:
+    """Which shares of which caps have been told already. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[Cap, str], Decimal] = {}
+        self._lock = threading.Lock()
+
+    def crossed(self, cap: Cap, share: Decimal, now: datetime) -> str | None:
+        """What to tell now that `share` of a cap is spent; None where nothing is new."""
+        reached = max((alarm for alarm in ALARMS if share >= alarm), default=Decimal(0))
+        period = now.astimezone(UTC).date().isoformat()
+        key = (cap, {"day": period, "month": period[:7]}.get(cap.scope, ""))
+        with self._lock:
+            if reached <= self._told.get(key, Decimal(0)):
+                return None
+            self._told[key] = reached
+        return f"{share:.0%} of {cap} is spent"

@@ -52,11 +52,15 @@ class LedgerError(LLMMagicError):
 class BudgetExceeded(LLMMagicError):
     """A hold did not fit under a cap. Nothing was sent for it."""
 
-    def __init__(self, message: str, *, scope: str, asked_usd: Decimal, left_usd: Decimal) -> None:
+    def __init__(
+        self, message: str, *, scope: str, asked_usd: Decimal, left_usd: Decimal, reachable_usd: Decimal
+    ) -> None:
         super().__init__(message)
         self.scope = scope
         self.asked_usd = asked_usd
         self.left_usd = left_usd
+        self.reachable_usd = reachable_usd
+        """What is left at the most once the attempts under way have been settled."""
 
 
 class NoCandidate(LLMMagicError):

@@ -2,6 +2,8 @@
 
     Planned, then per attempt: [Waiting] AttemptStarted [Progress ...] [TextDelta ...] AttemptEnded, at last RunEnded.
 
+A Note may come anywhere between.
+
 After an AttemptEnded that did not answer, text shown so far is void: the next attempt starts from nothing.
 """
 
@@ -24,6 +26,13 @@ class Waiting:
 
     reason: str
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that the user should know: a cap that is nearly reached, a model stepped down to, stale prices."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,4 +67,4 @@ class RunEnded:
     result: RouteResult
 
 
-RunEvent = Planned | Waiting | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded
+RunEvent = Planned | Note | Waiting | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded

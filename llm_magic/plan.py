@@ -10,6 +10,7 @@ from decimal import Decimal
 from llm_magic import prices, tokens
 from llm_magic.budget import show_usd
 from llm_magic.errors import RequestError, UnknownPrice
+from llm_magic.health import Circuit
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, Message, ModelSpec, Plan, Request, Skipped, TaskTier, Usage
 
@@ -33,11 +34,11 @@ class Standing:
 
     now: datetime
     left_usd: Callable[[ModelSpec], Decimal | None]
-    """What the tightest cap leaves for a model; None: no cap."""
+    """What the tightest cap leaves for a model, once the attempts under way have been settled; None: no cap."""
     unavailable: Callable[[ModelSpec], str | None]
     """Why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
-    cooling_s: Callable[[str], float]
-    """Seconds left of a model's cool-down."""
+    circuit: Callable[[str], Circuit]
+    """How a model stands, by its id."""
 
 
 def make_plan(request: Request, classification: Classification, registry: Registry, standing: Standing) -> Plan:
@@ -45,30 +46,33 @@ def make_plan(request: Request, classification: Classification, registry: Regist
 
     Of the models that are a first choice for the tier, the one with the lowest expected cost (price times tokens of
     its own tokenizer, for this prompt at this hour) leads; its fallbacks follow, then the tier's other models with
-    theirs, and at last the free models of this machine. A model asked for by name leads instead.
+    theirs, and at last the free models of this machine. A model asked for by name leads instead. Where a cap rules one
+    of them out, cheaper models of other tiers step in before the free ones, the dearest that still fits first.
     """
     messages = messages_of(request)
-    bound = tokens.bound_input(messages, request.system, len(str(request.schema)) if request.schema else 0)
+    bound = _bound(request, messages)
     tier = classification.tier
 
-    def rate(model: ModelSpec) -> Candidate | Skipped:
+    def rate(model: ModelSpec, *, cooling: bool = False) -> Candidate | Skipped:
         if reason := standing.unavailable(model):
             return Skipped(model=model, reason=reason)
-        if cooling := standing.cooling_s(model.id):
-            return Skipped(model=model, reason=f"cooling down after failures, {cooling:.0f} s left")
-        return _candidate(model, request, messages, bound, tier, standing)
+        blocked = standing.circuit(model.id).blocked
+        if blocked and not cooling:
+            return Skipped(model=model, reason=blocked)
+        rated = _candidate(model, request, messages, bound, tier, standing)
+        return dataclasses.replace(rated, cooling=True) if blocked and isinstance(rated, Candidate) else rated
 
-    order = _order(request, tier, registry, messages, standing.now)
-    ranked = [rate(model) for model in order]
+    chain, free = _order(request, tier, registry, messages, standing.now)
+    ranked = [rate(model) for model in chain]
+    if any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked):
+        others = [model for model in registry if model not in chain and model not in free]
+        rated = [entry for model in others if isinstance(entry := rate(model), Candidate)]
+        rated.sort(key=lambda entry: entry.expected_usd, reverse=True)
+        ranked += rated
+    ranked += [rate(model) for model in free]
     if not any(isinstance(entry, Candidate) for entry in ranked):
         # Better to ask a model that has just failed than to give up.
-        well = dataclasses.replace(standing, cooling_s=_not_cooling)
-        ranked = [
-            _candidate(entry.model, request, messages, bound, tier, well)
-            if isinstance(entry, Skipped) and not standing.unavailable(entry.model)
-            else entry
-            for entry in ranked
-        ]
+        ranked = [rate(model, cooling=True) for model in (*chain, *free)]
     return Plan(
         request=request,
         classification=classification,
@@ -79,8 +83,31 @@ def make_plan(request: Request, classification: Classification, registry: Regist
     )
 
 
-def _not_cooling(_: str) -> float:
-    return 0.0
+def what_fits(plan: Plan, registry: Registry, standing: Standing) -> str:
+    """The cheapest that would fit under the cap as it is, in words: fewer tokens, or a model that can't be used yet."""
+    request, tier = plan.request, plan.tier
+    messages = messages_of(request)
+    bound = _bound(request, messages)
+
+    def fitting(request: Request) -> list[Candidate]:
+        rated = [_candidate(model, request, messages, bound, tier, standing) for model in registry]
+        return sorted((each for each in rated if isinstance(each, Candidate)), key=lambda each: each.worst_usd)
+
+    for found in fitting(request):
+        if why := standing.unavailable(found.model) or standing.circuit(found.model.id).blocked:
+            return f"{found.model.id} would fit, at up to {show_usd(found.worst_usd)}, but: {why}. "
+    for found in fitting(dataclasses.replace(request, max_output_tokens=1)):
+        left = standing.left_usd(found.model)
+        if left is not None and not standing.unavailable(found.model):
+            most = prices.affordable_output(
+                found.model, input_tokens=bound, left_usd=left, wanted=MIN_OUTPUT_TOKENS, at=standing.now
+            )
+            return f"{found.model.id} would fit with --max-tokens {most}. "
+    return ""
+
+
+def _bound(request: Request, messages: tuple[Message, ...]) -> int:
+    return tokens.bound_input(messages, request.system, len(str(request.schema)) if request.schema else 0)
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
@@ -103,10 +130,26 @@ def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate |
     return dataclasses.replace(candidate, max_output_tokens=fits, worst_usd=worst)
 
 
+def lengthened(candidate: Candidate, more: tuple[Message, ...], now: datetime) -> Candidate | None:
+    """The candidate with further messages to send, at what it costs then; None where its window is too small."""
+    input_tokens = candidate.input_tokens + tokens.estimate_input(more, None, candidate.model)
+    bound = candidate.input_tokens_bound + tokens.bound_input(more, None, 0)
+    wanted = min(candidate.max_output_tokens, candidate.model.context_window - input_tokens)
+    if wanted < min(MIN_OUTPUT_TOKENS, candidate.max_output_tokens):
+        return None
+    return dataclasses.replace(
+        candidate,
+        input_tokens=input_tokens,
+        input_tokens_bound=bound,
+        max_output_tokens=wanted,
+        worst_usd=prices.worst_case(candidate.model, input_tokens=bound, output_tokens=wanted, at=now),
+    )
+
+
 def _order(
     request: Request, tier: TaskTier, registry: Registry, messages: tuple[Message, ...], now: datetime
-) -> tuple[ModelSpec, ...]:
-    """Every model that may serve the request, each once, in the order of preference."""
+) -> tuple[tuple[ModelSpec, ...], tuple[ModelSpec, ...]]:
+    """Every model that may serve the request, each once, in the order of preference, and the free ones behind."""
     if request.model is not None:
         if request.model not in registry:
             raise RequestError(
@@ -117,10 +160,8 @@ def _order(
         heads = sorted(registry.serving(tier), key=lambda model: _sort_key(model, messages, request, tier, now))
         heads = heads or [registry.baseline]
     chains = [model for head in heads for model in registry.chain(head.id)]
-    local = [model for model in registry if _is_local(model, registry)]
-    closing = [model for model in chains if model in local and model.id != request.model]
-    ordered = [model for model in chains if model not in closing] + local
-    return tuple({model.id: model for model in ordered}.values())
+    free = tuple(model for model in registry if _is_local(model, registry) and model.id != request.model)
+    return tuple({model.id: model for model in chains if model not in free}.values()), free
 
 
 def _is_local(model: ModelSpec, registry: Registry) -> bool:
@@ -197,17 +238,21 @@ def _explained(ranked: list[Candidate | Skipped], request: Request, tier: TaskTi
     """The candidates, each with the reason for its place."""
     first = True
     asked = request.model
+    unaffordable: list[str] = []
     for entry in ranked:
         if isinstance(entry, Skipped):
+            unaffordable += [entry.model.id] if entry.asked_usd is not None else []
             yield entry
             continue
         if asked == entry.model.id:
             why = "asked for by name"
         elif not first:
             why = "fallback"
+        elif unaffordable:
+            why = f"stepped down to: {unaffordable[0]} does not fit under the cap"
         elif tier in entry.model.tiers and not asked:
             why = f"the cheapest usable model for {tier}"
         else:
             why = "the first usable model of the chain"
+        yield dataclasses.replace(entry, why=why, stepped_down=first and bool(unaffordable))
         first = False
-        yield dataclasses.replace(entry, why=why)

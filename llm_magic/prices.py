@@ -7,10 +7,11 @@ read from it and multiplied here; a test holds the two equal.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_magic.errors import UnknownPrice
@@ -24,33 +25,45 @@ if TYPE_CHECKING:
 MILLION = Decimal(1_000_000)
 _HORIZON = timedelta(minutes=10)
 """How long a hold may be open; a time-of-day price may change meanwhile."""
+STALE_AFTER_DAYS = 60
+_READ = {"0.2.3": date(2026, 11, 24)}
+"""When the catalogue of a version was compared with the registry's figures."""
 
 
-def cost(model: ModelSpec, usage: Usage, at: datetime) -> Cost:
-    """What `usage` on `model` costs when asked at `at` (aware). Raises UnknownPrice.
+def cost(model: ModelSpec, usage: Usage, at: datetime, service_tier: str | None = None) -> Cost:
+    """What `usage` on `model` costs when asked at `at` (aware) and served by a tier of service. Raises UnknownPrice.
 
-    Formula: (input - cached - written) * input + cached * cached_input + written * cache_write + output * output,
-    each price in USD per million tokens and by the prompt's length and the hour where the catalogue knows of such.
+    Formula: (input - cached - written) * input + cached * cached_input + (written - written_1h) * cache_write
+    + written_1h * cache_write_1h + output * output, each price in USD per million tokens, and by the prompt's length,
+    the hour and the tier of service where the catalogue knows of such.
     """
-    rates, source = _rates(model, usage.input_tokens, at)
+    rates, source = _rates(model, usage.input_tokens, at, service_tier)
     fresh = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     cached = rates.input if rates.cached_input is None else rates.cached_input
     written = rates.input if rates.cache_write is None else rates.cache_write
+    written_1h = written if rates.cache_write_1h is None else rates.cache_write_1h
     total = (
         fresh * rates.input
         + usage.cached_input_tokens * cached
-        + usage.cache_write_tokens * written
+        + (usage.cache_write_tokens - usage.cache_write_1h_tokens) * written
+        + usage.cache_write_1h_tokens * written_1h
         + usage.output_tokens * rates.output
     )
     return Cost(usd=total / MILLION, price_source=source, input_price=rates.input, output_price=rates.output)
 
 
 def worst_case(model: ModelSpec, *, input_tokens: int, output_tokens: int, at: datetime) -> Decimal:
-    """The most that this many tokens can cost: all of the prompt newly cached, at the dearer of now and soon."""
+    """The most that this many tokens can cost: all of the prompt newly cached, at the dearer of now and soon.
+
+    At the tier of service that the model's `params` ask for. The longest cache retention is ours to ask for, too: it
+    is counted where they do.
+    """
     worst = ZERO
     for moment in (at, at + _HORIZON):
-        rates, _ = _rates(model, input_tokens, moment)
+        rates, _ = _rates(model, input_tokens, moment, _asked_tier(model))
         dearest_input = max(rates.input, rates.cache_write or ZERO)
+        if model.params:
+            dearest_input = max(dearest_input, rates.cache_write_1h or ZERO)
         worst = max(worst, (input_tokens * dearest_input + output_tokens * rates.output) / MILLION)
     return worst
 
@@ -60,7 +73,10 @@ def affordable_output(model: ModelSpec, *, input_tokens: int, left_usd: Decimal,
     fixed = worst_case(model, input_tokens=input_tokens, output_tokens=0, at=at)
     if fixed > left_usd:
         return 0
-    each = max(_rates(model, input_tokens, moment)[0].output for moment in (at, at + _HORIZON)) / MILLION
+    each = (
+        max(_rates(model, input_tokens, moment, _asked_tier(model))[0].output for moment in (at, at + _HORIZON))
+        / MILLION
+    )
     return wanted if each == 0 else min(wanted, int((left_usd - fixed) // each))
 
 
@@ -86,20 +102,29 @@ def _undated(name: str) -> str:
     return re.sub(r"-(20\d{6}|20\d\d-\d\d-\d\d)$", "", name)
 
 
-def _rates(model: ModelSpec, input_tokens: int, at: datetime) -> tuple[Price, str]:
-    """Unit prices for a prompt of this length at this moment, and the price list they come from."""
+def _asked_tier(model: ModelSpec) -> str | None:
+    asked = model.params.get("service_tier")
+    return asked if isinstance(asked, str) else None
+
+
+def _rates(model: ModelSpec, input_tokens: int, at: datetime, service_tier: str | None) -> tuple[Price, str]:
+    """Unit prices for a prompt of this length at this moment by this tier, and the price list they come from."""
     if model.price is not None:
         return model.price, "models.toml"
-    listed = _catalogue(model.provider, model.api_model, at.replace(second=0, microsecond=0))
+    listed = _catalogue(model.provider, model.api_model, at.replace(second=0, microsecond=0), service_tier)
     if listed is None or listed.input_mtok is None or listed.output_mtok is None:
         raise UnknownPrice(f"no price is known for {model.id!r}: add price = {{ input = ..., output = ... }} to it")
-    input_price, output_price = _tier(listed.input_mtok, input_tokens), _tier(listed.output_mtok, input_tokens)
+
+    def unit(price: Decimal | TieredPrices | None) -> Decimal | None:
+        return None if price is None else _tier(price, input_tokens)
+
     return (
         Price(
-            input=input_price,
-            output=output_price,
-            cached_input=None if (read := listed.cache_read_mtok) is None else _tier(read, input_tokens),
-            cache_write=None if (write := listed.cache_write_mtok) is None else _tier(write, input_tokens),
+            input=_tier(listed.input_mtok, input_tokens),
+            output=_tier(listed.output_mtok, input_tokens),
+            cached_input=unit(listed.cache_read_mtok),
+            cache_write=unit(listed.cache_write_mtok),
+            cache_write_1h=unit(listed.cache_write_1h_mtok),
         ),
         f"genai-prices {_catalogue_version()}",
     )
@@ -113,7 +138,7 @@ def _tier(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
 
 
 @lru_cache(maxsize=512)
-def _catalogue(provider: str, name: str, at: datetime | None) -> ModelPrice | None:
+def _catalogue(provider: str, name: str, at: datetime | None, service_tier: str | None = None) -> ModelPrice | None:
     """The catalogue's unit prices at a minute (None: any), or None where it has no such model."""
     from genai_prices.data_snapshot import get_snapshot
 
@@ -121,9 +146,28 @@ def _catalogue(provider: str, name: str, at: datetime | None) -> ModelPrice | No
         _, info = get_snapshot().find_provider_model(name, None, provider, None)
     except LookupError:
         return None
-    return info.get_prices(at or datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
+    context = {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier or "default"}
+    return info.get_prices(at or datetime.fromisoformat("2026-01-01T00:00:00+00:00"), context)
 
 
 @lru_cache(maxsize=1)
 def _catalogue_version() -> str:
     return version("genai-prices")
+
+
+def stale(now: datetime) -> str | None:
+    """What to tell where the catalogue is older than 60 days: prices change, and a bill by old ones is wrong."""
+    days = (now.date() - catalogue_date()).days
+    if days <= STALE_AFTER_DAYS:
+        return None
+    return f"the price list is {days} days old: pip install -U genai-prices"
+
+
+@lru_cache(maxsize=1)
+def catalogue_date() -> date:
+    """Of when the catalogue is, at the latest. It says so nowhere: of a version we have not read, when it came here."""
+    import genai_prices.data
+
+    if (read := _READ.get(_catalogue_version())) is not None:
+        return read
+    return datetime.fromtimestamp(Path(genai_prices.data.__file__).stat().st_mtime, tz=UTC).date()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import math
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -19,9 +20,9 @@ from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import RunEnded, RunEvent
 from llm_magic.execute import Clock, Means, RetryPolicy, execute
-from llm_magic.health import Health
+from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Ledger
-from llm_magic.plan import Standing, make_plan
+from llm_magic.plan import Standing, make_plan, what_fits
 from llm_magic.providers import aclose, connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
@@ -55,12 +56,13 @@ class Router:
         specs = self.registry.providers
         self.providers: Mapping[str, Provider] = connect(specs) if providers is None else providers
         self._clock = Clock() if clock is None else clock
+        policy = RetryPolicy() if policy is None else policy
         self._means = Means(
             registry=self.registry,
             providers=self.providers,
             ledger=self.ledger,
-            health=Health(monotonic=self._clock.monotonic),
-            policy=RetryPolicy() if policy is None else policy,
+            health=Health(monotonic=self._clock.monotonic, cool_down_s=policy.cool_down_s),
+            policy=policy,
             clock=self._clock,
             slots={
                 name: asyncio.Semaphore(specs[name].concurrency if name in specs else 64)
@@ -82,8 +84,12 @@ class Router:
         schema: Any = None,
         tags: tuple[str, ...] = (),
         routing_text: str | None = None,
+        hedge_s: float | None = None,
     ) -> Request:
-        """A checked request. Raises RequestError, naming what is wrong with it."""
+        """A checked request. Raises RequestError, naming what is wrong with it.
+
+        hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
+        """
         _check_text(prompt, "the prompt")
         if not prompt.strip():
             raise RequestError("the prompt is empty: write what you want to know")
@@ -91,6 +97,8 @@ class Router:
             _check_text(system, "the system prompt")
         if max_output_tokens is not None and max_output_tokens < 1:
             raise RequestError(f"max_output_tokens = {max_output_tokens!r} must be at least 1")
+        if hedge_s is not None and not (math.isfinite(hedge_s) and hedge_s >= 0):
+            raise RequestError(f"hedge_s = {hedge_s!r} must be seconds, zero or more")
         if bad := [tag for tag in tags if "," in tag or not tag.strip()]:
             raise RequestError(f"the tag {bad[0]!r} must be a word without commas")
         return Request(
@@ -103,6 +111,7 @@ class Router:
             schema=None if schema is None else answers.schema_of(schema),
             tags=tags,
             routing_text=routing_text,
+            hedge_s=hedge_s,
         )
 
     def plan(self, prompt: str | Request, **options: Any) -> Plan:
@@ -152,9 +161,9 @@ class Router:
         provider = self.providers.get(model.provider)
         return f"no provider {model.provider!r}" if provider is None else provider.unavailable()
 
-    def cooling_s(self, model: ModelSpec) -> float:
-        """Seconds for which a model that has just failed is passed over; 0 when it is well."""
-        return self._means.health.cooling_s(model.id)
+    def circuit(self, model: ModelSpec) -> Circuit:
+        """How a model has been doing: its circuit is closed while it is well."""
+        return self._means.health.circuit(model.id)
 
     async def _run(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEvent]:
         """The core, on the private loop."""
@@ -166,17 +175,16 @@ class Router:
                 yield event
 
     def _standing(self, request: Request) -> Standing:
-        tightest = functools.lru_cache(self.ledger.tightest)
+        rooms = functools.lru_cache(self.ledger.rooms)
 
         def left_usd(model: ModelSpec) -> Decimal | None:
-            found = tightest(self._caps(request, model.id))
-            return None if found is None else found[0]
+            return min((room.reachable_usd for room in rooms(self._caps(request, model.id))), default=None)
 
         return Standing(
             now=self._clock.now(),
             left_usd=left_usd,
             unavailable=self.unavailable,
-            cooling_s=self._means.health.cooling_s,
+            circuit=self._means.health.circuit,
         )
 
     def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
@@ -186,15 +194,16 @@ class Router:
         asks = [(skipped.asked_usd, skipped.model.id) for skipped in plan.skipped if skipped.asked_usd is not None]
         if asks:
             least, model = min(asks)
-            found = self.ledger.tightest(self._caps(plan.request, model))
-            assert found is not None, "it was asked about, so it was capped"
-            left, cap = found
+            room = min(self.ledger.rooms(self._caps(plan.request, model)), key=lambda room: room.reachable_usd)
+            left = room.reachable_usd
             return BudgetExceeded(
-                f"over budget: {cap} has {show_usd(left)} left, and the cheapest usable model, {model}, could cost up "
-                f"to {show_usd(least)}. Raise the cap (%route_budget, --max-cost), or ask for less (--max-tokens)",
-                scope=cap.scope,
+                f"over budget: {room.cap} has {show_usd(left)} left, and the cheapest usable model, {model}, could "
+                f"cost up to {show_usd(least)}. {what_fits(plan, self.registry, self._standing(plan.request))}"
+                "Raise the cap with %route_budget or --max-cost",
+                scope=room.cap.scope,
                 asked_usd=least,
                 left_usd=left,
+                reachable_usd=left,
             )
         reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
         return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")

@@ -61,6 +61,8 @@ class Price:
     output: Decimal
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    """Kept for minutes; an unstated price of keeping it for an hour is this one."""
+    cache_write_1h: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,8 @@ class Request:
     tags: tuple[str, ...] = ()
     routing_text: str | None = None
     """The part of the prompt that decides the tier; None: all of it."""
+    hedge_s: float | None = None
+    """Ask the next candidate too when the first token takes longer than this; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +156,10 @@ class Candidate:
     expected_usd: Decimal
     worst_usd: Decimal
     why: str = ""
+    cooling: bool = False
+    """It has just failed, and is asked all the same, for want of another."""
+    stepped_down: bool = False
+    """A better one stood before it, which does not fit under the cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +275,8 @@ class RouteResult:
     latency_s: float
     data: Any = None
     """The parsed JSON where a schema was given."""
+    notes: tuple[str, ...] = ()
+    """What the user should know besides: a cap that is nearly reached, a model stepped down to, stale prices."""
 
     @property
     def savings_usd(self) -> Decimal:

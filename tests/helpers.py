@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.time += seconds
+        await asyncio.sleep(0)
 
     def clock(self, *, jitter: float = 1.0) -> Clock:
         return Clock(now=lambda: NOON, monotonic=lambda: self.time, sleep=self.sleep, jitter=lambda: jitter)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,6 @@ from llm_magic import (
     ConnectionFailed,
     ContextTooLong,
     EmptyAnswer,
-    InvalidAnswer,
     Ledger,
     ModelNotFound,
     NoCandidate,
@@ -179,15 +179,47 @@ async def test_an_empty_answer_is_billed_and_passed_on() -> None:
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
-async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_passed_on() -> None:
-    ours = router(replies=[Reply(chunks=('{"n": "secret"}',)), Reply(chunks=('```json\n{"n": 3}\n```',))])
+async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_mended_once() -> None:
+    scripted = ScriptedProvider([Reply(chunks=('{"n": "secret"}',)), Reply(chunks=('```json\n{"n": 3}\n```',))])
+    ours = router(providers={"cloud": scripted})
     result = await ours.route("hello", schema=SCHEMA, **BULK)
     assert result.data == {"n": 3}
-    assert outcomes(ours) == [("cheap", "invalid"), ("dear", "ok")]
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "ok")]
     bad = ours.ledger.rows()[0]
     assert bad.cost_usd > 0
     assert bad.error == "the answer does not fit the schema: 'type' fails at $.n"
-    assert InvalidAnswer.billed
+    first, second = (request.messages for request in scripted.requests)
+    assert second[: len(first)] == first
+    assert [message.role for message in second] == ["user", "assistant", "user"]
+    assert "'type' fails at $.n" in second[-1].content
+    assert result.notes == (f"cheap: {bad.error}; asked once to mend it",)
+
+
+async def test_an_answer_that_can_not_be_mended_is_passed_on() -> None:
+    bad, good = Reply(chunks=("no JSON",)), Reply(chunks=('{"n": 3}',))
+    ours = router(replies=[bad, bad, good])
+    result = await ours.route("hello", schema=SCHEMA, **BULK)
+    assert result.data == {"n": 3}
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("dear", "ok")]
+    ours = router(replies=[bad, bad, bad, good])
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", schema=SCHEMA, **BULK)
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("dear", "invalid")], "once in a run"
+
+
+async def test_the_hold_of_a_mending_counts_what_it_sends_again() -> None:
+    long = "x" * 4_000
+    ours = router(model("only"), replies=[Reply(chunks=(long,)), Reply(chunks=('{"n": 3}',))])
+    holds: list[Decimal] = []
+    hold = ours.ledger.hold
+
+    def watched(attempt: Any, worst_usd: Decimal, caps: Any) -> Any:
+        holds.append(worst_usd)
+        return hold(attempt, worst_usd, caps)
+
+    ours.ledger.hold = watched  # type: ignore[method-assign]
+    await ours.route("hello", schema=SCHEMA)
+    assert holds[1] - holds[0] >= Decimal(len(long)) / 1_000_000
 
 
 async def test_a_schema_is_passed_on_and_checked_first() -> None:

@@ -68,6 +68,10 @@ def new_ledger() -> Iterator[Callable[..., Ledger]]:
         ledger.close()
 
 
+def left(ledger: Ledger, caps: list[Cap], run_id: str = "") -> list[Decimal]:
+    return [room.left_usd for room in ledger.rooms(caps, run_id)]
+
+
 def session_cap(limit: str) -> list[Cap]:
     return [Cap(scope="session", limit_usd=Decimal(limit))]
 
@@ -131,12 +135,15 @@ def test_a_free_attempt_is_never_refused() -> None:
 def test_a_cap_counts_its_own_session_and_run_only(tmp_path: Path) -> None:
     ours, theirs = (Ledger(tmp_path / "ledger.db", session_id=name) for name in ("ours", "theirs"))
     with theirs.hold(attempt(run_id="theirs", session_id="theirs"), Decimal(1), ()):
-        assert ours.tightest(session_cap("1")) == (1, *session_cap("1"))
-        assert theirs.tightest(session_cap("1")) == (0, *session_cap("1"))
+        assert left(ours, session_cap("1")) == [1]
+        assert left(theirs, session_cap("1")) == [0]
         run_cap = Cap(scope="run", limit_usd=Decimal(1))
-        assert ours.tightest([*session_cap("1"), run_cap], run_id="theirs") == (0, run_cap)
-    assert ours.tightest(()) is None
-    assert theirs.tightest(session_cap("0.5")) == (0, *session_cap("0.5")), "never below zero"
+        assert left(ours, [*session_cap("1"), run_cap], run_id="theirs") == [1, 0]
+        (room,) = theirs.rooms(session_cap("1"))
+        assert (room.live_usd, room.reachable_usd, room.used_share) == (1, 1, 0), "it may come back"
+    assert ours.rooms(()) == []
+    (room,) = theirs.rooms(session_cap("0.5"))
+    assert (room.left_usd, room.reachable_usd, room.used_share) == (Decimal("-0.5"), 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +170,7 @@ def test_what_each_cap_counts(new_ledger: Callable[..., Ledger], cap: Cap, count
         with ledger.hold(blank, Decimal("0.1"), ()) as hold:
             hold.settle(replaced(blank, cost_usd=Decimal(10) ** -(number + 1)))
     expected = sum((Decimal(10) ** -(number + 1) for number, name in enumerate(spent) if name in counted), Decimal(0))
-    assert ledger.tightest([cap]) == (1 - expected, cap)
+    assert left(ledger, [cap]) == [1 - expected]
 
 
 def test_threads_do_not_slip_past_a_cap(tmp_path: Path) -> None:

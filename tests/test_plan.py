@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from llm_magic import Registry, RequestError, TaskTier
+from llm_magic.health import Circuit
 from llm_magic.plan import MIN_OUTPUT_TOKENS, Standing, make_plan
 from llm_magic.types import Classification, Plan, Request
 from tests.helpers import NOON, model, registry, replaced
@@ -26,7 +27,7 @@ def plan(
         now=NOON,
         left_usd=lambda _: None if left is None else Decimal(left),
         unavailable=lambda spec: (missing or {}).get(spec.provider),
-        cooling_s=lambda name: (cooling or {}).get(name, 0.0),
+        circuit=lambda name: Circuit(state="open", left_s=cooling[name]) if name in (cooling or {}) else Circuit(),
     )
     request = Request(prompt=prompt, **options)  # type: ignore[arg-type]
     return make_plan(request, Classification(tier=tier, confidence=1.0), models, standing)

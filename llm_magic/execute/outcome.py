@@ -29,10 +29,10 @@ def check(meter: Meter, plan: Plan) -> None:
 
 def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
     """The row of an attempt that is about to be sent."""
-    before = run.attempts[-1].model if run.attempts else None
+    before = run.sent[-1] if run.sent else None
     return Attempt(
         run_id=run.id,
-        attempt=len(run.attempts) + 1,
+        attempt=len(run.sent) + 1,
         started_at=means.clock.now(),
         tier=run.plan.tier,
         confidence=run.plan.classification.confidence,
@@ -54,20 +54,20 @@ def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
     )
 
 
-def settled(
-    blank: Attempt, meter: Meter, outcome: str, error: ProviderError | None, plan: Plan, means: Means
-) -> Attempt:
+def settled(blank: Attempt, meter: Meter, outcome: str, error: str | None, plan: Plan, means: Means) -> Attempt:
     """The row of an attempt that is over, at what it cost."""
     served = meter.finished.served_model if meter.finished else None
-    usage, estimated = meter.usage(billed=error is None or error.billed)
+    billed = not isinstance(meter.error, ProviderError) or meter.error.billed
+    usage, estimated = meter.usage(billed=billed)
     model = prices.served_spec(meter.candidate.model, served, means.registry)
-    cost = prices.cost(model, usage, blank.started_at)
+    tier = meter.finished.service_tier if meter.finished else None
+    cost = prices.cost(model, usage, blank.started_at, tier)
     answered = outcome == "ok" or (outcome == "cancelled" and bool(meter.text))
     return dataclasses.replace(
         blank,
         served_model=served,
         outcome=outcome,
-        error=None if error is None else str(error)[:500],
+        error=None if error is None else error[:500],
         usage=usage,
         cost_usd=cost.usd,
         cost_estimated=estimated,
@@ -75,6 +75,7 @@ def settled(
         price_source=cost.price_source,
         input_price=cost.input_price,
         output_price=cost.output_price,
+        service_tier=tier,
         ttft_s=None if meter.first_token is None else meter.first_token - meter.started,
         latency_s=means.clock.monotonic() - meter.started,
     )
@@ -92,7 +93,7 @@ def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: da
 
 def result(run: Run, meter: Meter, means: Means) -> RouteResult:
     assert meter.finished is not None
-    last = run.attempts[-1]
+    last = next(attempt for attempt in run.attempts if attempt.outcome == "ok")
     classification = run.plan.classification
     return RouteResult(
         run_id=run.id,
@@ -115,6 +116,7 @@ def result(run: Run, meter: Meter, means: Means) -> RouteResult:
         baseline_model=run.plan.baseline_model.id,
         ttft_s=last.ttft_s,
         latency_s=means.clock.monotonic() - run.started,
+        notes=tuple(run.notes),
     )
 
 
@@ -125,6 +127,8 @@ def _path(run: Run) -> tuple[Step, ...]:
         if isinstance(entry, Skipped):
             steps.append(Step(model=entry.model.id, outcome="skipped", detail=entry.reason))
             continue
+        if why := run.passed.get(entry.model.id):
+            steps.append(Step(model=entry.model.id, outcome="skipped", detail=why))
         tries = [attempt for attempt in run.attempts if attempt.model == entry.model.id]
         steps += [Step(model=entry.model.id, outcome=each.outcome, detail=each.error or "") for each in tries]
         if any(each.outcome == "ok" for each in tries):

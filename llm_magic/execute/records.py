@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llm_magic import tokens
-from llm_magic.budget import Budget, Cap
+from llm_magic.budget import Alarms, Budget, Cap
+from llm_magic.events import Note
 from llm_magic.health import Health
 from llm_magic.ledger import Ledger
 from llm_magic.providers.base import Finished, Provider, UsageReport
 from llm_magic.registry import Registry
-from llm_magic.types import Attempt, Candidate, Plan, Usage
+from llm_magic.types import Attempt, Candidate, Message, Plan, Usage
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,9 @@ class RetryPolicy:
     retry_after_cap_s: float = 20.0
     """A longer Retry-After is not waited out: the next candidate is asked."""
     cool_down_s: float = 30.0
+    """For which a circuit opens first; twice as long each time that it is tried out in vain."""
+    money_poll_s: float = 0.02
+    """Between two looks at whether other runs have settled what they held."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,10 @@ class Means:
     policy: RetryPolicy
     clock: Clock
     slots: Mapping[str, asyncio.Semaphore]
-    """By provider: how many requests may be under way at once."""
+    """By provider: how many requests may be under way at once. First come, first served."""
+    alarms: Alarms = dataclasses.field(default_factory=Alarms)
+    purse: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    """Whose turn it is to wait for money that other runs hold. First come, first served."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -74,9 +81,23 @@ class Run:
     budget: Budget
     started: float
     deadline: float
+    sent: list[str] = dataclasses.field(default_factory=list[str])
+    """The model of each attempt."""
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
+    """Those that have ended."""
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
+    passed: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    """By model id: why a candidate of the plan was passed over after all."""
+    notes: list[str] = dataclasses.field(default_factory=list[str])
+    repaired: bool = False
+    over: bool = False
+    """No further candidate may be asked."""
     answer: Meter | None = None
+
+    def note(self, message: str) -> Note:
+        if message not in self.notes:
+            self.notes.append(message)
+        return Note(message=message)
 
     def caps(self, candidate: Candidate) -> tuple[Cap, ...]:
         """What an attempt on this candidate has to fit under."""
@@ -90,11 +111,15 @@ class Meter:
 
     candidate: Candidate
     started: float
+    more: tuple[Message, ...] = ()
+    """Sent after the prompt."""
     text: list[str] = dataclasses.field(default_factory=list[str])
     report: UsageReport | None = None
     finished: Finished | None = None
     first_token: float | None = None
     data: Any = None
+    error: Exception | None = None
+    """Why it is no answer: a ProviderError, or BudgetExceeded where nothing was sent."""
 
     def usage(self, *, billed: bool) -> tuple[Usage, bool]:
         """The tokens to settle, and whether they are an estimate."""

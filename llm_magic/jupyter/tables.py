@@ -19,8 +19,8 @@ def models_frame(router: Router) -> pd.DataFrame:
 
 def _row(model: ModelSpec, router: Router) -> dict[str, object]:
     why_not = router.unavailable(model)
-    if why_not is None and (seconds := router.cooling_s(model)):
-        why_not = f"cooling down, {seconds:.0f} s left"
+    circuit = router.circuit(model)
+    why_not = why_not or circuit.blocked
     try:
         cost = prices.cost(model, Usage(), datetime.now(UTC))
         listed = {"input": float(cost.input_price), "output": float(cost.output_price), "prices": cost.price_source}
@@ -33,6 +33,7 @@ def _row(model: ModelSpec, router: Router) -> dict[str, object]:
         "tiers": ", ".join(model.tiers) or "fallback only",
         "usable": why_not is None,
         "why_not": why_not or "",
+        "circuit": str(circuit),
         **listed,
         "context": model.context_window,
         "falls_back_to": model.fallback_id or "",

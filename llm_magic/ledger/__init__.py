@@ -69,14 +69,13 @@ class Ledger:
         """What is reserved for this session's attempts under way, in USD."""
         return self._stands()[1]
 
-    def tightest(self, caps: Sequence[Cap], run_id: str = "") -> tuple[Decimal, Cap] | None:
-        """What the tightest of `caps` leaves, in USD, never below zero, and which it is; None where there is no cap."""
+    def rooms(self, caps: Sequence[Cap], run_id: str = "") -> list[Room]:
+        """What each cap leaves."""
         if not caps:
-            return None
+            return []
         now = datetime.fromtimestamp(self._clock(), tz=UTC)
         with self._reading() as db:
-            left = [(max(self._left(db, cap, run_id, now), Decimal(0)), cap) for cap in caps]
-        return min(left, key=lambda each: each[0])
+            return [self._room(db, cap, run_id, now) for cap in caps]
 
     def hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
         """Reserve `worst_usd` for an attempt that is about to be sent, or raise BudgetExceeded.
@@ -92,8 +91,9 @@ class Ledger:
         }
         with self._writing() as db:
             for cap in caps if worst_usd > 0 else ():
-                if worst_usd > (left := self._left(db, cap, attempt.run_id, attempt.started_at)):
-                    raise _exceeded(attempt, worst_usd, cap, max(left, Decimal(0)))
+                room = self._room(db, cap, attempt.run_id, attempt.started_at)
+                if worst_usd > room.left_usd:
+                    raise _exceeded(attempt, worst_usd, room)
             db.execute(queries.INSERT, row)
         return Hold(self, attempt, worst_usd)
 
@@ -118,7 +118,7 @@ class Ledger:
         from llm_magic.ledger import engines, queries, rows
 
         with self._reading() as db:
-            held = db.execute(queries.HELD).mappings().all()
+            held = db.execute(queries.UNSETTLED).mappings().all()
             dead = engines.is_dead(self._clock())
             return [
                 (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), row["held_pusd"] * rows.PICO)
@@ -189,12 +189,17 @@ class Ledger:
         except DBAPIError as error:
             raise LedgerError(f"the ledger {self.location}: {error.orig}") from error
 
-    def _left(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Decimal:
-        """What a cap leaves: its limit less what is spent and held within its scope."""
-        from llm_magic.ledger import queries, rows
+    def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
+        from llm_magic.ledger import engines, queries, rows
 
-        query, parameters = queries.used(cap, session_id=self.session_id, run_id=run_id, now=now)
-        return cap.limit_usd - int(db.execute(query, parameters).scalar_one() or 0) * rows.PICO
+        scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
+        spent, held = db.execute(queries.used(cap), scope).one()
+        left = cap.limit_usd - (int(spent or 0) + int(held or 0)) * rows.PICO
+        live = 0
+        if held:
+            dead = engines.is_dead(self._clock())
+            live = sum(row["held_pusd"] for row in db.execute(queries.held(cap), scope).mappings() if not dead(row))
+        return Room(cap=cap, left_usd=left, live_usd=live * rows.PICO)
 
     def _stands(self) -> tuple[Decimal, Decimal]:
         """What the session has spent, and what it holds."""
@@ -203,6 +208,27 @@ class Ledger:
         with self._reading() as db:
             spent, held = db.execute(queries.STANDS, {"of_session": self.session_id}).one()
         return int(spent or 0) * rows.PICO, int(held or 0) * rows.PICO
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a cap leaves, in USD; below zero where the cap was lowered beneath what is spent."""
+
+    cap: Cap
+    left_usd: Decimal
+    live_usd: Decimal
+    """Held for attempts under way: most of it comes back when they are settled."""
+
+    @property
+    def reachable_usd(self) -> Decimal:
+        """What is left once the attempts under way have been settled, at the most."""
+        return max(self.left_usd + self.live_usd, Decimal(0))
+
+    @property
+    def used_share(self) -> Decimal:
+        """What is spent for good, as a share of the cap: 0 to 1 and beyond."""
+        limit = self.cap.limit_usd
+        return (limit - self.left_usd - self.live_usd) / limit if limit else Decimal(1)
 
 
 class Hold:
@@ -245,11 +271,13 @@ def _location(location: str | Path | None) -> str:
     return str(location or os.environ.get("LLM_MAGIC_LEDGER") or home() / "ledger.db").strip()
 
 
-def _exceeded(attempt: Attempt, worst_usd: Decimal, cap: Cap, left: Decimal) -> BudgetExceeded:
+def _exceeded(attempt: Attempt, worst_usd: Decimal, room: Room) -> BudgetExceeded:
+    left = max(room.left_usd, Decimal(0))
     return BudgetExceeded(
-        f"{attempt.model} could cost up to {show_usd(worst_usd)}, and {cap} has {show_usd(left)} left: "
+        f"{attempt.model} could cost up to {show_usd(worst_usd)}, and {room.cap} has {show_usd(left)} left: "
         "raise the cap, or ask for fewer output tokens",
-        scope=cap.scope,
+        scope=room.cap.scope,
         asked_usd=worst_usd,
         left_usd=left,
+        reachable_usd=room.reachable_usd,
     )

@@ -18,14 +18,14 @@ INSERT = attempts.insert()
 SETTLE = attempts.update().where(_c.run_id == sa.bindparam("of_run"), _c.attempt == sa.bindparam("of_attempt"))
 ALL = attempts.select().order_by(_c.id)
 OF_RUN = ALL.where(_c.run_id == sa.bindparam("of_run"))
-HELD = ALL.where(_c.lease_until.is_not(None))
+UNSETTLED = ALL.where(_c.lease_until.is_not(None))
 RATE = attempts.update().where(_c.run_id == sa.bindparam("of_run"), _c.outcome == "ok")
 STANDS = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd)).where(
     _c.session_id == sa.bindparam("of_session")
 )
 """What a session has spent, and what it holds."""
 
-_used = sa.select(sa.func.sum(_c.cost_pusd + _c.held_pusd))
+_used = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd))
 _of_session = _used.where(_c.session_id == sa.bindparam("of_session"))
 _listed = sa.literal(",") + _c.tags + ","
 _USED = {
@@ -38,25 +38,39 @@ _USED = {
 }
 
 
-def used(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> tuple[sa.Select[Any], dict[str, Any]]:
-    """The sum of what is spent and held within a cap's scope, and its parameters."""
+_HELD = {
+    name: query.with_only_columns(_c.owner, _c.lease_until, _c.held_pusd).where(_c.lease_until.is_not(None))
+    for name, query in _USED.items()
+}
+
+
+def used(cap: Cap) -> sa.Select[Any, Any]:
+    """What is spent and what is held within a cap's scope: one row."""
+    return _USED[cap.scope]
+
+
+def held(cap: Cap) -> sa.Select[Any, Any, Any]:
+    """The holds within a cap's scope."""
+    return _HELD[cap.scope]
+
+
+def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str, Any]:
+    """The parameters of both."""
     since = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    parameters: dict[str, Any]
     match cap.scope:
         case "run":
-            parameters = {"of_run": run_id}
+            return {"of_run": run_id}
         case "session":
-            parameters = {"of_session": session_id}
+            return {"of_session": session_id}
         case "model":
-            parameters = {"of_session": session_id, "key": cap.key}
+            return {"of_session": session_id, "key": cap.key}
         case "tag":
             key = cap.key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            parameters = {"of_session": session_id, "key": key}
+            return {"of_session": session_id, "key": key}
         case "day":
-            parameters = {"since_us": rows.microseconds(since)}
+            return {"since_us": rows.microseconds(since)}
         case "month":
-            parameters = {"since_us": rows.microseconds(since.replace(day=1))}
-    return _USED[cap.scope], parameters
+            return {"since_us": rows.microseconds(since.replace(day=1))}
 
 
 @cache

@@ -103,7 +103,12 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
                 if usage := _usage(counts):
                     yield UsageReport(usage=usage, final=last.get("output_tokens") is not None)
                 if reason:
-                    yield Finished(finish_reason=_FINISH.get(str(reason), str(reason)), served_model=served)
+                    tier = counts.get("service_tier")
+                    yield Finished(
+                        finish_reason=_FINISH.get(str(reason), str(reason)),
+                        served_model=served,
+                        service_tier=None if tier in (None, "standard") else str(tier),
+                    )
             case "error":
                 raise http.of_event(http.table(event.get("error")), where)
             case _:
@@ -122,4 +127,5 @@ def _usage(counts: Mapping[str, Any]) -> Usage | None:
     whole = [part for part in (fresh, read, written) if isinstance(part, int)]
     total = sum(whole) if len(whole) == 3 else None
     thought = http.table(counts.get("output_tokens_details")).get("thinking_tokens")
-    return http.usage(total, read, written, counts.get("output_tokens"), thought)
+    written_1h = http.table(counts.get("cache_creation")).get("ephemeral_1h_input_tokens")
+    return http.usage(total, read, written, counts.get("output_tokens"), thought, written_1h)

@@ -35,6 +35,8 @@ class Finished:
 
     finish_reason: str
     served_model: str
+    service_tier: str | None = None
+    """`batch`, `flex`, `priority`: where the provider says so and it is not the usual one."""
 
 
 THINKING = Progress(message="the model is thinking", done=True)

@@ -179,17 +179,19 @@ def tables(value: object) -> list[dict[str, Any]]:
     return [table(part) for part in cast("list[object]", value)] if isinstance(value, list) else []
 
 
-def usage(counted: object, cached: object, written: object, output: object, reasoning: object) -> Usage | None:
+def usage(
+    counted: object, cached: object, written: object, output: object, reasoning: object, written_1h: object = None
+) -> Usage | None:
     """Our Usage from a provider's counts, `counted` including cached and written ones.
 
     None where a count is missing, negative, absurd or no number: then the attempt is estimated, not billed by nonsense.
     """
     total, out = _count(counted), _count(output)
-    parts = [_count(0 if part is None else part) for part in (cached, written, reasoning)]
+    parts = [_count(0 if part is None else part) for part in (cached, written, reasoning, written_1h)]
     if total is None or out is None or None in parts:
         return None
-    read, wrote, thought = (part or 0 for part in parts)
-    if read + wrote > total or thought > out:
+    read, wrote, thought, wrote_1h = (part or 0 for part in parts)
+    if read + wrote > total or thought > out or wrote_1h > wrote:
         return None
     return Usage(
         input_tokens=total,
@@ -197,6 +199,7 @@ def usage(counted: object, cached: object, written: object, output: object, reas
         cache_write_tokens=wrote,
         output_tokens=out,
         reasoning_tokens=thought,
+        cache_write_1h_tokens=wrote_1h,
     )
 
 

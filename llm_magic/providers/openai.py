@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -94,6 +95,7 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
     """Our events from theirs. Usage may come in any chunk, with or without choices: the last one counts."""
     finished: Finished | None = None
     report: UsageReport | None = None
+    service_tier: str | None = None
     async for chunk in events:
         if error := chunk.get("error"):
             raise http.of_event(http.table(error) or {"message": error}, where)
@@ -112,10 +114,12 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
                 finished = Finished(
                     finish_reason=_FINISH.get(str(reason), str(reason)), served_model=str(chunk.get("model") or "")
                 )
+        if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
+            service_tier = str(tier)
     if finished is not None:
         if report is not None:
             yield UsageReport(usage=report.usage, final=True)
-        yield finished
+        yield dataclasses.replace(finished, service_tier=service_tier)
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage | None:

@@ -1,0 +1,156 @@
+"""One request: wait for a turn, reserve, send, stream, settle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from llm_magic import plan as planning
+from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
+from llm_magic.events import AttemptEnded, AttemptStarted, Note, Progress, RunEvent, TextDelta, Waiting
+from llm_magic.execute import outcome
+from llm_magic.execute.records import Means, Meter, Run
+from llm_magic.ledger import Hold
+from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
+from llm_magic.types import Attempt
+
+
+async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEvent]:
+    """Send one request. Leaves its row in the ledger, what came of it in `meter`, and the row in `run.attempts`.
+
+    `meter.error` says why it is no answer; nothing is raised but the asker's own cancellation.
+    """
+    model = meter.candidate.model
+    slot = means.slots[model.provider]
+    if slot.locked():
+        yield Waiting(reason=f"queued: {model.provider} has as many requests under way as it may have")
+    async with slot:
+        wanted = meter.candidate.max_output_tokens
+        try:
+            reserved = None
+            if not (means.purse.locked() and meter.candidate.worst_usd):
+                reserved = _hold(run, meter, means, may_wait=True)
+            if reserved is None:
+                yield Waiting(reason="waiting for money that other runs hold")
+                reserved = await _turn(run, meter, means)
+        except BudgetExceeded as refused:
+            meter.error = refused
+            return
+        blank, hold = reserved
+        meter.started = means.clock.monotonic()
+        ended, error = "error", None
+        with hold:
+            try:
+                for note in _steering(run, meter, wanted):
+                    yield note
+                yield AttemptStarted(attempt=blank.attempt, candidate=meter.candidate)
+                async with aclosing(_stream(run, meter, means)) as events:
+                    async for event in events:
+                        yield event
+                outcome.check(meter, run.plan)
+                ended = "ok"
+            except ProviderError as caught:
+                ended, error = caught.outcome, str(caught)
+                meter.error = caught
+            except (asyncio.CancelledError, GeneratorExit) as stopped:
+                ended, error = "cancelled", str(stopped) or None
+                raise
+            finally:
+                settled = outcome.settled(blank, meter, ended, error, run.plan, means)
+                hold.settle(settled)
+                run.attempts.append(settled)
+        yield AttemptEnded(attempt=settled)
+        for room in means.ledger.rooms(run.caps(meter.candidate), run.id):
+            if room.cap.scope != "run" and (told := means.alarms.crossed(room.cap, room.used_share, means.clock.now())):
+                yield run.note(told)
+
+
+def _steering(run: Run, meter: Meter, wanted: int) -> list[Note]:
+    """What a cap has changed about this attempt, for the user to know."""
+    candidate, request = meter.candidate, run.plan.request
+    notes: list[Note] = []
+    if candidate.stepped_down and not run.attempts:
+        notes.append(run.note(f"near the cap: {candidate.why or f'stepped down to {candidate.model.id}'}"))
+    asked = min(request.max_output_tokens or planning.DEFAULT_MAX_OUTPUT_TOKENS, candidate.model.max_output_tokens)
+    limited = candidate.max_output_tokens < min(asked, candidate.model.context_window - candidate.input_tokens)
+    if limited or candidate.max_output_tokens < wanted:
+        notes.append(run.note(f"near the cap: at most {candidate.max_output_tokens:,} output tokens fit under it"))
+    return notes
+
+
+async def _turn(run: Run, meter: Meter, means: Means) -> tuple[Attempt, Hold]:
+    """The hold, once other runs have settled what stands in its way. Raises BudgetExceeded when they no longer do."""
+    async with means.purse:
+        while True:
+            in_time = means.clock.monotonic() < run.deadline
+            if reserved := _hold(run, meter, means, may_wait=in_time):
+                return reserved
+            await means.clock.sleep(means.policy.money_poll_s)
+
+
+def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Attempt, Hold] | None:
+    """The row and the hold for the candidate as it can be afforded at this very moment.
+
+    Raises BudgetExceeded; or None where it may fit once other runs have settled, and it may wait for that.
+    """
+    while True:
+        candidate = meter.candidate
+        blank = outcome.blank(run, candidate, means)
+        try:
+            hold = means.ledger.hold(blank, candidate.worst_usd, run.caps(candidate))
+        except BudgetExceeded as refused:
+            # Others hold what was free when the plan was made: ask for less, while there is less to ask for.
+            smaller = planning.refit(candidate, refused.left_usd, blank.started_at)
+            if smaller is not None and smaller.max_output_tokens < candidate.max_output_tokens:
+                meter.candidate = smaller
+                continue
+            if may_wait and planning.refit(candidate, refused.reachable_usd, blank.started_at) is not None:
+                return None
+            raise
+        run.sent.append(candidate.model.id)
+        return blank, hold
+
+
+async def _stream(run: Run, meter: Meter, means: Means) -> AsyncGenerator[TextDelta | Progress]:
+    """Send the request and pass on what comes, metering it. No wait for the next event is unbounded."""
+    request = run.plan.request
+    provider = means.providers[meter.candidate.model.provider]
+    stream = provider.stream(
+        ProviderRequest(
+            model=meter.candidate.model,
+            messages=(*planning.messages_of(request), *meter.more),
+            system=request.system,
+            max_output_tokens=meter.candidate.max_output_tokens,
+            schema=request.schema,
+        )
+    )
+    waiting_on_us = False
+    async with aclosing(stream):
+        while True:
+            asked = means.clock.monotonic()
+            silence = means.policy.first_token_s if meter.first_token is None else means.policy.between_tokens_s
+            limit = None if waiting_on_us else max(0.0, min(silence, run.deadline - asked))
+            try:
+                async with asyncio.timeout(limit):
+                    event = await anext(stream, None)
+            except TimeoutError as error:
+                where = "before the first token" if meter.first_token is None else "in mid-answer"
+                raise TimedOut(f"no sign of life for {limit:.0f} s {where}") from error
+            if waiting_on_us:
+                run.deadline += means.clock.monotonic() - asked
+            waiting_on_us = isinstance(event, Progress) and not event.done
+            match event:
+                case None:
+                    return
+                case TextDelta():
+                    if meter.first_token is None:
+                        meter.first_token = means.clock.monotonic()
+                    meter.text.append(event.text)
+                    yield event
+                case Progress():
+                    yield event
+                case UsageReport():
+                    meter.report = event
+                case Finished():
+                    meter.finished = event

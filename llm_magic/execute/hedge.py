@@ -1,0 +1,89 @@
+"""Two candidates at once, where the first token is late: whoever speaks first answers, the other one is billed too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from llm_magic.events import RunEvent, TextDelta
+from llm_magic.execute.records import Means, Run
+from llm_magic.execute.tries import ask
+from llm_magic.types import Candidate
+
+_LOST = "another model answered first"
+
+
+async def race(
+    run: Run, first: Candidate, waiting: list[Candidate], means: Means, *, late_s: float
+) -> AsyncGenerator[RunEvent]:
+    """Ask `first`, and the head of `waiting` too (taken from it) when no token has come after `late_s` seconds.
+
+    The first to show a token goes on alone. Where one fails before, the other goes on. Both have their holds.
+    """
+    events: asyncio.Queue[tuple[_Contestant, RunEvent | None]] = asyncio.Queue()
+    contestants = [_Contestant(run, first, means, events, last=False)]
+    alarm = asyncio.create_task(means.clock.sleep(late_s))
+    try:
+        ahead: _Contestant | None = None
+        while any(not each.ended for each in contestants):
+            coming = asyncio.create_task(events.get())
+            try:
+                watched = {coming} if len(contestants) > 1 or ahead is not None else {coming, alarm}
+                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    rival = waiting.pop(0)
+                    yield run.note(f"{first.model.id}: no token after {late_s:g} s; asked {rival.model.id} too")
+                    contestants.append(_Contestant(run, rival, means, events, last=not waiting))
+                    await asyncio.wait({coming})
+                who, event = coming.result()
+            finally:
+                coming.cancel()
+            if event is None:
+                who.ended = True
+                with suppress(asyncio.CancelledError):
+                    await who.task
+                if run.over and run.answer is None:
+                    return
+                continue
+            if ahead is None and isinstance(event, TextDelta):
+                ahead = who
+                for other in contestants:
+                    if other is not who:
+                        other.task.cancel(_LOST)
+            if ahead in (None, who):
+                yield event
+    finally:
+        alarm.cancel()
+        for each in contestants:
+            if not each.task.done():
+                each.task.cancel()
+        for each in contestants:
+            with suppress(asyncio.CancelledError):
+                await each.task
+
+
+class _Contestant:
+    """One of the two, running by itself."""
+
+    def __init__(
+        self,
+        run: Run,
+        candidate: Candidate,
+        means: Means,
+        events: asyncio.Queue[tuple[_Contestant, RunEvent | None]],
+        *,
+        last: bool,
+    ) -> None:
+        self.ended = False
+        self._asking = ask(run, candidate, means, last=last)
+        self._events = events
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            async with aclosing(self._asking) as asking:
+                async for event in asking:
+                    self._events.put_nowait((self, event))
+        finally:
+            self._events.put_nowait((self, None))
