@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llm_magic import routing
 from llm_magic.providers import weights
+from tests import postgres
 
 _KEYS = [f"{name}_{part}" for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK") for part in ("API_KEY", "BASE_URL")]
 _OWN = ["LLM_MAGIC_PROFILE", "LLM_MAGIC_SESSION", "LLM_MAGIC_LOCAL_MODEL"]
@@ -57,3 +59,20 @@ def smollm2() -> Path:
     """The small model's weights, fetched once and kept under build/."""
     build = Path(__file__).parent.parent / "build" / "models"
     return weights.fetch(weights.SMOLLM2, build, progress=lambda message, fraction: None)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server, where one can be started."""
+    if why := postgres.unusable():
+        pytest.skip(why)
+    with postgres.running() as address:
+        yield address
+
+
+@pytest.fixture(params=["memory", "file", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty ledger can be, in each kind of database."""
+    if request.param == "postgresql":
+        return postgres.new_database(request.getfixturevalue("postgres_server"))
+    return ":memory:" if request.param == "memory" else str(tmp_path / "ledger.db")

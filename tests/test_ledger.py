@@ -55,12 +55,12 @@ DESIGNED_COLUMNS = [
 
 
 @pytest.fixture
-def new_ledger() -> Iterator[Callable[..., Ledger]]:
-    """Opens empty ledgers."""
+def new_ledger(location: str) -> Iterator[Callable[..., Ledger]]:
+    """Opens the ledger of one location, in each kind of database."""
     opened: list[Ledger] = []
 
     def open_ledger(**parts: Any) -> Ledger:
-        opened.append(Ledger(":memory:", **parts))
+        opened.append(Ledger(location, **parts))
         return opened[-1]
 
     yield open_ledger

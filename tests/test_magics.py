@@ -125,7 +125,7 @@ def test_max_cost_holds(shell: Shell) -> None:
     out, error = shell.fail("%%route --max-cost 0.0000001\nhello")
     assert type(error).__name__ == "BudgetExceeded"
     assert "Traceback" not in out
-    assert "Raise the cap (%route_budget, --max-cost)" in out
+    assert "Raise the cap with %route_budget or --max-cost" in out
 
 
 def test_no_stream_shows_the_answer_all_the_same(shell: Shell) -> None:
