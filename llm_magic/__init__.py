@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
     from llm_magic.ledger import Ledger
     from llm_magic.registry import Registry
-    from llm_magic.routing import Router
+    from llm_magic.routing import Router, use_router
     from llm_magic.types import Attempt, Classification, ModelSpec, Plan, Price, RouteResult, TaskTier, Usage
 
 __all__ = [
@@ -50,10 +50,10 @@ __all__ = [
     "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec", "NoCandidate", "Overloaded",
     "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited", "Refused", "Registry",
     "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken", "TaskTier", "TimedOut",
-    "UnknownPrice", "Usage", "router",
+    "UnknownPrice", "Usage", "router", "use_router",
 ]  # fmt: skip
 
-_ROOMS = {"Budget": "budget", "Ledger": "ledger", "Registry": "registry", "Router": "routing"} | dict.fromkeys(
+_ROOMS = {"Budget": "budget", "Ledger": "ledger", "Registry": "registry", "Router": "routing", "use_router": "routing"} | dict.fromkeys(
     ("Attempt", "Classification", "ModelSpec", "Plan", "Price", "RouteResult", "TaskTier", "Usage"), "types"
 )
 

@@ -85,10 +85,12 @@ class Router:
         tags: tuple[str, ...] = (),
         routing_text: str | None = None,
         hedge_s: float | None = None,
+        parent_run_id: str | None = None,
     ) -> Request:
         """A checked request. Raises RequestError, naming what is wrong with it.
 
         hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
+        parent_run_id: the run that this one repeats or escalates, for the ledger.
         """
         _check_text(prompt, "the prompt")
         if not prompt.strip():
@@ -112,6 +114,7 @@ class Router:
             tags=tags,
             routing_text=routing_text,
             hedge_s=hedge_s,
+            parent_run_id=parent_run_id,
         )
 
     def plan(self, prompt: str | Request, **options: Any) -> Plan:
@@ -248,6 +251,14 @@ def session_router() -> Router:
         if _session is None:
             _session = Router()
         return _session
+
+
+def use_router(router: Router) -> Router:
+    """Make a router of your own the one that magics and Python code of this process share."""
+    global _session
+    with _session_lock:
+        _session = router
+    return router
 
 
 def switch_profile(profile: str) -> Router:

@@ -140,6 +140,8 @@ class Request:
     """The part of the prompt that decides the tier; None: all of it."""
     hedge_s: float | None = None
     """Ask the next candidate too when the first token takes longer than this; None: never."""
+    parent_run_id: str | None = None
+    """The run that this one repeats or escalates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -334,6 +334,14 @@ async def test_loading_does_not_count_against_the_deadline() -> None:
     assert (await ours.route("hello")).text == "ready"
 
 
+async def test_every_attempt_of_a_repeated_run_remembers_its_parent() -> None:
+    ours = router(replies=[Failure(error=AuthFailed("no")), Reply()])
+    first = await ours.route("hello", tier="bulk")
+    again = await ours.route("hello", tier="complex", parent_run_id=first.run_id)
+    parents = {row.run_id: row.parent_run_id for row in ours.ledger.rows()}
+    assert parents == {first.run_id: None, again.run_id: first.run_id}
+
+
 async def test_a_full_provider_queues_and_says_so() -> None:
     stuck = Stuck("one ")
     ours = Router(

@@ -161,6 +161,14 @@ def test_python_and_magics_share_one_router(shell: Shell) -> None:
     assert shell["result"].text == "A scripted answer."
 
 
+def test_a_router_of_your_own_takes_the_place_of_the_session(shell: Shell) -> None:
+    own = router(replies=[Reply(chunks=("mine",))])
+    shell.shell.user_ns["own"] = own
+    shell.run("import llm_magic\n_ = llm_magic.use_router(own)")
+    assert shell.run("%route hello").startswith("mine")
+    assert len(own.ledger.rows()) == 1
+
+
 def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
     shell.run("%route hello")
     shell.run("ledger = %route_ledger\nmine = %route_ledger --session\nmodels = %route_models")

@@ -51,6 +51,7 @@ def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
         latency_s=0.0,
         session_id=means.ledger.session_id,
         tags=run.plan.request.tags,
+        parent_run_id=run.plan.request.parent_run_id,
     )
 
 
