@@ -53,7 +53,13 @@ __all__ = [
     "UnknownPrice", "Usage", "router", "use_router",
 ]  # fmt: skip
 
-_ROOMS = {"Budget": "budget", "Ledger": "ledger", "Registry": "registry", "Router": "routing", "use_router": "routing"} | dict.fromkeys(
+_ROOMS = {
+    "Budget": "budget",
+    "Ledger": "ledger",
+    "Registry": "registry",
+    "Router": "routing",
+    "use_router": "routing",
+} | dict.fromkeys(
     ("Attempt", "Classification", "ModelSpec", "Plan", "Price", "RouteResult", "TaskTier", "Usage"), "types"
 )
 
