@@ -17,16 +17,20 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS ?= true
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup test test-slow check demo lab bench clean
+.PHONY: help setup test test-slow test-browser check demo lab bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
 		$(if $(wildcard benchmarks/__main__.py),,| grep -v 'make bench ')
 
 setup: .venv/.synced ## create .venv with exactly what uv.lock names
 
 .venv/.synced: uv.lock pyproject.toml $(filter build/bin/uv,$(UV))
 	$(NEED_PYTHON)
+	$(UV) sync --quiet --frozen --all-extras --all-groups --no-group browser --python "$(PYTHON)"
+	@touch $@
+
+.venv/.browser: .venv/.synced
 	$(UV) sync --quiet --frozen --all-extras --all-groups --python "$(PYTHON)"
 	@touch $@
 
@@ -39,6 +43,10 @@ test: setup ## run the tests, the slow ones left out (ARGS="-k ledger" is passed
 
 test-slow: setup ## run the slow tests: a Binder environment built from nothing
 	$(BIN)/pytest -m slow $(ARGS)
+
+test-browser: setup .venv/.browser ## look at it in JupyterLab, in a headless Chromium; screenshots in build/screenshots
+	@sh scripts/get_chromium.sh
+	$(BIN)/pytest -m browser $(ARGS)
 
 check: setup ## lint, format, types, and the direction of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,218 @@
+"""JupyterLab in a headless Chromium, as a person has it: open a notebook, run it from the menu, read, press, save."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+WAIT_S = 60.0
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+_SETTINGS = {
+    # Cells that are scrolled off keep their outputs in the page.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+_CURRENT = "window.jupyterapp.shell.currentWidget"
+_PENDING = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+    .filter(prompt => prompt.textContent.includes('*')).length"""
+
+
+class Lab:
+    """A JupyterLab server with a home of its own; its kernels see `environment` and the tests' own modules."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self.files = home / "files"
+        runtime = home / "runtime"
+        settings = home / "settings" / "@jupyterlab"
+        self.files.mkdir(parents=True)
+        for name, values in _SETTINGS.items():
+            file = settings / f"{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+        places = {
+            "JUPYTER_CONFIG_DIR": home / "config",
+            "JUPYTER_DATA_DIR": home / "data",
+            "JUPYTER_RUNTIME_DIR": runtime,
+            "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+            "IPYTHONDIR": home / "ipython",
+            "LLM_MAGIC_HOME": home / "llm_magic",
+            "PYTHONPATH": ROOT,
+        }
+        self.log = home / "lab.log"
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1",
+                    "--IdentityProvider.token=", f"--ServerApp.root_dir={self.files}",
+                    "--LabApp.expose_app_in_browser=True",
+                ],
+                env={
+                    **os.environ, **{name: str(place) for name, place in places.items()},
+                    "JUPYTER_PREFER_ENV_PATH": "1", "LLM_MAGIC_LOCAL": "0", **environment,
+                },
+                stdout=log, stderr=log, cwd=home,
+            )  # fmt: skip
+        self.url = self._address(runtime)
+
+    def _address(self, runtime: Path) -> str:
+        for _ in range(int(WAIT_S / 0.1)):
+            for file in runtime.glob("jpserver-*.json"):
+                if text := file.read_text():
+                    return str(json.loads(text)["url"])
+            assert self._process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(f"JupyterLab did not start:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def write(self, name: str, *cells: str) -> Path:
+        """A notebook of code cells."""
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=nbformat.from_dict(kernel)
+        )
+        path = self.files / name
+        nbformat.write(notebook, path)
+        return path
+
+
+class Watch:
+    """What a page must not do: open a dialog, ask anyone else for anything, leave a global behind."""
+
+    def __init__(self, page: Page, home: str) -> None:
+        self.dialogs: list[str] = []
+        self.requests: list[str] = []
+        self._page = page
+        page.on("dialog", self._dialog)
+        page.context.on("request", lambda request: self._request(request.url, home))
+        page.context.route(lambda url: not _own(url, home), lambda route: route.abort())
+
+    def _dialog(self, dialog: Any) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def _request(self, url: str, home: str) -> None:
+        if not _own(url, home) or "evil" in url:
+            self.requests.append(url)
+
+    def globals(self) -> list[str]:
+        """The globals that payloads set, in any frame."""
+        names = "Object.keys(window).filter(name => name.startsWith('pwned'))"
+        return [name for frame in self._page.frames for name in frame.evaluate(names)]
+
+    def seen(self) -> dict[str, list[str]]:
+        return {"dialogs": self.dialogs, "requests": self.requests, "globals": self.globals()}
+
+
+def _own(url: str, home: str) -> bool:
+    return url.startswith((home, home.replace("http", "ws", 1), "data:", "blob:", "about:"))
+
+
+class Notebook:
+    """One notebook open in a page."""
+
+    def __init__(self, page: Page, lab: Lab, name: str) -> None:
+        self.page, self.lab, self.name = page, lab, name
+        self.watch = Watch(page, lab.url)
+        self.open()
+
+    def open(self, *, kernel: bool = True) -> None:
+        """Open it, or open it again, and wait until its kernel is ready."""
+        self.page.goto(f"{self.lab.url}lab/tree/{self.name}?reset")
+        self.page.wait_for_function(f"window.jupyterapp && {_CURRENT}?.context?.isReady", timeout=WAIT_S * 1000)
+        if kernel:
+            self.page.wait_for_function(
+                f"{_CURRENT}.sessionContext.isReady && {_CURRENT}.sessionContext.session?.kernel"
+                f"?.connectionStatus === 'connected' && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
+                timeout=WAIT_S * 1000,
+            )
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+
+    def run_all(self, *, wait: bool = True) -> None:
+        """Run > Run All Cells."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until every cell has run, or one has failed."""
+        self.page.wait_for_function(
+            f"() => ({_PENDING})() === 0 && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
+            timeout=2 * WAIT_S * 1000,
+        )
+
+    def command(self, name: str, **args: Any) -> None:
+        self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
+
+    def cell(self, number: int) -> Locator:
+        """The outputs of a code cell, counted from 0."""
+        return self.page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea").first
+
+    def errors(self) -> list[str]:
+        """What the error outputs say."""
+        return self.page.locator(
+            ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
+        ).all_inner_texts()
+
+    def save(self) -> nbformat.NotebookNode:
+        """Save it; what is in the file now."""
+        self.command("docmanager:save")
+        self.page.wait_for_function(f"!{_CURRENT}.context.model.dirty", timeout=WAIT_S * 1000)
+        return nbformat.read(self.lab.files / self.name, as_version=4)
+
+    def theme(self, name: str) -> None:
+        """`light` or `dark`."""
+        self.command("apputils:change-theme", theme=f"JupyterLab {name.title()}")
+        dark = "false" if name == "dark" else "true"
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{dark}']", state="attached")
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+    def screenshots(self, name: str, of: Locator | None = None) -> None:
+        """Pictures in both themes, wide and narrow, for people to look at."""
+        folder = ROOT / "build" / "screenshots"
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.page.locator(".jp-SideBar .lm-TabBar-tab.lm-mod-current[data-id='filebrowser']").count():
+            self.command("application:toggle-left-area")
+        for width in (1280, 480):
+            self.page.set_viewport_size({"width": width, "height": 1000})
+            for theme in ("light", "dark"):
+                self.theme(theme)
+                target = of or self.page.locator(".jp-Notebook").first
+                target.screenshot(path=folder / f"{name}-{theme}-{width}.png")
+        self.page.set_viewport_size({"width": 1280, "height": 1000})
+        self.theme("light")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    assert CHROMIUM, "no Chromium on the PATH: run `make test-browser`"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=_FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
