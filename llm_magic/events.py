@@ -2,7 +2,7 @@
 
     Planned, then per attempt: [Waiting] AttemptStarted [Progress ...] [TextDelta ...] AttemptEnded, at last RunEnded.
 
-A Note may come anywhere between.
+A Note may come anywhere between. An answer from the cache is Planned, one TextDelta, RunEnded.
 
 After an AttemptEnded that did not answer, text shown so far is void: the next attempt starts from nothing.
 """

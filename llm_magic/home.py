@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import tempfile
 from pathlib import Path
 
 
@@ -13,3 +15,23 @@ def home() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("llm_magic", appauthor=False)
+
+
+def hash_key() -> bytes:
+    """The key of this user's keyed hashes: made at first use, kept in `hash.key` beside the ledger, never in it.
+
+    So a ledger that goes astray does not tell which prompts were asked. Where it can't be kept it is made up anew.
+    """
+    path = home() / "hash.key"
+    try:
+        return path.read_bytes()
+    except OSError:
+        key = secrets.token_bytes(32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # 0600
+            file.write(key)
+        os.replace(file.name, path)
+    except OSError:
+        return key
+    return key

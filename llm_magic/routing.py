@@ -14,11 +14,12 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic import answers
+from llm_magic import cache as caching
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
-from llm_magic.events import RunEnded, RunEvent
+from llm_magic.events import Planned, RunEnded, RunEvent, TextDelta
 from llm_magic.execute import Clock, Means, RetryPolicy, execute
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Ledger
@@ -86,11 +87,13 @@ class Router:
         routing_text: str | None = None,
         hedge_s: float | None = None,
         parent_run_id: str | None = None,
+        cache: bool = False,
     ) -> Request:
         """A checked request. Raises RequestError, naming what is wrong with it.
 
         hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
         parent_run_id: the run that this one repeats or escalates, for the ledger.
+        cache: where the very same was asked before, take that answer; else keep this one, with its text.
         """
         _check_text(prompt, "the prompt")
         if not prompt.strip():
@@ -115,6 +118,7 @@ class Router:
             routing_text=routing_text,
             hedge_s=hedge_s,
             parent_run_id=parent_run_id,
+            cache=cache,
         )
 
     def plan(self, prompt: str | Request, **options: Any) -> Plan:
@@ -171,10 +175,20 @@ class Router:
     async def _run(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEvent]:
         """The core, on the private loop."""
         plan = self.plan(prompt, **options)
+        run_id, key = uuid.uuid4().hex, ""
+        if plan.request.cache:
+            key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
+            known = caching.recall(plan, key, self.ledger, self.budget, run_id=run_id, at=self._clock.now())
+            if known is not None:
+                for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=known.text), RunEnded(result=known)):
+                    yield event
+                return
         if not plan.candidates:
             raise self._nothing_usable(plan)
-        async with aclosing(execute(plan, self._means, run_id=uuid.uuid4().hex, budget=self.budget)) as events:
+        async with aclosing(execute(plan, self._means, run_id=run_id, budget=self.budget)) as events:
             async for event in events:
+                if key and isinstance(event, RunEnded):
+                    event = RunEnded(result=caching.keep(event.result, key, self.ledger))
                 yield event
 
     def _standing(self, request: Request) -> Standing:

@@ -142,6 +142,8 @@ class Request:
     """Ask the next candidate too when the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
     """The run that this one repeats or escalates."""
+    cache: bool = False
+    """Answer from the cache where the same was asked before, and keep the answer there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +217,10 @@ class Attempt:
     model: str
     served_model: str | None
     outcome: str
-    """ok, cancelled, or what went wrong: rate_limited, overloaded, stream_broken, ..."""
+    """ok, cancelled, or what went wrong: rate_limited, overloaded, stream_broken, ...
+
+    `cached` is no attempt: an answer from the cache, for which nothing was sent.
+    """
     error: str | None
     fallback_from: str | None
     usage: Usage
@@ -284,6 +289,11 @@ class RouteResult:
     def savings_usd(self) -> Decimal:
         """Baseline minus cost: negative where routing cost more than the top model alone."""
         return self.baseline_usd - self.cost_usd
+
+    @property
+    def cached(self) -> bool:
+        """It came from the cache: nothing was sent."""
+        return any(attempt.outcome == "cached" for attempt in self.attempts)
 
     def __str__(self) -> str:
         return self.text

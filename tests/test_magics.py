@@ -142,6 +142,25 @@ def test_a_plan_is_a_dry_run(shell: Shell) -> None:
     assert shell.router.ledger.rows() == []
 
 
+def test_the_cache_by_option_and_by_setting(shell: Shell) -> None:
+    shell.run("%%route --cache\nhello")
+    out = shell.run("%%route --cache\nhello")
+    assert "A scripted answer." in out
+    assert "path: ✓ cheap: cached" in out
+    assert "from the cache: nothing was sent | this cell USD 0 | saved USD 0.00014 against dear (100%)" in out
+    assert shell["_route"].cached
+    shell.run("%%route\nhello")
+    assert len(shell.scripted.requests) == 2
+    shell.run("%config RouteMagics.cache = True")
+    shell.run("%route hello")
+    shell.run("%route --no-cache hello")
+    assert len(shell.scripted.requests) == 3
+    assert "the cache in :memory: holds the text of 1 answer, 18 bytes" in shell.run("%route_cache")
+    assert "forgot 1 answer, 18 bytes" in shell.run("%route_cache --purge")
+    shell.run("%route hello")
+    assert len(shell.scripted.requests) == 4
+
+
 def test_budget(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget")
     assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")

@@ -32,7 +32,7 @@ STYLE = """<style>
 </style>"""
 _INERT = "llmr mathjax_ignore tex2jax_ignore"
 _WORDS = ' class="llmr-words"'
-_SIGNS = {"ok": "✓", "skipped": "–", "under way": "…"}
+_SIGNS = {"ok": "✓", "cached": "✓", "skipped": "–", "under way": "…"}
 
 
 def bundle(state: RunState) -> dict[str, str]:
@@ -99,7 +99,9 @@ def facts_of(result: RouteResult) -> list[str]:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
     facts = [
-        f"{usage.input_tokens:,}{cached} in, {usage.output_tokens:,}{thought} out tokens",
+        "from the cache: nothing was sent"
+        if result.cached
+        else f"{usage.input_tokens:,}{cached} in, {usage.output_tokens:,}{thought} out tokens",
         f"this cell {show_usd(result.cost_usd)}{' (estimated)' if result.cost_estimated else ''}",
         savings(result.savings_usd, result.baseline_usd, result.baseline_model),
     ]
@@ -200,7 +202,7 @@ def _path(steps: tuple[Step, ...]) -> str:
     if not steps:
         return ""
     items = "".join(
-        f'<li><span class="{"ok" if step.outcome == "ok" else "" if step.outcome in _SIGNS else "bad"}" '
+        f'<li><span class="{"ok" if step.outcome in ("ok", "cached") else "" if step.outcome in _SIGNS else "bad"}" '
         f'title="{escape(step.detail)}">{escape(_said(step))}</span></li>'
         for step in steps
     )

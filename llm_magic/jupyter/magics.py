@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import BooleanOptionalAction
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WORD = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)""")
-_FLAGS = {"--no-stream", "--plan", "--no-interpolate"}
 
 
 @magics_class
@@ -35,6 +35,10 @@ class RouteMagics(Magics):
     )
     freeze = Bool(
         True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
+    ).tag(config=True)
+
+    cache = Bool(
+        False, help="Answer from the cache what was asked before, as --cache does. It keeps the text of answers."
     ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
@@ -57,6 +61,11 @@ class RouteMagics(Magics):
     @argument("--tag", action="append", metavar="WORD", help="a word for the ledger's tags; may be repeated")
     @argument("--plan", action="store_true", help="a dry run: who would be asked, at what cost; nothing is sent")
     @argument("--no-stream", action="store_true", help="show the answer when it is complete")
+    @argument(
+        "--cache",
+        action=BooleanOptionalAction,
+        help="where the very same was asked before, show that answer at no cost; else keep this one",
+    )
     @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
     @line_cell_magic
     @no_var_expand
@@ -104,6 +113,20 @@ class RouteMagics(Magics):
             frame = ledger.to_frame()
         return frame.loc[frame["session_id"] == ledger.session_id] if args.session else frame
 
+    @magic_arguments("%route_cache")
+    @argument("--purge", action="store_true", help="forget every answer")
+    @line_magic
+    def route_cache(self, line: str) -> None:
+        """What the cache keeps, the text of answers, and where; or forget it."""
+        args = parse_argstring(self.route_cache, line)
+        with short_errors():
+            ledger = routing.session_router().ledger
+            count, size = ledger.cache.size()
+            if args.purge:
+                ledger.cache.purge()
+        done = "forgot" if args.purge else "holds the text of"
+        print(f"the cache in {ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
+
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
         """The registry as a DataFrame: every model, its price at this hour, whether it can be used now and why not."""
@@ -150,6 +173,7 @@ class RouteMagics(Magics):
                 schema=schema,
                 tags=tuple(_unquoted(tag) or "" for tag in args.tag or ()),
                 routing_text=routing_text,
+                cache=self.cache if args.cache is None else args.cache,
             )
         except BudgetError as error:
             raise UsageError(f"--max-cost: {error}") from None
@@ -163,10 +187,13 @@ class RouteMagics(Magics):
 
 def split_options(line: str) -> tuple[str, str]:
     """The options at the head of a line, and the text behind them exactly as it was typed."""
+    flags = {
+        name for action in RouteMagics.route.parser._actions if action.nargs == 0 for name in action.option_strings
+    }
     at = 0
     while (word := _WORD.match(line, at)) and word.group(1).startswith("--"):
         at = word.end()
-        if word.group(1) in _FLAGS or "=" in word.group(1):
+        if word.group(1) in flags or "=" in word.group(1):
             continue
         if value := _WORD.match(line, at):
             at = value.end()

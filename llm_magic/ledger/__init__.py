@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_magic.budget import Cap, show_usd
 from llm_magic.errors import BudgetExceeded, LedgerError
 from llm_magic.home import home
+from llm_magic.ledger.cache import Cache
 from llm_magic.types import Attempt
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Ledger:
         self._lock = threading.RLock()
         self._database = Database(_location(location))
         self.location = self._database.shown
+        self.cache = Cache(self._reading, self._writing, clock)
 
     @property
     def spent_usd(self) -> Decimal:
@@ -104,6 +106,13 @@ class Ledger:
         row = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
         with self._writing() as db:
             db.execute(queries.SETTLE, row | {"of_run": attempt.run_id, "of_attempt": attempt.attempt})
+
+    def record(self, attempt: Attempt) -> None:
+        """Keep a row for which nothing is sent, and so nothing held: an answer from the cache."""
+        from llm_magic.ledger import queries, rows
+
+        with self._writing() as db:
+            db.execute(queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None})
 
     def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
         """Keep what the user thinks of a run's answer, 1 good or -1 bad, or take it back."""

@@ -94,6 +94,12 @@ class Database:
         self._engine.dispose()
 
 
+def sweep(db: sa.Connection) -> None:
+    """Bring deletions from SQLite's log into its file, and empty the log. PostgreSQL's own vacuum does so later."""
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
 def _url(location: str) -> tuple[sa.URL, str]:
     if "://" not in location:
         path = location if location == ":memory:" else str(Path(location).expanduser())
@@ -123,6 +129,8 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         db.execute("PRAGMA journal_mode = WAL")
         # NORMAL loses nothing when a process is killed; only a power cut can take the last commits.
         db.execute("PRAGMA synchronous = NORMAL")
+        # What is purged from the cache is overwritten, not only unlinked.
+        db.execute("PRAGMA secure_delete = ON")
 
     return engine
 

@@ -1,4 +1,4 @@
-"""The ledger's one table, for SQLite and PostgreSQL alike, and how older files of it are brought up to date."""
+"""The ledger's tables, for SQLite and PostgreSQL alike, and how older files of it are brought up to date."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from llm_magic.errors import LedgerError
 
-VERSION = 2
+VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -53,6 +53,17 @@ attempts = sa.Table(
     sa.Index("llm_magic_of_time", "started_at_us", "cost_pusd", "held_pusd"),
 )
 
+cache = sa.Table(
+    "llm_magic_cache",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("about", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("used_at", sa.Double, nullable=False),
+)
+"""Answers, with their text: empty unless the user turns the cache on."""
+
 about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
 
 _SINCE_VERSION_2 = ("id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens")
@@ -75,6 +86,7 @@ def prepare(db: sa.Connection, where: str) -> None:
     if version == VERSION:
         return
     metadata.create_all(db)
+    db.execute(about.delete())
     db.execute(about.insert().values(version=VERSION))
     if version == 1:
         names = ", ".join(_OF_VERSION_1)
