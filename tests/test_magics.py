@@ -219,6 +219,29 @@ def test_values_come_in_through_double_braces_and_do_not_set_the_tier(shell: She
         assert "Traceback" not in out
 
 
+def test_a_line_gives_its_result_where_a_name_waits_for_it(shell: Shell) -> None:
+    shell.run("answer = %route hello")
+    assert shell["answer"] is shell["_route"]
+    shell.run("texts = []\nfor word in ('a', 'b'):\n    one = %route --tier bulk hello\n    texts.append(one.text)")
+    assert shell["texts"] == ["A scripted answer."] * 2
+    assert "Out[" not in shell.run("%route hello"), "it has been shown already"
+    assert "Out[" not in shell.run("%%route\nhello")
+    assert "Out[" not in shell.run("if True:\n    %route hello")
+
+
+def test_ipython_knows_no_other_way_to_name_what_a_cell_gives(shell: Shell) -> None:
+    """`name << %%route` is no syntax of IPython's: a cell magic must be the first thing in its cell. Hence `--out`."""
+    _, error = shell.fail("answer << %%route\nhello")
+    assert isinstance(error, SyntaxError)
+    assert shell.scripted.requests == []
+
+
+def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
+    shell.run("def f():\n    raise AssertionError\nrows = [1, 2]")
+    shell.run("%%route\n{{f()}} {{rows[0]}} {{rows}}")
+    assert shell.scripted.requests[0].messages[0].content == "{{f()}} {{rows[0]}} [1, 2]"
+
+
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
@@ -229,6 +252,7 @@ def test_values_come_in_through_double_braces_and_do_not_set_the_tier(shell: She
         ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is no amount of USD"),
         ("%%route --schema nothing\nhello", "UsageError: --schema nothing: no such name in the notebook"),
         ("%%route --out 3x\nhello", "UsageError: --out 3x: not a name"),
+        ("%%route --out class\nhello", "UsageError: --out class: not a name"),
         ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
         ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has dear, cheap"),
         ("%%route\n \n", "RequestError: the prompt is empty"),

@@ -14,11 +14,11 @@ from traitlets import Bool, Enum
 from llm_magic import routing
 from llm_magic.budget import show_usd
 from llm_magic.errors import BudgetError, RequestError
-from llm_magic.jupyter import screens
+from llm_magic.jupyter import binding, screens
 from llm_magic.jupyter.interpolate import interpolate
 from llm_magic.jupyter.watch import short_errors, watch
 from llm_magic.registry import PROFILES
-from llm_magic.types import Plan, Request
+from llm_magic.types import Plan, Request, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,13 +69,15 @@ class RouteMagics(Magics):
     @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
     @line_cell_magic
     @no_var_expand
-    def route(self, line: str, cell: str | None = None) -> Plan | None:
+    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | None:
         """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
-        return self._route(*((line, cell.rstrip("\n")) if cell is not None else split_options(line)))
+        came = self._route(*((line, cell.rstrip("\n")) if cell is not None else split_options(line)))
+        shown = isinstance(came, RouteResult) and (cell is not None or binding.is_a_statement())
+        return None if shown else came
 
     @line_magic
     @no_var_expand
-    def route_plan(self, line: str) -> Plan | None:
+    def route_plan(self, line: str) -> Plan | RouteResult | None:
         """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
 
         Usage: %route_plan [options of %%route] text
@@ -137,7 +139,7 @@ class RouteMagics(Magics):
         with short_errors():
             return models_frame(routing.session_router())
 
-    def _route(self, options: str, text: str) -> Plan | None:
+    def _route(self, options: str, text: str) -> Plan | RouteResult:
         args = parse_argstring(self.route, options)
         with short_errors():
             router = routing.session_router()
@@ -147,14 +149,13 @@ class RouteMagics(Magics):
             screen = screens.choose(self._shell, freeze=self.freeze, stream=not args.no_stream)
             result = watch(router, request, screen)
         self._shell.push({"_route": result} | ({args.out: result} if args.out else {}), interactive=False)
-        return None
+        return result
 
     def _request(self, args: Any, text: str) -> Request:
         """The typed request that a magic's options and text stand for."""
         names = self._shell.user_ns
         prompt, routing_text = (text, None) if args.no_interpolate else interpolate(text, names)
-        if args.out is not None and not args.out.isidentifier():
-            raise UsageError(f"--out {args.out}: not a name")
+        binding.check_name(args.out)
         if args.max_tokens is not None and args.max_tokens < 1:
             raise UsageError(f"--max-tokens {args.max_tokens}: must be at least 1")
         schema = _unquoted(args.schema)
