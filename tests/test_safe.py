@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_magic.jupyter import highlight, maths
 from llm_magic.jupyter.safe import _TAGS, escape, fenced, markdown_to_html
-
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "![x](https://evil.example/pixel.png)",
-    "![x](javascript:alert(1))",
-    "[x](javascript:alert(1))",
-    "[x](JaVaScRiPt:alert(1))",
-    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
-    "[x](vbscript:msgbox(1))",
-    "<javascript:alert(1)>",
-    "<svg onload=alert(1)>",
-    "<svg><animate onbegin=alert(1) attributeName=x></svg>",
-    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></mglyph></table></mtext></math>",
-    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-    "<form action=https://evil.example><input name=a><button>go</button></form>",
-    '<button data-commandlinker-command="console:create">x</button>',
-    "<a href='javascript:alert(1)'>x</a>",
-    "<style>body{background:url(https://evil.example)}</style>",
-    "<link rel=stylesheet href=https://evil.example/a.css>",
-    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
-    "<object data=https://evil.example></object>",
-    "<video src=x onerror=alert(1)></video>",
-    "</div></div><script>alert(1)</script>",
-    "```html\n<script>alert(1)</script>\n```",
-    '```"onmouseover=alert(1) x="\ncode\n```',
-    "| a |\n|---|\n| <img src=x onerror=alert(1)> |",
-    "[x]: javascript:alert(1)\n\n[x]",
-    '[x](https://ok.example "onclick=alert(1)")',
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "<scr<script>ipt>alert(1)</scr</script>ipt>",
-    "\x00<script>alert(1)</script>",
-]
+from tests.payloads import PAYLOADS
 
 
 class Live(HTMLParser):
@@ -52,12 +22,14 @@ class Live(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _TAGS:
+        if tag not in _TAGS | maths._TAGS:
             self.found.append(tag)
         for name, value in attrs:
-            url_ok = name == "href" and str(value).split(":")[0].lower() in ("http", "https", "mailto")
-            plain = (name == "class" and str(value).startswith("language-")) or (name == "rel") or (name == "start")
-            if not (url_ok or plain):
+            url_ok = tag == "a" and name == "href" and str(value).split(":")[0].lower() in ("http", "https", "mailto")
+            ours = tag == "span" and name == "class" and value in highlight.CLASSES.values()
+            plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align")
+            formula = tag in maths._TAGS and (name in maths._ATTRIBUTES or name == "alttext")
+            if not (url_ok or ours or plain or formula):
                 self.found.append(f"{tag} {name}={value}")
 
 
@@ -93,6 +65,88 @@ def test_markdown_is_still_markdown() -> None:
         'href="https://x.example"',
     ):
         assert part in html
+
+
+def test_code_is_coloured_by_five_classes() -> None:
+    html = markdown_to_html('```python\ndef f(x):\n    return "<b>" + 1  # c\n```').replace("&quot;", '"')
+    assert '<span class="llmr-k">def</span> <span class="llmr-f">f</span>' in html
+    assert '<span class="llmr-s">"&lt;b&gt;"</span>' in html
+    assert '<span class="llmr-n">1</span>  <span class="llmr-c"># c</span>' in html
+    assert "<span" not in markdown_to_html("```whatever\ndef f(x): pass\n```")
+    assert "<span" not in markdown_to_html(f"```python\n{'x = 1' * highlight.MOST_CHARS}\n```")
+
+
+def test_every_language_of_the_list_is_known() -> None:
+    assert [name for name in highlight.LANGUAGES if not highlight.highlight("x = 1\n", name)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["$x_1$", "\\(x_1\\)", "$$x_1$$", "$$\nx_1\n$$", "\\[x_1\\]", "> - \\[\n>   x_1\n>   \\]"]
+)
+def test_mathematics_is_drawn_by_the_browser(text: str) -> None:
+    html = markdown_to_html(text)
+    assert "<msub><mi>x</mi><mn>1</mn></msub>" in html
+    assert ('display="inline"' in html) == (text in ("$x_1$", "\\(x_1\\)"))
+
+
+def test_lines_of_mathematics_are_no_markdown() -> None:
+    html = markdown_to_html("\\begin{align}\na &= b \\\\\n- 4 &= *c*\n\\end{align}")
+    assert html.count("<mtr>") == 2
+    assert "<li>" not in html
+    assert "(1)" not in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["it costs $5 or $6", "between $5-$10", "a $ b $ c", "`$x$`", "```\n$x$\n```", "    $$x$$", "\\$x$", "$$\n\nx"],
+)
+def test_what_is_no_mathematics_stays_as_it_is(text: str) -> None:
+    assert "<math" not in markdown_to_html(text)
+
+
+@pytest.mark.parametrize("tex", ["\\frac{", "\\newcommand{\\a}{b}\\a", "{" * 220 + "}" * 220])
+def test_a_formula_that_is_not_understood_stays_legible(tex: str) -> None:
+    assert f"<code>{tex}</code>" in markdown_to_html(f"${tex}$")
+
+
+def test_a_formula_can_not_be_forged() -> None:
+    assert markdown_to_html("\ue0000\ue001 $x$").count("<math") == 1
+    assert "<math" not in markdown_to_html("[a](https://a.example/\ue0000\ue001)")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[x](https://evil.example/?q=secret)", ">x</a> (evil.example)"),
+        ("[https://bank.example](https://evil.example/login)", ">https://bank.example</a> (evil.example)"),
+        ("[x](https://bank.example@evil.example/)", ">x</a> (evil.example)"),
+        ("[evil.example](https://evil.example)", ">evil.example</a></p>"),
+        ("<https://evil.example/a>", ">https://evil.example/a</a></p>"),
+        ("[x](mailto:me@evil.example)", ">x</a> (me@evil.example)"),
+        ("[x](/lab/api)", ">x</a> (/lab/api)"),
+        ("[x](//evil.example/a)", ">x</a> (evil.example)"),
+        ("![a chart](https://evil.example/p.png)", "<p>[image a chart: https://evil.example/p.png]</p>"),
+        ("![](https://evil.example/p.png)", "<p>[image https://evil.example/p.png]</p>"),
+    ],
+)
+def test_links_and_images_say_where_they_lead(text: str, says: str) -> None:
+    html = markdown_to_html(text)
+    assert says in html
+    if text.startswith(("[x](/", "![")):
+        assert "href" not in html
+
+
+def test_hostile_text_takes_linear_time() -> None:
+    """Ten times the text in some ten times the time, for whatever opens and never closes."""
+    for opening in ("$a ", "\\(", "\\[", "$$", "\\begin{align}\n", "$$\na\n\n", "[a](", "*a ", "`a "):
+        once, tenfold = (min(_seconds(opening * count) for _ in range(2)) for count in (300, 3_000))
+        assert tenfold < 30 * once + 0.1, opening
+
+
+def _seconds(text: str) -> float:
+    started = time.perf_counter()
+    markdown_to_html(text)
+    return time.perf_counter() - started
 
 
 @given(st.text(alphabet="`a\n ", max_size=40))

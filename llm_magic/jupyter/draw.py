@@ -7,29 +7,9 @@ from decimal import Decimal
 from llm_magic.budget import show_usd
 from llm_magic.jupyter.safe import escape, fenced, markdown_to_html
 from llm_magic.jupyter.state import RunState
+from llm_magic.jupyter.style import STYLE
 from llm_magic.types import Candidate, Classification, Plan, RouteResult, Skipped, Step
 
-# Text only in --jp-ui-font-color1: the other colours of the themes are too faint to read. What a step came to is
-# said by a word and a sign, the border only repeats it.
-STYLE = """<style>
-.llmr{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
- color:var(--jp-ui-font-color1,inherit)}
-.llmr-head{background:var(--jp-layout-color2,rgba(128,128,128,.12));border-radius:6px;padding:8px 12px;margin:2px 0 8px}
-.llmr-row{display:flex;flex-wrap:wrap;gap:2px 18px;align-items:baseline;margin:2px 0}
-.llmr-model{font-weight:600;font-size:14px}
-.llmr-tier{border:1px solid currentColor;border-radius:3px;padding:0 5px;font-size:11px;letter-spacing:.04em}
-.llmr ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:4px 0;padding:0}
-.llmr ol.llmr-path li{margin:0;padding:0}
-.llmr ol.llmr-path li+li::before{content:"→";margin-right:4px}
-.llmr ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;
- border:1px solid var(--jp-border-color1,#999);background:var(--jp-layout-color1,transparent)}
-.llmr ol.llmr-path span.ok{border:2px solid var(--jp-success-color1,#388e3c)}
-.llmr ol.llmr-path span.bad{border:1px dashed var(--jp-error-color1,#d32f2f)}
-.llmr-body{padding:0 12px}
-.llmr .llmr-words{text-align:left}
-.llmr meter{width:120px;height:12px;vertical-align:middle}
-.llmr b{font-weight:600}
-</style>"""
 _INERT = "llmr mathjax_ignore tex2jax_ignore"
 _WORDS = ' class="llmr-words"'
 _SIGNS = {"ok": "✓", "cached": "✓", "skipped": "–", "under way": "…"}
@@ -55,7 +35,7 @@ def head(state: RunState) -> str:
     if state.ended:
         rows.append(f'<div class="llmr-row" role="status"><b>{escape(state.ended)}</b></div>')
     if state.result is not None:
-        facts = "".join(f"<span>{escape(fact)}</span>" for fact in facts_of(state.result))
+        facts = "".join(f"<span>{escape(fact)}</span>" for fact in facts_of(state.result) if fact != cost(state))
         rows.append(f'<div class="llmr-row">{facts}</div>')
     rows.append(_session(state))
     return f'<div class="llmr-head" role="group" aria-label="How this was answered">{"".join(rows)}</div>'
@@ -102,7 +82,7 @@ def facts_of(result: RouteResult) -> list[str]:
         "from the cache: nothing was sent"
         if result.cached
         else f"{usage.input_tokens:,}{cached} in, {usage.output_tokens:,}{thought} out tokens",
-        f"this cell {show_usd(result.cost_usd)}{' (estimated)' if result.cost_estimated else ''}",
+        _cost(result.cost_usd, estimated=result.cost_estimated),
         savings(result.savings_usd, result.baseline_usd, result.baseline_model),
     ]
     first = "" if result.ttft_s is None else f"first token {result.ttft_s:.1f} s, "
@@ -152,8 +132,8 @@ def plan_html(plan: Plan) -> str:
         f'<span class="llmr-tier">{of.tier}</span><span>{of.confidence:.2f}</span>'
         f"<span>{escape('; '.join(of.reasons))}</span></div>"
         f'<div class="llmr-row"><span>{escape(_after(plan))}</span></div></div>'
-        f'<div class="jp-RenderedHTMLCommon"><table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>'
-        "</div>"
+        f'<div class="jp-RenderedHTMLCommon llmr-plan"><table><thead><tr>{header}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></div>"
     )
 
 
@@ -183,8 +163,22 @@ def _title(state: RunState) -> str:
     return (
         f'<div class="llmr-row"><span class="llmr-model">{escape(model_name(state))}</span>'
         f'<span><span class="llmr-tier">{of.tier}</span> {of.confidence:.2f}</span>'
-        f"<span>{escape('; '.join(of.reasons))}</span></div>"
+        f"<span>{escape('; '.join(of.reasons))}</span>"
+        f'<span class="llmr-cost">{escape(cost(state))}</span></div>'
     )
+
+
+def cost(state: RunState) -> str:
+    """What this run has cost so far, in words; empty while nothing is settled."""
+    if state.result is not None:
+        return _cost(state.result.cost_usd, estimated=state.result.cost_estimated)
+    if not state.attempts:
+        return ""
+    return _cost(state.cost_usd, estimated=any(attempt.cost_estimated for attempt in state.attempts))
+
+
+def _cost(amount: Decimal, *, estimated: bool) -> str:
+    return f"this cell {show_usd(amount)}{' (estimated)' if estimated else ''}"
 
 
 def _why(state: RunState) -> RouteResult | Classification | None:

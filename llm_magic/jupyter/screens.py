@@ -11,6 +11,7 @@ from typing import Any, Protocol, TextIO
 
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.state import RunState
+from llm_magic.jupyter.style import STYLE
 
 FRAME_S = 0.1
 """Seconds between two updates of a live widget."""
@@ -125,7 +126,7 @@ class WidgetScreen:
         if self._monotonic() - self._drawn_at < FRAME_S:
             return
         started = self._monotonic()
-        _set(self._head, f"{draw.STYLE}<div class='llmr'>{draw.head(state)}</div>")
+        _set(self._head, f"{STYLE}<div class='llmr'>{draw.head(state)}</div>")
         if self._stream:
             self._draw_text(state)
         # Drawing may take no more than half of the time, however slow the machine.

@@ -1,0 +1,47 @@
+"""How runs and the panel look, in light and in dark, wide and narrow.
+
+Text is in --jp-ui-font-color1 only: the other colours of the themes are too faint to read. What a step came to is said
+by a word and a sign, its border only repeats it. The colours of code have a contrast of 4.5 and more on their ground.
+"""
+
+STYLE = """<style>
+.llmr{--llmr-k:#7b1fa2;--llmr-s:#a31515;--llmr-c:#52606d;--llmr-n:#0b6b4b;--llmr-f:#0b4f9e;
+ --llmr-card:#f3f4f6;--llmr-code:#f3f4f6;--llmr-line:#c3c8cf;--llmr-ok:#2e7d32;--llmr-bad:#c62828;--llmr-meter:#1565c0;
+ font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
+ color:var(--jp-ui-font-color1,inherit)}
+[data-jp-theme-light="false"] .llmr,.vscode-dark .llmr,html[theme=dark] .llmr{--llmr-k:#d7a6f0;--llmr-s:#efb08c;
+ --llmr-c:#a7b3bf;--llmr-n:#8fd6b1;--llmr-f:#94c2ff;--llmr-card:#26292e;--llmr-code:#26292e;--llmr-line:#4b515a;
+ --llmr-ok:#81c784;--llmr-bad:#ef9a9a;--llmr-meter:#64b5f6}
+.llmr-head{background:var(--llmr-card);border:1px solid var(--llmr-line);border-radius:8px;padding:8px 12px;
+ margin:2px 0 8px}
+.llmr-row{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;margin:2px 0}
+.llmr-model{font-weight:600;font-size:15px}
+.llmr-tier{border:1px solid currentColor;border-radius:4px;padding:0 5px;font-size:11px;letter-spacing:.04em}
+.llmr-cost{font-weight:600;margin-left:auto}
+.llmr ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0;padding:0}
+.llmr ol.llmr-path li{margin:0;padding:0}
+.llmr ol.llmr-path li+li::before{content:"→";margin-right:4px}
+.llmr ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
+ background:var(--jp-layout-color1,transparent)}
+.llmr ol.llmr-path span.ok{border-color:var(--llmr-ok);box-shadow:inset 0 0 0 1px var(--llmr-ok)}
+.llmr ol.llmr-path span.bad{border:1px dashed var(--llmr-bad)}
+.llmr-body{padding:0 12px;max-width:80ch;overflow-wrap:anywhere}
+.llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-code);border-radius:6px;padding:8px 12px;margin:8px 0;
+ overflow-x:auto;white-space:pre}
+.llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
+.llmr-body.jp-RenderedHTMLCommon table{display:block;overflow-x:auto;margin:8px 0}
+.llmr-body.jp-RenderedHTMLCommon :is(th,td){text-align:left}
+.llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=right]{text-align:right}
+.llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=center]{text-align:center}
+.llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid var(--llmr-line);padding-left:12px;margin:8px 0}
+.llmr-body.jp-RenderedHTMLCommon>:is(h1,h2,h3):first-child{margin-top:4px}
+.llmr-body a{text-decoration:underline}
+.llmr-k{color:var(--llmr-k)}.llmr-s{color:var(--llmr-s)}.llmr-c{color:var(--llmr-c);font-style:italic}
+.llmr-n{color:var(--llmr-n)}.llmr-f{color:var(--llmr-f)}
+.llmr math[display=block]{margin:6px 0;overflow-x:auto}
+.llmr .llmr-words{text-align:left}
+.llmr meter{width:120px;height:12px;vertical-align:middle}
+.llmr b{font-weight:600}
+.llmr .llmr-plan{overflow-x:auto}
+@media (max-width:600px){.llmr-body{padding:0 2px}.llmr-cost{margin-left:0}.llmr-row{gap:2px 12px}}
+</style>"""
