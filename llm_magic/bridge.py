@@ -180,6 +180,18 @@ class Job(Generic[Item]):
                 return
             yield item
 
+    def poll(self, take: Callable[[Item], None]) -> bool:
+        """Hand over what has come by now, without waiting. True once all has come; raises what it raised."""
+        while True:
+            try:
+                item = self._items.get_nowait()
+            except queue.Empty:
+                return False
+            if isinstance(item, _End):
+                self._raise()
+                return True
+            take(item)
+
     async def anext(self) -> Item | _End:
         """The next item, on the asker's loop; `_END` behind the last."""
         while True:

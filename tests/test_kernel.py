@@ -18,6 +18,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from traitlets import HasTraits, default
 
+from llm_magic import Ledger
 from tests import loopback
 from tests.loopback import Answer, Fault
 
@@ -217,6 +218,41 @@ def test_an_error_is_short_and_real(kernel: Kernel, server: loopback.Server) -> 
     assert f"{loopback.KEY}-anthropic" not in str(error["traceback"][0]).split("claude-sonnet")[0]
 
 
+def test_a_run_in_the_background_fills_its_own_place_while_other_cells_run(
+    kernel: Kernel, server: loopback.Server
+) -> None:
+    gate = threading.Event()
+    server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
+    begun = kernel.run("%%route --tier bulk --background --out later\nhello")
+    (place,) = [each["content"]["transient"] for each in begun if each["msg_type"] == "display_data"]
+    assert kernel.value("(1 + 1, later.done())") == "(2, False)"
+    gate.set()
+    while True:
+        message = kernel.client.get_iopub_msg(timeout=WAIT_S)
+        if message["msg_type"] == "update_display_data":
+            break
+    assert message["content"]["transient"] == place
+    assert "first second" in message["content"]["data"]["text/html"]
+    assert kernel.value("later.text") == "'first second'"
+
+
+def test_the_stop_button_does_not_stop_what_runs_in_the_background(kernel: Kernel, server: loopback.Server) -> None:
+    gate = threading.Event()
+    server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
+    kernel.run("%%route --tier bulk --background --out later\nhello")
+    cell = kernel.send("print('waiting', flush=True)\n%route_jobs wait")
+    errors: list[str] = []
+    for message in kernel.messages(cell):
+        if message["msg_type"] == "stream":
+            kernel.manager.interrupt_kernel()
+        elif message["msg_type"] == "error":
+            errors.append(message["content"]["ename"])
+    assert errors in (["Stopped"], ["KeyboardInterrupt"]), "the latter where it came before the waiting"
+    gate.set()
+    kernel.run("%route_jobs wait")
+    assert kernel.value("later.text") == "'first second'"
+
+
 def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel: Kernel, server: loopback.Server) -> None:
     """Run last: it patches asyncio in the whole kernel."""
     kernel.run("import nest_asyncio\nnest_asyncio.apply()")
@@ -225,6 +261,13 @@ def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel: Kernel, server
         "def nested():\n    return asyncio.get_event_loop().run_until_complete(router.route('hello', tier='bulk'))\nnested()"
     )
     test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel, server)
+
+
+STARTED = """
+import llm_magic
+while not llm_magic.router().ledger.rows() or _route._state.text == "":
+    time.sleep(0.01)
+"""
 
 
 @pytest.fixture
@@ -256,6 +299,31 @@ def test_headless_leaves_one_static_output_and_no_widget(headless: Any) -> None:
     (output,) = notebook.cells[1].outputs
     assert set(output.data) == {"text/html", "text/markdown", "text/plain"}
     assert "widgets" not in notebook.metadata
+
+
+def test_headless_whoever_waits_draws_the_answers_in_their_own_cells(headless: Any) -> None:
+    notebook = headless(
+        "%load_ext llm_magic",
+        "%%route --tier bulk --background\nhello",
+        "%%route --tier structured --background\nhello",
+        "%route_jobs wait",
+    )
+    for cell, model in ((1, "deepseek-v3"), (2, "gpt-5.5")):
+        (output,) = notebook.cells[cell].outputs
+        assert "The answer is 42." in output.data["text/html"]
+        assert model in output.data["text/plain"]
+    assert notebook.cells[3].outputs == []
+
+
+def test_a_kernel_that_is_shut_down_settles_what_runs_in_the_background(
+    headless: Any, server: loopback.Server, tmp_path: Path
+) -> None:
+    server.script("deepseek-v3", Answer(gate=threading.Event()))
+    headless("%load_ext llm_magic", "%%route --tier bulk --background\nhello", f"import time\n{STARTED}")
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert [row.outcome for row in ledger.rows()] == ["cancelled"]
+    assert ledger.uncertain() == []
+    ledger.close()
 
 
 def test_a_wrong_option_stops_run_all(headless: Any) -> None:

@@ -17,7 +17,7 @@ _SIGNS = {"ok": "✓", "cached": "✓", "skipped": "–", "under way": "…"}
 
 def bundle(state: RunState) -> dict[str, str]:
     """The finished run, for a saved notebook: it needs no kernel, no widget and no network. Empty if none began."""
-    if state.plan is None and state.result is None:
+    if state.plan is None and state.result is None and not state.unwatched:
         return {"text/plain": ""}
     twin = plain(state)
     return {

@@ -14,8 +14,9 @@ from traitlets import Bool, Enum
 from llm_magic import routing
 from llm_magic.budget import show_usd
 from llm_magic.errors import BudgetError, RequestError
-from llm_magic.jupyter import binding, screens
+from llm_magic.jupyter import binding, jobs, screens
 from llm_magic.jupyter.interpolate import interpolate
+from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
 from llm_magic.registry import PROFILES
 from llm_magic.types import Plan, Request, RouteResult
@@ -66,18 +67,19 @@ class RouteMagics(Magics):
         action=BooleanOptionalAction,
         help="where the very same was asked before, show that answer at no cost; else keep this one",
     )
+    @argument("--background", action="store_true", help="return at once; the answer arrives here while other cells run")
     @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
     @line_cell_magic
     @no_var_expand
-    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | None:
+    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | None:
         """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
         came = self._route(*((line, cell.rstrip("\n")) if cell is not None else split_options(line)))
-        shown = isinstance(came, RouteResult) and (cell is not None or binding.is_a_statement())
+        shown = isinstance(came, RouteResult | BackgroundRun) and (cell is not None or binding.is_a_statement())
         return None if shown else came
 
     @line_magic
     @no_var_expand
-    def route_plan(self, line: str) -> Plan | RouteResult | None:
+    def route_plan(self, line: str) -> Plan | RouteResult | BackgroundRun | None:
         """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
 
         Usage: %route_plan [options of %%route] text
@@ -129,6 +131,21 @@ class RouteMagics(Magics):
         done = "forgot" if args.purge else "holds the text of"
         print(f"the cache in {ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
 
+    @magic_arguments("%route_jobs")
+    @argument("action", nargs="?", choices=["wait", "cancel"], help="wait until they are over, or cancel them")
+    @argument("runs", nargs="*", type=int, metavar="N", help="of these runs; else of all")
+    @line_magic
+    def route_jobs(self, line: str) -> pd.DataFrame | None:
+        """The runs in the background as a DataFrame; or wait for them, or cancel them."""
+        args = parse_argstring(self.route_jobs, line)
+        with short_errors():
+            runs = jobs.chosen(args.runs)
+            if args.action == "wait":
+                return jobs.wait(runs)
+            for run in runs if args.action == "cancel" else ():
+                run.cancel()
+        return jobs.frame(runs) if args.action is None else None
+
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
         """The registry as a DataFrame: every model, its price at this hour, whether it can be used now and why not."""
@@ -139,16 +156,20 @@ class RouteMagics(Magics):
         with short_errors():
             return models_frame(routing.session_router())
 
-    def _route(self, options: str, text: str) -> Plan | RouteResult:
+    def _route(self, options: str, text: str) -> Plan | RouteResult | BackgroundRun:
         args = parse_argstring(self.route, options)
         with short_errors():
             router = routing.session_router()
             request = self._request(args, text)
             if args.plan:
                 return router.plan(request)
-            screen = screens.choose(self._shell, freeze=self.freeze, stream=not args.no_stream)
-            result = watch(router, request, screen)
-        self._shell.push({"_route": result} | ({args.out: result} if args.out else {}), interactive=False)
+            how = {"freeze": self.freeze, "stream": not args.no_stream}
+            names = ("_route", *([args.out] if args.out else []))
+            if args.background:
+                screen = screens.in_background(self._shell, **how)
+                return jobs.start(router, request, screen, self._shell.user_ns, names)
+            result = watch(router, request, screens.choose(self._shell, **how))
+        self._shell.push(dict.fromkeys(names, result), interactive=False)
         return result
 
     def _request(self, args: Any, text: str) -> Request:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
@@ -40,6 +41,42 @@ def choose(shell: Any, *, freeze: bool, stream: bool) -> Screen:
     # Without stdin nobody watches: nbclient, papermill. Voila is the exception.
     watched = getattr(kernel, "_allow_stdin", True) or any(name.startswith("VOILA_") for name in os.environ)
     return WidgetScreen(freeze=freeze, stream=stream) if watched else StaticScreen()
+
+
+def in_background(shell: Any, *, freeze: bool, stream: bool) -> Screen:
+    """The screen for a run that outlives its cell: everything it does later may be done from another thread."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return JoinedScreen()
+    chosen = choose(shell, freeze=freeze, stream=stream)
+    return chosen if isinstance(chosen, WidgetScreen) else PlaceScreen()
+
+
+class PlaceScreen:
+    """One output, in the place that was taken for it at the start."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self._handle = display({"text/plain": "running in the background"}, raw=True, display_id=True)
+
+    def update(self, state: RunState) -> None:
+        pass
+
+    def finish(self, state: RunState) -> None:
+        if self._handle is not None:
+            self._handle.update(draw.bundle(state), raw=True)
+
+
+class JoinedScreen:
+    """A terminal: printed when somebody waits for it, by the thread that may print."""
+
+    def update(self, state: RunState) -> None:
+        pass
+
+    def finish(self, state: RunState) -> None:
+        if threading.current_thread() is threading.main_thread():
+            TerminalScreen(stream=False).finish(state)
 
 
 class StaticScreen:

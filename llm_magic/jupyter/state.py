@@ -26,6 +26,8 @@ class RunState:
     parts: list[str] = field(default_factory=list[str])
     ended: str = ""
     """How it ended, in words, where it did not end in an answer."""
+    unwatched: bool = False
+    """No cell waits for it, so that its error is seen only where it is drawn."""
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
     _doing: str = "planning"

@@ -47,12 +47,17 @@ def watch(router: Router, request: Request, screen: Screen) -> RouteResult:
     return state.result
 
 
-def _stop(router: Router, state: RunState, screen: Screen) -> NoReturn:
+def settled(router: Router, state: RunState, how: str) -> None:
+    """Take from the ledger what a run that was ended came to."""
     state.attempts = router.ledger.rows(run_id=state.run_id) if state.run_id else []
     state.session_usd = router.ledger.spent_usd
     tokens = state.attempts[-1].usage.output_tokens if state.attempts else 0
     about = "about " if any(attempt.cost_estimated for attempt in state.attempts) else ""
-    state.ended = f"stopped after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
+    state.ended = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
+
+
+def _stop(router: Router, state: RunState, screen: Screen) -> NoReturn:
+    settled(router, state, "stopped")
     screen.finish(state)
     raise Stopped(state.ended) from None
 
