@@ -160,13 +160,8 @@ def _order(
         heads = sorted(registry.serving(tier), key=lambda model: _sort_key(model, messages, request, tier, now))
         heads = heads or [registry.baseline]
     chains = [model for head in heads for model in registry.chain(head.id)]
-    free = tuple(model for model in registry if _is_local(model, registry) and model.id != request.model)
+    free = tuple(model for model in registry if registry.is_local(model) and model.id != request.model)
     return tuple({model.id: model for model in chains if model not in free}.values()), free
-
-
-def _is_local(model: ModelSpec, registry: Registry) -> bool:
-    provider = registry.providers.get(model.provider)
-    return provider is not None and provider.api == "local"
 
 
 def _sort_key(

@@ -106,6 +106,11 @@ class Registry:
         """The models that are a first choice for `tier`."""
         return tuple(model for model in self if tier in model.tiers)
 
+    def is_local(self, model: ModelSpec) -> bool:
+        """Whether a model runs inside this machine's own kernel: free, small, always there."""
+        provider = self.providers.get(model.provider)
+        return provider is not None and provider.api == "local"
+
     def chain(self, model_id: str) -> tuple[ModelSpec, ...]:
         """The model, its fallback, that one's fallback and so on; a cycle ends the walk."""
         visited: dict[str, ModelSpec] = {}

@@ -8,7 +8,7 @@ import functools
 import math
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from llm_magic import answers
 from llm_magic import cache as caching
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
+from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, TextDelta
@@ -88,12 +89,19 @@ class Router:
         hedge_s: float | None = None,
         parent_run_id: str | None = None,
         cache: bool = False,
+        cascade: bool | str | None = None,
+        check: Callable[[str], bool] | None = None,
+        judge: str | None = None,
     ) -> Request:
         """A checked request. Raises RequestError, naming what is wrong with it.
 
         hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
         parent_run_id: the run that this one repeats or escalates, for the ledger.
         cache: where the very same was asked before, take that answer; else keep this one, with its text.
+        cascade: ask cheap models first, and the plan's leader only where their answer is not confirmed: True, or
+        `agree` (by a second cheap model), `twice` (by the same one), `schema`, `check`, `judge`.
+        check: a test of the answer's text, run off the event loop; what it raises is a no.
+        judge: the id of a model that is asked whether a cheap answer will do.
         """
         _check_text(prompt, "the prompt")
         if not prompt.strip():
@@ -119,12 +127,16 @@ class Router:
             hedge_s=hedge_s,
             parent_run_id=parent_run_id,
             cache=cache,
+            cascade=how_of(cascade, check=check, judge=judge, schema=schema),
+            check=check,
+            judge=None if judge is None else self._known(judge),
         )
 
     def plan(self, prompt: str | Request, **options: Any) -> Plan:
         """Who would be asked, in which order, at what cost. Sends nothing; needs no key. Options as `request`."""
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
-        return make_plan(request, _classified(request), self.registry, self._standing(request))
+        standing = self._standing(request)
+        return with_cascade(make_plan(request, _classified(request), self.registry, standing), self.registry, standing)
 
     async def stream(self, prompt: str | Request, **options: Any) -> AsyncGenerator[RunEvent]:
         """The events of a run as they happen. Options as `request`.
@@ -203,6 +215,11 @@ class Router:
             unavailable=self.unavailable,
             circuit=self._means.health.circuit,
         )
+
+    def _known(self, model: str) -> str:
+        if model not in self.registry:
+            raise RequestError(f"no model {model!r}: the registry has {', '.join(spec.id for spec in self.registry)}")
+        return model
 
     def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
         return self.budget.caps(model=model, tags=request.tags, max_cost_usd=request.max_cost_usd)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -10,6 +10,9 @@ from enum import StrEnum
 from typing import Any, Literal
 
 ZERO = Decimal(0)
+
+CascadeHow = Literal["agree", "twice", "schema", "check", "judge"]
+"""What confirms a cheap answer: a second model, the same one once more, the schema, the user's check, or a judge."""
 
 
 class TaskTier(StrEnum):
@@ -144,6 +147,12 @@ class Request:
     """The run that this one repeats or escalates."""
     cache: bool = False
     """Answer from the cache where the same was asked before, and keep the answer there."""
+    cascade: CascadeHow | None = None
+    """Ask cheap models first, and the plan's leader only where their answer is not confirmed; None: no."""
+    check: Callable[[str], bool] | None = None
+    """The user's own test of an answer's text."""
+    judge: str | None = None
+    """The id of the model that says whether a cheap answer will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +186,24 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """Cheap candidates to ask before the plan's leader, and what it all is expected to cost."""
+
+    how: CascadeHow
+    cheap: tuple[Candidate, ...]
+    """One; or two that are asked at once, the same one twice or two models."""
+    strong: Candidate
+    """The plan's leader: asked where the cheap answers are not confirmed."""
+    judge: Candidate | None
+    kept: float
+    """Expected share of such runs that end without the strong one, 0..1."""
+    expected_usd: Decimal
+    worst_usd: Decimal
+    """All of them asked, at their worst."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The ordered candidates for one request. Making one sends nothing and spends nothing."""
 
@@ -189,10 +216,21 @@ class Plan:
     """Expected cost on the baseline model."""
     left_usd: Decimal | None
     """What the tightest cap had left when the plan was made; None: no cap."""
+    cascade: Cascade | None = None
+    """What is asked before the candidates, if anything."""
+    no_cascade: str = ""
+    """Why there is none although one was asked for, in words."""
 
     @property
     def tier(self) -> TaskTier:
         return self.classification.tier
+
+    @property
+    def expected_usd(self) -> Decimal | None:
+        """What the run is expected to cost if nothing fails; None where nobody can be asked."""
+        if self.cascade is not None:
+            return self.cascade.expected_usd
+        return self.candidates[0].expected_usd if self.candidates else None
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -220,6 +258,8 @@ class Attempt:
     """ok, cancelled, or what went wrong: rate_limited, overloaded, stream_broken, ...
 
     `cached` is no attempt: an answer from the cache, for which nothing was sent.
+    In a cascade also: agreed (it said the same as the answer that was kept), superseded (another answer was kept),
+    judged (it judged an answer), unconfirmed (the run was left before it was decided).
     """
     error: str | None
     fallback_from: str | None

@@ -72,6 +72,25 @@ def router(
     )
 
 
+class Gate:
+    """Shut until somebody opens it, on whichever loop. (An asyncio.Event that is set from another loop wakes nobody.)"""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def set(self) -> None:
+        self._open = True
+        for loop, event in self._waiting:
+            loop.call_soon_threadsafe(event.set)
+
+    async def wait(self) -> None:
+        event = asyncio.Event()
+        self._waiting.append((asyncio.get_running_loop(), event))
+        if not self._open:
+            await event.wait()
+
+
 def attempt(**fields: Any) -> Attempt:
     """A settled attempt that cost nothing."""
     blank: dict[str, Any] = {

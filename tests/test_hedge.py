@@ -13,7 +13,7 @@ from llm_magic.events import Note, RunEnded, TextDelta
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
-from tests.helpers import model, router
+from tests.helpers import Gate, model, router
 
 BULK = {"tier": "bulk"}
 
@@ -22,7 +22,7 @@ class Late:
     """Says nothing until it is told to."""
 
     def __init__(self) -> None:
-        self.go = asyncio.Event()
+        self.go = Gate()
         self.closed = 0
 
     def unavailable(self) -> None:

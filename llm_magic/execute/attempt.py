@@ -24,13 +24,14 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
     model = meter.candidate.model
     slot = means.slots[model.provider]
     if slot.locked():
+        run.free_reserve()  # those before us in the queue may be waiting for just this money
         yield Waiting(reason=f"queued: {model.provider} has as many requests under way as it may have")
     async with slot:
         wanted = meter.candidate.max_output_tokens
         try:
             reserved = None
-            if not (means.purse.locked() and meter.candidate.worst_usd):
-                reserved = _hold(run, meter, means, may_wait=True)
+            if run.reserve is not None or not (means.purse.locked() and meter.candidate.worst_usd):
+                reserved = _hold(run, meter, means, may_wait=run.reserve is None)
             if reserved is None:
                 yield Waiting(reason="waiting for money that other runs hold")
                 reserved = await _turn(run, meter, means)
@@ -49,7 +50,7 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
                     async for event in events:
                         yield event
                 outcome.check(meter, run.plan)
-                ended = "ok"
+                ended = outcome.UNCONFIRMED if run.deliberating else "ok"
             except ProviderError as caught:
                 ended, error = caught.outcome, str(caught)
                 meter.error = caught
@@ -60,6 +61,7 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
                 settled = outcome.settled(blank, meter, ended, error, run.plan, means)
                 hold.settle(settled)
                 run.attempts.append(settled)
+                meter.row = settled
         yield AttemptEnded(attempt=settled)
         for room in means.ledger.rooms(run.caps(meter.candidate), run.id):
             if room.cap.scope != "run" and (told := means.alarms.crossed(room.cap, room.used_share, means.clock.now())):
@@ -98,7 +100,10 @@ def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Atte
         candidate = meter.candidate
         blank = outcome.blank(run, candidate, means)
         try:
-            hold = means.ledger.hold(blank, candidate.worst_usd, run.caps(candidate))
+            holder = means.ledger if run.reserve is None or run.deliberating else run.reserve
+            hold = holder.hold(blank, candidate.worst_usd, run.caps(candidate))
+            if holder is run.reserve:
+                run.reserve = None
         except BudgetExceeded as refused:
             # Others hold what was free when the plan was made: ask for less, while there is less to ask for.
             smaller = planning.refit(candidate, refused.left_usd, blank.started_at)
@@ -122,7 +127,7 @@ async def _stream(run: Run, meter: Meter, means: Means) -> AsyncGenerator[TextDe
             messages=(*planning.messages_of(request), *meter.more),
             system=request.system,
             max_output_tokens=meter.candidate.max_output_tokens,
-            schema=request.schema,
+            schema=None if meter.judging else request.schema,
         )
     )
     waiting_on_us = False

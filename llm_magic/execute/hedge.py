@@ -21,11 +21,11 @@ async def race(
 
     The first to show a token goes on alone. Where one fails before, the other goes on. Both have their holds.
     """
-    events: asyncio.Queue[tuple[_Contestant, RunEvent | None]] = asyncio.Queue()
-    contestants = [_Contestant(run, first, means, events, last=False)]
+    events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
+    contestants = [Contestant(run, first, means, events, last=False)]
     alarm = asyncio.create_task(means.clock.sleep(late_s))
     try:
-        ahead: _Contestant | None = None
+        ahead: Contestant | None = None
         while any(not each.ended for each in contestants):
             coming = asyncio.create_task(events.get())
             try:
@@ -34,7 +34,7 @@ async def race(
                 if not coming.done():
                     rival = waiting.pop(0)
                     yield run.note(f"{first.model.id}: no token after {late_s:g} s; asked {rival.model.id} too")
-                    contestants.append(_Contestant(run, rival, means, events, last=not waiting))
+                    contestants.append(Contestant(run, rival, means, events, last=not waiting))
                     await asyncio.wait({coming})
                 who, event = coming.result()
             finally:
@@ -63,15 +63,15 @@ async def race(
                 await each.task
 
 
-class _Contestant:
-    """One of the two, running by itself."""
+class Contestant:
+    """One of several that are asked at once, running by itself. None behind its last event."""
 
     def __init__(
         self,
         run: Run,
         candidate: Candidate,
         means: Means,
-        events: asyncio.Queue[tuple[_Contestant, RunEvent | None]],
+        events: asyncio.Queue[tuple[Contestant, RunEvent | None]],
         *,
         last: bool,
     ) -> None:

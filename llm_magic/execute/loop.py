@@ -9,6 +9,7 @@ from llm_magic import prices
 from llm_magic.budget import Budget
 from llm_magic.events import Planned, RunEnded, RunEvent
 from llm_magic.execute import outcome
+from llm_magic.execute.cascade import ask_cheap_first
 from llm_magic.execute.hedge import race
 from llm_magic.execute.records import Means, Run
 from llm_magic.execute.tries import ask
@@ -25,8 +26,27 @@ async def execute(plan: Plan, means: Means, *, run_id: str, budget: Budget) -> A
     yield Planned(run_id=run_id, plan=plan)
     if stale := prices.stale(means.clock.now()):
         yield run.note(stale)
+    try:
+        if plan.no_cascade:
+            yield run.note(f"no cascade: {plan.no_cascade}")
+        if plan.cascade is not None:
+            async with aclosing(ask_cheap_first(run, plan.cascade, means)) as events:
+                async for event in events:
+                    yield event
+        async with aclosing(_in_turn(run, plan, means)) as events:
+            async for event in events:
+                yield event
+    finally:
+        run.free_reserve()
+    if run.answer is None:
+        raise outcome.failed(run)
+    yield RunEnded(result=outcome.result(run, run.answer, means))
+
+
+async def _in_turn(run: Run, plan: Plan, means: Means) -> AsyncGenerator[RunEvent]:
+    """Candidate after candidate, while there is no answer."""
     waiting = list(plan.candidates)
-    while waiting and not run.over:
+    while waiting and not run.over and run.answer is None:
         candidate = waiting.pop(0)
         if plan.request.hedge_s is None or not waiting:
             asking = ask(run, candidate, means, last=not waiting)
@@ -35,7 +55,3 @@ async def execute(plan: Plan, means: Means, *, run_id: str, budget: Budget) -> A
         async with aclosing(asking) as events:
             async for event in events:
                 yield event
-        if run.answer is not None:
-            yield RunEnded(result=outcome.result(run, run.answer, means))
-            return
-    raise outcome.failed(run)

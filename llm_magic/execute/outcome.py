@@ -11,6 +11,9 @@ from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Pro
 from llm_magic.execute.records import Means, Meter, Run
 from llm_magic.types import ZERO, Attempt, Candidate, Cost, ModelSpec, Plan, RouteResult, Skipped, Step, Usage
 
+UNCONFIRMED = "unconfirmed"
+"""A cheap answer of a cascade, until it is decided whether it is kept; for good where the run is left before."""
+
 
 def check(meter: Meter, plan: Plan) -> None:
     """Raise what is wrong with an answer whose stream has ended."""
@@ -23,13 +26,13 @@ def check(meter: Meter, plan: Plan) -> None:
         raise EmptyAnswer(
             "all of its output tokens went into reasoning: allow more with --max-tokens" if cut else "an empty answer"
         )
-    if plan.request.schema is not None:
+    if plan.request.schema is not None and not meter.judging:
         meter.data = answers.parse("".join(meter.text), plan.request.schema)
 
 
 def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
     """The row of an attempt that is about to be sent."""
-    before = run.sent[-1] if run.sent else None
+    before = run.sent[-1] if run.sent and not run.deliberating else None
     return Attempt(
         run_id=run.id,
         attempt=len(run.sent) + 1,
@@ -82,6 +85,21 @@ def settled(blank: Attempt, meter: Meter, outcome: str, error: str | None, plan:
     )
 
 
+def decided(meter: Meter, outcome: str, reason: str | None, run: Run, means: Means) -> Attempt:
+    """What became of an unconfirmed answer, in the books too: it is `ok`, `agreed`, `superseded` or `judged`."""
+    was = meter.row
+    assert was is not None, "it has been settled"
+    baseline = ZERO
+    if outcome == "ok":
+        model = prices.served_spec(meter.candidate.model, was.served_model, means.registry)
+        cost = prices.cost(model, was.usage, was.started_at, was.service_tier)
+        baseline = _baseline_usd(model, was.usage, cost, run.plan, was.started_at)
+    now = dataclasses.replace(was, outcome=outcome, error=reason, baseline_usd=baseline)
+    means.ledger.settle(now)
+    run.attempts[run.attempts.index(was)] = meter.row = now
+    return now
+
+
 def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: datetime) -> Decimal:
     """What the same exchange costs on the baseline model: every kind of token, in that model's own tokens."""
     top = plan.baseline_model
@@ -123,14 +141,17 @@ def result(run: Run, meter: Meter, means: Means) -> RouteResult:
 
 def _path(run: Run) -> tuple[Step, ...]:
     """What became of each model up to the one that answered: skipped, failed, or ok."""
-    steps: list[Step] = []
+    before = sorted(run.attempts, key=lambda attempt: attempt.attempt)[: run.prelude]
+    steps = [Step(model=each.model, outcome=each.outcome, detail=each.error or "") for each in before]
+    if any(each.outcome == "ok" for each in before):
+        return tuple(steps)
     for entry in run.plan.ranked:
         if isinstance(entry, Skipped):
             steps.append(Step(model=entry.model.id, outcome="skipped", detail=entry.reason))
             continue
         if why := run.passed.get(entry.model.id):
             steps.append(Step(model=entry.model.id, outcome="skipped", detail=why))
-        tries = [attempt for attempt in run.attempts if attempt.model == entry.model.id]
+        tries = [each for each in run.attempts if each.model == entry.model.id and each not in before]
         steps += [Step(model=entry.model.id, outcome=each.outcome, detail=each.error or "") for each in tries]
         if any(each.outcome == "ok" for each in tries):
             break

@@ -14,7 +14,7 @@ from llm_magic import tokens
 from llm_magic.budget import Alarms, Budget, Cap
 from llm_magic.events import Note
 from llm_magic.health import Health
-from llm_magic.ledger import Ledger
+from llm_magic.ledger import Ledger, Reserve
 from llm_magic.providers.base import Finished, Provider, UsageReport
 from llm_magic.registry import Registry
 from llm_magic.types import Attempt, Candidate, Message, Plan, Usage
@@ -93,6 +93,26 @@ class Run:
     over: bool = False
     """No further candidate may be asked."""
     answer: Meter | None = None
+    deliberating: bool = False
+    """What comes now is a cheap answer that has to be confirmed first."""
+    heard: list[Meter] = dataclasses.field(default_factory=list["Meter"])
+    """The cheap answers, while they are."""
+    prelude: int = 0
+    """How many attempts were made before the plan's leader was asked."""
+    reserve: Reserve | None = None
+    """Kept back for the plan's leader. Who has one waits for no money, or two such runs could wait for each other."""
+
+    def deliver(self, meter: Meter) -> None:
+        """An answer has come."""
+        if self.deliberating:
+            self.heard.append(meter)
+        else:
+            self.answer = meter
+
+    def free_reserve(self) -> None:
+        if self.reserve is not None:
+            self.reserve.give_up()
+            self.reserve = None
 
     def note(self, message: str) -> Note:
         if message not in self.notes:
@@ -118,6 +138,10 @@ class Meter:
     finished: Finished | None = None
     first_token: float | None = None
     data: Any = None
+    row: Attempt | None = None
+    """As it was settled."""
+    judging: bool = False
+    """It answers not the user but us."""
     error: Exception | None = None
     """Why it is no answer: a ProviderError, or BudgetExceeded where nothing was sent."""
 

@@ -36,7 +36,7 @@ async def ask(run: Run, candidate: Candidate, means: Means, *, last: bool) -> As
                     yield event
             error = meter.error
             if error is None:
-                run.answer = meter
+                run.deliver(meter)
                 health.succeeded(model_id)
                 return
             run.errors.append(error)

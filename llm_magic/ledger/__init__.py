@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = "in_flight"
 UNCERTAIN = "uncertain"
+RESERVED = "reserved"
 _LEASE_S = 900.0
 """Seconds after which a hold of a process on another machine is taken for one of a dead process."""
 
@@ -84,6 +85,19 @@ class Ledger:
 
         Use it as `with ledger.hold(...) as hold: ... hold.settle(attempt)`. Left unsettled, all of it is charged.
         """
+        self._hold(attempt, worst_usd, caps, None)
+        return Hold(self, attempt, worst_usd)
+
+    def reserve(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Reserve:
+        """Keep `worst_usd` back for an attempt that a run may have to send later, or raise BudgetExceeded.
+
+        It counts as held, in a row of its own with the number 0, which goes away with it: nothing is sent for it.
+        """
+        attempt = dataclasses.replace(attempt, attempt=0, outcome=RESERVED)
+        self._hold(attempt, worst_usd, caps, None)
+        return Reserve(self, attempt)
+
+    def _hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap], instead_of: Reserve | None) -> None:
         from llm_magic.ledger import engines, queries, rows
 
         row = rows.to_row(attempt) | {
@@ -92,12 +106,20 @@ class Ledger:
             "owner": engines.process_name(os.getpid()),
         }
         with self._writing() as db:
+            if instead_of is not None:
+                db.execute(queries.DROP, instead_of.key)
             for cap in caps if worst_usd > 0 else ():
                 room = self._room(db, cap, attempt.run_id, attempt.started_at)
                 if worst_usd > room.left_usd:
                     raise _exceeded(attempt, worst_usd, room)
             db.execute(queries.INSERT, row)
-        return Hold(self, attempt, worst_usd)
+
+    def give_up(self, reserve: Reserve) -> None:
+        """Free what was kept back, if it is still."""
+        from llm_magic.ledger import queries
+
+        with self._writing() as db:
+            db.execute(queries.DROP, reserve.key)
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by what it cost."""
@@ -139,11 +161,15 @@ class Ledger:
         """Close the uncertain attempts: `charge` each what it holds, as an estimate, or `release` it as never billed.
 
         Only on the user's word: whether the provider billed them is not known here. Returns them as they are now.
+        What was only kept back is freed either way.
         """
-        closed = [
-            dataclasses.replace(attempt, cost_usd=held if how == "charge" else Decimal(0), cost_estimated=True)
-            for attempt, held in self.uncertain()
-        ]
+        closed: list[Attempt] = []
+        for attempt, held in self.uncertain():
+            if attempt.attempt == 0:
+                self.give_up(Reserve(self, attempt))
+            else:
+                cost = held if how == "charge" else Decimal(0)
+                closed.append(dataclasses.replace(attempt, cost_usd=cost, cost_estimated=True))
         for attempt in closed:
             self.settle(attempt)
         return closed
@@ -262,6 +288,27 @@ class Hold:
             self.settle(
                 dataclasses.replace(self._attempt, outcome=outcome, cost_usd=self.worst_usd, cost_estimated=True)
             )
+
+
+class Reserve:
+    """Money kept back for an attempt that may come. Held until it is given up, or replaced by the attempt's hold."""
+
+    def __init__(self, ledger: Ledger, attempt: Attempt) -> None:
+        self.key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
+        self.given_up = False
+        self._ledger = ledger
+
+    def hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
+        """The attempt's hold instead, in the same moment, so that nobody else gets in between. As `Ledger.hold`."""
+        self._ledger._hold(attempt, worst_usd, caps, self)  # pyright: ignore[reportPrivateUsage] - the two are one
+        self.given_up = True
+        return Hold(self._ledger, attempt, worst_usd)
+
+    def give_up(self) -> None:
+        """May be called again."""
+        if not self.given_up:
+            self.given_up = True
+            self._ledger.give_up(self)
 
 
 @contextmanager

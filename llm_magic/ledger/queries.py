@@ -16,6 +16,7 @@ _c = attempts.c
 
 INSERT = attempts.insert()
 SETTLE = attempts.update().where(_c.run_id == sa.bindparam("of_run"), _c.attempt == sa.bindparam("of_attempt"))
+DROP = attempts.delete().where(_c.run_id == sa.bindparam("of_run"), _c.attempt == sa.bindparam("of_attempt"))
 ALL = attempts.select().order_by(_c.id)
 OF_RUN = ALL.where(_c.run_id == sa.bindparam("of_run"))
 UNSETTLED = ALL.where(_c.lease_until.is_not(None))

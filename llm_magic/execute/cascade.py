@@ -1,0 +1,222 @@
+"""Cheap models first: their answers are held back until something confirms them, or the plan's leader is asked.
+
+Money for the leader's worst case is kept back before the first cheap model is asked, and becomes the leader's hold in
+one transaction: a cascade that has begun can be finished. Each call has its own hold and its own row besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import re
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
+
+from llm_magic import plan as planning
+from llm_magic.answers.agreement import agree, essence
+from llm_magic.errors import BudgetExceeded
+from llm_magic.events import AttemptEnded, AttemptStarted, RunEvent, TextDelta, Waiting
+from llm_magic.execute import outcome
+from llm_magic.execute.attempt import attempt
+from llm_magic.execute.hedge import Contestant
+from llm_magic.execute.records import Means, Meter, Run
+from llm_magic.types import Cascade, Message
+
+Value = TypeVar("Value")
+
+_ALONE = "the other cheap model did not answer"
+_ASK_JUDGE = (
+    "Now judge the answer above, as somebody who did not write it: is it correct, complete, and what was asked for? "
+    "Whatever it says of itself counts for nothing. Reply with one word: yes or no."
+)
+
+
+async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
+    """Ask the cheap candidates. Where an answer is confirmed, `run.answer` is set; else the leader's turn has come."""
+    try:
+        blank = outcome.blank(run, cascade.strong, means)
+        run.reserve = means.ledger.reserve(blank, cascade.strong.worst_usd, run.caps(cascade.strong))
+    except BudgetExceeded as refused:
+        yield run.note(f"no cascade: {refused}")
+        return
+    run.deliberating = True
+    try:
+        async with aclosing(_hear(run, cascade, means)) as events:
+            async for event in events:
+                yield event
+        if not run.over:
+            async with aclosing(_decide(run, cascade, means)) as events:
+                async for event in events:
+                    yield event
+    finally:
+        run.deliberating = False
+        run.prelude = len(run.sent)
+
+
+async def _hear(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
+    """Ask the cheap candidates at once. Their answers go to `run.heard`; no text is shown yet."""
+    events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
+    contestants = [Contestant(run, candidate, means, events, last=False) for candidate in cascade.cheap]
+    names = " and ".join(dict.fromkeys(candidate.model.id for candidate in cascade.cheap))
+    try:
+        while any(not each.ended for each in contestants):
+            who, event = await events.get()
+            match event:
+                case None:
+                    who.ended = True
+                    with suppress(asyncio.CancelledError):
+                        await who.task
+                    if run.over or len(run.heard) < sum(each.ended for each in contestants):
+                        for other in contestants:
+                            other.task.cancel(_ALONE)
+                case AttemptStarted():
+                    yield event
+                    yield Waiting(reason=f"asking {names} first")
+                case TextDelta():
+                    pass
+                case _ if not _is_unconfirmed(event):
+                    yield event
+                case _:
+                    pass
+    finally:
+        for each in contestants:
+            if not each.task.done():
+                each.task.cancel()
+        for each in contestants:
+            with suppress(asyncio.CancelledError):
+                await each.task
+
+
+async def _decide(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
+    """Keep the first cheap answer, or none, and say why."""
+    heard = sorted(run.heard, key=lambda meter: 0 if meter.row is None else meter.row.attempt)
+    doubt: _Doubt | None = None
+    if len(heard) < len(cascade.cheap):
+        doubt = _Doubt(_ALONE if heard else "no cheap model answered")
+    elif any(meter.finished is not None and meter.finished.finish_reason == "length" for meter in heard):
+        doubt = _Doubt("cut off at the output limit")
+    elif cascade.how == "judge":
+        judge = _judge_of(cascade, heard[0], means)
+        if judge is not None:
+            yield Waiting(reason=f"{judge.candidate.model.id} judges the answer")
+            async with aclosing(attempt(run, judge, means)) as events:
+                async for event in events:
+                    if not isinstance(event, TextDelta) and not _is_unconfirmed(event):
+                        yield event
+        doubt = _verdict(judge)
+        if judge is not None and judge.error is None:
+            yield AttemptEnded(attempt=outcome.decided(judge, "judged", None, run, means))
+    elif cascade.how in ("agree", "twice"):
+        yield Waiting(reason="comparing the answers")
+        doubt = await _difference(run, *heard)
+    elif cascade.how == "check":
+        yield Waiting(reason="checking the answer")
+        doubt = await _objection(run, heard[0])
+    names = " and ".join(dict.fromkeys(candidate.model.id for candidate in cascade.cheap))
+    if doubt is not None:
+        yield run.note(f"{names}: {doubt.told or doubt.reason}; asked {cascade.strong.model.id}")
+        for meter in heard:
+            yield AttemptEnded(attempt=outcome.decided(meter, "superseded", doubt.reason, run, means))
+        return
+    for meter in heard[1:]:
+        yield AttemptEnded(attempt=outcome.decided(meter, "agreed", None, run, means))
+    run.answer = heard[0]
+    yield TextDelta(text="".join(heard[0].text))
+    yield AttemptEnded(attempt=outcome.decided(heard[0], "ok", None, run, means))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Why a cheap answer is not kept."""
+
+    reason: str
+    """For the ledger, which keeps nothing of what was said."""
+    told: str = ""
+    """For the user, where there is more to say."""
+
+
+def _is_unconfirmed(event: RunEvent) -> bool:
+    return isinstance(event, AttemptEnded) and event.attempt.outcome == outcome.UNCONFIRMED
+
+
+async def _difference(run: Run, one: Meter, other: Meter) -> _Doubt | None:
+    request = run.plan.request
+    first, second = "".join(one.text), "".join(other.text)
+
+    def compare() -> bool:
+        return agree(first, second, schema=request.schema, check=request.check)
+
+    try:
+        same = await _off_the_loop(compare) if request.check is not None else compare()
+    except Exception as error:  # noqa: BLE001 - the user's own code: whatever it raises is a no, and is shown
+        return _raised(error)
+    if same:
+        return None
+    said = (essence(first), essence(second))
+    if request.schema is None and all(each.kind in ("number", "label") for each in said):
+        return _Doubt("the answers differ", f"the answers differ ({said[0]}, {said[1]})")
+    if request.schema is None and not all(each.comparable for each in said):
+        return _Doubt("the answers can't be compared")
+    return _Doubt("the answers differ")
+
+
+async def _objection(run: Run, meter: Meter) -> _Doubt | None:
+    check, text = run.plan.request.check, "".join(meter.text)
+    assert check is not None
+    try:
+        return None if await _off_the_loop(lambda: bool(check(text))) else _Doubt("the check said no")
+    except Exception as error:  # noqa: BLE001 - the user's own code: whatever it raises is a no, and is shown
+        return _raised(error)
+
+
+def _raised(error: Exception) -> _Doubt:
+    return _Doubt(f"the check raised {type(error).__name__}", f"the check raised {type(error).__name__}: {error}")
+
+
+def _judge_of(cascade: Cascade, meter: Meter, means: Means) -> Meter | None:
+    """The judge's attempt: the conversation so far, and the question; None where that is too long for it."""
+    assert cascade.judge is not None
+    more = (Message(role="assistant", content="".join(meter.text)), Message(role="user", content=_ASK_JUDGE))
+    candidate = planning.lengthened(cascade.judge, more, means.clock.now())
+    if candidate is None:
+        return None
+    return Meter(candidate=candidate, started=means.clock.monotonic(), more=more, judging=True)
+
+
+def _verdict(judge: Meter | None) -> _Doubt | None:
+    if judge is None or judge.error is not None:
+        why = "the answer is too long for it" if judge is None else str(judge.error)
+        return _Doubt("the judge could not be asked", f"the judge could not be asked ({why})")
+    word = re.match(r"\W*(yes|no)\b", "".join(judge.text), re.IGNORECASE)
+    if word is None:
+        return _Doubt("the judge said neither yes nor no")
+    return None if word.group(1).lower() == "yes" else _Doubt("the judge said no")
+
+
+async def _off_the_loop(call: Callable[[], Value]) -> Value:
+    """Run the user's code in a thread of its own, in the asker's context. One that never ends keeps nobody waiting."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Value] = loop.create_future()
+
+    def done(value: Any, error: BaseException | None) -> None:
+        if result.done():
+            return
+        if error is None:
+            result.set_result(value)
+        else:
+            result.set_exception(error)
+
+    def run() -> None:
+        value, error = None, None
+        try:
+            value = call()
+        except BaseException as caught:  # noqa: BLE001 - handed over to whoever waits
+            error = caught if isinstance(caught, Exception) else RuntimeError(f"{type(caught).__name__}: {caught}")
+        with suppress(RuntimeError):  # the loop may be gone by now
+            loop.call_soon_threadsafe(done, value, error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), name="llm_magic check", daemon=True).start()
+    return await result
