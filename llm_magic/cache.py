@@ -97,7 +97,7 @@ def keep(result: RouteResult, key: str, ledger: Ledger) -> RouteResult:
     kept = Kept(
         text=result.text,
         model=result.model,
-        provider=result.attempts[-1].provider,
+        provider=next(attempt.provider for attempt in result.attempts if attempt.outcome == "ok"),
         served_model=result.served_model,
         tier=result.tier,
         confidence=result.confidence,

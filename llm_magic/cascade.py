@@ -7,6 +7,7 @@ Or one cheap answer is confirmed by its schema, by the user's own check, or by a
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, get_args
@@ -44,6 +45,8 @@ def how_of(cascade: bool | str | None, *, check: object, judge: object, schema: 
     for needed, given in (("check", check), ("judge", judge), ("schema", schema)):
         if how == needed and given is None:
             raise RequestError(f"a cascade by {needed} needs a {needed}")
+    if inspect.iscoroutinefunction(check):
+        raise RequestError("check must be a plain function, not an async one")
     if check is not None and not callable(check):
         raise RequestError(f"check must be a function of the answer's text, not {type(check).__name__}")
     if judge is not None and how != "judge":

@@ -21,7 +21,7 @@ SAME = [
     ("Answer: B", "B"), ("**B**", "B"), ("(B)", "b."), ("B) Paris", "Answer: B"), ("The answer is (C).", "C"),
     ("The correct option is B because 3 > 2.", "B"), ("Yes.", "yes"), ("Not spam", "**not spam**"), ("'Paris'", "Answer: Paris"),
     ("(3, 5)", "(3,5)"), ("```\n42\n```", "42"), ("Answer: `B`", "B"), ("Antwort: B", "B"),
-    (r"\boxed{\frac{1}{2}}", "0.5"), (r"We get $\boxed{12}$. I hope it is right.", "12"), (r"\boxed{x^{2}}", r"$x^{2}$"),
+    (r"\boxed{\frac{1}{2}}", "0.5"), (r"We get $\boxed{12}$. I hope it is right.", "12"), ("It is\n**1,000**", "1000"), (r"\boxed{x^{2}}", r"$x^{2}$"),
     ("3 + 4 = 7\nSo she has 7 apples.", "7"), ("3 * 4 = 12\n12 + 5 = 17\n\nThe total is **$17.00**.", "#### 17"),
     ('{"a": 1, "b": [2, 3]}', '```json\n{"b": [2.0, 3], "a": 1.0}\n```'), ('Here it is:\n```json\n{"a": 1}\n```\nEnjoy!', '{"a":1}'),
     ('{"name": "Ada  Lovelace"}', '{"name": "Ada Lovelace"}'), (PROSE, PROSE.upper() + "\n"), (FUNCTION, FUNCTION.replace("python", "py")),

@@ -78,7 +78,7 @@ def essence(text: str) -> Essence:
         return Essence(kind="json", value=data)
     blocks: list[str] = _BLOCK.findall(text)
     if blocks:
-        if len(blocks) == 1 and not _BLOCK.sub("", text).strip() and _is_short(blocks[0]):
+        if _NO_CODE.match(text) and not _BLOCK.sub("", text).strip() and _is_short(blocks[0]):
             return _short(blocks[0])
         return Essence(kind="code", value="\n".join(_code(block) for block in blocks))
     marked = _marked(text)
@@ -92,6 +92,7 @@ def essence(text: str) -> Essence:
 
 
 _BLOCK = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_NO_CODE = re.compile(r"```(?:text|txt|plaintext|markdown|md|latex|tex|math)?\s*\n", re.IGNORECASE)
 _WORKED = re.compile(r"\d[^\n\w=]{0,3}=[^\n\w=]{0,3}\d|[-+*/×÷^]\s?\$?\d[\d.,]*\)?\s?=|=\s?\$?-?\d")
 _MARK = re.compile(
     r"####|\b(?:(?:the|my|your) )?(?:(?:final|correct|right|best) )?"
@@ -150,7 +151,7 @@ def _is_short(text: str) -> bool:
 
 
 def _marked(text: str) -> str | None:
-    """What a text says that its answer is: in a box, or behind `Answer:`, the last time that it says so."""
+    """What a text says its answer is: in a box, behind `Answer:`, or alone in bold on the last of several lines."""
     if (boxed := _boxed(text)) is not None:
         return boxed
     said = _unmarked(text)
@@ -161,7 +162,9 @@ def _marked(text: str) -> str | None:
         if line and (mark["is"] or mark["colon"] or mark.group() == "####" or _OPTION.match(line)):
             last = line
     if last is None:
-        return None
+        lines = text.splitlines()
+        alone = re.fullmatch(r"\*\*([^*]+)\*\*[.!]?", lines[-1].strip()) if len(lines) > 1 else None
+        return None if alone is None else alone.group(1)
     sentence = re.split(r"(?<=[^\W\d_])[.!?](?:\s|\Z)", last, maxsplit=1)[0]
     return sentence if _is_short(sentence) or not _OPTION.match(last) else last[:LONGEST_LABEL]
 
