@@ -14,6 +14,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from llm_magic import Router, routing
+from llm_magic.jupyter import draw
 from llm_magic.jupyter.magics import split_options
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from tests.helpers import router
@@ -384,3 +385,37 @@ def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeyp
     out, _ = shell.fail("%route hello")
     assert "LedgerError: the ledger / can't be opened" in out
     assert "Traceback" not in out
+
+
+def test_a_cascade_from_a_cell(shell: Shell) -> None:
+    shell.scripted._reply = lambda request: Reply(chunks=("42",) if request.model.id == "dear" else ("41",))
+    shell.run("%%route --tier complex --cascade=twice\nhow many?")
+    out = shell.run("def right(text):\n    return text == '42'")
+    out = shell.run("%%route --tier complex --check right\nhow many?")
+    assert "path: – cheap: superseded -> ✓ dear" in out
+    assert "cheap: the check said no; asked dear" in out
+    assert "42" in out
+    assert "41" not in out
+    assert [row.outcome for row in shell.router.ledger.rows()] == ["ok", "agreed", "superseded", "ok"]
+    out = shell.run("%%route --tier complex --judge dear\nhow many?")
+    assert "path: – cheap: superseded -> ✓ dear: judged -> ✓ dear" in out
+
+
+def test_a_cascade_in_a_plan(shell: Shell) -> None:
+    shell.run("plan = %route_plan --tier complex --cascade how many things")
+    assert shell["plan"].request.prompt == "how many things"
+    assert "cascade: cheap and cheap first, kept where they agree (about 63%), else dear" in draw.plan_html(
+        shell["plan"]
+    )
+    assert "no cascade: no usable model is cheaper than cheap" in "\n".join(
+        draw.plan_lines(shell.router.plan("x", tier="bulk", cascade=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("--check nobody", "no such name"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "no cascade 'vote'"), ("--cascade=check", "needs a check")],
+)  # fmt: skip
+def test_a_cascade_that_can_not_be(shell: Shell, options: str, said: str) -> None:
+    _, error = shell.fail(f"%%route {options}\nhello")
+    assert said in str(error)

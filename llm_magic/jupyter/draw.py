@@ -12,7 +12,9 @@ from llm_magic.types import Candidate, Classification, Plan, RouteResult, Skippe
 
 _INERT = "llmr mathjax_ignore tex2jax_ignore"
 _WORDS = ' class="llmr-words"'
-_SIGNS = {"ok": "✓", "cached": "✓", "skipped": "–", "under way": "…"}
+_SIGNS = {
+    "ok": "✓", "cached": "✓", "agreed": "✓", "judged": "✓", "superseded": "–", "skipped": "–", "under way": "…",
+}  # fmt: skip
 
 
 def bundle(state: RunState) -> dict[str, str]:
@@ -91,7 +93,7 @@ def facts_of(result: RouteResult) -> list[str]:
         facts.append("cut off at the output limit: allow more with --max-tokens")
     if result.served_model not in (result.model, ""):
         facts.append(f"served by {result.served_model}")
-    return facts
+    return [*facts, *result.notes]
 
 
 def savings(amount: Decimal, baseline: Decimal, top: str) -> str:
@@ -118,7 +120,26 @@ def plan_lines(plan: Plan) -> list[str]:
         else:
             costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
             lines.append(f"  → {entry.model.id}: {costs} (low / expected / worst), {entry.why}")
-    return [*lines, _after(plan)]
+    return [*lines, *cascade_lines(plan), _after(plan)]
+
+
+def cascade_lines(plan: Plan) -> list[str]:
+    """What is asked before the candidates, in a line; or why nothing is although it was asked for."""
+    if plan.cascade is None:
+        return [f"no cascade: {plan.no_cascade}"] if plan.no_cascade else []
+    of = plan.cascade
+    names = " and ".join(each.model.id for each in of.cheap)
+    kept = {
+        "agree": "kept where they agree",
+        "twice": "kept where they agree",
+        "schema": "kept where it fits the schema",
+        "check": "kept where the check passes it",
+        "judge": f"kept where {of.judge.model.id if of.judge else ''} finds it good",
+    }[of.how]
+    return [
+        f"cascade: {names} first, {kept} (about {of.kept:.0%}), else {of.strong.model.id}: "
+        f"{show_usd(of.expected_usd)} expected, {show_usd(of.worst_usd)} at worst; {of.why}"
+    ]
 
 
 def plan_html(plan: Plan) -> str:
@@ -126,12 +147,15 @@ def plan_html(plan: Plan) -> str:
     of = plan.classification
     rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
     names = ("model", "place", "tokens in", "most tokens out", "low", "expected", "worst")
+    after = "".join(
+        f'<div class="llmr-row"><span>{escape(line)}</span></div>' for line in (*cascade_lines(plan), _after(plan))
+    )
     header = "".join(f'<th scope="col"{_WORDS if name == "place" else ""}>{name}</th>' for name in names)
     return (
         f'{STYLE}<div class="{_INERT}"><div class="llmr-head"><div class="llmr-row">'
         f'<span class="llmr-tier">{of.tier}</span><span>{of.confidence:.2f}</span>'
         f"<span>{escape('; '.join(of.reasons))}</span></div>"
-        f'<div class="llmr-row"><span>{escape(_after(plan))}</span></div></div>'
+        f"{after}</div>"
         f'<div class="jp-RenderedHTMLCommon llmr-plan"><table><thead><tr>{header}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></div>"
     )
@@ -151,9 +175,9 @@ def _after(plan: Plan) -> str:
     top = f"on {plan.baseline_model.id} alone: {show_usd(plan.baseline_usd)} expected"
     if plan.left_usd is None:
         return f"no cap is set; {top}; nothing was sent"
-    if not plan.candidates:
+    if plan.expected_usd is None:
         return f"{show_usd(plan.left_usd)} left: nothing fits; {top}; nothing was sent"
-    after = plan.left_usd - plan.candidates[0].expected_usd
+    after = plan.left_usd - plan.expected_usd
     return f"{show_usd(plan.left_usd)} left, {show_usd(after)} expected after; {top}; nothing was sent"
 
 

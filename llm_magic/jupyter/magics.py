@@ -68,6 +68,16 @@ class RouteMagics(Magics):
         help="where the very same was asked before, show that answer at no cost; else keep this one",
     )
     @argument("--background", action="store_true", help="return at once; the answer arrives here while other cells run")
+    @argument(
+        "--cascade",
+        nargs="?",
+        const=True,
+        metavar="HOW",
+        help="ask cheap models first, and the plan's leader only where they do not agree; --cascade=twice asks one of "
+        "them twice, --cascade=schema keeps what fits the schema",
+    )
+    @argument("--check", metavar="NAME", help="a function in the notebook: keep a cheap answer whose text it passes")
+    @argument("--judge", metavar="ID", help="keep a cheap answer that this model finds good enough")
     @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
     @line_cell_magic
     @no_var_expand
@@ -181,9 +191,7 @@ class RouteMagics(Magics):
             raise UsageError(f"--max-tokens {args.max_tokens}: must be at least 1")
         schema = _unquoted(args.schema)
         if schema is not None and not schema.lstrip().startswith("{"):
-            if schema not in names:
-                raise UsageError(f"--schema {schema}: no such name in the notebook")
-            schema = names[schema]
+            schema = self._named("--schema", schema)
         try:
             return routing.session_router().request(
                 prompt,
@@ -196,11 +204,22 @@ class RouteMagics(Magics):
                 tags=tuple(_unquoted(tag) or "" for tag in args.tag or ()),
                 routing_text=routing_text,
                 cache=self.cache if args.cache is None else args.cache,
+                cascade=args.cascade,
+                check=self._named("--check", args.check),
+                judge=_unquoted(args.judge),
             )
         except BudgetError as error:
             raise UsageError(f"--max-cost: {error}") from None
         except RequestError as error:
-            raise UsageError(str(error)) if "tier" in str(error)[:8] else error from None
+            raise UsageError(str(error)) if re.match(r"no (tier|cascade) ", str(error)) else error from None
+
+    def _named(self, option: str, name: str | None) -> Any:
+        """What a name that an option gives stands for in the notebook."""
+        if (name := _unquoted(name)) is None:
+            return None
+        if name not in self._shell.user_ns:
+            raise UsageError(f"{option} {name}: no such name in the notebook")
+        return self._shell.user_ns[name]
 
     def _switch_profile(self, change: Any) -> None:
         if change["new"] is not None:
@@ -210,7 +229,10 @@ class RouteMagics(Magics):
 def split_options(line: str) -> tuple[str, str]:
     """The options at the head of a line, and the text behind them exactly as it was typed."""
     flags = {
-        name for action in RouteMagics.route.parser._actions if action.nargs == 0 for name in action.option_strings
+        name
+        for action in RouteMagics.route.parser._actions
+        if action.nargs in (0, "?")
+        for name in action.option_strings
     }
     at = 0
     while (word := _WORD.match(line, at)) and word.group(1).startswith("--"):

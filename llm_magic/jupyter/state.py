@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -30,6 +30,8 @@ class RunState:
     """No cell waits for it, so that its error is seen only where it is drawn."""
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
+    _asked: dict[int, str] = field(default_factory=dict[int, str])
+    """The model of each attempt, by its number."""
     _doing: str = "planning"
     _since: float = 0.0
     _until: float | None = None
@@ -47,6 +49,7 @@ class RunState:
             case AttemptStarted():
                 self.current, self.parts = event.candidate, []
                 self.started += 1
+                self._asked[event.attempt] = event.candidate.model.id
                 self._now(f"waiting for the first token of {event.candidate.model.id}")
             case Progress():
                 share = "" if event.fraction is None else f" {event.fraction:.0%}"
@@ -85,6 +88,8 @@ class RunState:
             return self.result.path
         if self.plan is None:
             return ()
+        if self.plan.cascade is not None:
+            return tuple(self._in_order())
         steps: list[Step] = []
         for entry in self.plan.ranked:
             tries = [attempt for attempt in self.attempts if attempt.model == entry.model.id]
@@ -96,6 +101,15 @@ class RunState:
                     steps.append(Step(model=entry.model.id, outcome="under way"))
                 break
         return tuple(steps)
+
+    def _in_order(self) -> Iterator[Step]:
+        """The steps of a cascade: several are under way at once, and end in any order."""
+        ended = {attempt.attempt: attempt for attempt in self.attempts}
+        for number, model in sorted(self._asked.items()):
+            if (attempt := ended.get(number)) is not None:
+                yield Step(model=model, outcome=attempt.outcome, detail=attempt.error or "")
+            elif not self.ended:
+                yield Step(model=model, outcome="under way")
 
     def _now(self, doing: str, seconds: float | None = None, *, restart: bool = True) -> None:
         now = self.monotonic()
