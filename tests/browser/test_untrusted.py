@@ -1,0 +1,118 @@
+"""What a hostile model writes, in a trusted notebook: nothing of it runs, nothing of it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+
+from tests.browser import scenes
+from tests.payloads import PAYLOADS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+    from tests.browser.lab import Lab, Notebook
+
+NOTHING = {"dialogs": [], "requests": [], "globals": []}
+_LIVE = """() => [...document.querySelectorAll('.llmr')].flatMap(root => [...root.querySelectorAll('*')])
+    .filter(each => each.matches('script,iframe,frame,object,embed,applet,form,input,textarea,select,button,img,picture,'
+        + 'video,audio,svg,link,meta,base,portal,template,marquee,details,style,[id],[name],[style],[srcdoc]')
+        || [...each.attributes].some(({name}) => name.startsWith('on') || name.startsWith('data-')))
+    .map(each => each.outerHTML.slice(0, 200))"""
+_LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]
+    .map(a => [a.href, a.textContent + (a.nextSibling?.textContent ?? '')])"""
+
+
+def inert(notebook: Any) -> None:
+    """Nothing in the page is live, and every link says where it leads."""
+    assert notebook.watch.seen() == NOTHING
+    assert notebook.page.evaluate(_LIVE) == []
+    for href, said in notebook.page.evaluate(_LINKS):
+        assert href.startswith(("http://", "https://", "mailto:")), href
+        assert "evil.example" in said, (href, said)
+
+
+@pytest.fixture(scope="module")
+def hostile(lab: Lab) -> str:
+    """A notebook of every payload: as answer, as provider's error, as the name of the model that served."""
+    name = "hostile.ipynb"
+    lab.write(
+        name,
+        "%load_ext llm_magic\nfrom tests.browser import scenes\nscenes.hostile()",
+        *scenes.batches("%route"),
+        "%route_ledger",
+        "for each in scenes.hostile_names(): display(each)",
+        "%route_models",
+        "%route_ledger",
+        "%route_plan hello",
+        "%route hello",
+    )
+    return name
+
+
+def test_the_detector_detects(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "live.ipynb",
+        "from IPython.display import HTML\nHTML('<img src=x onerror=pwned=1;alert(1)><img src=https://evil.example/a.png>')",
+    )
+    notebook.run_all()
+    notebook.page.wait_for_function("window.pwned === 1")
+    assert set(notebook.watch.requests) == {"https://evil.example/a.png"}
+    assert notebook.watch.dialogs == ["1"]
+    assert notebook.watch.globals() == ["pwned"]
+
+
+def test_every_payload_is_inert_live_reopened_and_converted(
+    hostile: str, opened: Callable[..., Notebook], lab: Lab, browser: Browser
+) -> None:
+    notebook = opened(hostile)
+    notebook.run_all()
+    assert notebook.errors() == []
+    assert notebook.page.locator(".llmr-body").count() == len(PAYLOADS) + 2
+    inert(notebook)
+    saved = notebook.save()
+    assert "alert(1)" in nbformat.writes(saved)
+
+    notebook.command("notebook:shutdown-kernel")
+    notebook.open(kernel=False)
+    notebook.page.locator(".llmr-body").last.wait_for()
+    inert(notebook)
+    converted(saved, lab.files / "hostile.html", browser)
+
+
+def converted(saved: nbformat.NotebookNode, file: Path, browser: Browser) -> None:
+    """The notebook as HTML, in a page of its own, asks for no more than an empty one does."""
+    from nbconvert.exporters import HTMLExporter
+
+    from tests.browser.lab import Watch
+
+    asked: list[list[str]] = []
+    for notebook in (nbformat.v4.new_notebook(), saved):
+        file.write_text(HTMLExporter().from_notebook_node(notebook)[0])
+        page = browser.new_page()
+        watch = Watch(page, "file:")
+        page.goto(file.as_uri())
+        page.wait_for_load_state("networkidle")
+        assert watch.dialogs == []
+        assert watch.globals() == []
+        assert page.evaluate(_LIVE) == []
+        asked.append(sorted(set(watch.requests)))
+        page.context.close()
+    assert asked[0] == asked[1]
+
+
+def test_every_payload_is_inert_in_a_widget_that_stays(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "widgets.ipynb",
+        "%load_ext llm_magic\nfrom tests.browser import scenes\nscenes.hostile()\n%config RouteMagics.freeze = False",
+        *scenes.batches("%route"),
+    )
+    notebook.run_all()
+    notebook.page.wait_for_function(f"document.querySelectorAll('.llm-magic').length === {len(PAYLOADS)}")
+    assert notebook.errors() == []
+    inert(notebook)
