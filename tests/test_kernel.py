@@ -351,5 +351,34 @@ def test_a_key_is_nowhere_in_the_notebook_or_the_ledger(headless: Any, server: l
         assert key not in kept
 
 
+@pytest.mark.parametrize("mode", ["Context", "Verbose"])
+def test_a_key_is_in_no_log_and_in_no_traceback(
+    headless: Any, server: loopback.Server, tmp_path: Path, mode: str
+) -> None:
+    """Also where everything is logged, and where tracebacks show the values of variables."""
+    keys = [value for name, value in server.environment().items() if name.endswith("_KEY")]
+    for name in ("claude-opus-4-7", "claude-sonnet-4-6"):
+        server.script(name, Fault(status=401, message=f"bad key {loopback.KEY}-anthropic"))
+    server.script("gpt-5.5", loopback.Broken(how="malformed"))
+    log = tmp_path / "everything.log"
+    notebook = headless(
+        f"import logging\nlogging.basicConfig(level=logging.DEBUG, filename={str(log)!r})\n%xmode {mode}",
+        "%load_ext llm_magic\nimport llm_magic",
+        "llm_magic.router().route_sync('hello', tier='complex')",
+        "await llm_magic.router().route('hello', tier='complex')",
+        "%%route --tier complex\nhello",
+        "try:\n    llm_magic.router().route_sync('hello', tier='structured')\nexcept Exception as error:\n"
+        "    for cause in getattr(error, 'exceptions', [error]):\n        raise cause",
+        "import traceback\ntraceback.print_exc()",
+        allow_errors=True,
+    )
+    kept = nbformat.writes(notebook)
+    assert kept.count("AllAttemptsFailed") >= 2
+    assert "anthropic" in log.read_text()
+    for key in keys:
+        assert key not in kept
+        assert key not in log.read_text()
+
+
 def test_the_kernel_of_these_tests_is_this_python(kernel: Kernel) -> None:
     assert kernel.value("import sys; sys.executable") == repr(sys.executable)

@@ -53,7 +53,8 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
                 ended = outcome.UNCONFIRMED if run.deliberating else "ok"
             except ProviderError as caught:
                 ended, error = caught.outcome, str(caught)
-                meter.error = caught
+                # Without its frames, some of which have the key in a variable.
+                meter.error = caught.with_traceback(None)
             except (asyncio.CancelledError, GeneratorExit) as stopped:
                 ended, error = "cancelled", str(stopped) or None
                 raise

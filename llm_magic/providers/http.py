@@ -13,7 +13,7 @@ import re
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -54,7 +54,7 @@ class Endpoint:
     """Where to send, and the secret to send along."""
 
     base_url: str | None
-    api_key: str
+    api_key: str = field(repr=False)
 
 
 def endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
@@ -105,19 +105,28 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 @asynccontextmanager
 async def translated(sdk: ModuleType, where: Endpoint) -> AsyncGenerator[None]:
-    """Raise whatever the SDK or its HTTP library raises as a ProviderError, with the key taken out of its words."""
+    """Raise whatever the SDK or its HTTP library raises as a ProviderError, with the key taken out of its words.
+
+    The error itself is left behind: a traceback would show its message, and the headers in its frames.
+    """
     try:
         yield
+        return
     except sdk.APIStatusError as error:
-        raise _of_status(error, where) from error
-    except sdk.APITimeoutError as error:
-        raise _of_transport(error, where) from error
-    except sdk.APIConnectionError as error:
-        raise _of_transport(error, where) from error
+        ours, theirs = _of_status(error, where), _Theirs.of(error, where)
+    except (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors()) as error:
+        ours, theirs = _of_transport(error, where), _Theirs.of(error, where)
     except sdk.APIError as error:
-        raise of_event({"message": str(error)}, where) from error
-    except _transport_errors() as error:
-        raise _of_transport(error, where) from error
+        ours, theirs = of_event({"message": str(error)}, where), _Theirs.of(error, where)
+    raise ours from theirs
+
+
+class _Theirs(Exception):
+    """What an SDK raised, in words, for a traceback."""
+
+    @classmethod
+    def of(cls, error: Exception, where: Endpoint) -> _Theirs:
+        return cls(f"{type(error).__module__}.{type(error).__qualname__}: {_clean(str(error), where)}")
 
 
 def _of_status(error: Any, where: Endpoint) -> ProviderError:
