@@ -42,15 +42,25 @@ if TYPE_CHECKING:
     from llm_magic.ledger import Ledger
     from llm_magic.registry import Registry
     from llm_magic.routing import Router, use_router
-    from llm_magic.types import Attempt, Classification, ModelSpec, Plan, Price, RouteResult, TaskTier, Usage
+    from llm_magic.types import (
+        Attempt,
+        Classification,
+        Comparison,
+        ModelSpec,
+        Plan,
+        Price,
+        RouteResult,
+        TaskTier,
+        Usage,
+    )
 
 __all__ = [
     "AllAttemptsFailed", "Attempt", "AuthFailed", "BadRequest", "Budget", "BudgetError", "BudgetExceeded",
-    "Classification", "ConnectionFailed", "ContextTooLong", "EmptyAnswer", "InvalidAnswer", "LLMMagicError", "Ledger",
-    "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec", "NoCandidate", "Overloaded",
-    "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited", "Refused", "Registry",
-    "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken", "TaskTier", "TimedOut",
-    "UnknownPrice", "Usage", "router", "use_router",
+    "Classification", "Comparison", "ConnectionFailed", "ContextTooLong", "EmptyAnswer", "InvalidAnswer",
+    "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec", "NoCandidate",
+    "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited", "Refused",
+    "Registry", "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken", "TaskTier",
+    "TimedOut", "UnknownPrice", "Usage", "router", "use_router",
 ]  # fmt: skip
 
 _ROOMS = {
@@ -60,7 +70,8 @@ _ROOMS = {
     "Router": "routing",
     "use_router": "routing",
 } | dict.fromkeys(
-    ("Attempt", "Classification", "ModelSpec", "Plan", "Price", "RouteResult", "TaskTier", "Usage"), "types"
+    ("Attempt", "Classification", "Comparison", "ModelSpec", "Plan", "Price", "RouteResult", "TaskTier", "Usage"),
+    "types",
 )
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

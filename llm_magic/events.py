@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llm_magic.errors import LLMMagicError
 from llm_magic.types import Attempt, Candidate, Plan, RouteResult
 
 
@@ -65,6 +66,13 @@ class AttemptEnded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     result: RouteResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed:
+    """How a run ends without an answer where others beside it go on: in a comparison. Elsewhere it raises."""
+
+    error: LLMMagicError
 
 
 RunEvent = Planned | Note | Waiting | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded

@@ -8,7 +8,7 @@ import functools
 import math
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Any
@@ -20,15 +20,15 @@ from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
 from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
-from llm_magic.events import Planned, RunEnded, RunEvent, TextDelta
-from llm_magic.execute import Clock, Means, RetryPolicy, execute
+from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
+from llm_magic.execute import Clock, Means, RetryPolicy, compare, execute
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Ledger
 from llm_magic.plan import Standing, make_plan, what_fits
 from llm_magic.providers import aclose, connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.types import Classification, ModelSpec, Plan, Request, RouteResult, TaskTier
+from llm_magic.types import Classification, Compared, Comparison, ModelSpec, Plan, Request, RouteResult, TaskTier
 
 MAX_PROMPT_BYTES = 20_000_000
 """Longer than any context window: refused before it is counted."""
@@ -170,6 +170,38 @@ class Router:
                 return event.result
         raise AssertionError("a run ends with a result or an error")
 
+    def plans(self, prompt: str | Request, *, models: Sequence[str], **options: Any) -> dict[str, Plan]:
+        """For `compare`: a plan for each of several models, or for each tier (`models=("tiers",)`), with no fallbacks.
+
+        By model id, or by tier. A model that can't be used has a plan without candidates. Options as `request`.
+        """
+        request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
+        request = dataclasses.replace(request, cache=False, hedge_s=None, cascade=None)
+        if tuple(models) == ("tiers",):
+            asked = {str(tier): dataclasses.replace(request, tier=tier) for tier in TaskTier}
+        else:
+            asked = {model: dataclasses.replace(request, model=model) for model in models}
+        if len(asked) < 2:
+            raise RequestError("a comparison needs two models or more: name them with commas between, or say tiers")
+        return {label: _narrowed(self.plan(each)) for label, each in asked.items()}
+
+    def compare_job(self, plans: Mapping[str, Plan]) -> Job[tuple[str, RunEvent | RunFailed]]:
+        """Run several plans, as `plans` makes them, at once. Their events come with their labels."""
+        return bridge.start(self._compare(plans))
+
+    async def compare(self, prompt: str | Request, *, models: Sequence[str], **options: Any) -> Comparison:
+        """Ask several models at once. Options as `request`. Raises BudgetExceeded, with nothing sent, where the money
+        for all of them does not fit."""
+        plans = self.plans(prompt, models=models, **options)
+        ends: dict[str, Compared] = {}
+        async with aclosing(bridge.aiterate(self._compare(plans))) as events:
+            async for label, event in events:
+                if isinstance(event, RunEnded):
+                    ends[label] = Compared(label=label, result=event.result)
+                elif isinstance(event, RunFailed):
+                    ends[label] = Compared(label=label, result=None, error=str(event.error))
+        return Comparison(columns=tuple(ends[label] for label in plans))
+
     def set_budget(self, session_usd: Amount | None) -> Budget:
         """Cap what this session may spend, in USD; None takes the cap away."""
         self.budget = dataclasses.replace(self.budget, session_usd=None if session_usd is None else usd(session_usd))
@@ -188,7 +220,7 @@ class Router:
         """The core, on the private loop."""
         plan = self.plan(prompt, **options)
         run_id, key = uuid.uuid4().hex, ""
-        if plan.request.cache:
+        if plan.request.cache and plan.request.check is None:  # two functions can't be told apart
             key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
             known = caching.recall(plan, key, self.ledger, self.budget, run_id=run_id, at=self._clock.now())
             if known is not None:
@@ -202,6 +234,28 @@ class Router:
                 if key and isinstance(event, RunEnded):
                     event = RunEnded(result=caching.keep(event.result, key, self.ledger))
                 yield event
+
+    async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
+        """The core of a comparison, on the private loop."""
+        run_ids = {label: uuid.uuid4().hex for label in plans}
+        usable: dict[str, Plan] = {}
+        for label, plan in plans.items():
+            if plan.candidates:
+                usable[label] = plan
+                continue
+            why = self._nothing_usable(plan)
+            if isinstance(why, BudgetExceeded):
+                raise why
+            yield label, RunFailed(error=why)
+        first = next(iter(usable), "")
+        for label, plan in usable.items():
+            if label != first:
+                request = dataclasses.replace(plan.request, parent_run_id=run_ids[first])
+                usable[label] = dataclasses.replace(plan, request=request)
+        if usable:
+            async with aclosing(compare(usable, self._means, run_ids=run_ids, budget=self.budget)) as events:
+                async for event in events:
+                    yield event
 
     def _standing(self, request: Request) -> Standing:
         rooms = functools.lru_cache(self.ledger.rooms)
@@ -241,6 +295,13 @@ class Router:
             )
         reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
         return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
+
+
+def _narrowed(plan: Plan) -> Plan:
+    """The plan with the model that was asked for alone, or else with its first candidate alone."""
+    asked = plan.request.model
+    ranked = [each for each in plan.ranked if each.model.id == asked] if asked else plan.candidates[:1] or plan.ranked
+    return dataclasses.replace(plan, ranked=tuple(ranked))
 
 
 def _classified(request: Request) -> Classification:

@@ -337,3 +337,30 @@ class RouteResult:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One column of a comparison."""
+
+    label: str
+    """What was asked for: a model's id, or a tier."""
+    result: RouteResult | None
+    error: str = ""
+    """Why there is no result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The same prompt, asked of several models at once. Each answer is a run of its own."""
+
+    columns: tuple[Compared, ...]
+
+    @property
+    def results(self) -> tuple[RouteResult, ...]:
+        return tuple(column.result for column in self.columns if column.result is not None)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Of the runs that answered."""
+        return sum((result.cost_usd for result in self.results), ZERO)

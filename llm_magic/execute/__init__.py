@@ -1,6 +1,7 @@
 """Concern 2: from a plan to an answer."""
 
+from llm_magic.execute.compare import compare
 from llm_magic.execute.loop import execute
 from llm_magic.execute.records import Clock, Means, RetryPolicy
 
-__all__ = ["Clock", "Means", "RetryPolicy", "execute"]
+__all__ = ["Clock", "Means", "RetryPolicy", "compare", "execute"]

@@ -13,16 +13,21 @@ from llm_magic.execute.cascade import ask_cheap_first
 from llm_magic.execute.hedge import race
 from llm_magic.execute.records import Means, Run
 from llm_magic.execute.tries import ask
+from llm_magic.ledger import Reserve
 from llm_magic.types import Plan
 
 
-async def execute(plan: Plan, means: Means, *, run_id: str, budget: Budget) -> AsyncGenerator[RunEvent]:
+async def execute(
+    plan: Plan, means: Means, *, run_id: str, budget: Budget, reserve: Reserve | None = None
+) -> AsyncGenerator[RunEvent]:
     """Try the plan's candidates until one answers. Ends with RunEnded, or raises AllAttemptsFailed or BudgetExceeded.
 
+    reserve: what the caller has kept back for the plan's leader.
     Closing the generator, or cancelling its task, cancels the request upstream and settles it.
     """
     started = means.clock.monotonic()
-    run = Run(id=run_id, plan=plan, budget=budget, started=started, deadline=started + means.policy.deadline_s)
+    deadline = started + means.policy.deadline_s
+    run = Run(id=run_id, plan=plan, budget=budget, started=started, deadline=deadline, reserve=reserve)
     yield Planned(run_id=run_id, plan=plan)
     if stale := prices.stale(means.clock.now()):
         yield run.note(stale)

@@ -14,12 +14,12 @@ from traitlets import Bool, Enum
 from llm_magic import routing
 from llm_magic.budget import show_usd
 from llm_magic.errors import BudgetError, RequestError
-from llm_magic.jupyter import binding, jobs, screens
+from llm_magic.jupyter import binding, compare, jobs, screens
 from llm_magic.jupyter.interpolate import interpolate
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
 from llm_magic.registry import PROFILES
-from llm_magic.types import Plan, Request, RouteResult
+from llm_magic.types import Comparison, Plan, Request, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,7 @@ class RouteMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
+        self._compared: Comparison | None = None
         self.observe(self._switch_profile, "profile")
         if self.profile is not None:
             self._switch_profile({"new": self.profile})
@@ -67,6 +68,7 @@ class RouteMagics(Magics):
         action=BooleanOptionalAction,
         help="where the very same was asked before, show that answer at no cost; else keep this one",
     )
+    @argument("--compare", metavar="IDS", help="ask several models at once: their ids with commas between, or tiers")
     @argument("--background", action="store_true", help="return at once; the answer arrives here while other cells run")
     @argument(
         "--cascade",
@@ -81,15 +83,15 @@ class RouteMagics(Magics):
     @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
     @line_cell_magic
     @no_var_expand
-    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | None:
+    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
         """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
         came = self._route(*((line, cell.rstrip("\n")) if cell is not None else split_options(line)))
-        shown = isinstance(came, RouteResult | BackgroundRun) and (cell is not None or binding.is_a_statement())
+        shown = not isinstance(came, Plan) and (cell is not None or binding.is_a_statement())
         return None if shown else came
 
     @line_magic
     @no_var_expand
-    def route_plan(self, line: str) -> Plan | RouteResult | BackgroundRun | None:
+    def route_plan(self, line: str) -> Plan | RouteResult | BackgroundRun | Comparison | None:
         """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
 
         Usage: %route_plan [options of %%route] text
@@ -126,6 +128,19 @@ class RouteMagics(Magics):
             ledger = routing.session_router().ledger
             frame = ledger.to_frame()
         return frame.loc[frame["session_id"] == ledger.session_id] if args.session else frame
+
+    @line_magic
+    def route_pick(self, line: str) -> None:
+        """Keep the best answer of the last comparison: rated good in the ledger, and bound to _route.
+
+        Usage: %route_pick N    the number of its column, or its label
+        """
+        if self._compared is None:
+            raise UsageError("%route_pick: compare first, with %%route --compare")
+        with short_errors():
+            picked = compare.pick(routing.session_router(), self._compared, line.strip())
+        self._shell.push({"_route": picked}, interactive=False)
+        print(f"picked {picked.model}")  # noqa: T201 - as above
 
     @magic_arguments("%route_cache")
     @argument("--purge", action="store_true", help="forget every answer")
@@ -166,21 +181,32 @@ class RouteMagics(Magics):
         with short_errors():
             return models_frame(routing.session_router())
 
-    def _route(self, options: str, text: str) -> Plan | RouteResult | BackgroundRun:
+    def _route(self, options: str, text: str) -> Plan | RouteResult | BackgroundRun | Comparison:
         args = parse_argstring(self.route, options)
         with short_errors():
             router = routing.session_router()
             request = self._request(args, text)
-            if args.plan:
+            if args.plan and args.compare is None:
                 return router.plan(request)
             how = {"freeze": self.freeze, "stream": not args.no_stream}
             names = ("_route", *([args.out] if args.out else []))
+            if args.compare is not None:
+                self._compared = compare.run(router, self._shell, request, self._to_compare(args))
+                self._shell.push(dict.fromkeys(names, self._compared), interactive=False)
+                return self._compared
             if args.background:
                 screen = screens.in_background(self._shell, **how)
                 return jobs.start(router, request, screen, self._shell.user_ns, names)
             result = watch(router, request, screens.choose(self._shell, **how))
         self._shell.push(dict.fromkeys(names, result), interactive=False)
         return result
+
+    def _to_compare(self, args: Any) -> list[str]:
+        """The models that `--compare` names, or tiers."""
+        given = {"--model": args.model, "--plan": args.plan, "--background": args.background}
+        if clashing := next((name for name, value in given.items() if value), None):
+            raise UsageError(f"--compare does not go together with {clashing}")
+        return [model.strip() for model in (_unquoted(args.compare) or "").split(",") if model.strip()]
 
     def _request(self, args: Any, text: str) -> Request:
         """The typed request that a magic's options and text stand for."""

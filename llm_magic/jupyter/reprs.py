@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llm_magic.jupyter import draw
+from llm_magic.jupyter import compare, draw
 from llm_magic.jupyter.safe import fenced
 from llm_magic.jupyter.state import RunState
-from llm_magic.types import Plan, RouteResult
+from llm_magic.types import Comparison, Plan, RouteResult
 
 
 def _plan(plan: Plan, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -21,4 +21,10 @@ def _result(result: RouteResult, include: Any = None, exclude: Any = None) -> di
     return draw.bundle(state)
 
 
-FORMATS: dict[type[Any], Callable[..., dict[str, str]]] = {Plan: _plan, RouteResult: _result}
+def _comparison(comparison: Comparison, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    return compare.bundle(compare.states_of(comparison))
+
+
+FORMATS: dict[type[Any], Callable[..., dict[str, str]]] = {
+    Plan: _plan, RouteResult: _result, Comparison: _comparison,
+}  # fmt: skip

@@ -93,26 +93,40 @@ class Ledger:
 
         It counts as held, in a row of its own with the number 0, which goes away with it: nothing is sent for it.
         """
-        attempt = dataclasses.replace(attempt, attempt=0, outcome=RESERVED)
-        self._hold(attempt, worst_usd, caps, None)
-        return Reserve(self, attempt)
+        return self.reserve_all([(attempt, worst_usd, caps)])[0]
+
+    def reserve_all(self, asks: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reserve]:
+        """The reserves of several runs, all of them at one moment or, with BudgetExceeded, none. Each as `reserve`."""
+        reserves: list[Reserve] = []
+        with self._writing() as db:
+            for attempt, worst_usd, caps in asks:
+                attempt = dataclasses.replace(attempt, attempt=0, outcome=RESERVED)
+                self._insert(db, attempt, worst_usd, caps)
+                reserves.append(Reserve(self, attempt))
+        return reserves
 
     def _hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap], instead_of: Reserve | None) -> None:
+        from llm_magic.ledger import queries
+
+        with self._writing() as db:
+            if instead_of is not None:
+                db.execute(queries.DROP, instead_of.key)
+            self._insert(db, attempt, worst_usd, caps)
+
+    def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
+        """The row of money that is held, where it fits under the caps."""
         from llm_magic.ledger import engines, queries, rows
 
+        for cap in caps if worst_usd > 0 else ():
+            room = self._room(db, cap, attempt.run_id, attempt.started_at)
+            if worst_usd > room.left_usd:
+                raise _exceeded(attempt, worst_usd, room)
         row = rows.to_row(attempt) | {
             "held_pusd": rows.to_pico(worst_usd),
             "lease_until": self._clock() + _LEASE_S,
             "owner": engines.process_name(os.getpid()),
         }
-        with self._writing() as db:
-            if instead_of is not None:
-                db.execute(queries.DROP, instead_of.key)
-            for cap in caps if worst_usd > 0 else ():
-                room = self._room(db, cap, attempt.run_id, attempt.started_at)
-                if worst_usd > room.left_usd:
-                    raise _exceeded(attempt, worst_usd, room)
-            db.execute(queries.INSERT, row)
+        db.execute(queries.INSERT, row)
 
     def give_up(self, reserve: Reserve) -> None:
         """Free what was kept back, if it is still."""
