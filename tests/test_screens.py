@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from io import StringIO
 from types import SimpleNamespace
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from llm_magic import AuthFailed, Overloaded
-from llm_magic.events import AttemptStarted, Progress, RunEvent, TextDelta, Waiting
-from llm_magic.jupyter import draw, screens
+from llm_magic.events import AttemptStarted, Planned, Progress, RunEvent, TextDelta, Waiting
+from llm_magic.jupyter import draw, live, screens
 from llm_magic.jupyter.state import RunState
 from llm_magic.providers.scripted import Failure, Reply
 from tests.helpers import router
@@ -172,7 +173,7 @@ def watched(events: list[RunEvent], screen: screens.Screen, time: Time, step: fl
 def test_the_widget_streams_and_is_frozen_in_the_same_place(display: Display) -> None:
     time = Time()
     screen = screens.WidgetScreen(monotonic=time)
-    head, body = screen._head, screen._blocks[0]
+    head, body = screen._live.head, screen._live.blocks[0]
     events = events_of(Reply(chunks=("Hello ", "**you**")))
     state = RunState(monotonic=time)
     for event in events[:-1]:
@@ -193,24 +194,77 @@ def test_without_freezing_it_stays_live_and_complete(display: Display) -> None:
     screen = screens.WidgetScreen(freeze=False, stream=False, monotonic=Time())
     watched(events_of(Reply(chunks=("the end",))), screen, Time(), step=0.0)
     assert display.updates == []
-    assert "the end" in screen._blocks[-1].value
-    assert "this cell" in screen._head.value
+    assert "the end" in screen._live.blocks[-1].value
+    assert "this cell" in screen._live.head.value
 
 
-def test_updates_are_bounded_in_number_and_in_size(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten times the text is ten times the traffic, not a hundred times."""
+def paragraphs(number: int) -> str:
+    return f"word {number} " + ("\n\n" if number % 20 == 19 else "")
 
-    def traffic(paragraphs: int) -> tuple[int, int]:
+
+def code(number: int) -> str:
+    return ("```python\n" if number == 0 else "") + f"x = {number}\n"
+
+
+def items(number: int) -> str:
+    return f"- item {number}\n"
+
+
+def table(number: int) -> str:
+    return ("| a | b |\n|---|---|\n" if number == 0 else "") + f"| {number} | {number} |\n"
+
+
+def one_line(number: int) -> str:
+    return f"word {number} "
+
+
+@pytest.mark.parametrize("chunk", [paragraphs, code, items, table, one_line])
+def test_updates_are_bounded_in_number_and_in_size(
+    display: Display, monkeypatch: pytest.MonkeyPatch, chunk: Callable[[int], str]
+) -> None:
+    """Ten times the text is ten times the traffic, not a hundred times; and at most ten updates a second."""
+
+    def traffic(chunks: int) -> tuple[int, int]:
         sent: list[int] = []
-        monkeypatch.setattr(screens, "_set", lambda widget, value: sent.append(len(value)))
+
+        def set_value(widget: Any, value: str) -> None:
+            if widget.value != value:
+                widget.value = value
+                sent.append(len(value))
+
+        monkeypatch.setattr(live, "_set", set_value)
         time = Time()
-        chunks = tuple(f"word {n} " + ("\n\n" if n % 20 == 19 else "") for n in range(paragraphs * 20))
-        watched(events_of(Reply(chunks=chunks)), screens.WidgetScreen(monotonic=time), time, step=0.02)
+        reply = Reply(chunks=tuple(map(chunk, range(chunks))))
+        events = [event for event in events_of(reply) if isinstance(event, TextDelta | AttemptStarted | Planned)]
+        state, screen = RunState(monotonic=time), screens.WidgetScreen(monotonic=time)
+        for event in events:
+            state.apply(event)
+            time.now += 0.02
+            screen.update(state)
+        assert len(sent) <= 3 * (chunks * 0.02 / live.FRAME_S + 2)
         return len(sent), sum(sent)
 
-    (few, small), (many, large) = traffic(30), traffic(300)
+    (few, small), (many, large) = traffic(150), traffic(1_500)
     assert many <= 11 * few
-    assert large <= 11 * small
+    text = sum(len(chunk(number)) for number in range(1_500))
+    assert large <= max(13 * small, (live.MOST_TRAFFIC + 10) * (text + live.BLOCK_CHARS))
+
+
+def test_blocks_make_up_the_text_and_code_stays_code(display: Display) -> None:
+    time = Time()
+    text = "".join(map(paragraphs, range(400))) + "".join(map(code, range(400))) + "```\n\n" + "end\n\n" * 400
+    screen = screens.WidgetScreen(monotonic=time)
+    state = RunState(monotonic=time)
+    for event in events_of(Reply(chunks=tuple(text[at : at + 200] for at in range(0, len(text), 200))))[:-1]:
+        state.apply(event)
+        time.now += 1
+        screen.update(state)
+    blocks = [block.value for block in screen._live.blocks]
+    assert len(blocks) > 4
+    words = re.sub(r"<[^>]*>", "", "".join(blocks)).split()
+    assert words == text.replace("```python", "").replace("```", "").split()
+    for block in blocks:
+        assert "x = " not in re.sub(r"<pre>.*?</pre>", "", re.sub(r"</?span[^>]*>", "", block), flags=re.DOTALL)
 
 
 def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:
@@ -225,7 +279,7 @@ def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:
         state.apply(event)
         time.now += 1
         screen.update(state)
-    shown = "".join(block.value for block in screen._blocks)
+    shown = "".join(block.value for block in screen._live.blocks)
     assert "whole" in shown
     assert "paragraph" not in shown
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 import time
@@ -11,14 +10,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
 from llm_magic.jupyter import draw
+from llm_magic.jupyter.live import Live
 from llm_magic.jupyter.state import RunState
-from llm_magic.jupyter.style import STYLE
-
-FRAME_S = 0.1
-"""Seconds between two updates of a live widget."""
-BLOCK_CHARS = 1_500
-"""Beyond this, a finished paragraph gets a widget of its own, so that each update carries the end of the text only."""
-_PARAGRAPH_END = re.compile(r"\n\n+")
 
 
 class Screen(Protocol):
@@ -137,79 +130,29 @@ class TerminalScreen:
 
 
 class WidgetScreen:
-    """A live ipywidgets panel in one display, replaced at the end by static output in the same place."""
+    """A live widget in one display, replaced at the end by static output in the same place."""
 
     def __init__(
         self, *, freeze: bool = True, stream: bool = True, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        import ipywidgets
         from IPython.display import display
 
-        self._freeze, self._stream, self._monotonic = freeze, stream, monotonic
-        self._head = ipywidgets.HTML()
-        self._blocks: list[Any] = [ipywidgets.HTML()]
-        self._box = ipywidgets.VBox([self._head, *self._blocks])
-        self._box.add_class("llm-magic")
-        self._from = 0
-        """Where in the text the last block begins."""
-        self._attempt = 0
-        self._drawn_at = -FRAME_S
+        self._freeze = freeze
+        self._live = Live(stream=stream, monotonic=monotonic)
         # Not display(box): ipywidgets 7 would lose the display_id.
-        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
-        live = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "running"}
-        self._handle = display(live, raw=True, display_id=True)
+        view = {"model_id": self._live.box.model_id, "version_major": 2, "version_minor": 0}
+        bundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "running"}
+        self._handle = display(bundle, raw=True, display_id=True)
 
     def update(self, state: RunState) -> None:
-        if self._monotonic() - self._drawn_at < FRAME_S:
-            return
-        started = self._monotonic()
-        _set(self._head, f"{STYLE}<div class='llmr'>{draw.head(state)}</div>")
-        if self._stream:
-            self._draw_text(state)
-        # Drawing may take no more than half of the time, however slow the machine.
-        self._drawn_at = max(started, 2 * self._monotonic() - started - FRAME_S)
+        self._live.update(state)
 
     def finish(self, state: RunState) -> None:
         if self._handle is not None and (self._freeze or state.plan is None):
             self._handle.update(draw.bundle(state), raw=True)
-            for widget in (*self._blocks, self._head, self._box):
-                widget.close()
+            self._live.close()
         else:
-            self._drawn_at = -FRAME_S
-            self._stream = True
-            self.update(state)
-
-    def _draw_text(self, state: RunState) -> None:
-        if self._attempt != state.started:
-            self._attempt, self._from = state.started, 0
-            for block in self._blocks[1:]:
-                block.close()
-            del self._blocks[1:]
-            self._box.children = (self._head, *self._blocks)
-        text = state.text
-        if (end := _settled_until(text, self._from)) > self._from:
-            import ipywidgets
-
-            _set(self._blocks[-1], draw.body(text[self._from : end]))
-            self._from = end
-            self._blocks.append(ipywidgets.HTML())
-            self._box.children = (self._head, *self._blocks)
-        _set(self._blocks[-1], draw.body(text[self._from :]))
-
-
-def _set(widget: Any, value: str) -> None:
-    if widget.value != value:
-        widget.value = value
-
-
-def _settled_until(text: str, start: int) -> int:
-    """The end of the last whole paragraph after `start`, once there is enough of it; `start` where there is not."""
-    if len(text) - start < BLOCK_CHARS:
-        return start
-    for end in reversed([found.end() for found in _PARAGRAPH_END.finditer(text, start)]):
-        if text.count("```", start, end) % 2 == 0:
-            return end
-    return start
+            self._live.finish(state)
 
 
 def printable(text: str) -> str:
