@@ -209,8 +209,12 @@ class Job(Generic[Item]):
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
 
+        told = False
+
         def wake() -> None:
-            if not loop.is_closed():
+            nonlocal told
+            if not told and not loop.is_closed():
+                told = True  # once is enough: whoever is woken takes all that is there
                 loop.call_soon_threadsafe(news.set)
 
         self._wakers.append(wake)

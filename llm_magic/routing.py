@@ -157,17 +157,15 @@ class Router:
 
     async def route(self, prompt: str | Request, **options: Any) -> RouteResult:
         """Run a prompt to its answer. Options as `request`. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
-        async with aclosing(self.stream(prompt, **options)) as events:
-            async for event in events:
-                if isinstance(event, RunEnded):
-                    return event.result
+        async with aclosing(bridge.aiterate(self._end(prompt, options))) as ends:
+            async for end in ends:
+                return end.result
         raise AssertionError("a run ends with a result or an error")
 
     def route_sync(self, prompt: str | Request, **options: Any) -> RouteResult:
         """The same without `await`: in a script, or in a cell."""
-        for event in self.stream_sync(prompt, **options):
-            if isinstance(event, RunEnded):
-                return event.result
+        for end in bridge.iterate(self._end(prompt, options)):
+            return end.result
         raise AssertionError("a run ends with a result or an error")
 
     def plans(self, prompt: str | Request, *, models: Sequence[str], **options: Any) -> dict[str, Plan]:
@@ -255,6 +253,13 @@ class Router:
         if usable:
             async with aclosing(compare(usable, self._means, run_ids=run_ids, budget=self.budget)) as events:
                 async for event in events:
+                    yield event
+
+    async def _end(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEnded]:
+        """The core's last event only: what nobody watches need not cross over from its loop."""
+        async with aclosing(self._run(prompt, options)) as events:
+            async for event in events:
+                if isinstance(event, RunEnded):
                     yield event
 
     def _standing(self, request: Request) -> Standing:

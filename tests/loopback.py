@@ -151,6 +151,8 @@ async def _answer(server: Server, request: Request) -> Response:
     if isinstance(step, Answer):
         entry.cached, entry.written = min(step.cached, entry.input), step.written
         entry.input += step.written
+        if not body.get("stream"):
+            return _whole(server, entry, step)
     return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
 
 
@@ -204,8 +206,20 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
         server.note()
 
 
+def _whole(server: Server, entry: Entry, step: Answer) -> JSONResponse:
+    """The answer in one piece, for a request that asks for no stream."""
+    say = _Anthropic(entry) if entry.api == "anthropic" else _OpenAI(entry)
+    server.bill(entry, len(step.chunks) + step.reasoning)
+    entry.ended = "whole"
+    server.note()
+    return JSONResponse(say.whole("".join(step.chunks), step, step.served_model or entry.model))
+
+
 def _event(data: Any, name: str = "") -> str:
     return (f"event: {name}\n" if name else "") + f"data: {json.dumps(data)}\n\n"
+
+
+_STOPS = {"stop": "end_turn", "length": "max_tokens"}
 
 
 class _Speaker:
@@ -213,6 +227,9 @@ class _Speaker:
         self.entry = entry
 
     def error_event(self) -> str:
+        raise NotImplementedError
+
+    def whole(self, text: str, step: Answer, served: str) -> dict[str, Any]:
         raise NotImplementedError
 
     async def broken(self, how: str, request: Request) -> AsyncIterator[str]:
@@ -228,14 +245,24 @@ class _Speaker:
 
 
 class _Anthropic(_Speaker):
-    def start(self, served: str) -> str:
-        usage = {
+    def counts(self, output: int) -> dict[str, Any]:
+        return {
             "input_tokens": self.entry.input - self.entry.cached - self.entry.written,
             "cache_read_input_tokens": self.entry.cached,
             "cache_creation_input_tokens": self.entry.written,
-            "output_tokens": 0,
+            "output_tokens": output,
         }
-        message = {"id": "msg", "type": "message", "role": "assistant", "model": served, "content": [], "usage": usage}
+
+    def message(self, served: str, content: list[dict[str, Any]], output: int) -> dict[str, Any]:
+        message = {"id": "msg", "type": "message", "role": "assistant", "model": served}
+        return {**message, "content": content, "stop_reason": None, "stop_sequence": None, "usage": self.counts(output)}
+
+    def whole(self, text: str, step: Answer, served: str) -> dict[str, Any]:
+        message = self.message(served, [{"type": "text", "text": text}], self.entry.output)
+        return message | {"stop_reason": _STOPS.get(step.finish, step.finish)}
+
+    def start(self, served: str) -> str:
+        message = self.message(served, [], 0)
         block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         return (
             _event({"type": "message_start", "message": message}, "message_start")
@@ -252,7 +279,7 @@ class _Anthropic(_Speaker):
         return _event(delta, "content_block_delta")
 
     def end(self, step: Answer, served: str) -> str:
-        reason = {"stop": "end_turn", "length": "max_tokens"}.get(step.finish, step.finish)
+        reason = _STOPS.get(step.finish, step.finish)
         output = self.entry.output if step.junk is ... else step.junk
         details = {"output_tokens": output, "output_tokens_details": {"thinking_tokens": step.reasoning}}
         delta = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": details}
@@ -282,13 +309,21 @@ class _OpenAI(_Speaker):
     def delta(self, text: str, served: str) -> str:
         return self.chunk(served, [{"index": 0, "delta": {"content": text}, "finish_reason": None}])
 
-    def end(self, step: Answer, served: str) -> str:
-        usage = {
+    def counts(self, step: Answer) -> dict[str, Any]:
+        return {
             "prompt_tokens": self.entry.input,
             "completion_tokens": self.entry.output if step.junk is ... else step.junk,
             "prompt_tokens_details": {"cached_tokens": self.entry.cached, "cache_write_tokens": self.entry.written},
             "completion_tokens_details": {"reasoning_tokens": step.reasoning},
         }
+
+    def whole(self, text: str, step: Answer, served: str) -> dict[str, Any]:
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": step.finish}
+        body = {"id": "c", "object": "chat.completion", "created": 1, "model": served, "choices": [choice]}
+        return body | {"usage": self.counts(step)}
+
+    def end(self, step: Answer, served: str) -> str:
+        usage = self.counts(step)
         last: list[dict[str, Any]] = [{"index": 0, "delta": {}, "finish_reason": step.finish}]
         if self.entry.api == "deepseek":  # its usage comes with the last choice
             return self.chunk(served, last, usage) + "data: [DONE]\n\n"

@@ -103,16 +103,29 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
                 if usage := _usage(counts):
                     yield UsageReport(usage=usage, final=last.get("output_tokens") is not None)
                 if reason:
-                    tier = counts.get("service_tier")
-                    yield Finished(
-                        finish_reason=_FINISH.get(str(reason), str(reason)),
-                        served_model=served,
-                        service_tier=None if tier in (None, "standard") else str(tier),
-                    )
+                    yield _finished(reason, served, counts)
+            case "message":  # the whole answer, from an endpoint that does not stream
+                for block in http.tables(event.get("content")):
+                    if text := block.get("text"):
+                        yield TextDelta(text=str(text))
+                counts = http.table(event.get("usage"))
+                if usage := _usage(counts):
+                    yield UsageReport(usage=usage)
+                if reason := event.get("stop_reason"):
+                    yield _finished(reason, str(event.get("model") or ""), counts)
             case "error":
                 raise http.of_event(http.table(event.get("error")), where)
             case _:
                 pass  # pings, the bounds of blocks, and whatever comes next year
+
+
+def _finished(reason: object, served: str, counts: Mapping[str, Any]) -> Finished:
+    tier = counts.get("service_tier")
+    return Finished(
+        finish_reason=_FINISH.get(str(reason), str(reason)),
+        served_model=served,
+        service_tier=None if tier in (None, "standard") else str(tier),
+    )
 
 
 def _merged(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:

@@ -238,19 +238,42 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 async def events(response: Any) -> AsyncGenerator[dict[str, Any]]:
-    """The JSON objects of a server-sent event stream, until `[DONE]` or its end."""
+    """The JSON objects of a server-sent event stream, until `[DONE]` or its end.
+
+    An endpoint that does not stream answers with one JSON object: that is the only one then.
+    """
     content_type = response.headers.get("content-type", "")
+    if "application/json" in content_type:
+        yield table(_parsed(await response.read()))
+        return
     if "text/event-stream" not in content_type:
         raise ProtocolError(f"expected a stream of events, got {content_type[:80] or 'no content type'}")
-    async for line in response.iter_lines():
-        if not line.startswith("data:"):
+    async for line in _lines(response):
+        if not line.startswith(b"data:"):
             continue
         data = line[5:].strip()
-        if data == "[DONE]":
+        if data == b"[DONE]":
             return
-        try:
-            event = json.loads(data)
-        except ValueError as error:
-            raise ProtocolError(f"an event of the stream is not JSON: {error}") from error
-        if found := table(event):
+        if found := table(_parsed(data)):
             yield found
+
+
+async def _lines(response: Any) -> AsyncGenerator[bytes]:
+    """The lines of the body. Of bytes, since text has line separators that JSON and event streams do not."""
+    rest = b""
+    async for chunk in response.iter_bytes():
+        *whole, rest = (rest + chunk).splitlines(keepends=True)
+        if rest.endswith((b"\n", b"\r")):
+            whole.append(rest)
+            rest = b""
+        for line in whole:
+            yield line
+    if rest:
+        yield rest
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ProtocolError(f"what should be JSON is not: {error}") from error

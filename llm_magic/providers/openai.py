@@ -105,7 +105,7 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
             if report is not None:
                 yield report
         for choice in http.tables(chunk.get("choices")):
-            delta = http.table(choice.get("delta"))
+            delta = http.table(choice.get("delta") or choice.get("message"))
             if text := delta.get("content") or delta.get("refusal"):
                 yield TextDelta(text=str(text))
             elif delta.get("reasoning_content"):

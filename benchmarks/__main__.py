@@ -1,0 +1,16 @@
+"""Run the benchmarks: all of them, or those named, e.g. `make bench ARGS=ledger`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("calls", "ledger", "classify")
+
+
+def main(names: list[str]) -> None:
+    for name in names or NAMES:
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+main(sys.argv[1:])

@@ -1,0 +1,111 @@
+"""What the books cost: a hold and its settlement, beside two bare commits of the same database; a million rows as a frame."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from benchmarks.table import Row, show
+from llm_magic import Ledger, TaskTier, Usage
+from llm_magic.budget import Cap
+from llm_magic.ledger import rows
+from llm_magic.types import Attempt
+
+HOLDS = 2_000
+KEPT = 1_000_000
+
+
+def main() -> None:
+    """Print microseconds a hold with its settlement, and seconds for a million rows."""
+    with tempfile.TemporaryDirectory(prefix="llm_magic-bench-") as folder:
+        path = Path(folder) / "ledger.db"
+        held = _each_us(_holding(Ledger(path, session_id="bench")))
+        # The same two transactions with nothing of ours: what SQLite itself takes on this disk.
+        floor = _each_us(_bare(Path(folder) / "floor.db"))
+        rates: list[Row] = [
+            ("hold + settle, one cap", f"{held:.0f}", f"{floor:.0f}", f"{held / floor:.1f}", f"{1e6 / held:,.0f}"),
+        ]
+        header = ("ledger in SQLite (WAL)", "us", "bare commits, us", "ratio", "rows/s")
+        show("Reserving and settling", header, rates)
+        _fill(path)
+        ledger = Ledger(path, session_id="bench")
+        began = time.perf_counter()
+        frame = ledger.to_frame()
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        with sqlite3.connect(path) as db:
+            db.execute("SELECT * FROM llm_magic_attempts ORDER BY id").fetchall()
+        read = time.perf_counter() - began
+        shown: list[Row] = [(f"{len(frame):,} rows", f"{took:.2f}", f"{read:.2f}", f"{took / read:.2f}")]
+        show("to_frame()", ("rows", "s", "fetchall() alone, s", "ratio"), shown)
+
+
+def _each_us(once: Callable[[int], None]) -> float:
+    """CPU and disk microseconds of one call, the best of five rounds: others are at work on the machine too."""
+    best = float("inf")
+    for turn in range(5):
+        began = time.perf_counter()
+        for number in range(HOLDS // 5):
+            once(turn * HOLDS + number)
+        best = min(best, (time.perf_counter() - began) / (HOLDS // 5))
+    return best * 1e6
+
+
+def _attempt(number: int) -> Attempt:
+    return Attempt(
+        run_id=f"run{number}", attempt=1, started_at=datetime.now(UTC), tier=TaskTier.BULK, confidence=0.9,
+        provider="openai", model="gpt-6-luna", served_model="gpt-6-luna", outcome="ok", error=None,
+        fallback_from=None, usage=Usage(input_tokens=100, output_tokens=50), cost_usd=Decimal("0.000035"),
+        cost_estimated=False, baseline_usd=Decimal("0.002"), price_source="genai-prices", ttft_s=0.2, latency_s=1.0,
+        session_id="bench", tags=(),
+    )  # fmt: skip
+
+
+def _holding(ledger: Ledger) -> Callable[[int], None]:
+    caps = (Cap(scope="session", limit_usd=Decimal(1_000)),)
+
+    def once(number: int) -> None:
+        attempt = _attempt(number)
+        with ledger.hold(attempt, Decimal("0.001"), caps) as hold:
+            hold.settle(attempt)
+
+    return once
+
+
+def _bare(path: Path) -> Callable[[int], None]:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, cost INTEGER, held INTEGER)")
+
+    def once(number: int) -> None:
+        for statement in ("INSERT INTO t VALUES (?, 0, 1)", "UPDATE t SET cost = 1, held = 0 WHERE id = ?"):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(statement, (number,))
+            db.execute("COMMIT")
+
+    return once
+
+
+def _fill(path: Path) -> None:
+    """A million rows of a few models, written in one go."""
+    given = [
+        rows.to_row(_attempt(10_000_000 + number)) | {"held_pusd": 0, "owner": "bench", "model": f"model-{number % 7}"}
+        for number in range(1_000)
+    ]
+    names = ", ".join(given[0])
+    marks = ", ".join("?" * len(given[0]))
+    with sqlite3.connect(path) as db:
+        for thousand in range(KEPT // 1_000):
+            for number, row in enumerate(given):
+                row["run_id"] = f"run{thousand}-{number}"
+                row["input_tokens"] = thousand
+            db.executemany(
+                f"INSERT INTO llm_magic_attempts ({names}) VALUES ({marks})",  # noqa: S608 - names of ours
+                [tuple(row.values()) for row in given],
+            )
