@@ -118,15 +118,15 @@ class Ledger:
         from llm_magic.ledger import engines, queries, rows
 
         for cap in caps if worst_usd > 0 else ():
-            room = self._room(db, cap, attempt.run_id, attempt.started_at)
-            if worst_usd > room.left_usd:
-                raise _exceeded(attempt, worst_usd, room)
+            used = self._used(db, cap, attempt.run_id, attempt.started_at)
+            if worst_usd > cap.limit_usd - sum(used):
+                raise _exceeded(attempt, worst_usd, self._room(db, cap, attempt.run_id, attempt.started_at))
         row = rows.to_row(attempt) | {
             "held_pusd": rows.to_pico(worst_usd),
             "lease_until": self._clock() + _LEASE_S,
             "owner": engines.process_name(os.getpid()),
         }
-        db.execute(queries.INSERT, row)
+        self._database.run(db, queries.INSERT, row)
 
     def give_up(self, reserve: Reserve) -> None:
         """Free what was kept back, if it is still."""
@@ -141,14 +141,14 @@ class Ledger:
 
         row = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
         with self._writing() as db:
-            db.execute(queries.SETTLE, row | {"of_run": attempt.run_id, "of_attempt": attempt.attempt})
+            self._database.run(db, queries.SETTLE, row | {"of_run": attempt.run_id, "of_attempt": attempt.attempt})
 
     def record(self, attempt: Attempt) -> None:
         """Keep a row for which nothing is sent, and so nothing held: an answer from the cache."""
         from llm_magic.ledger import queries, rows
 
         with self._writing() as db:
-            db.execute(queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None})
+            self._database.run(db, queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None})
 
     def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
         """Keep what the user thinks of a run's answer, 1 good or -1 bad, or take it back."""
@@ -163,12 +163,12 @@ class Ledger:
         from llm_magic.ledger import engines, queries, rows
 
         with self._reading() as db:
-            held = db.execute(queries.UNSETTLED).mappings().all()
+            held = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
             dead = engines.is_dead(self._clock())
             return [
                 (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), row["held_pusd"] * rows.PICO)
                 for row in held
-                if dead(row)
+                if dead(row["owner"], row["lease_until"])
             ]
 
     def reconcile(self, how: Literal["charge", "release"]) -> list[Attempt]:
@@ -231,24 +231,36 @@ class Ledger:
 
     @contextmanager
     def _errors(self) -> Generator[None]:
+        import sqlite3
+
         from sqlalchemy.exc import DBAPIError
 
         try:
             yield
         except DBAPIError as error:
             raise LedgerError(f"the ledger {self.location}: {error.orig}") from error
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {self.location}: {error}") from error
+
+    def _used(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> tuple[Decimal, Decimal]:
+        """What is spent and what is held within a cap's scope."""
+        from llm_magic.ledger import queries, rows
+
+        scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
+        spent, held = self._database.run(db, queries.used(cap), scope).fetchone()
+        return int(spent or 0) * rows.PICO, int(held or 0) * rows.PICO
 
     def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
         from llm_magic.ledger import engines, queries, rows
 
-        scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
-        spent, held = db.execute(queries.used(cap), scope).one()
-        left = cap.limit_usd - (int(spent or 0) + int(held or 0)) * rows.PICO
+        spent, held = self._used(db, cap, run_id, now)
         live = 0
         if held:
             dead = engines.is_dead(self._clock())
-            live = sum(row["held_pusd"] for row in db.execute(queries.held(cap), scope).mappings() if not dead(row))
-        return Room(cap=cap, left_usd=left, live_usd=live * rows.PICO)
+            scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
+            holds = self._database.run(db, queries.held(cap), scope).fetchall()
+            live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
+        return Room(cap=cap, left_usd=cap.limit_usd - spent - held, live_usd=live * rows.PICO)
 
     def _stands(self) -> tuple[Decimal, Decimal]:
         """What the session has spent, and what it holds."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Generator
+import sqlite3
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from llm_magic.errors import LedgerError
 from llm_magic.ledger import schema
-from llm_magic.ledger.rows import Row
 
 _HOLDS_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
 """In PostgreSQL, holds are made one at a time under an advisory lock."""
@@ -43,13 +44,15 @@ class Database:
                 schema.prepare(db, self.shown)
         except DBAPIError as error:
             raise _unusable(self.shown, error.orig) from error
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise _unusable(self.shown, error) from error
 
     def _open(self) -> None:
         self._pid = os.getpid()
         self._engine = _sqlite(self._url) if self._is_file else _postgres(self._url)
         self._kept: sa.Connection | None = None
+        self._raw: sqlite3.Connection | None = None
+        """The driver's connection under the kept one."""
 
     @property
     def dialect(self) -> str:
@@ -66,6 +69,7 @@ class Database:
             return
         if self._kept is None:
             self._kept = self._engine.connect()
+            self._raw = self._kept.connection.driver_connection
         yield self._kept
 
     @contextmanager
@@ -77,21 +81,41 @@ class Database:
                     db.execute(_HOLDS_LOCK)
                     yield db
                 return
-            db.exec_driver_sql("BEGIN IMMEDIATE")
+            assert self._raw is not None, "connected by reading()"
+            self._raw.execute("BEGIN IMMEDIATE")
             try:
                 yield db
-                db.exec_driver_sql("COMMIT")
+                self._raw.execute("COMMIT")
             except BaseException:
                 # A full disk ends the transaction by itself.
-                with suppress(DBAPIError):
-                    db.exec_driver_sql("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    self._raw.execute("ROLLBACK")
                 raise
+
+    def run(self, db: sa.Connection, statement: sa.Executable, parameters: Mapping[str, Any]) -> Any:
+        """Execute a statement and return its cursor.
+
+        In SQLite this goes past SQLAlchemy, which writes the statement once, to the driver: with it, a hold and its
+        settlement take twice as long.
+        """
+        if self._raw is None:
+            return db.execute(statement, parameters)
+        text, names, defaults = _as_text(statement, tuple(parameters))
+        values = [parameters[name] if name in parameters else defaults[name] for name in names]
+        return self._raw.execute(text, values)
 
     def close(self) -> None:
         if self._kept is not None:
             self._kept.close()
-            self._kept = None
+            self._kept = self._raw = None
         self._engine.dispose()
+
+
+@lru_cache(maxsize=64)
+def _as_text(statement: Any, given: tuple[str, ...]) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+    """A statement for the driver: its text, the names of its parameters in order, and the values it brings itself."""
+    compiled = statement.compile(dialect=sqlite.dialect(), column_keys=list(given))
+    return str(compiled), tuple(compiled.positiontup), compiled.params
 
 
 def sweep(db: sa.Connection) -> None:
@@ -164,15 +188,16 @@ def process_name(pid: int) -> str:
     return f"{_host()} {pid} {psutil.Process(pid).create_time():.2f}"
 
 
-def is_dead(now: float) -> Callable[[Row], bool]:
-    """Tells whether a held row's process is gone: by looking on this machine, by its lease on another."""
+def is_dead(now: float) -> Callable[[str, float], bool]:
+    """Tells whether a hold's process is gone: by looking on this machine, by the hold's lease on another."""
     known: dict[str, bool] = {}
 
-    def dead(row: Row) -> bool:
-        owner: str = row["owner"]
+    def dead(owner: str, lease_until: float) -> bool:
+        if not owner.startswith(f"{_host()} "):
+            return lease_until < now
         if owner not in known:
             known[owner] = _is_gone(owner)
-        return known[owner] if owner.startswith(f"{_host()} ") else row["lease_until"] < now
+        return known[owner]
 
     return dead
 

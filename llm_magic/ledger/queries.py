@@ -19,7 +19,7 @@ SETTLE = attempts.update().where(_c.run_id == sa.bindparam("of_run"), _c.attempt
 DROP = attempts.delete().where(_c.run_id == sa.bindparam("of_run"), _c.attempt == sa.bindparam("of_attempt"))
 ALL = attempts.select().order_by(_c.id)
 OF_RUN = ALL.where(_c.run_id == sa.bindparam("of_run"))
-UNSETTLED = ALL.where(_c.lease_until.is_not(None))
+UNSETTLED = attempts.select().where(_c.lease_until.is_not(None))
 RATE = attempts.update().where(_c.run_id == sa.bindparam("of_run"), _c.outcome.in_(("ok", "cached")))
 STANDS = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd)).where(
     _c.session_id == sa.bindparam("of_session")

@@ -51,6 +51,14 @@ attempts = sa.Table(
     # These hold all that a cap sums up, so that no row has to be read.
     sa.Index("llm_magic_of_session", "session_id", "cost_pusd", "held_pusd"),
     sa.Index("llm_magic_of_time", "started_at_us", "cost_pusd", "held_pusd"),
+    # Of the few that are under way.
+    sa.Index(
+        "llm_magic_held",
+        "session_id",
+        "lease_until",
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
+    ),
 )
 
 cache = sa.Table(
