@@ -1,4 +1,4 @@
-"""What the books cost: a hold and its settlement, beside two bare commits of the same database; a million rows as a frame."""
+"""What the books cost: a hold and its settlement beside two bare commits, a million rows as a frame."""
 
 from __future__ import annotations
 

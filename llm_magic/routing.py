@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
+from types import EllipsisType
 from typing import Any
 
 from llm_magic import answers
@@ -200,9 +201,13 @@ class Router:
                     ends[label] = Compared(label=label, result=None, error=str(event.error))
         return Comparison(columns=tuple(ends[label] for label in plans))
 
-    def set_budget(self, session_usd: Amount | None) -> Budget:
-        """Cap what this session may spend, in USD; None takes the cap away."""
-        self.budget = dataclasses.replace(self.budget, session_usd=None if session_usd is None else usd(session_usd))
+    def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Any) -> Budget:
+        """Cap what this session may spend, in USD; None takes the cap away.
+
+        caps: the other fields of `Budget`, e.g. `day_usd=20` or `models_usd={"gpt-5.5": 1}`; what is not named stays.
+        """
+        given = caps if session_usd is ... else caps | {"session_usd": session_usd}
+        self.budget = dataclasses.replace(self.budget, **given)
         return self.budget
 
     def unavailable(self, model: ModelSpec) -> str | None:

@@ -55,6 +55,7 @@ def router(
     time: FakeClock | None = None,
     policy: RetryPolicy | None = None,
     providers: dict[str, Any] | None = None,
+    concurrency: int = 64,
     **parts: Any,
 ) -> Router:
     """A router over these models (by default a dear one and a cheap one), all behind one scripted provider."""
@@ -64,7 +65,7 @@ def router(
     )
     scripted = ScriptedProvider(replies)
     return Router(
-        registry=registry(*specs),
+        registry=registry(*specs, concurrency=concurrency),
         providers=providers or {spec.provider: scripted for spec in specs},
         clock=(time or FakeClock()).clock(),
         policy=policy,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
-from llm_magic import Router, routing
+from llm_magic import Budget, Router, routing
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.magics import split_options
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
-from tests.helpers import router
+from tests.helpers import attempt, router
 
 
 class Shell:
@@ -114,6 +116,17 @@ def test_every_option_reaches_the_request(shell: Shell) -> None:
     assert shell.router.ledger.rows()[0].tags == ("one", "two")
 
 
+def test_a_dataclass_is_a_schema(shell: Shell) -> None:
+    shell.scripted._reply = lambda request: Reply(chunks=('{"name": "Ada", "age": 36}',))
+    shell.run("import dataclasses\n@dataclasses.dataclass\nclass Person:\n    name: str\n    age: int")
+    shell.run("%%route --schema Person\nWho?")
+    assert shell["_route"].data == {"name": "Ada", "age": 36}
+    assert shell.scripted.requests[-1].schema["required"] == ["name", "age"]
+    shell.run("@dataclasses.dataclass\nclass Odd:\n    what: object()")
+    out, _ = shell.fail("%%route --schema Odd\nWho?")
+    assert "RequestError: no JSON Schema can be made of Odd" in out
+
+
 def test_an_inline_schema_and_a_pydantic_model(shell: Shell) -> None:
     shell.scripted._reply = lambda _: Reply(chunks=('{"n": 1}',))
     shell.run('%%route --schema \'{"type": "object"}\'\nhello')
@@ -171,6 +184,67 @@ def test_budget(shell: Shell) -> None:
         out, _ = shell.fail(f"%route_budget {bad}")
         assert f"UsageError: '{bad}' is no amount of USD" in out
     assert shell.router.budget.session_usd is None
+
+
+def test_a_cap_for_every_scope(shell: Shell) -> None:
+    out = shell.run("%route_budget 2 --run 0.5 --day 3 --month 40 --model dear=1 --tag batch=0.00001")
+    assert "each run: USD 0.50 at the most" in out
+    for scope, limit in (
+        ("today's cap (UTC)", "3.00"),
+        ("this month's cap (UTC)", "40.00"),
+        ("the cap on dear", "1.00"),
+    ):
+        assert f"{scope} of USD {limit}: USD {limit} left" in out
+    assert "the cap on the tag batch of USD 0.000010: USD 0.000010 left" in out
+    _, error = shell.fail("%%route --tag batch\nhello")
+    assert error.scope == "tag"  # type: ignore[attr-defined]
+    shell.run("%%route --tag other\nhello")
+    out = shell.run("%route_budget off --run off --day off --month off --model dear=off --tag batch=off")
+    assert out.count("\n") == 1, out
+    assert "held USD 0, no cap" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("--day much", "'much' is no amount of USD"),
+        ("--model dear", "'dear': write --model ID=USD, such as --model ID=0.50"),
+        ("--model nobody=1", "no model 'nobody': the registry has dear, cheap"),
+        ("--tag =1", "'=1': write --tag WORD=USD"),
+        ("7 --tag batch=-1", "'-1' is no amount of USD"),
+        ("--reconcile forget", "invalid choice: 'forget'"),
+    ],
+)
+def test_a_cap_that_is_none_changes_nothing(shell: Shell, line: str, says: str) -> None:
+    out, _ = shell.fail(f"%route_budget {line}")
+    assert f"UsageError: {says}" in out or says in out
+    assert shell.router.budget == Budget()
+
+
+@pytest.mark.parametrize(("how", "spent"), [("charge", "0.30"), ("release", "0")])
+def test_what_is_uncertain_is_shown_and_closed_only_on_the_users_word(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, how: str, spent: str
+) -> None:
+    ledger = shell.router.ledger
+    monkeypatch.setattr("llm_magic.ledger.engines.process_name", lambda pid: "elsewhere 1 1.0")
+    ledger.hold(attempt(outcome="in_flight", session_id=ledger.session_id), Decimal("0.3"), ())
+    ledger._clock = lambda: time.time() + 10_000
+    for _ in range(2):
+        out = shell.run("%route_budget 1")
+        assert "held USD 0.30, cap USD 1.00, USD 0.70 left" in out
+        assert "uncertain: 1 attempt of a process that died, holding USD 0.30." in out
+    out = shell.run(f"%route_budget --reconcile {how}")
+    assert out.startswith("1 uncertain attempt counted as ")
+    assert f"spent USD {spent}, held USD 0" in out
+    assert shell.run("%route_budget --reconcile charge").startswith("nothing is uncertain")
+
+
+def test_hedging_is_asked_for_in_seconds(shell: Shell) -> None:
+    shell.run("%%route --hedge 2.5\nhello")
+    assert len(shell.router.ledger.rows()) == 1, "the first token was in time"
+    for bad, says in (("soon", "invalid float value: 'soon'"), ("-1", "must be seconds, zero or more")):
+        out, _ = shell.fail(f"%%route --hedge {bad}\nhello")
+        assert says in out
 
 
 def test_python_and_magics_share_one_router(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -30,18 +31,25 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def schema_of(value: Any) -> Mapping[str, Any]:
-    """A JSON Schema from a mapping, JSON text, or a Pydantic model class. Raises RequestError."""
+    """A JSON Schema from a mapping, JSON text, a Pydantic model or a dataclass. Raises RequestError."""
     from jsonschema import SchemaError
 
-    if hasattr(value, "model_json_schema"):
-        value = value.model_json_schema()
+    if isinstance(value, type) and (hasattr(value, "model_json_schema") or dataclasses.is_dataclass(value)):
+        import pydantic  # as both SDKs do
+
+        try:
+            value = pydantic.TypeAdapter(value).json_schema()
+        except pydantic.errors.PydanticUserError as error:
+            raise RequestError(f"no JSON Schema can be made of {value.__name__}: {error.message}") from error
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except ValueError as error:
             raise RequestError(f"the schema is not JSON: {error}") from error
     if not isinstance(value, Mapping):
-        raise RequestError(f"a schema must be a JSON Schema or a Pydantic model, not {type(value).__name__}")
+        raise RequestError(
+            f"a schema must be a JSON Schema, a Pydantic model or a dataclass, not {type(value).__name__}"
+        )
     schema = cast("Mapping[str, Any]", value)
     try:
         _validator(schema).check_schema(schema)

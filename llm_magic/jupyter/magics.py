@@ -12,9 +12,8 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from traitlets import Bool, Enum
 
 from llm_magic import routing
-from llm_magic.budget import show_usd
 from llm_magic.errors import BudgetError, RequestError
-from llm_magic.jupyter import binding, compare, jobs, screens
+from llm_magic.jupyter import binding, budget, compare, jobs, screens
 from llm_magic.jupyter.interpolate import interpolate
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
@@ -57,10 +56,18 @@ class RouteMagics(Magics):
     @argument("--max-tokens", type=int, metavar="N", help="the most output tokens, reasoning included")
     @argument("--max-cost", metavar="USD", help="the most that this run may cost")
     @argument(
-        "--schema", metavar="NAME", help="a JSON Schema or Pydantic model in the notebook: the answer is its JSON"
+        "--schema",
+        metavar="NAME",
+        help="a JSON Schema, Pydantic model or dataclass in the notebook: the answer is its JSON",
     )
     @argument("--out", metavar="NAME", help="bind the RouteResult to this name, beside _route")
     @argument("--tag", action="append", metavar="WORD", help="a word for the ledger's tags; may be repeated")
+    @argument(
+        "--hedge",
+        type=float,
+        metavar="SECONDS",
+        help="ask the next model too when the first token takes longer than this; both are billed",
+    )
     @argument("--plan", action="store_true", help="a dry run: who would be asked, at what cost; nothing is sent")
     @argument("--no-stream", action="store_true", help="show the answer when it is complete")
     @argument(
@@ -98,25 +105,32 @@ class RouteMagics(Magics):
         """
         return self._route(*split_options(f"--plan {line}"))
 
+    @magic_arguments("%route_budget")
+    @argument("amount", nargs="*", metavar="AMOUNT", help="the session's cap in USD, such as 5 or 0.50; or off")
+    @argument("--run", metavar="USD", help="the most that each run may cost; or off")
+    @argument("--day", metavar="USD", help="the most that all sessions of this ledger may spend on a day (UTC); or off")
+    @argument("--month", metavar="USD", help="the same for a month (UTC); or off")
+    @argument("--model", action="append", metavar="ID=USD", help="the most for one model in this session; or ID=off")
+    @argument("--tag", action="append", metavar="WORD=USD", help="the most for one tag in this session; or WORD=off")
+    @argument(
+        "--reconcile",
+        choices=("charge", "release"),
+        help="close the attempts of processes that died: count what they hold as spent, or as never billed",
+    )
     @line_magic
     @no_var_expand
     def route_budget(self, line: str) -> None:
-        """Cap what the session may spend, or see where it stands.
-
-        Usage: %route_budget [AMOUNT|off]    in USD, such as 5 or 0.50
-        """
-        asked = line.strip()
+        """Cap what may be spent, or see where every cap stands."""
+        args = parse_argstring(self.route_budget, line)
+        args.amount = " ".join(args.amount) or None
         with short_errors():
             router = routing.session_router()
-        if asked:
             try:
-                router.set_budget(None if asked.lower() == "off" else asked)
+                budget.change(router, args)
             except BudgetError as error:
                 raise UsageError(str(error)) from None
-        cap, spent, held = router.budget.session_usd, router.ledger.spent_usd, router.ledger.held_usd
-        stands = f"session {router.ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}"
-        left = "no cap" if cap is None else f"cap {show_usd(cap)}, {show_usd(max(cap - spent - held, cap * 0))} left"
-        print(f"{stands}, {left}")  # noqa: T201 - a magic answers in the cell
+            done = [budget.reconcile(router, args.reconcile)] if args.reconcile else []
+            print("\n".join([*done, *budget.stands(router)]))  # noqa: T201 - a magic answers in the cell
 
     @magic_arguments("%route_ledger")
     @argument("--session", action="store_true", help="this session's rows only")
@@ -229,6 +243,7 @@ class RouteMagics(Magics):
                 schema=schema,
                 tags=tuple(_unquoted(tag) or "" for tag in args.tag or ()),
                 routing_text=routing_text,
+                hedge_s=args.hedge,
                 cache=self.cache if args.cache is None else args.cache,
                 cascade=args.cascade,
                 check=self._named("--check", args.check),
