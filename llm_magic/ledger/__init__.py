@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -59,6 +60,7 @@ class Ledger:
         self._clock = clock
         self._lock = threading.RLock()
         self._database = Database(_location(location))
+        weakref.finalize(self, self._database.close)
         self.location = self._database.shown
         self.cache = Cache(self._reading, self._writing, clock)
 
