@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_magic import BudgetExceeded, Ledger, RouteResult, Router
+from llm_magic import BudgetExceeded, Ledger, Router, RouteResult
 from llm_magic.events import Waiting
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.providers.scripted import ScriptedProvider

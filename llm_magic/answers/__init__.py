@@ -47,9 +47,8 @@ def schema_of(value: Any) -> Mapping[str, Any]:
         except ValueError as error:
             raise RequestError(f"the schema is not JSON: {error}") from error
     if not isinstance(value, Mapping):
-        raise RequestError(
-            f"a schema must be a JSON Schema, a Pydantic model or a dataclass, not {type(value).__name__}"
-        )
+        kind = type(cast("object", value)).__name__
+        raise RequestError(f"a schema must be a JSON Schema, a Pydantic model or a dataclass, not {kind}")
     schema = cast("Mapping[str, Any]", value)
     try:
         _validator(schema).check_schema(schema)
