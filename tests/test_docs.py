@@ -12,6 +12,7 @@ import pytest
 
 from llm_magic import Registry, routing
 from llm_magic.jupyter.magics import RouteMagics
+from llm_magic.jupyter.session_magics import SessionMagics
 from llm_magic.providers.scripted import Reply, ScriptedProvider
 from tests.test_kernel import NotebookKernel
 
@@ -41,7 +42,7 @@ def test_the_toml_of_the_readme_loads(clean_environment: Path) -> None:
 
 
 def test_the_readme_names_every_magic_and_every_option() -> None:
-    for magics in RouteMagics.magics.values():
+    for magics in (*RouteMagics.magics.values(), *SessionMagics.magics.values()):
         for name in magics:
             assert f"%{name}" in README
     options = set(re.findall(r"(--[a-z-]+)", RouteMagics.route.__doc__ or ""))

@@ -18,6 +18,7 @@ def load(shell: Any) -> None:
 
     from llm_magic.jupyter.magics import RouteMagics
     from llm_magic.jupyter.reprs import FORMATS
+    from llm_magic.jupyter.session_magics import SessionMagics
 
     if _loaded:
         unload(shell)
@@ -29,7 +30,8 @@ def load(shell: Any) -> None:
         shell.config.pop("RouteMagics", None)
         magics = RouteMagics(shell)
     kinds = {name: dict(found) for name, found in shell.magics_manager.magics.items()}
-    shell.register_magics(magics)
+    looking_back = SessionMagics(shell, magics)
+    shell.register_magics(magics, looking_back)
     formatter = shell.display_formatter.mimebundle_formatter
     before = {kind: formatter.for_type(kind, show) for kind, show in FORMATS.items()}
     handles_errors = not shell.custom_exceptions
@@ -37,20 +39,21 @@ def load(shell: Any) -> None:
         shell.set_custom_exc((AllAttemptsFailed,), _show_group)
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
-    _loaded.update(magics=magics, kinds=kinds, formats=before, handles_errors=handles_errors)
+    _loaded.update(magics=[magics, looking_back], kinds=kinds, formats=before, handles_errors=handles_errors)
 
 
 def unload(shell: Any) -> None:
     """Take back what `load` changed. The session's router, with its ledger and budget, stays."""
     if not _loaded:
         return
-    magics = _loaded["magics"]
-    for kind, names in magics.magics.items():
-        for name in names:
-            shell.magics_manager.magics[kind].pop(name, None)
-            if name in _loaded["kinds"][kind]:
-                shell.magics_manager.magics[kind][name] = _loaded["kinds"][kind][name]
-    shell.configurables[:] = [each for each in shell.configurables if each is not magics]
+    for magics in _loaded["magics"]:
+        for kind, names in magics.magics.items():
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+                if name in _loaded["kinds"][kind]:
+                    shell.magics_manager.magics[kind][name] = _loaded["kinds"][kind][name]
+    _loaded["magics"][1].close()
+    shell.configurables[:] = [each for each in shell.configurables if each not in _loaded["magics"]]
     formatter = shell.display_formatter.mimebundle_formatter
     for kind, show in _loaded["formats"].items():
         formatter.pop(kind, None)

@@ -239,9 +239,14 @@ def _session(state: RunState) -> str:
     line = escape(session_line(state))
     if state.cap_usd is None:
         return f'<div class="llmr-row"><span>{line}</span></div>'
-    share = float(min(Decimal(1), state.session_usd / state.cap_usd)) if state.cap_usd else 1.0
-    meter = (
+    bar = meter(state.session_usd, state.cap_usd, session_line(state))
+    return f'<div class="llmr-row"><span>{line} {bar}</span></div>'
+
+
+def meter(spent: Decimal, cap: Decimal, label: str) -> str:
+    """A bar of what is spent of a cap, with its share."""
+    share = float(min(Decimal(1), spent / cap)) if cap else 1.0
+    return (
         f'<meter min="0" max="1" low="0.8" high="0.95" optimum="0" value="{share:.4f}" '
-        f'aria-label="{line}, {share:.0%} of the cap"></meter>'
+        f'aria-label="{escape(label)}, {share:.0%} of the cap"></meter> {share:.0%}'
     )
-    return f'<div class="llmr-row"><span>{line} {meter} {share:.0%}</span></div>'

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_magic.bridge import POLL_S
 from llm_magic.errors import LLMMagicError, RequestError
+from llm_magic.jupyter import session
 from llm_magic.jupyter.screens import Screen
 from llm_magic.jupyter.state import RunState
 from llm_magic.jupyter.watch import Stopped, error_text, settled
@@ -107,6 +108,7 @@ class BackgroundRun:
         except Exception:
             log.exception("a run in the background could not be drawn")
         if over:
+            session.note(self._request, self._state)
             for name, where in self.names.items():
                 if where.get(name) is self and self._state.result is not None:
                     where[name] = self._state.result

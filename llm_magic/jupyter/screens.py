@@ -28,12 +28,17 @@ class Screen(Protocol):
 
 def choose(shell: Any, *, freeze: bool, stream: bool) -> Screen:
     """The screen for where this shell runs: notebook, notebook without a person, or terminal."""
+    if getattr(shell, "kernel", None) is None:
+        return TerminalScreen(stream=stream)
+    return WidgetScreen(freeze=freeze, stream=stream) if is_watched(shell) else StaticScreen()
+
+
+def is_watched(shell: Any) -> bool:
+    """Whether a person has the notebook before them. Without stdin nobody has: nbclient, papermill; but Voila has."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
-        return TerminalScreen(stream=stream)
-    # Without stdin nobody watches: nbclient, papermill. Voila is the exception.
-    watched = getattr(kernel, "_allow_stdin", True) or any(name.startswith("VOILA_") for name in os.environ)
-    return WidgetScreen(freeze=freeze, stream=stream) if watched else StaticScreen()
+        return False
+    return getattr(kernel, "_allow_stdin", True) or any(name.startswith("VOILA_") for name in os.environ)
 
 
 def in_background(shell: Any, *, freeze: bool, stream: bool) -> Screen:

@@ -45,3 +45,30 @@ STYLE = """<style>
 .llmr .llmr-plan{overflow-x:auto}
 @media (max-width:600px){.llmr-body{padding:0 2px}.llmr-cost{margin-left:0}.llmr-row{gap:2px 12px}}
 </style>"""
+
+PANEL_STYLE = """<style>
+.llmr-panel{max-width:100ch}
+.llmr ul.llmr-health{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0 2px;padding:0}
+.llmr ul.llmr-health li{margin:0;padding:0}
+.llmr ul.llmr-health span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
+ background:var(--jp-layout-color1,transparent);overflow-wrap:anywhere}
+.llmr ul.llmr-health span.bad{border:1px dashed var(--llmr-bad)}
+.llmr ul.llmr-health span.ok{border-color:var(--llmr-ok)}
+.llmr ol.llmr-runs{list-style:none;margin:0;padding:0}
+.llmr-panel .llmr-run,.llmr li.llmr-run{border-top:1px solid var(--jp-border-color1,#bbb);padding:6px 0;margin:0 12px}
+.llmr-run .llmr-row{margin:0}
+.llmr-prompt{overflow-wrap:anywhere}
+.llmr-panel .widget-html-content{line-height:1.5}
+.llmr-panel .widget-html{height:auto;margin:0}
+.llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible}
+.llmr-actions :is(.jupyter-button,button.llmr-copy){font:13px/26px var(--jp-ui-font-family,system-ui,sans-serif);
+ height:28px;width:auto;min-width:72px;padding:0 12px;margin:0;border-radius:4px;cursor:pointer;
+ color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent);
+ border:1px solid var(--jp-border-color1,#777)}
+.llmr-actions :is(.jupyter-button,button.llmr-copy):hover{background:var(--jp-layout-color2,rgba(128,128,128,.2));
+ box-shadow:none}
+.llmr-actions :is(.jupyter-button,button.llmr-copy):focus-visible{outline-offset:1px;
+ outline:2px solid var(--jp-ui-font-color1,currentColor)}
+.llmr-actions textarea{display:block;width:min(60ch,90vw)}
+.llmr-actions textarea[hidden]{display:none}
+</style>"""

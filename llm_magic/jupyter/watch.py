@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import NoReturn
 
 from llm_magic.bridge import SETTLE_S
 from llm_magic.budget import show_usd
 from llm_magic.errors import AllAttemptsFailed, LLMMagicError
+from llm_magic.jupyter import session
 from llm_magic.jupyter.screens import Screen
 from llm_magic.jupyter.state import RunState
 from llm_magic.routing import Router
@@ -34,15 +34,20 @@ def watch(router: Router, request: Request, screen: Screen) -> RouteResult:
     except KeyboardInterrupt:
         job.cancel()
         job.join(SETTLE_S)
-        _stop(router, state, screen)
+        settled(router, state, "stopped")
+        screen.finish(state)
+        session.note(request, state)
+        raise Stopped(state.ended) from None
     except LLMMagicError:
         state.session_usd = router.ledger.spent_usd
         state.ended = "no answer"
         screen.finish(state)
+        session.note(request, state)
         raise
     finally:
         job.cancel()
     screen.finish(state)
+    session.note(request, state)
     assert state.result is not None
     return state.result
 
@@ -54,12 +59,6 @@ def settled(router: Router, state: RunState, how: str) -> None:
     tokens = state.attempts[-1].usage.output_tokens if state.attempts else 0
     about = "about " if any(attempt.cost_estimated for attempt in state.attempts) else ""
     state.ended = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
-
-
-def _stop(router: Router, state: RunState, screen: Screen) -> NoReturn:
-    settled(router, state, "stopped")
-    screen.finish(state)
-    raise Stopped(state.ended) from None
 
 
 @contextmanager

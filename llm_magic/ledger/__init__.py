@@ -74,6 +74,14 @@ class Ledger:
         """What is reserved for this session's attempts under way, in USD."""
         return self._stands()[1]
 
+    @property
+    def saved_usd(self) -> Decimal:
+        """Baseline minus cost of this session's attempts, in USD: negative where they cost more."""
+        from llm_magic.ledger import queries, rows
+
+        with self._reading() as db:
+            return int(db.execute(queries.SAVED, {"of_session": self.session_id}).scalar_one() or 0) * rows.PICO
+
     def rooms(self, caps: Sequence[Cap], run_id: str = "") -> list[Room]:
         """What each cap leaves."""
         if not caps:

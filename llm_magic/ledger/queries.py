@@ -25,6 +25,8 @@ STANDS = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd)).where(
     _c.session_id == sa.bindparam("of_session")
 )
 """What a session has spent, and what it holds."""
+SAVED = sa.select(sa.func.sum(_c.baseline_pusd - _c.cost_pusd)).where(_c.session_id == sa.bindparam("of_session"))
+"""What a session has saved against the baseline."""
 
 _used = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd))
 _of_session = _used.where(_c.session_id == sa.bindparam("of_session"))

@@ -1,0 +1,110 @@
+"""The magics that look back: the panel, a run again, a rating."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from llm_magic import routing
+from llm_magic.jupyter import binding, screens, session
+from llm_magic.jupyter.watch import short_errors, watch
+from llm_magic.types import TaskTier
+
+_RATINGS: dict[str, Literal[1, -1] | None] = {"up": 1, "down": -1, "clear": None}
+
+
+@magics_class
+class SessionMagics(Magics):
+    """Beside `magics.RouteMagics`, whose settings they share."""
+
+    def __init__(self, shell: Any, settings: Any) -> None:
+        super().__init__(shell)
+        self._shell, self._settings = shell, settings
+        self._panel: Any = None
+
+    @line_magic
+    def route_panel(self, line: str) -> None:
+        """What the session has cost, how the providers are, and the last runs: ask again, rate, copy."""
+        if line.strip():
+            raise UsageError("%route_panel takes no arguments")
+        with short_errors():
+            if not screens.is_watched(self._shell):
+                _show_once(self._shell)
+                return
+            if self._panel is None:
+                from llm_magic.jupyter.panel import Panel
+
+                self._panel = Panel(self._shell)
+                session.watchers.add(self._panel.refresh)
+                self._shell.events.register("post_run_cell", self._after_cell)
+            self._panel.show()
+
+    @magic_arguments("%route_again")
+    @argument("--tier", metavar="TIER", help="for this tier, instead of one tier up")
+    @argument("--model", metavar="ID", help="ask this model first")
+    @argument("--out", metavar="NAME", help="bind the RouteResult to this name, beside _route")
+    @line_magic
+    def route_again(self, line: str) -> None:
+        """Run the last prompt again one tier up, or as the options say: a new run, which remembers the one before."""
+        args = parse_argstring(self.route_again, line)
+        binding.check_name(args.out)
+        with short_errors():
+            router, done = routing.session_router(), session.last()
+            if args.tier is None and args.model is None:
+                request = session.escalated(router, done)
+            else:
+                request = session.again(done, tier=_tier(args.tier), model=args.model)
+            screen = screens.choose(self._shell, freeze=self._settings.freeze, stream=True)
+            result = watch(router, request, screen)
+        names = ("_route", *([args.out] if args.out else []))
+        self._shell.push(dict.fromkeys(names, result), interactive=False)
+
+    @magic_arguments("%route_rate")
+    @argument("rating", choices=[*_RATINGS], help="what you think of the last answer; clear takes it back")
+    @line_magic
+    def route_rate(self, line: str) -> None:
+        """Rate the last answer. The rating is kept in the ledger, as 1 or -1."""
+        args = parse_argstring(self.route_rate, line)
+        with short_errors():
+            done = session.last(answered=True)
+            session.rate(routing.session_router(), done, _RATINGS[args.rating])
+        words = "no longer rated" if args.rating == "clear" else f"rated {args.rating}"
+        print(f"run {done.number}, {done.model}: {words}")  # noqa: T201 - a magic answers in the cell
+
+    def _after_cell(self, _: Any = None) -> None:
+        """Python code may have spent something, too."""
+        if self._panel is not None:
+            self._panel.refresh()
+
+    def close(self) -> None:
+        """Give back what the panel took."""
+        if self._panel is not None:
+            session.watchers.discard(self._panel.refresh)
+            self._shell.events.unregister("post_run_cell", self._after_cell)
+            self._panel.close()
+            self._panel = None
+
+
+def _show_once(shell: Any) -> None:
+    """The panel where nobody can press anything."""
+    from IPython.display import display
+
+    from llm_magic.jupyter import panel
+
+    bundle = panel.bundle(routing.session_router())
+    if getattr(shell, "kernel", None) is None:
+        print(screens.printable(bundle["text/plain"]))  # noqa: T201 - a terminal shows no other kind
+    else:
+        display(bundle, raw=True)
+
+
+def _tier(name: str | None) -> TaskTier | None:
+    if name is None:
+        return None
+    try:
+        return TaskTier(name)
+    except ValueError:
+        raise UsageError(f"no tier {name!r}: choose one of {', '.join(TaskTier)}") from None

@@ -1,0 +1,280 @@
+"""What can be done about a run that is over: again, one tier up, a rating, the panel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llm_magic import AuthFailed, Overloaded, RequestError, Router, TaskTier
+from llm_magic.jupyter import jobs, panel, session
+from llm_magic.jupyter.screens import StaticScreen
+from llm_magic.jupyter.watch import watch
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from tests.helpers import model, router
+from tests.test_magics import Shell, scripted, shell
+
+__all__ = ["scripted", "shell"]
+
+FOUR = tuple(
+    model(name, price=price, tiers=(tier,), fallback_id=fallback)
+    for name, price, tier, fallback in (
+        ("top", "4/20", TaskTier.COMPLEX, "middle"),
+        ("middle", "1/5", TaskTier.STANDARD, "json"),
+        ("json", "0.5/2", TaskTier.STRUCTURED, "cheap"),
+        ("cheap", "0.1/0.5", TaskTier.BULK, None),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def empty() -> Iterator[None]:
+    session._runs.clear()
+    yield
+    session._runs.clear()
+
+
+class NoScreen(StaticScreen):
+    def finish(self, state: Any) -> None:
+        pass
+
+
+def ran(ours: Router, prompt: str = "hello", **options: Any) -> session.Done:
+    watch(ours, ours.request(prompt, **options), NoScreen())
+    return session.last()
+
+
+def test_escalating_climbs_tier_by_tier_and_each_run_remembers_its_parent() -> None:
+    ours = router(*FOUR)
+    done = ran(ours, tier="bulk")
+    climbed = [done]
+    for _ in range(3):
+        watch(ours, session.escalated(ours, climbed[-1]), NoScreen())
+        climbed.append(session.last())
+    assert [(each.model, each.tier) for each in climbed] == [
+        ("cheap", "BULK"), ("json", "STRUCTURED"), ("middle", "STANDARD"), ("top", "COMPLEX")
+    ]  # fmt: skip
+    rows = ours.ledger.rows()
+    assert [row.parent_run_id for row in rows] == [None, *(row.run_id for row in rows[:-1])]
+    with pytest.raises(RequestError, match="top has answered, and no model above it can be used"):
+        session.escalated(ours, climbed[-1])
+
+
+def test_escalating_never_asks_the_same_model_again() -> None:
+    ours = router(
+        model("top", price="4/20", tiers=(TaskTier.COMPLEX,)),
+        model("all", price="0.1/0.5", tiers=(TaskTier.BULK, TaskTier.STRUCTURED, TaskTier.STANDARD), fallback_id="top"),
+    )
+    request = session.escalated(ours, ran(ours, tier="bulk", cache=True))
+    assert (request.tier, request.model, request.cache) == (TaskTier.COMPLEX, None, False)
+    assert ours.plan(request).candidates[0].model.id == "top"
+
+
+def test_a_failed_run_can_be_asked_again() -> None:
+    scripted = ScriptedProvider([Failure(error=AuthFailed("no")), Failure(error=AuthFailed("no")), Reply()])
+    ours = router(providers={"cloud": scripted})
+    with pytest.raises(Exception, match="no answer"):
+        ran(ours, tier="bulk")
+    done = session.last()
+    assert done.state.ended == "no answer"
+    with pytest.raises(RequestError, match="no run of this session has an answer"):
+        session.last(answered=True)
+    watch(ours, session.again(done), NoScreen())
+    assert session.last().request.tier == "BULK"
+
+
+def test_memory_is_bounded_in_runs_and_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = router()
+    for number in range(session.MOST_RUNS + 5):
+        ran(ours, f"hello {number}")
+    assert len(session.recent()) == session.MOST_RUNS
+    monkeypatch.setattr(session, "MOST_CHARS", 100)
+    ran(ours, "x" * 1_000)
+    assert len(session.recent()) == 1
+    assert session.last().request.prompt == "x" * 1_000
+
+
+def test_what_was_refused_before_it_began_is_not_remembered() -> None:
+    ours = router()
+    with pytest.raises(Exception, match="over budget"):
+        ran(ours, max_cost="0.0000001")
+    assert session.recent() == []
+
+
+def test_savings_are_those_of_the_session() -> None:
+    ours = router()
+    assert ours.ledger.saved_usd == 0
+    results = [ours.route_sync("hello", tier=tier) for tier in ("bulk", "complex")]
+    assert ours.ledger.saved_usd == sum(result.savings_usd for result in results) > 0
+
+
+# The magics.
+
+
+def test_again_and_rate(shell: Shell) -> None:
+    out, error = shell.fail("%route_again")
+    assert isinstance(error, RequestError)
+    assert "no run of this session is remembered yet" in out
+    shell.run("%route --tier bulk hello")
+    assert "dear  [STANDARD 1.00" in shell.run("%route_again --out second")
+    assert shell["second"] is shell["_route"]
+    assert "cheap  [STANDARD 1.00" in shell.run("%route_again --model cheap")
+    assert "cheap  [STRUCTURED 1.00" in shell.run("%route_again --tier structured")
+    parents = [row.parent_run_id for row in shell.router.ledger.rows()]
+    assert [parent is None for parent in parents] == [True, False, False, False]
+    assert len(set(parents)) == 4
+
+    assert "cheap: rated up" in shell.run("%route_rate up")
+    assert shell.router.ledger.rows()[-1].rating == 1
+    shell.run("%route_rate down")
+    assert shell.router.ledger.rows()[-1].rating == -1
+    assert "no longer rated" in shell.run("%route_rate clear")
+    assert shell.router.ledger.rows()[-1].rating is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%route_rate", "UsageError: the following arguments are required: rating"),
+        ("%route_rate 5", "UsageError: argument rating: invalid choice"),
+        ("%route_again --tier hard", "UsageError: no tier 'hard'"),
+        ("%route_again --model gpt-1", "RequestError: no model 'gpt-1'"),
+        ("%route_again --out 3x", "UsageError: --out 3x: not a name"),
+        ("%route_again hello", "UsageError: unrecognized arguments: hello"),
+        ("%route_panel now", "UsageError: %route_panel takes no arguments"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(shell: Shell, cell: str, says: str) -> None:
+    shell.run("%route --tier bulk hello")
+    out, _ = shell.fail(cell)
+    assert says in out
+    assert "Traceback" not in out
+
+
+def test_without_a_front_end_the_panel_is_text(shell: Shell) -> None:
+    shell.run("%route_budget 5\n%route --tier bulk hello <there>")
+    out = shell.run("%route_panel")
+    assert "session USD 0.0000035 of USD 5.00; saved USD 0.00014 against the top model" in out
+    assert "✓ cloud: 2 models" in out
+    assert "cheap · BULK · USD 0.0000035 · hello <there>" in out
+
+
+# The panel itself, without a kernel.
+
+
+class Displayed:
+    def __init__(self) -> None:
+        self.bundles: list[dict[str, Any]] = []
+
+    def __call__(self, bundle: dict[str, Any], **_: Any) -> Displayed:
+        self.bundles.append(bundle)
+        return self
+
+    def update(self, bundle: dict[str, Any], **_: Any) -> None:
+        self.bundles.append(bundle)
+
+
+@pytest.fixture
+def shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[panel.Panel]:
+    monkeypatch.setattr("llm_magic.jupyter.screens.is_watched", lambda _: True)
+    displayed = Displayed()
+    monkeypatch.setattr("IPython.display.display", displayed)
+    shell.run("%route_budget 5\n%route --tier bulk hello\n%route_panel")
+    (view,) = [each for each in displayed.bundles if "application/vnd.jupyter.widget-view+json" in each]
+    (twin,) = [each for each in displayed.bundles if "llmr-twin" in each.get("text/html", "")][:1]
+    assert view["text/plain"] == ""
+    assert "hello" in twin["text/html"]
+    yield next(iter(session.watchers)).__self__  # type: ignore[attr-defined]
+    assert len(session.watchers) == 1
+
+
+def buttons(row: Any) -> dict[str, Any]:
+    return {each.description.removeprefix("✓ "): each for each in row.children[1].children if hasattr(each, "click")}
+
+
+def texts(widget: Any) -> str:
+    inner = "".join(texts(child) for child in getattr(widget, "children", ()))
+    return inner + getattr(widget, "value", "") + getattr(widget, "description", "")
+
+
+def test_the_panel_lists_the_runs_and_follows_them(shown: panel.Panel, shell: Shell) -> None:
+    assert len(shown._rows.children) == 1
+    first = shown._rows.children[0]
+    shell.run("%route --tier complex other")
+    assert shown._rows.children[1] is first, "what is there stays, and with it the focus"
+    assert "other" in texts(shown._rows.children[0])
+    assert "of USD 5.00" in shown._head.value
+    for _ in range(panel.SHOWN + 2):
+        shell.run("%route --tier bulk hello")
+    assert len(shown._rows.children) == panel.SHOWN
+    before = shown._head.value
+    shell.run("import llm_magic\n_ = llm_magic.router().route_sync('from Python')")
+    assert shown._head.value != before
+
+
+def test_the_panel_rates_and_takes_it_back(shown: panel.Panel, shell: Shell) -> None:
+    row = shown._rows.children[0]
+    up, down = buttons(row)["Good"], buttons(row)["Bad"]
+    up.click()
+    assert up.description == "✓ Good"
+    assert "is rated good" in shown._said.value
+    down.click()
+    assert (up.description, down.description) == ("Good", "✓ Bad")
+    assert shell.router.ledger.rows()[0].rating == -1
+    down.click()
+    assert shell.router.ledger.rows()[0].rating is None
+
+
+def test_the_panel_escalates_in_the_background(shown: panel.Panel, shell: Shell) -> None:
+    buttons(shown._rows.children[0])["Escalate"].click()
+    jobs.wait(jobs.chosen([]))
+    row = shown._rows.children[0]
+    assert "again of" in texts(row)
+    assert "A scripted answer." in texts(row)
+    assert "was asked again: answered, USD 0.00014." in shown._said.value
+    assert shell["_route"].model == "dear"
+    buttons(row)["Escalate"].click()
+    assert "dear has answered, and no model above it can be used" in shown._said.value
+
+
+def test_a_refused_escalation_says_why(shown: panel.Panel, shell: Shell) -> None:
+    shell.run("%route_budget 0.00001")
+    buttons(shown._rows.children[0])["Escalate"].click()
+    assert "no model above it can be used" in shown._said.value
+    assert len(shown._rows.children) == 1
+
+
+def test_unloading_gives_back_what_the_panel_took(shown: panel.Panel, shell: Shell) -> None:
+    before = len(shell.shell.events.callbacks["post_run_cell"])
+    shell.run("%reload_ext llm_magic")
+    assert len(shell.shell.events.callbacks["post_run_cell"]) == before - 1
+    assert not session.watchers
+    assert shown._box.comm is None
+    shell.run("%route_panel")
+
+
+def test_prompts_and_errors_in_the_panel_are_escaped(shown: panel.Panel, shell: Shell) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    shell.scripted._reply = lambda _: Failure(error=Overloaded(evil, retry_after_s=99))
+    shell.fail(f"%route --tier bulk {evil}")
+    said = texts(shown._box) + panel.bundle(shell.router)["text/html"]
+    assert "&lt;img" in said
+    assert "<img" not in said
+    shell.scripted._reply = lambda _: Reply(chunks=("</textarea><script>alert(1)</script>",))
+    shell.shell.run_cell(f"%route --model dear {evil}")
+    assert "<script" not in texts(shown._box)
+
+
+def test_the_providers_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = router(
+        model("a", fallback_id="b"), model("b"), replies=[Failure(error=Overloaded("x", retry_after_s=99)), Reply()]
+    )
+    assert panel.providers(ours) == ["✓ cloud: 2 models"]
+    ours.route_sync("hello")
+    (line,) = panel.providers(ours)
+    assert re.fullmatch(r"✗ cloud: a cooling down until \d\d:\d\d:\d\d", line)
+    assert panel.providers(router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})) == [
+        "– cloud: no CLOUD_KEY"
+    ]
