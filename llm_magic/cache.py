@@ -19,7 +19,7 @@ from llm_magic.ledger import Ledger
 from llm_magic.ledger.cache import Kept
 from llm_magic.types import ZERO, Attempt, ModelSpec, Plan, Request, RouteResult, Step, Usage
 
-_NO_MATTER = ("tags", "hedge_s", "cache", "parent_run_id")
+_NO_MATTER = ("tags", "hedge_s", "cache", "parent_run_id", "thread")
 """What of a request does not change its answer."""
 
 

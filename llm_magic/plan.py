@@ -12,7 +12,18 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import RequestError, UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.registry import Registry
-from llm_magic.types import Candidate, Classification, Message, ModelSpec, Plan, Request, Skipped, TaskTier, Usage
+from llm_magic.types import (
+    Candidate,
+    Classification,
+    Message,
+    ModelSpec,
+    Part,
+    Plan,
+    Request,
+    Skipped,
+    TaskTier,
+    Usage,
+)
 
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
 """Asked for where the caller states nothing, and held for: what a long answer needs, not what a model could do."""
@@ -73,6 +84,7 @@ def make_plan(request: Request, classification: Classification, registry: Regist
     if not any(isinstance(entry, Candidate) for entry in ranked):
         # Better to ask a model that has just failed than to give up.
         ranked = [rate(model, cooling=True) for model in (*chain, *free)]
+    leader = next((entry for entry in ranked if isinstance(entry, Candidate)), None)
     return Plan(
         request=request,
         classification=classification,
@@ -80,7 +92,28 @@ def make_plan(request: Request, classification: Classification, registry: Regist
         baseline_model=registry.baseline,
         baseline_usd=_expected_usd(registry.baseline, messages, request, tier, standing.now),
         left_usd=standing.left_usd(registry.baseline),
+        parts=_parts(request, tier, leader, standing.now),
     )
+
+
+def _parts(request: Request, tier: TaskTier, leader: Candidate | None, now: datetime) -> tuple[Part, ...]:
+    """What is sent besides the prompt, and what it costs on the leader: with it, less without it."""
+    thread = request.thread
+    dropped = 0 if thread is None else thread.dropped
+    if leader is None or not (request.history or dropped):
+        return ()
+    model = leader.model
+    count = tokens.estimate_input(request.history, None, model)
+    whole = _usage(model, leader.input_tokens, tier, request, share=0.0)
+    bare = dataclasses.replace(whole, input_tokens=leader.input_tokens - count, cached_input_tokens=0)
+    turns = len(request.history) // 2
+    detail = [f"{turns} exchange{'s' * (turns != 1)}"]
+    if dropped:
+        detail.append(f"the {dropped} oldest left out")
+    if whole.cached_input_tokens:
+        detail.append(f"{whole.cached_input_tokens:,} tokens of the prompt in {model.id}'s cache")
+    usd = prices.cost(model, whole, now).usd - prices.cost(model, bare, now).usd
+    return (Part(name="history", tokens=count, usd=usd, detail=", ".join(detail)),)
 
 
 def what_fits(plan: Plan, registry: Registry, standing: Standing) -> str:
@@ -111,7 +144,8 @@ def _bound(request: Request, messages: tuple[Message, ...]) -> int:
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
-    return (Message(role="user", content=request.prompt),)
+    """What is sent: the history, then the prompt."""
+    return (*request.history, Message(role="user", content=request.prompt))
 
 
 def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate | None:
@@ -157,11 +191,23 @@ def _order(
             )
         heads = [registry[request.model]]
     else:
-        heads = sorted(registry.serving(tier), key=lambda model: _sort_key(model, messages, request, tier, now))
+        heads = sorted(
+            _capable(request, tier, registry), key=lambda model: _sort_key(model, messages, request, tier, now)
+        )
         heads = heads or [registry.baseline]
     chains = [model for head in heads for model in registry.chain(head.id)]
     free = tuple(model for model in registry if registry.is_local(model) and model.id != request.model)
     return tuple({model.id: model for model in chains if model not in free}.values()), free
+
+
+def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[ModelSpec, ...]:
+    """The models that are a first choice for the tier, and the one whose prompt cache is warm, if of a harder tier."""
+    serving, warm = registry.serving(tier), request.thread and request.thread.warm_model
+    if warm is None or warm not in registry or registry[warm] in serving:
+        return serving
+    hardness = list(TaskTier).index
+    is_harder = any(hardness(each) <= hardness(tier) for each in registry[warm].tiers)
+    return (*serving, registry[warm]) if is_harder else serving
 
 
 def _sort_key(
@@ -183,7 +229,13 @@ def _expected_usd(
 def _usage(model: ModelSpec, input_tokens: int, tier: TaskTier, request: Request, share: float) -> Usage:
     wanted = request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS
     output = round(EXPECTED_OUTPUT_TOKENS[tier] * model.token_ratio * share)
-    return Usage(input_tokens=input_tokens, output_tokens=min(output, wanted, model.max_output_tokens))
+    thread = request.thread
+    warm = min(thread.warm_tokens, input_tokens) if thread is not None and thread.warm_model == model.id else 0
+    return Usage(
+        input_tokens=input_tokens,
+        cached_input_tokens=warm,
+        output_tokens=min(output, wanted, model.max_output_tokens),
+    )
 
 
 def _candidate(
@@ -245,6 +297,8 @@ def _explained(ranked: list[Candidate | Skipped], request: Request, tier: TaskTi
             why = "fallback"
         elif unaffordable:
             why = f"stepped down to: {unaffordable[0]} does not fit under the cap"
+        elif request.thread is not None and request.thread.warm_model == entry.model.id:
+            why = f"its prompt cache is warm: to go on with it is cheaper than to change to another model for {tier}"
         elif tier in entry.model.tiers and not asked:
             why = f"the cheapest usable model for {tier}"
         else:

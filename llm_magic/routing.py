@@ -14,7 +14,7 @@ from decimal import Decimal
 from types import EllipsisType
 from typing import Any
 
-from llm_magic import answers
+from llm_magic import answers, conversation
 from llm_magic import cache as caching
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
@@ -29,7 +29,17 @@ from llm_magic.plan import Standing, make_plan, what_fits
 from llm_magic.providers import aclose, connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.types import Classification, Compared, Comparison, ModelSpec, Plan, Request, RouteResult, TaskTier
+from llm_magic.types import (
+    Classification,
+    Compared,
+    Comparison,
+    Message,
+    ModelSpec,
+    Plan,
+    Request,
+    RouteResult,
+    TaskTier,
+)
 
 MAX_PROMPT_BYTES = 20_000_000
 """Longer than any context window: refused before it is counted."""
@@ -89,6 +99,9 @@ class Router:
         routing_text: str | None = None,
         hedge_s: float | None = None,
         parent_run_id: str | None = None,
+        thread: str | None = None,
+        thread_tokens: int = conversation.THREAD_TOKENS,
+        history: Sequence[Message] = (),
         cache: bool = False,
         cascade: bool | str | None = None,
         check: Callable[[str], bool] | None = None,
@@ -98,6 +111,9 @@ class Router:
 
         hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
         parent_run_id: the run that this one repeats or escalates, for the ledger.
+        thread: the name of a conversation: what was said in it is sent along, up to `thread_tokens` tokens, and this
+        exchange is added to it. Its text is kept in the ledger's database.
+        history: what was said before, where you keep it yourself.
         cache: where the very same was asked before, take that answer; else keep this one, with its text.
         cascade: ask cheap models first, and the plan's leader only where their answer is not confirmed: True, or
         `agree` (by a second cheap model), `twice` (by the same one), `schema`, `check`, `judge`.
@@ -115,6 +131,16 @@ class Router:
             raise RequestError(f"hedge_s = {hedge_s!r} must be seconds, zero or more")
         if bad := [tag for tag in tags if "," in tag or not tag.strip()]:
             raise RequestError(f"the tag {bad[0]!r} must be a word without commas")
+        kept = None
+        if thread is not None:
+            if history:
+                raise RequestError("a thread has its own history: give one of the two")
+            # Where only a small window can be used, as much again is left for the prompt and the answer.
+            windows = [model.context_window for model in self.registry if self.unavailable(model) is None]
+            limit = min(thread_tokens, max(windows, default=thread_tokens) // 2)
+            history, kept = conversation.load(self.ledger, thread, limit, self._clock.now())
+        for message in history:
+            _check_text(message.content, "the history")
         return Request(
             prompt=prompt,
             tier=None if tier is None else _tier(tier),
@@ -127,6 +153,8 @@ class Router:
             routing_text=routing_text,
             hedge_s=hedge_s,
             parent_run_id=parent_run_id,
+            history=tuple(history),
+            thread=kept,
             cache=cache,
             cascade=how_of(cascade, check=check, judge=judge, schema=schema),
             check=check,
@@ -227,6 +255,7 @@ class Router:
             key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
             known = caching.recall(plan, key, self.ledger, self.budget, run_id=run_id, at=self._clock.now())
             if known is not None:
+                known = self._in_thread(plan.request, known)
                 for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=known.text), RunEnded(result=known)):
                     yield event
                 return
@@ -234,9 +263,15 @@ class Router:
             raise self._nothing_usable(plan)
         async with aclosing(execute(plan, self._means, run_id=run_id, budget=self.budget)) as events:
             async for event in events:
-                if key and isinstance(event, RunEnded):
-                    event = RunEnded(result=caching.keep(event.result, key, self.ledger))
+                if isinstance(event, RunEnded):
+                    result = caching.keep(event.result, key, self.ledger) if key else event.result
+                    event = RunEnded(result=self._in_thread(plan.request, result))
                 yield event
+
+    def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
+        if request.thread is None:
+            return result
+        return conversation.keep(self.ledger, request, result, self._clock.now())
 
     async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
         """The core of a comparison, on the private loop."""
@@ -317,7 +352,11 @@ def _narrowed(plan: Plan) -> Plan:
 def _classified(request: Request) -> Classification:
     if request.tier is not None:
         return Classification(tier=request.tier, confidence=1.0, reasons=("you asked for this tier",))
-    return classify(request.prompt if request.routing_text is None else request.routing_text)
+    thread, text = request.thread, request.prompt if request.routing_text is None else request.routing_text
+    if thread is not None and thread.tier is not None and conversation.follows_on(text):
+        reasons = ("a short follow-up keeps the tier of what it follows",)
+        return Classification(tier=thread.tier, confidence=thread.confidence, reasons=reasons)
+    return classify(text)
 
 
 def _tier(value: TaskTier | str) -> TaskTier:

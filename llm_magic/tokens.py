@@ -57,9 +57,12 @@ def _encoding() -> tiktoken.Encoding:
                 os.environ["TIKTOKEN_CACHE_DIR"] = before
 
 
-@lru_cache(maxsize=8)
 def count_o200k(text: str) -> int:
     """Tokens of `text` in o200k_base, rounded upward for very long texts."""
+    return _count_short(text) if len(text) <= _SLICE else _count_long(text)
+
+
+def _count(text: str) -> int:
     with _lock:
         encoding = _encoding()
     slices = range(0, len(text), _SLICE)
@@ -69,6 +72,10 @@ def count_o200k(text: str) -> int:
     seen = sum(len(part) for part in parts)
     tokens = sum(len(encoding.encode_ordinary(part)) for part in parts)
     return math.ceil(tokens * len(text) / seen) if seen else 0
+
+
+_count_short = lru_cache(maxsize=256)(_count)
+_count_long = lru_cache(maxsize=8)(_count)
 
 
 def estimate(text: str, model: ModelSpec) -> int:

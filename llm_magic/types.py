@@ -128,6 +128,24 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """A conversation, as it stands before its next prompt."""
+
+    name: str
+    turns: int = 0
+    """Exchanges that are sent along."""
+    dropped: int = 0
+    """Older ones that are not."""
+    tier: TaskTier | None = None
+    """Of the last prompt; None: there was none."""
+    confidence: float = 1.0
+    warm_model: str | None = None
+    """Whose prompt cache holds the beginning of what is sent; None: nobody's."""
+    warm_tokens: int = 0
+    """How much of it, as that model's provider counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the caller asked for, before any model is chosen."""
 
@@ -145,6 +163,10 @@ class Request:
     """Ask the next candidate too when the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
     """The run that this one repeats or escalates."""
+    history: tuple[Message, ...] = ()
+    """What was said before, sent ahead of the prompt."""
+    thread: Thread | None = None
+    """The conversation that the history is of, and that the answer is added to."""
     cache: bool = False
     """Answer from the cache where the same was asked before, and keep the answer there."""
     cascade: CascadeHow | None = None
@@ -204,6 +226,17 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Something that is sent besides the prompt, with what it costs on the plan's leader."""
+
+    name: str
+    tokens: int
+    """Estimated, upward."""
+    usd: Decimal
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The ordered candidates for one request. Making one sends nothing and spends nothing."""
 
@@ -216,6 +249,7 @@ class Plan:
     """Expected cost on the baseline model."""
     left_usd: Decimal | None
     """What the tightest cap had left when the plan was made; None: no cap."""
+    parts: tuple[Part, ...] = ()
     cascade: Cascade | None = None
     """What is asked before the candidates, if anything."""
     no_cascade: str = ""

@@ -175,6 +175,33 @@ def test_the_cache_by_option_and_by_setting(shell: Shell) -> None:
     assert len(shell.scripted.requests) == 4
 
 
+def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
+    shell.run("%%route --thread trip\nTranslate to French: hello")
+    out = shell.run("%%route --thread 'trip'\nand in Italian?")
+    assert [message.content for message in shell.scripted.requests[1].messages] == [
+        "Translate to French: hello", "A scripted answer.", "and in Italian?",
+    ]  # fmt: skip
+    assert "a short follow-up keeps the tier of what it follows" in out
+    assert "history: " in out
+    assert "(1 exchange)" in out
+    assert "history: " in shell.run("%route --plan --thread trip and in German")
+    shell.run("threads = %route_threads\ntrip = %route_threads trip")
+    assert list(shell["threads"].index) == ["trip"]
+    assert list(shell["threads"]["exchanges"]) == [2]
+    assert list(shell["trip"]["prompt"]) == ["Translate to French: hello", "and in Italian?"]
+    assert list(shell["trip"]["model"]) == ["cheap", "cheap"]
+    out, _ = shell.fail("%route_threads holiday")
+    assert "RequestError: no thread 'holiday': there are trip" in out
+    shell.run("%config RouteMagics.thread_tokens = 100")
+    shell.run("%route --thread trip go on")
+    assert shell.run("%route_threads trip --purge") == "forgot 3 exchanges\n"
+    assert shell.run("%route_threads --purge") == "forgot 0 exchanges\n"
+    shell.run("threads = %route_threads")
+    assert len(shell["threads"]) == 0
+    out, _ = shell.fail("%route --compare dear,cheap --thread trip hello")
+    assert "--compare does not go together with --thread" in out
+
+
 def test_budget(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget")
     assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from llm_magic import prices
-from llm_magic.budget import Budget
+from llm_magic.budget import Budget, part_line
 from llm_magic.events import Planned, RunEnded, RunEvent
 from llm_magic.execute import outcome
 from llm_magic.execute.cascade import ask_cheap_first
@@ -31,6 +31,8 @@ async def execute(
     yield Planned(run_id=run_id, plan=plan)
     if stale := prices.stale(means.clock.now()):
         yield run.note(stale)
+    for part in plan.parts:
+        yield run.note(part_line(part))
     try:
         if plan.no_cascade:
             yield run.note(f"no cascade: {plan.no_cascade}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from llm_magic.budget import show_usd
+from llm_magic.budget import part_line, show_usd
 from llm_magic.jupyter.safe import escape, fenced, markdown_to_html
 from llm_magic.jupyter.state import RunState
 from llm_magic.jupyter.style import STYLE
@@ -120,7 +120,7 @@ def plan_lines(plan: Plan) -> list[str]:
         else:
             costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
             lines.append(f"  → {entry.model.id}: {costs} (low / expected / worst), {entry.why}")
-    return [*lines, *cascade_lines(plan), _after(plan)]
+    return [*lines, *map(part_line, plan.parts), *cascade_lines(plan), _after(plan)]
 
 
 def cascade_lines(plan: Plan) -> list[str]:
@@ -148,7 +148,8 @@ def plan_html(plan: Plan) -> str:
     rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
     names = ("model", "place", "tokens in", "most tokens out", "low", "expected", "worst")
     after = "".join(
-        f'<div class="llmr-row"><span>{escape(line)}</span></div>' for line in (*cascade_lines(plan), _after(plan))
+        f'<div class="llmr-row"><span>{escape(line)}</span></div>'
+        for line in (*map(part_line, plan.parts), *cascade_lines(plan), _after(plan))
     )
     header = "".join(f'<th scope="col"{_WORDS if name == "place" else ""}>{name}</th>' for name in names)
     return (

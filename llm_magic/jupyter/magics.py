@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from traitlets import Bool, Enum
+from traitlets import Bool, Enum, Int
 
-from llm_magic import routing
+from llm_magic import conversation, routing
 from llm_magic.errors import BudgetError, RequestError
 from llm_magic.jupyter import binding, budget, compare, jobs, screens
 from llm_magic.jupyter.interpolate import interpolate
@@ -37,6 +37,9 @@ class RouteMagics(Magics):
         True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
     ).tag(config=True)
 
+    thread_tokens = Int(
+        conversation.THREAD_TOKENS, min=100, help="How many tokens of a thread's history are sent along at the most."
+    ).tag(config=True)
     cache = Bool(
         False, help="Answer from the cache what was asked before, as --cache does. It keeps the text of answers."
     ).tag(config=True)
@@ -74,6 +77,9 @@ class RouteMagics(Magics):
         "--cache",
         action=BooleanOptionalAction,
         help="where the very same was asked before, show that answer at no cost; else keep this one",
+    )
+    @argument(
+        "--thread", metavar="NAME", help="go on with this conversation: its text is kept in the ledger's database"
     )
     @argument("--compare", metavar="IDS", help="ask several models at once: their ids with commas between, or tiers")
     @argument("--background", action="store_true", help="return at once; the answer arrives here while other cells run")
@@ -156,6 +162,26 @@ class RouteMagics(Magics):
         self._shell.push({"_route": picked}, interactive=False)
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
+    @magic_arguments("%route_threads")
+    @argument("name", nargs="?", metavar="NAME", help="show what was said in this thread")
+    @argument("--purge", action="store_true", help="forget the thread, or without a name all of them")
+    @line_magic
+    def route_threads(self, line: str) -> pd.DataFrame | None:
+        """The conversations that are kept, or one of them, as a DataFrame; or forget them."""
+        from llm_magic.jupyter.tables import thread_frame, threads_frame
+
+        args = parse_argstring(self.route_threads, line)
+        name = _unquoted(args.name)
+        with short_errors():
+            threads = routing.session_router().ledger.threads
+            if name is not None and not threads.turns(name):
+                raise RequestError(f"no thread {name!r}: there are {', '.join(threads.names()) or 'none'}")
+            if not args.purge:
+                return threads_frame(threads) if name is None else thread_frame(threads, name)
+            count = threads.purge(name)
+        print(f"forgot {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
+        return None
+
     @magic_arguments("%route_cache")
     @argument("--purge", action="store_true", help="forget every answer")
     @line_magic
@@ -217,7 +243,7 @@ class RouteMagics(Magics):
 
     def _to_compare(self, args: Any) -> list[str]:
         """The models that `--compare` names, or tiers."""
-        given = {"--model": args.model, "--plan": args.plan, "--background": args.background}
+        given = {"--thread": args.thread, "--model": args.model, "--plan": args.plan, "--background": args.background}
         if clashing := next((name for name, value in given.items() if value), None):
             raise UsageError(f"--compare does not go together with {clashing}")
         return [model.strip() for model in (_unquoted(args.compare) or "").split(",") if model.strip()]
@@ -244,6 +270,8 @@ class RouteMagics(Magics):
                 tags=tuple(_unquoted(tag) or "" for tag in args.tag or ()),
                 routing_text=routing_text,
                 hedge_s=args.hedge,
+                thread=_unquoted(args.thread),
+                thread_tokens=self.thread_tokens,
                 cache=self.cache if args.cache is None else args.cache,
                 cascade=args.cascade,
                 check=self._named("--check", args.check),

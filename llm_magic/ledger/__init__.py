@@ -25,6 +25,7 @@ from llm_magic.budget import Cap, show_usd
 from llm_magic.errors import BudgetExceeded, LedgerError
 from llm_magic.home import home
 from llm_magic.ledger.cache import Cache
+from llm_magic.ledger.threads import Threads
 from llm_magic.types import Attempt
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Ledger:
         weakref.finalize(self, self._database.close)
         self.location = self._database.shown
         self.cache = Cache(self._reading, self._writing, clock)
+        self.threads = Threads(self._reading, self._writing)
 
     @property
     def spent_usd(self) -> Decimal:

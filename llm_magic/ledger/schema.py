@@ -72,6 +72,22 @@ cache = sa.Table(
 )
 """Answers, with their text: empty unless the user turns the cache on."""
 
+turns = sa.Table(
+    "llm_magic_turns",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("thread", sa.Text, nullable=False, index=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("confidence", sa.Double, nullable=False),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+)
+"""Conversations, with their text: empty unless the user names a thread."""
+
 about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
 
 _SINCE_VERSION_2 = ("id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens")

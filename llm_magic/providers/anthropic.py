@@ -72,6 +72,10 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
     }
     if request.system:
         body["system"] = request.system
+    if request.goes_on:
+        # Up to here it is kept for five minutes; the next request finds the longest beginning that it shares.
+        last = body["messages"][-1]
+        last["content"] = [{"type": "text", "text": last["content"], "cache_control": {"type": "ephemeral"}}]
     if request.schema is not None:
         wanted = {"type": "json_schema", "schema": answers.closed(request.schema)}
         body["extra_body"] = {"output_config": {"format": wanted}}

@@ -19,6 +19,8 @@ class ProviderRequest:
     max_output_tokens: int
     system: str | None = None
     schema: Mapping[str, Any] | None = None
+    goes_on: bool = False
+    """It is of a conversation: the next request begins with this one, so that it is worth caching."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
