@@ -40,6 +40,8 @@ class Answer:
     """Waited for after the first chunk."""
     thoughts: int = 0
     """Thoughts streamed before the first chunk."""
+    whole: bool = False
+    """Sent in one piece, though a stream was asked for."""
     junk: Any = ...
     """Reported for the number of output tokens, where given."""
 
@@ -151,7 +153,7 @@ async def _answer(server: Server, request: Request) -> Response:
     if isinstance(step, Answer):
         entry.cached, entry.written = min(step.cached, entry.input), step.written
         entry.input += step.written
-        if not body.get("stream"):
+        if step.whole or not body.get("stream"):
             return _whole(server, entry, step)
     return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
 
@@ -259,6 +261,7 @@ class _Anthropic(_Speaker):
 
     def whole(self, text: str, step: Answer, served: str) -> dict[str, Any]:
         message = self.message(served, [{"type": "text", "text": text}], self.entry.output)
+        message["usage"]["output_tokens_details"] = {"thinking_tokens": step.reasoning}
         return message | {"stop_reason": _STOPS.get(step.finish, step.finish)}
 
     def start(self, served: str) -> str:

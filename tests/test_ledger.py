@@ -19,11 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_magic import BudgetExceeded, Ledger, LedgerError
+from llm_magic import BudgetExceeded, Ledger, LedgerError, RouteResult
 from llm_magic.budget import Cap
+from llm_magic.ledger import queries
 from llm_magic.ledger.frame import FRAME_DTYPES
+from llm_magic.providers.scripted import ScriptedProvider
 from llm_magic.types import Usage
-from tests.helpers import NOON, attempt, replaced
+from tests.helpers import NOON, attempt, replaced, router
 
 CENT = Decimal("0.01")
 DESIGNED_COLUMNS = [
@@ -200,6 +202,7 @@ KILLED = """
 import os, signal, sys
 from decimal import Decimal
 from llm_magic import Ledger
+from llm_magic.providers.scripted import ScriptedProvider
 from tests.helpers import attempt, replaced
 ledger = Ledger(sys.argv[1], session_id="session")
 for number in range(20):
@@ -338,3 +341,78 @@ def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")
+
+
+def test_a_truncated_ledger_is_refused_with_words(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path, session_id="session")
+    for number in range(300):
+        with ledger.hold(attempt(run_id=str(number)), CENT, ()) as hold:
+            hold.settle(attempt(run_id=str(number), cost_usd=CENT))
+    ledger.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(LedgerError, match=r"ledger\.db can't be opened: .* malformed. Move it away"):
+        Ledger(path)
+
+
+def test_a_read_only_ledger_sends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger(path).close()
+    # The mode of a file does not bind root; a database that is opened for reading only binds everybody.
+    ledger = Ledger(f"sqlite:///file:{path}?mode=ro&uri=true", session_id="session")
+    ours = router(ledger=ledger, providers={"cloud": (cloud := ScriptedProvider())})
+    with pytest.raises(LedgerError, match="readonly database"):
+        ours.route_sync("hello")
+    assert cloud.requests == []
+
+
+def test_on_a_full_disk_a_run_is_refused_before_money_is_spent(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db", session_id="session")
+    ours = router(ledger=ledger, providers={"cloud": (cloud := ScriptedProvider())})
+    ours.set_budget(1)
+    with ledger._reading() as db:
+        pages = db.exec_driver_sql("PRAGMA page_count").scalar_one()
+        db.exec_driver_sql(f"PRAGMA max_page_count = {pages}").close()
+
+    answers: list[RouteResult] = []
+
+    def until_it_is_full() -> None:
+        for _ in range(1_000):
+            answers.append(ours.route_sync("hello"))
+
+    with pytest.raises(LedgerError, match="database or disk is full"):
+        until_it_is_full()
+    assert len(cloud.requests) == len(ledger.rows()) == len(answers) > 0, "what was paid for was given"
+    ledger.close()
+    answers.append(ours.route_sync("hello"))  # opened anew, without that limit
+    assert ledger.held_usd == 0
+    assert ledger.spent_usd == sum(each.cost_usd for each in answers)
+
+
+def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
+    new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = new_ledger(session_id="session")
+    ours = router(ledger=ledger)
+    run = ledger._database.run
+    broken = [True]
+
+    def failing(db: Any, statement: Any, parameters: Any) -> Any:
+        if statement is queries.SETTLE and broken:
+            broken.clear()
+            raise sqlite3.OperationalError("database or disk is full")
+        return run(db, statement, parameters)
+
+    monkeypatch.setattr(ledger._database, "run", failing)
+    result = ours.route_sync("hello")
+    assert result.text == "A scripted answer."
+    assert result.notes[0].endswith(
+        "database or disk is full. What this cost is written as soon as it can be; until then it is held"
+    )
+    assert (ledger.spent_usd, len(ledger.rows())) == (0, 1)
+    assert ledger.held_usd > result.cost_usd > 0
+    ours.route_sync("hello")
+    assert (ledger.spent_usd, ledger.held_usd) == (2 * result.cost_usd, 0)

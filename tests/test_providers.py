@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import aclosing
 from decimal import Decimal
@@ -242,6 +243,38 @@ async def test_no_connection(server: loopback.Server) -> None:
         here = connected(server, **{f"{name}_BASE_URL": "http://127.0.0.1:9"})
         with pytest.raises(ConnectionFailed, match=r"no connection to http://127.0.0.1:9"):
             await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+
+
+async def test_a_name_that_nobody_knows(server: loopback.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(host: object, *rest: object, **more: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
+        here = connected(server, **{f"{name}_BASE_URL": "http://nowhere.invalid"})
+        with pytest.raises(ConnectionFailed, match=r"no connection to http://nowhere.invalid"):
+            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+
+
+async def test_a_server_that_speaks_no_tls(server: loopback.Server) -> None:
+    for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
+        address = server.url.replace("http://", "https://")
+        here = connected(server, **{f"{name}_BASE_URL": address})
+        with pytest.raises(ConnectionFailed, match=rf"no connection to {address}: ConnectError"):
+            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+    assert server.journal == []
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_an_endpoint_that_does_not_stream(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Answer(whole=True, cached=2, reasoning=3))
+    events = await answered(server, ask(model_id))
+    assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta(text="The answer is 42.")]
+    report, finished = events[-2:]
+    entry = server.journal[0]
+    counted = Usage(input_tokens=entry.input, cached_input_tokens=2, output_tokens=7, reasoning_tokens=3)
+    assert report == UsageReport(usage=counted)
+    assert finished == Finished(finish_reason="stop", served_model=model_id)
 
 
 async def test_a_key_is_looked_for_at_each_use_and_never_told(server: loopback.Server) -> None:

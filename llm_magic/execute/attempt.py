@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from llm_magic import plan as planning
-from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
+from llm_magic.errors import BudgetExceeded, LedgerError, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Note, Progress, RunEvent, TextDelta, Waiting
 from llm_magic.execute import outcome
 from llm_magic.execute.records import Means, Meter, Run
@@ -60,8 +60,12 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
                 raise
             finally:
                 settled = outcome.settled(blank, meter, ended, error, run.plan, means)
-                hold.settle(settled)
                 run.attempts.append(settled)
+                try:
+                    hold.settle(settled)
+                except LedgerError as unwritten:
+                    # The answer is paid for and must not be lost with it.
+                    run.note(f"{unwritten}. What this cost is written as soon as it can be; until then it is held")
                 meter.row = settled
         yield AttemptEnded(attempt=settled)
         for room in means.ledger.rooms(run.caps(meter.candidate), run.id):

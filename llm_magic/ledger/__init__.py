@@ -60,6 +60,7 @@ class Ledger:
         self.session_id = session_id or os.environ.get("LLM_MAGIC_SESSION") or uuid.uuid4().hex[:12]
         self._clock = clock
         self._lock = threading.RLock()
+        self._to_settle: list[Attempt] = []
         self._database = Database(_location(location))
         weakref.finalize(self, self._database.close)
         self.location = self._database.shown
@@ -148,12 +149,15 @@ class Ledger:
             db.execute(queries.DROP, reserve.key)
 
     def settle(self, attempt: Attempt) -> None:
-        """Replace the hold of an attempt by what it cost."""
-        from llm_magic.ledger import queries, rows
+        """Replace the hold of an attempt by what it cost.
 
-        row = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-        with self._writing() as db:
-            self._database.run(db, queries.SETTLE, row | {"of_run": attempt.run_id, "of_attempt": attempt.attempt})
+        Raises LedgerError where that can't be written now (the disk is full, say). It is not lost: it goes in before
+        whatever is written next, and until then its hold is charged.
+        """
+        with self._lock:
+            self._to_settle.append(attempt)
+            with self._writing():
+                pass
 
     def record(self, attempt: Attempt) -> None:
         """Keep a row for which nothing is sent, and so nothing held: an answer from the cache."""
@@ -233,8 +237,18 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Generator[sa.Connection]:
-        with self._lock, self._errors(), self._database.writing() as db:
-            yield db
+        """A transaction, in which every settlement that waits for one goes first."""
+        from llm_magic.ledger import queries, rows
+
+        with self._lock, self._errors():
+            waiting = tuple(self._to_settle)
+            with self._database.writing() as db:
+                for attempt in waiting:
+                    key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
+                    settled = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
+                    self._database.run(db, queries.SETTLE, settled | key)
+                yield db
+            del self._to_settle[: len(waiting)]
 
     @contextmanager
     def _reading(self) -> Generator[sa.Connection]:
