@@ -330,7 +330,7 @@ class Router:
             room = min(self.ledger.rooms(self._caps(plan.request, model)), key=lambda room: room.reachable_usd)
             left = room.reachable_usd
             return BudgetExceeded(
-                f"over budget: {room.cap} has {show_usd(left)} left, and the cheapest usable model, {model}, could "
+                f"over budget: {room.cap} has {show_usd(left)} left, and the cheapest of the chain, {model}, could "
                 f"cost up to {show_usd(least)}. {what_fits(plan, self.registry, self._standing(plan.request))}"
                 "Raise the cap with %route_budget or --max-cost",
                 scope=room.cap.scope,

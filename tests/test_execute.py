@@ -371,7 +371,7 @@ async def test_over_budget_is_refused_before_anything_is_sent() -> None:
     scripted = ScriptedProvider()
     ours = router(providers={"cloud": scripted})
     ours.set_budget("0.0000001")
-    with pytest.raises(BudgetExceeded, match="the cheapest usable model, cheap, could cost up to") as caught:
+    with pytest.raises(BudgetExceeded, match="the cheapest of the chain, cheap, could cost up to") as caught:
         await ours.route("hello", **BULK)
     assert caught.value.scope == "session"
     assert scripted.requests == []
