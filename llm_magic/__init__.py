@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ConnectionFailed,
         ContextTooLong,
         EmptyAnswer,
+        EvaluationError,
         InvalidAnswer,
         LedgerError,
         LLMMagicError,
@@ -56,11 +57,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllAttemptsFailed", "Attempt", "AuthFailed", "BadRequest", "Budget", "BudgetError", "BudgetExceeded",
-    "Classification", "Comparison", "ConnectionFailed", "ContextTooLong", "EmptyAnswer", "InvalidAnswer",
-    "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec", "NoCandidate",
-    "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited", "Refused",
-    "Registry", "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken", "TaskTier",
-    "TimedOut", "UnknownPrice", "Usage", "router", "use_router",
+    "Classification", "Comparison", "ConnectionFailed", "ContextTooLong", "EmptyAnswer", "EvaluationError",
+    "InvalidAnswer", "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec",
+    "NoCandidate", "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited",
+    "Refused", "Registry", "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken",
+    "TaskTier", "TimedOut", "UnknownPrice", "Usage", "router", "use_router",
 ]  # fmt: skip
 
 _ROOMS = {

@@ -6,6 +6,7 @@ LLMMagicError
 ├─ RequestError           the caller's own prompt or option; also a ValueError
 ├─ BudgetError            an amount that is none; also a ValueError
 ├─ LedgerError            the books can't be read or written
+├─ EvaluationError        recorded outcomes that can't be read or judged; also a ValueError
 ├─ BudgetExceeded         a cap would be passed: nothing was sent
 ├─ NoCandidate            no model of the plan can be used now
 ├─ AllAttemptsFailed      an ExceptionGroup with every cause
@@ -47,6 +48,10 @@ class BudgetError(LLMMagicError, ValueError):
 
 class LedgerError(LLMMagicError):
     """The ledger can't be opened, read or written. Nothing is sent without it."""
+
+
+class EvaluationError(LLMMagicError, ValueError):
+    """Recorded outcomes that can't be read, or that say nothing of what is asked. The message names the file."""
 
 
 class BudgetExceeded(LLMMagicError):

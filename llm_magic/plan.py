@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import prices, tokens
 from llm_magic.budget import show_usd
+from llm_magic.classify import expected_quality
 from llm_magic.errors import RequestError, UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.registry import Registry
@@ -53,12 +54,13 @@ class Standing:
 
 
 def make_plan(request: Request, classification: Classification, registry: Registry, standing: Standing) -> Plan:
-    """The candidates for a request: the cheapest model of its tier first, then the chain of fallbacks.
+    """The candidates for a request: the cheapest that is good enough first, then the chain of fallbacks.
 
-    Of the models that are a first choice for the tier, the one with the lowest expected cost (price times tokens of
-    its own tokenizer, for this prompt at this hour) leads; its fallbacks follow, then the tier's other models with
-    theirs, and at last the free models of this machine. A model asked for by name leads instead. Where a cap rules one
-    of them out, cheaper models of other tiers step in before the free ones, the dearest that still fits first.
+    Good enough: its expected quality is at least `request.quality` of the best model's. Of these, the one with the
+    lowest expected cost (price times tokens of its own tokenizer, for this prompt at this hour) leads; its fallbacks
+    follow, then the models that are a first choice for the tier with theirs, and at last the free models of this
+    machine. Where the tier is asked for, the cheapest of its own models leads; where a model is, that one. Where a cap
+    rules one of them out, cheaper models of other tiers step in before the free ones, the dearest that fits first.
     """
     messages = messages_of(request)
     bound = _bound(request, messages)
@@ -70,10 +72,10 @@ def make_plan(request: Request, classification: Classification, registry: Regist
         blocked = standing.circuit(model.id).blocked
         if blocked and not cooling:
             return Skipped(model=model, reason=blocked)
-        rated = _candidate(model, request, messages, bound, tier, standing)
+        rated = _candidate(model, request, messages, bound, classification, standing)
         return dataclasses.replace(rated, cooling=True) if blocked and isinstance(rated, Candidate) else rated
 
-    chain, free = _order(request, tier, registry, messages, standing.now)
+    chain, free = _order(request, classification, registry, messages, standing.now)
     ranked = [rate(model) for model in chain]
     if any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked):
         others = [model for model in registry if model not in chain and model not in free]
@@ -90,13 +92,15 @@ def make_plan(request: Request, classification: Classification, registry: Regist
         classification=classification,
         ranked=tuple(_explained(ranked, request, tier)),
         baseline_model=registry.baseline,
-        baseline_usd=_expected_usd(registry.baseline, messages, request, tier, standing.now),
+        baseline_usd=_expected_usd(registry.baseline, messages, request, classification, standing.now),
         left_usd=standing.left_usd(registry.baseline),
-        parts=_parts(request, tier, leader, standing.now),
+        parts=_parts(request, classification, leader, standing.now),
     )
 
 
-def _parts(request: Request, tier: TaskTier, leader: Candidate | None, now: datetime) -> tuple[Part, ...]:
+def _parts(
+    request: Request, classification: Classification, leader: Candidate | None, now: datetime
+) -> tuple[Part, ...]:
     """What is sent besides the prompt, and what it costs on the leader: with it, less without it."""
     thread = request.thread
     dropped = 0 if thread is None else thread.dropped
@@ -104,7 +108,7 @@ def _parts(request: Request, tier: TaskTier, leader: Candidate | None, now: date
         return ()
     model = leader.model
     count = tokens.estimate_input(request.history, None, model)
-    whole = _usage(model, leader.input_tokens, tier, request, share=0.0)
+    whole = _usage(model, leader.input_tokens, classification, request, share=0.0)
     bare = dataclasses.replace(whole, input_tokens=leader.input_tokens - count, cached_input_tokens=0)
     turns = len(request.history) // 2
     detail = [f"{turns} exchange{'s' * (turns != 1)}"]
@@ -118,12 +122,12 @@ def _parts(request: Request, tier: TaskTier, leader: Candidate | None, now: date
 
 def what_fits(plan: Plan, registry: Registry, standing: Standing) -> str:
     """The cheapest that would fit under the cap as it is, in words: fewer tokens, or a model that can't be used yet."""
-    request, tier = plan.request, plan.tier
+    request = plan.request
     messages = messages_of(request)
     bound = _bound(request, messages)
 
     def fitting(request: Request) -> list[Candidate]:
-        rated = [_candidate(model, request, messages, bound, tier, standing) for model in registry]
+        rated = [_candidate(model, request, messages, bound, plan.classification, standing) for model in registry]
         return sorted((each for each in rated if isinstance(each, Candidate)), key=lambda each: each.worst_usd)
 
     for found in fitting(request):
@@ -181,9 +185,17 @@ def lengthened(candidate: Candidate, more: tuple[Message, ...], now: datetime) -
 
 
 def _order(
-    request: Request, tier: TaskTier, registry: Registry, messages: tuple[Message, ...], now: datetime
+    request: Request,
+    classification: Classification,
+    registry: Registry,
+    messages: tuple[Message, ...],
+    now: datetime,
 ) -> tuple[tuple[ModelSpec, ...], tuple[ModelSpec, ...]]:
     """Every model that may serve the request, each once, in the order of preference, and the free ones behind."""
+
+    def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
+        return sorted(models, key=lambda model: _sort_key(model, messages, request, classification, now))
+
     if request.model is not None:
         if request.model not in registry:
             raise RequestError(
@@ -191,10 +203,9 @@ def _order(
             )
         heads = [registry[request.model]]
     else:
-        heads = sorted(
-            _capable(request, tier, registry), key=lambda model: _sort_key(model, messages, request, tier, now)
-        )
-        heads = heads or [registry.baseline]
+        heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
+        if request.tier is None:
+            heads = [cheapest_first(_good_enough(request, classification, registry))[0], *heads]
     chains = [model for head in heads for model in registry.chain(head.id)]
     free = tuple(model for model in registry if registry.is_local(model) and model.id != request.model)
     return tuple({model.id: model for model in chains if model not in free}.values()), free
@@ -210,25 +221,37 @@ def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[Mode
     return (*serving, registry[warm]) if is_harder else serving
 
 
+def _good_enough(request: Request, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
+    """The models whose expected quality is within what is asked for of the best: of those that may lead."""
+    leading = [model for model in registry if model.tiers] or [registry.baseline]
+    expected = {model.id: expected_quality(classification, model.capability) for model in leading}
+    least = request.quality * max(expected.values())
+    return (model for model in leading if expected[model.id] >= least - 1e-9)
+
+
 def _sort_key(
-    model: ModelSpec, messages: tuple[Message, ...], request: Request, tier: TaskTier, now: datetime
+    model: ModelSpec, messages: tuple[Message, ...], request: Request, classification: Classification, now: datetime
 ) -> tuple[bool, Decimal]:
     try:
-        return False, _expected_usd(model, messages, request, tier, now)
+        return False, _expected_usd(model, messages, request, classification, now)
     except UnknownPrice:
         return True, Decimal(0)
 
 
 def _expected_usd(
-    model: ModelSpec, messages: tuple[Message, ...], request: Request, tier: TaskTier, now: datetime
+    model: ModelSpec, messages: tuple[Message, ...], request: Request, classification: Classification, now: datetime
 ) -> Decimal:
-    usage = _usage(model, tokens.estimate_input(messages, request.system, model), tier, request, share=1.0)
-    return prices.cost(model, usage, now).usd
+    input_tokens = tokens.estimate_input(messages, request.system, model)
+    return prices.cost(model, _usage(model, input_tokens, classification, request, share=1.0), now).usd
 
 
-def _usage(model: ModelSpec, input_tokens: int, tier: TaskTier, request: Request, share: float) -> Usage:
+def _usage(
+    model: ModelSpec, input_tokens: int, classification: Classification, request: Request, share: float
+) -> Usage:
     wanted = request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS
-    output = round(EXPECTED_OUTPUT_TOKENS[tier] * model.token_ratio * share)
+    shares = classification.probabilities or {classification.tier: 1.0}
+    typical = sum(chance * EXPECTED_OUTPUT_TOKENS[tier] for tier, chance in shares.items())
+    output = round(typical * model.token_ratio * share)
     thread = request.thread
     warm = min(thread.warm_tokens, input_tokens) if thread is not None and thread.warm_model == model.id else 0
     return Usage(
@@ -243,7 +266,7 @@ def _candidate(
     request: Request,
     messages: tuple[Message, ...],
     bound: int,
-    tier: TaskTier,
+    classification: Classification,
     standing: Standing,
 ) -> Candidate | Skipped:
     """The model with its costs, or the reason why it can't serve this request."""
@@ -257,7 +280,8 @@ def _candidate(
     now = standing.now
     try:
         low, expected = (
-            prices.cost(model, _usage(model, input_tokens, tier, request, share), now).usd for share in (0.25, 1.0)
+            prices.cost(model, _usage(model, input_tokens, classification, request, share), now).usd
+            for share in (0.25, 1.0)
         )
         worst = prices.worst_case(model, input_tokens=bound, output_tokens=wanted, at=now)
     except UnknownPrice as error:
@@ -270,6 +294,7 @@ def _candidate(
         low_usd=low,
         expected_usd=expected,
         worst_usd=worst,
+        expected_quality=expected_quality(classification, model.capability),
     )
     left = standing.left_usd(model)
     if left is None or worst <= left:
@@ -299,6 +324,8 @@ def _explained(ranked: list[Candidate | Skipped], request: Request, tier: TaskTi
             why = f"stepped down to: {unaffordable[0]} does not fit under the cap"
         elif request.thread is not None and request.thread.warm_model == entry.model.id:
             why = f"its prompt cache is warm: to go on with it is cheaper than to change to another model for {tier}"
+        elif request.tier is None and not asked:
+            why = f"the cheapest of at least {request.quality:.0%} of the best expected quality"
         elif tier in entry.model.tiers and not asked:
             why = f"the cheapest usable model for {tier}"
         else:

@@ -30,6 +30,7 @@ from llm_magic.providers import aclose, connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
 from llm_magic.types import (
+    DEFAULT_QUALITY,
     Classification,
     Compared,
     Comparison,
@@ -62,7 +63,9 @@ class Router:
         session_id: str | None = None,
         policy: RetryPolicy | None = None,
         clock: Clock | None = None,
+        quality: float = DEFAULT_QUALITY,
     ) -> None:
+        self.quality = checked_quality(quality)
         self.registry = Registry.load() if registry is None else registry
         self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
         self.budget = Budget() if budget is None else budget
@@ -98,6 +101,7 @@ class Router:
         tags: tuple[str, ...] = (),
         routing_text: str | None = None,
         hedge_s: float | None = None,
+        quality: float | None = None,
         parent_run_id: str | None = None,
         thread: str | None = None,
         thread_tokens: int = conversation.THREAD_TOKENS,
@@ -109,6 +113,7 @@ class Router:
     ) -> Request:
         """A checked request. Raises RequestError, naming what is wrong with it.
 
+        quality: the least share of the best model's expected quality that will do, 0..1; else the router's own.
         hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
         parent_run_id: the run that this one repeats or escalates, for the ledger.
         thread: the name of a conversation: what was said in it is sent along, up to `thread_tokens` tokens, and this
@@ -152,6 +157,7 @@ class Router:
             tags=tags,
             routing_text=routing_text,
             hedge_s=hedge_s,
+            quality=self.quality if quality is None else checked_quality(quality),
             parent_run_id=parent_run_id,
             history=tuple(history),
             thread=kept,
@@ -357,6 +363,13 @@ def _classified(request: Request) -> Classification:
         reasons = ("a short follow-up keeps the tier of what it follows",)
         return Classification(tier=thread.tier, confidence=thread.confidence, reasons=reasons)
     return classify(text)
+
+
+def checked_quality(value: float) -> float:
+    """A share, 0..1. Raises RequestError."""
+    if isinstance(value, bool) or not 0 <= value <= 1:  # also not a number
+        raise RequestError(f"quality = {value!r} must be a share from 0 (the cheapest) to 1 (the best)")
+    return float(value)
 
 
 def _tier(value: TaskTier | str) -> TaskTier:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 ZERO = Decimal(0)
 
+DEFAULT_QUALITY = 0.97
+
 CascadeHow = Literal["agree", "twice", "schema", "check", "judge"]
 """What confirms a cheap answer: a second model, the same one once more, the schema, the user's check, or a judge."""
 
@@ -35,6 +37,12 @@ class Classification:
     tier: TaskTier
     confidence: float
     reasons: tuple[str, ...] = ()
+    probabilities: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
+    """The chance of each tier; empty: `tier` for certain."""
+    difficulty: float = 0.0
+    """In logits: 0 is typical. The higher, the smaller the chance of a good answer: a strong model helps more."""
+    familiarity: float = 1.0
+    """The share of its words that the training prompts had, 0..1: low is far from all that was learned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +125,11 @@ class ModelSpec:
     """Sent with every request as they are, e.g. a seed."""
     source: str = ""
     """Where the figures of this entry come from."""
+    capability: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
+    """By kind of task, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-it)).
+    Empty: by the tiers that it serves."""
+    capability_source: str = ""
+    """Where these estimates come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +172,8 @@ class Request:
     tags: tuple[str, ...] = ()
     routing_text: str | None = None
     """The part of the prompt that decides the tier; None: all of it."""
+    quality: float = DEFAULT_QUALITY
+    """The least share of the best candidate's expected quality that will do, 0..1: 0 takes the cheapest, 1 the best."""
     hedge_s: float | None = None
     """Ask the next candidate too when the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
@@ -191,6 +206,8 @@ class Candidate:
     expected_usd: Decimal
     worst_usd: Decimal
     why: str = ""
+    expected_quality: float = 0.0
+    """The chance of a good answer, 0..1, as far as prompt and capability tell."""
     cooling: bool = False
     """It has just failed, and is asked all the same, for want of another."""
     stepped_down: bool = False

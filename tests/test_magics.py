@@ -16,6 +16,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from llm_magic import Budget, Router, routing
+from llm_magic.classify import classify
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.magics import split_options
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
@@ -71,7 +72,7 @@ def shell(scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
     out = shell.run("%%route\nTranslate to French: hello")
     assert out.startswith("A scripted answer.")
-    assert "cheap  [BULK 0.8" in out
+    assert f"cheap  [BULK {classify('Translate to French: hello').confidence:.2f}: translation" in out
     assert "path: ✓ cheap" in out
     assert "10 in, 5 out tokens | this cell USD 0.0000035 | saved USD 0.00014 against dear (98%)" in out
     assert "session USD 0.0000035" in out

@@ -119,7 +119,8 @@ def plan_lines(plan: Plan) -> list[str]:
             lines.append(f"  – {entry.model.id}: skipped, {entry.reason}")
         else:
             costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
-            lines.append(f"  → {entry.model.id}: {costs} (low / expected / worst), {entry.why}")
+            quality = f"quality {entry.expected_quality:.0%}"
+            lines.append(f"  → {entry.model.id}: {costs} (low / expected / worst), {quality}, {entry.why}")
     return [*lines, *map(part_line, plan.parts), *cascade_lines(plan), _after(plan)]
 
 
@@ -146,7 +147,7 @@ def plan_html(plan: Plan) -> str:
     """A dry run as a table."""
     of = plan.classification
     rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
-    names = ("model", "place", "tokens in", "most tokens out", "low", "expected", "worst")
+    names = ("model", "place", "expected quality", "tokens in", "most tokens out", "low", "expected", "worst")
     after = "".join(
         f'<div class="llmr-row"><span>{escape(line)}</span></div>'
         for line in (*map(part_line, plan.parts), *cascade_lines(plan), _after(plan))
@@ -164,10 +165,11 @@ def plan_html(plan: Plan) -> str:
 
 def _plan_row(entry: Candidate | Skipped) -> str:
     if isinstance(entry, Skipped):
-        return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="6">skipped: {escape(entry.reason)}</td>'
+        return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="7">skipped: {escape(entry.reason)}</td>'
     costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
         f"<td><b>{escape(entry.model.id)}</b></td><td{_WORDS}>{escape(entry.why)}</td>"
+        f"<td>{entry.expected_quality:.0%}</td>"
         f"<td>{entry.input_tokens:,}</td><td>{entry.max_output_tokens:,}</td>{costs}"
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from traitlets import Bool, Enum, Int
+from traitlets import Bool, Enum, Float, Int
 
 from llm_magic import conversation, routing
 from llm_magic.errors import BudgetError, RequestError
@@ -44,6 +44,14 @@ class RouteMagics(Magics):
         False, help="Answer from the cache what was asked before, as --cache does. It keeps the text of answers."
     ).tag(config=True)
 
+    quality = Float(
+        None,
+        allow_none=True,
+        min=0.0,
+        max=1.0,
+        help="The least share of the best expected quality that will do, from 0 (the cheapest) to 1 (the best).",
+    ).tag(config=True)
+
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
@@ -55,6 +63,7 @@ class RouteMagics(Magics):
     @magic_arguments("%route")
     @argument("--tier", metavar="TIER", help="complex, standard, structured or bulk; else classified from the text")
     @argument("--model", metavar="ID", help="ask this model first; its fallbacks stay")
+    @argument("--quality", type=float, metavar="SHARE", help="0 (the cheapest) to 1 (the best): how good is enough")
     @argument("--system", metavar="TEXT", help="the system prompt")
     @argument("--max-tokens", type=int, metavar="N", help="the most output tokens, reasoning included")
     @argument("--max-cost", metavar="USD", help="the most that this run may cost")
@@ -253,6 +262,8 @@ class RouteMagics(Magics):
         names = self._shell.user_ns
         prompt, routing_text = (text, None) if args.no_interpolate else interpolate(text, names)
         binding.check_name(args.out)
+        if args.quality is not None and not 0 <= args.quality <= 1:
+            raise UsageError(f"--quality {args.quality}: must be from 0 (the cheapest) to 1 (the best)")
         if args.max_tokens is not None and args.max_tokens < 1:
             raise UsageError(f"--max-tokens {args.max_tokens}: must be at least 1")
         schema = _unquoted(args.schema)
@@ -262,6 +273,7 @@ class RouteMagics(Magics):
             return routing.session_router().request(
                 prompt,
                 tier=args.tier,
+                quality=self.quality if args.quality is None else args.quality,
                 model=_unquoted(args.model),
                 system=_unquoted(args.system),
                 max_output_tokens=args.max_tokens,

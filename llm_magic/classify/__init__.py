@@ -1,0 +1,66 @@
+"""Concern 1: what kind of task a prompt is, and how hard. Deterministic, no model, about a millisecond.
+
+`classify` is the door. A prompt is featurised once (`features`); one learned head gives the chances of the four
+tiers, another its difficulty (`heads`); `quality` turns difficulty and a model's capability into the chance of a good
+answer. The rules in `signals` say in words what was seen, and are features too. MODEL_CARD.md has the figures.
+"""
+
+from __future__ import annotations
+
+from llm_magic.classify.features import Features, featurise, window
+from llm_magic.classify.heads import Heads, shipped
+from llm_magic.classify.quality import expected_quality
+from llm_magic.classify.signals import Signal, found_in
+from llm_magic.types import Classification, TaskTier
+
+__all__ = ["ABSTAIN_BELOW", "FAR_BELOW", "classify", "expected_quality", "features_of"]
+
+ABSTAIN_BELOW = 0.5
+"""Confidence below which the harder of the two likeliest tiers is taken: a wrong answer costs more than a model."""
+FAR_BELOW = 0.5
+"""Share of known words below which a prompt is far from all that was trained on."""
+
+
+def features_of(text: str) -> Features:
+    """The features that the heads were trained on: hashed words, structure, and the signals that are found."""
+    return _seen(text)[0]
+
+
+def _seen(text: str) -> tuple[Features, tuple[Signal, ...]]:
+    seen = tuple(found_in(window(text), len(text)))
+    return featurise(text, tuple(signal.name for signal in seen)), seen
+
+
+def classify(text: str, *, heads: Heads | None = None) -> Classification:
+    """The tier of a prompt with the chances of all four, its difficulty, and the reasons in words.
+
+    Below `ABSTAIN_BELOW`, or far from all that it was trained on, it abstains upward: it takes the harder of the two
+    likeliest tiers and says so. Looks at no more than the first 3,000 and the last 1,500 characters, so that its time
+    is bounded.
+    """
+    heads = heads or shipped()
+    features, seen = _seen(text)
+    shares, familiarity = heads.tier_probabilities(features), heads.familiarity(features)
+    first, second, *_ = sorted(TaskTier, key=lambda tier: -shares[tier])
+    if far := familiarity < FAR_BELOW:
+        known = (1 + familiarity / FAR_BELOW) / 2
+        shares = {tier: known * share + (1 - known) / len(shares) for tier, share in shares.items()}
+    tier, reasons = first, _reasons(seen, first)
+    if far:
+        reasons.append(f"only {familiarity:.0%} of its words were seen in training")
+    if far or shares[first] < ABSTAIN_BELOW:
+        tier = min(first, second, key=list(TaskTier).index)
+        reasons = reasons if tier is first else [*_reasons(seen, second), *reasons]
+        reasons.append(f"unsure between {first} and {second}: took the harder, {tier}")
+    return Classification(
+        tier=tier,
+        confidence=round(shares[tier], 3),
+        reasons=tuple(reasons) or (f"reads like what is {tier}",),
+        probabilities=shares,
+        difficulty=round(heads.difficulty_of(features), 3),
+        familiarity=round(familiarity, 3),
+    )
+
+
+def _reasons(seen: tuple[Signal, ...], tier: TaskTier) -> list[str]:
+    return [signal.reason for signal in sorted(seen, key=lambda signal: -signal.weight) if signal.tier is tier]

@@ -1,0 +1,162 @@
+"""Fitting linear heads on sparse features: ridge and multinomial logistic regression. numpy only, no chance in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_magic.classify.features import BUCKETS, Features, Scales
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Feature vectors of many prompts: a sparse matrix with `BUCKETS` columns, kept by rows and by columns."""
+
+    index: NDArray[np.int64]
+    value: Array
+    starts: NDArray[np.int64]
+    """Where each row begins; no row is empty."""
+    column_order: NDArray[np.int64]
+    """The entries, sorted by column."""
+    columns: NDArray[np.int64]
+    """The columns that have entries, and where each begins in that order."""
+    column_starts: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    @property
+    def rows(self) -> int:
+        return len(self.starts)
+
+    @classmethod
+    def of(cls, features: Sequence[Features], scales: Scales) -> Matrix:
+        vectors = [each.vector(scales) for each in features]
+        # A row of its own for a prompt that has no features at all: one entry of zero.
+        vectors = [one if len(one[0]) else (np.zeros(1, np.int64), np.zeros(1, np.float32)) for one in vectors]
+        sizes = np.array([len(index) for index, _ in vectors])
+        index = np.concatenate([index for index, _ in vectors])
+        order = np.argsort(index, kind="stable")
+        columns, column_starts = np.unique(index[order], return_index=True)
+        return cls(
+            index=index,
+            value=np.concatenate([value for _, value in vectors]).astype(np.float64),
+            starts=np.cumsum(sizes) - sizes,
+            column_order=order,
+            columns=columns,
+            column_starts=column_starts,
+            row=np.repeat(np.arange(len(vectors)), sizes),
+        )
+
+    def times(self, weights: Array) -> Array:
+        """Per row, the sum of its entries times the weights (BUCKETS, or BUCKETS x classes) of their columns."""
+        value = self.value if weights.ndim == 1 else self.value[:, None]
+        return np.add.reduceat(value * weights[self.index], self.starts)
+
+    def transposed_times(self, residuals: Array) -> Array:
+        """Per column, the sum of its entries times the residuals (rows, or rows x classes) of their rows."""
+        value = self.value[self.column_order]
+        value = value if residuals.ndim == 1 else value[:, None]
+        found = np.zeros((BUCKETS, *residuals.shape[1:]))
+        found[self.columns] = np.add.reduceat(value * residuals[self.row[self.column_order]], self.column_starts)
+        return found
+
+
+def ridge(
+    matrix: Matrix, target: Array, *, weight: Array | None = None, alpha: float = 1.0, iterations: int = 60
+) -> tuple[Array, float]:
+    """Weights and intercept that minimise sum weight (target - x w - b)^2 + alpha |w|^2, by conjugate gradients."""
+    own = np.ones(matrix.rows) if weight is None else weight * (matrix.rows / weight.sum())
+    total = own.sum()
+    centre = matrix.transposed_times(own) / total
+    level = float(own @ target) / total
+
+    def forward(weights: Array) -> Array:
+        return matrix.times(weights) - float(centre @ weights)
+
+    def backward(residuals: Array) -> Array:
+        scaled = own * residuals
+        return matrix.transposed_times(scaled) - centre * scaled.sum()
+
+    weights = np.zeros(BUCKETS)
+    gradient = backward(target - level)
+    direction = gradient.copy()
+    norm = start = float(gradient @ gradient)
+    for _ in range(iterations):
+        if norm <= 1e-10 * start or norm == 0:
+            break
+        moved = backward(forward(direction)) + alpha * direction
+        step = norm / float(direction @ moved)
+        weights += step * direction
+        gradient -= step * moved
+        norm, before = float(gradient @ gradient), norm
+        direction = gradient + (norm / before) * direction
+    return weights, level - float(centre @ weights)
+
+
+def softmax(
+    matrix: Matrix, labels: NDArray[np.int64], classes: int, *, weight: Array, alpha: float = 1.0, iterations: int = 50
+) -> tuple[Array, Array]:
+    """Weights (BUCKETS x classes) and intercepts of a multinomial logistic regression, by L-BFGS."""
+    own = weight * (matrix.rows / weight.sum())
+    wanted = np.zeros((matrix.rows, classes))
+    wanted[np.arange(matrix.rows), labels] = 1.0
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        weights = flat.reshape(BUCKETS + 1, classes)
+        scores = matrix.times(weights[:-1]) + weights[-1]
+        scores -= scores.max(axis=1, keepdims=True)
+        logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        errors = (np.exp(logs) - wanted) * own[:, None]
+        slope = np.empty_like(weights)
+        slope[:-1] = matrix.transposed_times(errors) + alpha * weights[:-1]
+        slope[-1] = errors.sum(axis=0)
+        value = -float((own[:, None] * wanted * logs).sum()) + 0.5 * alpha * float((weights[:-1] ** 2).sum())
+        return value, slope.ravel()
+
+    found = minimise(loss, np.zeros((BUCKETS + 1) * classes), iterations).reshape(BUCKETS + 1, classes)
+    return found[:-1], found[-1]
+
+
+def minimise(loss: Callable[[Array], tuple[float, Array]], start: Array, iterations: int, memory: int = 8) -> Array:
+    """The place where a smooth convex function is least, by L-BFGS (Nocedal and Wright, algorithm 7.5)."""
+    at = start
+    value, slope = loss(at)
+    steps: list[tuple[Array, Array, float]] = []
+    for _ in range(iterations):
+        direction = _two_loops(slope, steps)
+        fall = float(slope @ direction)
+        if fall > -1e-9 * max(1.0, abs(value)):
+            break
+        length = 1.0 if steps else 1.0 / max(1.0, float(np.sqrt(slope @ slope)))
+        for _ in range(30):
+            next_value, next_slope = loss(at + length * direction)
+            if next_value <= value + 1e-4 * length * fall:
+                break
+            length *= 0.5
+        else:
+            break
+        moved, changed = length * direction, next_slope - slope
+        curvature = float(moved @ changed)
+        if curvature > 1e-12:
+            steps = [*steps[-memory + 1 :], (moved, changed, 1.0 / curvature)]
+        at, value, slope = at + moved, next_value, next_slope
+    return at
+
+
+def _two_loops(slope: Array, steps: list[tuple[Array, Array, float]]) -> Array:
+    direction = -slope
+    shares: list[float] = []
+    for moved, changed, inverse in reversed(steps):
+        share = inverse * float(moved @ direction)
+        shares.append(share)
+        direction = direction - share * changed
+    if steps:
+        moved, changed, inverse = steps[-1]
+        direction = direction / (inverse * float(changed @ changed))
+    for (moved, changed, inverse), share in zip(steps, reversed(shares), strict=True):
+        direction = direction + (share - inverse * float(changed @ direction)) * moved
+    return direction
