@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from llm_magic import tokens
+from llm_magic.attachments import message_of
 from llm_magic.errors import LedgerError, RequestError
 from llm_magic.ledger import Ledger
 from llm_magic.ledger.threads import Turn
@@ -82,7 +83,7 @@ def keep(ledger: Ledger, request: Request, result: RouteResult, now: datetime) -
     assert request.thread is not None
     turn = Turn(
         run_id=result.run_id,
-        prompt=request.prompt,
+        prompt=message_of(request).content,
         answer=result.text,
         model=result.model,
         tier=result.tier,

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import prices, tokens
+from llm_magic.attachments import message_of
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.errors import RequestError, UnknownPrice
@@ -104,20 +105,35 @@ def _parts(
     """What is sent besides the prompt, and what it costs on the leader: with it, less without it."""
     thread = request.thread
     dropped = 0 if thread is None else thread.dropped
-    if leader is None or not (request.history or dropped):
+    if leader is None:
         return ()
     model = leader.model
-    count = tokens.estimate_input(request.history, None, model)
     whole = _usage(model, leader.input_tokens, classification, request, share=0.0)
-    bare = dataclasses.replace(whole, input_tokens=leader.input_tokens - count, cached_input_tokens=0)
+
+    def costs(count: int, cached: int = 0) -> Decimal:
+        left = dataclasses.replace(
+            whole,
+            input_tokens=leader.input_tokens - count,
+            cached_input_tokens=whole.cached_input_tokens - cached,
+        )
+        return prices.cost(model, whole, now).usd - prices.cost(model, left, now).usd
+
+    parts: list[Part] = []
+    for each in request.attachments:
+        one = Message(role="user", content=each.block, images=() if each.image is None else (each.image,))
+        count = min(tokens.estimate_input((one,), None, model), leader.input_tokens - whole.cached_input_tokens)
+        parts.append(Part(name=each.name, tokens=count, usd=costs(count), detail=each.detail))
+    if not (request.history or dropped):
+        return tuple(parts)
+    count = tokens.estimate_input(request.history, None, model)
     turns = len(request.history) // 2
     detail = [f"{turns} exchange{'s' * (turns != 1)}"]
     if dropped:
         detail.append(f"the {dropped} oldest left out")
     if whole.cached_input_tokens:
         detail.append(f"{whole.cached_input_tokens:,} tokens of the prompt in {model.id}'s cache")
-    usd = prices.cost(model, whole, now).usd - prices.cost(model, bare, now).usd
-    return (Part(name="history", tokens=count, usd=usd, detail=", ".join(detail)),)
+    usd = costs(count, whole.cached_input_tokens)
+    return (*parts, Part(name="history", tokens=count, usd=usd, detail=", ".join(detail)))
 
 
 def what_fits(plan: Plan, registry: Registry, standing: Standing) -> str:
@@ -137,7 +153,11 @@ def what_fits(plan: Plan, registry: Registry, standing: Standing) -> str:
         left = standing.left_usd(found.model)
         if left is not None and not standing.unavailable(found.model):
             most = prices.affordable_output(
-                found.model, input_tokens=bound, left_usd=left, wanted=MIN_OUTPUT_TOKENS, at=standing.now
+                found.model,
+                input_tokens=found.input_tokens_bound,
+                left_usd=left,
+                wanted=MIN_OUTPUT_TOKENS,
+                at=standing.now,
             )
             return f"{found.model.id} would fit with --max-tokens {most}. "
     return ""
@@ -148,8 +168,8 @@ def _bound(request: Request, messages: tuple[Message, ...]) -> int:
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
-    """What is sent: the history, then the prompt."""
-    return (*request.history, Message(role="user", content=request.prompt))
+    """What is sent: the history, then the prompt with what is attached to it."""
+    return (*request.history, message_of(request))
 
 
 def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate | None:
@@ -270,6 +290,10 @@ def _candidate(
     standing: Standing,
 ) -> Candidate | Skipped:
     """The model with its costs, or the reason why it can't serve this request."""
+    images = [image for message in messages for image in message.images]
+    if images and not model.image_tokens:
+        return Skipped(model=model, reason="can't see images")
+    bound += len(images) * model.image_tokens
     input_tokens = tokens.estimate_input(messages, request.system, model)
     wanted = min(request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
     room = model.context_window - input_tokens

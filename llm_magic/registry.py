@@ -253,6 +253,8 @@ def _complete(model: ModelSpec, origin: str) -> ModelSpec:
     for key in ("provider", "api_model", "source", "capability_source"):
         if not isinstance(getattr(model, key), str):
             raise RegistryError(f"{where}.{key} = {getattr(model, key)!r} must be text")
+    if isinstance(model.image_tokens, bool) or not isinstance(model.image_tokens, int) or model.image_tokens < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from a file
+        raise RegistryError(f"{where}.image_tokens = {model.image_tokens!r} must be a whole number of zero or more")
     if model.price is not None:
         for part in dataclasses.fields(Price):
             if (amount := getattr(model.price, part.name)) is not None:

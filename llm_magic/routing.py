@@ -8,7 +8,7 @@ import functools
 import math
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from types import EllipsisType
@@ -16,6 +16,7 @@ from typing import Any
 
 from llm_magic import answers, conversation
 from llm_magic import cache as caching
+from llm_magic.attachments import attach as attachments_of
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
 from llm_magic.cascade import how_of, with_cascade
@@ -103,6 +104,7 @@ class Router:
         hedge_s: float | None = None,
         quality: float | None = None,
         parent_run_id: str | None = None,
+        attach: Iterable[Any] = (),
         thread: str | None = None,
         thread_tokens: int = conversation.THREAD_TOKENS,
         history: Sequence[Message] = (),
@@ -116,6 +118,7 @@ class Router:
         quality: the least share of the best model's expected quality that will do, 0..1; else the router's own.
         hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
         parent_run_id: the run that this one repeats or escalates, for the ledger.
+        attach: paths of text files and images, DataFrames, or `Attachment`s. They do not decide the tier.
         thread: the name of a conversation: what was said in it is sent along, up to `thread_tokens` tokens, and this
         exchange is added to it. Its text is kept in the ledger's database.
         history: what was said before, where you keep it yourself.
@@ -136,6 +139,10 @@ class Router:
             raise RequestError(f"hedge_s = {hedge_s!r} must be seconds, zero or more")
         if bad := [tag for tag in tags if "," in tag or not tag.strip()]:
             raise RequestError(f"the tag {bad[0]!r} must be a word without commas")
+        attachments = attachments_of(attach)
+        for attached in attachments:
+            _check_text(attached.text, attached.name)
+            _check_text(attached.name, "the name of an attachment")
         kept = None
         if thread is not None:
             if history:
@@ -159,6 +166,7 @@ class Router:
             hedge_s=hedge_s,
             quality=self.quality if quality is None else checked_quality(quality),
             parent_run_id=parent_run_id,
+            attachments=attachments,
             history=tuple(history),
             thread=kept,
             cache=cache,

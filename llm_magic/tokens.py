@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_magic.attachments import image_tokens
 from llm_magic.types import Message, ModelSpec
 
 if TYPE_CHECKING:
@@ -86,11 +87,15 @@ def estimate(text: str, model: ModelSpec) -> int:
 def estimate_input(messages: tuple[Message, ...], system: str | None, model: ModelSpec) -> int:
     """Expected input tokens of a request, rounded upward."""
     text = sum(count_o200k(message.content) for message in messages) + (count_o200k(system) if system else 0)
-    return math.ceil(text * model.token_ratio) + _PER_MESSAGE * (len(messages) + bool(system))
+    seen = sum(image_tokens(image, model.image_tokens) for message in messages for image in message.images)
+    return math.ceil(text * model.token_ratio) + seen + _PER_MESSAGE * (len(messages) + bool(system))
 
 
 def bound_input(messages: tuple[Message, ...], system: str | None, schema_bytes: int = 0) -> int:
-    """More input tokens than any byte-level tokenizer makes of a request: its UTF-8 bytes and the provider's own."""
+    """More input tokens than any byte-level tokenizer makes of a request: its UTF-8 bytes and the provider's own.
+
+    Without its images, of which each comes to `ModelSpec.image_tokens` at the most.
+    """
     texts = [message.content for message in messages] + ([system] if system else [])
     own = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     schema = 4 * schema_bytes + 512 if schema_bytes else 0

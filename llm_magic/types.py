@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,6 +122,8 @@ class ModelSpec:
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     json_mode: Literal["schema", "object", "none"] = "schema"
     """How the endpoint constrains its output: to a JSON schema, to any JSON object, or not at all."""
+    image_tokens: int = 0
+    """The most input tokens that one image comes to; 0: it can't see."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sent with every request as they are, e.g. a seed."""
     source: str = ""
@@ -133,11 +136,48 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image as it is sent."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+    width: int = -1
+    """Pixels; -1: not known."""
+    height: int = -1
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.data).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A text, a table or an image that is sent with a prompt."""
+
+    name: str
+    text: str = field(default="", repr=False)
+    image: Image | None = None
+    detail: str = ""
+    """What was left out of it, in words."""
+
+    @property
+    def block(self) -> str:
+        """It as text in the prompt, where an image is there by its name only."""
+        shown = self.name.replace('"', "'").replace("\n", " ")
+        name = f'name="{shown}"'
+        if self.image is not None:
+            return f"<attachment {name} type={self.image.media_type!r}/>"
+        about = f' content="{self.detail}"' if self.detail else ""
+        return f"<attachment {name}{about}>\n{self.text.rstrip()}\n</attachment>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One turn of a conversation."""
 
     role: Literal["user", "assistant"]
     content: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +218,8 @@ class Request:
     """Ask the next candidate too when the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
     """The run that this one repeats or escalates."""
+    attachments: tuple[Attachment, ...] = ()
+    """Sent ahead of the prompt; they do not decide the tier."""
     history: tuple[Message, ...] = ()
     """What was said before, sent ahead of the prompt."""
     thread: Thread | None = None

@@ -12,13 +12,14 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from traitlets import Bool, Enum, Float, Int
 
 from llm_magic import conversation, routing
+from llm_magic.attachments import TABLE_ROWS, attach, of_value
 from llm_magic.errors import BudgetError, RequestError
 from llm_magic.jupyter import binding, budget, compare, jobs, screens
 from llm_magic.jupyter.interpolate import interpolate
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
 from llm_magic.registry import PROFILES
-from llm_magic.types import Comparison, Plan, Request, RouteResult
+from llm_magic.types import Attachment, Comparison, Plan, Request, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,9 @@ class RouteMagics(Magics):
         True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
     ).tag(config=True)
 
+    table_rows = Int(TABLE_ROWS, min=1, help="How many rows of an attached DataFrame are sent at the most.").tag(
+        config=True
+    )
     thread_tokens = Int(
         conversation.THREAD_TOKENS, min=100, help="How many tokens of a thread's history are sent along at the most."
     ).tag(config=True)
@@ -86,6 +90,12 @@ class RouteMagics(Magics):
         "--cache",
         action=BooleanOptionalAction,
         help="where the very same was asked before, show that answer at no cost; else keep this one",
+    )
+    @argument(
+        "--attach",
+        action="append",
+        metavar="WHAT",
+        help="send a text file, an image, or {{name}}, a DataFrame or text of the notebook, along; may be repeated",
     )
     @argument(
         "--thread", metavar="NAME", help="go on with this conversation: its text is kept in the ledger's database"
@@ -282,6 +292,7 @@ class RouteMagics(Magics):
                 tags=tuple(_unquoted(tag) or "" for tag in args.tag or ()),
                 routing_text=routing_text,
                 hedge_s=args.hedge,
+                attach=[self._attached(what) for what in args.attach or ()],
                 thread=_unquoted(args.thread),
                 thread_tokens=self.thread_tokens,
                 cache=self.cache if args.cache is None else args.cache,
@@ -293,6 +304,14 @@ class RouteMagics(Magics):
             raise UsageError(f"--max-cost: {error}") from None
         except RequestError as error:
             raise UsageError(str(error)) if re.match(r"no (tier|cascade) ", str(error)) else error from None
+
+    def _attached(self, what: str) -> Attachment:
+        """What `--attach` names: a variable between double braces, or a path."""
+        what = _unquoted(what) or ""
+        if not (what.startswith("{{") and what.endswith("}}")):
+            return attach([what], rows=self.table_rows)[0]
+        name = what[2:-2].strip()
+        return of_value(name, self._named("--attach", name), rows=self.table_rows)
 
     def _named(self, option: str, name: str | None) -> Any:
         """What a name that an option gives stands for in the notebook."""

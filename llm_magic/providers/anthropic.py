@@ -14,7 +14,7 @@ from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import http
 from llm_magic.providers.base import THINKING, Finished, ProviderEvent, ProviderRequest, UsageReport
-from llm_magic.types import ProviderSpec, Usage
+from llm_magic.types import Message, ProviderSpec, Usage
 
 _FINISH = {
     "end_turn": "stop",
@@ -66,7 +66,7 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model.api_model,
         "max_tokens": request.max_output_tokens,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "messages": [{"role": message.role, "content": _content(message)} for message in request.messages],
         "stream": True,
         **request.model.params,
     }
@@ -74,12 +74,25 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
         body["system"] = request.system
     if request.goes_on:
         # Up to here it is kept for five minutes; the next request finds the longest beginning that it shares.
-        last = body["messages"][-1]
-        last["content"] = [{"type": "text", "text": last["content"], "cache_control": {"type": "ephemeral"}}]
+        text = {"type": "text", "text": request.messages[-1].content, "cache_control": {"type": "ephemeral"}}
+        body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
     if request.schema is not None:
         wanted = {"type": "json_schema", "schema": answers.closed(request.schema)}
         body["extra_body"] = {"output_config": {"format": wanted}}
     return body
+
+
+def _content(message: Message) -> str | list[dict[str, Any]]:
+    if not message.images:
+        return message.content
+    return [*_images(message), {"type": "text", "text": message.content}]
+
+
+def _images(message: Message) -> list[dict[str, Any]]:
+    return [
+        {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": image.base64}}
+        for image in message.images
+    ]
 
 
 async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) -> AsyncGenerator[ProviderEvent]:
