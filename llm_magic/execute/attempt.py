@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 from llm_magic import plan as planning
 from llm_magic.errors import BudgetExceeded, LedgerError, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Note, Progress, RunEvent, TextDelta, Waiting
 from llm_magic.execute import outcome
 from llm_magic.execute.records import Means, Meter, Run
+from llm_magic.execute.silence import Silence
 from llm_magic.ledger import Hold
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.types import Attempt
@@ -138,30 +139,30 @@ async def _stream(run: Run, meter: Meter, means: Means) -> AsyncGenerator[TextDe
     )
     waiting_on_us = False
     async with aclosing(stream):
-        while True:
-            asked = means.clock.monotonic()
-            silence = means.policy.first_token_s if meter.first_token is None else means.policy.between_tokens_s
-            limit = None if waiting_on_us else max(0.0, min(silence, run.deadline - asked))
-            try:
-                async with asyncio.timeout(limit):
-                    event = await anext(stream, None)
-            except TimeoutError as error:
-                where = "before the first token" if meter.first_token is None else "in mid-answer"
-                raise TimedOut(f"no sign of life for {limit:.0f} s {where}") from error
-            if waiting_on_us:
-                run.deadline += means.clock.monotonic() - asked
-            waiting_on_us = isinstance(event, Progress) and not event.done
-            match event:
-                case None:
-                    return
-                case TextDelta():
-                    if meter.first_token is None:
-                        meter.first_token = means.clock.monotonic()
-                    meter.text.append(event.text)
-                    yield event
-                case Progress():
-                    yield event
-                case UsageReport():
-                    meter.report = event
-                case Finished():
-                    meter.finished = event
+        with closing(Silence()) as waiting:
+            while True:
+                asked = means.clock.monotonic()
+                silence = means.policy.first_token_s if meter.first_token is None else means.policy.between_tokens_s
+                limit = None if waiting_on_us else max(0.0, min(silence, run.deadline - asked))
+                try:
+                    event = await waiting.next_of(stream, limit)
+                except TimeoutError as error:
+                    where = "before the first token" if meter.first_token is None else "in mid-answer"
+                    raise TimedOut(f"no sign of life for {limit:.0f} s {where}") from error
+                if waiting_on_us:
+                    run.deadline += means.clock.monotonic() - asked
+                waiting_on_us = isinstance(event, Progress) and not event.done
+                match event:
+                    case None:
+                        return
+                    case TextDelta():
+                        if meter.first_token is None:
+                            meter.first_token = means.clock.monotonic()
+                        meter.text.append(event.text)
+                        yield event
+                    case Progress():
+                        yield event
+                    case UsageReport():
+                        meter.report = event
+                    case Finished():
+                        meter.finished = event
