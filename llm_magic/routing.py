@@ -275,12 +275,17 @@ class Router:
                 return
         if not plan.candidates:
             raise self._nothing_usable(plan)
-        async with aclosing(execute(plan, self._means, run_id=run_id, budget=self.budget)) as events:
-            async for event in events:
-                if isinstance(event, RunEnded):
-                    result = caching.keep(event.result, key, self.ledger) if key else event.result
-                    event = RunEnded(result=self._in_thread(plan.request, result))
-                yield event
+        try:
+            async with aclosing(execute(plan, self._means, run_id=run_id, budget=self.budget)) as events:
+                async for event in events:
+                    if isinstance(event, RunEnded):
+                        result = caching.keep(event.result, key, self.ledger) if key else event.result
+                        event = RunEnded(result=self._in_thread(plan.request, result))
+                    yield event
+        except BudgetExceeded as refused:
+            # There was money when it was planned, which other runs have spent since: say what there is now.
+            now = self.plan(plan.request)
+            raise (refused if now.candidates else self._nothing_usable(now)) from None
 
     def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
         if request.thread is None:

@@ -382,8 +382,8 @@ def _location(location: str | Path | None) -> str:
 def _exceeded(attempt: Attempt, worst_usd: Decimal, room: Room) -> BudgetExceeded:
     left = max(room.left_usd, Decimal(0))
     return BudgetExceeded(
-        f"{attempt.model} could cost up to {show_usd(worst_usd)}, and {room.cap} has {show_usd(left)} left: "
-        "raise the cap, or ask for fewer output tokens",
+        f"{attempt.model} could cost up to {show_usd(worst_usd)}, and {room.cap} has {show_usd(left)} left, "
+        f"{show_usd(worst_usd - left)} too little: raise the cap, or ask for fewer output tokens",
         scope=room.cap.scope,
         asked_usd=worst_usd,
         left_usd=left,
