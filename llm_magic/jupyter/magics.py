@@ -18,11 +18,14 @@ from llm_magic.jupyter import binding, budget, compare, jobs, screens
 from llm_magic.jupyter.interpolate import interpolate
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
+from llm_magic.ledger import Ledger
 from llm_magic.registry import PROFILES
 from llm_magic.types import Attachment, Comparison, Plan, Request, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from llm_magic.ledger.report import Report
 
 _WORD = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)""")
 
@@ -159,14 +162,29 @@ class RouteMagics(Magics):
 
     @magic_arguments("%route_ledger")
     @argument("--session", action="store_true", help="this session's rows only")
+    @argument("--tag", action="append", metavar="WORD", help="only rows with this tag; may be repeated")
     @line_magic
     def route_ledger(self, line: str) -> pd.DataFrame:
         """The ledger as a DataFrame: one row an attempt."""
         args = parse_argstring(self.route_ledger, line)
         with short_errors():
             ledger = routing.session_router().ledger
-            frame = ledger.to_frame()
-        return frame.loc[frame["session_id"] == ledger.session_id] if args.session else frame
+            return ledger.to_frame(**_rows_of(args, ledger))
+
+    @magic_arguments("%route_report")
+    @argument("--session", action="store_true", help="on this session only")
+    @argument("--tag", action="append", metavar="WORD", help="only on rows with this tag; may be repeated")
+    @line_magic
+    def route_report(self, line: str) -> Report:
+        """Spend over time, by model and by tier, against the top model: a plot, and the numbers as DataFrames."""
+        from llm_magic.jupyter import tables
+
+        args = parse_argstring(self.route_report, line)
+        with short_errors():
+            ledger = routing.session_router().ledger
+            report = ledger.report(**_rows_of(args, ledger))
+            tables.show_plot(self._shell, report)
+        return report
 
     @line_magic
     def route_pick(self, line: str) -> None:
@@ -324,6 +342,12 @@ class RouteMagics(Magics):
     def _switch_profile(self, change: Any) -> None:
         if change["new"] is not None:
             routing.switch_profile(change["new"])
+
+
+def _rows_of(args: Any, ledger: Ledger) -> dict[str, Any]:
+    """Which rows `--tag` and `--session` choose."""
+    tags = [_unquoted(tag) or "" for tag in args.tag or ()]
+    return {"tags": tags, "session_id": ledger.session_id if args.session else None}
 
 
 def split_options(line: str) -> tuple[str, str]:

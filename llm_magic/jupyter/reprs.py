@@ -8,6 +8,7 @@ from typing import Any
 from llm_magic.jupyter import compare, draw
 from llm_magic.jupyter.safe import fenced
 from llm_magic.jupyter.state import RunState
+from llm_magic.ledger.report import Report
 from llm_magic.types import Comparison, Plan, RouteResult
 
 
@@ -25,6 +26,12 @@ def _comparison(comparison: Comparison, include: Any = None, exclude: Any = None
     return compare.bundle(compare.states_of(comparison))
 
 
+def _report(report: Report, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    from llm_magic.jupyter.tables import report_bundle
+
+    return report_bundle(report)
+
+
 FORMATS: dict[type[Any], Callable[..., dict[str, str]]] = {
-    Plan: _plan, RouteResult: _result, Comparison: _comparison,
+    Plan: _plan, RouteResult: _result, Comparison: _comparison, Report: _report,
 }  # fmt: skip

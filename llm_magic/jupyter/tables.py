@@ -1,13 +1,19 @@
-"""The registry and the conversations as tables for people."""
+"""The registry, the conversations and a report as tables for people, and the report's plot."""
 
 from __future__ import annotations
 
+import base64
+import io
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
 from llm_magic import prices
-from llm_magic.errors import UnknownPrice
+from llm_magic.errors import LedgerError, UnknownPrice
+from llm_magic.jupyter.safe import fenced
+from llm_magic.jupyter.style import STYLE
+from llm_magic.ledger.report import Report
 from llm_magic.ledger.threads import Threads
 from llm_magic.routing import Router
 from llm_magic.tokens import count_o200k
@@ -63,4 +69,42 @@ def _row(model: ModelSpec, router: Router) -> dict[str, object]:
         "context": model.context_window,
         "falls_back_to": model.fallback_id or "",
         "source": model.source,
+    }
+
+
+def show_plot(shell: Any, report: Report) -> None:
+    """The report's plot as a picture, where there is a place for one; where it can't be drawn, why."""
+    if getattr(shell, "kernel", None) is None:
+        return
+    from IPython.display import display
+
+    from llm_magic.ledger.plot import headline, subline
+
+    words = f"{headline(report)}\n{subline(report)}"
+    try:
+        figure = report.plot()
+    except LedgerError as error:
+        display({"text/plain": f"{words}\n{error}"}, raw=True)
+        return
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    picture = base64.b64encode(file.getvalue()).decode("ascii")
+    size = {"image/png": {"width": 960, "height": 540}}
+    display({"image/png": picture, "text/plain": words}, raw=True, metadata=size)
+
+
+def report_bundle(report: Report) -> dict[str, str]:
+    """A report's numbers: totals, by model, by tier."""
+    parts = {"by model": report.by_model, "by tier": report.by_tier}
+    totals = report.totals.map(lambda value: f"{value:,.6g}" if isinstance(value, float) else f"{value:,}").to_frame("")
+    plain = [totals.to_string(header=False), *(f"{name}\n{table.to_string()}" for name, table in parts.items())]
+    html = [totals.to_html(header=False, border=0)]
+    for name, table in parts.items():
+        html.append(f"<h4>{name}</h4>{table.to_html(float_format='{:,.6g}'.format, border=0)}")
+    shown, inert = "\n\n".join(plain), "llmr mathjax_ignore tex2jax_ignore"
+    body = f'<div class="jp-RenderedHTMLCommon llmr-plan">{"".join(html)}</div>'
+    return {
+        "text/html": f'{STYLE}<div class="{inert}">{body}</div>',
+        "text/markdown": fenced(shown),
+        "text/plain": shown,
     }

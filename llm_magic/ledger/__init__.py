@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     import sqlalchemy as sa
 
+    from llm_magic.ledger.report import Report
+
 IN_FLIGHT = "in_flight"
 UNCERTAIN = "uncertain"
 RESERVED = "reserved"
@@ -212,9 +214,10 @@ class Ledger:
         with self._reading() as db:
             return [rows.from_row(row) for row in db.execute(query, parameters).mappings()]
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, *, tags: Sequence[str] = (), session_id: str | None = None) -> pd.DataFrame:
         """The ledger as a DataFrame: one row an attempt, in order, with the columns and types of `frame.FRAME_DTYPES`.
 
+        tags: only the rows that have all of these. session_id: only the rows of this session.
         Money is float64 here, for plotting; `rows()` has it exact. An attempt under way has the outcome `in_flight`,
         one that its process never settled `uncertain`; both cost 0 so far and show what they hold.
         """
@@ -228,7 +231,29 @@ class Ledger:
             keys = zip(table["run_id"], table["attempt"], table["outcome"], strict=True)
             uncertain = [outcome == IN_FLIGHT and (run_id, number) in dead for run_id, number, outcome in keys]
             table["outcome"] = table["outcome"].mask(uncertain, UNCERTAIN)
-        return table
+        return frame.chosen(table, tags, session_id)
+
+    def report(self, *, tags: Sequence[str] = (), session_id: str | None = None) -> Report:
+        """Spend over time, by model and by tier, savings, fallbacks and latencies. Chooses rows as `to_frame`."""
+        from llm_magic.ledger import report
+
+        return report.of_rows(self.to_frame(tags=tags, session_id=session_id))
+
+    def to_csv(self, path: str | Path, *, tags: Sequence[str] = (), session_id: str | None = None) -> None:
+        """Write the rows that `to_frame` gives into a CSV file.
+
+        A text from a provider (`error`, `served_model`) that a spreadsheet would take for a formula gets an apostrophe
+        in front; every other column comes back as it was.
+        """
+        from llm_magic.ledger import frame
+
+        frame.write_csv(self.to_frame(tags=tags, session_id=session_id), path)
+
+    def to_parquet(self, path: str | Path, *, tags: Sequence[str] = (), session_id: str | None = None) -> None:
+        """Write the rows that `to_frame` gives into a Parquet file, with their types. Needs the extra `parquet`."""
+        from llm_magic.ledger import frame
+
+        frame.write_parquet(self.to_frame(tags=tags, session_id=session_id), path)
 
     def close(self) -> None:
         """Close the database. Whatever is settled is in it already."""

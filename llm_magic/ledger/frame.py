@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_magic.errors import LedgerError
 from llm_magic.ledger.rows import DESCRIPTIONS, NUMBERS
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ FRAME_DTYPES = {
     "service_tier": "string", "parent_run_id": "string", "rating": "Int64",
 }  # fmt: skip
 """The columns of `to_frame()` in their order. `held_usd` is zero once an attempt is settled."""
+_FROM_OUTSIDE = ("error", "served_model")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _FLOATS = ("confidence", "ttft_s", "latency_s")
 
 
@@ -65,6 +69,38 @@ def to_frame(chunks: Iterable[Sequence[tuple[Any, ...]]]) -> pd.DataFrame:
     for name in ("cost", "baseline", "held"):
         columns[f"{name}_usd"] = columns[f"{name}_pusd"] / 1e12
     return frames.DataFrame({name: _typed(columns[name], kind) for name, kind in FRAME_DTYPES.items()}, copy=False)
+
+
+def chosen(table: pd.DataFrame, tags: Sequence[str], session_id: str | None) -> pd.DataFrame:
+    """The rows that have all of the tags, and are of the session."""
+    if session_id is not None:
+        table = table.loc[table["session_id"] == session_id]
+    for tag in tags:
+        listed: Any = "," + table["tags"] + ","
+        table = table.loc[listed.str.contains(f",{tag},", regex=False)]
+    return table
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Texts that come from outside get an apostrophe where a spreadsheet would run them. Raises LedgerError."""
+    table = table.copy()
+    for name in _FROM_OUTSIDE:
+        texts: Any = table[name]
+        table[name] = texts.mask(texts.str.startswith(_FORMULA_STARTS).fillna(False), "'" + texts)
+    try:
+        table.to_csv(path, index=False)
+    except OSError as error:
+        raise LedgerError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
+    """Raises LedgerError, also where the library for it is missing."""
+    try:
+        table.to_parquet(path, index=False)
+    except ImportError as error:
+        raise LedgerError("a Parquet file needs pyarrow: pip install llm-magic[parquet]") from error
+    except OSError as error:
+        raise LedgerError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def _typed(values: Any, kind: str) -> Any:

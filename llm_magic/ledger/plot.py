@@ -1,0 +1,138 @@
+"""A report on one slide: what was spent against what the top model would have cost, and where it went."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from llm_magic.errors import LedgerError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from llm_magic.ledger.report import Report
+
+INK, FAINT, SPENT, TOP, SAVED, OVER = "#1f2933", "#6b7785", "#1565c0", "#8a94a0", "#2e7d32", "#c62828"
+_MOST_BARS = 8
+
+
+def draw(report: Report) -> Figure:
+    """A figure of 16 by 9 inches. Raises LedgerError where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise LedgerError(f"a plot needs {error.name}: pip install llm-magic[plots]") from error
+
+    figure: Any = Figure(figsize=(16, 9), dpi=100, facecolor="white")
+    grid = figure.add_gridspec(
+        2, 2, width_ratios=(1.55, 1), left=0.06, right=0.97, top=0.79, bottom=0.09, wspace=0.3, hspace=0.5
+    )
+    figure.text(0.08, 0.92, headline(report), fontsize=25, fontweight="bold", color=INK)
+    figure.text(0.08, 0.865, subline(report), fontsize=14, color=FAINT)
+    _over_time(figure.add_subplot(grid[:, 0]), report.over_time)
+    _bars(figure.add_subplot(grid[0, 1]), report.by_model, "by model")
+    _bars(figure.add_subplot(grid[1, 1]), report.by_tier, "by tier")
+    return figure
+
+
+def headline(report: Report) -> str:
+    """What it comes to, in a line."""
+    totals: Any = report.totals
+    if not len(report.rows):
+        return "Nothing spent yet"
+    saved = totals["saved_usd"]
+    word = "saved" if saved >= 0 else "lost"
+    share = "" if totals["saved_share"] != totals["saved_share"] else f" ({abs(totals['saved_share']):.0%})"
+    return f"USD {_money(totals['spent_usd'])} spent, USD {_money(abs(saved))} {word} against the top model{share}"
+
+
+def subline(report: Report) -> str:
+    """How it went, in a line."""
+    totals: Any = report.totals
+    parts = [f"{totals['runs']:,} runs, {totals['attempts']:,} attempts"]
+    if totals["from_cache"]:
+        parts.append(f"{totals['from_cache']:,} from the cache")
+    if totals["answered"]:
+        parts.append(f"{totals['fallback_rate']:.1%} answered by a fallback")
+    if totals["latency_p50_s"] == totals["latency_p50_s"]:
+        parts.append(
+            f"half of the answers within {totals['latency_p50_s']:.1f} s, 95 % within {totals['latency_p95_s']:.1f} s"
+        )
+    return "   ·   ".join(parts)
+
+
+def _over_time(axes: Any, table: Any) -> None:
+    axes.set_title("Spent, and what the top model would have cost", loc="left", fontsize=15, color=INK, pad=14)
+    _bare(axes)
+    if not len(table):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    axes.grid(axis="y", color="#e4e7eb", linewidth=1)
+    moments = table.index.tz_convert(None)
+    cost, top = table["cumulative_cost_usd"].to_numpy(), table["cumulative_baseline_usd"].to_numpy()
+    mark = "o" if len(table) < 40 else ""
+    axes.plot(moments, top, color=TOP, linewidth=2.5, linestyle=(0, (5, 2)), marker=mark, markersize=4)
+    axes.plot(moments, cost, color=SPENT, linewidth=3.5, marker=mark, markersize=5)
+    axes.fill_between(moments, cost, top, where=top >= cost, color=SAVED, alpha=0.12, linewidth=0, interpolate=True)
+    axes.fill_between(moments, cost, top, where=top < cost, color=OVER, alpha=0.15, linewidth=0, interpolate=True)
+    axes.set_ylim(bottom=0)
+    span = max(moments[-1] - moments[0], timedelta(minutes=1))
+    axes.set_xlim(moments[0] - span / 40, moments[-1] + span / 3.6)
+    lowest, highest = sorted(((cost[-1], "spent", SPENT), (top[-1], "top model", TOP)))
+    for (value, words, colour), place in ((lowest, "top"), (highest, "bottom")):
+        axes.annotate(
+            f"{words}\nUSD {_money(value)}", (moments[-1], value), xytext=(10, 8 if place == "top" else -8), va=place,
+            textcoords="offset points", fontsize=14, fontweight="bold", color=colour,
+        )  # fmt: skip
+    axes.yaxis.set_major_formatter(lambda value, _: f"USD {_money(value)}")
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _bars(axes: Any, table: Any, what: str) -> None:
+    axes.set_title(f"Spent {what}", loc="left", fontsize=15, color=INK, pad=12)
+    _bare(axes)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    shown = table.head(_MOST_BARS)
+    names, costs = [str(name) for name in shown.index], shown["cost_usd"].to_numpy()
+    if len(table) > _MOST_BARS:
+        names.append(f"{len(table) - _MOST_BARS} more")
+        costs = [*costs, table["cost_usd"].iloc[_MOST_BARS:].sum()]
+    places = range(len(names))
+    axes.barh(places, costs, color=SPENT, height=0.62)
+    axes.set_yticks(
+        places,
+        [name if len(name) <= 24 else f"{name[:23]}…" for name in names],
+        fontsize=12,
+        color=INK,
+        parse_math=False,
+    )
+    axes.invert_yaxis()
+    most = max(costs, default=0.0) or 1.0
+    axes.set_xlim(0, most * 1.6)
+    answers = [*shown["answers"], *([table["answers"].iloc[_MOST_BARS:].sum()] if len(table) > _MOST_BARS else [])]
+    for place, cost, count in zip(places, costs, answers, strict=True):
+        words = f"USD {_money(cost)}  ({count:,} answer{'s' * (count != 1)})"
+        axes.text(cost + most * 0.02, place, words, va="center", fontsize=11, color=INK)
+
+
+def _bare(axes: Any) -> None:
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color("#c3c8cf")
+    axes.tick_params(length=0, labelcolor=FAINT, labelsize=12)
+
+
+def _money(amount: float) -> str:
+    """Two digits behind the point, or as many as it takes to see two."""
+    if amount == 0:
+        return "0"
+    if abs(amount) >= 1:
+        return f"{amount:,.2f}"
+    places = next((places for places in range(2, 12) if abs(amount) >= 10.0 ** (1 - places)), 12)
+    return f"{amount:.{places}f}"
