@@ -66,13 +66,19 @@ class Books(RuleBasedStateMachine):
 
         self.loop.run_until_complete(turns())
 
-    @rule(words=WORDS, most=st.integers(1, 2_000), tagged=st.booleans(), hedge=st.booleans())
-    def ask(self, words: list[str], most: int, tagged: bool, hedge: bool) -> None:
+    @rule(
+        words=WORDS,
+        most=st.integers(1, 2_000),
+        tagged=st.booleans(),
+        at_once=st.sampled_from([None, "hedge", "agree", "twice"]),
+    )
+    def ask(self, words: list[str], most: int, tagged: bool, at_once: str | None) -> None:
         request = self.router.request(
             " ".join([*words, "?"]),
             max_output_tokens=most,
             tags=("batch",) if tagged else (),
-            hedge_s=0.5 if hedge else None,
+            hedge_s=0.5 if at_once == "hedge" else None,
+            cascade=None if at_once == "hedge" else at_once,
         )
 
         self.tasks.append(self.loop.create_task(self.run(request)))

@@ -163,14 +163,16 @@ async def test_a_run_whose_money_was_spent_meanwhile_is_told_what_would_fit_now(
     journal = Journal(("all",))
     ours, first = await first_answering("0.0102", journal)
     (entry,) = journal.entries
-    with pytest.raises(
-        BudgetExceeded, match=r"USD 0.00020 left.*only would fit with --max-tokens 20. Raise the cap"
-    ) as no:
+
+    async def second() -> None:
         async with aclosing(ours.stream("two")) as events:
             async for event in events:
                 if isinstance(event, Waiting):
                     entry.next.get_loop().call_soon_threadsafe(entry.next.set_result, "end")
                     await first
+
+    with pytest.raises(BudgetExceeded, match=r"USD 0.00020 left.*only would fit with --max-tokens 20. Raise") as no:
+        await second()
     assert no.value.left_usd == Decimal("0.0002")
     assert len(journal.entries) == 1
 
