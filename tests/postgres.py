@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -55,7 +56,7 @@ def running() -> Iterator[str]:
             _wait_until_ready(where, port)
             yield f"postgresql://{USER}@127.0.0.1:{port}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # at once, whoever is connected
             server.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

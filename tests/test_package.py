@@ -18,12 +18,14 @@ def test_import_brings_in_nothing_heavy() -> None:
 
 
 def test_import_is_quick() -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import llm_magic"], capture_output=True, text=True, check=True
-    )
-    whole = re.search(r"\|\s*(\d+)\s*\|\s*llm_magic$", done.stderr, re.MULTILINE)
-    assert whole is not None
-    assert int(whole.group(1)) < 100_000, "microseconds"
+    """A tenth of a second on an idle machine; on a busy one, in its own measure: no more than importing asyncio twice."""
+    code = "import asyncio, llm_magic"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    took = {
+        name: int(microseconds)
+        for microseconds, name in re.findall(r"\|\s*(\d+)\s*\|\s*(asyncio|llm_magic)$", done.stderr, re.MULTILINE)
+    }
+    assert took["llm_magic"] < max(100_000, 2 * took["asyncio"])
     assert not re.search(rf"\|\s+({'|'.join(HEAVY)})$", done.stderr, re.MULTILINE)
 
 
