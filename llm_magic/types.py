@@ -226,8 +226,9 @@ class Request:
     """The conversation that the history is of, and that the answer is added to."""
     cache: bool = False
     """Answer from the cache where the same was asked before, and keep the answer there."""
-    cascade: CascadeHow | None = None
-    """Ask cheap models first, and the plan's leader only where their answer is not confirmed; None: no."""
+    cascade: CascadeHow | Literal["off"] | None = None
+    """Ask cheap models first, and the plan's leader only where their answer is not confirmed; None: where the plan
+    expects it to cost less at the wanted quality, and answers can be compared."""
     check: Callable[[str], bool] | None = None
     """The user's own test of an answer's text."""
     judge: str | None = None
@@ -278,6 +279,8 @@ class Cascade:
     judge: Candidate | None
     kept: float
     """Expected share of such runs that end without the strong one, 0..1."""
+    expected_quality: float
+    """The chance that it ends in a good answer, 0..1."""
     expected_usd: Decimal
     worst_usd: Decimal
     """All of them asked, at their worst."""
@@ -375,6 +378,8 @@ class Attempt:
     """The run that this one repeats, escalates or is compared with."""
     rating: int | None = None
     """What the user thinks of the answer: 1 good, -1 bad."""
+    difficulty: float = 0.0
+    """Of the prompt, as it was classified, in logits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from llm_magic import AllAttemptsFailed, BadRequest, BudgetExceeded, Ledger, Overloaded, RequestError, Router, TaskTier
 from llm_magic.budget import Budget
+from llm_magic.cascade import comparable, outlook
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta
 from llm_magic.ledger import engines
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
@@ -35,11 +37,12 @@ def cascading(answers: Answers | Callable[[ProviderRequest], Reply | Failure], *
         said = answers[request.model.id]
         return said if isinstance(said, Failure) else Reply(chunks=tuple(said))
 
+    cheap: dict[str, Any] = {"tiers": (TaskTier.BULK,), "capability": {TaskTier.COMPLEX: 1.2, TaskTier.BULK: 2.2}}
     return router(
         model("dear", price="4/20", tiers=(TaskTier.COMPLEX,)),
-        model("kin", provider="one", price="0.11/0.5", tiers=(TaskTier.BULK,)),
-        model("cheap", provider="one", price="0.1/0.5", tiers=(TaskTier.BULK,)),
-        model("other", provider="two", price="0.2/1", tiers=(TaskTier.BULK,)),
+        model("kin", provider="one", price="0.11/0.5", **cheap),
+        model("cheap", provider="one", price="0.1/0.5", **cheap),
+        model("other", provider="two", price="0.2/1", **cheap),
         replies=reply,
         **parts,
     )
@@ -335,7 +338,9 @@ def test_the_plan_says_what_it_would_cost() -> None:
     )
     assert cascade.strong == plan.candidates[0]
     asked = sum(each.expected_usd for each in cascade.cheap)
-    assert cascade.expected_usd == plan.expected_usd == asked + Decimal(1 - cascade.kept) * cascade.strong.expected_usd
+    assert cascade.expected_usd == plan.expected_usd
+    left = float(cascade.expected_usd - asked) / float(cascade.strong.expected_usd)
+    assert left == pytest.approx(1 - cascade.kept, abs=1e-5)
     assert cascade.worst_usd == sum((each.worst_usd for each in (*cascade.cheap, cascade.strong)), Decimal(0))
     assert not [entry for entry in plan.ranked if isinstance(entry, Skipped)]
 
@@ -362,9 +367,86 @@ def test_a_check_that_must_be_awaited_is_refused() -> None:
         cascading({}).plan("well?", check=check)
 
 
-def test_without_being_asked_for_there_is_none() -> None:
-    assert cascading({}).plan("well?", **HARD).cascade is None
-    assert cascading({}).plan("well?", cascade=False, **HARD).cascade is None
+QUIZ = "Prove which it is, by induction on the eigenvalues of the matrix.\nA) one\nB) two\nC) three\nD) four"
+
+
+def test_the_plan_chooses_one_where_it_pays_and_answers_can_be_compared() -> None:
+    ours = cascading({})
+    plan = ours.plan(QUIZ)
+    assert plan.candidates[0].model.id == "dear"
+    cascade = plan.cascade
+    assert cascade is not None
+    assert cascade.how == "agree"
+    assert cascade.why.startswith("expected to cost ")
+    assert cascade.expected_usd < cascade.strong.expected_usd
+    assert cascade.expected_quality >= plan.request.quality * cascade.strong.expected_quality
+    assert plan.expected_usd == cascade.expected_usd
+    assert ours.plan(QUIZ, cascade=False).cascade is None
+    assert ours.plan(QUIZ, quality=1).cascade is None, "at a little less than the best quality"
+    assert ours.plan(QUIZ, model="dear").cascade is None
+    assert ours.plan(QUIZ, tier="complex").cascade is None
+    assert ours.plan(QUIZ, hedge_s=1).cascade is None
+    assert ours.plan("Prove it by induction on the eigenvalues of the matrix.").cascade is None, (
+        "prose can't be compared"
+    )
+    assert ours.plan("Translate to French: A) one\nB) two\nC) three").cascade is None, "the leader is cheap"
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_so"),
+    [
+        ({"type": "object", "properties": {"n": {"type": "number"}, "ok": {"type": "boolean"}}}, True),
+        ({"type": "array", "items": {"enum": ["a", "b"]}}, True), ({"type": "string", "maxLength": 20}, True), ({"type": "string", "format": "date"}, True),
+        ({"type": "object", "properties": {"summary": {"type": "string"}}}, False), ({"type": "array"}, False), ({"type": "object"}, False),
+        ({"anyOf": [{"type": "number"}]}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_json_without_free_text_can_be_compared(schema: dict[str, Any], is_so: bool) -> None:
+    assert comparable(cascading({}).request("x", schema=schema)) == is_so
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_so"),
+    [
+        (QUIZ, True), ("Is it? Answer yes or no.", True), ("Put the final answer in a box.", True), ("Reply with only the number.", True),
+        ("Say one word.", True), ("Explain it to me.", False), ("A) is one thing.", False), ("Write an essay on yes.", False),
+    ],
+)  # fmt: skip
+def test_a_short_answer_can_be_compared(prompt: str, is_so: bool) -> None:
+    assert comparable(cascading({}).request(prompt)) == is_so
+
+
+def test_what_is_brought_into_a_prompt_does_not_make_it_comparable() -> None:
+    assert not comparable(cascading({}).request("Explain:\nA) x\nB) y\nC) z", routing_text="Explain:"))
+
+
+@given(
+    p=st.floats(0.01, 0.99),
+    q=st.floats(0.01, 0.99),
+    best=st.floats(0.01, 0.99),
+    how=st.sampled_from(["agree", "check", "schema", "judge"]),
+)
+def test_an_outlook_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
+    rated = cascading({}).plan("x", tier="complex").candidates[0]
+    one, other, strong = (
+        dataclasses.replace(rated, expected_quality=each, low_usd=Decimal(at)) for at, each in enumerate((p, q, best))
+    )
+    kept, quality = outlook(how, (one, other), strong)
+    assert 0 <= kept <= 1
+    assert 0 <= quality <= 1
+
+
+def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one() -> None:
+    rated = cascading({}).plan("x", tier="complex").candidates[0]
+    one, other, strong = (
+        dataclasses.replace(rated, expected_quality=each, low_usd=Decimal(at))
+        for at, each in enumerate((0.758, 0.732, 0.819))
+    )
+    kept, quality = outlook("agree", (one, other), strong)
+    assert kept == pytest.approx(0.662 + 0.25 * 0.172, abs=0.04), (
+        "ZeroEval: gpt-4o-mini, deepseek-2.5; both right .662, both wrong .172"
+    )
+    assert quality == pytest.approx(0.83, abs=0.02)
 
 
 def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -328,6 +328,22 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
         ledger.close()
 
 
+def test_a_ledger_from_before_difficulties_gets_them(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    ledger = Ledger(path)
+    with ledger.hold(attempt(difficulty=0.5), CENT, ()) as hold:
+        hold.settle(attempt(difficulty=0.5))
+    ledger.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE llm_magic_attempts DROP COLUMN difficulty")
+        db.execute("UPDATE llm_magic_about SET version = 3")
+    db.close()
+    for _ in range(2):
+        ledger = Ledger(path)
+        assert [row.difficulty for row in ledger.rows()] == [0.0]
+        ledger.close()
+
+
 def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"not a database" * 100)
@@ -337,7 +353,7 @@ def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     Ledger(newer).close()
     with sqlite3.connect(newer) as db:
         db.execute("UPDATE llm_magic_about SET version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 3"):
+    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 4"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")

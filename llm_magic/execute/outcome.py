@@ -39,6 +39,7 @@ def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
         started_at=means.clock.now(),
         tier=run.plan.tier,
         confidence=run.plan.classification.confidence,
+        difficulty=run.plan.classification.difficulty,
         provider=candidate.model.provider,
         model=candidate.model.id,
         served_model=None,

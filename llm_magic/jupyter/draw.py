@@ -139,7 +139,8 @@ def cascade_lines(plan: Plan) -> list[str]:
     }[of.how]
     return [
         f"cascade: {names} first, {kept} (about {of.kept:.0%}), else {of.strong.model.id}: "
-        f"{show_usd(of.expected_usd)} expected, {show_usd(of.worst_usd)} at worst; {of.why}"
+        f"{show_usd(of.expected_usd)} expected, {show_usd(of.worst_usd)} at worst, "
+        f"quality {of.expected_quality:.0%}; {of.why}"
     ]
 
 

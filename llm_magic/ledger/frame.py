@@ -22,12 +22,12 @@ FRAME_DTYPES = {
     "reasoning_tokens": "Int64", "cost_usd": "float64", "cost_estimated": "bool", "baseline_usd": "float64",
     "price_source": "string", "ttft_s": "float64", "latency_s": "float64", "session_id": "string", "tags": "string",
     "input_price": "float64", "output_price": "float64", "held_usd": "float64", "cache_write_1h_tokens": "Int64",
-    "service_tier": "string", "parent_run_id": "string", "rating": "Int64",
+    "service_tier": "string", "parent_run_id": "string", "rating": "Int64", "difficulty": "float64",
 }  # fmt: skip
 """The columns of `to_frame()` in their order. `held_usd` is zero once an attempt is settled."""
 _FROM_OUTSIDE = ("error", "served_model")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_FLOATS = ("confidence", "ttft_s", "latency_s")
+_FLOATS = ("confidence", "ttft_s", "latency_s", "difficulty")
 
 
 def to_frame(chunks: Iterable[Sequence[tuple[Any, ...]]]) -> pd.DataFrame:

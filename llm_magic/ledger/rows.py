@@ -18,6 +18,7 @@ _USAGE = tuple(part.name for part in dataclasses.fields(Usage))
 _PLAIN = (
     "run_id", "attempt", "confidence", "provider", "model", "served_model", "outcome", "error", "fallback_from",
     "cost_estimated", "price_source", "ttft_s", "latency_s", "session_id", "service_tier", "parent_run_id", "rating",
+    "difficulty",
 )  # fmt: skip
 
 DESCRIPTIONS = (
@@ -27,7 +28,7 @@ DESCRIPTIONS = (
 """Columns of which a ledger has few different combinations."""
 NUMBERS = (
     "attempt", "started_at_us", "confidence", *_USAGE, "cost_pusd", "cost_estimated", "baseline_pusd", "ttft_s",
-    "latency_s", "held_pusd",
+    "latency_s", "held_pusd", "difficulty",
 )  # fmt: skip
 
 

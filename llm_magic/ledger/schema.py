@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from llm_magic.errors import LedgerError
 
-VERSION = 3
+VERSION = 4
 
 metadata = sa.MetaData()
 
@@ -47,6 +47,7 @@ attempts = sa.Table(
     sa.Column("service_tier", sa.Text),
     sa.Column("parent_run_id", sa.Text),
     sa.Column("rating", sa.Integer),
+    sa.Column("difficulty", sa.Double, nullable=False, server_default="0"),
     sa.UniqueConstraint("run_id", "attempt"),
     # These hold all that a cap sums up, so that no row has to be read.
     sa.Index("llm_magic_of_session", "session_id", "cost_pusd", "held_pusd"),
@@ -90,7 +91,7 @@ turns = sa.Table(
 
 about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
 
-_SINCE_VERSION_2 = ("id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens")
+_SINCE_VERSION_2 = ("id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens", "difficulty")
 _OF_VERSION_1 = [column.name for column in attempts.columns if column.name not in _SINCE_VERSION_2]
 
 
@@ -109,6 +110,8 @@ def prepare(db: sa.Connection, where: str) -> None:
         )
     if version == VERSION:
         return
+    if version >= 2 and "difficulty" not in {column["name"] for column in sa.inspect(db).get_columns(attempts.name)}:
+        db.exec_driver_sql(f"ALTER TABLE {attempts.name} ADD COLUMN difficulty DOUBLE PRECISION NOT NULL DEFAULT 0")
     metadata.create_all(db)
     db.execute(about.delete())
     db.execute(about.insert().values(version=VERSION))
