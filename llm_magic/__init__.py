@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ServerError,
         StreamBroken,
         TimedOut,
+        TuningError,
         UnknownPrice,
     )
     from llm_magic.ledger import Ledger
@@ -61,7 +62,7 @@ __all__ = [
     "InvalidAnswer", "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec",
     "NoCandidate", "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited",
     "Refused", "Registry", "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken",
-    "TaskTier", "TimedOut", "UnknownPrice", "Usage", "router", "use_router",
+    "TaskTier", "TimedOut", "TuningError", "UnknownPrice", "Usage", "router", "use_router",
 ]  # fmt: skip
 
 _ROOMS = {

@@ -5,6 +5,7 @@ LLMMagicError
 │  └─ UnknownPrice        a model that nobody has priced
 ├─ RequestError           the caller's own prompt or option; also a ValueError
 ├─ BudgetError            an amount that is none; also a ValueError
+├─ TuningError            a tuning.toml that can't be used; also a ValueError
 ├─ LedgerError            the books can't be read or written
 ├─ EvaluationError        recorded outcomes that can't be read or judged; also a ValueError
 ├─ BudgetExceeded         a cap would be passed: nothing was sent
@@ -44,6 +45,10 @@ class RequestError(LLMMagicError, ValueError):
 
 class BudgetError(LLMMagicError, ValueError):
     """An amount of money that is none: negative, NaN, infinite, or not a number."""
+
+
+class TuningError(LLMMagicError, ValueError):
+    """What was learnt from the user's own ledger can't be read."""
 
 
 class LedgerError(LLMMagicError):

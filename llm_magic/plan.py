@@ -225,7 +225,7 @@ def _order(
     else:
         heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
         if request.tier is None:
-            heads = [cheapest_first(_good_enough(request, classification, registry))[0], *heads]
+            heads = [cheapest_first(good_enough(request.quality, classification, registry))[0], *heads]
     chains = [model for head in heads for model in registry.chain(head.id)]
     free = tuple(model for model in registry if registry.is_local(model) and model.id != request.model)
     return tuple({model.id: model for model in chains if model not in free}.values()), free
@@ -241,11 +241,11 @@ def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[Mode
     return (*serving, registry[warm]) if is_harder else serving
 
 
-def _good_enough(request: Request, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
-    """The models whose expected quality is within what is asked for of the best: of those that may lead."""
+def good_enough(quality: float, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
+    """The models whose expected quality is at least this share of the best one's: of those that may lead."""
     leading = [model for model in registry if model.tiers] or [registry.baseline]
     expected = {model.id: expected_quality(classification, model.capability) for model in leading}
-    least = request.quality * max(expected.values())
+    least = quality * max(expected.values())
     return (model for model in leading if expected[model.id] >= least - 1e-9)
 
 

@@ -113,6 +113,16 @@ class Registry:
         """The models that are a first choice for `tier`."""
         return tuple(model for model in self if tier in model.tiers)
 
+    def with_models(self, models: Iterable[ModelSpec]) -> Registry:
+        """The same with other specs of its models."""
+        return Registry(
+            models=models,
+            providers=self.providers.values(),
+            baseline_id=self.baseline.id,
+            profile=self.profile,
+            origin=f"profile {self.profile!r}",
+        )
+
     def is_local(self, model: ModelSpec) -> bool:
         """Whether a model runs inside this machine's own kernel: free, small, always there."""
         provider = self.providers.get(model.provider)

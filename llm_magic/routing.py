@@ -14,7 +14,7 @@ from decimal import Decimal
 from types import EllipsisType
 from typing import Any
 
-from llm_magic import answers, conversation
+from llm_magic import answers, conversation, tuning
 from llm_magic import cache as caching
 from llm_magic.attachments import attach as attachments_of
 from llm_magic.bridge import Job, bridge
@@ -67,7 +67,9 @@ class Router:
         quality: float = DEFAULT_QUALITY,
     ) -> None:
         self.quality = checked_quality(quality)
-        self.registry = Registry.load() if registry is None else registry
+        self.untuned = Registry.load() if registry is None else registry
+        """The registry without what `%route_tune` has taught."""
+        self.registry = tuning.tuned(self.untuned, tuning.load())
         self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
         self.budget = Budget() if budget is None else budget
         specs = self.registry.providers
@@ -217,7 +219,7 @@ class Router:
         By model id, or by tier. A model that can't be used has a plan without candidates. Options as `request`.
         """
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
-        request = dataclasses.replace(request, cache=False, hedge_s=None, cascade=None)
+        request = dataclasses.replace(request, cache=False, hedge_s=None, cascade="off")
         if tuple(models) == ("tiers",):
             asked = {str(tier): dataclasses.replace(request, tier=tier) for tier in TaskTier}
         else:
@@ -242,6 +244,11 @@ class Router:
                 elif isinstance(event, RunFailed):
                     ends[label] = Compared(label=label, result=None, error=str(event.error))
         return Comparison(columns=tuple(ends[label] for label in plans))
+
+    def retune(self) -> None:
+        """Take note that what was learnt from the ledger has changed."""
+        self.registry = tuning.tuned(self.untuned, tuning.load())
+        self._means = dataclasses.replace(self._means, registry=self.registry)
 
     def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Any) -> Budget:
         """Cap what this session may spend, in USD; None takes the cap away.

@@ -248,6 +248,30 @@ class RouteMagics(Magics):
                 run.cancel()
         return jobs.frame(runs) if args.action is None else None
 
+    @magic_arguments("%route_tune")
+    @argument("--apply", action="store_true", help="use it from now on, also in later sessions")
+    @argument("--reset", action="store_true", help="take it back")
+    @line_magic
+    def route_tune(self, line: str) -> None:
+        """Learn from the ledger: its ratings, escalations, failed checks. Shows what would change; --apply does it."""
+        args = parse_argstring(self.route_tune, line)
+        if args.apply and args.reset:
+            raise UsageError("--apply or --reset, not both")
+        from llm_magic import tuning
+        from llm_magic.jupyter import tune
+
+        with short_errors():
+            taken_back = tuning.reset() if args.reset else None  # before a file that can't be read gets in the way
+            router = routing.session_router()
+            if taken_back is None:
+                said = tune.apply(router) if args.apply else tune.show(router)
+            else:
+                router.retune()
+                said = (
+                    "Taken back: the packaged figures count again." if taken_back else "There is nothing to take back."
+                )
+        print(said)  # noqa: T201 - as above
+
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
         """The registry as a DataFrame: every model, its price at this hour, whether it can be used now and why not."""
