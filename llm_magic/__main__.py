@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from llm_magic.errors import LLMMagicError
+from llm_magic.simulate import command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,9 +16,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     pull = commands.add_parser("pull", help="fetch the weights of the embedded model, so that its first use is quick")
     pull.set_defaults(run=_pull)
+    simulate = commands.add_parser("simulate", help="what routing saves, on recorded outcomes or on your own ledger")
+    command.add_options(simulate)
+    simulate.set_defaults(run=command.run)
     args = parser.parse_args(argv)
     try:
-        args.run()
+        args.run(args)
     except LLMMagicError as error:
         print(f"llm-magic: {error}", file=sys.stderr)
         return 1
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _pull() -> None:
+def _pull(_: argparse.Namespace) -> None:
     from llm_magic.providers import weights
 
     live = sys.stderr.isatty()
