@@ -16,6 +16,7 @@ def load(shell: Any) -> None:
     """Register the magics and how plans and results are shown."""
     from traitlets import TraitError
 
+    from llm_magic.jupyter import complete
     from llm_magic.jupyter.magics import RouteMagics
     from llm_magic.jupyter.reprs import FORMATS
     from llm_magic.jupyter.session_magics import SessionMagics
@@ -34,12 +35,15 @@ def load(shell: Any) -> None:
     shell.register_magics(magics, looking_back)
     formatter = shell.display_formatter.mimebundle_formatter
     before = {kind: formatter.for_type(kind, show) for kind, show in FORMATS.items()}
+    completing = complete.matcher(shell)
+    shell.Completer.custom_matchers.append(completing)
     handles_errors = not shell.custom_exceptions
     if handles_errors:
         shell.set_custom_exc((AllAttemptsFailed,), _show_group)
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
     _loaded.update(magics=[magics, looking_back], kinds=kinds, formats=before, handles_errors=handles_errors)
+    _loaded["completing"] = completing
 
 
 def unload(shell: Any) -> None:
@@ -54,6 +58,8 @@ def unload(shell: Any) -> None:
                     shell.magics_manager.magics[kind][name] = _loaded["kinds"][kind][name]
     _loaded["magics"][1].close()
     shell.configurables[:] = [each for each in shell.configurables if each not in _loaded["magics"]]
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [each for each in matchers if each is not _loaded["completing"]]
     formatter = shell.display_formatter.mimebundle_formatter
     for kind, show in _loaded["formats"].items():
         formatter.pop(kind, None)

@@ -168,6 +168,50 @@ class Notebook:
     def command(self, name: str, **args: Any) -> None:
         self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
 
+    def run(self, number: int) -> None:
+        """Run one code cell, and do not wait."""
+        self.page.locator(".jp-CodeCell").nth(number).locator(".jp-InputArea").click()
+        self.command("notebook:run-cell")
+
+    def value(self, expression: str) -> str:
+        """The repr of an expression in the kernel."""
+        code = """async expression => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const late = new Promise((_, reject) => setTimeout(() => reject(Error('no reply: ' + expression)), 30000));
+            const reply = await Promise.race([late, kernel.requestExecute(
+                {code: 'pass', store_history: false, user_expressions: {value: expression}}).done]);
+            return reply.content.user_expressions.value}"""
+        reply = self.page.evaluate(code, expression)
+        assert reply["status"] == "ok", reply
+        return str(reply["data"]["text/plain"])
+
+    def pasted(self) -> str:
+        """What the clipboard holds. Reading it by script would wait for a permission for ever."""
+        self.page.evaluate(
+            "() => {const area = document.createElement('textarea'); area.id = 'pasted';"
+            "document.body.append(area); area.focus()}"
+        )
+        self.page.keyboard.press("Control+V")
+        self.page.wait_for_function("document.querySelector('#pasted').value")
+        return str(
+            self.page.evaluate("() => {const a = document.querySelector('#pasted'); a.remove(); return a.value}")
+        )
+
+    def accessible(self, within: str) -> None:
+        """axe finds nothing wrong, contrast included, in either theme."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        for theme in ("light", "dark"):
+            self.theme(theme)
+            found = Axe().run(self.page, context=within, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+            wrong = [
+                (each["id"], node["html"][:200], node["failureSummary"][:300])
+                for each in found.response["violations"]
+                for node in each["nodes"]
+            ]
+            assert wrong == [], theme
+        self.theme("light")
+
     def cell(self, number: int) -> Locator:
         """The outputs of a code cell, counted from 0."""
         return self.page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea").first

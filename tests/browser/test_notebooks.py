@@ -54,4 +54,5 @@ def test_an_answer_as_a_person_sees_it(opened: Callable[..., Notebook], server: 
     said = notebook.cell(1).inner_text()
     for part in ("claude-sonnet-4-6", "COMPLEX", "you asked for this tier", "auth failed", "of USD 0.05", "Two ways"):
         assert part in said
+    notebook.accessible(".llmr")
     notebook.screenshots("answer")

@@ -1,0 +1,96 @@
+"""The session's panel, as a person uses it: with the mouse, with the keyboard, with a screen reader, on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import loopback
+
+if TYPE_CHECKING:
+    from tests.browser.lab import Notebook
+
+
+@pytest.fixture
+def notebook(opened: Callable[..., Notebook], server: loopback.Server) -> Notebook:
+    server.scripts.clear()
+    server.script("gpt-5.5", loopback.Fault(status=503, message="overloaded", headers={"retry-after": "99"}))
+    server.script("deepseek-v3", loopback.Answer(chunks=("Where is the library? ", "*Où est la bibliothèque ?*")))
+    server.script("claude-sonnet-4-6", loopback.Answer(chunks=("A generator keeps **one** value in memory.",)))
+    notebook = opened(
+        "panel.ipynb",
+        "%load_ext llm_magic\n%route_budget 0.05",
+        "%route_panel",
+        "%%route --tier bulk\nTranslate to French: where is the library?",
+        "%%route --tier structured\nExtract every date from the text that follows, as JSON: it was on 3 May, or was it the 4th?",
+        "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.05)",
+    )
+    for number in range(4):
+        notebook.run(number)
+        notebook.wait()
+    return notebook
+
+
+def test_the_panel_is_used(notebook: Notebook) -> None:
+    assert notebook.errors() == []
+    panel = notebook.page.locator(".llmr-panel")
+    rows = panel.locator(".llmr-run")
+    assert rows.count() == 2
+    for part in ("of USD 0.05", "saved USD", "✓ anthropic: 2 models", "✗ openai: gpt-5.5 cooling down until"):
+        assert part in panel.inner_text()
+    assert "Extract every date" in rows.nth(0).inner_text()
+    assert not notebook.page.locator(".llmr-twin").is_visible()
+    rating = "llm_magic.router().ledger.rows()[0].rating"
+    notebook.value("__import__('builtins').__dict__.update(llm_magic=__import__('llm_magic'))")
+
+    # With the mouse.
+    first = rows.nth(1)
+    first.get_by_role("button", name="Good").click()
+    first.get_by_role("button", name="✓ Good").wait_for()
+    assert notebook.value(rating) == "1"
+    # With the keyboard: the next stop is the next button.
+    first.get_by_role("button", name="✓ Good").focus()
+    notebook.page.keyboard.press("Tab")
+    notebook.page.keyboard.press("Enter")
+    first.get_by_role("button", name="✓ Bad").wait_for()
+    assert notebook.value(rating) == "-1"
+    assert "is rated bad" in panel.get_by_role("status").first.inner_text()
+
+    # Copying needs no kernel.
+    first.get_by_role("button", name="Copy the answer of run").click()
+    first.get_by_text("Copied").wait_for()
+    assert notebook.pasted() == "Where is the library? *Où est la bibliothèque ?*"
+
+    # While a cell runs a press waits, and is not lost.
+    notebook.run(4)
+    notebook.page.wait_for_function(
+        "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
+    )
+    first.get_by_role("button", name="Escalate").click()
+    assert rows.count() == 2
+    (notebook.lab.files / "go").write_text("")
+    try:
+        panel.get_by_text("again of 1").wait_for()
+    finally:
+        (notebook.lab.files / "go").unlink()
+    assert rows.count() == 3
+    assert "A generator keeps one value in memory." in rows.nth(0).inner_text()
+    parent = "[row.parent_run_id for row in llm_magic.router().ledger.rows()][-1]"
+    assert notebook.value(parent) == notebook.value("llm_magic.router().ledger.rows()[0].run_id")
+    assert notebook.value("_route.model") == "'claude-sonnet-4-6'"
+
+    notebook.accessible(".llmr-panel")
+    notebook.screenshots("panel", panel)
+
+
+def test_a_saved_panel_is_readable(notebook: Notebook) -> None:
+    notebook.save()
+    notebook.command("notebook:shutdown-kernel")
+    notebook.open(kernel=False)
+    twin = notebook.page.locator(".llmr-twin")
+    twin.wait_for()
+    for part in ("of USD 0.05", "saved USD", "cooling down until", "Extract every date", "as of 20"):
+        assert part in twin.inner_text()
+    notebook.screenshots("panel-saved", notebook.page.locator(".jp-CodeCell").nth(1))
