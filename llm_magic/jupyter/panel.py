@@ -87,7 +87,7 @@ class Panel:
         self._box.close()
 
     def say(self, words: str) -> None:
-        _set(self._said, f'<div class="llmr" role="status" aria-live="polite">{escape(words)}</div>')
+        _set(self._said, f'<div class="llmr llmr-said" role="status" aria-live="polite">{escape(words)}</div>')
 
     def _row(self, done: Done) -> _Row:
         row = self._of.get(done.number)
@@ -272,13 +272,13 @@ def _facts(done: Done) -> list[str]:
     rated = {1: "rated good", -1: "rated bad", None: ""}[done.rating]
     facts = [
         f"{done.number}",
-        f"{done.at.astimezone():%H:%M}",
         done.model,
         str(done.tier or ""),
         draw.cost(done.state).removeprefix("this cell ") or "USD 0",
         done.state.ended,
         f"again of {parent}" if parent else "",
         rated,
+        f"{done.at.astimezone():%H:%M}",
         _prompt(done, 80),
     ]
     return [fact for fact in facts if fact]
@@ -287,10 +287,7 @@ def _facts(done: Done) -> list[str]:
 def _run(done: Done) -> str:
     number, *facts, prompt = _facts(done)
     spans = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
-    return (
-        f'<div class="llmr-row"><b>{number}</b>{spans}</div>'
-        f'<div class="llmr-row llmr-prompt"><span>{escape(prompt)}</span></div>'
-    )
+    return f'<div class="llmr-prompt"><b>{number}</b> <b>{escape(prompt)}</b></div><div class="llmr-row">{spans}</div>'
 
 
 def _prompt(done: Done, most: int) -> str:

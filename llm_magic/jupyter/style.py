@@ -58,9 +58,11 @@ PANEL_STYLE = """<style>
 .llmr-panel .llmr-run,.llmr li.llmr-run{border-top:1px solid var(--jp-border-color1,#bbb);padding:6px 0;margin:0 12px}
 .llmr-run .llmr-row{margin:0}
 .llmr-prompt{overflow-wrap:anywhere}
+.llmr-prompt b:first-child{display:inline-block;min-width:1.6em}
+.llmr-said{padding:0 12px 4px;min-height:1.5em}
 .llmr-panel .widget-html-content{line-height:1.5}
 .llmr-panel .widget-html{height:auto;margin:0}
-.llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible}
+.llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible;margin:4px 0}
 .llmr-actions :is(.jupyter-button,button.llmr-copy){font:13px/26px var(--jp-ui-font-family,system-ui,sans-serif);
  height:28px;width:auto;min-width:72px;padding:0 12px;margin:0;border-radius:4px;cursor:pointer;
  color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent);
