@@ -63,11 +63,24 @@ def test_every_room_is_in_the_architecture() -> None:
         assert room in ARCHITECTURE, room
 
 
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", [name for name in NOTEBOOKS if name != "quickstart.ipynb"])
+def test_the_scripted_notebooks_run_and_send_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(name, monkeypatch, tmp_path)
+
+
 @pytest.mark.local_model
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb")))
-def test_the_notebooks_run(name: str, smollm2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_quickstart_runs(smollm2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLM_MAGIC_LOCAL", "1")
     monkeypatch.setenv("LLM_MAGIC_LOCAL_MODEL", str(smollm2))
+    run("quickstart.ipynb", monkeypatch, tmp_path)
+
+
+def run(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "committed without outputs"

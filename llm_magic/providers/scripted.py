@@ -43,12 +43,16 @@ class ScriptedProvider:
         if callable(replies):
             self._reply = replies
         else:
-            script = list(replies)
+            self.script(*replies)
 
-            def in_turn(_: ProviderRequest) -> Reply | Failure:
-                return script.pop(0) if len(script) > 1 else script[0]
+    def script(self, *replies: Reply | Failure) -> None:
+        """What the next requests get: these in turn, the last one for ever."""
+        left = list(replies)
 
-            self._reply = in_turn
+        def in_turn(_: ProviderRequest) -> Reply | Failure:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        self._reply = in_turn
 
     def unavailable(self) -> str | None:
         return self._unavailable
