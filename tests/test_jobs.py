@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from llm_magic import AllAttemptsFailed, AuthFailed, Ledger, RequestError, Router, routing
 from llm_magic.events import TextDelta
-from llm_magic.jupyter import jobs, screens
+from llm_magic.jupyter import jobs, screens, session
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.state import RunState
 from llm_magic.jupyter.watch import Stopped
@@ -88,6 +88,7 @@ def test_the_cell_returns_at_once_and_the_answer_is_bound_when_it_is_there(shell
     gate.open.set()
     assert run.result(WAIT_S).text == "Half and whole."
     assert shell["answer"] is shell["_route"] is run.result()
+    assert session.last().state.result is run.result(), "the panel knows it"
     assert repr(run) == f"<background run {run.number}: answered>"
 
 
@@ -149,7 +150,7 @@ def test_a_failure_stops_whoever_waits_once(shell: Shell, monkeypatch: pytest.Mo
     out, error = shell.fail("%route_jobs wait")
     assert isinstance(error, AllAttemptsFailed)
     assert "Traceback" not in out
-    assert "no answer: no answer after 1 attempt: cheap: auth failed (bad key)" in out
+    assert "no answer after 1 attempt: cheap: auth failed (bad key)" in out
     shell.run("%route_jobs wait")
     with pytest.raises(AllAttemptsFailed):
         run.result()

@@ -11,19 +11,19 @@ from llm_magic.bridge import SETTLE_S
 from llm_magic.budget import show_usd
 from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.events import RunFailed
-from llm_magic.jupyter import draw
+from llm_magic.jupyter import draw, session
 from llm_magic.jupyter.safe import escape, fenced
 from llm_magic.jupyter.screens import printable
 from llm_magic.jupyter.state import RunState
 from llm_magic.jupyter.style import STYLE
-from llm_magic.jupyter.watch import Stopped, error_text, settled
+from llm_magic.jupyter.watch import Stopped, no_answer, settled
 from llm_magic.routing import Router
 from llm_magic.types import ZERO, Compared, Comparison, RouteResult
 
 FRAME_S = 0.5
 """Seconds between two looks at how the columns are doing; their answers are drawn once, at the end."""
 _GRID = """<style>
-.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,280px),1fr));gap:12px}
+.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
 .llmr-columns>section{min-width:0}
 </style>"""
 
@@ -47,7 +47,7 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str]) -> Compariso
                 if isinstance(event, RunFailed):
                     errors[label] = event.error
                     settled(router, states[label], "failed")
-                    states[label].ended = f"no answer: {error_text(event.error)}"
+                    states[label].ended = no_answer(event.error)
                 else:
                     states[label].apply(event)
             screen.update(states)
@@ -60,8 +60,9 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str]) -> Compariso
         raise
     finally:
         job.cancel()
-    for state in states.values():
+    for label, state in states.items():
         state.session_usd = router.ledger.spent_usd
+        session.note(plans[label].request, state)
     screen.finish(states)
     if len(errors) == len(plans):
         raise next(iter(errors.values()))

@@ -13,11 +13,11 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from llm_magic.bridge import POLL_S
-from llm_magic.errors import LLMMagicError, RequestError
+from llm_magic.errors import RequestError
 from llm_magic.jupyter import session
 from llm_magic.jupyter.screens import Screen
 from llm_magic.jupyter.state import RunState
-from llm_magic.jupyter.watch import Stopped, error_text, settled
+from llm_magic.jupyter.watch import Stopped, no_answer, settled
 from llm_magic.routing import Router
 from llm_magic.types import Request, RouteResult
 
@@ -128,7 +128,7 @@ class BackgroundRun:
                 raise
         except Exception as error:  # noqa: BLE001 - here a cell ends; whoever waits for it gets the error
             self.error = error
-            self._state.ended = f"no answer: {error_text(error) if isinstance(error, LLMMagicError) else repr(error)}"
+            self._state.ended = no_answer(error)
         return True
 
 

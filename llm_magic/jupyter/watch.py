@@ -61,6 +61,12 @@ def settled(router: Router, state: RunState, how: str) -> None:
     state.ended = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
 
 
+def no_answer(error: BaseException) -> str:
+    """How a run ended that nobody waits for, in words."""
+    said = error_text(error) if isinstance(error, LLMMagicError) else repr(error)
+    return said if said.startswith("no answer") else f"no answer: {said}"
+
+
 @contextmanager
 def short_errors() -> Generator[None]:
     """Within, our errors are shown as one line; any other keeps its traceback."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 INK, FAINT, SPENT, TOP, SAVED, OVER = "#1f2933", "#6b7785", "#1565c0", "#8a94a0", "#2e7d32", "#c62828"
 _MOST_BARS = 8
+_MOST_POINTS = 2_000
+"""Beyond, periods are drawn instead of attempts."""
 
 
 def draw(report: Report) -> Figure:
@@ -25,11 +27,11 @@ def draw(report: Report) -> Figure:
 
     figure: Any = Figure(figsize=(16, 9), dpi=100, facecolor="white")
     grid = figure.add_gridspec(
-        2, 2, width_ratios=(1.55, 1), left=0.06, right=0.97, top=0.79, bottom=0.09, wspace=0.3, hspace=0.5
+        2, 2, width_ratios=(1.55, 1), left=0.1, right=0.97, top=0.79, bottom=0.09, wspace=0.3, hspace=0.5
     )
-    figure.text(0.08, 0.92, headline(report), fontsize=25, fontweight="bold", color=INK)
-    figure.text(0.08, 0.865, subline(report), fontsize=14, color=FAINT)
-    _over_time(figure.add_subplot(grid[:, 0]), report.over_time)
+    figure.text(0.1, 0.92, headline(report), fontsize=25, fontweight="bold", color=INK)
+    figure.text(0.1, 0.865, subline(report), fontsize=14, color=FAINT)
+    _over_time(figure.add_subplot(grid[:, 0]), report)
     _bars(figure.add_subplot(grid[0, 1]), report.by_model, "by model")
     _bars(figure.add_subplot(grid[1, 1]), report.by_tier, "by tier")
     return figure
@@ -49,7 +51,12 @@ def headline(report: Report) -> str:
 def subline(report: Report) -> str:
     """How it went, in a line."""
     totals: Any = report.totals
-    parts = [f"{totals['runs']:,} runs, {totals['attempts']:,} attempts"]
+    parts = [
+        ", ".join(
+            f"{count:,} {noun}{'s' * (count != 1)}"
+            for noun, count in (("run", totals["runs"]), ("attempt", totals["attempts"]))
+        )
+    ]
     if totals["from_cache"]:
         parts.append(f"{totals['from_cache']:,} from the cache")
     if totals["answered"]:
@@ -61,19 +68,17 @@ def subline(report: Report) -> str:
     return "   ·   ".join(parts)
 
 
-def _over_time(axes: Any, table: Any) -> None:
+def _over_time(axes: Any, report: Report) -> None:
     axes.set_title("Spent, and what the top model would have cost", loc="left", fontsize=15, color=INK, pad=14)
     _bare(axes)
-    if not len(table):
+    if not len(report.rows):
         axes.set_xticks([])
         axes.set_yticks([])
         return
     axes.grid(axis="y", color="#e4e7eb", linewidth=1)
-    moments = table.index.tz_convert(None)
-    cost, top = table["cumulative_cost_usd"].to_numpy(), table["cumulative_baseline_usd"].to_numpy()
-    mark = "o" if len(table) < 40 else ""
-    axes.plot(moments, top, color=TOP, linewidth=2.5, linestyle=(0, (5, 2)), marker=mark, markersize=4)
-    axes.plot(moments, cost, color=SPENT, linewidth=3.5, marker=mark, markersize=5)
+    moments, cost, top = _sums(report)
+    axes.plot(moments, top, color=TOP, linewidth=2.5, linestyle=(0, (5, 2)))
+    axes.plot(moments, cost, color=SPENT, linewidth=3.5)
     axes.fill_between(moments, cost, top, where=top >= cost, color=SAVED, alpha=0.12, linewidth=0, interpolate=True)
     axes.fill_between(moments, cost, top, where=top < cost, color=OVER, alpha=0.15, linewidth=0, interpolate=True)
     axes.set_ylim(bottom=0)
@@ -91,6 +96,20 @@ def _over_time(axes: Any, table: Any) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _sums(report: Report) -> tuple[Any, Any, Any]:
+    """When money was spent, and what had been spent by then here and on the top model; from nothing on."""
+    import numpy as np
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
+
+    frames: Any = pd
+    rows: Any = report.rows.sort_values("started_at", kind="stable")
+    table: Any = report.over_time if len(rows) > _MOST_POINTS else rows.set_index("started_at")
+    naive = frames.DatetimeIndex(table.index).tz_convert(None).to_pydatetime()
+    money = table[["cost_usd", "baseline_usd"]]
+    sums = np.vstack([np.zeros(2), money.to_numpy(dtype=float).cumsum(axis=0)])
+    return np.concatenate([naive[:1], naive]), sums[:, 0], sums[:, 1]
 
 
 def _bars(axes: Any, table: Any, what: str) -> None:
@@ -112,7 +131,7 @@ def _bars(axes: Any, table: Any, what: str) -> None:
         color=INK,
         parse_math=False,
     )
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
     most = max(costs, default=0.0) or 1.0
     axes.set_xlim(0, most * 1.6)
     answers = [*shown["answers"], *([table["answers"].iloc[_MOST_BARS:].sum()] if len(table) > _MOST_BARS else [])]

@@ -1,0 +1,96 @@
+"""Several answers at once, later, in a row; and what they come to: as a person sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests import loopback
+
+if TYPE_CHECKING:
+    from tests.browser.lab import Notebook
+
+MODELS = ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5")
+
+
+def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    for model in MODELS:
+        text = (
+            f"## From {model}\n\nA *list comprehension*:\n\n```python\n[i**2 for i in range(n)]\n```\n\n"
+            + "More. " * 40
+        )
+        server.script(model, loopback.Answer(chunks=(text,)))
+    server.script("deepseek-v3", loopback.Fault(status=401, message="<img src=x onerror=alert(1)>"))
+    notebook = opened(
+        "compare.ipynb",
+        "%load_ext llm_magic",
+        f"%%route --compare {','.join(MODELS)},deepseek-v3\nHow do I compute squares?",
+        "%route_pick 2",
+        "_route.model",
+    )
+    notebook.run_all()
+    assert notebook.errors() == []
+    columns = notebook.cell(1).locator("section")
+    assert columns.count() == 4
+    for number, model in enumerate(MODELS):
+        said = columns.nth(number).inner_text()
+        assert f"{number + 1}. {model}" in said
+        assert f"From {model}" in said
+        assert "USD 0.0" in said
+    assert "auth failed" in columns.nth(3).inner_text()
+    assert "claude-sonnet-4-6" in notebook.cell(3).inner_text()
+
+    def lefts() -> set[int]:
+        return {round(box["x"]) for number in range(3) if (box := columns.nth(number).bounding_box())}
+
+    assert len(lefts()) >= 2, "side by side"
+    notebook.screenshots("compare", notebook.cell(1))
+    notebook.page.set_viewport_size({"width": 480, "height": 1000})
+    notebook.page.wait_for_function(
+        "() => new Set([...document.querySelectorAll('.llmr-columns > section')]"
+        ".map(each => Math.round(each.getBoundingClientRect().left))).size === 1"
+    )
+    assert notebook.watch.seen() == {}
+
+
+def test_an_answer_arrives_in_its_own_cell_while_others_run(
+    opened: Callable[..., Notebook], server: loopback.Server
+) -> None:
+    gate = threading.Event()
+    server.script("deepseek-v3", loopback.Answer(chunks=("The first half ", "and the second."), gate=gate))
+    notebook = opened(
+        "background.ipynb",
+        "%load_ext llm_magic",
+        "%%route --tier bulk --background --out later\nhello",
+        "type(later).__name__",
+    )
+    notebook.run_all()
+    assert notebook.errors() == []
+    assert "BackgroundRun" in notebook.cell(2).inner_text()
+    notebook.page.get_by_text("The first half").first.wait_for()
+    assert "and the second" not in notebook.cell(1).inner_text()
+    gate.set()
+    notebook.page.get_by_text("and the second").first.wait_for()
+    notebook.page.get_by_text("out tokens").first.wait_for()
+    saved = notebook.save().cells[1].outputs
+    assert [set(output.data) for output in saved] == [{"text/html", "text/markdown", "text/plain"}]
+    assert "and the second" in saved[0].data["text/plain"]
+
+
+def test_a_report_is_a_picture_and_tables(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    notebook = opened(
+        "report.ipynb",
+        "%load_ext llm_magic",
+        "for tier in ('bulk', 'standard', 'complex') * 3:\n    get_ipython().run_cell_magic('route', f'--tier {tier} --thread t', 'hello')",
+        "%route_report --session",
+        "%route_threads t",
+    )
+    notebook.run_all()
+    assert notebook.errors() == []
+    picture = notebook.cell(2).locator("img")
+    assert picture.evaluate("image => image.naturalWidth") == 1920
+    assert notebook.cell(2).locator("table").count() == 3
+    assert "spent_usd" in notebook.cell(2).inner_text()
+    assert notebook.cell(3).locator("tbody tr").count() == 9
+    notebook.screenshots("report", notebook.cell(2))
