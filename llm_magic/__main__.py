@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from llm_magic.errors import LLMMagicError
+from llm_magic.evaluate import command as evaluation
 from llm_magic.simulate import command
 
 
@@ -19,6 +20,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     simulate = commands.add_parser("simulate", help="what routing saves, on recorded outcomes or on your own ledger")
     command.add_options(simulate)
     simulate.set_defaults(run=command.run)
+    judge = commands.add_parser("eval", help="judge the routing on recorded outcomes, or the tiers on labelled prompts")
+    evaluation.add_eval_options(judge)
+    judge.set_defaults(run=evaluation.run_eval)
+    train = commands.add_parser("train", help="make the classifier's weights from recorded outcomes and tier labels")
+    evaluation.add_train_options(train)
+    train.set_defaults(run=evaluation.run_train)
     args = parser.parse_args(argv)
     try:
         args.run(args)

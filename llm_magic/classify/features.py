@@ -33,17 +33,31 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\
 _OPTION = re.compile(r"^ ?\(?([a-j])[.)] ?(.*)$", re.MULTILINE)
 _NUMERIC = re.compile(r"[\s\d.,%$€£/^*+=()×·-]+[a-z°/%]{0,3}[\d^]*\.?\Z")
 _LATEX = re.compile(r"\\[a-z]+|\$[^$\s]")
-_CODE = re.compile(
-    r"\bdef \w|\breturn\b|==|\(\)|;\n|=>|\bimport \w|```|</?\w+>|\bassert \w|#include|\bselect\b.{1,80}\bfrom\b"
-)
+_CODE = re.compile(r"==|\(\)|;\n|=>|```|</?\w+>|#include")
+_CODE_WORDS = frozenset(("def", "return", "import", "assert", "elif", "const", "void", "select", "lambda"))
 _FUNCTION = re.compile(r'"name": ?"([^"]{1,80})", ?"description"')
 _PARAMETER = re.compile(r'"type": ?"(?!dict|object)')
-_NEGATION = re.compile(r"\b(?:not|except|least|never|false|incorrect|neither|without)\b")
-_COMPARISON = re.compile(r"\b(?:more|less|most|than|twice|half|each|every|per|total|percent|times|remaining|average)\b")
+_NEGATIONS = frozenset(("not", "except", "least", "never", "false", "incorrect", "neither", "without"))
+_COMPARISONS = frozenset(
+    (
+        "more",
+        "less",
+        "most",
+        "than",
+        "twice",
+        "half",
+        "each",
+        "every",
+        "per",
+        "total",
+        "percent",
+        "times",
+        "remaining",
+        "average",
+    )
+)
 _STATEMENTS = re.compile(r"statement 1|^i\. |\(i\)", re.MULTILINE)
-_NUMBER = re.compile(r"\d+")
-_LISTED = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
-
+_LISTED = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
 
 Scales = tuple[float, float, float, float, float]
 """How much of each family, in the order of `FAMILIES`, a head looks at."""
@@ -123,7 +137,7 @@ def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], li
     many = max(1, len(words))
     lines = lowered.count("\n")
     options = _OPTION.findall(lowered) if lines else []
-    found = _NUMBER.findall(lowered)
+    found = [word for word in words if word.isdigit()]
     numbers, longest = len(found), max(map(len, found), default=0)
     letters = sum(map(len, words))
     body = lowered[: lowered.find("\na.")] if options and "\na." in lowered else lowered
@@ -135,8 +149,8 @@ def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], li
         f"longest number {min(longest, 6)}",
         f"questions {_few(lowered.count('?'))}",
         f"latex {_few(len(_LATEX.findall(lowered)))}",
-        f"code {_few(len(_CODE.findall(lowered)))}",
-        f"negated {bool(_NEGATION.search(body))}",
+        f"code {_few(len(_CODE.findall(lowered)) + sum(map(_CODE_WORDS.__contains__, words)))}",
+        f"negated {not _NEGATIONS.isdisjoint(words)}",
         f"ends {body.rstrip()[-1:]}",
         f"ends at last {lowered.rstrip()[-1:]}",
         f"first {' '.join(words[:1])}",
@@ -145,7 +159,7 @@ def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], li
     details = [
         f"length {round(2 * math.log2(whole + 1))}",
         f"numbers {_few(numbers)}",
-        f"comparisons {_few(len(_COMPARISON.findall(lowered)))}",
+        f"comparisons {_few(sum(map(_COMPARISONS.__contains__, words)))}",
         f"listed {_few(len(_LISTED.findall(lowered)))}",
         f"different words {round(10 * len(set(words)) / many)}",
         f"statements {bool(_STATEMENTS.search(lowered))}",

@@ -15,18 +15,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Feature vectors of many prompts: a sparse matrix with `BUCKETS` columns, kept by rows and by columns."""
+    """Feature vectors of many prompts: a sparse matrix with `BUCKETS` columns, kept by rows and by columns.
 
-    index: NDArray[np.int64]
-    value: Array
+    Only the columns that have entries are kept, numbered anew: `place` of each entry, `columns` what they are.
+    """
+
+    columns: NDArray[np.int64]
+    place: NDArray[np.int64]
+    value: NDArray[np.float32]
+    row: NDArray[np.int64]
     starts: NDArray[np.int64]
     """Where each row begins; no row is empty."""
-    column_order: NDArray[np.int64]
+    by_column: NDArray[np.int64]
     """The entries, sorted by column."""
-    columns: NDArray[np.int64]
-    """The columns that have entries, and where each begins in that order."""
     column_starts: NDArray[np.int64]
-    row: NDArray[np.int64]
 
     @property
     def rows(self) -> int:
@@ -38,30 +40,42 @@ class Matrix:
         # A row of its own for a prompt that has no features at all: one entry of zero.
         vectors = [one if len(one[0]) else (np.zeros(1, np.int64), np.zeros(1, np.float32)) for one in vectors]
         sizes = np.array([len(index) for index, _ in vectors])
-        index = np.concatenate([index for index, _ in vectors])
-        order = np.argsort(index, kind="stable")
-        columns, column_starts = np.unique(index[order], return_index=True)
+        columns, place = np.unique(np.concatenate([index for index, _ in vectors]), return_inverse=True)
+        by_column = np.argsort(place, kind="stable")
         return cls(
-            index=index,
-            value=np.concatenate([value for _, value in vectors]).astype(np.float64),
-            starts=np.cumsum(sizes) - sizes,
-            column_order=order,
             columns=columns,
-            column_starts=column_starts,
+            place=place,
+            value=np.concatenate([value for _, value in vectors]),
             row=np.repeat(np.arange(len(vectors)), sizes),
+            starts=np.cumsum(sizes) - sizes,
+            by_column=by_column,
+            column_starts=np.searchsorted(place[by_column], np.arange(len(columns))),
         )
 
     def times(self, weights: Array) -> Array:
         """Per row, the sum of its entries times the weights (BUCKETS, or BUCKETS x classes) of their columns."""
-        value = self.value if weights.ndim == 1 else self.value[:, None]
-        return np.add.reduceat(value * weights[self.index], self.starts)
+        return self.inner(weights[self.columns])
 
     def transposed_times(self, residuals: Array) -> Array:
         """Per column, the sum of its entries times the residuals (rows, or rows x classes) of their rows."""
-        value = self.value[self.column_order]
+        return self.spread(self.outer(residuals))
+
+    def inner(self, weights: Array) -> Array:
+        """`times`, for the weights of the kept columns."""
+        value = self.value if weights.ndim == 1 else self.value[:, None]
+        return np.add.reduceat(value * weights.astype(np.float32)[self.place], self.starts).astype(np.float64)
+
+    def outer(self, residuals: Array) -> Array:
+        """`transposed_times`, for the kept columns."""
+        value = self.value[self.by_column]
         value = value if residuals.ndim == 1 else value[:, None]
-        found = np.zeros((BUCKETS, *residuals.shape[1:]))
-        found[self.columns] = np.add.reduceat(value * residuals[self.row[self.column_order]], self.column_starts)
+        products = value * residuals.astype(np.float32)[self.row[self.by_column]]
+        return np.add.reduceat(products, self.column_starts).astype(np.float64)
+
+    def spread(self, kept: Array) -> Array:
+        """What belongs to the kept columns, in the places of all `BUCKETS`."""
+        found = np.zeros((BUCKETS, *kept.shape[1:]))
+        found[self.columns] = kept
         return found
 
 
@@ -71,17 +85,17 @@ def ridge(
     """Weights and intercept that minimise sum weight (target - x w - b)^2 + alpha |w|^2, by conjugate gradients."""
     own = np.ones(matrix.rows) if weight is None else weight * (matrix.rows / weight.sum())
     total = own.sum()
-    centre = matrix.transposed_times(own) / total
+    centre = matrix.outer(own) / total
     level = float(own @ target) / total
 
     def forward(weights: Array) -> Array:
-        return matrix.times(weights) - float(centre @ weights)
+        return matrix.inner(weights) - float(centre @ weights)
 
     def backward(residuals: Array) -> Array:
         scaled = own * residuals
-        return matrix.transposed_times(scaled) - centre * scaled.sum()
+        return matrix.outer(scaled) - centre * scaled.sum()
 
-    weights = np.zeros(BUCKETS)
+    weights = np.zeros(len(matrix.columns))
     gradient = backward(target - level)
     direction = gradient.copy()
     norm = start = float(gradient @ gradient)
@@ -94,31 +108,32 @@ def ridge(
         gradient -= step * moved
         norm, before = float(gradient @ gradient), norm
         direction = gradient + (norm / before) * direction
-    return weights, level - float(centre @ weights)
+    return matrix.spread(weights), level - float(centre @ weights)
 
 
 def softmax(
-    matrix: Matrix, labels: NDArray[np.int64], classes: int, *, weight: Array, alpha: float = 1.0, iterations: int = 50
+    matrix: Matrix, labels: NDArray[np.int64], classes: int, *, weight: Array, alpha: float = 1.0, iterations: int = 40
 ) -> tuple[Array, Array]:
     """Weights (BUCKETS x classes) and intercepts of a multinomial logistic regression, by L-BFGS."""
+    kept = len(matrix.columns)
     own = weight * (matrix.rows / weight.sum())
     wanted = np.zeros((matrix.rows, classes))
     wanted[np.arange(matrix.rows), labels] = 1.0
 
     def loss(flat: Array) -> tuple[float, Array]:
-        weights = flat.reshape(BUCKETS + 1, classes)
-        scores = matrix.times(weights[:-1]) + weights[-1]
+        weights = flat.reshape(kept + 1, classes)
+        scores = matrix.inner(weights[:-1]) + weights[-1]
         scores -= scores.max(axis=1, keepdims=True)
         logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         errors = (np.exp(logs) - wanted) * own[:, None]
         slope = np.empty_like(weights)
-        slope[:-1] = matrix.transposed_times(errors) + alpha * weights[:-1]
+        slope[:-1] = matrix.outer(errors) + alpha * weights[:-1]
         slope[-1] = errors.sum(axis=0)
         value = -float((own[:, None] * wanted * logs).sum()) + 0.5 * alpha * float((weights[:-1] ** 2).sum())
         return value, slope.ravel()
 
-    found = minimise(loss, np.zeros((BUCKETS + 1) * classes), iterations).reshape(BUCKETS + 1, classes)
-    return found[:-1], found[-1]
+    found = minimise(loss, np.zeros((kept + 1) * classes), iterations).reshape(kept + 1, classes)
+    return matrix.spread(found[:-1]), found[-1]
 
 
 def minimise(loss: Callable[[Array], tuple[float, Array]], start: Array, iterations: int, memory: int = 8) -> Array:

@@ -42,6 +42,8 @@ class Heads:
     """BUCKETS x 4, in the order of `TaskTier`; divided by the temperature already."""
     difficulty: dict[str, Linear]
     """`""`: trained on every source; by name: on every source but that one, for judging on it."""
+    temperature: float
+    """What the tier head's scores were divided by, so that held-out probabilities are right."""
     known: NDArray[np.bool_]
     """Which buckets words of the training prompts fell into."""
 
@@ -74,6 +76,7 @@ class Heads:
             version=np.array([VERSION]),
             tier_weights=self.tier.weights.astype(np.float16),
             tier_bias=self.tier.bias.astype(np.float32),
+            temperature=np.array([self.temperature]),
             sources=np.array(names),
             difficulty_weights=np.stack([self.difficulty[name].weights for name in names]).astype(np.float16),
             difficulty_bias=np.array([float(self.difficulty[name].bias) for name in names], np.float32),
@@ -94,6 +97,7 @@ class Heads:
                     str(name): Linear(weights=weights[row], bias=bias[row])
                     for row, name in enumerate(arrays["sources"])
                 },
+                temperature=float(arrays["temperature"][0]),
                 known=np.unpackbits(arrays["known"]).astype(bool),
             )
 

@@ -129,7 +129,7 @@ def table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         else:
             raise EvaluationError(f"{path}: not .parquet, .jsonl or .csv")
     except ImportError as error:
-        raise EvaluationError(f"{path}: Parquet needs pyarrow: pip install 'llm-magic[eval]'") from error
+        raise EvaluationError(f"{path}: Parquet needs pyarrow: pip install 'llm-magic[parquet]'") from error
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: can't be read: {error}") from error
     if missing := [column for column in columns if column not in frame]:

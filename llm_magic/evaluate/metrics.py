@@ -111,23 +111,30 @@ def calibration_error(confidence: Array, right: Array, bins: int = 10) -> float:
 
 
 def bootstrap(
-    figure: Callable[[NDArray[np.intp]], float], groups: tuple[str, ...], *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float, float]:
-    """The figure over all rows, and the ends of its 95 % interval from resampling whole groups of rows."""
+    figures: Callable[[NDArray[np.intp]], Array], groups: tuple[str, ...], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[dict[str, float | None]]:
+    """Each figure over all rows with its 95 % interval, `{"value", "low", "high"}`, from resampling whole groups of
+    rows; None where a figure has no value."""
     _, group = np.unique(np.array(groups), return_inverse=True)
     members = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
     chance = np.random.default_rng(seed)
     many = len(starts) - 1
-    found: list[float] = []
+    found: list[Array] = []
     for _ in range(resamples):
         drawn = chance.integers(0, many, many)
         sizes = starts[drawn + 1] - starts[drawn]
         offsets = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        found.append(figure(members[np.repeat(starts[drawn], sizes) + offsets]))
-    value = figure(np.arange(len(groups)))
-    kept = np.array(found)[np.isfinite(found)]
-    if not len(kept):
-        return value, float("nan"), float("nan")
-    low, high = np.quantile(kept, [0.025, 0.975])
-    return value, float(low), float(high)
+        found.append(figures(members[np.repeat(starts[drawn], sizes) + offsets]))
+    values = figures(np.arange(len(groups)))
+    return [interval(float(value), column) for value, column in zip(values, np.array(found).T, strict=True)]
+
+
+def interval(value: float, resampled: Array) -> dict[str, float | None]:
+    """The value with the 2.5 % and 97.5 % quantiles of what resampling gave."""
+    kept = resampled[np.isfinite(resampled)]
+    low, high = np.quantile(kept, [0.025, 0.975]) if len(kept) else (np.nan, np.nan)
+    return {
+        name: None if not np.isfinite(number) else round(float(number), 6)
+        for name, number in (("value", value), ("low", low), ("high", high))
+    }

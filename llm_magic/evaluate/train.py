@@ -53,10 +53,10 @@ class Labelled:
 
 def train(data: Path) -> bytes:
     """The weights file made from `train_prompts`, `train_outcomes` and `tiers` in the folder `data`."""
-    prompts, outcomes = _found(data, "train_prompts"), _found(data, "train_outcomes")
+    prompts, outcomes = found(data, "train_prompts"), found(data, "train_outcomes")
     recorded = read_outcomes(prompts, outcomes)
     labelled = joined(
-        read_tiers(_found(data, "tiers")),
+        read_tiers(found(data, "tiers")),
         own_prompts(),
         *(_all_of(tier, recorded[name]) for name, tier in TIER_PROMPT_SOURCES.items() if name in recorded),
     )
@@ -69,11 +69,11 @@ def train(data: Path) -> bytes:
 def fit(recorded: Sequence[Recorded], labelled: Labelled) -> Heads:
     """Both heads, the difficulty head also without each source in turn."""
     seen = {each.source: [features_of(text) for text in each.prompts] for each in recorded}
-    tier_features, tier = tier_head(labelled)
+    tier_features, tier, temperature = tier_head(labelled)
     known = np.zeros(BUCKETS, bool)
     for features in (*tier_features, *(one for many in seen.values() for one in many)):
         known[features.words] = True
-    return Heads(tier=tier, difficulty=difficulty_heads(recorded, seen), known=known)
+    return Heads(tier=tier, difficulty=difficulty_heads(recorded, seen), temperature=temperature, known=known)
 
 
 def hardness(scores: Array) -> Array:
@@ -156,22 +156,32 @@ def _level(right: Array, hard: Array) -> float:
     return max(-6.0, min(6.0, level))
 
 
-def tier_head(labelled: Labelled) -> tuple[list[Features], Linear]:
-    """The tier head with calibrated probabilities, and the features of the prompts that it saw."""
-    variants = [list(varied(text, row)) for row, text in enumerate(labelled.prompts)]
-    features = [[features_of(text) for text in texts] for texts in variants]
-    fold = np.arange(len(labelled.prompts)) % FOLDS
+def tier_head(labelled: Labelled) -> tuple[list[Features], Linear, float]:
+    """The tier head with calibrated probabilities, the features of the prompts that it saw, and its temperature."""
+    features = [[features_of(text) for text in varied(prompt, row)] for row, prompt in enumerate(labelled.prompts)]
     rows = np.arange(len(labelled.prompts))
     held_out = np.zeros((len(rows), len(_TIERS)))
     for part in range(FOLDS):
-        head = _tier_head(labelled, features, rows[fold != part])
-        for row in rows[fold == part]:
-            held_out[row] = head.scores(features[row][0], TIER_SCALES)
+        inside, outside = rows[rows % FOLDS != part], rows[rows % FOLDS == part]
+        if len(inside) and len(outside):
+            head = _tier_head(labelled, features, inside)
+            held_out[outside] = np.stack([head.scores(features[row][0], TIER_SCALES) for row in outside])
     labels = np.array([_TIERS.index(tier) for tier in labelled.tiers])
     temperature = _temperature(held_out, labels, balance(labelled))
-    head = _tier_head(labelled, features, rows)
-    scaled = Linear(weights=head.weights / temperature, bias=head.bias / temperature)
-    return [one for many in features for one in many], scaled
+    head = _cooled(_tier_head(labelled, features, rows), temperature)
+    return [one for many in features for one in many], head, temperature
+
+
+def tier_heads(labelled: Labelled, parts: Sequence[Sequence[int]], temperature: float) -> Iterator[Linear]:
+    """For each part of the rows, the head trained on all the others, for judging on it."""
+    features = [[features_of(text) for text in varied(prompt, row)] for row, prompt in enumerate(labelled.prompts)]
+    for part in parts:
+        rows = np.setdiff1d(np.arange(len(labelled.prompts)), np.array(part))
+        yield _cooled(_tier_head(labelled, features, rows), temperature)
+
+
+def _cooled(head: Linear, temperature: float) -> Linear:
+    return Linear(weights=head.weights / temperature, bias=head.bias / temperature)
 
 
 def _tier_head(labelled: Labelled, features: list[list[Features]], rows: NDArray[np.intp]) -> Linear:
@@ -214,8 +224,7 @@ def varied(text: str, seed: int) -> Iterator[str]:
     yield text
     if len(text) > 1_500:
         return
-    yield f"{chance.choice(own['BEFORE'])}{text}"
-    yield f"{text}{chance.choice(own['AFTER'])}"
+    yield f"{chance.choice(own['BEFORE'])}{text}{chance.choice(own['AFTER'])}"
     yield with_typos(text, chance)
     if len(text) < 300:
         yield f"{text}\n\n{chance.choice(own['MATERIAL']) * chance.choice((1, 4, 20, 100))}"
@@ -254,6 +263,11 @@ def own_prompts() -> Labelled:
     )
 
 
+def shipped_bytes() -> bytes:
+    """The weights file in the wheel."""
+    return resources.files("llm_magic.classify").joinpath("weights.npz").read_bytes()
+
+
 def read_tiers(path: Path) -> Labelled:
     """The prompts of a tiers file that have a tier."""
     frame = table(path, TIER_COLUMNS)
@@ -282,7 +296,7 @@ def _all_of(tier: TaskTier, recorded: Recorded) -> Labelled:
     return Labelled(prompts=recorded.prompts, tiers=(tier,) * many, sources=(recorded.source,) * many)
 
 
-def _found(folder: Path, name: str) -> Path:
+def found(folder: Path, name: str) -> Path:
     for ending in (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz"):
         if (path := folder / f"{name}{ending}").exists():
             return path

@@ -1,0 +1,52 @@
+"""How long a decision takes: the tier, the difficulty, and what is expected of every model of the registry."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+from benchmarks.table import Row, show
+from llm_magic import Registry
+from llm_magic.classify import classify, expected_quality
+from llm_magic.evaluate.train import own_prompts
+
+ROUNDS = 20
+FIRST = """
+import llm_magic, time
+from llm_magic import Registry
+began = time.perf_counter()
+from llm_magic.classify import classify
+classify("Explain how photosynthesis works to a teenager.")
+print(time.perf_counter() - began)
+"""
+
+
+def main() -> None:
+    """Print milliseconds a decision, at the median and the 99th percentile, on prompts of up to 2 KB."""
+    registry = Registry.load()
+    own = own_prompts().prompts
+    long = [" ".join(own[at : at + 40])[:2_000] for at in range(0, len(own), 2)]
+    rows: list[Row] = []
+    for name, prompts in (
+        ("up to 2 KB, mixed", [*own, *long]),
+        ("2 KB each", long),
+        ("100,000 characters", ["word, " * 16_667]),
+    ):
+        for prompt in prompts:  # the words' hashes, as in a session that has begun
+            classify(prompt)
+        took: list[float] = []
+        for _ in range(ROUNDS):
+            for prompt in prompts:
+                began = time.perf_counter()
+                found = classify(prompt)
+                for model in registry:
+                    expected_quality(found, model.capability)
+                took.append(1e3 * (time.perf_counter() - began))
+        cuts = statistics.quantiles(took, n=100)
+        rows.append((name, f"{cuts[49]:.2f}", f"{cuts[98]:.2f}", f"{1e3 / statistics.fmean(took):,.0f}"))
+    show("A decision", ("prompts", "p50, ms", "p99, ms", "a second"), rows)
+    firsts = [float(subprocess.check_output([sys.executable, "-c", FIRST], text=True)) for _ in range(5)]
+    first = f"{1e3 * min(firsts):.0f}"
+    show("The first decision after the import, numpy and the weights included", ("", "ms"), [("best of 5", first)])

@@ -1,0 +1,148 @@
+"""Choosing among many models, not two: what it costs to be as good as the best single one.
+
+For each prompt and model, the chance of a good answer is expected from what the model scored in training on prompts of
+the same kind, moved by how hard the prompt looks; the cost from what it cost there. The router takes the model with the
+highest chance less lambda times cost; lambda from none to much draws a curve of accuracy against cost. Which model is
+the best single one, and which the best cheap one, is decided in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llm_magic.classify import features_of
+from llm_magic.classify.adapt import kinds_of
+from llm_magic.classify.fit import Matrix, ridge
+from llm_magic.evaluate.data import Recorded
+from llm_magic.evaluate.metrics import Array, bootstrap
+
+CHEAP = 0.5
+"""A cheap model costs at most this share of the best single one."""
+COVERED = 0.9
+"""A model takes part where it answered this share of the prompts, at a known cost."""
+SHRINK = 20.0
+LAMBDAS = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 120)])
+"""Points of quality that the price of the best single model's answer is worth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What is expected of each prompt (rows) on each model (columns)."""
+
+    quality: Array
+    cost: Array
+
+
+def costed(recorded: Recorded) -> list[int]:
+    """The columns of the models that take part."""
+    there = np.isfinite(recorded.scores) & np.isfinite(recorded.costs)
+    return [int(column) for column in np.flatnonzero(there.mean(axis=0) >= COVERED)]
+
+
+def expected(train: Recorded, prompts: Sequence[str], columns: Sequence[int]) -> Expected:
+    """Learned from the outcomes in `train`: for these prompts and the models in these columns."""
+    seen = [features_of(prompt) for prompt in train.prompts]
+    asked = [features_of(prompt) for prompt in prompts]
+    kinds = kinds_of(seen, train.tasks)
+    matrix, other = Matrix.of(seen, kinds.scales), Matrix.of(asked, kinds.scales)
+    scores, costs = train.scores[:, columns], train.costs[:, columns]
+    quality = kinds.expect(other, kinds.means(scores, SHRINK))
+    mean = np.nanmean(scores, axis=1)
+    deviation = mean - kinds.expect(matrix, kinds.means(mean[:, None], SHRINK))[:, 0]
+    weights, level = ridge(matrix, deviation, alpha=10.0, iterations=40)
+    easier = other.times(weights) + level
+    typical = float(np.clip(mean.mean(), 0.05, 0.95))
+    logits = np.log(quality.clip(0.01, 0.99) / (1 - quality.clip(0.01, 0.99)))
+    moved = logits + (easier / (typical * (1 - typical)))[:, None]
+    return Expected(quality=1 / (1 + np.exp(-moved)), cost=kinds.expect(other, kinds.means(costs, SHRINK)))
+
+
+def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] | None:
+    """The best single model, the best cheap one, and what ours costs to match the former; None without costs."""
+    names = [test.models[column] for column in costed(test)]
+    names = [name for name in names if name in train.models and train.column(name) in costed(train)]
+    if len(names) < 2:
+        return None
+    of_train = [train.column(name) for name in names]
+    of_test = [test.column(name) for name in names]
+    accuracy, cost = np.nanmean(train.scores[:, of_train], axis=0), np.nanmean(train.costs[:, of_train], axis=0)
+    best = int(np.argmax(accuracy))
+    cheaper = [place for place in range(len(names)) if cost[place] <= CHEAP * cost[best]]
+    cheap = max(cheaper, key=lambda place: accuracy[place]) if cheaper else best
+    guess = expected(train, test.prompts, of_train)
+    scores, costs = np.nan_to_num(test.scores[:, of_test]), np.nan_to_num(test.costs[:, of_test])
+    chosen = [np.argmax(guess.quality - weight * guess.cost / cost[best], axis=1) for weight in LAMBDAS]
+    rows = np.arange(len(test))
+    got = np.stack([scores[rows, pick] for pick in chosen])
+    paid = np.stack([costs[rows, pick] for pick in chosen])
+
+    def all_of(drawn: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
+        reached, spent = got[:, drawn].mean(axis=1), paid[:, drawn].mean(axis=1)
+        own, price = float(scores[drawn, best].mean()), float(costs[drawn, best].mean())
+        return np.array(
+            [
+                _least(reached, spent, own) / price,
+                _least(reached, spent, own - 0.01) / price,
+                float(scores[drawn, cheap].mean()) / own,
+                float(costs[drawn, cheap].mean()) / price,
+            ]
+        )
+
+    found = bootstrap(all_of, test.groups, resamples=resamples)
+    return {
+        "models": names,
+        "best_single": _of(names[best], scores[:, best], costs[:, best]),
+        "best_fixed_cheap": {
+            **_of(names[cheap], scores[:, cheap], costs[:, cheap]),
+            "accuracy_share": found[2],
+            "cost_share": found[3],
+        },
+        "cost_share_to_match": found[0],
+        "cost_share_within_one_point": found[1],
+        "curve": [
+            {"accuracy": round(float(a), 6), "cost_usd": round(float(c), 9)}
+            for a, c in zip(got.mean(axis=1), paid.mean(axis=1), strict=True)
+        ],
+        "dial": dial(guess, scores, costs, best),
+    }
+
+
+def dial(guess: Expected, scores: Array, costs: Array, best: int) -> list[dict[str, float]]:
+    """Accuracy and cost against the best single model's for settings of `quality`, as the plan uses it: the cheapest
+    model whose expected quality is at least that share of the best candidate's."""
+    rows = np.arange(len(scores))
+    settings: list[dict[str, float]] = []
+    for quality in (0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0):
+        enough = guess.quality >= quality * guess.quality.max(axis=1, keepdims=True) - 1e-9
+        pick = np.argmin(np.where(enough, guess.cost, np.inf), axis=1)
+        settings.append(
+            {
+                "quality": quality,
+                "accuracy_share": round(float(scores[rows, pick].mean() / scores[:, best].mean()), 6),
+                "accuracy_points": round(float(scores[rows, pick].mean() - scores[:, best].mean()), 6),
+                "cost_share": round(float(costs[rows, pick].mean() / costs[:, best].mean()), 6),
+            }
+        )
+    return settings
+
+
+def _least(reached: Array, spent: Array, wanted: float) -> float:
+    """The least cost at which the accuracy is reached, mixing neighbouring points of the curve."""
+    order = np.argsort(spent, kind="stable")
+    reached, spent = np.maximum.accumulate(reached[order]), spent[order]
+    above = np.flatnonzero(reached >= wanted - 1e-12)
+    if not len(above):
+        return float("nan")
+    after = int(above[0])
+    if after == 0 or reached[after] == reached[after - 1]:
+        return float(spent[after])
+    part = (wanted - reached[after - 1]) / (reached[after] - reached[after - 1])
+    return float(spent[after - 1] + part * (spent[after] - spent[after - 1]))
+
+
+def _of(name: str, scores: Array, costs: Array) -> dict[str, Any]:
+    return {"model": name, "accuracy": round(float(scores.mean()), 6), "cost_usd": round(float(costs.mean()), 9)}
