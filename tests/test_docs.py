@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from llm_magic import Registry, routing
+from llm_magic.jupyter.book_magics import BookMagics
 from llm_magic.jupyter.magics import RouteMagics
 from llm_magic.jupyter.session_magics import SessionMagics
 from llm_magic.providers.scripted import Reply, ScriptedProvider
@@ -42,8 +43,8 @@ def test_the_toml_of_the_readme_loads(clean_environment: Path) -> None:
 
 
 def test_the_readme_names_every_magic_and_every_option() -> None:
-    for magics in (*RouteMagics.magics.values(), *SessionMagics.magics.values()):
-        for name in magics:
+    for kind in (RouteMagics, SessionMagics, BookMagics):
+        for name in {name for magics in kind.magics.values() for name in magics}:
             assert f"%{name}" in README
     options = set(re.findall(r"(--[a-z-]+)", RouteMagics.route.__doc__ or ""))
     assert options

@@ -18,7 +18,8 @@ from traitlets.config import Config
 from llm_magic import Budget, Router, routing
 from llm_magic.classify import classify
 from llm_magic.jupyter import draw
-from llm_magic.jupyter.magics import split_options
+from llm_magic.jupyter.asking import split_options
+from llm_magic.jupyter.magics import RouteMagics
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from tests.helpers import attempt, router
 
@@ -98,7 +99,7 @@ def test_a_line_is_routed_as_it_was_typed(shell: Shell) -> None:
     ],
 )
 def test_options_end_where_the_text_begins(line: str, split: tuple[str, str]) -> None:
-    assert split_options(line) == split
+    assert split_options(line, RouteMagics.route) == split
 
 
 def test_every_option_reaches_the_request(shell: Shell) -> None:

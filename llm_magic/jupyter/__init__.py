@@ -17,6 +17,7 @@ def load(shell: Any) -> None:
     from traitlets import TraitError
 
     from llm_magic.jupyter import complete
+    from llm_magic.jupyter.book_magics import BookMagics
     from llm_magic.jupyter.magics import RouteMagics
     from llm_magic.jupyter.reprs import FORMATS
     from llm_magic.jupyter.session_magics import SessionMagics
@@ -31,8 +32,8 @@ def load(shell: Any) -> None:
         shell.config.pop("RouteMagics", None)
         magics = RouteMagics(shell)
     kinds = {name: dict(found) for name, found in shell.magics_manager.magics.items()}
-    looking_back = SessionMagics(shell, magics)
-    shell.register_magics(magics, looking_back)
+    looking_back, books = SessionMagics(shell, magics), BookMagics(shell)
+    shell.register_magics(magics, looking_back, books)
     formatter = shell.display_formatter.mimebundle_formatter
     before = {kind: formatter.for_type(kind, show) for kind, show in FORMATS.items()}
     completing = complete.matcher(shell)
@@ -42,7 +43,7 @@ def load(shell: Any) -> None:
         shell.set_custom_exc((AllAttemptsFailed,), _show_group)
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
-    _loaded.update(magics=[magics, looking_back], kinds=kinds, formats=before, handles_errors=handles_errors)
+    _loaded.update(magics=[magics, looking_back, books], kinds=kinds, formats=before, handles_errors=handles_errors)
     _loaded["completing"] = completing
 
 
