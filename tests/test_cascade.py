@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from llm_magic import AllAttemptsFailed, BadRequest, BudgetExceeded, Ledger, Overloaded, RequestError, Router, TaskTier
 from llm_magic.budget import Budget
 from llm_magic.cascade import comparable, outlook
-from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta
+from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
 from llm_magic.ledger import engines
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
@@ -459,3 +460,26 @@ def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pyte
     assert [(row.attempt, held) for row, held in ledger.uncertain()] == [(0, Decimal(1))]
     assert ledger.reconcile("charge") == []
     assert (ledger.spent_usd, ledger.held_usd, ledger.rows()) == (0, 0, [])
+
+
+async def test_a_ledger_that_can_not_be_written_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = cascading({"cheap": "42", "other": "42"})
+    write, broken = ours.ledger._database.writing, False
+
+    @contextmanager
+    def writing() -> Generator[Any]:
+        if broken:
+            raise sqlite3.OperationalError("database or disk is full")
+        with write() as db:
+            yield db
+
+    monkeypatch.setattr(ours.ledger._database, "writing", writing)
+    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+        async for event in events:
+            broken = broken or (isinstance(event, Waiting) and event.reason == "comparing the answers")
+            if isinstance(event, RunEnded):
+                assert event.result.text == "42"
+    broken = False
+    ours.ledger.record(attempt(run_id="next"))
+    assert ours.ledger.held_usd == 0
+    assert story(ours.ledger.rows(run_id=event.result.run_id)) == [(1, "cheap", "ok"), (2, "other", "agreed")]

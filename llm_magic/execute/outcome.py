@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import answers, prices
-from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, ProviderError, Refused, StreamBroken
+from llm_magic.errors import (
+    AllAttemptsFailed,
+    BudgetExceeded,
+    EmptyAnswer,
+    LedgerError,
+    ProviderError,
+    Refused,
+    StreamBroken,
+)
 from llm_magic.execute.records import Means, Meter, Run
 from llm_magic.types import ZERO, Attempt, Candidate, Cost, ModelSpec, Plan, RouteResult, Skipped, Step, Usage
 
@@ -96,7 +105,8 @@ def decided(meter: Meter, outcome: str, reason: str | None, run: Run, means: Mea
         cost = prices.cost(model, was.usage, was.started_at, was.service_tier)
         baseline = _baseline_usd(model, was.usage, cost, run.plan, was.started_at)
     now = dataclasses.replace(was, outcome=outcome, error=reason, baseline_usd=baseline)
-    means.ledger.settle(now)
+    with suppress(LedgerError):  # it is settled already, and this goes in with whatever is written next
+        means.ledger.settle(now)
     run.attempts[run.attempts.index(was)] = meter.row = now
     return now
 

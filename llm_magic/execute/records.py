@@ -7,11 +7,13 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from llm_magic import tokens
 from llm_magic.budget import Alarms, Budget, Cap
+from llm_magic.errors import LedgerError
 from llm_magic.events import Note
 from llm_magic.health import Health
 from llm_magic.ledger import Ledger, Reserve
@@ -110,9 +112,11 @@ class Run:
             self.answer = meter
 
     def free_reserve(self) -> None:
-        if self.reserve is not None:
-            self.reserve.give_up()
-            self.reserve = None
+        """What it can't write now the ledger writes later: an answer is not lost for it."""
+        reserve, self.reserve = self.reserve, None
+        if reserve is not None:
+            with suppress(LedgerError):
+                reserve.give_up()
 
     def note(self, message: str) -> Note:
         if message not in self.notes:

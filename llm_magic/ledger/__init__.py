@@ -63,6 +63,7 @@ class Ledger:
         self._clock = clock
         self._lock = threading.RLock()
         self._to_settle: list[Attempt] = []
+        self._to_give_up: list[dict[str, Any]] = []
         self._database = Database(_location(location))
         weakref.finalize(self, self._database.close)
         self.location = self._database.shown
@@ -144,11 +145,11 @@ class Ledger:
         self._database.run(db, queries.INSERT, row)
 
     def give_up(self, reserve: Reserve) -> None:
-        """Free what was kept back, if it is still."""
-        from llm_magic.ledger import queries
-
-        with self._writing() as db:
-            db.execute(queries.DROP, reserve.key)
+        """Free what was kept back, if it is still. Raises LedgerError as `settle` does: freed before the next write."""
+        with self._lock:
+            self._to_give_up.append(reserve.key)
+            with self._writing():
+                pass
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by what it cost.
@@ -266,14 +267,17 @@ class Ledger:
         from llm_magic.ledger import queries, rows
 
         with self._lock, self._errors():
-            waiting = tuple(self._to_settle)
+            waiting, freed = tuple(self._to_settle), tuple(self._to_give_up)
             with self._database.writing() as db:
                 for attempt in waiting:
                     key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
                     settled = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
                     self._database.run(db, queries.SETTLE, settled | key)
+                for key in freed:
+                    db.execute(queries.DROP, key)
                 yield db
             del self._to_settle[: len(waiting)]
+            del self._to_give_up[: len(freed)]
 
     @contextmanager
     def _reading(self) -> Generator[sa.Connection]:
