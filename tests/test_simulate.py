@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from llm_magic import Ledger, Price, Registry, TaskTier, Usage
+from llm_magic import EvaluationError, Ledger, Price, Registry, TaskTier, Usage
 from llm_magic.__main__ import main
-from llm_magic.simulate import report
+from llm_magic.simulate import build, ratings, report
 from llm_magic.simulate.casts import CASTS
 from llm_magic.simulate.days import World, approaches, ask, cascaded, choices, draw, in_turn
 from llm_magic.simulate.replay import replay
@@ -247,3 +249,82 @@ def test_a_tier_that_nobody_serves_goes_to_the_baseline() -> None:
     assert again.moved == {("gone", "base"): 1}
     assert again.replayed_usd == Decimal(200) / 1_000_000
     assert Price(input=Decimal(1), output=Decimal(1)) == specs["base"].price
+
+
+def recorded(folder: Path, part: str, seed: int) -> None:
+    """Prompts and outcomes of every cast in the form of the recorded files: the dearer the model, the better."""
+    chance = np.random.default_rng(seed)
+    prompts, answers = [], []
+    for source, cast in CASTS.items():
+        for number in range(40):
+            task = cast.routine[0] if number % 3 else "hard"
+            asked = f"{source}-{part}-{number}"
+            prompts.append(
+                {
+                    "prompt_id": asked,
+                    "group_id": asked,
+                    "source": source,
+                    "task": task,
+                    "prompt": f"Question {number} on {task}: prove it.",
+                }
+            )
+            for player in cast.players:
+                level, usd = {"top": (0.9, 0.01), "mid": (0.7, 0.003), "cheap": (0.4, 0.001)}[player.role]
+                answers.append(
+                    {
+                        "prompt_id": asked,
+                        "model": player.model,
+                        "score": float(chance.random() < level),
+                        "input_tokens": 9,
+                        "output_tokens": 60,
+                        "cost_usd": usd,
+                    }
+                )
+    pd.DataFrame(prompts).to_parquet(folder / f"{part}_prompts.parquet")
+    pd.DataFrame(answers).to_parquet(folder / f"{part}_outcomes.parquet")
+
+
+def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "dev")):
+        recorded(tmp_path, part, seed)
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        save(file, build.build(tmp_path))
+    assert files[0].getvalue() == files[1].getvalue()
+    files[0].seek(0)
+    made = load(files[0])
+    assert set(made) == set(CASTS)
+    for source, cast in CASTS.items():
+        of = made[source]
+        assert (of.models, len(of)) == (cast.models(), 40)
+        assert of.probabilities.sum(axis=1) == pytest.approx(1, abs=0.001)
+        best, worst = (of.capability[of.column(cast.models(role)[0])].mean() for role in ("top", "cheap"))
+        assert best > worst + 0.5
+        assert of.typical_usd[of.column(cast.models("top")[0])] == pytest.approx(0.01)
+
+
+def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "dev")):
+        recorded(tmp_path, part, seed)
+    rated, judged = build.read(tmp_path)[0]
+    learnt = list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.9, seed=0, labels=(0, 40)))
+    assert [each.labels for each in learnt] == [0, 40]
+    assert all(0 <= each.score <= 1 and each.cost_share > 0 for each in learnt)
+    assert learnt == list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.9, seed=0, labels=(0, 40)))
+    after = [
+        list(
+            ratings.learn(
+                dataclasses.replace(rated, scores=scores), judged, CASTS["zeroeval"], 0.9, seed=0, labels=(0, 40)
+            )
+        )
+        for scores in (np.ones_like(rated.scores), np.zeros_like(rated.scores))
+    ]
+    assert after[0][0] == after[1][0], "the same before"
+    assert after[0][1].cost_share < after[1][1].cost_share, "all is well, or nothing is"
+
+
+def test_plots_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    simulated = report.simulate("zeroeval", CALM, months=2, outcomes=outcomes({}))
+    with pytest.raises(EvaluationError, match=r"llm-magic\[plots\]"):
+        report.plot(simulated, tmp_path)

@@ -23,14 +23,27 @@ PRIOR = 20.0
 """Prompts that a tier's capability counts for at the model's level over all tiers, so that a rare tier says little."""
 
 
-def build(folder: Path, heads: Heads | None = None) -> list[Outcomes]:
-    """The outcomes of each source that has a cast."""
-    heads = heads or shipped()
+def build(folder: Path) -> list[Outcomes]:
+    """The `dev` outcomes of each source that has a cast."""
+    dev, train = _recorded(folder)
+    return [_outcomes(dev[source], train[source], shipped()) for source in CASTS]
+
+
+def read(folder: Path) -> list[tuple[Outcomes, Outcomes]]:
+    """The `train` and the `dev` outcomes of each source that has a cast."""
+    dev, train = _recorded(folder)
+    return [
+        (_outcomes(train[source], train[source], shipped()), _outcomes(dev[source], train[source], shipped()))
+        for source in CASTS
+    ]
+
+
+def _recorded(folder: Path) -> tuple[dict[str, Recorded], dict[str, Recorded]]:
     dev, train = (
         read_outcomes(folder / f"{part}_prompts.parquet", folder / f"{part}_outcomes.parquet", tuple(CASTS))
         for part in ("dev", "train")
     )
-    return [_outcomes(dev[source], train[source], heads) for source in CASTS]
+    return dev, train
 
 
 def _outcomes(dev: Recorded, train: Recorded, heads: Heads) -> Outcomes:
