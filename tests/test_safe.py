@@ -29,7 +29,7 @@ class Live(HTMLParser):
             ours = tag == "span" and name == "class" and value in highlight.CLASSES.values()
             plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align")
             formula = tag in maths._TAGS and (name in maths._ATTRIBUTES or name == "alttext")
-            if not (url_ok or ours or plain or formula):
+            if not (url_ok or ours or plain or formula or (tag, name) == ("pre", "tabindex")):
                 self.found.append(f"{tag} {name}={value}")
 
 

@@ -143,20 +143,26 @@ def test_voila_has_a_live_widget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Display:
-    """Stands in for IPython's display: keeps what was shown and every update."""
+    """Stands in for IPython's display: keeps what was shown, in the order of display, and every update."""
 
     def __init__(self) -> None:
-        self.updates: list[dict[str, str]] = []
+        self.places: list[list[dict[str, str]]] = []
 
-    def update(self, bundle: dict[str, str], *, raw: bool) -> None:
-        assert raw
-        self.updates.append(bundle)
+    def __call__(self, bundle: dict[str, str], **_: Any) -> Any:
+        place = [bundle]
+        self.places.append(place)
+        return SimpleNamespace(update=lambda update, *, raw: place.append(update))
+
+    @property
+    def updates(self) -> list[dict[str, str]]:
+        """Of the first place."""
+        return self.places[0][1:]
 
 
 @pytest.fixture
 def display(monkeypatch: pytest.MonkeyPatch) -> Display:
     shown = Display()
-    monkeypatch.setattr("IPython.display.display", lambda *_, **__: shown)
+    monkeypatch.setattr("IPython.display.display", shown)
     return shown
 
 
@@ -188,6 +194,25 @@ def test_the_widget_streams_and_is_frozen_in_the_same_place(display: Display) ->
     assert frozen == draw.bundle(state)
     assert head.comm is None
     assert body.comm is None, "closed: no widget state is left for the notebook to lose"
+
+
+def test_what_a_dead_kernel_leaves_behind_is_there_from_the_start_and_goes_at_the_end(display: Display) -> None:
+    screen = screens.WidgetScreen(monotonic=Time())
+    _, note = display.places
+    assert "its kernel was stopped or has died" in note[0]["text/plain"]
+    events = events_of(Reply())
+    state = RunState(monotonic=Time())
+    for event in events[:4]:
+        state.apply(event)
+        screen.update(state)
+    assert note[-1]["text/html"].startswith(
+        f'<div class="llmr-{screen._live.name}"><p>cheap was asked. This run did not end'
+    )
+    assert f".llmr-{screen._live.name}{{display:none}}" in screen._live._style.value, "hidden while the widget lives"
+    assert len(note) == 2, "said once an attempt"
+    state.apply(events[-1])
+    screen.finish(state)
+    assert note[-1] == {"text/plain": ""}
 
 
 def test_without_freezing_it_stays_live_and_complete(display: Display) -> None:
@@ -264,7 +289,7 @@ def test_blocks_make_up_the_text_and_code_stays_code(display: Display) -> None:
     words = re.sub(r"<[^>]*>", "", "".join(blocks)).split()
     assert words == text.replace("```python", "").replace("```", "").split()
     for block in blocks:
-        assert "x = " not in re.sub(r"<pre>.*?</pre>", "", re.sub(r"</?span[^>]*>", "", block), flags=re.DOTALL)
+        assert "x = " not in re.sub(r"<pre[^>]*>.*?</pre>", "", re.sub(r"</?span[^>]*>", "", block), flags=re.DOTALL)
 
 
 def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:

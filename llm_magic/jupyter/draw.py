@@ -29,6 +29,19 @@ def bundle(state: RunState) -> dict[str, str]:
     }
 
 
+def unfinished(state: RunState | None, name: str) -> dict[str, str]:
+    """What a notebook says of a run whose kernel died under it. Hidden while the widget of this name lives."""
+    who = "" if state is None or state.current is None else f"{state.current.model.id} was asked. "
+    text = (
+        f"{who}This run did not end: its kernel was stopped or has died. "
+        "What it had reserved stays charged, as uncertain, until you reconcile it: see %route_ledger."
+    )
+    return {
+        "text/html": f'<div class="llmr-{name}"><p>{escape(text)}</p></div>',
+        "text/plain": text,
+    }
+
+
 def head(state: RunState) -> str:
     """Everything but the answer."""
     rows = [_title(state), _path(state.path())]

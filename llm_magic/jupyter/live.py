@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.state import RunState
-from llm_magic.jupyter.style import STYLE
+from llm_magic.jupyter.style import STYLE, hides
 
 FRAME_S = 0.1
 """Seconds between two updates."""
@@ -28,11 +28,14 @@ class Live:
         import ipywidgets
 
         self._stream, self._monotonic = stream, monotonic
-        self._style = ipywidgets.HTML(STYLE)
+        self._style = ipywidgets.HTML()
         self.head = ipywidgets.HTML()
         self.blocks: list[Any] = [ipywidgets.HTML()]
         self.box = ipywidgets.VBox([self._style, self.head, *self.blocks])
         self.box.add_class("llm-magic")
+        self.name = f"of-{self.box.model_id}"
+        """What stands in for it elsewhere on the page has the class `llmr-` and this, and is hidden while it lives."""
+        self._style.value = STYLE + hides(self.name)
         self._attempt = 0
         self._from, self._fence = 0, ""
         """Where in the text the last block begins, and the fence that is open there."""

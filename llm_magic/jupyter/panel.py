@@ -20,7 +20,7 @@ from llm_magic.jupyter import draw, jobs, session
 from llm_magic.jupyter.live import Live
 from llm_magic.jupyter.safe import escape, fenced
 from llm_magic.jupyter.session import Done
-from llm_magic.jupyter.style import PANEL_STYLE, STYLE
+from llm_magic.jupyter.style import PANEL_STYLE, STYLE, hides
 from llm_magic.jupyter.watch import error_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 """Runs that the panel lists."""
-_HIDE_TWIN = "<style>.llmr-twin{display:none}</style>"
 _COPY = (
     "const button=this,text=this.nextElementSibling;"
     "(navigator.clipboard?navigator.clipboard.writeText(text.value):Promise.reject())"
@@ -51,10 +50,11 @@ class Panel:
         self._head = ipywidgets.HTML()
         self._said = ipywidgets.HTML()
         self._rows = ipywidgets.VBox()
-        self._box = ipywidgets.VBox(
-            [ipywidgets.HTML(STYLE + PANEL_STYLE + _HIDE_TWIN), self._head, self._said, self._rows]
-        )
+        style = ipywidgets.HTML()
+        self._box = ipywidgets.VBox([style, self._head, self._said, self._rows])
         self._box.add_class("llmr-panel")
+        self._name = f"of-{self._box.model_id}"
+        style.value = STYLE + PANEL_STYLE + hides(self._name)
         self._of: dict[int, _Row] = {}
         self._under_way: list[_Escalation] = []
         self._lock = threading.RLock()
@@ -65,7 +65,7 @@ class Panel:
         from IPython.display import display
 
         self.refresh()
-        self._twin = display(bundle(routing.session_router()), raw=True, display_id=True)
+        self._twin = display(bundle(routing.session_router(), self._name), raw=True, display_id=True)
         view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
         display({"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}, raw=True)
 
@@ -80,7 +80,7 @@ class Panel:
                 self._rows.children = children
             self._of = {row.done.number: row for row in rows}
             if self._twin is not None:
-                self._twin.update(bundle(router), raw=True)
+                self._twin.update(bundle(router, self._name), raw=True)
 
     def close(self) -> None:
         """Take it down; the twins stay."""
@@ -202,15 +202,18 @@ def _set(widget: Any, value: str) -> None:
 # What the panel says, for the widget and for its twin.
 
 
-def bundle(router: Router) -> dict[str, str]:
-    """The panel as it stands: for a saved notebook, a terminal, or a kernel that nobody watches."""
+def bundle(router: Router, name: str = "") -> dict[str, str]:
+    """The panel as it stands: for a saved notebook, a terminal, or a kernel that nobody watches.
+
+    Hidden while the widget of this name lives.
+    """
     runs = session.recent()[:SHOWN]
     listed = "".join(f'<li class="llmr-run">{_run(done)}</li>' for done in runs)
     now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
     lines = [*_lines(router), *(" · ".join(_facts(done)) for done in runs)]
     text = "\n".join(lines)
     return {
-        "text/html": f'{STYLE}{PANEL_STYLE}<div class="llmr llmr-twin mathjax_ignore tex2jax_ignore">'
+        "text/html": f'{STYLE}{PANEL_STYLE}<div class="llmr llmr-twin llmr-{name} mathjax_ignore tex2jax_ignore">'
         f'{_head(router)}<ol class="llmr-runs" aria-label="The last runs">{listed}</ol>'
         f'<div class="llmr-row">as of {now}; run %route_panel for the live one</div></div>',
         "text/markdown": fenced(text),

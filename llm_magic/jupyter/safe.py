@@ -60,7 +60,8 @@ def markdown_to_html(text: str) -> str:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )  # fmt: skip
-    return maths.restore(cleaned, env.get("formulas", []))
+    # Wide code scrolls, also by the keyboard.
+    return maths.restore(cleaned.replace("<pre>", '<pre tabindex="0">'), env.get("formulas", []))
 
 
 def _keep(tag: str, name: str, value: str) -> str | None:

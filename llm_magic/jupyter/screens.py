@@ -148,11 +148,19 @@ class WidgetScreen:
         view = {"model_id": self._live.box.model_id, "version_major": 2, "version_minor": 0}
         bundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "running"}
         self._handle = display(bundle, raw=True, display_id=True)
+        # A kernel that dies can say nothing more: what a reopened notebook then says is there from the start.
+        self._noted = 0
+        self._note = display(draw.unfinished(None, self._live.name), raw=True, display_id=True)
 
     def update(self, state: RunState) -> None:
+        if self._noted != state.started and self._note is not None:
+            self._noted = state.started
+            self._note.update(draw.unfinished(state, self._live.name), raw=True)
         self._live.update(state)
 
     def finish(self, state: RunState) -> None:
+        if self._note is not None:
+            self._note.update({"text/plain": ""}, raw=True)
         if self._handle is not None and (self._freeze or state.plan is None):
             self._handle.update(draw.bundle(state), raw=True)
             self._live.close()

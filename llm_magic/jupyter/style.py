@@ -29,7 +29,7 @@ STYLE = """<style>
 .llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-code);border-radius:6px;padding:8px 12px;margin:8px 0;
  overflow-x:auto;white-space:pre}
 .llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
-.llmr-body.jp-RenderedHTMLCommon table{display:block;overflow-x:auto;margin:8px 0}
+.llmr-body.jp-RenderedHTMLCommon table{margin:8px 0}
 .llmr-body.jp-RenderedHTMLCommon :is(th,td){text-align:left}
 .llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=right]{text-align:right}
 .llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=center]{text-align:center}
@@ -38,7 +38,7 @@ STYLE = """<style>
 .llmr-body a{text-decoration:underline}
 .llmr-k{color:var(--llmr-k)}.llmr-s{color:var(--llmr-s)}.llmr-c{color:var(--llmr-c);font-style:italic}
 .llmr-n{color:var(--llmr-n)}.llmr-f{color:var(--llmr-f)}
-.llmr math[display=block]{margin:6px 0;overflow-x:auto}
+.llmr math[display=block]{margin:6px 0}
 .llmr .llmr-words{text-align:left}
 .llmr meter{width:120px;height:12px;vertical-align:middle}
 .llmr b{font-weight:600}
@@ -74,3 +74,8 @@ PANEL_STYLE = """<style>
 .llmr-actions textarea{display:block;width:min(60ch,90vw)}
 .llmr-actions textarea[hidden]{display:none}
 </style>"""
+
+
+def hides(name: str) -> str:
+    """Within a live widget: what `twin` marks with this name is not shown while the widget lives."""
+    return f"<style>.llmr-{name}{{display:none}}</style>"

@@ -37,7 +37,7 @@ class Lab:
     """A JupyterLab server with a home of its own; its kernels see `environment` and the tests' own modules."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
-        self.files = home / "files"
+        self.home, self.files = home, home / "files"
         runtime = home / "runtime"
         settings = home / "settings" / "@jupyterlab"
         self.files.mkdir(parents=True)
@@ -171,7 +171,8 @@ class Notebook:
     def run(self, number: int) -> None:
         """Run one code cell, and do not wait."""
         self.page.locator(".jp-CodeCell").nth(number).locator(".jp-InputArea").click()
-        self.command("notebook:run-cell")
+        # The command's promise ends with the cell.
+        self.page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-cell') }")
 
     def value(self, expression: str) -> str:
         """The repr of an expression in the kernel."""
@@ -205,11 +206,11 @@ class Notebook:
             self.theme(theme)
             found = Axe().run(self.page, context=within, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
             wrong = [
-                (each["id"], node["html"][:200], node["failureSummary"][:300])
+                (theme, each["id"], node["html"][:200], node["failureSummary"][:300])
                 for each in found.response["violations"]
                 for node in each["nodes"]
             ]
-            assert wrong == [], theme
+            assert not wrong, repr(wrong)
         self.theme("light")
 
     def cell(self, number: int) -> Locator:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from llm_magic import Ledger
 from tests import loopback
 
 if TYPE_CHECKING:
@@ -56,3 +61,88 @@ def test_an_answer_as_a_person_sees_it(opened: Callable[..., Notebook], server: 
         assert part in said
     notebook.accessible(".llmr")
     notebook.screenshots("answer")
+
+
+def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    """At most 300 ms beyond what stopping a cell that only waits takes in this front end, on this machine."""
+    server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
+    notebook = opened(
+        "stop.ipynb",
+        "%load_ext llm_magic\nimport llm_magic, time",
+        "print('waiting', flush=True)\nwhile True:\n    time.sleep(0.01)",
+        "%%route --tier complex\nhello",
+    )
+    notebook.run(0)
+    notebook.wait()
+    notebook.run(1)
+    notebook.cell(1).get_by_text("waiting").wait_for()
+    alone = stopped_in_ms(notebook)
+    notebook.run(2)
+    notebook.cell(2).get_by_text("The", exact=True).wait_for()
+    took = stopped_in_ms(notebook)
+    logging.getLogger(__name__).warning("quiet %.0f ms after stop; a cell that waits: %.0f ms", took, alone)
+    assert took < 300 + alone
+
+    server.wait_until(lambda: server.journal[-1].ended == "disconnected")
+    assert "stopped after" in notebook.cell(2).inner_text()
+    assert notebook.value("llm_magic.router().ledger.held_usd == 0") == "True"
+    assert notebook.value("llm_magic.router().ledger.rows()[-1].outcome") == "'cancelled'"
+    server.script("claude-opus-4-7", loopback.Answer())
+    notebook.run(2)
+    notebook.cell(2).get_by_text("The answer is 42.").wait_for()
+
+
+def stopped_in_ms(notebook: Notebook) -> float:
+    """Press the toolbar's stop; the time from the press until the kernel is idle again."""
+    notebook.page.evaluate(
+        """() => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            window.pressed = 0; window.quiet = 0;
+            document.addEventListener('click', () => { window.pressed ||= performance.now() }, true);
+            kernel.statusChanged.connect((_, status) => {
+                if (status === 'idle' && window.pressed) window.quiet ||= performance.now() });
+        }"""
+    )
+    notebook.page.get_by_role("button", name="Interrupt the kernel").click()
+    notebook.page.wait_for_function("window.quiet > 0")
+    return float(notebook.page.evaluate("window.quiet - window.pressed"))
+
+
+def test_a_kernel_that_is_restarted_leaves_word(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    """Kernel > Restart in mid-stream: Jupyter interrupts first, so the run is settled and says that it was stopped."""
+    server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
+    notebook = opened("restart.ipynb", "%load_ext llm_magic", "%%route --tier complex\nhello")
+    notebook.run_all(wait=False)
+    notebook.cell(1).get_by_text("The", exact=True).wait_for()
+    notebook.page.get_by_role("button", name="Restart the kernel").click()
+    notebook.page.get_by_role("button", name="Confirm Kernel Restart").click()
+    server.wait_until(lambda: server.journal[-1].ended == "disconnected")
+    said_after_reopening(notebook)
+
+
+def test_a_kernel_that_is_killed_leaves_word_and_an_uncertain_hold(
+    opened: Callable[..., Notebook], server: loopback.Server
+) -> None:
+    server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
+    notebook = opened(
+        "killed.ipynb", "import os\nprint(os.getpid())\n%load_ext llm_magic", "%%route --tier complex\nhello"
+    )
+    notebook.run_all(wait=False)
+    notebook.cell(1).get_by_text("The", exact=True).wait_for()
+    os.kill(int(notebook.cell(0).inner_text().split()[0]), signal.SIGKILL)
+    server.wait_until(lambda: server.journal[-1].ended == "disconnected")
+    said_after_reopening(notebook)
+    ledger = Ledger(notebook.lab.home / "llm_magic" / "ledger.db")
+    (held,) = [attempt for attempt, _ in ledger.uncertain()]
+    assert held.model == "claude-opus-4-7"
+    ledger.close()
+
+
+def said_after_reopening(notebook: Notebook) -> None:
+    """The saved notebook, reopened without a kernel, says what was asked and what became of it."""
+    notebook.save()
+    notebook.open(kernel=False)
+    said = notebook.cell(1)
+    said.get_by_text("claude-opus-4-7").first.wait_for()
+    words = said.inner_text()
+    assert "stopped after" in words or "did not end" in words, words
