@@ -165,6 +165,10 @@ class Notebook:
             timeout=2 * WAIT_S * 1000,
         )
 
+    def pending(self) -> int:
+        """How many cells run, or wait for their turn. The kernel's status is no guide: widgets' messages change it."""
+        return int(self.page.evaluate(_PENDING))
+
     def command(self, name: str, **args: Any) -> None:
         self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
 
