@@ -51,6 +51,8 @@ class Progress:
     """0..1 where it is known."""
     done: bool = False
     """It is over: from now on tokens are waited for."""
+    unseen: str = ""
+    """What the model has thought since: billed, not shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

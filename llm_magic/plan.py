@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -164,7 +165,12 @@ def what_fits(plan: Plan, registry: Registry, standing: Standing) -> str:
 
 
 def _bound(request: Request, messages: tuple[Message, ...]) -> int:
-    return tokens.bound_input(messages, request.system, len(str(request.schema)) if request.schema else 0)
+    return tokens.bound_input(messages, request.system, _schema_of(request))
+
+
+def _schema_of(request: Request) -> str:
+    """The schema as the JSON that is sent; empty where there is none."""
+    return "" if request.schema is None else json.dumps(request.schema, ensure_ascii=False)
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
@@ -191,7 +197,7 @@ def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate |
 def lengthened(candidate: Candidate, more: tuple[Message, ...], now: datetime) -> Candidate | None:
     """The candidate with further messages to send, at what it costs then; None where its window is too small."""
     input_tokens = candidate.input_tokens + tokens.estimate_input(more, None, candidate.model)
-    bound = candidate.input_tokens_bound + tokens.bound_input(more, None, 0)
+    bound = candidate.input_tokens_bound + tokens.bound_input(more, None)
     wanted = min(candidate.max_output_tokens, candidate.model.context_window - input_tokens)
     if wanted < min(MIN_OUTPUT_TOKENS, candidate.max_output_tokens):
         return None
@@ -261,7 +267,7 @@ def _sort_key(
 def _expected_usd(
     model: ModelSpec, messages: tuple[Message, ...], request: Request, classification: Classification, now: datetime
 ) -> Decimal:
-    input_tokens = tokens.estimate_input(messages, request.system, model)
+    input_tokens = tokens.estimate_input(messages, request.system, model, _schema_of(request))
     return prices.cost(model, _usage(model, input_tokens, classification, request, share=1.0), now).usd
 
 
@@ -294,7 +300,7 @@ def _candidate(
     if images and not model.image_tokens:
         return Skipped(model=model, reason="can't see images")
     bound += len(images) * model.image_tokens
-    input_tokens = tokens.estimate_input(messages, request.system, model)
+    input_tokens = tokens.estimate_input(messages, request.system, model, _schema_of(request))
     wanted = min(request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
     room = model.context_window - input_tokens
     if room < min(MIN_OUTPUT_TOKENS, wanted):

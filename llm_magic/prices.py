@@ -55,12 +55,11 @@ def cost(model: ModelSpec, usage: Usage, at: datetime, service_tier: str | None 
 def worst_case(model: ModelSpec, *, input_tokens: int, output_tokens: int, at: datetime) -> Decimal:
     """The most that this many tokens can cost: all of the prompt newly cached, at the dearer of now and soon.
 
-    At the tier of service that the model's `params` ask for. The longest cache retention is ours to ask for, too: it
-    is counted where they do.
+    At the dearer of the usual tier of service and the one that the model's `params` ask for, which may not be had. The
+    longest cache retention is ours to ask for, too: it is counted where they do.
     """
     worst = ZERO
-    for moment in (at, at + _HORIZON):
-        rates, _ = _rates(model, input_tokens, moment, _asked_tier(model))
+    for rates in _worst_rates(model, input_tokens, at):
         dearest_input = max(rates.input, rates.cache_write or ZERO)
         if model.params:
             dearest_input = max(dearest_input, rates.cache_write_1h or ZERO)
@@ -73,11 +72,14 @@ def affordable_output(model: ModelSpec, *, input_tokens: int, left_usd: Decimal,
     fixed = worst_case(model, input_tokens=input_tokens, output_tokens=0, at=at)
     if fixed > left_usd:
         return 0
-    each = (
-        max(_rates(model, input_tokens, moment, _asked_tier(model))[0].output for moment in (at, at + _HORIZON))
-        / MILLION
-    )
+    each = max(rates.output for rates in _worst_rates(model, input_tokens, at)) / MILLION
     return wanted if each == 0 else min(wanted, int((left_usd - fixed) // each))
+
+
+def _worst_rates(model: ModelSpec, input_tokens: int, at: datetime) -> list[Price]:
+    asked = model.params.get("service_tier")
+    tiers = {None, asked if isinstance(asked, str) else None}
+    return [_rates(model, input_tokens, moment, tier)[0] for moment in (at, at + _HORIZON) for tier in tiers]
 
 
 def served_spec(model: ModelSpec, served_model: str | None, registry: Registry) -> ModelSpec:
@@ -100,11 +102,6 @@ def served_spec(model: ModelSpec, served_model: str | None, registry: Registry) 
 
 def _undated(name: str) -> str:
     return re.sub(r"-(20\d{6}|20\d\d-\d\d-\d\d)$", "", name)
-
-
-def _asked_tier(model: ModelSpec) -> str | None:
-    asked = model.params.get("service_tier")
-    return asked if isinstance(asked, str) else None
 
 
 def _rates(model: ModelSpec, input_tokens: int, at: datetime, service_tier: str | None) -> tuple[Price, str]:

@@ -29,6 +29,18 @@ CAPABILITY_STEP = 0.75
 gpt-4o, mathematics and code), 0.7 (Mixtral to GPT-4, MMLU), 0.7 (Llama 3.1 8B to 70B, MMLU-Pro), 1.25 (Claude 3
 Haiku to Claude 3.5 Sonnet, mathematics and code)."""
 _REFUSED_BY_ANTHROPIC = {"temperature", "top_p", "top_k"}
+_OURS = {
+    "best_of",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "model",
+    "n",
+    "stream",
+    "stream_options",
+    "system",
+}
+"""Not for `params`: they are of each request, and money is held for what they say."""
 
 
 class Registry:
@@ -269,6 +281,8 @@ def _complete(model: ModelSpec, origin: str) -> ModelSpec:
         for part in dataclasses.fields(Price):
             if (amount := getattr(model.price, part.name)) is not None:
                 _decimal(amount, f"{where}.price.{part.name}")
+    if taken := _OURS & model.params.keys():
+        raise RegistryError(f"{where}.params.{min(taken)}: it is set for each request, not for a model")
     if model.provider == "anthropic" and (refused := _REFUSED_BY_ANTHROPIC & model.params.keys()):
         raise RegistryError(f"{where}.params.{min(refused)}: Anthropic's models of today refuse it")
     for tier, logit in model.capability.items():

@@ -101,7 +101,7 @@ class Router:
         max_output_tokens: int | None = None,
         max_cost: Amount | None = None,
         schema: Any = None,
-        tags: tuple[str, ...] = (),
+        tags: Sequence[str] = (),
         routing_text: str | None = None,
         hedge_s: float | None = None,
         quality: float | None = None,
@@ -135,12 +135,15 @@ class Router:
             raise RequestError("the prompt is empty: write what you want to know")
         if system is not None:
             _check_text(system, "the system prompt")
-        if max_output_tokens is not None and max_output_tokens < 1:
-            raise RequestError(f"max_output_tokens = {max_output_tokens!r} must be at least 1")
-        if hedge_s is not None and not (math.isfinite(hedge_s) and hedge_s >= 0):
+        if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
+            raise RequestError(f"max_output_tokens = {max_output_tokens!r} must be a whole number of at least 1")
+        if hedge_s is not None and not (type(hedge_s) in (int, float) and math.isfinite(hedge_s) and hedge_s >= 0):
             raise RequestError(f"hedge_s = {hedge_s!r} must be seconds, zero or more")
-        if bad := [tag for tag in tags if "," in tag or not tag.strip()]:
-            raise RequestError(f"the tag {bad[0]!r} must be a word without commas")
+        tags = (tags,) if isinstance(tags, str) else tuple(tags)
+        for tag in tags:
+            _check_text(tag, "the tag")
+            if "," in tag or not tag.strip():
+                raise RequestError(f"the tag {tag!r} must be a word without commas")
         attachments = attachments_of(attach)
         for attached in attachments:
             _check_text(attached.text, attached.name)
@@ -179,6 +182,8 @@ class Router:
 
     def plan(self, prompt: str | Request, **options: Any) -> Plan:
         """Who would be asked, in which order, at what cost. Sends nothing; needs no key. Options as `request`."""
+        if isinstance(prompt, Request) and options:
+            raise RequestError(f"{min(options)} beside a Request: give it to router.request(...)")
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
         standing = self._standing(request)
         return with_cascade(make_plan(request, _classified(request), self.registry, standing), self.registry, standing)
@@ -399,7 +404,9 @@ def _tier(value: TaskTier | str) -> TaskTier:
         raise RequestError(f"no tier {value!r}: choose one of {', '.join(TaskTier)}") from None
 
 
-def _check_text(text: str, what: str) -> None:
+def _check_text(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise RequestError(f"{what} must be text, not {type(text).__name__}")
     if len(text) > MAX_PROMPT_BYTES:
         raise RequestError(f"{what} has {len(text):,} characters, more than any model reads: shorten it")
     if "\0" in text:

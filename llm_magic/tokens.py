@@ -84,19 +84,21 @@ def estimate(text: str, model: ModelSpec) -> int:
     return math.ceil(count_o200k(text) * model.token_ratio)
 
 
-def estimate_input(messages: tuple[Message, ...], system: str | None, model: ModelSpec) -> int:
-    """Expected input tokens of a request, rounded upward."""
-    text = sum(count_o200k(message.content) for message in messages) + (count_o200k(system) if system else 0)
+def estimate_input(messages: tuple[Message, ...], system: str | None, model: ModelSpec, schema: str = "") -> int:
+    """Expected input tokens of a request, rounded upward. schema: as JSON."""
+    texts = [message.content for message in messages] + [text for text in (system, schema) if text]
+    text = sum(count_o200k(text) for text in texts)
     seen = sum(image_tokens(image, model.image_tokens) for message in messages for image in message.images)
     return math.ceil(text * model.token_ratio) + seen + _PER_MESSAGE * (len(messages) + bool(system))
 
 
-def bound_input(messages: tuple[Message, ...], system: str | None, schema_bytes: int = 0) -> int:
+def bound_input(messages: tuple[Message, ...], system: str | None, schema: str = "") -> int:
     """More input tokens than any byte-level tokenizer makes of a request: its UTF-8 bytes and the provider's own.
 
     Without its images, of which each comes to `ModelSpec.image_tokens` at the most.
     """
     texts = [message.content for message in messages] + ([system] if system else [])
     own = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    schema = 4 * schema_bytes + 512 if schema_bytes else 0
-    return own + schema + 4 * _PER_MESSAGE * len(texts) + _PER_REQUEST
+    # A provider may say it in words of its own.
+    stated = 4 * len(schema.encode("utf-8", "surrogatepass")) + 512 if schema else 0
+    return own + stated + 4 * _PER_MESSAGE * len(texts) + _PER_REQUEST

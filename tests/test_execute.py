@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from llm_magic import (
     ProviderError,
     RateLimited,
     Refused,
+    RequestError,
     Router,
     ServerError,
     StreamBroken,
@@ -36,7 +38,7 @@ from llm_magic import (
 )
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
-from llm_magic.providers.base import Finished, ProviderRequest
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
 from tests.helpers import FakeClock, model, registry, replaced, router
@@ -443,3 +445,79 @@ def test_no_mix_of_runs_and_faults_passes_the_cap(cap: int, runs: int, script: l
     assert ours.ledger.spent_usd <= limit
     assert ours.ledger.held_usd == 0
     assert all(row.outcome != "in_flight" for row in ours.ledger.rows())
+
+
+async def test_halves_of_characters_from_a_provider_keep_no_bill_out(tmp_path: Path) -> None:
+    odd = Reply(served_model="half \ud800 and \0")
+    ours = router(
+        replies=[odd, Failure(error=BadRequest("odd \udfff")), Reply()], ledger=Ledger(tmp_path / "ledger.db")
+    )
+    assert (await ours.route("hello")).text == "A scripted answer."
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello")
+    await ours.route("hello")
+    assert [row.outcome for row in ours.ledger.rows()] == ["ok", "bad_request", "ok"]
+    assert ours.ledger.rows()[0].served_model == "half ? and \ufffd"
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_report_beyond_all_that_was_sent_and_allowed_is_not_believed() -> None:
+    nonsense = Reply(usage=Usage(input_tokens=90_000_000, output_tokens=90_000_000))
+    ours = router(replies=[nonsense])
+    result = await ours.route("hello", max_output_tokens=100)
+    assert result.cost_estimated
+    assert result.cost_usd < Decimal("0.001")
+
+
+async def test_thoughts_of_a_broken_stream_are_charged() -> None:
+    class Thinking(ScriptedProvider):
+        async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+            for _ in range(200):
+                yield thinking("deep ")
+            raise TimedOut("silent")
+
+    ours = router(model("only", price="0/1"), providers={"cloud": Thinking()}, policy=RetryPolicy(tries=1))
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello")
+    (row,) = ours.ledger.rows()
+    assert row.usage.output_tokens == row.usage.reasoning_tokens >= 200
+    assert row.cost_estimated
+
+
+async def test_a_broken_stream_is_charged_for_its_schema_too() -> None:
+    wide = {"type": "object", "properties": {f"field_{number}": {"type": "string"} for number in range(200)}}
+    broken = Reply(chunks=("{",), usage=None, finish_reason=None)
+    ours = router(model("only", price="1/0"), replies=[broken], policy=RetryPolicy(tries=1))
+    assert ours.plan("hello", schema=wide).candidates[0].input_tokens > 1_500
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", schema=wide)
+    assert ours.ledger.rows()[0].usage.input_tokens > 1_500
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_output_tokens": 100.5}, "must be a whole number"),
+        ({"max_output_tokens": "100"}, "must be a whole number"),
+        ({"tags": (1,)}, "the tag must be text, not int"),
+        ({"tags": ("half \ud800",)}, "lone surrogate"),
+        ({"hedge_s": "soon"}, "must be seconds"),
+    ],
+)
+def test_options_of_the_wrong_kind(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        router().request("hello", **options)
+
+
+@pytest.mark.parametrize("prompt", [None, b"hello", 7])
+def test_a_prompt_of_the_wrong_kind(prompt: Any) -> None:
+    with pytest.raises(RequestError, match="the prompt must be text, not "):
+        router().route_sync(prompt)
+
+
+def test_one_tag_may_be_a_word_and_options_beside_a_request_are_refused() -> None:
+    ours = router()
+    request = ours.request("hello", tags="batch")
+    assert request.tags == ("batch",)
+    with pytest.raises(RequestError, match="max_cost beside a Request"):
+        ours.route_sync(request, max_cost=1)

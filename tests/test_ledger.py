@@ -432,3 +432,34 @@ def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
     assert ledger.held_usd > result.cost_usd > 0
     ours.route_sync("hello")
     assert (ledger.spent_usd, ledger.held_usd) == (2 * result.cost_usd, 0)
+
+
+def test_what_could_not_be_given_up_is_with_the_next_write(
+    new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = new_ledger(session_id="session")
+    run = ledger._database.run
+    broken = [True]
+
+    def failing(db: Any, statement: Any, parameters: Any) -> Any:
+        if statement is queries.DROP and broken:
+            broken.clear()
+            raise sqlite3.OperationalError("database is locked")
+        return run(db, statement, parameters)
+
+    monkeypatch.setattr(ledger._database, "run", failing)
+    reserve = ledger.reserve(attempt(), CENT, ())
+    with pytest.raises(LedgerError, match="locked"):
+        reserve.give_up()
+    assert ledger.held_usd == CENT
+    with ledger.hold(attempt(run_id="next"), CENT, ()) as hold:
+        assert ledger.held_usd == CENT, "the one that was given up is gone"
+        hold.settle(attempt(run_id="next"))
+    assert ledger.held_usd == 0
+
+
+def test_tags_differ_by_case(new_ledger: Callable[..., Ledger]) -> None:
+    ledger = new_ledger(session_id="session")
+    with ledger.hold(attempt(tags=("PROD",)), CENT, ()) as hold:
+        hold.settle(attempt(tags=("PROD",), cost_usd=CENT))
+    assert left(ledger, [Cap(scope="tag", limit_usd=CENT, key=key) for key in ("prod", "PROD")]) == [CENT, 0]

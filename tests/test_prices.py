@@ -113,3 +113,10 @@ def test_the_served_model_is_the_billed_one(served: str | None, billed_as: str) 
     asked = registry["gpt-5.5"]
     billed = prices.served_spec(replaced(asked, price=None) if served == "gpt-6-luna" else asked, served, registry)
     assert billed.id == billed_as
+
+
+def test_the_worst_case_of_a_cheaper_tier_of_service_is_the_usual_price() -> None:
+    usual = Registry.load("current")["gpt-6.1-terra"]
+    flex = replaced(usual, params={"service_tier": "flex"})
+    worst = [prices.worst_case(spec, input_tokens=100, output_tokens=100, at=NOON) for spec in (usual, flex)]
+    assert worst[1] >= worst[0]

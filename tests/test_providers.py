@@ -30,7 +30,8 @@ from llm_magic import (
     providers,
 )
 from llm_magic.events import TextDelta
-from llm_magic.providers.base import THINKING, Finished, Provider, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers import http
+from llm_magic.providers.base import Finished, Provider, ProviderEvent, ProviderRequest, UsageReport, thinking
 from llm_magic.types import Message
 from tests import loopback
 from tests.helpers import replaced
@@ -341,7 +342,7 @@ def test_more_cached_than_counted_is_not_believed() -> None:
 async def test_thinking_is_a_sign_of_life(server: loopback.Server, model_id: str) -> None:
     server.script(model_id, Answer(thoughts=2))
     events = await answered(server, ask(model_id))
-    assert events.count(THINKING) == 2
+    assert events.count(thinking("hmm")) == 2
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "The answer is 42."
 
 
@@ -353,3 +354,65 @@ def test_no_part_of_claudes_input_may_be_junk(part: str) -> None:
     assert _usage(counts) == Usage(input_tokens=3, output_tokens=2)
     assert _usage(counts | {part: "7"}) is None
     assert _usage(counts | {part: -1}) is None
+
+
+@pytest.mark.parametrize("key", ["sk-planted\n", " sk-planted "])
+def test_space_around_a_key_is_no_part_of_it(key: str) -> None:
+    spec = ARTICLE.providers["openai"]
+    assert http.missing_key(spec, {"OPENAI_API_KEY": key}) is None
+    assert http.endpoint(spec, {"OPENAI_API_KEY": key}).api_key == "sk-planted"
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "sk-one\nsk-two"])
+def test_what_no_header_can_carry_is_no_key(key: str) -> None:
+    assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": key}) == (
+        "OPENAI_API_KEY has characters that no key has"
+    )
+    assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
+
+
+async def test_a_password_in_an_address_is_never_told(server: loopback.Server) -> None:
+    here = connected(server, OPENAI_BASE_URL="http://bob:hunter2secret@127.0.0.1:9/v1")
+    with pytest.raises(ConnectionFailed, match=r"no connection to http://127\.0\.0\.1:9/v1") as caught:
+        await events_of(here["openai"], ask("gpt-5.5"))
+    assert "hunter2secret" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("plain", "plain"),
+        ("\ud83d\ude00", "😀"),
+        ("half \ud83d!", "half \ufffd!"),
+        ("a\0b", "a\ufffdb"),
+        ("ü\0", "ü\ufffd"),
+    ],
+)
+def test_a_providers_text_is_made_fit_to_be_kept(given: str, kept: str) -> None:
+    assert http.text_of(given) == kept
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999", "²", "9" * 400],
+)
+def test_a_retry_after_that_is_none(value: str) -> None:
+    assert http._retry_after_s({"retry-after": value}) is None
+
+
+async def test_parameters_that_the_sdk_does_not_know_are_sent(server: loopback.Server) -> None:
+    for model_id in ("gpt-5.5", "claude-opus-4-7"):
+        spec = replaced(ARTICLE[model_id], params={"num_ctx": 8_192, "chat_template_kwargs": {"thinking": True}})
+        await answered(server, ask(model_id, model=spec, schema=SCHEMA))
+        body = server.journal[-1].body
+        assert (body["num_ctx"], body["chat_template_kwargs"]) == (8_192, {"thinking": True})
+        assert "output_config" in body or "response_format" in body
+
+
+async def test_a_tier_of_service_is_the_projects_setting_only_where_asked_for(server: loopback.Server) -> None:
+    await answered(server, ask("gpt-5.5"))
+    assert server.journal[-1].body["service_tier"] == "default"
+    await answered(server, ask("gpt-5.5", model=replaced(ARTICLE["gpt-5.5"], params={"service_tier": "flex"})))
+    assert server.journal[-1].body["service_tier"] == "flex"
+    await answered(server, ask("deepseek-v3"))
+    assert "service_tier" not in server.journal[-1].body

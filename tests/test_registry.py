@@ -145,3 +145,11 @@ def test_a_file_that_is_no_text(clean_environment: Path) -> None:
 def test_an_unknown_model_names_the_known_ones() -> None:
     with pytest.raises(RegistryError, match="no model 'gpt-1': the registry has claude-opus-5-5"):
         Registry.load()["gpt-1"]
+
+
+@pytest.mark.parametrize("key", ["max_tokens", "n", "stream", "model"])
+def test_what_is_of_each_request_is_no_parameter_of_a_model(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(f'[models."gpt-6-luna"]\nparams = {{ {key} = 4 }}\n')
+    with pytest.raises(RegistryError, match=rf"models.gpt-6-luna.params.{key}: it is set for each request"):
+        Registry.load("current", user_file=path)

@@ -161,6 +161,8 @@ async def _stream(run: Run, meter: Meter, means: Means) -> AsyncGenerator[TextDe
                         meter.text.append(event.text)
                         yield event
                     case Progress():
+                        if event.unseen:
+                            meter.thoughts.append(event.unseen)
                         yield event
                     case UsageReport():
                         meter.report = event

@@ -138,6 +138,8 @@ class Meter:
     more: tuple[Message, ...] = ()
     """Sent after the prompt."""
     text: list[str] = dataclasses.field(default_factory=list[str])
+    thoughts: list[str] = dataclasses.field(default_factory=list[str])
+    """Billed, not shown."""
     report: UsageReport | None = None
     finished: Finished | None = None
     first_token: float | None = None
@@ -151,10 +153,24 @@ class Meter:
 
     def usage(self, *, billed: bool) -> tuple[Usage, bool]:
         """The tokens to settle, and whether they are an estimate."""
-        if self.report is not None and self.report.final:
-            return self.report.usage, False
-        if not billed and not self.text and self.report is None:
+        report = self.report if self.report is not None and self._believable(self.report.usage) else None
+        if report is not None and report.final:
+            return report.usage, False
+        if not billed and not self.text and not self.thoughts and self.report is None:
             return Usage(), False
-        seen = self.report.usage if self.report is not None else Usage(input_tokens=self.candidate.input_tokens)
-        received = tokens.estimate("".join(self.text), self.candidate.model)
-        return dataclasses.replace(seen, output_tokens=max(seen.output_tokens, received)), True
+        seen = report.usage if report is not None else Usage(input_tokens=self.candidate.input_tokens)
+        model = self.candidate.model
+        # An event is a token at least, however little of the thought it shows.
+        thought = max(tokens.estimate("".join(self.thoughts), model), len(self.thoughts))
+        received = tokens.estimate("".join(self.text), model) + thought
+        output = max(seen.output_tokens, received)
+        return dataclasses.replace(
+            seen, output_tokens=output, reasoning_tokens=max(seen.reasoning_tokens, thought)
+        ), True
+
+    def _believable(self, usage: Usage) -> bool:
+        """No more than ten times what the model can read and write: beyond that it is nonsense, and no bill."""
+        model = self.candidate.model
+        most_read = max(model.context_window, self.candidate.input_tokens_bound)
+        most_written = max(model.max_output_tokens, self.candidate.max_output_tokens)
+        return usage.input_tokens <= 10 * most_read and usage.output_tokens <= 10 * most_written

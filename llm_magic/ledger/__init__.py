@@ -14,7 +14,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -263,7 +263,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Generator[sa.Connection]:
-        """A transaction, in which every settlement that waits for one goes first."""
+        """A transaction, in which whatever waits to be settled or given up goes first."""
         from llm_magic.ledger import queries, rows
 
         with self._lock, self._errors():
@@ -274,7 +274,7 @@ class Ledger:
                     settled = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
                     self._database.run(db, queries.SETTLE, settled | key)
                 for key in freed:
-                    db.execute(queries.DROP, key)
+                    self._database.run(db, queries.DROP, key)
                 yield db
             del self._to_settle[: len(waiting)]
             del self._to_give_up[: len(freed)]

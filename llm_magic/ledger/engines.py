@@ -21,7 +21,7 @@ from llm_magic.ledger import schema
 
 _HOLDS_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
 """In PostgreSQL, holds are made one at a time under an advisory lock."""
-_BUSY_S = 10.0
+_BUSY_S = 5.0
 """How long to wait for another process's transaction."""
 
 
@@ -153,6 +153,8 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         db.execute("PRAGMA journal_mode = WAL")
         # NORMAL loses nothing when a process is killed; only a power cut can take the last commits.
         db.execute("PRAGMA synchronous = NORMAL")
+        # Tags differ by case, as in PostgreSQL.
+        db.execute("PRAGMA case_sensitive_like = ON")
         # What is purged from the cache is overwritten, not only unlinked.
         db.execute("PRAGMA secure_delete = ON")
 
@@ -162,7 +164,11 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 def _postgres(url: sa.URL) -> sa.Engine:
     try:
         return sa.create_engine(
-            url, pool_pre_ping=True, pool_size=1, max_overflow=0, connect_args={"connect_timeout": 10}
+            url,
+            pool_pre_ping=True,
+            pool_size=1,
+            max_overflow=0,
+            connect_args={"connect_timeout": 10, "options": f"-c lock_timeout={_BUSY_S:.0f}s"},
         )
     except ModuleNotFoundError as error:
         raise LedgerError(f"a ledger in PostgreSQL needs {error.name}: pip install llm-magic[postgres]") from error

@@ -21,6 +21,9 @@ _PLAIN = (
     "difficulty",
 )  # fmt: skip
 
+_OTHERS_WORDS = ("served_model", "error", "service_tier")
+"""Columns with a provider's own words."""
+
 DESCRIPTIONS = (
     "tier", "provider", "model", "served_model", "outcome", "error", "fallback_from", "price_source", "session_id",
     "tags", "input_price", "output_price", "service_tier", "parent_run_id", "rating",
@@ -32,6 +35,11 @@ NUMBERS = (
 )  # fmt: skip
 
 
+def _storable(words: str | None) -> str | None:
+    """Without halves of characters and NUL, which no database takes: one such word must not keep a bill out."""
+    return None if words is None else words.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 def to_pico(amount: Decimal) -> int:
     """USD in whole pico-dollars, never rounded down."""
     return int((amount / PICO).to_integral_value(rounding=ROUND_CEILING))
@@ -40,6 +48,7 @@ def to_pico(amount: Decimal) -> int:
 def to_row(attempt: Attempt) -> dict[str, Any]:
     """The columns of an attempt, but for its hold."""
     row = {name: getattr(attempt, name) for name in _PLAIN}
+    row |= {name: _storable(row[name]) for name in _OTHERS_WORDS}
     row |= {name: getattr(attempt.usage, name) for name in _USAGE}
     return row | {
         "tier": str(attempt.tier),

@@ -13,7 +13,7 @@ from typing import Any
 from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import http
-from llm_magic.providers.base import THINKING, Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
 from llm_magic.types import Message, ProviderSpec, Usage
 
 _FINISH = {
@@ -68,7 +68,6 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
         "max_tokens": request.max_output_tokens,
         "messages": [{"role": message.role, "content": _content(message)} for message in request.messages],
         "stream": True,
-        **request.model.params,
     }
     if request.system:
         body["system"] = request.system
@@ -76,10 +75,12 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
         # Up to here it is kept for five minutes; the next request finds the longest beginning that it shares.
         text = {"type": "text", "text": request.messages[-1].content, "cache_control": {"type": "ephemeral"}}
         body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
+    extra = dict(request.model.params)
     if request.schema is not None:
         wanted = {"type": "json_schema", "schema": answers.closed(request.schema)}
-        body["extra_body"] = {"output_config": {"format": wanted}}
-    return body
+        extra["output_config"] = {**http.table(extra.get("output_config")), "format": wanted}
+    # The SDK does not know every parameter, and passes these on as they are.
+    return body | {"extra_body": extra}
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:
@@ -103,16 +104,16 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
         match event.get("type"):
             case "message_start":
                 message = http.table(event.get("message"))
-                served = str(message.get("model") or "")
+                served = http.text_of(message.get("model") or "")
                 counts = _merged(counts, http.table(message.get("usage")))
                 if usage := _usage(counts):
                     yield UsageReport(usage=usage, final=False)
             case "content_block_delta":
                 delta = http.table(event.get("delta"))
                 if text := delta.get("text"):
-                    yield TextDelta(text=str(text))
+                    yield TextDelta(text=http.text_of(text))
                 elif delta.get("type") == "thinking_delta":
-                    yield THINKING
+                    yield thinking(http.text_of(delta.get("thinking") or ""))
             case "message_delta":
                 last = http.table(event.get("usage"))
                 counts = _merged(counts, last)
@@ -124,12 +125,12 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
             case "message":  # the whole answer, from an endpoint that does not stream
                 for block in http.tables(event.get("content")):
                     if text := block.get("text"):
-                        yield TextDelta(text=str(text))
+                        yield TextDelta(text=http.text_of(text))
                 counts = http.table(event.get("usage"))
                 if usage := _usage(counts):
                     yield UsageReport(usage=usage)
                 if reason := event.get("stop_reason"):
-                    yield _finished(reason, str(event.get("model") or ""), counts)
+                    yield _finished(reason, http.text_of(event.get("model") or ""), counts)
             case "error":
                 raise http.of_event(http.table(event.get("error")), where)
             case _:
@@ -139,9 +140,9 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) ->
 def _finished(reason: object, served: str, counts: Mapping[str, Any]) -> Finished:
     tier = counts.get("service_tier")
     return Finished(
-        finish_reason=_FINISH.get(str(reason), str(reason)),
+        finish_reason=_FINISH.get(str(reason), http.text_of(reason)),
         served_model=served,
-        service_tier=None if tier in (None, "standard") else str(tier),
+        service_tier=None if tier in (None, "standard") else http.text_of(tier),
     )
 
 

@@ -41,8 +41,10 @@ class Finished:
     """`batch`, `flex`, `priority`: where the provider says so and it is not the usual one."""
 
 
-THINKING = Progress(message="the model is thinking", done=True)
-"""Tokens come that are not shown: a sign of life."""
+def thinking(text: str) -> Progress:
+    """Tokens come that are billed and not shown: a sign of life."""
+    return Progress(message="the model is thinking", done=True, unseen=text)
+
 
 ProviderEvent = Progress | TextDelta | UsageReport | Finished
 

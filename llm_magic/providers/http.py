@@ -45,6 +45,7 @@ _MOST_TOKENS = 100_000_000
 _TOO_LONG = re.compile(
     r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I
 )
+_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FILTERED = re.compile(r"content.?(?:filter|policy|management)", re.I)
 _OWN_FAULTS = {404: ModelNotFound, 401: AuthFailed, 403: AuthFailed, 402: PaymentRequired, 413: ContextTooLong}
 
@@ -53,21 +54,33 @@ _OWN_FAULTS = {404: ModelNotFound, 401: AuthFailed, 403: AuthFailed, 402: Paymen
 class Endpoint:
     """Where to send, and the secret to send along."""
 
-    base_url: str | None
+    base_url: str | None = field(repr=False)
     api_key: str = field(repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The address without a user and a password that may be in it."""
+        if self.base_url is None:
+            return "the provider"
+        scheme, slashes, rest = self.base_url.rpartition("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
     """The endpoint as the environment has it at this moment."""
-    base_url = environ.get(spec.base_url_env or "") or spec.base_url
-    return Endpoint(base_url=base_url, api_key=environ.get(spec.api_key_env or "") or "none")
+    base_url = environ.get(spec.base_url_env or "", "").strip() or spec.base_url
+    return Endpoint(base_url=base_url, api_key=environ.get(spec.api_key_env or "", "").strip() or "none")
 
 
 def missing_key(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
-    """`"no OPENAI_API_KEY"` where a key is needed and not there."""
-    if spec.api_key_env is None or environ.get(spec.api_key_env):
+    """`"no OPENAI_API_KEY"` where a key is needed and there is none, or one that no header can carry."""
+    if spec.api_key_env is None:
         return None
-    return f"no {spec.api_key_env}"
+    key = environ.get(spec.api_key_env, "").strip()
+    if key.isascii() and key.isprintable():
+        return None if key else f"no {spec.api_key_env}"
+    return f"{spec.api_key_env} has characters that no key has"
 
 
 _Pool = dict[tuple[Any, Endpoint], Any]
@@ -172,7 +185,7 @@ def _of_transport(error: Exception, where: Endpoint) -> ProviderError:
         "InvalidURL",
         "LocalProtocolError",
     ):
-        return ConnectionFailed(f"no connection to {where.base_url or 'the provider'}: {words}")
+        return ConnectionFailed(f"no connection to {where.shown}: {words}")
     if "Timeout" in name:
         return TimedOut(words)
     return StreamBroken(f"the connection broke: {words}")
@@ -221,19 +234,36 @@ def _clean(words: str, where: Endpoint) -> str:
     """Words of a provider, fit for the ledger and the screen: one line, not long, and without the key."""
     if len(where.api_key) > 4:
         words = words.replace(where.api_key, "[key]")
-    return " ".join(words.split())[:300]
+    if where.base_url is not None:
+        words = words.replace(where.base_url, where.shown)
+        host = where.base_url.rpartition("://")[2].partition("/")[0]
+        if secret := host.rpartition("@")[0]:
+            words = words.replace(secret, "[user]")
+            for part in secret.split(":"):
+                words = words.replace(part, "[user]") if len(part) > 4 else words
+    return " ".join(text_of(words).split())[:300]
+
+
+def text_of(value: object) -> str:
+    """A provider's text, fit to be kept and shown: JSON may bring halves of characters, and NUL, which no database
+    takes."""
+    text = str(value)
+    if text.isascii():
+        return text.replace("\0", "\ufffd")
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\ufffd")
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds that a Retry-After header asks for, given as a number or as a date; None where it says nothing."""
-    if (milliseconds := headers.get("retry-after-ms", "")).replace(".", "", 1).isdigit():
+    if _NUMBER.fullmatch(milliseconds := headers.get("retry-after-ms", "").strip()):
         return float(milliseconds) / 1000
     value = headers.get("retry-after", "").strip()
-    if value.replace(".", "", 1).isdigit():
+    if _NUMBER.fullmatch(value):
         return float(value)
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -275,5 +305,5 @@ async def _lines(response: Any) -> AsyncGenerator[bytes]:
 def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"what should be JSON is not: {error}") from error

@@ -14,7 +14,7 @@ from typing import Any
 from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import http
-from llm_magic.providers.base import THINKING, Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
 from llm_magic.providers.http import Endpoint
 from llm_magic.types import Message, ProviderSpec, Usage
 
@@ -74,20 +74,25 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
             wanted = {"name": "answer", "schema": schema if strict else dict(request.schema), "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
         else:
-            asked = f"Answer with JSON only, fitting this JSON Schema: {json.dumps(request.schema)}"
+            asked = f"Answer with JSON only, fitting this JSON Schema: {json.dumps(request.schema, ensure_ascii=False)}"
             system = f"{system}\n\n{asked}".strip()
             if request.model.json_mode == "object":
                 body["response_format"] = {"type": "json_object"}
     messages = [{"role": message.role, "content": _content(message)} for message in request.messages]
     if system:
         messages.insert(0, {"role": "system", "content": system})
+    if request.model.provider == "openai":
+        # Unasked, it would follow a setting of the project's, and may cost twice what is held.
+        body["service_tier"] = "default"
     return body | {
         "model": request.model.api_model,
         "messages": messages,
         request.model.max_tokens_param: request.max_output_tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **request.model.params,
+        # The SDK knows the parameters of OpenAI's own models only, and passes these on as they are.
+        "extra_body": {name: value for name, value in request.model.params.items() if name != "extra_headers"},
+        "extra_headers": request.model.params.get("extra_headers"),
     }
 
 
@@ -116,15 +121,16 @@ async def _read(events: AsyncGenerator[dict[str, Any]], where: Endpoint) -> Asyn
         for choice in http.tables(chunk.get("choices")):
             delta = http.table(choice.get("delta") or choice.get("message"))
             if text := delta.get("content") or delta.get("refusal"):
-                yield TextDelta(text=str(text))
-            elif delta.get("reasoning_content"):
-                yield THINKING
+                yield TextDelta(text=http.text_of(text))
+            elif thought := delta.get("reasoning_content"):
+                yield thinking(http.text_of(thought))
             if reason := "refusal" if delta.get("refusal") else choice.get("finish_reason"):
                 finished = Finished(
-                    finish_reason=_FINISH.get(str(reason), str(reason)), served_model=str(chunk.get("model") or "")
+                    finish_reason=_FINISH.get(str(reason), http.text_of(reason)),
+                    served_model=http.text_of(chunk.get("model") or ""),
                 )
         if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
-            service_tier = str(tier)
+            service_tier = http.text_of(tier)
     if finished is not None:
         if report is not None:
             yield UsageReport(usage=report.usage, final=True)
