@@ -371,6 +371,13 @@ def test_what_no_header_can_carry_is_no_key(key: str) -> None:
     assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
 
 
+async def test_an_address_that_is_none(server: loopback.Server) -> None:
+    for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
+        here = connected(server, **{f"{name}_BASE_URL": "http://[oops"})
+        with pytest.raises(ConnectionFailed):
+            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+
+
 async def test_a_password_in_an_address_is_never_told(server: loopback.Server) -> None:
     here = connected(server, OPENAI_BASE_URL="http://bob:hunter2secret@127.0.0.1:9/v1")
     with pytest.raises(ConnectionFailed, match=r"no connection to http://127\.0\.0\.1:9/v1") as caught:

@@ -184,6 +184,7 @@ def _of_transport(error: Exception, where: Endpoint) -> ProviderError:
         "UnsupportedProtocol",
         "InvalidURL",
         "LocalProtocolError",
+        "APIConnectionError",  # the SDK's own, with no cause in the transport: it could not even begin
     ):
         return ConnectionFailed(f"no connection to {where.shown}: {words}")
     if "Timeout" in name:
