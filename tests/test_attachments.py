@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Registry, RegistryError, RequestError, TaskTier, attachments, tokens
@@ -107,6 +107,7 @@ def test_kinds_of_images_by_their_content(data: bytes, kind: str, size: tuple[in
     assert (image.width, image.height) == size
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(-1, 20_000), st.integers(-1, 20_000), st.integers(1, 10_000))
 def test_an_image_never_comes_to_more_than_its_bound(width: int, height: int, most: int) -> None:
     image = Image(data=b"", media_type="image/png", width=width, height=height)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Ledger, LLMMagicError, Refused, Router, TaskTier
@@ -64,6 +64,13 @@ def test_without_asking_nothing_is_kept_and_nothing_is_taken() -> None:
     assert len(scripted(ours).requests) == 3
 
 
+def test_what_a_function_has_checked_is_not_kept() -> None:
+    ours = router()
+    for _ in range(2):
+        assert not ours.route_sync("hello", cache=True, check=lambda text: True).cached
+    assert ours.ledger.cache.size() == (0, 0)
+
+
 def test_its_text_comes_as_an_event() -> None:
     ours = router()
     ours.route_sync("hello", cache=True)
@@ -94,6 +101,7 @@ def test_what_does_not_change_it_is_not() -> None:
     assert ours.ledger.rows()[-1].parent_run_id == "run"
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_prompts_share_a_key_only_if_they_are_the_same(one: str, other: str) -> None:
     keys = {caching.key(Request(prompt=text), [model("m")]) for text in (one, other)}

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -149,6 +149,7 @@ def test_an_unknown_model_is_named() -> None:
         router(*THREE).plans("hello", models=["a", "x"])
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 150))
 def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> None:
     ledger = Ledger(":memory:", session_id="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Ledger, LedgerError, Price, RequestError, Router, TaskTier, prices
@@ -91,6 +91,7 @@ def test_what_history_costs_is_in_the_plan_and_in_the_notes() -> None:
     assert f"history: {part.tokens:,} tokens, USD 0.00010 (1 exchange)" in result.notes
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 5_000), max_size=30), st.integers(100, 10_000))
 def test_what_is_sent_never_exceeds_the_limit_and_its_beginning_moves_seldom(sizes: list[int], limit: int) -> None:
     starts = [first_sent(sizes[:end], limit) for end in range(len(sizes) + 1)]

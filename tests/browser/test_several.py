@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests import loopback
+from tests.browser import scenes
+from tests.browser.test_untrusted import NOTHING, inert
+from tests.payloads import PAYLOADS
 
 if TYPE_CHECKING:
     from tests.browser.lab import Notebook
@@ -51,7 +54,19 @@ def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Note
         "() => new Set([...document.querySelectorAll('.llmr-columns > section')]"
         ".map(each => Math.round(each.getBoundingClientRect().left))).size === 1"
     )
-    assert notebook.watch.seen() == {}
+    assert notebook.watch.seen() == NOTHING
+
+
+def test_every_payload_is_inert_in_a_column(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    notebook = opened(
+        "columns.ipynb",
+        "%load_ext llm_magic\nfrom tests.browser import scenes\nscenes.hostile()",
+        *scenes.batches("%route --compare failing,answering"),
+    )
+    notebook.run_all()
+    assert notebook.errors() == []
+    assert notebook.page.locator(".llmr-columns > section").count() == 2 * len(PAYLOADS)
+    inert(notebook)
 
 
 def test_an_answer_arrives_in_its_own_cell_while_others_run(
