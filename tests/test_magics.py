@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -435,6 +438,28 @@ def test_loading_twice_and_unloading_restores(shell: Shell) -> None:
     assert not [each for each in ip.configurables if type(each).__name__ == "RouteMagics"]
     assert "Plan(" in ip.display_formatter.format(shell.router.plan("hello"))[0]["text/plain"]
     ip.run_line_magic("load_ext", "llm_magic")
+
+
+_IN_A_SHELL = "%route_budget 3\nimport llm_magic; print([model.id for model in llm_magic.router().registry])"
+
+
+def test_it_loads_and_is_set_from_ipython_config(tmp_path: Path) -> None:
+    profile = tmp_path / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_config.py").write_text(
+        "c = get_config()\nc.InteractiveShellApp.extensions = ['llm_magic']\nc.RouteMagics.profile = 'article'\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", _IN_A_SHELL],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path), "LLM_MAGIC_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "deepseek-v3" in ran.stdout
+    assert "cap USD 3.00" in ran.stdout
+    assert ran.stderr == ""
 
 
 def test_settings_are_validated(shell: Shell) -> None:

@@ -8,13 +8,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
 
 from llm_magic import Ledger
 from tests import loopback
 
 if TYPE_CHECKING:
-    from tests.browser.lab import Notebook
+    from tests.browser.lab import Lab, Notebook
+
+ROOT = Path(__file__).parent.parent.parent
 
 ANSWER = loopback.Answer(
     chunks=tuple(
@@ -62,6 +68,24 @@ def test_an_answer_as_a_person_sees_it(opened: Callable[..., Notebook], server: 
         assert part in said
     notebook.accessible(".llmr")
     notebook.screenshots("answer")
+
+
+@pytest.mark.parametrize("name", ["budget_and_fallback.ipynb", "ledger.ipynb", "quickstart.ipynb"])
+def test_our_notebooks_run_from_top_to_bottom(
+    name: str, opened: Callable[..., Notebook], lab: Lab, smollm2: Path
+) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    if name == "quickstart.ipynb":
+        settings = {"LLM_MAGIC_LOCAL": "1", "LLM_MAGIC_LOCAL_MODEL": str(smollm2)}
+        keys = [f"{each}_API_KEY" for each in ("ANTHROPIC", "OPENAI", "DEEPSEEK")]
+        first = f"import os\nos.environ.update({settings})\nfor key in {keys}:\n    os.environ.pop(key, None)"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
+    nbformat.write(notebook, lab.files / name)
+    page = opened(name)
+    page.run_all()
+    assert page.errors() == []
+    code = [cell for cell in page.save().cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
 
 
 def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], server: loopback.Server) -> None:
