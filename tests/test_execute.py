@@ -36,12 +36,12 @@ from llm_magic import (
     StreamBroken,
     TimedOut,
 )
-from llm_magic.events import AttemptEnded, AttemptStarted, Planned, RunEnded, TextDelta, Waiting
+from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
-from tests.helpers import FakeClock, model, registry, replaced, router
+from tests.helpers import FakeClock, Gate, attempt, model, registry, replaced, router
 
 BULK = {"tier": "bulk"}
 
@@ -321,8 +321,6 @@ class Loading:
         return None
 
     async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
-        from llm_magic.events import Progress
-
         for share in (0.1, 0.9):
             yield Progress(message="loading", fraction=share)
             self.time.time += 1_000
@@ -358,6 +356,57 @@ async def test_a_full_provider_queues_and_says_so() -> None:
     first.cancel()
     assert first.join(5)
     assert len(ours.ledger.rows()) == 1, "what never left the queue is no attempt"
+
+
+class Busy:
+    """Fetches its model for as long as it may, and then answers."""
+
+    def __init__(self) -> None:
+        self.go = Gate()
+        self.requests = 0
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        self.requests += 1
+        yield Progress(message="loading", fraction=0.1)
+        await self.go.wait()
+        yield TextDelta(text="ready")
+        yield Finished(finish_reason="stop", served_model="only")
+
+
+@pytest.mark.parametrize("in_vain", [True, False])
+async def test_who_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) -> None:
+    busy, time = Busy(), FakeClock()
+    policy = RetryPolicy(deadline_s=0.01 if in_vain else 600)
+    ours = router(model("only"), providers={"cloud": busy}, time=time, policy=policy, concurrency=1)
+    first = ours.job("hello")
+    async with aclosing(ours.stream("hello")) as events:
+        with pytest.raises(AllAttemptsFailed, match="no answer: still queued when the run's time was up") as caught:
+            async for event in events:
+                if isinstance(event, Waiting) and not in_vain:
+                    time.time += 600
+                    busy.go.set()
+    assert isinstance(caught.value.exceptions[0], TimedOut)
+    busy.go.set()
+    assert first.join(5)
+    assert busy.requests == 1
+    assert outcomes(ours) == [("only", "ok")]
+    assert ours.circuit(ours.registry["only"]).state == "closed"
+
+
+async def test_who_still_waits_for_money_at_its_deadline_sends_nothing() -> None:
+    scripted = ScriptedProvider()
+    ours = router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(deadline_s=0.1))
+    worst = ours.plan("hello").candidates[0].worst_usd
+    ours.set_budget(worst)
+    other = ours.ledger.hold(attempt(session_id=ours.ledger.session_id), worst, ours.budget.caps(model="only"))
+    with pytest.raises(AllAttemptsFailed, match="other runs held the money when the run's time was up"):
+        await ours.route("hello")
+    assert scripted.requests == []
+    other.settle(attempt(session_id=ours.ledger.session_id))
+    assert (await ours.route("hello")).text == "A scripted answer."
 
 
 async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:

@@ -27,7 +27,10 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
     if slot.locked():
         run.free_reserve()  # those before us in the queue may be waiting for just this money
         yield Waiting(reason=f"queued: {model.provider} has as many requests under way as it may have")
-    async with slot:
+    if not await _in_time(slot, run, means):
+        meter.error = TimedOut(f"still queued when the run's time was up: {model.provider} was busy, nothing was sent")
+        return
+    try:
         wanted = meter.candidate.max_output_tokens
         try:
             reserved = None
@@ -36,7 +39,7 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
             if reserved is None:
                 yield Waiting(reason="waiting for money that other runs hold")
                 reserved = await _turn(run, meter, means)
-        except BudgetExceeded as refused:
+        except (BudgetExceeded, TimedOut) as refused:
             meter.error = refused
             return
         blank, hold = reserved
@@ -72,6 +75,21 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
         for room in means.ledger.rooms(run.caps(meter.candidate), run.id):
             if room.cap.scope != "run" and (told := means.alarms.crossed(room.cap, room.used_share, means.clock.now())):
                 yield run.note(told)
+    finally:
+        slot.release()
+
+
+async def _in_time(turn: asyncio.Semaphore | asyncio.Lock, run: Run, means: Means) -> bool:
+    """Wait for our turn. Whether it came before the run's deadline; where it did, it has to be released."""
+    try:
+        async with asyncio.timeout(max(0.0, run.deadline - means.clock.monotonic())):
+            await turn.acquire()
+    except TimeoutError:
+        return False
+    if means.clock.monotonic() < run.deadline:
+        return True
+    turn.release()
+    return False
 
 
 def _steering(run: Run, meter: Meter, wanted: int) -> list[Note]:
@@ -88,13 +106,19 @@ def _steering(run: Run, meter: Meter, wanted: int) -> list[Note]:
 
 
 async def _turn(run: Run, meter: Meter, means: Means) -> tuple[Attempt, Hold]:
-    """The hold, once other runs have settled what stands in its way. Raises BudgetExceeded when they no longer do."""
-    async with means.purse:
-        while True:
-            in_time = means.clock.monotonic() < run.deadline
-            if reserved := _hold(run, meter, means, may_wait=in_time):
-                return reserved
-            await means.clock.sleep(means.policy.money_poll_s)
+    """The hold, once other runs have settled what stands in its way.
+
+    Raises BudgetExceeded when they no longer do, TimedOut when they do for as long as the run may take.
+    """
+    if await _in_time(means.purse, run, means):
+        try:
+            while means.clock.monotonic() < run.deadline:
+                if reserved := _hold(run, meter, means, may_wait=True):
+                    return reserved
+                await means.clock.sleep(means.policy.money_poll_s)
+        finally:
+            means.purse.release()
+    raise TimedOut("other runs held the money when the run's time was up: nothing was sent")
 
 
 def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Attempt, Hold] | None:

@@ -172,7 +172,8 @@ def _path(run: Run) -> tuple[Step, ...]:
 def failed(run: Run) -> Exception:
     """The error of a run that has no answer."""
     if not run.attempts:
-        return run.errors[-1]
+        last = run.errors[-1]
+        return last if isinstance(last, BudgetExceeded) else AllAttemptsFailed(f"no answer: {last}", run.errors)
     causes = "; ".join(
         f"{step.model}: {step.outcome.replace('_', ' ')}{f' ({step.detail})' if step.detail else ''}"
         for step in _path(run)

@@ -149,7 +149,7 @@ class Meter:
     judging: bool = False
     """It answers not the user but us."""
     error: Exception | None = None
-    """Why it is no answer: a ProviderError, or BudgetExceeded where nothing was sent."""
+    """Why it is no answer: a ProviderError, or BudgetExceeded. Where there is no `row`, nothing was sent."""
 
     def usage(self, *, billed: bool) -> tuple[Usage, bool]:
         """The tokens to settle, and whether they are an estimate."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from llm_magic import plan as planning
-from llm_magic.errors import BudgetExceeded, InvalidAnswer, ProviderError
+from llm_magic.errors import BudgetExceeded, InvalidAnswer, ProviderError, TimedOut
 from llm_magic.events import RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.records import Clock, Means, Meter, RetryPolicy, Run
@@ -40,8 +40,9 @@ async def ask(run: Run, candidate: Candidate, means: Means, *, last: bool) -> As
                 health.succeeded(model_id)
                 return
             run.errors.append(error)
-            if isinstance(error, BudgetExceeded):
-                run.passed[model_id] = "over budget"
+            if meter.row is None:
+                run.passed[model_id] = "over budget" if isinstance(error, BudgetExceeded) else str(error)
+                run.over = run.over or isinstance(error, TimedOut)
                 return
             assert isinstance(error, ProviderError)
             out_of_time = clock.monotonic() >= run.deadline
