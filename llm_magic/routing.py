@@ -72,6 +72,7 @@ class Router:
         self.registry = tuning.tuned(self.untuned, tuning.load())
         self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
         self.budget = Budget() if budget is None else budget
+        self._setting_budget = threading.Lock()
         specs = self.registry.providers
         self.providers: Mapping[str, Provider] = connect(specs) if providers is None else providers
         self._clock = Clock() if clock is None else clock
@@ -258,11 +259,13 @@ class Router:
     def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Any) -> Budget:
         """Cap what this session may spend, in USD; None takes the cap away.
 
+        It binds runs that are under way too, in whatever they have yet to send.
         caps: the other fields of `Budget`, e.g. `day_usd=20` or `models_usd={"gpt-5.5": 1}`; what is not named stays.
         """
         given = caps if session_usd is ... else caps | {"session_usd": session_usd}
-        self.budget = dataclasses.replace(self.budget, **given)
-        return self.budget
+        with self._setting_budget:
+            self.budget = dataclasses.replace(self.budget, **given)
+            return self.budget
 
     def unavailable(self, model: ModelSpec) -> str | None:
         """Why a model can't be used now; None where it can."""
@@ -288,7 +291,7 @@ class Router:
         if not plan.candidates:
             raise self._nothing_usable(plan)
         try:
-            async with aclosing(execute(plan, self._means, run_id=run_id, budget=self.budget)) as events:
+            async with aclosing(execute(plan, self._means, run_id=run_id, budget=lambda: self.budget)) as events:
                 async for event in events:
                     if isinstance(event, RunEnded):
                         result = caching.keep(event.result, key, self.ledger) if key else event.result
@@ -322,7 +325,7 @@ class Router:
                 request = dataclasses.replace(plan.request, parent_run_id=run_ids[first])
                 usable[label] = dataclasses.replace(plan, request=request)
         if usable:
-            async with aclosing(compare(usable, self._means, run_ids=run_ids, budget=self.budget)) as events:
+            async with aclosing(compare(usable, self._means, run_ids=run_ids, budget=lambda: self.budget)) as events:
                 async for event in events:
                     yield event
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import threading
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from llm_magic import (
     AllAttemptsFailed,
     AuthFailed,
     BadRequest,
+    Budget,
     BudgetExceeded,
     ConnectionFailed,
     ContextTooLong,
@@ -30,6 +35,7 @@ from llm_magic import (
     ProviderError,
     RateLimited,
     Refused,
+    Registry,
     RequestError,
     Router,
     ServerError,
@@ -37,11 +43,11 @@ from llm_magic import (
     TimedOut,
 )
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
-from llm_magic.execute import RetryPolicy
+from llm_magic.execute import RetryPolicy, execute
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
-from tests.helpers import FakeClock, Gate, attempt, model, registry, replaced, router
+from tests.helpers import NOON, FakeClock, Gate, attempt, model, registry, replaced, router
 
 BULK = {"tier": "bulk"}
 
@@ -382,12 +388,16 @@ async def test_who_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) 
     policy = RetryPolicy(deadline_s=0.01 if in_vain else 600)
     ours = router(model("only"), providers={"cloud": busy}, time=time, policy=policy, concurrency=1)
     first = ours.job("hello")
-    async with aclosing(ours.stream("hello")) as events:
-        with pytest.raises(AllAttemptsFailed, match="no answer: still queued when the run's time was up") as caught:
+
+    async def second() -> None:
+        async with aclosing(ours.stream("hello")) as events:
             async for event in events:
                 if isinstance(event, Waiting) and not in_vain:
                     time.time += 600
                     busy.go.set()
+
+    with pytest.raises(AllAttemptsFailed, match="no answer: still queued when the run's time was up") as caught:
+        await second()
     assert isinstance(caught.value.exceptions[0], TimedOut)
     busy.go.set()
     assert first.join(5)
@@ -416,6 +426,74 @@ async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:
         await ours.route("hello", max_cost="0.0105", max_output_tokens=1_000)
     assert [request.max_output_tokens for request in scripted.requests] == [1_000, 649]
     assert sum(row.cost_usd for row in ours.ledger.rows()) <= Decimal("0.0105")
+
+
+async def test_a_hold_is_at_the_price_of_its_hour() -> None:
+    hour, held = 12, list[Decimal]()
+
+    def reply(_: ProviderRequest) -> Reply | Failure:
+        nonlocal hour
+        hour = 7  # the peak
+        held.append(ours.ledger.held_usd)
+        return Failure(error=ServerError("x")) if len(held) == 1 else Reply()
+
+    ours = Router(
+        registry=Registry.load("current"),
+        providers={"deepseek": ScriptedProvider(reply)},
+        ledger=Ledger(":memory:"),
+        clock=replaced(FakeClock().clock(), now=lambda: NOON.replace(hour=hour)),
+    )
+    await ours.route("hello", model="deepseek-flash")
+    assert held == [held[0], 2 * held[0]]
+    hour = 12
+    plans = ours.plans("hello", models=["deepseek-flash", "deepseek-v4-pro"])
+    worst = sum(plan.candidates[0].worst_usd for plan in plans.values())
+    ours.set_budget(ours.ledger.spent_usd + worst)
+    hour = 7
+    with pytest.raises(BudgetExceeded, match="nothing was sent") as refused:
+        async for _ in ours._compare(plans):
+            pass
+    assert refused.value.asked_usd == 2 * worst
+    hour = 12
+    plan = ours.plan("hello", model="deepseek-v4-pro", cascade="twice", max_output_tokens=300)
+    assert plan.cascade is not None
+    ours.set_budget(None)
+    hour = 7
+    held.clear()
+    async with aclosing(execute(plan, ours._means, run_id="run", budget=Budget)) as events:
+        async for event in events:
+            if isinstance(event, AttemptStarted):
+                break
+    assert ours.ledger.held_usd == 0
+    assert max(held) == 2 * (plan.cascade.strong.worst_usd + plan.cascade.cheap[0].worst_usd)
+
+
+async def test_a_cap_that_is_lowered_binds_a_run_that_is_under_way() -> None:
+    def reply(_: ProviderRequest) -> Reply | Failure:
+        ours.set_budget("0.000001")
+        return Failure(error=ServerError("x"))
+
+    scripted = ScriptedProvider(reply)
+    ours = router(providers={"cloud": scripted}, budget=Budget(session_usd=Decimal(5)))
+    with pytest.raises(AllAttemptsFailed, match=r"over budget.*the session's cap of USD 0\.0000010"):
+        await ours.route("hello", **BULK)
+    assert len(scripted.requests) == 1
+
+
+def test_caps_that_are_set_at_once_are_both_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, real = router(), dataclasses.replace
+    together = threading.Barrier(2)
+
+    def replace(*args: Any, **fields: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.05)  # both have read, if they can
+        return real(*args, **fields)
+
+    monkeypatch.setattr("llm_magic.routing.dataclasses", SimpleNamespace(replace=replace))
+    with ThreadPoolExecutor() as threads:
+        threads.submit(ours.set_budget, 1)
+        threads.submit(ours.set_budget, day_usd=2)
+    assert (ours.budget.session_usd, ours.budget.day_usd) == (1, 2)
 
 
 async def test_over_budget_is_refused_before_anything_is_sent() -> None:

@@ -127,8 +127,8 @@ def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Atte
     Raises BudgetExceeded; or None where it may fit once other runs have settled, and it may wait for that.
     """
     while True:
-        candidate = meter.candidate
-        blank = outcome.blank(run, candidate, means)
+        blank = outcome.blank(run, meter.candidate, means)
+        meter.candidate = candidate = outcome.priced(meter.candidate, blank.started_at)
         try:
             holder = means.ledger if run.reserve is None or run.deliberating else run.reserve
             hold = holder.hold(blank, candidate.worst_usd, run.caps(candidate))

@@ -38,7 +38,8 @@ async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGene
     """Ask the cheap candidates. Where an answer is confirmed, `run.answer` is set; else the leader's turn has come."""
     try:
         blank = outcome.blank(run, cascade.strong, means)
-        run.reserve = means.ledger.reserve(blank, cascade.strong.worst_usd, run.caps(cascade.strong))
+        worst = outcome.priced(cascade.strong, blank.started_at).worst_usd
+        run.reserve = means.ledger.reserve(blank, worst, run.caps(cascade.strong))
     except BudgetExceeded as refused:
         yield run.note(f"no cascade: {refused}")
         return

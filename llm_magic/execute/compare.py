@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from llm_magic.types import Attempt, Plan
 
 
 async def compare(
-    plans: Mapping[str, Plan], means: Means, *, run_ids: Mapping[str, str], budget: Budget
+    plans: Mapping[str, Plan], means: Means, *, run_ids: Mapping[str, str], budget: Callable[[], Budget]
 ) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
     """Run plans of one candidate each, by label, at the same time. Yields their events, each with its label.
 
@@ -57,13 +57,16 @@ async def compare(
             reserve.give_up()
 
 
-def _reserve(plans: Mapping[str, Plan], means: Means, run_ids: Mapping[str, str], budget: Budget) -> dict[str, Reserve]:
+def _reserve(
+    plans: Mapping[str, Plan], means: Means, run_ids: Mapping[str, str], budget: Callable[[], Budget]
+) -> dict[str, Reserve]:
     """The money for all first attempts, kept back in one transaction. Each attempt makes its own hold of it."""
     asks: list[tuple[Attempt, Decimal, tuple[Cap, ...]]] = []
     for label, plan in plans.items():
         run = Run(id=run_ids[label], plan=plan, budget=budget, started=0.0, deadline=0.0)
         (candidate,) = plan.candidates
-        asks.append((outcome.blank(run, candidate, means), candidate.worst_usd, run.caps(candidate)))
+        blank = outcome.blank(run, candidate, means)
+        asks.append((blank, outcome.priced(candidate, blank.started_at).worst_usd, run.caps(candidate)))
     try:
         reserves = means.ledger.reserve_all(asks)
     except BudgetExceeded as refused:

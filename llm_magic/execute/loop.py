@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from llm_magic import prices
@@ -18,10 +18,11 @@ from llm_magic.types import Plan
 
 
 async def execute(
-    plan: Plan, means: Means, *, run_id: str, budget: Budget, reserve: Reserve | None = None
+    plan: Plan, means: Means, *, run_id: str, budget: Callable[[], Budget], reserve: Reserve | None = None
 ) -> AsyncGenerator[RunEvent]:
     """Try the plan's candidates until one answers. Ends with RunEnded, or raises AllAttemptsFailed or BudgetExceeded.
 
+    budget: the caps, whenever money is to be held.
     reserve: what the caller has kept back for the plan's leader.
     Closing the generator, or cancelling its task, cancels the request upstream and settles it.
     """

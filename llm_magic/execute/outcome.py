@@ -68,6 +68,14 @@ def blank(run: Run, candidate: Candidate, means: Means) -> Attempt:
     )
 
 
+def priced(candidate: Candidate, at: datetime) -> Candidate:
+    """The candidate at what it may cost at this hour: a plan may be older."""
+    worst = prices.worst_case(
+        candidate.model, input_tokens=candidate.input_tokens_bound, output_tokens=candidate.max_output_tokens, at=at
+    )
+    return dataclasses.replace(candidate, worst_usd=worst)
+
+
 def settled(blank: Attempt, meter: Meter, outcome: str, error: str | None, plan: Plan, means: Means) -> Attempt:
     """The row of an attempt that is over, at what it cost."""
     served = meter.finished.served_model if meter.finished else None
@@ -141,7 +149,7 @@ def result(run: Run, meter: Meter, means: Means) -> RouteResult:
         cost_usd=sum((attempt.cost_usd for attempt in run.attempts), ZERO),
         cost_estimated=any(attempt.cost_estimated for attempt in run.attempts),
         session_cost_usd=means.ledger.spent_usd,
-        cap_usd=run.budget.session_usd,
+        cap_usd=run.budget().session_usd,
         baseline_usd=last.baseline_usd,
         baseline_model=run.plan.baseline_model.id,
         ttft_s=last.ttft_s,

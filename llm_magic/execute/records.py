@@ -80,7 +80,8 @@ class Run:
 
     id: str
     plan: Plan
-    budget: Budget
+    budget: Callable[[], Budget]
+    """As it is by now: a cap that is set while a run is under way binds what it has yet to send."""
     started: float
     deadline: float
     sent: list[str] = dataclasses.field(default_factory=list[str])
@@ -126,7 +127,7 @@ class Run:
     def caps(self, candidate: Candidate) -> tuple[Cap, ...]:
         """What an attempt on this candidate has to fit under."""
         request = self.plan.request
-        return self.budget.caps(model=candidate.model.id, tags=request.tags, max_cost_usd=request.max_cost_usd)
+        return self.budget().caps(model=candidate.model.id, tags=request.tags, max_cost_usd=request.max_cost_usd)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
