@@ -40,7 +40,8 @@ class _Record:
     failures: int = 0
     openings: int = 0
     until: float | None = None
-    probed: bool = False
+    probe: object | None = None
+    """Who is trying it out."""
 
 
 class Health:
@@ -60,17 +61,21 @@ class Health:
         if record is None or record.until is None:
             return Circuit()
         left = record.until - self._monotonic()
-        return Circuit(state="open", left_s=left) if left > 0 else Circuit(state="half_open", probed=record.probed)
+        return (
+            Circuit(state="open", left_s=left)
+            if left > 0
+            else Circuit(state="half_open", probed=record.probe is not None)
+        )
 
-    def enter(self, model_id: str) -> bool:
-        """Whether a run may ask it now. Of a half-open one it becomes the probe: the only one until it has ended."""
+    def enter(self, model_id: str, asker: object) -> bool:
+        """Whether somebody may ask it now. Of a half-open one he becomes the probe: the only one until he has left."""
         with self._lock:
             record = self._records.get(model_id)
             circuit = self._circuit(record)
             if circuit.blocked:
                 return False
             if record is not None and circuit.state == "half_open":
-                record.probed = True
+                record.probe = asker
             return True
 
     def succeeded(self, model_id: str) -> None:
@@ -89,10 +94,10 @@ class Health:
             cool_down = min(self._cool_down_s * 2**record.openings, _LONGEST_S)
             record.until = self._monotonic() + max(cool_down, at_least_s)
             record.openings += 1
-            record.failures, record.probed = 0, False
+            record.failures, record.probe = 0, None
 
-    def left(self, model_id: str) -> None:
-        """A run has ended without learning how it is: the next may try it out."""
+    def left(self, model_id: str, asker: object) -> None:
+        """He asks no more. Where he was the probe and has not learnt how it is, the next may try it out."""
         with self._lock:
-            if record := self._records.get(model_id):
-                record.probed = False
+            if (record := self._records.get(model_id)) and record.probe is asker:
+                record.probe = None

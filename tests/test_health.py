@@ -27,7 +27,7 @@ def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
     ours.failed("m", gave_up=True)
     assert str(ours.circuit("m")) == "open, 30 s left"
     assert ours.circuit("m").blocked == "cooling down after failures, 30 s left"
-    assert not ours.enter("m")
+    assert not ours.enter("m", "one")
     time.time += 30
     assert str(ours.circuit("m")) == "half-open"
     assert ours.circuit("m").blocked is None
@@ -39,8 +39,8 @@ def test_one_probe_at_a_time_and_its_failure_doubles_the_wait() -> None:
     ours.failed("m", gave_up=True)
     for expected in (60, 120, 240, 480, 600, 600):
         time.time += ours.circuit("m").left_s
-        assert ours.enter("m")
-        assert not ours.enter("m")
+        assert ours.enter("m", "one")
+        assert not ours.enter("m", "other")
         assert ours.circuit("m").blocked == "being tried out by another run after failures"
         ours.failed("m", gave_up=False)
         assert ours.circuit("m").left_s == expected
@@ -51,13 +51,28 @@ def test_a_probe_that_answers_closes_and_one_that_is_stopped_lets_the_next_try()
     ours = health(time)
     ours.failed("m", gave_up=True)
     time.time += 30
-    assert ours.enter("m")
-    ours.left("m")
-    assert ours.enter("m")
+    assert ours.enter("m", "one")
+    ours.left("m", "one")
+    assert ours.enter("m", "other")
     ours.succeeded("m")
     assert str(ours.circuit("m")) == "closed"
     ours.failed("m", gave_up=True)
     assert ours.circuit("m").left_s == 30, "it was well in between"
+
+
+def test_nobody_but_the_probe_ends_the_probing() -> None:
+    time = FakeClock()
+    ours = health(time)
+    assert ours.enter("m", "early")
+    ours.failed("m", gave_up=True)
+    time.time += 30
+    assert ours.enter("m", "probe")
+    assert not ours.enter("m", "last of its chain, and so asked all the same")
+    ours.left("m", "last of its chain, and so asked all the same")
+    ours.left("m", "early")
+    assert not ours.enter("m", "next")
+    ours.left("m", "probe")
+    assert ours.enter("m", "next")
 
 
 def test_failures_in_a_row_open_it_whoever_met_them() -> None:

@@ -24,7 +24,8 @@ async def ask(run: Run, candidate: Candidate, means: Means, *, last: bool) -> As
     """
     clock, policy, health = means.clock, means.policy, means.health
     model_id = candidate.model.id
-    if not health.enter(model_id) and not (last or candidate.cooling):
+    asker = object()
+    if not health.enter(model_id, asker) and not (last or candidate.cooling):
         run.passed[model_id] = health.circuit(model_id).blocked or ""
         return
     nth, more = 1, ()
@@ -50,8 +51,10 @@ async def ask(run: Run, candidate: Candidate, means: Means, *, last: bool) -> As
             if error.cools_down and not out_of_time:
                 asked = min(error.retry_after_s or 0.0, 3600.0)
                 health.failed(model_id, gave_up=wait is None, at_least_s=asked)
-            if out_of_time or len(run.attempts) >= policy.attempts or not error.falls_back:
+            if out_of_time or not error.falls_back:
                 run.over = True
+                return
+            if not run.may_send(policy):
                 return
             mended = _mending(run, meter, error, means)
             if mended is not None:
@@ -66,7 +69,7 @@ async def ask(run: Run, candidate: Candidate, means: Means, *, last: bool) -> As
             await clock.sleep(wait)
             nth += 1
     finally:
-        health.left(model_id)
+        health.left(model_id, asker)
 
 
 def _wait_s(error: ProviderError, nth: int, policy: RetryPolicy, clock: Clock) -> float | None:
