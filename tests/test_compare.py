@@ -14,11 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
-from llm_magic import AuthFailed, BudgetExceeded, Comparison, Ledger, Overloaded, RequestError, Router, routing
+from llm_magic import (
+    AuthFailed,
+    BudgetExceeded,
+    Comparison,
+    Ledger,
+    LedgerError,
+    Overloaded,
+    RequestError,
+    Router,
+    routing,
+)
 from llm_magic.budget import Cap, show_usd
 from llm_magic.events import AttemptStarted, TextDelta
 from llm_magic.jupyter import session
 from llm_magic.jupyter.state import RunState
+from llm_magic.ledger import Reserve
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from tests.helpers import FakeClock, attempt, model, registry, router
@@ -126,6 +137,21 @@ async def test_leaving_settles_what_was_sent_and_gives_back_what_was_not(concurr
     rows = ours.ledger.rows()
     assert {row.outcome for row in rows} == {"cancelled"}
     assert len(rows) == (1 if concurrency == 1 else 3) >= started
+    assert ours.ledger.held_usd == 0
+
+
+async def test_every_reserve_is_given_up_though_the_ledger_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = router(*THREE, providers={"cloud": Stuck("one ")})
+    given_up: list[str] = []
+
+    def failing(reserve: Reserve) -> None:
+        given_up.append(reserve.key["of_run"])
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(Reserve, "give_up", failing)
+    async with aclosing(ours._compare(ours.plans("hello", models=["a", "b", "c"]))) as events:
+        await anext(events)
+    assert len(set(given_up)) == 3
     assert ours.ledger.held_usd == 0
 
 

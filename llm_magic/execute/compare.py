@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from decimal import Decimal
 
 from llm_magic.budget import Budget, Cap, show_usd
-from llm_magic.errors import BudgetExceeded, LLMMagicError
+from llm_magic.errors import BudgetExceeded, LedgerError, LLMMagicError
 from llm_magic.events import RunEvent, RunFailed
 from llm_magic.execute import outcome
 from llm_magic.execute.loop import execute
@@ -52,9 +52,12 @@ async def compare(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for reserve in reserves.values():
-            reserve.give_up()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for reserve in reserves.values():
+                with suppress(LedgerError):  # freed before whatever is written next
+                    reserve.give_up()
 
 
 def _reserve(
