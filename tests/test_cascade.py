@@ -9,17 +9,30 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager, suppress
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_magic import AllAttemptsFailed, BadRequest, BudgetExceeded, Ledger, Overloaded, RequestError, Router, TaskTier
+from llm_magic import (
+    AllAttemptsFailed,
+    BadRequest,
+    BudgetExceeded,
+    Ledger,
+    LedgerError,
+    Overloaded,
+    RequestError,
+    Router,
+    TaskTier,
+)
 from llm_magic.budget import Budget
 from llm_magic.cascade import comparable, outlook
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
-from llm_magic.ledger import engines
+from llm_magic.execute import RetryPolicy
+from llm_magic.execute.hedge import all_ended
+from llm_magic.ledger import Hold, engines
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, Skipped, Usage
@@ -151,6 +164,105 @@ async def test_a_check_that_raises_says_no_and_is_shown() -> None:
     assert result.model == "dear"
     assert result.notes == ("cheap: the check raised ValueError: can't read secret; asked dear",)
     assert [row.error for row in ours.ledger.rows()] == ["the check raised ValueError", None]
+
+
+class Mute(Exception):
+    """Does not even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize("error", [StopIteration(), Mute(), KeyboardInterrupt(), asyncio.CancelledError()])
+@pytest.mark.parametrize("how", ["check", "agree"])
+async def test_whatever_a_check_raises_is_a_no(error: BaseException, how: str) -> None:
+    ours = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "dear": "fine"})
+
+    def check(text: str) -> bool:
+        raise error
+
+    async with asyncio.timeout(10):
+        result = await ours.route("well?", check=check, cascade=how, **HARD)
+    assert result.model == "dear"
+    assert f"the check raised {type(error).__name__}" in result.notes[0]
+
+
+async def test_a_check_that_never_ends_is_waited_for_until_the_deadline() -> None:
+    ours = cascading({"cheap": "yes", "dear": "fine"}, policy=RetryPolicy(deadline_s=0.05))
+    never = threading.Event()
+    try:
+        async with asyncio.timeout(10):
+            result = await ours.route("well?", check=lambda _: never.wait(), **HARD)
+    finally:
+        never.set()
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "dear", "ok")], "no time has passed on its clock"
+    assert result.notes == ("cheap: the check did not end in time; asked dear",)
+
+
+async def test_a_cascade_is_not_begun_without_the_attempts_to_end_it() -> None:
+    ours = cascading({"cheap": "41", "other": "42", "dear": "43"}, policy=RetryPolicy(attempts=2))
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert story(result.attempts) == [(1, "dear", "ok")]
+    assert result.notes == ("no cascade: it may take 3 attempts, and a run may make 2",)
+
+
+async def test_cheap_models_leave_an_attempt_to_the_leader() -> None:
+    ours = cascading(
+        {"cheap": "41", "other": Failure(error=Overloaded("x")), "dear": "43"}, policy=RetryPolicy(attempts=3)
+    )
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "dear", "ok")]
+
+
+async def test_where_holds_can_not_be_written_all_are_settled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+
+    class Lingering(Slow):
+        async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+            try:
+                async with aclosing(super().stream(request)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                await asyncio.sleep(0)  # to close a connection takes a moment
+                left.append(request.model.id)
+
+    slow = Lingering()
+    ours = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
+    hold = ours.ledger.hold
+
+    def failing(asked: Attempt, *money: Any) -> Hold:
+        if ours.ledger.rows()[-1].outcome == "in_flight":
+            raise LedgerError("the disk is full")
+        return hold(asked, *money)
+
+    monkeypatch.setattr(ours.ledger, "hold", failing)
+    with pytest.raises(LedgerError, match="the disk is full"):
+        await ours.route("well?", cascade=True, **HARD)
+    assert left == ["cheap"]
+    assert story(ours.ledger.rows()) == [(1, "cheap", "cancelled")]
+    assert ours.ledger.held_usd == 0
+
+
+async def test_all_are_waited_for_though_one_raises() -> None:
+    ended: list[str] = []
+
+    async def one(name: str, error: Exception | None) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ended.append(name)
+            if error is not None:
+                raise error
+
+    tasks = [asyncio.create_task(one("first", LedgerError("no"))), asyncio.create_task(one("second", None))]
+    tasks.append(asyncio.create_task(one("third", LedgerError("nor this"))))
+    await asyncio.sleep(0)
+    with pytest.raises(LedgerError, match=r"^no$"):
+        await all_ended([SimpleNamespace(task=task) for task in tasks])  # type: ignore[misc]
+    assert sorted(ended) == ["first", "second", "third"]
 
 
 async def test_code_is_compared_by_the_check() -> None:

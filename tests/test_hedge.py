@@ -8,8 +8,9 @@ from contextlib import aclosing
 
 import pytest
 
-from llm_magic import AllAttemptsFailed, BadRequest, Overloaded, RequestError, Router
+from llm_magic import AllAttemptsFailed, BadRequest, Overloaded, RequestError, Router, StreamBroken
 from llm_magic.events import Note, RunEnded, TextDelta
+from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
@@ -38,11 +39,12 @@ class Late:
             self.closed += 1
 
 
-def hedged(late: Late, other: ScriptedProvider | Late) -> Router:
+def hedged(late: Late, other: ScriptedProvider | Late, policy: RetryPolicy | None = None) -> Router:
     return router(
         model("first", provider="late", fallback_id="second"),
         model("second", provider="other", tiers=()),
         providers={"late": late, "other": other},
+        policy=policy,
     )
 
 
@@ -104,6 +106,83 @@ async def test_where_the_second_fails_the_first_goes_on() -> None:
                 assert event.result.model == "first"
     assert {row.outcome for row in ours.ledger.rows()} == {"ok", "overloaded"}
     assert ours.ledger.held_usd == 0
+
+
+class Breaking(Late):
+    """Speaks when it is told to, and breaks then."""
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        await self.go.wait()
+        yield TextDelta(text="half")
+        raise StreamBroken("x")
+
+
+class Second(Late):
+    """Lets the first one speak where it is asked; answers where it is asked again."""
+
+    def __init__(self, first: Late) -> None:
+        super().__init__()
+        self.first = first
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        self.first.go.set()
+        if self.closed:
+            self.go.set()
+        async with aclosing(super().stream(request)) as events:
+            async for event in events:
+                yield event
+
+
+async def test_where_the_first_to_speak_breaks_for_good_the_other_is_asked_again() -> None:
+    breaking = Breaking()
+    ours = hedged(breaking, Second(breaking))
+    result = await ours.route("hello", hedge_s=0, **BULK)
+    assert (result.model, result.text) == ("second", "late")
+    story = [(row.model, row.outcome) for row in sorted(ours.ledger.rows(), key=lambda row: row.attempt)]
+    assert story == [
+        ("first", "stream_broken"), ("second", "cancelled"), ("first", "stream_broken"), ("first", "stream_broken"),
+        ("second", "ok"),
+    ]  # fmt: skip
+    assert ours.ledger.held_usd == 0
+
+
+class SlowToFail(Late):
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        await self.go.wait()
+        raise Overloaded("x")
+        yield
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 4])
+async def test_one_number_of_attempts_bounds_both(attempts: int) -> None:
+    slow = SlowToFail()
+
+    def failing(_: ProviderRequest) -> Failure:
+        slow.go.set()
+        return Failure(error=Overloaded("x"))
+
+    ours = hedged(slow, ScriptedProvider(failing), RetryPolicy(attempts=attempts))
+    asking = asyncio.create_task(ours.route("hello", hedge_s=0, **BULK))
+    while attempts == 1 and not ours.ledger.rows():
+        await asyncio.sleep(0.001)
+    if attempts == 1:
+        slow.go.set()
+    with pytest.raises(AllAttemptsFailed):
+        await asking
+    assert sorted(row.attempt for row in ours.ledger.rows()) == list(range(1, attempts + 1))
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_failure_that_took_the_last_attempt_does_not_end_the_other() -> None:
+    late = Late()
+    ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]), RetryPolicy(attempts=2))
+    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+        async for event in events:
+            if any(row.outcome == "overloaded" for row in ours.ledger.rows()):
+                late.go.set()
+            if isinstance(event, RunEnded):
+                assert event.result.text == "late"
+    assert late.closed == 1
 
 
 async def test_what_ends_a_run_ends_both() -> None:

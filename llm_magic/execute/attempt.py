@@ -39,7 +39,7 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
             if reserved is None:
                 yield Waiting(reason="waiting for money that other runs hold")
                 reserved = await _turn(run, meter, means)
-        except (BudgetExceeded, TimedOut) as refused:
+        except (BudgetExceeded, ProviderError) as refused:
             meter.error = refused
             return
         blank, hold = reserved
@@ -124,8 +124,11 @@ async def _turn(run: Run, meter: Meter, means: Means) -> tuple[Attempt, Hold]:
 def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Attempt, Hold] | None:
     """The row and the hold for the candidate as it can be afforded at this very moment.
 
-    Raises BudgetExceeded; or None where it may fit once other runs have settled, and it may wait for that.
+    Raises BudgetExceeded, or ProviderError where the run may send no more. None where it may fit once other runs have
+    settled, and it may wait for that.
     """
+    if not run.may_send(means.policy):
+        raise ProviderError("the run has made all of its attempts")
     while True:
         blank = outcome.blank(run, meter.candidate, means)
         meter.candidate = candidate = outcome.priced(meter.candidate, blank.started_at)

@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from typing import Any, TypeVar
 
 from llm_magic import plan as planning
 from llm_magic.answers.agreement import agree, essence
@@ -21,11 +20,9 @@ from llm_magic.errors import BudgetExceeded
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEvent, TextDelta, Waiting
 from llm_magic.execute import outcome
 from llm_magic.execute.attempt import attempt
-from llm_magic.execute.hedge import Contestant
+from llm_magic.execute.hedge import Contestant, all_ended
 from llm_magic.execute.records import Means, Meter, Run
 from llm_magic.types import Cascade, Message
-
-Value = TypeVar("Value")
 
 _ALONE = "the other cheap model did not answer"
 _ASK_JUDGE = (
@@ -36,6 +33,10 @@ _ASK_JUDGE = (
 
 async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
     """Ask the cheap candidates. Where an answer is confirmed, `run.answer` is set; else the leader's turn has come."""
+    needed = len(cascade.cheap) + (cascade.judge is not None) + 1
+    if means.policy.attempts < needed:
+        yield run.note(f"no cascade: it may take {needed} attempts, and a run may make {means.policy.attempts}")
+        return
     try:
         blank = outcome.blank(run, cascade.strong, means)
         worst = outcome.priced(cascade.strong, blank.started_at).worst_usd
@@ -83,12 +84,7 @@ async def _hear(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunE
                 case _:
                     pass
     finally:
-        for each in contestants:
-            if not each.task.done():
-                each.task.cancel()
-        for each in contestants:
-            with suppress(asyncio.CancelledError):
-                await each.task
+        await all_ended(contestants)
 
 
 async def _decide(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
@@ -112,10 +108,10 @@ async def _decide(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[Ru
             yield AttemptEnded(attempt=outcome.decided(judge, "judged", None, run, means))
     elif cascade.how in ("agree", "twice"):
         yield Waiting(reason="comparing the answers")
-        doubt = await _difference(run, *heard)
+        doubt = await _difference(run, means, *heard)
     elif cascade.how == "check":
         yield Waiting(reason="checking the answer")
-        doubt = await _objection(run, heard[0])
+        doubt = await _objection(run, means, heard[0])
     names = " and ".join(dict.fromkeys(candidate.model.id for candidate in cascade.cheap))
     if doubt is not None:
         yield run.note(f"{names}: {doubt.told or doubt.reason}; asked {cascade.strong.model.id}")
@@ -143,17 +139,16 @@ def _is_unconfirmed(event: RunEvent) -> bool:
     return isinstance(event, AttemptEnded) and event.attempt.outcome == outcome.UNCONFIRMED
 
 
-async def _difference(run: Run, one: Meter, other: Meter) -> _Doubt | None:
+async def _difference(run: Run, means: Means, one: Meter, other: Meter) -> _Doubt | None:
     request = run.plan.request
     first, second = "".join(one.text), "".join(other.text)
 
     def compare() -> bool:
         return agree(first, second, schema=request.schema, check=request.check)
 
-    try:
-        same = await _off_the_loop(compare) if request.check is not None else compare()
-    except Exception as error:  # noqa: BLE001 - the user's own code: whatever it raises is a no, and is shown
-        return _raised(error)
+    same = await _asked_of(compare, run, means) if request.check is not None else compare()
+    if isinstance(same, _Doubt):
+        return same
     if same:
         return None
     said = (essence(first), essence(second))
@@ -164,17 +159,21 @@ async def _difference(run: Run, one: Meter, other: Meter) -> _Doubt | None:
     return _Doubt("the answers differ")
 
 
-async def _objection(run: Run, meter: Meter) -> _Doubt | None:
+async def _objection(run: Run, means: Means, meter: Meter) -> _Doubt | None:
     check, text = run.plan.request.check, "".join(meter.text)
     assert check is not None
+    said = await _asked_of(lambda: bool(check(text)), run, means)
+    if isinstance(said, _Doubt):
+        return said
+    return None if said else _Doubt("the check said no")
+
+
+def _raised(error: BaseException) -> _Doubt:
+    reason = f"the check raised {type(error).__name__}"
     try:
-        return None if await _off_the_loop(lambda: bool(check(text))) else _Doubt("the check said no")
-    except Exception as error:  # noqa: BLE001 - the user's own code: whatever it raises is a no, and is shown
-        return _raised(error)
-
-
-def _raised(error: Exception) -> _Doubt:
-    return _Doubt(f"the check raised {type(error).__name__}", f"the check raised {type(error).__name__}: {error}")
+        return _Doubt(reason, f"{reason}: {error}")
+    except Exception:  # noqa: BLE001 - the user's own error may not even say what it is
+        return _Doubt(reason)
 
 
 def _judge_of(cascade: Cascade, meter: Meter, means: Means) -> Meter | None:
@@ -197,27 +196,29 @@ def _verdict(judge: Meter | None) -> _Doubt | None:
     return None if word.group(1).lower() == "yes" else _Doubt("the judge said no")
 
 
-async def _off_the_loop(call: Callable[[], Value]) -> Value:
-    """Run the user's code in a thread of its own, in the asker's context. One that never ends keeps nobody waiting."""
+async def _asked_of(call: Callable[[], bool], run: Run, means: Means) -> bool | _Doubt:
+    """What the user's code says: off the loop, in a thread of its own, in the asker's context. What it raises is a no.
+
+    One that has not ended by the run's deadline keeps nobody waiting.
+    """
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[Value] = loop.create_future()
+    result: asyncio.Future[bool | _Doubt] = loop.create_future()
 
-    def done(value: Any, error: BaseException | None) -> None:
-        if result.done():
-            return
-        if error is None:
-            result.set_result(value)
-        else:
-            result.set_exception(error)
+    def done(said: bool | _Doubt) -> None:
+        if not result.done():
+            result.set_result(said)
 
-    def run() -> None:
-        value, error = None, None
+    def ask() -> None:
         try:
-            value = call()
-        except BaseException as caught:  # noqa: BLE001 - handed over to whoever waits
-            error = caught if isinstance(caught, Exception) else RuntimeError(f"{type(caught).__name__}: {caught}")
+            said = call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here, and is shown
+            said = _raised(error)
         with suppress(RuntimeError):  # the loop may be gone by now
-            loop.call_soon_threadsafe(done, value, error)
+            loop.call_soon_threadsafe(done, said)
 
-    threading.Thread(target=contextvars.copy_context().run, args=(run,), name="llm_magic check", daemon=True).start()
-    return await result
+    threading.Thread(target=contextvars.copy_context().run, args=(ask,), name="llm_magic check", daemon=True).start()
+    try:
+        async with asyncio.timeout(max(0.0, run.deadline - means.clock.monotonic())):
+            return await result
+    except TimeoutError:
+        return _Doubt("the check did not end in time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 from llm_magic.events import RunEvent, TextDelta
@@ -19,7 +19,8 @@ async def race(
 ) -> AsyncGenerator[RunEvent]:
     """Ask `first`, and the head of `waiting` too (taken from it) when no token has come after `late_s` seconds.
 
-    The first to show a token goes on alone. Where one fails before, the other goes on. Both have their holds.
+    The first to show a token goes on alone. Where one fails before, the other goes on. Both have their holds. Where the
+    first to speak fails after all, the other one is back at the head of `waiting`.
     """
     events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
     contestants = [Contestant(run, first, means, events, last=False)]
@@ -32,9 +33,10 @@ async def race(
                 watched = {coming} if len(contestants) > 1 or ahead is not None else {coming, alarm}
                 await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    rival = waiting.pop(0)
-                    yield run.note(f"{first.model.id}: no token after {late_s:g} s; asked {rival.model.id} too")
-                    contestants.append(Contestant(run, rival, means, events, last=not waiting))
+                    if run.may_send(means.policy):
+                        rival = waiting.pop(0)
+                        yield run.note(f"{first.model.id}: no token after {late_s:g} s; asked {rival.model.id} too")
+                        contestants.append(Contestant(run, rival, means, events, last=not waiting))
                     await asyncio.wait({coming})
                 who, event = coming.result()
             finally:
@@ -50,17 +52,23 @@ async def race(
                 ahead = who
                 for other in contestants:
                     if other is not who:
-                        other.task.cancel(_LOST)
+                        other.lost = other.task.cancel(_LOST)
             if ahead in (None, who):
                 yield event
+        if run.answer is None and not run.over:
+            waiting[:0] = [each.candidate for each in contestants if each.lost]
     finally:
         alarm.cancel()
-        for each in contestants:
-            if not each.task.done():
-                each.task.cancel()
-        for each in contestants:
-            with suppress(asyncio.CancelledError):
-                await each.task
+        await all_ended(contestants)
+
+
+async def all_ended(contestants: Sequence[Contestant]) -> None:
+    """Stop those that are still at it and wait until all have settled. Raises what the first of them raised."""
+    for each in contestants:
+        each.task.cancel()
+    for ended in await asyncio.gather(*(each.task for each in contestants), return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
 
 
 class Contestant:
@@ -75,7 +83,10 @@ class Contestant:
         *,
         last: bool,
     ) -> None:
+        self.candidate = candidate
         self.ended = False
+        self.lost = False
+        """Stopped because another one spoke first."""
         self._asking = ask(run, candidate, means, last=last)
         self._events = events
         self.task = asyncio.create_task(self._run())

@@ -54,7 +54,7 @@ async def execute(
 async def _in_turn(run: Run, plan: Plan, means: Means) -> AsyncGenerator[RunEvent]:
     """Candidate after candidate, while there is no answer."""
     waiting = list(plan.candidates)
-    while waiting and not run.over and run.answer is None:
+    while waiting and not run.over and run.answer is None and run.may_send(means.policy):
         candidate = waiting.pop(0)
         if plan.request.hedge_s is None or not waiting:
             asking = ask(run, candidate, means, last=not waiting)

@@ -112,6 +112,10 @@ class Run:
         else:
             self.answer = meter
 
+    def may_send(self, policy: RetryPolicy) -> bool:
+        """Whether one more attempt may be made. One is left for the leader behind a cascade."""
+        return len(self.sent) < policy.attempts - self.deliberating
+
     def free_reserve(self) -> None:
         """What it can't write now the ledger writes later: an answer is not lost for it."""
         reserve, self.reserve = self.reserve, None
