@@ -23,7 +23,7 @@ from llm_magic.classify.adapt import adapt
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.fit import Matrix, ridge, softmax
 from llm_magic.classify.heads import Heads
-from llm_magic.evaluate import several, train
+from llm_magic.evaluate import several, tiers, train
 from llm_magic.evaluate.data import read_outcomes
 from llm_magic.evaluate.figures import moved
 from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve
@@ -226,6 +226,31 @@ def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path:
     assert list(orders[0]) == list(orders[1])
     orders = [np.argsort([heads.difficulty_of(each) for each in prompts]) for heads in (both, other)]
     assert list(orders[0]) != list(orders[1])
+
+
+def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled = train.read_tiers(data / "tiers.jsonl.gz")
+    few = train.own_prompts().take(range(0, 290, 40))
+    monkeypatch.setattr(tiers, "own_prompts", lambda: few)
+    trained: list[set[str]] = []
+    fitted = train._tier_head
+
+    def spy(everything: Any, features: Any, rows: Any) -> Any:
+        trained.append({everything.prompts[row] for row in rows})
+        return fitted(everything, features, rows)
+
+    monkeypatch.setattr(train, "_tier_head", spy)
+    report = tiers.cross_validated(labelled, Heads.load(io.BytesIO(train.shipped_bytes())), 5)
+    assert set(report) == {"folds", "source_left_out"}
+    folds, sources = trained[: train.FOLDS], trained[train.FOLDS :]
+    for part, seen in enumerate(folds):
+        assert seen.isdisjoint(labelled.prompts[part :: train.FOLDS])
+    for name, seen in zip(("s0", "s1"), sources, strict=True):
+        held_out = {text for text, source in zip(labelled.prompts, labelled.sources, strict=True) if source == name}
+        assert seen.isdisjoint(held_out)
+        assert seen >= set(few.prompts) | set(labelled.prompts) - held_out
 
 
 def test_weights_of_another_version_are_refused(data: Path) -> None:

@@ -18,7 +18,14 @@ from llm_magic.evaluate.data import Recorded, read_outcomes
 from llm_magic.evaluate.metrics import Array, curve
 from llm_magic.evaluate.report import PAIRS
 from llm_magic.evaluate.tiers import cross_validated
-from llm_magic.evaluate.train import DIFFICULTY_ALPHA, TRAINING_SOURCES, found, hardness, read_tiers, with_typos
+from llm_magic.evaluate.train import (
+    DIFFICULTY_ALPHA,
+    TRAINING_SOURCES,
+    found,
+    hardness,
+    read_tiers,
+    with_typos,
+)
 
 BEFORE = (
     "Hello dear model, I need a hand with this one. ",

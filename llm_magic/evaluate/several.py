@@ -83,6 +83,8 @@ def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] |
     def all_of(drawn: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
         reached, spent = got[:, drawn].mean(axis=1), paid[:, drawn].mean(axis=1)
         own, price = float(scores[drawn, best].mean()), float(costs[drawn, best].mean())
+        # To ask the best single model always is a setting too.
+        reached, spent = np.append(reached, own), np.append(spent, price)
         return np.array(
             [
                 _least(reached, spent, own) / price,

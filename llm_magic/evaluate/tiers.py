@@ -77,21 +77,23 @@ def evaluate_tiers(labelled: Labelled, heads: Heads | None = None, resamples: in
 
 
 def cross_validated(labelled: Labelled, heads: Heads, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """The tier head trained without the fold that a prompt is in, and without the source that it is from. The project's
-    own prompts are always trained on, and never judged."""
+    """The tier head trained without the fold that a prompt is in (`folds`), and without the source that it is from
+    (`source_left_out`). The project's own prompts are always trained on, and never judged."""
     everything = joined(labelled, own_prompts())
     many = len(labelled.prompts)
     sources = list(dict.fromkeys(labelled.sources))
-    folds = {"five_folds": [[row for row in range(many) if row % FOLDS == part] for part in range(FOLDS)]}
-    folds["source_left_out"] = [[row for row in range(many) if labelled.sources[row] == each] for each in sources]
+    ways = {
+        "folds": [[row for row in range(many) if row % FOLDS == part] for part in range(FOLDS)],
+        "source_left_out": [[row for row in range(many) if labelled.sources[row] == each] for each in sources],
+    }
     report: dict[str, Any] = {}
-    for name, parts in folds.items():
-        found: list[Classification | None] = [None] * many
-        for part, head in zip(parts, tier_heads(everything, parts, heads.temperature), strict=True):
+    for name, ways_parts in ways.items():
+        parts = [[labelled.prompts[row] for row in rows] for rows in ways_parts]
+        found: dict[int, Classification] = {}
+        for rows, head in zip(ways_parts, tier_heads(everything, parts, heads.temperature), strict=True):
             own = dataclasses.replace(heads, tier=head)
-            for row in part:
-                found[row] = classify(labelled.prompts[row], heads=own)
-        report[name] = judged(labelled, [each for each in found if each is not None], resamples)
+            found |= {row: classify(labelled.prompts[row], heads=own) for row in rows}
+        report[name] = judged(labelled, [found[row] for row in range(many)], resamples)
     return report
 
 

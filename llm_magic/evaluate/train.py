@@ -172,11 +172,12 @@ def tier_head(labelled: Labelled) -> tuple[list[Features], Linear, float]:
     return [one for many in features for one in many], head, temperature
 
 
-def tier_heads(labelled: Labelled, parts: Sequence[Sequence[int]], temperature: float) -> Iterator[Linear]:
-    """For each part of the rows, the head trained on all the others, for judging on it."""
+def tier_heads(labelled: Labelled, parts: Sequence[Sequence[str]], temperature: float) -> Iterator[Linear]:
+    """For each part of the prompts, the head trained without them, for judging on them."""
     features = [[features_of(text) for text in varied(prompt, row)] for row, prompt in enumerate(labelled.prompts)]
     for part in parts:
-        rows = np.setdiff1d(np.arange(len(labelled.prompts)), np.array(part))
+        held_out = set(part)
+        rows = np.array([row for row, prompt in enumerate(labelled.prompts) if prompt not in held_out], np.intp)
         yield _cooled(_tier_head(labelled, features, rows), temperature)
 
 

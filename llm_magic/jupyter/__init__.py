@@ -77,8 +77,10 @@ def _warm_up() -> None:
 
     import llm_magic.ledger.queries  # noqa: F401 - the database
     from llm_magic import tokens
+    from llm_magic.classify import classify
 
     tokens.count_o200k("ready")
+    classify("ready")
 
 
 def _show_group(shell: Any, kind: type[BaseException], error: Any, at: Any, tb_offset: Any = None) -> None:
