@@ -6,11 +6,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from llm_magic import routing
 from llm_magic.providers import weights
 from tests import postgres
+
+hypothesis.settings.register_profile("ours", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("ours")
 
 _KEYS = [f"{name}_{part}" for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK") for part in ("API_KEY", "BASE_URL")]
 _OWN = ["LLM_MAGIC_PROFILE", "LLM_MAGIC_SESSION", "LLM_MAGIC_LOCAL_MODEL"]
