@@ -207,6 +207,39 @@ def test_await_and_plain_calls_work_after_a_magic(kernel: Kernel, server: loopba
     assert kernel.value("[awaited.text, plain.text, len(several)]") == "['The answer is 42.', 'The answer is 42.', 5]"
 
 
+LONG = """
+from llm_magic import Ledger, Registry, Router
+from llm_magic.providers.scripted import Reply, ScriptedProvider
+usual = llm_magic.router()
+paragraph = "The quick brown fox jumps over the lazy dog, and so on and on, until the day is done. \\n\\n```python\\nx = 1\\n```\\n\\n"
+words = [word + " " for word in paragraph.split(" ")]
+def long(tokens):
+    reply = Reply(chunks=tuple((words * (tokens // len(words) + 1))[:tokens]))
+    providers = dict.fromkeys(("anthropic", "openai", "deepseek"), ScriptedProvider([reply]))
+    llm_magic.use_router(Router(registry=Registry.load("article"), providers=providers, ledger=Ledger(":memory:")))
+"""
+
+
+def test_traffic_grows_with_the_text_and_fifty_thousand_tokens_are_nothing(kernel: Kernel) -> None:
+    kernel.run(LONG)
+    try:
+        sizes: list[int] = []
+        for tokens in (5_000, 50_000):
+            kernel.run(f"long({tokens})")
+            started = time.monotonic()
+            found = kernel.run("%%route --tier bulk\nhello")
+            took = time.monotonic() - started
+            sizes.append(sum(len(str(message["content"])) for message in found))
+            # Per drawing: the head, the text, at times a new block and its place in the list.
+            assert len(found) < 40 + 20 * 4 * took
+            assert kernel.value("1 + 1") == "2"
+        assert kernel.value("_route.usage.output_tokens > 0 and len(_route.text) > 200_000") == "True"
+        assert sizes[1] < 15 * sizes[0]
+        assert sizes[1] < 60 * int(kernel.value("len(_route.text)"))
+    finally:
+        kernel.run("_ = llm_magic.use_router(usual)")
+
+
 def test_an_error_is_short_and_real(kernel: Kernel, server: loopback.Server) -> None:
     for model in ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5"):
         server.script(
