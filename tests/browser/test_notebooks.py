@@ -89,7 +89,7 @@ def test_our_notebooks_run_from_top_to_bottom(
 
 
 def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], server: loopback.Server) -> None:
-    """At most 300 ms beyond what stopping a cell that only waits takes in this front end, on this machine."""
+    """At most 300 ms beyond twice what stopping a cell that only waits takes in this front end, on this machine."""
     server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
     notebook = opened(
         "stop.ipynb",
@@ -106,7 +106,7 @@ def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], se
     notebook.cell(2).get_by_text("The", exact=True).wait_for()
     took = stopped_in_ms(notebook)
     logging.getLogger(__name__).warning("quiet %.0f ms after stop; a cell that waits: %.0f ms", took, alone)
-    assert took < 300 + alone
+    assert took < 300 + 2 * alone
 
     server.wait_until(lambda: server.journal[-1].ended == "disconnected")
     assert "stopped after" in notebook.cell(2).inner_text()
