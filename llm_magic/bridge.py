@@ -41,6 +41,8 @@ class Bridge:
         """The private loop, running."""
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
+                if self._pid != os.getpid():
+                    self._jobs.clear()  # after a fork: they are the parent's, and end there
                 self._pid = os.getpid()
                 self._loop = asyncio.ProactorEventLoop() if sys.platform == "win32" else asyncio.new_event_loop()
                 # An empty context: ipykernel keeps the current cell in a context variable, and this outlives the cell.

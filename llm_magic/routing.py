@@ -23,7 +23,7 @@ from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
-from llm_magic.execute import Clock, Means, RetryPolicy, compare, execute
+from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, compare, execute
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Ledger
 from llm_magic.plan import Standing, make_plan, what_fits
@@ -85,7 +85,7 @@ class Router:
             policy=policy,
             clock=self._clock,
             slots={
-                name: asyncio.Semaphore(specs[name].concurrency if name in specs else 64)
+                name: PerLoop(functools.partial(asyncio.Semaphore, specs[name].concurrency if name in specs else 64))
                 for name in {model.provider for model in self.registry}
             },
         )

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +156,46 @@ if child == 0:
     ok = list(bridge.iterate(one())) == [1]
     os._exit(0 if ok else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_waits_for_nothing_of_its_parents(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, os
+from llm_magic import Ledger
+from llm_magic.bridge import bridge
+from llm_magic.events import TextDelta
+from llm_magic.providers.base import Finished
+from tests.helpers import model, router
+class Yielding:
+    def unavailable(self):
+        return None
+    async def stream(self, request):
+        if request.messages[-1].content == "never":
+            await asyncio.Event().wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        yield TextDelta(text="x")
+        yield Finished(finish_reason="stop", served_model="a")
+ours = router(
+    model("a"), model("b", provider="other"), providers={{"cloud": Yielding(), "other": Yielding()}}, concurrency=1,
+    ledger=Ledger({str(tmp_path / "ledger.db")!r}),
+)
+async def three():
+    return [result.text for result in await asyncio.gather(*(ours.route("hi", model="a") for _ in range(3)))]
+assert asyncio.run(three()) == ["x"] * 3
+job = ours.job("never", model="a")
+while not any(row.outcome == "in_flight" for row in ours.ledger.rows()):
+    pass
+child = os.fork()
+if child == 0:
+    ok = asyncio.run(three()) == ["x"] * 3 and not bridge._jobs
+    os._exit(0 if ok else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+job.cancel()
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "0", done.stderr

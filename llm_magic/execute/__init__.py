@@ -2,6 +2,6 @@
 
 from llm_magic.execute.compare import compare
 from llm_magic.execute.loop import execute
-from llm_magic.execute.records import Clock, Means, RetryPolicy
+from llm_magic.execute.records import Clock, Means, PerLoop, RetryPolicy
 
-__all__ = ["Clock", "Means", "RetryPolicy", "compare", "execute"]
+__all__ = ["Clock", "Means", "PerLoop", "RetryPolicy", "compare", "execute"]

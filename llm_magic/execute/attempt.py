@@ -23,18 +23,18 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
     `meter.error` says why it is no answer; nothing is raised but the asker's own cancellation.
     """
     model = meter.candidate.model
-    slot = means.slots[model.provider]
+    slot = means.slots[model.provider]()
     if slot.locked():
         run.free_reserve()  # those before us in the queue may be waiting for just this money
         yield Waiting(reason=f"queued: {model.provider} has as many requests under way as it may have")
     if not await _in_time(slot, run, means):
-        meter.error = TimedOut(f"still queued when the run's time was up: {model.provider} was busy, nothing was sent")
+        meter.error = TimedOut(f"the run's time was up before anything could be sent to {model.provider}")
         return
     try:
         wanted = meter.candidate.max_output_tokens
         try:
             reserved = None
-            if run.reserve is not None or not (means.purse.locked() and meter.candidate.worst_usd):
+            if run.reserve is not None or not (means.purse().locked() and meter.candidate.worst_usd):
                 reserved = _hold(run, meter, means, may_wait=run.reserve is None)
             if reserved is None:
                 yield Waiting(reason="waiting for money that other runs hold")
@@ -110,14 +110,15 @@ async def _turn(run: Run, meter: Meter, means: Means) -> tuple[Attempt, Hold]:
 
     Raises BudgetExceeded when they no longer do, TimedOut when they do for as long as the run may take.
     """
-    if await _in_time(means.purse, run, means):
+    purse = means.purse()
+    if await _in_time(purse, run, means):
         try:
             while means.clock.monotonic() < run.deadline:
                 if reserved := _hold(run, meter, means, may_wait=True):
                     return reserved
                 await means.clock.sleep(means.policy.money_poll_s)
         finally:
-            means.purse.release()
+            purse.release()
     raise TimedOut("other runs held the money when the run's time was up: nothing was sent")
 
 

@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 import random
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from llm_magic import tokens
 from llm_magic.budget import Alarms, Budget, Cap
@@ -20,6 +21,8 @@ from llm_magic.ledger import Ledger, Reserve
 from llm_magic.providers.base import Finished, Provider, UsageReport
 from llm_magic.registry import Registry
 from llm_magic.types import Attempt, Candidate, Message, Plan, Usage
+
+Turn = TypeVar("Turn", asyncio.Lock, asyncio.Semaphore)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,21 @@ class Clock:
     """0..1"""
 
 
+class PerLoop(Generic[Turn]):
+    """A lock or a semaphore, one for each loop: a forked child has its own, and waits for nobody of its parent."""
+
+    def __init__(self, make: Callable[[], Turn]) -> None:
+        self._make = make
+        self._of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = weakref.WeakKeyDictionary()
+
+    def __call__(self) -> Turn:
+        """That of the running loop."""
+        loop = asyncio.get_running_loop()
+        if (turn := self._of.get(loop)) is None:
+            turn = self._of[loop] = self._make()
+        return turn
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """All that a run works with."""
@@ -67,10 +85,10 @@ class Means:
     health: Health
     policy: RetryPolicy
     clock: Clock
-    slots: Mapping[str, asyncio.Semaphore]
+    slots: Mapping[str, PerLoop[asyncio.Semaphore]]
     """By provider: how many requests may be under way at once. First come, first served."""
     alarms: Alarms = dataclasses.field(default_factory=Alarms)
-    purse: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    purse: PerLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerLoop(asyncio.Lock))
     """Whose turn it is to wait for money that other runs hold. First come, first served."""
 
 
