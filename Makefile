@@ -39,7 +39,7 @@ build/bin/uv: scripts/get_uv.py
 	@"$(PYTHON)" scripts/get_uv.py $@
 
 test: setup ## run the tests, the slow ones left out (ARGS="-k ledger" is passed on)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: setup ## run the slow tests: a Binder environment built from nothing
 	$(BIN)/pytest -m slow $(ARGS)

@@ -20,7 +20,7 @@ from llm_magic.events import Waiting
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.providers.scripted import ScriptedProvider
 from tests import helpers
-from tests.journal import Journal
+from tests.journal import Entry, Journal
 
 ROOT = Path(__file__).parent.parent
 PROMPT = "why is the sky blue"
@@ -58,7 +58,7 @@ async def test_200_runs_against_a_cap_for_50(location: str) -> None:
 
 KERNEL = """
 import asyncio, sys
-from tests.journal import Journal
+from tests.journal import Entry, Journal
 from tests.test_concurrency import ask_at_once, spending
 journal = Journal(("all", "end"))
 ours = spending(sys.argv[1], journal)
@@ -88,7 +88,7 @@ def test_four_kernels_on_one_ledger_share_a_cap_for_50(location: str) -> None:
 
 KILLED = """
 import asyncio, sys
-from tests.journal import Journal
+from tests.journal import Entry, Journal
 from tests.test_concurrency import PROMPT, spending
 journal = Journal(("chunk",))
 ours = spending(sys.argv[1], journal, concurrency=100)
@@ -186,13 +186,30 @@ async def test_a_thousand_runs_at_once_queue_fairly_and_keep_no_memory(tmp_path:
 
 
 async def test_whoever_queues_is_told_so() -> None:
-    busy = Busy()
-    ours = helpers.router(helpers.model("only"), providers={"cloud": busy}, concurrency=1)
+    journal = Journal(("chunk",))
+    ours = helpers.router(helpers.model("only"), providers={"cloud": journal}, concurrency=1)
+    waits: dict[str, list[str]] = {"first": [], "second": [], "third": []}
 
-    async def events() -> list[object]:
-        return [event async for event in ours.stream("hello")]
+    async def ask(name: str) -> None:
+        async for event in ours.stream(name):
+            if isinstance(event, Waiting):
+                waits[name].append(event.reason)
 
-    found = await asyncio.gather(*[events() for _ in range(3)])
-    waits = [[event.reason for event in each if isinstance(event, Waiting)] for each in found]
-    assert waits[0] == []
-    assert waits[1] == waits[2] == ["queued: cloud has as many requests under way as it may have"]
+    asking = [asyncio.create_task(ask("first"))]
+    while not journal.waiting:
+        await asyncio.sleep(0)
+    asking += [asyncio.create_task(ask(name)) for name in ("second", "third")]
+    while not (waits["second"] and waits["third"]):
+        await asyncio.sleep(0)
+
+    def end(entry: Entry) -> None:
+        if not entry.next.done():
+            entry.next.set_result("end")
+
+    while not all(task.done() for task in asking):
+        for entry in journal.waiting:
+            entry.next.get_loop().call_soon_threadsafe(end, entry)
+        await asyncio.sleep(0)
+    await asyncio.gather(*asking)
+    told = "queued: cloud has as many requests under way as it may have"
+    assert waits == {"first": [], "second": [told], "third": [told]}
