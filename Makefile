@@ -41,7 +41,7 @@ build/bin/uv: scripts/get_uv.py
 test: setup ## run the tests, the slow ones left out (ARGS="-k ledger" is passed on)
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-test-slow: setup ## run the slow tests: a Binder environment built from nothing
+test-slow: setup ## run the slow tests: a Binder environment from nothing, several kernels on one ledger
 	$(BIN)/pytest -m slow $(ARGS)
 
 test-browser: setup .venv/.browser ## look at it in JupyterLab, in a headless Chromium; screenshots in build/screenshots

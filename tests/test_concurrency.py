@@ -74,6 +74,7 @@ def kernel(code: str, location: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code, location], cwd=ROOT, env=environ, text=True, **pipes)  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 def test_four_kernels_on_one_ledger_share_a_cap_for_50(location: str) -> None:
     if location == ":memory:":
         pytest.skip("kernels share no memory")
