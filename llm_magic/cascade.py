@@ -20,7 +20,8 @@ from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
 from llm_magic.errors import RequestError
-from llm_magic.plan import Standing, make_plan
+from llm_magic.plan import make_plan
+from llm_magic.plan.costs import Standing
 from llm_magic.registry import Registry
 from llm_magic.types import ZERO, Candidate, Cascade, CascadeHow, ModelSpec, Plan, Request
 

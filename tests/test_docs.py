@@ -10,7 +10,7 @@ import nbclient
 import nbformat
 import pytest
 
-from llm_magic import Registry, routing
+from llm_magic import Registry
 from llm_magic.jupyter.book_magics import BookMagics
 from llm_magic.jupyter.magics import RouteMagics
 from llm_magic.jupyter.session_magics import SessionMagics
@@ -24,7 +24,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 
 def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     scripted = ScriptedProvider([Reply(chunks=("Bonjour ", "le monde."))])
-    monkeypatch.setattr(routing, "connect", lambda specs: dict.fromkeys(specs, scripted))
+    monkeypatch.setattr("llm_magic.routing.router.connect", lambda specs: dict.fromkeys(specs, scripted))
     names: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 2

@@ -491,7 +491,7 @@ def test_caps_that_are_set_at_once_are_both_set(monkeypatch: pytest.MonkeyPatch)
             together.wait(0.05)  # both have read, if they can
         return real(*args, **fields)
 
-    monkeypatch.setattr("llm_magic.routing.dataclasses", SimpleNamespace(replace=replace))
+    monkeypatch.setattr("llm_magic.routing.router.dataclasses", SimpleNamespace(replace=replace))
     with ThreadPoolExecutor() as threads:
         threads.submit(ours.set_budget, 1)
         threads.submit(ours.set_budget, day_usd=2)

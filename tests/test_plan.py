@@ -8,7 +8,8 @@ import pytest
 
 from llm_magic import Registry, RequestError, TaskTier
 from llm_magic.health import Circuit
-from llm_magic.plan import MIN_OUTPUT_TOKENS, Standing, make_plan
+from llm_magic.plan import make_plan
+from llm_magic.plan.costs import MIN_OUTPUT_TOKENS, Standing
 from llm_magic.types import Classification, Plan, Request
 from tests.helpers import NOON, model, registry, replaced
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 
-from llm_magic import plan as planning
 from llm_magic.errors import BudgetExceeded, LedgerError, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Note, Progress, RunEvent, TextDelta, Waiting
 from llm_magic.execute import outcome
 from llm_magic.execute.records import Means, Meter, Run
 from llm_magic.execute.silence import Silence
 from llm_magic.ledger import Hold
+from llm_magic.plan import costs
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.types import Attempt
 
@@ -98,7 +98,7 @@ def _steering(run: Run, meter: Meter, wanted: int) -> list[Note]:
     notes: list[Note] = []
     if candidate.stepped_down and not run.attempts:
         notes.append(run.note(f"near the cap: {candidate.why or f'stepped down to {candidate.model.id}'}"))
-    asked = min(request.max_output_tokens or planning.DEFAULT_MAX_OUTPUT_TOKENS, candidate.model.max_output_tokens)
+    asked = min(request.max_output_tokens or costs.DEFAULT_MAX_OUTPUT_TOKENS, candidate.model.max_output_tokens)
     limited = candidate.max_output_tokens < min(asked, candidate.model.context_window - candidate.input_tokens)
     if limited or candidate.max_output_tokens < wanted:
         notes.append(run.note(f"near the cap: at most {candidate.max_output_tokens:,} output tokens fit under it"))
@@ -140,11 +140,11 @@ def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Atte
                 run.reserve = None
         except BudgetExceeded as refused:
             # Others hold what was free when the plan was made: ask for less, while there is less to ask for.
-            smaller = planning.refit(candidate, refused.left_usd, blank.started_at)
+            smaller = costs.refit(candidate, refused.left_usd, blank.started_at)
             if smaller is not None and smaller.max_output_tokens < candidate.max_output_tokens:
                 meter.candidate = smaller
                 continue
-            if may_wait and planning.refit(candidate, refused.reachable_usd, blank.started_at) is not None:
+            if may_wait and costs.refit(candidate, refused.reachable_usd, blank.started_at) is not None:
                 return None
             raise
         run.sent.append(candidate.model.id)
@@ -158,7 +158,7 @@ async def _stream(run: Run, meter: Meter, means: Means) -> AsyncGenerator[TextDe
     stream = provider.stream(
         ProviderRequest(
             model=meter.candidate.model,
-            messages=(*planning.messages_of(request), *meter.more),
+            messages=(*costs.messages_of(request), *meter.more),
             system=request.system,
             max_output_tokens=meter.candidate.max_output_tokens,
             schema=None if meter.judging else request.schema,

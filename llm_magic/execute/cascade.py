@@ -14,7 +14,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
-from llm_magic import plan as planning
 from llm_magic.answers.agreement import agree, essence
 from llm_magic.errors import BudgetExceeded
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEvent, TextDelta, Waiting
@@ -22,6 +21,7 @@ from llm_magic.execute import outcome
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.hedge import Contestant, all_ended
 from llm_magic.execute.records import Means, Meter, Run
+from llm_magic.plan import costs
 from llm_magic.types import Cascade, Message
 
 _ALONE = "the other cheap model did not answer"
@@ -180,7 +180,7 @@ def _judge_of(cascade: Cascade, meter: Meter, means: Means) -> Meter | None:
     """The judge's attempt: the conversation so far, and the question; None where that is too long for it."""
     assert cascade.judge is not None
     more = (Message(role="assistant", content="".join(meter.text)), Message(role="user", content=_ASK_JUDGE))
-    candidate = planning.lengthened(cascade.judge, more, means.clock.now())
+    candidate = costs.lengthened(cascade.judge, more, means.clock.now())
     if candidate is None:
         return None
     return Meter(candidate=candidate, started=means.clock.monotonic(), more=more, judging=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from llm_magic import plan as planning
 from llm_magic.errors import BudgetExceeded, InvalidAnswer, ProviderError, TimedOut
 from llm_magic.events import RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.records import Clock, Means, Meter, RetryPolicy, Run
+from llm_magic.plan import costs
 from llm_magic.types import Candidate, Message
 
 
@@ -91,5 +91,5 @@ def _mending(
         return None
     asked = f"That answer can't be used: {error}. Answer again with the corrected JSON only."
     more = (Message(role="assistant", content=text), Message(role="user", content=asked))
-    longer = planning.lengthened(meter.candidate, more, means.clock.now())
+    longer = costs.lengthened(meter.candidate, more, means.clock.now())
     return None if longer is None else (longer, more)

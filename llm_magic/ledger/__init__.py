@@ -7,7 +7,6 @@ behind, charged. Money is kept in whole pico-dollars (1e-12 USD): a token's pric
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 import threading
 import time
@@ -18,11 +17,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_magic.budget import Cap, show_usd
-from llm_magic.errors import BudgetExceeded, LedgerError
+from llm_magic.budget import Cap
+from llm_magic.errors import LedgerError
 from llm_magic.home import home
 from llm_magic.ledger.cache import Cache
 from llm_magic.ledger.threads import Threads
@@ -33,10 +31,14 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from llm_magic.ledger.report import Report
+from llm_magic.ledger.holds import Hold, Reserve, Room, exceeded
 
 IN_FLIGHT = "in_flight"
+
 UNCERTAIN = "uncertain"
+
 RESERVED = "reserved"
+
 _LEASE_S = 900.0
 """Seconds after which a hold of a process on another machine is taken for one of a dead process."""
 
@@ -136,7 +138,7 @@ class Ledger:
         for cap in caps if worst_usd > 0 else ():
             used = self._used(db, cap, attempt.run_id, attempt.started_at)
             if worst_usd > cap.limit_usd - sum(used):
-                raise _exceeded(attempt, worst_usd, self._room(db, cap, attempt.run_id, attempt.started_at))
+                raise exceeded(attempt, worst_usd, self._room(db, cap, attempt.run_id, attempt.started_at))
         row = rows.to_row(attempt) | {
             "held_pusd": rows.to_pico(worst_usd),
             "lease_until": self._clock() + _LEASE_S,
@@ -224,7 +226,7 @@ class Ledger:
         """
         from llm_magic.ledger import frame, queries
 
-        with self._reading() as db, _no_collection():
+        with self._reading() as db, frame.no_collection():
             # The driver's own cursor: SQLAlchemy's rows would take as long again.
             cursor: Any = db.execute(queries.columnar(self._database.dialect)).cursor
             table = frame.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
@@ -326,95 +328,5 @@ class Ledger:
         return int(spent or 0) * rows.PICO, int(held or 0) * rows.PICO
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """What a cap leaves, in USD; below zero where the cap was lowered beneath what is spent."""
-
-    cap: Cap
-    left_usd: Decimal
-    live_usd: Decimal
-    """Held for attempts under way: most of it comes back when they are settled."""
-
-    @property
-    def reachable_usd(self) -> Decimal:
-        """What is left once the attempts under way have been settled, at the most."""
-        return max(self.left_usd + self.live_usd, Decimal(0))
-
-    @property
-    def used_share(self) -> Decimal:
-        """What is spent for good, as a share of the cap: 0 to 1 and beyond."""
-        limit = self.cap.limit_usd
-        return (limit - self.left_usd - self.live_usd) / limit if limit else Decimal(1)
-
-
-class Hold:
-    """Money reserved for one attempt. `settle` it with what the attempt came to; unsettled it is charged whole."""
-
-    def __init__(self, ledger: Ledger, attempt: Attempt, worst_usd: Decimal) -> None:
-        self.worst_usd = worst_usd
-        self._ledger = ledger
-        self._attempt = attempt
-        self._settled = False
-
-    def settle(self, attempt: Attempt) -> None:
-        self._settled = True
-        self._ledger.settle(attempt)
-
-    def __enter__(self) -> Hold:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._settled:
-            outcome = "error" if kind is None else kind.__name__
-            self.settle(
-                dataclasses.replace(self._attempt, outcome=outcome, cost_usd=self.worst_usd, cost_estimated=True)
-            )
-
-
-class Reserve:
-    """Money kept back for an attempt that may come. Held until it is given up, or replaced by the attempt's hold."""
-
-    def __init__(self, ledger: Ledger, attempt: Attempt) -> None:
-        self.key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
-        self.given_up = False
-        self._ledger = ledger
-
-    def hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
-        """The attempt's hold instead, in the same moment, so that nobody else gets in between. As `Ledger.hold`."""
-        self._ledger._hold(attempt, worst_usd, caps, self)  # pyright: ignore[reportPrivateUsage] - the two are one
-        self.given_up = True
-        return Hold(self._ledger, attempt, worst_usd)
-
-    def give_up(self) -> None:
-        """May be called again."""
-        if not self.given_up:
-            self.given_up = True
-            self._ledger.give_up(self)
-
-
-@contextmanager
-def _no_collection() -> Generator[None]:
-    """Without looks for garbage meanwhile: among millions of new tuples there is none, and looking takes seconds."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 def _location(location: str | Path | None) -> str:
     return str(location or os.environ.get("LLM_MAGIC_LEDGER") or home() / "ledger.db").strip()
-
-
-def _exceeded(attempt: Attempt, worst_usd: Decimal, room: Room) -> BudgetExceeded:
-    left = max(room.left_usd, Decimal(0))
-    return BudgetExceeded(
-        f"{attempt.model} could cost up to {show_usd(worst_usd)}, and {room.cap} has {show_usd(left)} left, "
-        f"{show_usd(worst_usd - left)} too little: raise the cap, or ask for fewer output tokens",
-        scope=room.cap.scope,
-        asked_usd=worst_usd,
-        left_usd=left,
-        reachable_usd=room.reachable_usd,
-    )

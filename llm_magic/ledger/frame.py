@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,3 +112,15 @@ def _typed(values: Any, kind: str) -> Any:
     if kind == "datetime64[us, UTC]":
         return frames.Series(values).astype(kind)
     return values if str(values.dtype) == kind else frames.array(values, dtype=kind)
+
+
+@contextmanager
+def no_collection() -> Generator[None]:
+    """Without looks for garbage meanwhile: among millions of new tuples there is none, and looking takes seconds."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import math
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,18 +17,21 @@ from llm_magic import answers, conversation, tuning
 from llm_magic import cache as caching
 from llm_magic.attachments import attach as attachments_of
 from llm_magic.bridge import Job, bridge
-from llm_magic.budget import Amount, Budget, Cap, show_usd, usd
+from llm_magic.budget import Amount, Budget, Cap, usd
 from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
 from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, compare, execute
 from llm_magic.health import Circuit, Health
-from llm_magic.ledger import Ledger
-from llm_magic.plan import Standing, make_plan, what_fits
-from llm_magic.providers import aclose, connect
+from llm_magic.ledger import Ledger, Room
+from llm_magic.plan import make_plan
+from llm_magic.plan.costs import Standing
+from llm_magic.plan.refusal import refusal
+from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
+from llm_magic.routing import checks, comparing
 from llm_magic.types import (
     DEFAULT_QUALITY,
     Classification,
@@ -42,9 +44,6 @@ from llm_magic.types import (
     RouteResult,
     TaskTier,
 )
-
-MAX_PROMPT_BYTES = 20_000_000
-"""Longer than any context window: refused before it is counted."""
 
 
 class Router:
@@ -66,7 +65,7 @@ class Router:
         clock: Clock | None = None,
         quality: float = DEFAULT_QUALITY,
     ) -> None:
-        self.quality = checked_quality(quality)
+        self.quality = checks.quality(quality)
         self.untuned = Registry.load() if registry is None else registry
         """The registry without what `%route_tune` has taught."""
         self.registry = tuning.tuned(self.untuned, tuning.load())
@@ -131,24 +130,10 @@ class Router:
         check: a test of the answer's text, run off the event loop; what it raises is a no.
         judge: the id of a model that is asked whether a cheap answer will do.
         """
-        _check_text(prompt, "the prompt")
-        if not prompt.strip():
-            raise RequestError("the prompt is empty: write what you want to know")
-        if system is not None:
-            _check_text(system, "the system prompt")
-        if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
-            raise RequestError(f"max_output_tokens = {max_output_tokens!r} must be a whole number of at least 1")
-        if hedge_s is not None and not (type(hedge_s) in (int, float) and math.isfinite(hedge_s) and hedge_s >= 0):
-            raise RequestError(f"hedge_s = {hedge_s!r} must be seconds, zero or more")
-        tags = (tags,) if isinstance(tags, str) else tuple(tags)
-        for tag in tags:
-            _check_text(tag, "the tag")
-            if "," in tag or not tag.strip():
-                raise RequestError(f"the tag {tag!r} must be a word without commas")
         attachments = attachments_of(attach)
         for attached in attachments:
-            _check_text(attached.text, attached.name)
-            _check_text(attached.name, "the name of an attachment")
+            checks.text(attached.text, attached.name)
+            checks.text(attached.name, "the name of an attachment")
         kept = None
         if thread is not None:
             if history:
@@ -158,19 +143,19 @@ class Router:
             limit = min(thread_tokens, max(windows, default=thread_tokens) // 2)
             history, kept = conversation.load(self.ledger, thread, limit, self._clock.now())
         for message in history:
-            _check_text(message.content, "the history")
+            checks.text(message.content, "the history")
         return Request(
-            prompt=prompt,
-            tier=None if tier is None else _tier(tier),
+            prompt=checks.prompt(prompt),
+            tier=None if tier is None else checks.tier(tier),
             model=model,
-            system=system,
-            max_output_tokens=max_output_tokens,
+            system=None if system is None else checks.text(system, "the system prompt"),
+            max_output_tokens=None if max_output_tokens is None else checks.output_tokens(max_output_tokens),
             max_cost_usd=None if max_cost is None else usd(max_cost),
             schema=None if schema is None else answers.schema_of(schema),
-            tags=tags,
+            tags=checks.tags(tags),
             routing_text=routing_text,
-            hedge_s=hedge_s,
-            quality=self.quality if quality is None else checked_quality(quality),
+            hedge_s=None if hedge_s is None else checks.hedge_s(hedge_s),
+            quality=self.quality if quality is None else checks.quality(quality),
             parent_run_id=parent_run_id,
             attachments=attachments,
             history=tuple(history),
@@ -225,14 +210,9 @@ class Router:
         By model id, or by tier. A model that can't be used has a plan without candidates. Options as `request`.
         """
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
-        request = dataclasses.replace(request, cache=False, hedge_s=None, cascade="off")
-        if tuple(models) == ("tiers",):
-            asked = {str(tier): dataclasses.replace(request, tier=tier) for tier in TaskTier}
-        else:
-            asked = {model: dataclasses.replace(request, model=model) for model in models}
-        if len(asked) < 2:
-            raise RequestError("a comparison needs two models or more: name them with commas between, or say tiers")
-        return {label: _narrowed(self.plan(each)) for label, each in asked.items()}
+        return {
+            label: comparing.narrowed(self.plan(each)) for label, each in comparing.asked_of(request, models).items()
+        }
 
     def compare_job(self, plans: Mapping[str, Plan]) -> Job[tuple[str, RunEvent | RunFailed]]:
         """Run several plans, as `plans` makes them, at once. Their events come with their labels."""
@@ -289,7 +269,7 @@ class Router:
                     yield event
                 return
         if not plan.candidates:
-            raise self._nothing_usable(plan)
+            raise self._refusal(plan)
         try:
             async with aclosing(execute(plan, self._means, run_id=run_id, budget=lambda: self.budget)) as events:
                 async for event in events:
@@ -300,7 +280,7 @@ class Router:
         except BudgetExceeded as refused:
             # There was money when it was planned, which other runs have spent since: say what there is now.
             now = self.plan(plan.request)
-            raise (refused if now.candidates else self._nothing_usable(now)) from None
+            raise (refused if now.candidates else self._refusal(now)) from None
 
     def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
         if request.thread is None:
@@ -309,21 +289,9 @@ class Router:
 
     async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
         """The core of a comparison, on the private loop."""
-        run_ids = {label: uuid.uuid4().hex for label in plans}
-        usable: dict[str, Plan] = {}
-        for label, plan in plans.items():
-            if plan.candidates:
-                usable[label] = plan
-                continue
-            why = self._nothing_usable(plan)
-            if isinstance(why, BudgetExceeded):
-                raise why
-            yield label, RunFailed(error=why)
-        first = next(iter(usable), "")
-        for label, plan in usable.items():
-            if label != first:
-                request = dataclasses.replace(plan.request, parent_run_id=run_ids[first])
-                usable[label] = dataclasses.replace(plan, request=request)
+        usable, run_ids, failed = comparing.runs_of(plans, self._refusal)
+        for label, failure in failed.items():
+            yield label, failure
         if usable:
             async with aclosing(compare(usable, self._means, run_ids=run_ids, budget=lambda: self.budget)) as events:
                 async for event in events:
@@ -357,30 +325,11 @@ class Router:
     def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
         return self.budget.caps(model=model, tags=request.tags, max_cost_usd=request.max_cost_usd)
 
-    def _nothing_usable(self, plan: Plan) -> NoCandidate | BudgetExceeded:
-        asks = [(skipped.asked_usd, skipped.model.id) for skipped in plan.skipped if skipped.asked_usd is not None]
-        if asks:
-            least, model = min(asks)
-            room = min(self.ledger.rooms(self._caps(plan.request, model)), key=lambda room: room.reachable_usd)
-            left = room.reachable_usd
-            return BudgetExceeded(
-                f"over budget: {room.cap} has {show_usd(left)} left, and the cheapest of the chain, {model}, could "
-                f"cost up to {show_usd(least)}. {what_fits(plan, self.registry, self._standing(plan.request))}"
-                "Raise the cap with %route_budget or --max-cost",
-                scope=room.cap.scope,
-                asked_usd=least,
-                left_usd=left,
-                reachable_usd=left,
-            )
-        reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
-        return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
+    def _refusal(self, plan: Plan) -> NoCandidate | BudgetExceeded:
+        def rooms(model: str) -> list[Room]:
+            return self.ledger.rooms(self._caps(plan.request, model))
 
-
-def _narrowed(plan: Plan) -> Plan:
-    """The plan with the model that was asked for alone, or else with its first candidate alone."""
-    asked = plan.request.model
-    ranked = [each for each in plan.ranked if each.model.id == asked] if asked else plan.candidates[:1] or plan.ranked
-    return dataclasses.replace(plan, ranked=tuple(ranked))
+        return refusal(plan, self.registry, self._standing(plan.request), rooms)
 
 
 def _classified(request: Request) -> Classification:
@@ -391,63 +340,3 @@ def _classified(request: Request) -> Classification:
         reasons = ("a short follow-up keeps the tier of what it follows",)
         return Classification(tier=thread.tier, confidence=thread.confidence, reasons=reasons)
     return classify(text)
-
-
-def checked_quality(value: float) -> float:
-    """A share, 0..1. Raises RequestError."""
-    if isinstance(value, bool) or not 0 <= value <= 1:  # also not a number
-        raise RequestError(f"quality = {value!r} must be a share from 0 (the cheapest) to 1 (the best)")
-    return float(value)
-
-
-def _tier(value: TaskTier | str) -> TaskTier:
-    try:
-        return TaskTier(value)
-    except ValueError:
-        raise RequestError(f"no tier {value!r}: choose one of {', '.join(TaskTier)}") from None
-
-
-def _check_text(text: object, what: str) -> None:
-    if not isinstance(text, str):
-        raise RequestError(f"{what} must be text, not {type(text).__name__}")
-    if len(text) > MAX_PROMPT_BYTES:
-        raise RequestError(f"{what} has {len(text):,} characters, more than any model reads: shorten it")
-    if "\0" in text:
-        raise RequestError(f"{what} has a NUL byte at character {text.index(chr(0)):,}: remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(
-            f"{what} has half of a character (a lone surrogate) at character {error.start:,}: remove it"
-        ) from None
-
-
-bridge.at_close(aclose)
-
-_session: Router | None = None
-_session_lock = threading.Lock()
-
-
-def session_router() -> Router:
-    """The router that magics and Python code of this process share, made at first use."""
-    global _session
-    with _session_lock:
-        if _session is None:
-            _session = Router()
-        return _session
-
-
-def use_router(router: Router) -> Router:
-    """Make a router of your own the one that magics and Python code of this process share."""
-    global _session
-    with _session_lock:
-        _session = router
-    return router
-
-
-def switch_profile(profile: str) -> Router:
-    """Another set of models for the session; its ledger and budget stay."""
-    global _session
-    before = session_router()
-    _session = Router(registry=Registry.load(profile), ledger=before.ledger, budget=before.budget)
-    return _session

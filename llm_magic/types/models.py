@@ -1,0 +1,99 @@
+"""The registry's entries, and what tokens cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from llm_magic.types.tasks import TaskTier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one attempt, in the same convention for every provider.
+
+    `input_tokens` includes the cached and the cache-written ones, `cache_write_tokens` those that are kept for an
+    hour, `output_tokens` the reasoning ones.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """USD per million tokens, as stated by a registry file.
+
+    An unstated cache price is the input price: never cheaper than what will be billed.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    """Kept for minutes; an unstated price of keeping it for an hour is this one."""
+    cache_write_1h: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a usage costs, and by which price list."""
+
+    usd: Decimal
+    price_source: str
+    input_price: Decimal
+    """USD per million uncached input tokens, as applied."""
+    output_price: Decimal
+    """USD per million output tokens, as applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """Where a provider is and how it is spoken to. Holds the *names* of secrets, never their values."""
+
+    name: str
+    api: Literal["anthropic", "openai", "local"] = "openai"
+    base_url: str | None = None
+    base_url_env: str | None = None
+    api_key_env: str | None = None
+    concurrency: int = 64
+    """Requests under way at once; further ones queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model of the registry."""
+
+    id: str
+    provider: str
+    tiers: tuple[TaskTier, ...] = ()
+    """Tiers it is a first choice for. Empty: used as a fallback, or by name."""
+    context_window: int
+    max_output_tokens: int
+    fallback_id: str | None = None
+    price: Price | None = None
+    """None: by the price catalogue."""
+    api_model: str = ""
+    """The name on the wire; the id unless stated."""
+    token_ratio: float = 1.0
+    """Tokens of this family's tokenizer for one token of o200k_base, rounded upward."""
+    max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    json_mode: Literal["schema", "object", "none"] = "schema"
+    """How the endpoint constrains its output: to a JSON schema, to any JSON object, or not at all."""
+    image_tokens: int = 0
+    """The most input tokens that one image comes to; 0: it can't see."""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sent with every request as they are, e.g. a seed."""
+    source: str = ""
+    """Where the figures of this entry come from."""
+    capability: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
+    """By kind of task, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-it)).
+    Empty: by the tiers that it serves."""
+    capability_source: str = ""
+    """Where these estimates come from."""
