@@ -76,7 +76,8 @@ _ROOMS = {
     "types",
 )
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+if not logging.getLogger(__name__).handlers:  # `%reload_ext` runs this module once more
+    logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -55,6 +55,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LLM_MAGIC_LEDGER", ":memory:")
     monkeypatch.setenv("LLM_MAGIC_LOCAL", "0")
     monkeypatch.setattr(routing, "_session", None)
+    monkeypatch.setattr(routing, "_profile", None)
     return home
 
 

@@ -74,8 +74,8 @@ def shell(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     for run in jobs.chosen([]):
         run.cancel()
         run._over.wait(WAIT_S)
-    ip.run_line_magic("unload_ext", "llm_magic")
     ip.reset()
+    ip.run_line_magic("unload_ext", "llm_magic")
 
 
 def test_the_cell_returns_at_once_and_the_answer_is_bound_when_it_is_there(shell: Shell, gate: Gate) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +12,6 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
-from traitlets.config import Config
 
 from llm_magic import Budget, Router, routing
 from llm_magic.classify import classify
@@ -68,9 +63,9 @@ def shell(scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Iterat
     ip = InteractiveShell.instance(colors="nocolor")
     ip.run_line_magic("load_ext", "llm_magic")
     yield Shell(ip, ours, scripted)
+    ip.reset()
     ip.run_line_magic("unload_ext", "llm_magic")
     ip.config.pop("RouteMagics", None)
-    ip.reset()
 
 
 def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
@@ -336,6 +331,11 @@ def test_a_line_gives_its_result_where_a_name_waits_for_it(shell: Shell) -> None
     assert "Out[" not in shell.run("if True:\n    %route hello")
 
 
+def test_a_name_that_was_asked_for_is_listed_as_the_users(shell: Shell) -> None:
+    shell.run("%route --tier bulk --out answer hello\n%route_again --out better\nmine = %who_ls")
+    assert set(shell["mine"]) == {"answer", "better"}
+
+
 def test_ipython_knows_no_other_way_to_name_what_a_cell_gives(shell: Shell) -> None:
     """`name << %%route` is no syntax of IPython's: a cell magic must be the first thing in its cell. Hence `--out`."""
     _, error = shell.fail("answer << %%route\nhello")
@@ -423,63 +423,6 @@ def test_help_reads_right(shell: Shell) -> None:
     assert doc is not None
     assert "%route [--tier TIER] [--model ID]" in " ".join(doc.split())
     assert "complex, standard, structured or bulk" in doc
-
-
-def test_loading_twice_and_unloading_restores(shell: Shell) -> None:
-    ip = shell.shell
-    before = len(ip.configurables)
-    ip.run_line_magic("reload_ext", "llm_magic")
-    ip.run_line_magic("reload_ext", "llm_magic")
-    assert len(ip.configurables) == before
-    assert "A scripted answer." in shell.run("%route hello")
-    ip.run_line_magic("unload_ext", "llm_magic")
-    assert ip.find_line_magic("route") is None
-    assert ip.find_cell_magic("route") is None
-    assert not [each for each in ip.configurables if type(each).__name__ == "RouteMagics"]
-    assert "Plan(" in ip.display_formatter.format(shell.router.plan("hello"))[0]["text/plain"]
-    ip.run_line_magic("load_ext", "llm_magic")
-
-
-_IN_A_SHELL = "%route_budget 3\nimport llm_magic; print([model.id for model in llm_magic.router().registry])"
-
-
-def test_it_loads_and_is_set_from_ipython_config(tmp_path: Path) -> None:
-    profile = tmp_path / "profile_default"
-    profile.mkdir()
-    (profile / "ipython_config.py").write_text(
-        "c = get_config()\nc.InteractiveShellApp.extensions = ['llm_magic']\nc.RouteMagics.profile = 'article'\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", _IN_A_SHELL],
-        env={**os.environ, "IPYTHONDIR": str(tmp_path), "LLM_MAGIC_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "deepseek-v3" in ran.stdout
-    assert "cap USD 3.00" in ran.stdout
-    assert ran.stderr == ""
-
-
-def test_settings_are_validated(shell: Shell) -> None:
-    shell.run("%config RouteMagics.profile = 'article'")
-    assert "deepseek-v3" in routing.session_router().registry
-    assert routing.session_router().ledger is shell.router.ledger
-    shell.run("%config RouteMagics.profile = 'nope'")  # IPython logs what is wrong with it, and changes nothing
-    assert "deepseek-v3" in routing.session_router().registry
-    shell.run("%config RouteMagics.freeze = False")
-
-
-def test_a_bad_setting_left_behind_does_not_break_the_next_load(shell: Shell) -> None:
-    ip = shell.shell
-    ip.run_line_magic("unload_ext", "llm_magic")
-    ip.config.merge(Config({"RouteMagics": {"profile": "nope"}}))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        ip.run_line_magic("load_ext", "llm_magic")
-    assert "is not valid and was dropped" in str(caught[0].message)
-    assert "A scripted answer." in shell.run("%route hello")
 
 
 def test_plans_and_results_show_themselves(shell: Shell) -> None:

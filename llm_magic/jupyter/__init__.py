@@ -14,61 +14,91 @@ _loaded: dict[str, Any] = {}
 
 def load(shell: Any) -> None:
     """Register the magics and how plans and results are shown."""
-    from traitlets import TraitError
-
-    from llm_magic.jupyter import complete
+    from llm_magic.jupyter import binding, complete
     from llm_magic.jupyter.book_magics import BookMagics
-    from llm_magic.jupyter.magics import RouteMagics
     from llm_magic.jupyter.reprs import FORMATS
     from llm_magic.jupyter.session_magics import SessionMagics
 
     if _loaded:
         unload(shell)
-    try:
-        magics = RouteMagics(shell)
-    except TraitError as error:
-        # A bad %config value stays in the shell's configuration and would fail every later load.
-        warnings.warn(f"a setting of RouteMagics is not valid and was dropped: {error}", stacklevel=2)
-        shell.config.pop("RouteMagics", None)
-        magics = RouteMagics(shell)
-    kinds = {name: dict(found) for name, found in shell.magics_manager.magics.items()}
-    looking_back, books = SessionMagics(shell, magics), BookMagics(shell)
-    shell.register_magics(magics, looking_back, books)
+    manager = shell.magics_manager
+    took: dict[str, Any] = {"kinds": {name: dict(found) for name, found in manager.magics.items()}}
+    took["classes"] = dict(manager.registry)
+    magics = _as_configured(shell)
+    took["magics"] = [magics, SessionMagics(shell, magics), BookMagics(shell)]
+    shell.register_magics(*took["magics"])
     formatter = shell.display_formatter.mimebundle_formatter
-    before = {kind: formatter.for_type(kind, show) for kind, show in FORMATS.items()}
-    completing = complete.matcher(shell)
-    shell.Completer.custom_matchers.append(completing)
-    handles_errors = not shell.custom_exceptions
-    if handles_errors:
+    took["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATS.items()]
+    took["completing"] = complete.matcher(shell)
+    shell.Completer.custom_matchers.append(took["completing"])
+    if not shell.custom_exceptions:
+        took["tracebacks"] = shell.custom_exceptions, shell.CustomTB
         shell.set_custom_exc((AllAttemptsFailed,), _show_group)
+    binding.put_back(shell)
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
-    _loaded.update(magics=[magics, looking_back, books], kinds=kinds, formats=before, handles_errors=handles_errors)
-    _loaded["completing"] = completing
+    _loaded.update(took)
+
+
+def _as_configured(shell: Any) -> Any:
+    """The magics with the user's settings. A wrong one is said and dropped: it would fail every later load."""
+    from traitlets import TraitError
+    from traitlets.config import Config
+
+    from llm_magic.jupyter.magics import RouteMagics
+
+    before = list(shell.configurables)
+    try:
+        return RouteMagics(shell)
+    except TraitError:
+        shell.configurables[:] = before  # the one that could not be made is in it already
+    settings = shell.config.RouteMagics
+    for name, value in list(settings.items()):
+        try:
+            RouteMagics(None).update_config(Config({"RouteMagics": {name: value}}))
+        except TraitError as error:
+            warnings.warn(f"RouteMagics.{name} = {value!r} is not valid and was dropped: {error}", stacklevel=4)
+            del settings[name]
+    return RouteMagics(shell)
 
 
 def unload(shell: Any) -> None:
-    """Take back what `load` changed. The session's router, with its ledger and budget, stays."""
+    """Take back what `load` changed, where nobody else has changed it since.
+
+    The session's router, with its ledger and budget, stays, and so does what the user has named.
+    """
     if not _loaded:
         return
+    from llm_magic.jupyter import binding
+
+    manager = shell.magics_manager
     for magics in _loaded["magics"]:
         for kind, names in magics.magics.items():
-            for name in names:
-                shell.magics_manager.magics[kind].pop(name, None)
-                if name in _loaded["kinds"][kind]:
-                    shell.magics_manager.magics[kind][name] = _loaded["kinds"][kind][name]
+            for name, ours in names.items():
+                _put_back(manager.magics[kind], name, ours, _loaded["kinds"][kind].get(name))
+        name = type(magics).__name__
+        _put_back(manager.registry, name, magics, _loaded["classes"].get(name))
     _loaded["magics"][1].close()
     shell.configurables[:] = [each for each in shell.configurables if each not in _loaded["magics"]]
     matchers = shell.Completer.custom_matchers
     matchers[:] = [each for each in matchers if each is not _loaded["completing"]]
     formatter = shell.display_formatter.mimebundle_formatter
-    for kind, show in _loaded["formats"].items():
-        formatter.pop(kind, None)
-        if show is not None:
-            formatter.for_type(kind, show)
-    if _loaded["handles_errors"] and shell.custom_exceptions == (AllAttemptsFailed,):
-        shell.set_custom_exc((), None)
+    for kind, ours, before in _loaded["formats"]:
+        _put_back(formatter.type_printers, kind, ours, before)
+    if shell.custom_exceptions == (AllAttemptsFailed,) and "tracebacks" in _loaded:
+        shell.custom_exceptions, shell.CustomTB = _loaded["tracebacks"]
+    binding.take_away(shell)
     _loaded.clear()
+
+
+def _put_back(table: dict[Any, Any], key: Any, ours: Any, before: Any) -> None:
+    """What stood in a table before, unless somebody has put a third thing there."""
+    if table.get(key) is not ours:
+        return
+    if before is None:
+        del table[key]
+    else:
+        table[key] = before
 
 
 def _warm_up() -> None:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from traitlets import Bool, Enum, Float, Int
+from traitlets import Bool, Enum, Float, Int, TraitError, validate
 
 from llm_magic import conversation, routing
 from llm_magic.attachments import TABLE_ROWS
+from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter import asking, binding, compare, jobs, screens
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
 from llm_magic.registry import PROFILES
-from llm_magic.types import Comparison, Plan, RouteResult
+from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,38 +27,54 @@ if TYPE_CHECKING:
 class RouteMagics(Magics):
     """Settings of the magics: `%config RouteMagics.freeze = False`."""
 
-    profile = Enum(PROFILES, default_value=None, allow_none=True, help="The set of models: current or article.").tag(
-        config=True
-    )
+    profile = Enum(
+        PROFILES,
+        default_value=None,
+        allow_none=True,
+        help="The set of models: 'current' or 'article'. None is that of LLM_MAGIC_PROFILE, else current.",
+    ).tag(config=True)
     freeze = Bool(
         True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
     ).tag(config=True)
-
-    table_rows = Int(TABLE_ROWS, min=1, help="How many rows of an attached DataFrame are sent at the most.").tag(
-        config=True
-    )
+    table_rows = Int(
+        TABLE_ROWS, min=1, help="How many rows of an attached DataFrame are sent at the most: 1 or more."
+    ).tag(config=True)
     thread_tokens = Int(
-        conversation.THREAD_TOKENS, min=100, help="How many tokens of a thread's history are sent along at the most."
+        conversation.THREAD_TOKENS,
+        min=100,
+        help="How many tokens of a thread's history are sent along at the most: 100 or more.",
     ).tag(config=True)
     cache = Bool(
         False, help="Answer from the cache what was asked before, as --cache does. It keeps the text of answers."
     ).tag(config=True)
-
     quality = Float(
         None,
         allow_none=True,
-        min=0.0,
-        max=1.0,
-        help="The least share of the best expected quality that will do, from 0 (the cheapest) to 1 (the best).",
+        help="How good is enough: the least share of the best expected quality that will do, from 0 (the cheapest) to "
+        f"1 (the best). None is that of the router: {DEFAULT_QUALITY:g}, unless it was made with another.",
     ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
         self._compared: Comparison | None = None
-        self.observe(self._switch_profile, "profile")
-        if self.profile is not None:
-            self._switch_profile({"new": self.profile})
+
+    @validate("profile")
+    def _switched(self, proposal: Any) -> str | None:
+        """A profile that can't be loaded is none: the setting and the models stay what they were."""
+        try:
+            routing.switch_profile(proposal["value"])
+        except LLMMagicError as error:
+            raise TraitError(f"the 'profile' trait can't become {proposal['value']!r}: {error}") from error
+        return proposal["value"]
+
+    @validate("quality")
+    def _in_range(self, proposal: Any) -> float | None:
+        """Bounds of the trait's own would let NaN pass."""
+        value = proposal["value"]
+        if value is not None and not 0 <= value <= 1:
+            raise TraitError(f"the 'quality' trait can't become {value!r}: it must be from 0 to 1, or None")
+        return value
 
     @magic_arguments("%route")
     @argument("--tier", metavar="TIER", help="complex, standard, structured or bulk; else classified from the text")
@@ -136,7 +153,7 @@ class RouteMagics(Magics):
             raise UsageError("%route_pick: compare first, with %%route --compare")
         with short_errors():
             picked = compare.pick(routing.session_router(), self._compared, line.strip())
-        self._shell.push({"_route": picked}, interactive=False)
+        self._shell.push({binding.LAST: picked})
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
     @magic_arguments("%route_jobs")
@@ -162,18 +179,14 @@ class RouteMagics(Magics):
             if args.plan and args.compare is None:
                 return router.plan(request)
             how = {"freeze": self.freeze, "stream": not args.no_stream}
-            names = ("_route", *([args.out] if args.out else []))
+            names = binding.names(args.out)
             if args.compare is not None:
                 self._compared = compare.run(router, self._shell, request, asking.compared(args))
-                self._shell.push(dict.fromkeys(names, self._compared), interactive=False)
+                self._shell.push(dict.fromkeys(names, self._compared))
                 return self._compared
             if args.background:
                 screen = screens.in_background(self._shell, **how)
                 return jobs.start(router, request, screen, self._shell.user_ns, names)
             result = watch(router, request, screens.choose(self._shell, **how))
-        self._shell.push(dict.fromkeys(names, result), interactive=False)
+        self._shell.push(dict.fromkeys(names, result))
         return result
-
-    def _switch_profile(self, change: Any) -> None:
-        if change["new"] is not None:
-            routing.switch_profile(change["new"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_magic import routing
 from llm_magic.budget import show_usd
 from llm_magic.errors import LLMMagicError
-from llm_magic.jupyter import draw, jobs, session
+from llm_magic.jupyter import binding, draw, jobs, session
 from llm_magic.jupyter.live import Live
 from llm_magic.jupyter.safe import escape, fenced
 from llm_magic.jupyter.session import Done
@@ -107,7 +107,7 @@ class Panel:
             self._under_way.insert(0, run)
         self.say(f"Run {done.number} is asked again one tier up: {router.plan(request).tier}.")
         self.refresh()
-        jobs.start(router, request, run, self._shell.user_ns, ["_route"])
+        jobs.start(router, request, run, self._shell.user_ns, [binding.LAST])
 
     def rate(self, done: Done, rating: Literal[1, -1]) -> None:
         """Rate it, or take the same rating back."""

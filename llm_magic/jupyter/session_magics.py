@@ -59,8 +59,7 @@ class SessionMagics(Magics):
                 request = session.again(done, tier=_tier(args.tier), model=args.model)
             screen = screens.choose(self._shell, freeze=self._settings.freeze, stream=True)
             result = watch(router, request, screen)
-        names = ("_route", *([args.out] if args.out else []))
-        self._shell.push(dict.fromkeys(names, result), interactive=False)
+        self._shell.push(dict.fromkeys(binding.names(args.out), result))
 
     @magic_arguments("%route_rate")
     @argument("rating", choices=[*_RATINGS], help="what you think of the last answer; clear takes it back")

@@ -14,6 +14,7 @@ __all__ = ["Router", "session_router", "switch_profile", "use_router"]
 bridge.at_close(aclose)
 
 _session: Router | None = None
+_profile: str | None = None
 _session_lock = threading.Lock()
 
 
@@ -22,7 +23,7 @@ def session_router() -> Router:
     global _session
     with _session_lock:
         if _session is None:
-            _session = Router()
+            _session = Router(registry=Registry.load(_profile))
         return _session
 
 
@@ -34,9 +35,17 @@ def use_router(router: Router) -> Router:
     return router
 
 
-def switch_profile(profile: str) -> Router:
-    """Another set of models for the session; its ledger and budget stay."""
-    global _session
-    before = session_router()
-    _session = Router(registry=Registry.load(profile), ledger=before.ledger, budget=before.budget)
-    return _session
+def switch_profile(profile: str | None) -> None:
+    """Another set of models for the session, None for the default one; its ledger and budget stay.
+
+    Raises RegistryError where it can't be loaded, and then nothing is switched. The same again switches nothing: a
+    router of the user's own stays when the extension is loaded anew.
+    """
+    global _session, _profile
+    with _session_lock:
+        if profile == _profile:
+            return
+        if (before := _session) is not None:
+            registry = Registry.load(profile)
+            _session = Router(registry=registry, ledger=before.ledger, budget=before.budget, quality=before.quality)
+        _profile = profile
