@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import IPython
 import pytest
 from IPython.core.completer import provisionalcompleter
 
@@ -14,6 +15,13 @@ def tab(shell: Shell, text: str) -> list[str]:
     """What the completer offers at the end of a text, as the front ends ask for it: the words that would stand there."""
     with provisionalcompleter():
         return [each.text for each in shell.shell.Completer.completions(text, len(text))]
+
+
+def check_offered(shell: Shell, text: str, offers: list[str]) -> None:
+    if IPython.version_info < (8, 6):  # whose matchers can't say that theirs alone are meant
+        assert set(tab(shell, text)) >= set(offers)
+    else:
+        assert sorted(tab(shell, text)) == sorted(offers)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +43,7 @@ def tab(shell: Shell, text: str) -> list[str]:
     ],
 )
 def test_options_and_their_values(shell: Shell, text: str, offers: list[str]) -> None:
-    assert sorted(tab(shell, text)) == sorted(offers)
+    check_offered(shell, text, offers)
 
 
 def test_every_option_is_offered(shell: Shell) -> None:
@@ -46,8 +54,8 @@ def test_every_option_is_offered(shell: Shell) -> None:
 
 def test_threads_are_offered_by_name(shell: Shell) -> None:
     shell.run("%route --tier bulk --thread garden hello\n%route --tier bulk --thread kitchen hello")
-    assert tab(shell, "%%route --thread gar") == ["garden"]
-    assert tab(shell, "%route_threads k") == ["kitchen"]
+    check_offered(shell, "%%route --thread gar", ["garden"])
+    check_offered(shell, "%route_threads k", ["kitchen"])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,14 @@ _WORDS = {"route_budget": ("off",)}
 
 def matcher(shell: Any) -> Any:
     """For `shell.Completer.custom_matchers`."""
-    from IPython.core.completer import SimpleCompletion, context_matcher
+    try:
+        from IPython.core.completer import SimpleCompletion, context_matcher
+    except ImportError:  # IPython 7, as Colab has it: a matcher gives the words alone
+
+        def words(_: str) -> list[str]:
+            return completions(shell, shell.Completer.text_until_cursor)[0]
+
+        return words
 
     @context_matcher(identifier="llm_magic", priority=200)
     def complete(context: CompletionContext) -> Any:

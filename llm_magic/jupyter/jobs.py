@@ -100,6 +100,11 @@ class BackgroundRun:
 
     def _advance(self) -> bool:
         over = self._take()
+        if self._state.result is not None:
+            # Before it is drawn: whoever sees the answer finds it under its names.
+            for name, where in self.names.items():
+                if where.get(name) is self:
+                    where[name] = self._state.result
         try:
             if over:
                 self._screen.finish(self._state)
@@ -109,9 +114,6 @@ class BackgroundRun:
             log.exception("a run in the background could not be drawn")
         if over:
             session.note(self._request, self._state)
-            for name, where in self.names.items():
-                if where.get(name) is self and self._state.result is not None:
-                    where[name] = self._state.result
             self._over.set()
         return not over
 
