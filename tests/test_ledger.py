@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from llm_magic import BudgetExceeded, Ledger, LedgerError, RouteResult
 from llm_magic.budget import Cap
-from llm_magic.ledger import queries
+from llm_magic.ledger import queries, rows
 from llm_magic.ledger.frame import FRAME_DTYPES
 from llm_magic.providers.scripted import ScriptedProvider
 from llm_magic.types import Usage
@@ -94,6 +94,22 @@ def test_a_settled_attempt_comes_back_as_it_was() -> None:
     assert ledger.rows(run_id="run") == [done]
     assert ledger.rows(run_id="other") == []
     assert (ledger.spent_usd, ledger.held_usd) == (Decimal("0.000000000001"), 0)
+
+
+@given(st.integers(-(10**30), 10**30))
+def test_pico_dollars_in_usd_are_exact_in_any_context_and_short(pico: int) -> None:
+    with localcontext(prec=3):
+        usd = rows.to_usd(pico)
+    assert usd.scaleb(12, Context(prec=50)) == pico
+    assert not ("." in f"{usd:f}" and f"{usd:f}".endswith("0"))
+
+
+def test_money_reads_plainly() -> None:
+    ledger = Ledger(":memory:")
+    assert (str(ledger.spent_usd), str(ledger.held_usd)) == ("0", "0")
+    with ledger.hold(replaced(attempt(), session_id=ledger.session_id), Decimal("0.00906"), ()):
+        assert str(ledger.held_usd) == "0.00906"
+    assert str(ledger.spent_usd) == "0.00906"
 
 
 @given(st.lists(st.decimals(0, 10, places=12), max_size=20))

@@ -96,6 +96,12 @@ def test_costs_are_ordered_and_the_worst_is_a_bound() -> None:
         assert candidate.input_tokens <= candidate.input_tokens_bound
 
 
+def test_what_is_expected_near_a_cap_is_within_it() -> None:
+    lowered = plan(registry(model("only", price="10/50")), TaskTier.COMPLEX, left="0.02")
+    (only,) = lowered.candidates
+    assert only.expected_usd == only.worst_usd <= Decimal("0.02")
+
+
 def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None:
     models = registry(model("dear", price="10/50", fallback_id="cheap"), model("cheap", price="1/5"))
     only_dear = replaced(models["dear"], tiers=(TaskTier.COMPLEX,))
@@ -105,7 +111,7 @@ def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None
     lowered = plan(models, TaskTier.COMPLEX, left="0.03")
     dear, cheap = lowered.candidates
     assert MIN_OUTPUT_TOKENS <= dear.max_output_tokens < 1_000
-    assert dear.worst_usd <= Decimal("0.03")
+    assert dear.low_usd <= dear.expected_usd <= dear.worst_usd <= Decimal("0.03")
     assert cheap.max_output_tokens == 1_000
     tight = plan(models, TaskTier.COMPLEX, left="0.01")
     assert ids(tight) == ["cheap"]

@@ -88,7 +88,7 @@ class Ledger:
         from llm_magic.ledger import queries, rows
 
         with self._reading() as db:
-            return int(db.execute(queries.SAVED, {"of_session": self.session_id}).scalar_one() or 0) * rows.PICO
+            return rows.to_usd(int(db.execute(queries.SAVED, {"of_session": self.session_id}).scalar_one() or 0))
 
     def rooms(self, caps: Sequence[Cap], run_id: str = "") -> list[Room]:
         """What each cap leaves."""
@@ -187,7 +187,7 @@ class Ledger:
             held = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
             dead = engines.is_dead(self._clock())
             return [
-                (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), row["held_pusd"] * rows.PICO)
+                (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), rows.to_usd(row["held_pusd"]))
                 for row in held
                 if dead(row["owner"], row["lease_until"])
             ]
@@ -305,7 +305,7 @@ class Ledger:
 
         scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
         spent, held = self._database.run(db, queries.used(cap), scope).fetchone()
-        return int(spent or 0) * rows.PICO, int(held or 0) * rows.PICO
+        return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 
     def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
         from llm_magic.ledger import engines, queries, rows
@@ -317,7 +317,7 @@ class Ledger:
             scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
             holds = self._database.run(db, queries.held(cap), scope).fetchall()
             live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
-        return Room(cap=cap, left_usd=cap.limit_usd - spent - held, live_usd=live * rows.PICO)
+        return Room(cap=cap, left_usd=cap.limit_usd - spent - held, live_usd=rows.to_usd(live))
 
     def _stands(self) -> tuple[Decimal, Decimal]:
         """What the session has spent, and what it holds."""
@@ -325,7 +325,7 @@ class Ledger:
 
         with self._reading() as db:
             spent, held = db.execute(queries.STANDS, {"of_session": self.session_id}).one()
-        return int(spent or 0) * rows.PICO, int(held or 0) * rows.PICO
+        return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 
 
 def _location(location: str | Path | None) -> str:

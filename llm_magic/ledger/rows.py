@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_magic.types import Attempt, TaskTier, Usage
 
-PICO = Decimal(10) ** -12
+PICO_PER_USD = 10**12
 Row = Mapping[Any, Any]
 """A row by its columns' names, as SQLAlchemy gives it."""
 
@@ -42,7 +42,13 @@ def _storable(words: str | None) -> str | None:
 
 def to_pico(amount: Decimal) -> int:
     """USD in whole pico-dollars, never rounded down."""
-    return int((amount / PICO).to_integral_value(rounding=ROUND_CEILING))
+    return int((amount * PICO_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+
+
+def to_usd(pico: int) -> Decimal:
+    """Pico-dollars in USD, without noughts behind; exact, whatever the caller's own decimal context rounds to."""
+    whole, part = divmod(abs(pico), PICO_PER_USD)
+    return Decimal(f"{'-' * (pico < 0)}{whole}.{part:012}".rstrip("0").rstrip("."))
 
 
 def to_row(attempt: Attempt) -> dict[str, Any]:
@@ -73,8 +79,8 @@ def from_row(row: Row) -> Attempt:
         tier=TaskTier(row["tier"]),
         started_at=datetime.fromtimestamp(row["started_at_us"] / 1_000_000, tz=UTC),
         usage=Usage(**{name: row[name] for name in _USAGE}),
-        cost_usd=row["cost_pusd"] * PICO,
-        baseline_usd=row["baseline_pusd"] * PICO,
+        cost_usd=to_usd(row["cost_pusd"]),
+        baseline_usd=to_usd(row["baseline_pusd"]),
         input_price=None if row["input_price"] is None else Decimal(row["input_price"]),
         output_price=None if row["output_price"] is None else Decimal(row["output_price"]),
         tags=tuple(tag for tag in row["tags"].split(",") if tag),

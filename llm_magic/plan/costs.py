@@ -80,7 +80,13 @@ def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate |
     if fits < least:
         return None
     worst = prices.worst_case(candidate.model, input_tokens=candidate.input_tokens_bound, output_tokens=fits, at=now)
-    return dataclasses.replace(candidate, max_output_tokens=fits, worst_usd=worst)
+    return dataclasses.replace(
+        candidate,
+        max_output_tokens=fits,
+        low_usd=min(candidate.low_usd, worst),
+        expected_usd=min(candidate.expected_usd, worst),
+        worst_usd=worst,
+    )
 
 
 def lengthened(candidate: Candidate, more: tuple[Message, ...], now: datetime) -> Candidate | None:
