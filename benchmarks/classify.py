@@ -51,4 +51,4 @@ def main() -> None:
     show("A decision", ("prompts", "p50, ms", "p99, ms", "a second"), rows)
     firsts = [float(subprocess.check_output([sys.executable, "-c", FIRST], text=True)) for _ in range(5)]
     first = f"{1e3 * min(firsts):.0f}"
-    show("The first decision after the import, numpy and the weights included", ("", "ms"), [("best of 5", first)])
+    show("The first decision after the import, the weights included", ("", "ms"), [("best of 5", first)])

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic import TaskTier
-from llm_magic.classify import ABSTAIN_BELOW, classify
+from llm_magic.classify import ABSTAIN_BELOW, classify, features_of, signals
+from llm_magic.classify.features import BUCKETS, FAMILIES
+from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
+from llm_magic.evaluate.train import own_prompts
 
 PLAIN = {
     TaskTier.COMPLEX: [
@@ -72,3 +80,60 @@ def test_only_the_ends_of_a_long_text_are_read() -> None:
 )
 def test_no_pattern_runs_away(text: str) -> None:
     classify(text)
+
+
+def test_to_decide_takes_no_numpy() -> None:
+    code = "import sys, llm_magic; llm_magic.Router().plan('Prove it.'); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_where_words_begin_is_where_patterns_are_found() -> None:
+    """Trying a pattern only where a word begins as its finds do must lose none."""
+    prompts = [*own_prompts().prompts, *(prompt for prompts in PLAIN.values() for prompt in prompts)]
+    prompts += [" ".join(prompts[at : at + 8]) for at in range(len(prompts))]
+    prompts += ['"parameters": {}', "v2prove it, re-derive", "a\nvalid JSON"]
+    for prompt in prompts:
+        head = prompt if len(prompt) <= 1_300 else f"{prompt[:800]}\n{prompt[-500:]}"
+        wanted = [
+            signal.reason.format(" ".join(found[0].split())[:40])
+            for pattern, _, signal in signals._PATTERNS
+            if (found := re.search(pattern, head.lower()))
+        ]
+        assert [signal.reason for signal in signals.found_in(prompt, len(prompt))][: len(wanted)] == wanted
+
+
+@given(st.text(max_size=4_000))
+def test_each_family_of_features_has_length_one(text: str) -> None:
+    for part in features_of(text).parts:
+        buckets = [bucket for _, group in part for bucket in group]
+        assert len(set(buckets)) == len(buckets)
+        assert sum(amount**2 * len(group) for amount, group in part) == pytest.approx(1.0 if buckets else 0.0)
+
+
+def test_features_are_the_same_on_every_machine() -> None:
+    """The weights belong to them: where this changes, train anew."""
+    parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").parts, strict=True))
+    found = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
+    assert found == {
+        "words": [(0.3329, 63667, 25614, 57301, 14415), (0.5276, 37052, 16817)],
+        "pairs": [(0.378, 16330, 9873, 42109, 25181, 41476, 64695, 43362)],
+    }
+
+
+def test_a_head_sums_amounts_times_weights() -> None:
+    weights = np.random.default_rng(0).normal(size=(BUCKETS, 3))
+    head = Linear.of(weights, np.array([0.5, -0.5, 0.0]))
+    features = features_of("Prove that 2 + 2 = 4, and that 4 = 2 + 2.")
+    wanted = np.array([0.5, -0.5, 0.0])
+    for part, scale in zip(features.parts, DIFFICULTY_SCALES, strict=True):
+        for amount, group in part:
+            wanted += scale * amount * weights[list(group)].sum(axis=0)
+    assert head.scores(features, DIFFICULTY_SCALES) == pytest.approx(list(wanted), abs=1e-3)
+    assert head.times(2.0).scores(features, DIFFICULTY_SCALES) == pytest.approx(list(2 * wanted), abs=2e-3)
+
+
+def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
+    head = Linear.of(np.ones((BUCKETS, 1)), 0.25)
+    assert head.scores(features_of(""), (1.0, 0.0, 0.0, 0.0, 0.0)) == [0.25]
+    assert head.scores(features_of("word"), (1.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx([1.25])

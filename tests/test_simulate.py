@@ -307,14 +307,14 @@ def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path
     for seed, part in enumerate(("train", "dev")):
         recorded(tmp_path, part, seed)
     rated, judged = build.read(tmp_path)[0]
-    learnt = list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.9, seed=0, labels=(0, 40)))
+    learnt = list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)))
     assert [each.labels for each in learnt] == [0, 40]
     assert all(0 <= each.score <= 1 and each.cost_share > 0 for each in learnt)
-    assert learnt == list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.9, seed=0, labels=(0, 40)))
+    assert learnt == list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)))
     after = [
         list(
             ratings.learn(
-                dataclasses.replace(rated, scores=scores), judged, CASTS["zeroeval"], 0.9, seed=0, labels=(0, 40)
+                dataclasses.replace(rated, scores=scores), judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)
             )
         )
         for scores in (np.ones_like(rated.scores), np.zeros_like(rated.scores))

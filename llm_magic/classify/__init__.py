@@ -1,4 +1,4 @@
-"""Concern 1: what kind of task a prompt is, and how hard. Deterministic, no model, about a millisecond.
+"""Concern 1: what kind of task a prompt is, and how hard. Deterministic, no model, no numpy, under a millisecond.
 
 `classify` is the door. A prompt is featurised once (`features`); one learned head gives the chances of the four
 tiers, another its difficulty (`heads`); `quality` turns difficulty and a model's capability into the chance of a good
@@ -28,7 +28,7 @@ def features_of(text: str) -> Features:
 
 def _seen(text: str) -> tuple[Features, tuple[Signal, ...]]:
     seen = tuple(found_in(window(text), len(text)))
-    return featurise(text, tuple(signal.name for signal in seen)), seen
+    return featurise(text, [signal.name for signal in seen]), seen
 
 
 def classify(text: str, *, heads: Heads | None = None) -> Classification:

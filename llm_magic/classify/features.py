@@ -7,16 +7,13 @@ is cut into bins, and each bin is hashed like a word. Each family has length one
 
 from __future__ import annotations
 
-import functools
 import math
 import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from zlib import crc32
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 BITS = 16
 BUCKETS = 1 << BITS
@@ -29,11 +26,14 @@ _ENDS = 20
 """Words at each end that are looked at once more on their own: long material between them must not drown them."""
 
 # A word, a number, a sign; scripts without spaces letter by letter.
+_ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]")
-_OPTION = re.compile(r"^ ?\(?([a-j])[.)] ?(.*)$", re.MULTILINE)
+_OPTION = re.compile(r" ?\(?([a-j])[.)] ?(.*)")
 _NUMERIC = re.compile(r"[\s\d.,%$€£/^*+=()×·-]+[a-z°/%]{0,3}[\d^]*\.?\Z")
 _LATEX = re.compile(r"\\[a-z]+|\$[^$\s]")
-_CODE = re.compile(r"==|\(\)|;\n|=>|```|</?\w+>|#include")
+_BACKSLASH = "\\"
+_CODE_SIGNS = ("()", ";\n", "```", "#include")
+_ARROW, _TAG = re.compile(r"=[=>]"), re.compile(r"</?\w+>")
 _CODE_WORDS = frozenset(("def", "return", "import", "assert", "elif", "const", "void", "select", "lambda"))
 _FUNCTION = re.compile(r'"name": ?"([^"]{1,80})", ?"description"')
 _PARAMETER = re.compile(r'"type": ?"(?!dict|object)')
@@ -56,34 +56,33 @@ _COMPARISONS = frozenset(
         "average",
     )
 )
-_STATEMENTS = re.compile(r"statement 1|^i\. |\(i\)", re.MULTILINE)
-_LISTED = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])\s", re.MULTILINE)
+_STATEMENTS = ("statement 1", "\ni. ", "(i)")
+_LISTED = re.compile(r"[ \t]*(?:\d+[.)]|[-*•])\s")
 
 Scales = tuple[float, float, float, float, float]
 """How much of each family, in the order of `FAMILIES`, a head looks at."""
+
+
+Group = tuple[float, "array[int]"]
+"""So much of each of these buckets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """A prompt as a sparse vector, by family: distinct buckets, and how much of each."""
 
-    parts: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
-    """One for each of `FAMILIES`, of length one where there is anything in it."""
+    parts: tuple[tuple[Group, ...], ...]
+    """One for each of `FAMILIES`, of length one where there is anything in it: most buckets have the same amount."""
 
-    def vector(self, scales: Scales) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Buckets (not always distinct) and values, each family scaled."""
-        import numpy as np
-
-        kept = [(part, scale) for part, scale in zip(self.parts, scales, strict=True) if scale]
-        if not kept:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        index = np.concatenate([part[0] for part, _ in kept])
-        return index, np.concatenate([part[1] * np.float32(scale) for part, scale in kept])
+    def groups(self, scales: Scales) -> list[Group]:
+        """Amounts and buckets (not always distinct), each family scaled."""
+        pairs = zip(self.parts, scales, strict=True)
+        return [(scale * amount, buckets) for part, scale in pairs if scale for amount, buckets in part]
 
     @property
-    def words(self) -> NDArray[np.int64]:
+    def words(self) -> list[int]:
         """The buckets of its different words."""
-        return self.parts[0][0]
+        return [bucket for _, buckets in self.parts[0] for bucket in buckets]
 
 
 def window(text: str) -> str:
@@ -91,55 +90,92 @@ def window(text: str) -> str:
     return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 
-def featurise(text: str, extra: tuple[str, ...] = ()) -> Features:
+def featurise(text: str, extra: Iterable[str] = ()) -> Features:
     """The features of a prompt, in time bounded by the window. extra: further details, as names."""
-    import numpy as np
-
     lowered = window(text).lower()
-    words = _WORD.findall(lowered)
-    hashes = np.fromiter(map(_hash, words), np.uint64, len(words))
-    pairs = hashes[:-1] * np.uint64(0x9E3779B1) + hashes[1:] * np.uint64(0x85EBCA77) + np.uint64(1)
+    words = (_ASCII_WORD if lowered.isascii() else _WORD).findall(lowered)
+    own, left, right, end = zip(*map(_PLACES.__getitem__, words), strict=True) if words else ((), (), (), ())
+    pairs = [first + second & _LAST for first, second in zip(left, right[1:], strict=False)]
     facts, details = structure(lowered, words, len(text))
-    named = (np.fromiter(map(_fact, names), np.uint64) for names in (facts, [*details, *extra]))
-    ends = np.concatenate([hashes[:_ENDS], hashes[_ENDS:][-_ENDS:]]) * np.uint64(3) + np.uint64(7)
-    return Features(parts=tuple(_counted(_bucket(each)) for each in (hashes, pairs, *named, ends)))
+    named = (map(_FACTS.__getitem__, names) for names in (facts, [*details, *extra]))
+    ends = end if len(end) <= 2 * _ENDS else end[:_ENDS] + end[-_ENDS:]
+    return Features(parts=tuple(map(_counted, (own, pairs, *named, ends))))
 
 
-@functools.lru_cache(maxsize=1 << 15)
-def _hash(word: str) -> int:
-    """Of a word; of a number, by how many digits it has."""
-    return crc32((f"0{min(len(word), 6)}" if word.isdigit() else word).encode("utf-8", "surrogatepass"))
+_LAST = BUCKETS - 1
+_SPREAD = 2654435761
+"""A multiplicative hash: a bucket is the upper bits of the lower half of a hash times this."""
 
 
-@functools.lru_cache(maxsize=1 << 13)
-def _fact(name: str) -> int:
-    return crc32(f"={name}".encode("utf-8", "surrogatepass"))
+_LONGEST = 40
+"""Letters of a word whose places are kept."""
 
 
-def _bucket(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A multiplicative hash: the upper bits of the lower half."""
-    import numpy as np
+class _Places(dict[str, tuple[int, int, int, int]]):
+    """Of a word: its bucket, what it adds to the bucket of a pair as the first and as the second of it, and its bucket
+    at the ends of a prompt. Of a number, by how many digits it has."""
 
-    return ((hashes * np.uint64(2654435761)) & np.uint64(0xFFFFFFFF)) >> np.uint64(32 - BITS)
+    def __missing__(self, word: str) -> tuple[int, int, int, int]:
+        if len(self) >= 1 << 15:
+            self.clear()
+        found = crc32((f"0{min(len(word), 6)}" if word.isdigit() else word).encode("utf-8", "surrogatepass"))
+        left, right = _bucket(found * 0x9E3779B1 + 1), _bucket(found * 0x85EBCA77)
+        places = _bucket(found), left, right, _bucket(found * 3 + 7)
+        if len(word) <= _LONGEST:
+            self[word] = places
+        return places
 
 
-def _counted(buckets: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+class _Facts(dict[str, int]):
+    """The bucket of a name."""
+
+    def __missing__(self, name: str) -> int:
+        if len(self) >= 1 << 13:
+            self.clear()
+        self[name] = bucket = _bucket(crc32(f"={name}".encode("utf-8", "surrogatepass")))
+        return bucket
+
+
+_PLACES, _FACTS = _Places(), _Facts()
+_LOGS = [math.log1p(count) for count in range(2 * (_HEAD + _TAIL) + 4)]
+
+
+def _bucket(found: int) -> int:
+    return (found * _SPREAD & 0xFFFFFFFF) >> (32 - BITS)
+
+
+def _counted(buckets: Iterable[int]) -> tuple[Group, ...]:
     """Distinct buckets with the logarithm of their counts, scaled to a vector of length one."""
-    import numpy as np
+    counts = Counter(buckets)
+    alike: dict[int, list[int]] = {1: [bucket for bucket, count in counts.items() if count == 1]}
+    if len(alike[1]) < len(counts):
+        for bucket, count in counts.items():
+            if count > 1:
+                alike.setdefault(count, []).append(bucket)
+    length = math.sqrt(sum(len(each) * _LOGS[count] ** 2 for count, each in alike.items()))
+    return tuple((_LOGS[count] / length, array("H", each)) for count, each in alike.items() if each)
 
-    index, counts = np.unique(buckets.astype(np.int64), return_counts=True)
-    value = np.log1p(counts).astype(np.float32)
-    return index, value / np.float32(math.sqrt(float(value @ value)) or 1.0)
+
+def line_starts(text: str) -> list[int]:
+    """Where its lines begin. To try a pattern there is quicker than to let it look for them."""
+    starts, at = [0], text.find("\n")
+    while at >= 0:
+        starts.append(at + 1)
+        at = text.find("\n", at + 1)
+    return starts
 
 
 def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], list[str]]:
     """How a prompt is built, in bins, as short names: what holds across kinds of task, and further details."""
     many = max(1, len(words))
     lines = lowered.count("\n")
-    options = _OPTION.findall(lowered) if lines else []
-    found = [word for word in words if word.isdigit()]
+    starts = line_starts(lowered)
+    options = [found[2] for start in starts if (found := _OPTION.match(lowered, start))] if lines else []
+    found = list(filter(str.isdigit, words))
     numbers, longest = len(found), max(map(len, found), default=0)
     letters = sum(map(len, words))
+    stated = any(mark in lowered for mark in _STATEMENTS) or lowered.startswith("i. ")
+    code = sum(map(lowered.count, _CODE_SIGNS)) + len(_ARROW.findall(lowered)) + len(_TAG.findall(lowered))
     body = lowered[: lowered.find("\na.")] if options and "\na." in lowered else lowered
     facts = [
         f"body {round(2 * math.log2(len(body) + 1))}",
@@ -148,8 +184,8 @@ def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], li
         f"numbers per word {round(20 * numbers / many)}",
         f"longest number {min(longest, 6)}",
         f"questions {_few(lowered.count('?'))}",
-        f"latex {_few(len(_LATEX.findall(lowered)))}",
-        f"code {_few(len(_CODE.findall(lowered)) + sum(map(_CODE_WORDS.__contains__, words)))}",
+        f"latex {_few(len(_LATEX.findall(lowered)) if '$' in lowered or _BACKSLASH in lowered else 0)}",
+        f"code {_few(code + sum(map(_CODE_WORDS.__contains__, words)))}",
         f"negated {not _NEGATIONS.isdisjoint(words)}",
         f"ends {body.rstrip()[-1:]}",
         f"ends at last {lowered.rstrip()[-1:]}",
@@ -160,18 +196,18 @@ def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], li
         f"length {round(2 * math.log2(whole + 1))}",
         f"numbers {_few(numbers)}",
         f"comparisons {_few(sum(map(_COMPARISONS.__contains__, words)))}",
-        f"listed {_few(len(_LISTED.findall(lowered)))}",
+        f"listed {_few(sum(_LISTED.match(lowered, start) is not None for start in starts))}",
         f"different words {round(10 * len(set(words)) / many)}",
-        f"statements {bool(_STATEMENTS.search(lowered))}",
+        f"statements {stated}",
     ]
     if "__" in lowered:
         facts.append("blank")
     if options:
         facts += [
             f"options {min(len(options), 12)}",
-            f"length of options {round(2 * math.log2(1 + sum(len(option) for _, option in options) / len(options)))}",
+            f"length of options {round(2 * math.log2(1 + sum(map(len, options)) / len(options)))}",
         ]
-        numeric = sum(bool(_NUMERIC.match(option)) for _, option in options)
+        numeric = sum(bool(_NUMERIC.match(option)) for option in options)
         details.append(f"numeric options {round(4 * numeric / len(options))}")
     else:
         facts.append(f"no options, length {round(math.log2(whole + 1))}")

@@ -36,9 +36,8 @@ class Matrix:
 
     @classmethod
     def of(cls, features: Sequence[Features], scales: Scales) -> Matrix:
-        vectors = [each.vector(scales) for each in features]
         # A row of its own for a prompt that has no features at all: one entry of zero.
-        vectors = [one if len(one[0]) else (np.zeros(1, np.int64), np.zeros(1, np.float32)) for one in vectors]
+        vectors = [_vector(each, scales) or (np.zeros(1, np.int64), np.zeros(1, np.float32)) for each in features]
         sizes = np.array([len(index) for index, _ in vectors])
         columns, place = np.unique(np.concatenate([index for index, _ in vectors]), return_inverse=True)
         by_column = np.argsort(place, kind="stable")
@@ -77,6 +76,16 @@ class Matrix:
         found = np.zeros((BUCKETS, *kept.shape[1:]))
         found[self.columns] = kept
         return found
+
+
+def _vector(features: Features, scales: Scales) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    groups = features.groups(scales)
+    if not groups:
+        return None
+    return (
+        np.concatenate([np.array(buckets, np.int64) for _, buckets in groups]),
+        np.repeat(np.array([amount for amount, _ in groups], np.float32), [len(buckets) for _, buckets in groups]),
+    )
 
 
 def ridge(

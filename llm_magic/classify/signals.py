@@ -5,6 +5,7 @@ mathematics, several parts, constraints, length). The learned head weighs them; 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,15 +30,11 @@ _HEAD, _TAIL = 800, 500
 """Characters looked at from each end: that is where instructions stand."""
 
 
-def _pattern(words: str) -> re.Pattern[str]:
-    return re.compile(words)  # matched against lower-cased text, which is faster than IGNORECASE
-
-
-# Ordered by tier. The reason may name what was found: {0}. Behind it, how the words begin without which there is
-# nothing to find: looking for those first is what makes it quick. Empty: always look.
-_PATTERNS: tuple[tuple[re.Pattern[str], frozenset[str], Signal], ...] = tuple(
+# Matched against lower-cased text, which is faster than IGNORECASE. Ordered by tier. The reason may name what was found: {0}. Behind it, how the words begin that a find begins with:
+# to try the pattern there alone is what makes it quick. Empty: anywhere.
+_PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
     (
-        _pattern(words),
+        words,
         frozenset(beginnings.split()),
         Signal(tier=tier, weight=weight, reason=reason, name=f"signal {reason}"),
     )
@@ -76,11 +73,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], frozenset[str], Signal], ...] = tuple(
             S, 1.5, "a piece of writing ({0})", "wri dra com cre tel",
         ),
         (r"\b(?:rewrite|rephrase|paraphrase|improve|edit|proofread|polish)\b", S, 1.0, "editing ({0})", "rew rep par imp edi pro pol"),
-        (r"\bfunctions?:\s*\[\s*\{|\"parameters\"\s*:\s*\{|\btool[_ ]call", F, 4.2, "function definitions", "fun par too"),
+        (r"\bfunctions?:\s*\[\s*\{|\bparameters\"\s*:\s*\{|\btool[_ ]call", F, 4.2, "function definitions", "fun par too"),
         (
             r"\b(?:as|in|into|to|return|output|valid|respond with|produce|emit|give me|a|only) (?:a |an |valid |only |pure |strict |one |minified |single )*"
             r"(?:json|yaml|xml|csv|toml|markdown table|html table|sql)\b|\bjson (?:object|array|schema|list|with|only|format)\b",
-            F, 3.0, "a requested format ({0})", "jso yam xml csv tom mar htm sql",
+            F, 3.0, "a requested format ({0})", "as in int to ret out val res pro emi giv a onl jso",
         ),
         (
             r"\b(?:extract|parse|fill (?:in|out)|populate|convert|transform|normali[sz]e) (?:the |all |this |these |every |each |an? |it |following )*"
@@ -116,12 +113,27 @@ _PATTERNS: tuple[tuple[re.Pattern[str], frozenset[str], Signal], ...] = tuple(
     )
 )  # fmt: skip
 
-_CODE = re.compile(
-    r"```|^[ \t]*(?:def|class|import|from|const|let|var|function|public|private|#include|SELECT|fn|package|async)\b"
-    r"|[;{]$|^\s*\}\s*$|\)[;{]|</\w{1,20}>|Traceback \(most recent",
-    re.MULTILINE,
+_ANYWHERE = [place for place, (_, beginnings, _) in enumerate(_PATTERNS) if not beginnings]
+_STARTING = {
+    beginning: [place for place, (_, other, _) in enumerate(_PATTERNS) if beginning in other]
+    for beginning in frozenset[str]().union(*(beginnings for _, beginnings, _ in _PATTERNS))
+}
+"""By how a word begins: the places of the patterns that may be found there."""
+_BEGINNING = re.compile(r"\b[a-z]{1,3}")
+
+
+@functools.cache
+def _pattern(place: int) -> re.Pattern[str]:
+    """Compiled at first need: all of them would take as long as a hundred decisions."""
+    return re.compile(_PATTERNS[place][0])
+
+
+_CODE_LINE = re.compile(
+    r"[ \t]*(?:def|class|import|from|const|let|var|function|public|private|#include|SELECT|fn|package|async)\b"
+    r"|\s*\}\s*$"
 )
-_LETTERS = re.compile(r"[a-z]+")
+_CODE_SIGNS = ("```", ");", "){", "Traceback (most recent")
+_TAG = re.compile(r"</\w{1,20}>")
 _PARTS = re.compile(r"^\s*(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
 
 
@@ -130,14 +142,19 @@ def found_in(text: str, whole: int) -> Iterator[Signal]:
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"
     lowered = text.lower()
-    there = {word[:3] for word in _LETTERS.findall(lowered)}
-    for pattern, beginnings, signal in _PATTERNS:
-        if beginnings and there.isdisjoint(beginnings):
-            continue
-        if found := pattern.search(lowered):
-            said = " ".join(found.group(0).split())[:40]
-            yield dataclasses.replace(signal, reason=signal.reason.format(said))
-    code = len(_CODE.findall(text))
+    found = {place: hit for place in _ANYWHERE if (hit := _pattern(place).search(lowered))}
+    for word in _BEGINNING.finditer(lowered):
+        for place in _STARTING.get(word[0], ()):
+            if place not in found and (hit := _pattern(place).match(lowered, word.start())):
+                found[place] = hit
+    for place in sorted(found):
+        signal, said = _PATTERNS[place][2], " ".join(found[place][0].split())[:40]
+        yield dataclasses.replace(signal, reason=signal.reason.format(said))
+    code = (
+        sum(map(text.count, _CODE_SIGNS))
+        + len(_TAG.findall(text))
+        + sum(line.endswith((";", "{")) or bool(_CODE_LINE.match(line)) for line in text.split("\n"))
+    )
     if code:
         yield Signal(tier=C, weight=min(2.2, 0.8 + 0.2 * code), reason="contains code", name="signal contains code")
     parts = len(_PARTS.findall(text))

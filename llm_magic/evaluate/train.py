@@ -70,10 +70,11 @@ def fit(recorded: Sequence[Recorded], labelled: Labelled) -> Heads:
     """Both heads, the difficulty head also without each source in turn."""
     seen = {each.source: [features_of(text) for text in each.prompts] for each in recorded}
     tier_features, tier, temperature = tier_head(labelled)
-    known = np.zeros(BUCKETS, bool)
+    known = bytearray(BUCKETS)
     for features in (*tier_features, *(one for many in seen.values() for one in many)):
-        known[features.words] = True
-    return Heads(tier=tier, difficulty=difficulty_heads(recorded, seen), temperature=temperature, known=known)
+        for bucket in features.words:
+            known[bucket] = 1
+    return Heads(tier=tier, difficulty=difficulty_heads(recorded, seen), temperature=temperature, known=bytes(known))
 
 
 def hardness(scores: Array) -> Array:
@@ -100,13 +101,19 @@ def difficulty_heads(recorded: Sequence[Recorded], seen: dict[str, list[Features
     raw = {
         without: _difficulty([name for name in names if name != without], seen, targets) for without in ("", *left_out)
     }
-    slope = _slope([(each.scores, _raw_scores(raw[each.source], seen[each.source])) for each in recorded if left_out])
-    return {
-        name: Linear(weights=head.weights * slope, bias=np.asarray(head.bias * slope)) for name, head in raw.items()
-    }
+    unseen = [
+        (each.scores, Matrix.of(seen[each.source], DIFFICULTY_SCALES).times(weights) + bias)
+        for each in recorded
+        if left_out
+        for weights, bias in [raw[each.source]]
+    ]
+    slope = _slope(unseen)
+    return {name: Linear.of(weights, bias).times(slope) for name, (weights, bias) in raw.items()}
 
 
-def _difficulty(names: Sequence[str], seen: dict[str, list[Features]], targets: dict[str, Array]) -> Linear:
+def _difficulty(
+    names: Sequence[str], seen: dict[str, list[Features]], targets: dict[str, Array]
+) -> tuple[Array, float]:
     matrix = Matrix.of([one for name in names for one in seen[name]], DIFFICULTY_SCALES)
     weights, _ = ridge(matrix, np.concatenate([targets[name] for name in names]), alpha=DIFFICULTY_ALPHA)
     # Zero is a typical prompt of a typical source.
@@ -114,11 +121,7 @@ def _difficulty(names: Sequence[str], seen: dict[str, list[Features]], targets: 
         float(matrix_scores.mean())
         for matrix_scores in (Matrix.of(seen[name], DIFFICULTY_SCALES).times(weights) for name in names)
     ]
-    return Linear(weights=weights, bias=np.asarray(-float(np.mean(levels))))
-
-
-def _raw_scores(head: Linear, features: Sequence[Features]) -> Array:
-    return Matrix.of(features, DIFFICULTY_SCALES).times(np.asarray(head.weights, np.float64)) + float(head.bias)
+    return weights, -float(np.mean(levels))
 
 
 def _slope(pairs: Sequence[tuple[Array, Array]]) -> float:
@@ -168,7 +171,7 @@ def tier_head(labelled: Labelled) -> tuple[list[Features], Linear, float]:
             held_out[outside] = np.stack([head.scores(features[row][0], TIER_SCALES) for row in outside])
     labels = np.array([_TIERS.index(tier) for tier in labelled.tiers])
     temperature = _temperature(held_out, labels, balance(labelled))
-    head = _cooled(_tier_head(labelled, features, rows), temperature)
+    head = _tier_head(labelled, features, rows).times(1 / temperature)
     return [one for many in features for one in many], head, temperature
 
 
@@ -178,11 +181,7 @@ def tier_heads(labelled: Labelled, parts: Sequence[Sequence[str]], temperature: 
     for part in parts:
         held_out = set(part)
         rows = np.array([row for row, prompt in enumerate(labelled.prompts) if prompt not in held_out], np.intp)
-        yield _cooled(_tier_head(labelled, features, rows), temperature)
-
-
-def _cooled(head: Linear, temperature: float) -> Linear:
-    return Linear(weights=head.weights / temperature, bias=head.bias / temperature)
+        yield _tier_head(labelled, features, rows).times(1 / temperature)
 
 
 def _tier_head(labelled: Labelled, features: list[list[Features]], rows: NDArray[np.intp]) -> Linear:
@@ -195,7 +194,7 @@ def _tier_head(labelled: Labelled, features: list[list[Features]], rows: NDArray
         weight=np.array([own[row] / len(features[row]) for _, row in flat]),
         alpha=TIER_ALPHA,
     )
-    return Linear(weights=weights, bias=bias)
+    return Linear.of(weights, bias)
 
 
 def balance(labelled: Labelled) -> Array:
