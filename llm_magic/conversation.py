@@ -46,7 +46,7 @@ def load(ledger: Ledger, name: str, limit: int, now: datetime) -> tuple[tuple[Me
     turns = ledger.threads.turns(name)
     if not turns:
         return (), Thread(name=name)
-    sizes = [tokens.count_o200k(turn.prompt) + tokens.count_o200k(turn.answer) for turn in turns]
+    sizes = sizes_of(turns)
     start, last = first_sent(sizes, limit), turns[-1]
     is_same = start == first_sent(sizes[:-1], limit)  # the prompt that is cached is the beginning of the next one
     is_warm = is_same and last.input_tokens >= WARM_FROM_TOKENS and 0 <= now.timestamp() - last.at <= WARM_S
@@ -60,6 +60,11 @@ def load(ledger: Ledger, name: str, limit: int, now: datetime) -> tuple[tuple[Me
         warm_tokens=last.input_tokens if is_warm else 0,
     )
     return _messages(turns[start:]), thread
+
+
+def sizes_of(turns: Sequence[Turn]) -> list[int]:
+    """How long each exchange is, in o200k_base tokens."""
+    return [tokens.count_o200k(turn.prompt) + tokens.count_o200k(turn.answer) for turn in turns]
 
 
 def first_sent(sizes: Sequence[int], limit: int) -> int:

@@ -202,6 +202,26 @@ def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
     assert "--compare does not go together with --thread" in out
 
 
+def test_what_of_a_long_thread_is_left_out_is_said_everywhere(shell: Shell) -> None:
+    shell.run("%config RouteMagics.thread_tokens = 1000")
+    for number in range(5):
+        shell.run(f"%%route --thread long\n{number} " + "word " * 400)
+    shell.run("threads = %route_threads\nlong = %route_threads long")
+    threads, long = shell["threads"], shell["long"]
+    assert list(threads["exchanges"]) == [5]
+    assert list(long["sent"]) == [False] * int(threads["left_out"].iloc[0]) + [True] * int(sum(long["sent"]))
+    assert 0 < threads["left_out"].iloc[0] < 5
+    assert threads["tokens"].iloc[0] == sum(long["tokens"])
+    assert threads["sent_tokens"].iloc[0] == sum(long["tokens"][long["sent"]]) <= 1000
+    sent, left = int(sum(long["sent"])), threads["left_out"].iloc[0]
+    said = f"({sent} exchange{'s' * (sent != 1)}, the {left} oldest left out)"
+    plan = shell.run("%route --plan --thread long go on")
+    assert f"history: {shell['_'].parts[0].tokens:,} tokens, USD 0.0" in plan
+    assert said in plan
+    assert said in shell.run("%route --thread long go on")
+    assert len(shell.scripted.requests[-1].messages) == 2 * sent + 1
+
+
 def test_budget(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget")
     assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")

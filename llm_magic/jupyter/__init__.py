@@ -25,7 +25,7 @@ def load(shell: Any) -> None:
     took: dict[str, Any] = {"kinds": {name: dict(found) for name, found in manager.magics.items()}}
     took["classes"] = dict(manager.registry)
     magics = _as_configured(shell)
-    took["magics"] = [magics, SessionMagics(shell, magics), BookMagics(shell)]
+    took["magics"] = [magics, SessionMagics(shell, magics), BookMagics(shell, magics)]
     shell.register_magics(*took["magics"])
     formatter = shell.display_formatter.mimebundle_formatter
     took["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATS.items()]

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @magics_class
 class BookMagics(Magics):
-    """Beside `magics.RouteMagics`, which sends."""
+    """Beside `magics.RouteMagics`, which sends, and whose settings they share."""
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, settings: Any) -> None:
         super().__init__(shell)
-        self._shell = shell
+        self._shell, self._settings = shell, settings
 
     @magic_arguments("%route_budget")
     @argument("amount", nargs="*", metavar="AMOUNT", help="the session's cap in USD, such as 5 or 0.50; or off")
@@ -87,7 +87,10 @@ class BookMagics(Magics):
     @argument("--purge", action="store_true", help="forget the thread, or without a name all of them")
     @line_magic
     def route_threads(self, line: str) -> pd.DataFrame | None:
-        """The conversations that are kept, or one of them, as a DataFrame; or forget them."""
+        """The conversations that are kept, or one of them, as a DataFrame; or forget them.
+
+        Of a thread longer than %config RouteMagics.thread_tokens the oldest exchanges are left out of the next request.
+        """
         from llm_magic.jupyter.tables import thread_frame, threads_frame
 
         args = parse_argstring(self.route_threads, line)
@@ -97,7 +100,8 @@ class BookMagics(Magics):
             if name is not None and not threads.turns(name):
                 raise RequestError(f"no thread {name!r}: there are {', '.join(threads.names()) or 'none'}")
             if not args.purge:
-                return threads_frame(threads) if name is None else thread_frame(threads, name)
+                limit = self._settings.thread_tokens
+                return threads_frame(threads, limit) if name is None else thread_frame(threads, name, limit)
             count = threads.purge(name)
         print(f"forgot {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
         return None

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from llm_magic import prices
+from llm_magic.conversation import first_sent, sizes_of
 from llm_magic.errors import LedgerError, UnknownPrice
 from llm_magic.jupyter.safe import fenced
 from llm_magic.jupyter.style import STYLE
 from llm_magic.ledger.report import Report
 from llm_magic.ledger.threads import Threads
 from llm_magic.routing import Router
-from llm_magic.tokens import count_o200k
 from llm_magic.types import ModelSpec, Usage
 
 
@@ -25,26 +25,38 @@ def models_frame(router: Router) -> pd.DataFrame:
     return pd.DataFrame([_row(model, router) for model in router.registry]).set_index("model")
 
 
-def threads_frame(threads: Threads) -> pd.DataFrame:
-    """One row a thread, the one used last first."""
-    rows = [(name, threads.turns(name)) for name in threads.names()]
-    table = {
-        "thread": [name for name, _ in rows],
-        "exchanges": [len(turns) for _, turns in rows],
-        "tokens": [sum(count_o200k(turn.prompt) + count_o200k(turn.answer) for turn in turns) for _, turns in rows],
-        "model": [turns[-1].model for _, turns in rows],
-        "last": [datetime.fromtimestamp(turns[-1].at, UTC) for _, turns in rows],
-    }
-    return pd.DataFrame(table).set_index("thread")
+def threads_frame(threads: Threads, limit: int) -> pd.DataFrame:
+    """One row a thread, the one used last first. `left_out` exchanges are too old for `limit` tokens of history."""
+    rows: list[dict[str, object]] = []
+    for name in threads.names():
+        turns = threads.turns(name)
+        sizes = sizes_of(turns)
+        start = first_sent(sizes, limit)
+        rows.append(
+            {
+                "thread": name,
+                "exchanges": len(turns),
+                "tokens": sum(sizes),
+                "left_out": start,
+                "sent_tokens": sum(sizes[start:]),
+                "model": turns[-1].model,
+                "last": datetime.fromtimestamp(turns[-1].at, UTC),
+            }
+        )
+    columns = ["thread", "exchanges", "tokens", "left_out", "sent_tokens", "model", "last"]
+    return pd.DataFrame(rows, columns=columns).set_index("thread")
 
 
-def thread_frame(threads: Threads, name: str) -> pd.DataFrame:
-    """One row an exchange of a thread."""
+def thread_frame(threads: Threads, name: str, limit: int) -> pd.DataFrame:
+    """One row an exchange of a thread, and whether it is sent along with the next prompt."""
     columns = ["prompt", "answer", "model", "tier", "input_tokens", "run_id", "at"]
-    table = pd.DataFrame(
-        [[getattr(turn, column) for column in columns] for turn in threads.turns(name)], columns=columns
-    )
+    turns = threads.turns(name)
+    table = pd.DataFrame([[getattr(turn, column) for column in columns] for turn in turns], columns=columns)
     table["at"] = pd.to_datetime(table["at"], unit="s", utc=True)
+    sizes = sizes_of(turns)
+    start = first_sent(sizes, limit)
+    table.insert(4, "tokens", sizes)
+    table.insert(5, "sent", [number >= start for number in range(len(turns))])
     return table
 
 
