@@ -101,7 +101,8 @@ def _steering(run: Run, meter: Meter, wanted: int) -> list[Note]:
     asked = min(request.max_output_tokens or costs.DEFAULT_MAX_OUTPUT_TOKENS, candidate.model.max_output_tokens)
     limited = candidate.max_output_tokens < min(asked, candidate.model.context_window - candidate.input_tokens)
     if limited or candidate.max_output_tokens < wanted:
-        notes.append(run.note(f"near the cap: at most {candidate.max_output_tokens:,} output tokens fit under it"))
+        most = f"{candidate.max_output_tokens:,} output tokens of {candidate.model.id}"
+        notes.append(run.note(f"near the cap: at most {most} fit under it"))
     return notes
 
 

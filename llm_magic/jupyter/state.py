@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, RunEvent, TextDelta, Waiting
+from llm_magic.events import (
+    AttemptEnded,
+    AttemptStarted,
+    Note,
+    Planned,
+    Progress,
+    RunEnded,
+    RunEvent,
+    TextDelta,
+    Waiting,
+)
 from llm_magic.types import ZERO, Attempt, Candidate, Plan, RouteResult, Skipped, Step
 
 
@@ -30,6 +40,7 @@ class RunState:
     """No cell waits for it, so that its error is seen only where it is drawn."""
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
+    _notes: list[str] = field(default_factory=list[str])
     _asked: dict[int, str] = field(default_factory=dict[int, str])
     """The model of each attempt, by its number."""
     _doing: str = "planning"
@@ -44,6 +55,8 @@ class RunState:
         match event:
             case Planned():
                 self.run_id, self.plan = event.run_id, event.plan
+            case Note():
+                self._notes.append(event.message)
             case Waiting():
                 self._now(event.reason, event.seconds)
             case AttemptStarted():
@@ -67,6 +80,11 @@ class RunState:
     @property
     def text(self) -> str:
         return "".join(self.parts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know besides, so far."""
+        return tuple(self._notes) if self.result is None else self.result.notes
 
     @property
     def cost_usd(self) -> Decimal:
