@@ -215,7 +215,7 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
         assert f"{number}. {name}  [USD 0.0" in out
         assert f"\n{name} says so" in out
     spent = show_usd(shell.router.ledger.spent_usd)
-    assert f"together {spent} | session {spent} | keep the best one: %route_pick N" in out
+    assert f"together {spent} | session {spent} | keep the best one: %route_pick N, or Pick in %route_panel" in out
     assert isinstance(shell["_route"], Comparison)
     assert shell["all"] is shell["_route"]
     assert {done.model for done in session.recent()[:3]} == {"a", "b", "c"}, "the panel knows them"
@@ -282,7 +282,7 @@ def test_a_stop_settles_every_column(shell: Shell, monkeypatch: pytest.MonkeyPat
         if all(state.text for state in states.values()):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("llm_magic.jupyter.compare._Screen.update", stop)
+    monkeypatch.setattr("llm_magic.jupyter.columns._Terminal.update", stop)
     out, error = shell.fail("%route --compare a,b hello")
     assert str(error).startswith("stopped: together USD 0.0000")
     assert {row.outcome for row in shell.router.ledger.rows()} == {"cancelled"}

@@ -123,12 +123,13 @@ def shown(message: dict[str, Any]) -> str:
 
 def frozen(messages: list[dict[str, Any]]) -> dict[str, str]:
     """The static output that took the widget's place."""
-    first, note = [each for each in messages if each["msg_type"] == "display_data"]
+    static, view = [each for each in messages if each["msg_type"] == "display_data"]
+    assert "application/vnd.jupyter.widget-view+json" not in static["content"]["data"]
+    assert "application/vnd.jupyter.widget-view+json" in view["content"]["data"]
     updates = [each for each in messages if each["msg_type"] == "update_display_data"]
-    (last,) = [each for each in updates if each["content"]["transient"] == first["content"]["transient"]]
-    notes = [each for each in updates if each["content"]["transient"] == note["content"]["transient"]]
-    assert notes[-1]["content"]["data"] == {"text/plain": ""}
-    assert "application/vnd.jupyter.widget-view+json" in first["content"]["data"]
+    *_, last = [each for each in updates if each["content"]["transient"] == static["content"]["transient"]]
+    (rest,) = [each for each in updates if each["content"]["transient"] == view["content"]["transient"]]
+    assert rest["content"]["data"] == {"text/html": ""}
     return last["content"]["data"]
 
 

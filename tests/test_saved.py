@@ -8,7 +8,7 @@ import nbformat
 import nh3
 import pytest
 
-from llm_magic.jupyter import draw, panel, session
+from llm_magic.jupyter import draw, panel, session, twin
 from llm_magic.jupyter.state import RunState
 from llm_magic.providers.scripted import Reply
 from tests.helpers import router
@@ -18,7 +18,7 @@ ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|
 
 @pytest.fixture
 def saved() -> nbformat.NotebookNode:
-    """A notebook as it is saved: the frozen run, what is left of its note, and the panel with its dead widget."""
+    """A notebook as it is saved: the frozen run, what is left of its widget, and the panel with its dead widget."""
     session._runs.clear()
     ours = router(replies=[Reply(chunks=(ANSWER,))])
     ours.set_budget(5)
@@ -28,10 +28,7 @@ def saved() -> nbformat.NotebookNode:
         state.apply(event)
     session.note(request, state)
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "gone", "version_major": 2, "version_minor": 0}}
-    cells = [
-        [draw.bundle(state), {"text/plain": ""}],
-        [panel.bundle(ours, "of-gone"), {**view, "text/plain": ""}],
-    ]
+    cells = [[draw.bundle(state), twin.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
     return nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell(

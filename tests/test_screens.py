@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from llm_magic import AuthFailed, Overloaded
-from llm_magic.events import AttemptStarted, Planned, Progress, RunEvent, TextDelta, Waiting
+from llm_magic.events import AttemptStarted, Note, Planned, Progress, RunEvent, TextDelta, Waiting
 from llm_magic.jupyter import draw, live, screens
 from llm_magic.jupyter.state import RunState
 from llm_magic.providers.scripted import Failure, Reply
@@ -93,6 +94,25 @@ def test_the_session_bar_is_labelled_and_full_at_most() -> None:
     assert 'value="1.0000"' in draw.head(state)
     state.cap_usd = None
     assert "<meter" not in draw.head(state)
+
+
+def test_what_should_be_known_is_said_while_it_runs_and_afterwards() -> None:
+    state = RunState()
+    events = [*events_of(Reply())[:-1], Note(message="history: 900 tokens, USD 0.0001 (2 exchanges, the 4 <oldest>)")]
+    for event in events:
+        state.apply(event)
+    assert "(2 exchanges, the 4 &lt;oldest&gt;)" in draw.head(state)
+    assert "(2 exchanges, the 4 <oldest>)" in draw.plain(state)
+
+
+def test_how_sure_the_tier_is_is_said_in_words() -> None:
+    assert "BULK</span> you asked for this tier" in draw.head(after(events_of(Reply())))
+    plan = router().plan("Translate to French: hello")
+    for confidence, said in ((0.62, "62% sure: "), (0.996, "99% sure: "), (1.0, "")):
+        classification = dataclasses.replace(plan.classification, confidence=confidence)
+        assert f"BULK</span> {said}translation" in draw.plan_html(
+            dataclasses.replace(plan, classification=classification)
+        )
 
 
 def test_what_comes_from_elsewhere_is_escaped() -> None:
@@ -190,37 +210,43 @@ def test_the_widget_streams_and_is_frozen_in_the_same_place(display: Display) ->
     assert "<strong>you</strong>" in body.value
     state.apply(events[-1])
     screen.finish(state)
-    (frozen,) = display.updates
-    assert frozen == draw.bundle(state)
+    frozen, whole = display.updates[-1], draw.bundle(state)
+    assert {**frozen, "text/html": ""} == {**whole, "text/html": ""}
+    assert whole["text/html"] in frozen["text/html"]
+    assert display.places[1][-1] == {"text/html": ""}, "what is left of the widget takes no room"
+    assert len(display.places) == 2
     assert head.comm is None
     assert body.comm is None, "closed: no widget state is left for the notebook to lose"
 
 
-def test_what_a_dead_kernel_leaves_behind_is_there_from_the_start_and_goes_at_the_end(display: Display) -> None:
+def test_what_a_dead_kernel_leaves_behind_is_there_from_the_start(display: Display) -> None:
     screen = screens.WidgetScreen(monotonic=Time())
-    _, note = display.places
+    note, view = display.places
     assert "its kernel was stopped or has died" in note[0]["text/plain"]
-    events = events_of(Reply())
+    assert list(view[0]) == ["application/vnd.jupyter.widget-view+json", "text/plain"]
     state = RunState(monotonic=Time())
-    for event in events[:4]:
+    for event in events_of(Reply())[:4]:
         state.apply(event)
         screen.update(state)
-    assert note[-1]["text/html"].startswith(
-        f'<div class="llmr-{screen._live.name}"><p>cheap was asked. This run did not end'
-    )
-    assert f".llmr-{screen._live.name}{{display:none}}" in screen._live._style.value, "hidden while the widget lives"
+    assert "<p>cheap was asked. This run did not end" in note[-1]["text/html"]
+    assert f'class="llmr-twin {screen._twin.name} "' in note[-1]["text/html"]
+    assert f".{screen._twin.name}{{display:none}}" in screen._twin._style.value, "hidden while the widget lives"
     assert len(note) == 2, "said once an attempt"
-    state.apply(events[-1])
-    screen.finish(state)
-    assert note[-1] == {"text/plain": ""}
+
+
+def test_a_run_that_never_began_leaves_nothing(display: Display) -> None:
+    screen = screens.WidgetScreen(monotonic=Time())
+    screen.finish(RunState())
+    assert [place[-1] for place in display.places] == [{"text/html": ""}] * 2
 
 
 def test_without_freezing_it_stays_live_and_complete(display: Display) -> None:
     screen = screens.WidgetScreen(freeze=False, stream=False, monotonic=Time())
-    watched(events_of(Reply(chunks=("the end",))), screen, Time(), step=0.0)
-    assert display.updates == []
+    state = watched(events_of(Reply(chunks=("the end",))), screen, Time(), step=0.0)
     assert "the end" in screen._live.blocks[-1].value
     assert "this cell" in screen._live.head.value
+    assert len(display.places[1]) == 1, "the widget stays"
+    assert draw.bundle(state)["text/html"] in display.updates[-1]["text/html"], "and so does what is read without it"
 
 
 def paragraphs(number: int) -> str:

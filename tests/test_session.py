@@ -10,6 +10,7 @@ import pytest
 
 from llm_magic import AuthFailed, Overloaded, RequestError, Router, TaskTier
 from llm_magic.jupyter import jobs, panel, session
+from llm_magic.jupyter.panel import words
 from llm_magic.jupyter.screens import StaticScreen
 from llm_magic.jupyter.watch import watch
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
@@ -191,12 +192,17 @@ def shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[panel.Panel
 
 
 def buttons(row: Any) -> dict[str, Any]:
-    return {each.description.removeprefix("✓ "): each for each in row.children[1].children if hasattr(each, "click")}
+    return {word(each).removeprefix("✓ "): each for each in row.children[1].children if hasattr(each, "click")}
+
+
+def word(button: Any) -> str:
+    """What is seen of it: the first line."""
+    return button.description.split("\n")[0]
 
 
 def texts(widget: Any) -> str:
-    inner = "".join(texts(child) for child in getattr(widget, "children", ()))
-    return inner + getattr(widget, "value", "") + getattr(widget, "description", "")
+    """Its HTML. What a button says is put into the page as text."""
+    return "".join(texts(child) for child in getattr(widget, "children", ())) + getattr(widget, "value", "")
 
 
 def test_the_panel_lists_the_runs_and_follows_them(shown: panel.Panel, shell: Shell) -> None:
@@ -206,9 +212,9 @@ def test_the_panel_lists_the_runs_and_follows_them(shown: panel.Panel, shell: Sh
     assert shown._rows.children[1] is first, "what is there stays, and with it the focus"
     assert "other" in texts(shown._rows.children[0])
     assert "of USD 5.00" in shown._head.value
-    for _ in range(panel.SHOWN + 2):
+    for _ in range(words.SHOWN + 2):
         shell.run("%route --tier bulk hello")
-    assert len(shown._rows.children) == panel.SHOWN
+    assert len(shown._rows.children) == words.SHOWN
     before = shown._head.value
     shell.run("import llm_magic\n_ = llm_magic.router().route_sync('from Python')")
     assert shown._head.value != before
@@ -218,10 +224,10 @@ def test_the_panel_rates_and_takes_it_back(shown: panel.Panel, shell: Shell) -> 
     row = shown._rows.children[0]
     up, down = buttons(row)["Good"], buttons(row)["Bad"]
     up.click()
-    assert up.description == "✓ Good"
+    assert word(up) == "✓ Good"
     assert "is rated good" in shown._said.value
     down.click()
-    assert (up.description, down.description) == ("Good", "✓ Bad")
+    assert (word(up), word(down)) == ("Good", "✓ Bad")
     assert shell.router.ledger.rows()[0].rating == -1
     down.click()
     assert shell.router.ledger.rows()[0].rating is None
@@ -237,6 +243,52 @@ def test_the_panel_escalates_in_the_background(shown: panel.Panel, shell: Shell)
     assert shell["_route"].model == "dear"
     buttons(row)["Escalate"].click()
     assert "dear has answered, and no model above it can be used" in shown._said.value
+
+
+def test_a_comparison_is_one_entry_with_a_pick_for_each_answer(shown: panel.Panel, shell: Shell) -> None:
+    shell.scripted._reply = lambda request: (
+        Failure(error=AuthFailed("no")) if request.model.id == "never" else Reply(chunks=(request.model.id,))
+    )
+    shell.run("%route --compare cheap,dear <b>which</b>?")
+    compared = session.entries()[0]
+    row = shown._rows.children[0]
+    assert len(shown._rows.children) == 2
+    assert f"<b>{compared[0].number}–{compared[1].number}</b> <b>&lt;b&gt;which&lt;/b&gt;?</b>" in texts(row)
+    assert "<span>comparison</span><span>together USD 0.0" in texts(row)
+    cheap, dear = (line.children[1] for line in row.children[1:])
+    about = f"Pick\n%s for comparison {compared[0].number}: <b>which</b>?"
+    assert [each.description for each in (cheap, dear)] == [about % "cheap", about % "dear"]
+
+    def ratings() -> dict[str, int | None]:
+        return {each.model: each.rating for each in shell.router.ledger.rows()[-2:]}
+
+    dear.click()
+    assert ratings() == {"cheap": None, "dear": 1}
+    assert (word(cheap), word(dear)) == ("Pick", "✓ Picked")
+    assert shell["_route"].text == "dear"
+    assert "dear is your pick." in shown._said.value
+    cheap.click()
+    assert ratings() == {"cheap": 1, "dear": None}
+    assert (word(cheap), word(dear)) == ("✓ Picked", "Pick")
+    cheap.click()
+    assert ratings() == {"cheap": None, "dear": None}
+    assert "cheap is no longer your pick." in shown._said.value
+    shell.run("%route_pick 2")
+    assert (word(cheap), word(dear)) == ("Pick", "✓ Picked"), "the same by the magic"
+    lines = panel.bundle(shell.router)["text/plain"].splitlines()
+    at = next(number for number, line in enumerate(lines) if "comparison" in line)
+    assert lines[at + 1].startswith("  1. cheap · USD 0.0")
+    assert re.fullmatch(r"  2\. dear · USD [\d.]+ · [\d.]+ s · picked", lines[at + 2])
+
+
+def test_in_a_comparison_only_an_answer_can_be_picked(shown: panel.Panel, shell: Shell) -> None:
+    shell.scripted._reply = lambda request: (
+        Failure(error=AuthFailed("<i>no")) if request.model.id == "cheap" else Reply(chunks=("yes",))
+    )
+    shell.run("%route --compare cheap,dear which one")
+    failed, answered = shown._rows.children[0].children[1:]
+    assert "&lt;i&gt;no" in texts(failed)
+    assert [len(line.children) for line in (failed, answered)] == [1, 3]
 
 
 def test_a_refused_escalation_says_why(shown: panel.Panel, shell: Shell) -> None:
@@ -271,10 +323,10 @@ def test_the_providers_health(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = router(
         model("a", fallback_id="b"), model("b"), replies=[Failure(error=Overloaded("x", retry_after_s=99)), Reply()]
     )
-    assert panel.providers(ours) == ["✓ cloud: 2 models"]
+    assert words.providers(ours) == ["✓ cloud: 2 models"]
     ours.route_sync("hello")
-    (line,) = panel.providers(ours)
+    (line,) = words.providers(ours)
     assert re.fullmatch(r"✗ cloud: a cooling down until \d\d:\d\d:\d\d", line)
-    assert panel.providers(router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})) == [
+    assert words.providers(router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})) == [
         "– cloud: no CLOUD_KEY"
     ]

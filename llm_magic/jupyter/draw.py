@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from llm_magic.budget import part_line, show_usd
 from llm_magic.jupyter.safe import escape, fenced, markdown_to_html
 from llm_magic.jupyter.state import RunState
 from llm_magic.jupyter.style import STYLE
+from llm_magic.jupyter.twin import NOTHING
 from llm_magic.types import Candidate, Classification, Plan, RouteResult, Skipped, Step
 
 _INERT = "llmr mathjax_ignore tex2jax_ignore"
@@ -20,7 +22,7 @@ _SIGNS = {
 def bundle(state: RunState) -> dict[str, str]:
     """The finished run, for a saved notebook: it needs no kernel, no widget and no network. Empty if none began."""
     if state.plan is None and state.result is None and not state.unwatched:
-        return {"text/plain": ""}
+        return NOTHING
     twin = plain(state)
     return {
         "text/html": f'{STYLE}<div class="{_INERT}">{head(state)}{body(shown(state))}</div>',
@@ -29,17 +31,14 @@ def bundle(state: RunState) -> dict[str, str]:
     }
 
 
-def unfinished(state: RunState | None, name: str) -> dict[str, str]:
-    """What a notebook says of a run whose kernel died under it. Hidden while the widget of this name lives."""
-    who = "" if state is None or state.current is None else f"{state.current.model.id} was asked. "
+def unfinished(asked: Sequence[str]) -> dict[str, str]:
+    """What a notebook says of a run whose kernel died under it. `asked` are the models that were asked."""
+    who = f"{' and '.join(asked)} {'was' if len(asked) == 1 else 'were'} asked. " if asked else ""
     text = (
         f"{who}This run did not end: its kernel was stopped or has died. "
-        "What it had reserved stays charged, as uncertain, until you reconcile it: see %route_ledger."
+        "What it had reserved stays charged, as uncertain, until you reconcile it: see %route_budget."
     )
-    return {
-        "text/html": f'<div class="llmr-{name}"><p>{escape(text)}</p></div>',
-        "text/plain": text,
-    }
+    return {"text/html": f"<p>{escape(text)}</p>", "text/markdown": fenced(text), "text/plain": text}
 
 
 def head(state: RunState) -> str:
@@ -52,6 +51,7 @@ def head(state: RunState) -> str:
     if state.result is not None:
         facts = "".join(f"<span>{escape(fact)}</span>" for fact in facts_of(state.result) if fact != cost(state))
         rows.append(f'<div class="llmr-row">{facts}</div>')
+    rows += [f'<div class="llmr-row"><span>{escape(note)}</span></div>' for note in state.notes]
     rows.append(_session(state))
     return f'<div class="llmr-head" role="group" aria-label="How this was answered">{"".join(rows)}</div>'
 
@@ -84,6 +84,7 @@ def summary(state: RunState) -> list[str]:
         lines.append(state.ended)
     if state.result is not None:
         lines.append(" | ".join(facts_of(state.result)))
+    lines += state.notes
     lines.append(session_line(state))
     return lines
 
@@ -106,7 +107,7 @@ def facts_of(result: RouteResult) -> list[str]:
         facts.append("cut off at the output limit: allow more with --max-tokens")
     if result.served_model not in (result.model, ""):
         facts.append(f"served by {result.served_model}")
-    return [*facts, *result.notes]
+    return facts
 
 
 def savings(amount: Decimal, baseline: Decimal, top: str) -> str:
@@ -169,8 +170,7 @@ def plan_html(plan: Plan) -> str:
     header = "".join(f'<th scope="col"{_WORDS if name == "place" else ""}>{name}</th>' for name in names)
     return (
         f'{STYLE}<div class="{_INERT}"><div class="llmr-head"><div class="llmr-row">'
-        f'<span class="llmr-tier">{of.tier}</span><span>{of.confidence:.2f}</span>'
-        f"<span>{escape('; '.join(of.reasons))}</span></div>"
+        f"{_tier(of)}</div>"
         f"{after}</div>"
         f'<div class="jp-RenderedHTMLCommon llmr-plan"><table><thead><tr>{header}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></div>"
@@ -203,10 +203,15 @@ def _title(state: RunState) -> str:
         return ""
     return (
         f'<div class="llmr-row"><span class="llmr-model">{escape(model_name(state))}</span>'
-        f'<span><span class="llmr-tier">{of.tier}</span> {of.confidence:.2f}</span>'
-        f"<span>{escape('; '.join(of.reasons))}</span>"
+        f"{_tier(of)}"
         f'<span class="llmr-cost">{escape(cost(state))}</span></div>'
     )
+
+
+def _tier(of: RouteResult | Classification) -> str:
+    """The tier, how sure that is, and why."""
+    sure = "" if of.confidence == 1 else f"{min(of.confidence, 0.99):.0%} sure: "
+    return f'<span><span class="llmr-tier">{of.tier}</span> {sure}{escape("; ".join(of.reasons))}</span>'
 
 
 def cost(state: RunState) -> str:

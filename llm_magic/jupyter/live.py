@@ -9,7 +9,6 @@ from typing import Any
 
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.state import RunState
-from llm_magic.jupyter.style import STYLE, hides
 
 FRAME_S = 0.1
 """Seconds between two updates."""
@@ -21,37 +20,43 @@ _CUT = re.compile(r"\n(?:\n+|(?=[-*+] |\d{1,9}[.)] |#{1,6} ))")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
-class Live:
-    """`box` is the widget to show. Updated from one thread at a time."""
+class Pace:
+    """When to draw again: not within `frame_s` seconds, and for half of the time at most, however slow the machine."""
 
-    def __init__(self, *, stream: bool = True, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, frame_s: float = FRAME_S, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._frame_s, self._monotonic = frame_s, monotonic
+        self._next = monotonic()
+
+    def draw(self, drawing: Callable[[], None]) -> None:
+        """Draw, unless it was drawn just now."""
+        if (started := self._monotonic()) < self._next:
+            return
+        drawing()
+        ended = self._monotonic()
+        self._next = max(started + self._frame_s, 2 * ended - started)
+
+
+class Live:
+    """`box` is the widget to show. Drawn by one thread at a time; `head` says what is above the answer, as HTML."""
+
+    def __init__(self, *, stream: bool = True, head: Callable[[RunState], str] = draw.head) -> None:
         import ipywidgets
 
-        self._stream, self._monotonic = stream, monotonic
-        self._style = ipywidgets.HTML()
+        self._stream, self._says = stream, head
         self.head = ipywidgets.HTML()
         self.blocks: list[Any] = [ipywidgets.HTML()]
-        self.box = ipywidgets.VBox([self._style, self.head, *self.blocks])
+        self.box = ipywidgets.VBox([self.head, *self.blocks])
         self.box.add_class("llm-magic")
-        self.name = f"of-{self.box.model_id}"
-        """What stands in for it elsewhere on the page has the class `llmr-` and this, and is hidden while it lives."""
-        self._style.value = STYLE + hides(self.name)
         self._attempt = 0
         self._from, self._fence = 0, ""
         """Where in the text the last block begins, and the fence that is open there."""
         self._sent = 0
-        self._drawn_at = -FRAME_S
 
-    def update(self, state: RunState) -> None:
-        """Draw where the run is, unless it was drawn just now."""
-        if self._monotonic() - self._drawn_at < FRAME_S:
-            return
-        started = self._monotonic()
+    def draw(self, state: RunState) -> None:
+        """Draw where the run is."""
         self._draw_head(state)
         if self._stream:
             self._draw_text(state)
-        # Drawing may take no more than half of the time, however slow the machine.
-        self._drawn_at = max(started, 2 * self._monotonic() - started - FRAME_S)
 
     def finish(self, state: RunState) -> None:
         """Draw how it ended, whole."""
@@ -61,11 +66,11 @@ class Live:
         _set(self.blocks[0], draw.body(draw.shown(state)))
 
     def close(self) -> None:
-        for widget in (*self.blocks, self.head, self._style, self.box):
+        for widget in (*self.blocks, self.head, self.box):
             widget.close()
 
     def _draw_head(self, state: RunState) -> None:
-        _set(self.head, f"<div class='llmr'>{draw.head(state)}</div>")
+        _set(self.head, f"<div class='llmr'>{self._says(state)}</div>")
 
     def _begin(self, state: RunState) -> None:
         """Start again from the first block."""
@@ -102,7 +107,7 @@ class Live:
         _set(self.blocks[-1], value)
 
     def _arrange(self) -> None:
-        self.box.children = (self._style, self.head, *self.blocks)
+        self.box.children = (self.head, *self.blocks)
 
 
 def _set(widget: Any, value: str) -> None:

@@ -181,7 +181,8 @@ class RouteMagics(Magics):
             how = {"freeze": self.freeze, "stream": not args.no_stream}
             names = binding.names(args.out)
             if args.compare is not None:
-                self._compared = compare.run(router, self._shell, request, asking.compared(args))
+                self._compared = None
+                self._compared = compare.run(router, self._shell, request, asking.compared(args), **how)
                 self._shell.push(dict.fromkeys(names, self._compared))
                 return self._compared
             if args.background:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llm_magic.jupyter import compare, draw
+from llm_magic.jupyter import columns, draw
 from llm_magic.jupyter.safe import fenced
 from llm_magic.jupyter.state import RunState
 from llm_magic.ledger.report import Report
@@ -23,7 +23,7 @@ def _result(result: RouteResult, include: Any = None, exclude: Any = None) -> di
 
 
 def _comparison(comparison: Comparison, include: Any = None, exclude: Any = None) -> dict[str, str]:
-    return compare.bundle(compare.states_of(comparison))
+    return columns.bundle(columns.states_of(comparison))
 
 
 def _report(report: Report, include: Any = None, exclude: Any = None) -> dict[str, str]:

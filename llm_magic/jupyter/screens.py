@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 from llm_magic.jupyter import draw
-from llm_magic.jupyter.live import Live
+from llm_magic.jupyter.live import Live, Pace
 from llm_magic.jupyter.state import RunState
+from llm_magic.jupyter.twin import Twin
 
 
 class Screen(Protocol):
@@ -135,37 +137,31 @@ class TerminalScreen:
 
 
 class WidgetScreen:
-    """A live widget in one display, replaced at the end by static output in the same place."""
+    """A live widget, replaced at the end by static output in the same place."""
 
     def __init__(
         self, *, freeze: bool = True, stream: bool = True, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        from IPython.display import display
-
         self._freeze = freeze
-        self._live = Live(stream=stream, monotonic=monotonic)
-        # Not display(box): ipywidgets 7 would lose the display_id.
-        view = {"model_id": self._live.box.model_id, "version_major": 2, "version_minor": 0}
-        bundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "running"}
-        self._handle = display(bundle, raw=True, display_id=True)
+        self._live, self._pace = Live(stream=stream), Pace(monotonic=monotonic)
+        self._twin = Twin(self._live.box)
         # A kernel that dies can say nothing more: what a reopened notebook then says is there from the start.
+        self._twin.show(draw.unfinished([]))
         self._noted = 0
-        self._note = display(draw.unfinished(None, self._live.name), raw=True, display_id=True)
 
     def update(self, state: RunState) -> None:
-        if self._noted != state.started and self._note is not None:
+        if self._noted != state.started:
             self._noted = state.started
-            self._note.update(draw.unfinished(state, self._live.name), raw=True)
-        self._live.update(state)
+            self._twin.update(draw.unfinished([state.current.model.id] if state.current is not None else []))
+        self._pace.draw(partial(self._live.draw, state))
 
     def finish(self, state: RunState) -> None:
-        if self._note is not None:
-            self._note.update({"text/plain": ""}, raw=True)
-        if self._handle is not None and (self._freeze or state.plan is None):
-            self._handle.update(draw.bundle(state), raw=True)
+        if self._freeze or state.plan is None:
+            self._twin.freeze(draw.bundle(state))
             self._live.close()
         else:
             self._live.finish(state)
+            self._twin.update(draw.bundle(state))
 
 
 def printable(text: str) -> str:

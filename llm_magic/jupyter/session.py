@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -23,6 +23,17 @@ MOST_CHARS = 4_000_000
 """Of prompts and answers: older runs are forgotten, the last one never."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """The place of a run in a comparison."""
+
+    of: int
+    """The comparison: the number of its first run."""
+    number: int
+    """1, 2, 3, ... from the left."""
+    label: str
+
+
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Done:
     """A run that is over."""
@@ -32,6 +43,8 @@ class Done:
     request: Request
     state: RunState
     rating: Literal[1, -1] | None = None
+    column: Column | None = None
+    """Where it was one of several models that were compared."""
 
     @property
     def model(self) -> str:
@@ -54,10 +67,24 @@ watchers: set[Callable[[], None]] = set()
 
 def note(request: Request, state: RunState) -> None:
     """Remember a run that is over. One that was refused before it was planned leaves nothing to run again."""
-    if state.plan is None:
-        return
+    _note([(request, state, "")])
+
+
+def note_compared(columns: Mapping[str, tuple[Request, RunState]]) -> None:
+    """Remember the runs of a comparison, by their labels."""
+    _note([(request, state, label) for label, (request, state) in columns.items()])
+
+
+def _note(runs: Iterable[tuple[Request, RunState, str]]) -> None:
     with _lock:
-        _runs.append(Done(number=next(_numbers), at=datetime.now(UTC), request=request, state=state))
+        first = 0
+        for place, (request, state, label) in enumerate(runs, 1):
+            if state.plan is None:
+                continue
+            number = next(_numbers)
+            first = first or number
+            column = Column(of=first, number=place, label=label) if label else None
+            _runs.append(Done(number=number, at=datetime.now(UTC), request=request, state=state, column=column))
         while len(_runs) > 1 and sum(map(_chars, _runs)) > MOST_CHARS:
             _runs.popleft()
     tell()
@@ -67,6 +94,12 @@ def recent() -> list[Done]:
     """The runs that are remembered, the last one first."""
     with _lock:
         return list(reversed(_runs))
+
+
+def entries() -> list[list[Done]]:
+    """The same as a person asked for them: a run alone, or the runs of a comparison from left to right."""
+    grouped = itertools.groupby(recent(), lambda done: done.number if done.column is None else done.column.of)
+    return [list(reversed(list(runs))) for _, runs in grouped]
 
 
 def last(*, answered: bool = False) -> Done:
@@ -81,6 +114,16 @@ def rate(router: Router, done: Done, rating: Literal[1, -1] | None) -> None:
     """Keep in the ledger what the user thinks of an answer. Raises LedgerError where it has no such answer."""
     router.ledger.rate(done.state.run_id, rating)
     done.rating = rating
+    tell()
+
+
+def pick(router: Router, of: Sequence[str], run_id: str | None) -> None:
+    """Of these runs rate one good and take the others' ratings back; None takes back all."""
+    for each in of:
+        router.ledger.rate(each, 1 if each == run_id else None)
+    for done in recent():
+        if done.state.run_id in of:
+            done.rating = 1 if done.state.run_id == run_id else None
     tell()
 
 

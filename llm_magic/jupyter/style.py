@@ -47,7 +47,7 @@ STYLE = """<style>
 </style>"""
 
 PANEL_STYLE = """<style>
-.llmr-panel{max-width:100ch}
+.llmr-panel,.llmr-still{max-width:100ch}
 .llmr ul.llmr-health{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0 2px;padding:0}
 .llmr ul.llmr-health li{margin:0;padding:0}
 .llmr ul.llmr-health span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
@@ -62,20 +62,19 @@ PANEL_STYLE = """<style>
 .llmr-said{padding:0 12px 4px;min-height:1.5em}
 .llmr-panel .widget-html-content{line-height:1.5}
 .llmr-panel .widget-html{height:auto;margin:0}
+.llmr-panel .widget-box{overflow:visible}
 .llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible;margin:4px 0}
 .llmr-actions :is(.jupyter-button,button.llmr-copy){font:13px/26px var(--jp-ui-font-family,system-ui,sans-serif);
- height:28px;width:auto;min-width:72px;padding:0 12px;margin:0;border-radius:4px;cursor:pointer;
+ height:28px;width:auto;min-width:72px;padding:0 8px;margin:0;border-radius:4px;cursor:pointer;
  color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent);
  border:1px solid var(--jp-border-color1,#777)}
 .llmr-actions :is(.jupyter-button,button.llmr-copy):hover{background:var(--jp-layout-color2,rgba(128,128,128,.2));
  box-shadow:none}
 .llmr-actions :is(.jupyter-button,button.llmr-copy):focus-visible{outline-offset:1px;
  outline:2px solid var(--jp-ui-font-color1,currentColor)}
+.llmr-actions button.jupyter-button{flex:none;width:78px;white-space:pre-line;overflow:hidden}
+.llmr-column{align-items:baseline}
+.llmr-column>.widget-html:first-child{flex:1 1 280px;max-width:60ch}
 .llmr-actions textarea{display:block;width:min(60ch,90vw)}
 .llmr-actions textarea[hidden]{display:none}
 </style>"""
-
-
-def hides(name: str) -> str:
-    """Within a live widget: what `twin` marks with this name is not shown while the widget lives."""
-    return f"<style>.llmr-{name}{{display:none}}</style>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def test_the_panel_is_used(notebook: Notebook) -> None:
     for part in ("of USD 0.05", "saved USD", "✓ anthropic: 2 models", "✗ openai: gpt-5.5 cooling down until"):
         assert part in panel.inner_text()
     assert "Extract every date" in rows.nth(0).inner_text()
-    assert not notebook.page.locator(".llmr-twin").is_visible()
+    assert not notebook.cell(1).locator(".llmr-twin").is_visible()
     # Of this kernel: other notebooks have rows in the same ledger.
     run = "next(r for r in llm_magic.router().ledger.rows() if r.session_id == llm_magic.router().ledger.session_id)"
     rating = f"{run}.rating"
@@ -91,8 +92,19 @@ def test_a_saved_panel_is_readable(notebook: Notebook) -> None:
     notebook.save()
     notebook.command("notebook:shutdown-kernel")
     notebook.open(kernel=False)
-    twin = notebook.page.locator(".llmr-twin")
+    twin = notebook.cell(1).locator(".llmr-twin")
     twin.wait_for()
     for part in ("of USD 0.05", "saved USD", "cooling down until", "Extract every date", "as of 20"):
         assert part in twin.inner_text()
+    only_the_twin(notebook, 1)
+    notebook.open()
+    twin.wait_for()
+    only_the_twin(notebook, 1)
     notebook.screenshots("panel-saved", notebook.page.locator(".jp-CodeCell").nth(1))
+
+
+def only_the_twin(notebook: Notebook, cell: int) -> None:
+    """Beside what is readable there is no word of a widget that can't be shown."""
+    dead = notebook.cell(cell).locator(".jp-OutputArea-output").nth(1)
+    dead.filter(has_text=re.compile("Loading widget|Error displaying widget")).wait_for(state="attached")
+    assert "widget" not in notebook.cell(cell).inner_text().lower()

@@ -18,21 +18,29 @@ MODELS = ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5")
 
 
 def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    gates = {model: threading.Event() for model in MODELS}
     for model in MODELS:
-        text = (
-            f"## From {model}\n\nA *list comprehension*:\n\n```python\n[i**2 for i in range(n)]\n```\n\n"
-            + "More. " * 40
-        )
-        server.script(model, loopback.Answer(chunks=(text,)))
+        half = f"## From {model}\n\nA *list comprehension*:\n\n```python\n[i**2 for i in range(n)]\n```\n\n"
+        server.script(model, loopback.Answer(chunks=(half, "More. " * 40 + "The end."), gate=gates[model]))
     server.script("deepseek-v3", loopback.Fault(status=401, message="<img src=x onerror=alert(1)>"))
     notebook = opened(
         "compare.ipynb",
         "%load_ext llm_magic",
         f"%%route --compare {','.join(MODELS)},deepseek-v3\nHow do I compute squares?",
-        "%route_pick 2",
-        "_route.model",
+        "%route_panel",
     )
-    notebook.run_all()
+    notebook.run_all(wait=False)
+    live = notebook.cell(1).locator(".llmr-columns .llm-magic")
+    for number, model in enumerate(MODELS):
+        live.nth(number).get_by_text(f"From {model}").wait_for()
+        assert "The end." not in live.nth(number).inner_text(), "it streams"
+    assert "auth failed" in live.nth(3).inner_text()
+    lefts = {round(box["x"]) for number in range(3) if (box := live.nth(number).bounding_box())}
+    assert len(lefts) >= 2, "side by side"
+    notebook.screenshots("compare-live", notebook.cell(1))
+    for gate in gates.values():
+        gate.set()
+    notebook.wait()
     assert notebook.errors() == []
     columns = notebook.cell(1).locator("section")
     assert columns.count() == 4
@@ -40,21 +48,41 @@ def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Note
         said = columns.nth(number).inner_text()
         assert f"{number + 1}. {model}" in said
         assert f"From {model}" in said
+        assert "The end." in said
         assert "USD 0.0" in said
     assert "auth failed" in columns.nth(3).inner_text()
-    assert "claude-sonnet-4-6" in notebook.cell(3).inner_text()
-
-    def lefts() -> set[int]:
-        return {round(box["x"]) for number in range(3) if (box := columns.nth(number).bounding_box())}
-
-    assert len(lefts()) >= 2, "side by side"
+    assert live.count() == 0
     notebook.screenshots("compare", notebook.cell(1))
     notebook.page.set_viewport_size({"width": 480, "height": 1000})
     notebook.page.wait_for_function(
         "() => new Set([...document.querySelectorAll('.llmr-columns > section')]"
         ".map(each => Math.round(each.getBoundingClientRect().left))).size === 1"
     )
+    notebook.page.set_viewport_size({"width": 1280, "height": 1000})
+    picked(notebook)
     assert notebook.watch.seen() == NOTHING
+
+
+def picked(notebook: Notebook) -> None:
+    """The best answer is picked in the panel: with the mouse, then another one with the keyboard."""
+    panel = notebook.page.locator(".llmr-panel")
+    entry = panel.locator(".llmr-run").first
+    assert entry.get_by_role("button", name="Pick").count() == 3, "one an answer"
+    second = entry.get_by_role("button", name="Pick claude-sonnet-4-6 for comparison")
+    second.click()
+    entry.get_by_role("button", name="✓ Picked claude-sonnet-4-6").wait_for()
+    assert notebook.value("_route.model") == "'claude-sonnet-4-6'"
+    entry.get_by_role("button", name="Pick claude-opus-4-7 for comparison").focus()
+    notebook.page.keyboard.press("Enter")
+    entry.get_by_role("button", name="✓ Picked claude-opus-4-7").wait_for()
+    entry.get_by_role("button", name="Pick claude-sonnet-4-6").wait_for()
+    ledger = "__import__('llm_magic').router().ledger"
+    ratings = (
+        f"sorted((r.model, r.rating) for r in {ledger}.rows() if r.session_id == {ledger}.session_id and r.rating)"
+    )
+    assert notebook.value(ratings) == "[('claude-opus-4-7', 1)]"
+    notebook.accessible(".llmr-panel")
+    notebook.screenshots("panel-compared", panel)
 
 
 def test_every_payload_is_inert_in_a_column(opened: Callable[..., Notebook], server: loopback.Server) -> None:
@@ -62,6 +90,7 @@ def test_every_payload_is_inert_in_a_column(opened: Callable[..., Notebook], ser
         "columns.ipynb",
         "%load_ext llm_magic\nfrom tests.browser import scenes\nscenes.hostile()",
         *scenes.batches("%route --compare failing,answering"),
+        "%route_panel",
     )
     notebook.run_all()
     assert notebook.errors() == []
@@ -88,10 +117,12 @@ def test_an_answer_arrives_in_its_own_cell_while_others_run(
     gate.set()
     notebook.page.get_by_text("and the second").first.wait_for()
     notebook.page.get_by_text("out tokens").first.wait_for()
-    answer, note = notebook.save().cells[1].outputs
+    answer, rest = notebook.save().cells[1].outputs
     assert set(answer.data) == {"text/html", "text/markdown", "text/plain"}
     assert "and the second" in answer.data["text/plain"]
-    assert note.data == {"text/plain": ""}, "what a kernel's death would have left to be read"
+    assert rest.data == {"text/html": ""}
+    place = notebook.cell(1).locator("> .jp-OutputArea-child").nth(1)
+    assert not place.is_visible(), "nothing is seen of where the widget was"
 
 
 def test_a_report_is_a_picture_and_tables(opened: Callable[..., Notebook], server: loopback.Server) -> None:

@@ -1,0 +1,68 @@
+"""A live widget, and above it the static output that is read where the widget is gone.
+
+JupyterLab saves no widget state, so a reopened notebook has nothing to draw a widget from. It does keep static HTML.
+So both are shown: a style within the live widget hides the static twin, and a style within the twin hides a widget that
+is not there, "Loading widget…" and all. Two outputs, because a bundle of both is drawn as the dead widget; and the
+second one stays, empty, because no message of Jupyter's takes one output of a cell away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_magic.jupyter.style import STYLE
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+NOTHING = {"text/html": ""}
+"""An output that takes no room: an empty text is drawn as a line, and without any data nbconvert warns."""
+_DEAD = (
+    "<style>.jp-OutputArea-child:has(.llmr-twin)+.jp-OutputArea-child:not(:has(.llmr-live)){display:none}"
+    "@media screen{.llmr-late{animation:llmr-late .7s step-end}}@keyframes llmr-late{from{visibility:hidden}}</style>"
+)
+"""What is hidden by it: the widget below, where it is not alive; and, while that may still be coming, the twin."""
+
+
+class Twin:
+    """`box` is the live widget, `static` a bundle to be read in its place."""
+
+    def __init__(self, box: Any) -> None:
+        import ipywidgets
+
+        style = ipywidgets.HTML()
+        self._box, self._style = ipywidgets.VBox([style, box]), style
+        self._box.add_class("llmr-live")
+        self.name = f"llmr-of-{self._box.model_id}"
+        style.value = f"{STYLE}<style>.{self.name}{{display:none}}</style>"
+        self._static: Any = None
+        self._view: Any = None
+
+    def show(self, static: dict[str, str]) -> None:
+        """In the cell that is running. Shown again, the earlier static output stays as it is by then."""
+        from IPython.display import display
+
+        self._static = display(self._hidden(static, "llmr-late"), raw=True, display_id=True)
+        # Not display(box): ipywidgets 7 would lose the display_id.
+        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
+        self._view = display({VIEW: view, "text/plain": ""}, raw=True, display_id=True)
+
+    def update(self, static: dict[str, str]) -> None:
+        """Replace what is read where the widget is gone. From any thread."""
+        if self._static is not None:
+            self._static.update(self._hidden(static), raw=True)
+
+    def freeze(self, static: dict[str, str]) -> None:
+        """Leave the static output alone. From any thread."""
+        self.update(static)
+        if self._view is not None:
+            self._view.update(NOTHING, raw=True)
+        self.close()
+
+    def close(self) -> None:
+        """Take the widget down, but not what is in it; the static output comes out."""
+        self._style.close()
+        self._box.close()
+
+    def _hidden(self, static: dict[str, str], more: str = "") -> dict[str, str]:
+        if not (html := static.get("text/html", "")):
+            return static
+        return {**static, "text/html": f'{_DEAD}<div class="llmr-twin {self.name} {more}">{html}</div>'}
