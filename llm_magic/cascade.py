@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
-from llm_magic.answers.agreement import LONGEST_LABEL
+from llm_magic.answers.agreement import LONGEST_LABEL, SAME_MISTAKE
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
@@ -30,8 +30,6 @@ JUDGE_MAX_OUTPUT_TOKENS = 1_024
 ALIKE = 0.45
 """Correlation of two cheap models' being right. 0.36 to 0.58 over 15 pairs of 2023 and 2024 on ZeroEval, MMLU-Pro and
 RouterBench (training prompts)."""
-SAME_MISTAKE = 0.25
-"""How often two models that are both wrong say the same. Assumed: it brings what full answers on ZeroEval gave."""
 SELF_ALIKE, SELF_SAME_MISTAKE = 0.8, 0.6
 """The same of one model asked twice. Assumed."""
 STRONG_TOO = 0.96

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from llm_magic import TaskTier
 from llm_magic.__main__ import main
 from llm_magic.classify import classify, features_of
-from llm_magic.classify.adapt import adapt
+from llm_magic.classify.adapt import adapt, kinds_of
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.fit import Matrix, ridge, softmax
-from llm_magic.classify.heads import Heads
-from llm_magic.evaluate import several, tiers, train
+from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
+from llm_magic.evaluate import ablation, several, tiers, train
+from llm_magic.evaluate.cascading import Pair, agreement, cascaded, pair
 from llm_magic.evaluate.data import read_outcomes
 from llm_magic.evaluate.figures import moved
 from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve
@@ -193,6 +194,18 @@ def test_with_two_outcomes_the_adapted_head_orders_as_the_shipped_one() -> None:
     assert list(np.argsort(head.scores(features, difficulty))) == list(range(12))
 
 
+def test_kinds_of_task_are_told_apart_and_no_more_surely_than_held_out_prompts_bear_out() -> None:
+    rows = prompts_of("x", 60)
+    features = [features_of(row["prompt"]) for row in rows]
+    apart = kinds_of(features, [row["task"] for row in rows])
+    chances = apart.chances(Matrix.of(features, apart.scales))
+    assert list(chances.argmax(axis=1)) == list(apart.label)
+    drawn = random.Random(3)  # noqa: S311
+    guessed = kinds_of(features, [drawn.choice(("one", "other")) for _ in rows])
+    assert guessed.chances(Matrix.of(features, guessed.scales)).max() < 0.8 < chances.max(axis=1).min()
+    assert kinds_of(features[:1], ["alone"]).chances(Matrix.of(features[:1], apart.scales)) == pytest.approx(1.0)
+
+
 # Training
 
 
@@ -311,12 +324,19 @@ def test_eval_adapted_finds_what_shipped_may_not(
     assert "APGR of ours, mean of 1" in said
 
 
-def test_eval_shipped_over_several_sources_gives_the_mean(data: Path, tmp_path: Path) -> None:
-    report = run(data, tmp_path)
+def test_eval_shipped_over_several_sources_gives_the_mean(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = run(data, tmp_path, "--labels", "0", "40")
     assert set(report["sources"]) == {"zeroeval", "fusion", "own"}
     values = [each["routers"]["ours"]["apgr"]["value"] for each in report["sources"].values()]
     assert report["apgr"]["value"] == pytest.approx(np.mean(values), abs=1e-5)
     assert report["sources"]["zeroeval"]["trained_without_source"]
+    none, some = report["learning_curve"]
+    assert (none["labels"], none["apgr"]) == (0, report["apgr"])
+    learnt = [each["learning_curve"][1]["apgr"]["value"] for each in report["sources"].values()]
+    assert some["apgr"]["value"] == pytest.approx(np.mean(learnt), abs=1e-5)
+    assert f"APGR after 40 labels, mean: {some['apgr']['value']:.3f}" in capsys.readouterr().out
 
 
 def test_eval_of_tiers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -370,6 +390,62 @@ def test_a_model_costs_nothing_to_match_when_the_cheap_one_is_as_good(data: Path
     assert (
         found["best_single"]["model"] == found["best_fixed_cheap"]["model"] or found["cost_share_to_match"]["value"] < 1
     )
+
+
+def test_two_answers_agree_where_both_are_right_and_by_chance_where_both_are_wrong() -> None:
+    one, two = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])
+    assert list(agreement(one, two, 0.3)) == [1.0, 0.0, 0.0, 0.3]
+
+
+SCORES = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+COSTS = np.tile([1.0, 2.0, 10.0], (4, 1))
+
+
+def test_a_cascade_by_hand() -> None:
+    asked = Pair(one=0, two=1, before=(2,))
+    got, paid = cascaded(asked, np.array([2, 2, 2, 2]), SCORES, COSTS, 0.5)
+    assert list(got) == [1.0, 1.0, 0.5, 0.0]
+    assert list(paid) == [3.0, 13.0, 8.0, 8.0]
+    got, paid = cascaded(asked, np.array([0, 1, 2, 0]), SCORES, COSTS, 0.0)
+    assert (list(got), list(paid)) == ([1.0, 1.0, 1.0, 0.0], [1.0, 2.0, 13.0, 1.0]), "a cheap choice is asked at once"
+
+
+def test_the_pair_of_a_cascade_is_the_cheapest_that_is_as_good_as_the_strong_model() -> None:
+    scores = np.hstack([SCORES, [[1.0], [1.0], [0.0], [0.0]]])
+    costs = np.hstack([COSTS, np.full((4, 1), 3.0)])
+    found = pair(scores, costs, [0, 1, 3], 2, same_mistake=0.0)
+    assert found == Pair(one=1, two=3, before=(2,)), "the more often they agree, the less is asked of the strong one"
+    found = pair(scores, costs, [0, 1, 3], 2, same_mistake=1.0)
+    assert found is not None, "none is as good: the best"
+    assert {found.one, found.two} == {0, 1}
+    assert pair(scores, costs, [0], 2) is None
+
+
+def test_what_a_cascade_costs_is_told_with_its_bounds(data: Path, tmp_path: Path) -> None:
+    found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]
+    assert sorted(found["asked_first"]) == ["middle", "weak"]
+    shares = [found["same_mistake"][name]["cost_share_to_match"]["value"] for name in ("never", "assumed", "always")]
+    assert set(found["same_mistake"]) == {"assumed", "never", "always"}
+    assert shares == sorted(shares)
+
+
+# What each family of features buys
+
+
+def test_the_ablation_tells_what_structure_buys(data: Path) -> None:
+    recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
+    known = {name: dataclasses.replace(each, source=name) for name, each in recorded.items() if name != "own"}
+    pairs = dict.fromkeys(known, ("weak", "strong"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablation, "PAIRS", pairs)
+        report = ablation.ablation(known, resamples=5)
+    assert set(report) == set(ablation.variants())
+    assert report["structure alone"]["across"]["value"] > 0.6
+    assert report["structure alone"]["within"]["value"] > 0.6
+    assert ablation.variants()["structure and pairs (shipped)"] == DIFFICULTY_SCALES
+    told = ablation.ablation_table(report)
+    assert len(told.splitlines()) == 1 + len(report)
+    assert f"{report['everything']['within']['value']:.3f}" in told
 
 
 # How steady the tier is, on prompts that the test wrote itself

@@ -20,6 +20,9 @@ from llm_magic.errors import InvalidAnswer
 
 LONGEST_LABEL = 60
 """Characters of an answer that may be a label: `B`, `not spam`, `Paris`."""
+SAME_MISTAKE = 0.25
+"""How often two models that are both wrong say the same, where their answers are not at hand. Assumed: about what full
+answers on ZeroEval gave; 0 and 1 bound what it can be."""
 _MOST_DIGITS = 400
 """Of a number: a model may write a million of them, or an exponent that fills the memory."""
 _LOOKED_AT = 100_000

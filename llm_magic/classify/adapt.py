@@ -7,6 +7,7 @@ it has not seen. With no outcomes it is the shipped difficulty; with few it hard
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ VIEWS = 5
 SMOOTH = 0.01
 SHARPNESS = 3.0
 """Features of a prompt are scaled to length one: their log odds count so much."""
+SOFTER = (1.0, 0.5, 0.25, 0.12, 0.06)
+"""What the log odds may be brought down by, where held-out prompts ask for it: words of one prompt speak for its kind
+together, and naive Bayes counts each of them."""
 TASK_SHRINK = 20.0
 """A kind of task with so many prompts has a mean half of its own, half of all."""
 
@@ -40,11 +44,19 @@ class Kinds:
     """The kind of each training prompt."""
     scales: Scales = ALL
 
-    def expect(self, matrix: Matrix, means: Array) -> Array:
-        """Per row, the mean (kinds x anything) that its chances of each kind give."""
+    def chances(self, matrix: Matrix) -> Array:
+        """Per row, the chance of each kind."""
         scores = matrix.times(self.weights) + self.bias
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return (odds / odds.sum(axis=1, keepdims=True)) @ means
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def expect(self, matrix: Matrix, means: Array) -> Array:
+        """Per row, the mean (kinds x anything) that its chances of each kind give."""
+        return self.chances(matrix) @ means
+
+    def softened(self, share: float) -> Kinds:
+        """The same, less sure of itself: its log odds times this share."""
+        return dataclasses.replace(self, weights=self.weights * share, bias=self.bias * share)
 
     def means(self, values: Array, shrink: float) -> Array:
         """Per kind, the mean of each column over its prompts, drawn towards the mean of all; NaN is left out."""
@@ -58,8 +70,22 @@ class Kinds:
 
 
 def kinds_of(features: Sequence[Features], kinds: Sequence[str]) -> Kinds:
-    """Learn to tell the kinds of task apart."""
-    return _kinds(Matrix.of(features, ALL), kinds)
+    """Learn to tell the kinds of task apart, and be as sure of it as suits prompts that it has not seen."""
+    rows = range(len(features))
+    losses: Array = np.zeros(len(SOFTER))
+    for part in range(FOLDS):
+        inside = [row for row in rows if row % FOLDS != part]
+        names = sorted({kinds[row] for row in inside})
+        judged = [row for row in rows[part::FOLDS] if kinds[row] in names]
+        if not judged:
+            continue
+        learned = _kinds(Matrix.of([features[row] for row in inside], ALL), [kinds[row] for row in inside])
+        matrix = Matrix.of([features[row] for row in judged], ALL)
+        place = np.array([names.index(kinds[row]) for row in judged])
+        for at, share in enumerate(SOFTER):
+            right = learned.softened(share).chances(matrix)[np.arange(len(judged)), place]
+            losses[at] -= float(np.log(np.maximum(right, 1e-9)).sum())
+    return _kinds(Matrix.of(features, ALL), kinds).softened(SOFTER[int(np.argmin(losses))])
 
 
 def _kinds(matrix: Matrix, kinds: Sequence[str]) -> Kinds:

@@ -1,5 +1,6 @@
 """How good the routing is, measured on recorded outcomes, and where its weights come from.
 
-`data` reads prompts and outcomes, `metrics` are the figures, `rivals` the routers to compare with, `adapted` ours
-after it has seen some of a source, `report` puts it together for `llm-magic eval`; `train` is `llm-magic train`.
+`data` reads prompts and outcomes, `metrics` are the figures, `routers` what ours is compared with, `several` the choice
+among many models and `cascading` asking cheap ones first, `report` puts it together for `llm-magic eval`; `train` is
+`llm-magic train`, `figures` and `ablation` what it measures with `--figures`.
 """

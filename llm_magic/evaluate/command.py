@@ -83,6 +83,9 @@ def run_train(args: argparse.Namespace) -> None:
     same = "the same as" if made == train.shipped_bytes() else "other than"
     sys.stdout.write(f"{args.out}: {len(made):,} bytes, {same} the shipped weights\n")
     if args.figures is not None:
+        from llm_magic.evaluate.ablation import ablation_table
         from llm_magic.evaluate.figures import figures
 
-        args.figures.write_text(json.dumps(figures(args.data, made), indent=1) + "\n", "utf-8")
+        measured = figures(args.data, made)
+        args.figures.write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
+        sys.stdout.write(f"{ablation_table(measured['ablation'])}\n")

@@ -1,5 +1,5 @@
-"""The figures of the model card that need training anew: the tier head cross-validated, each family of features left
-out or alone, and how much words around a prompt move its tier."""
+"""The figures of the model card that need training anew: the tier head cross-validated, how much words around a prompt
+move its tier, and each family of features by itself."""
 
 from __future__ import annotations
 
@@ -10,22 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from llm_magic.classify import classify, features_of
-from llm_magic.classify.features import FAMILIES, Scales
-from llm_magic.classify.fit import Matrix, ridge
-from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
-from llm_magic.evaluate.data import Recorded, read_outcomes
-from llm_magic.evaluate.metrics import Array, curve
-from llm_magic.evaluate.report import PAIRS
+from llm_magic.classify import classify
+from llm_magic.classify.heads import Heads
+from llm_magic.evaluate.ablation import ablation
+from llm_magic.evaluate.data import read_outcomes
 from llm_magic.evaluate.tiers import cross_validated
-from llm_magic.evaluate.train import (
-    DIFFICULTY_ALPHA,
-    TRAINING_SOURCES,
-    found,
-    hardness,
-    read_tiers,
-    with_typos,
-)
+from llm_magic.evaluate.train import found, read_tiers, with_typos
 
 BEFORE = (
     "Hello dear model, I need a hand with this one. ",
@@ -82,52 +72,3 @@ def moved(prompts: list[str], heads: Heads | None = None) -> dict[str, float]:
         "capitals": round(share([prompt.upper() for prompt in prompts]), 4),
         "small_letters": round(share([prompt.lower() for prompt in prompts]), 4),
     }
-
-
-def ablation(train: dict[str, Recorded]) -> dict[str, dict[str, float]]:
-    """APGR of the difficulty head, mean over the training sources, by what it looks at: `across`, trained on the other
-    sources; `within`, on two thirds of the same source and judged on the rest."""
-    variants: dict[str, Scales] = {"shipped": DIFFICULTY_SCALES}
-    for place, family in enumerate(FAMILIES):
-        alone = [0.0] * len(FAMILIES)
-        alone[place] = 1.0
-        variants[f"{family} alone"] = _scales(alone)
-        if DIFFICULTY_SCALES[place]:
-            less = list(DIFFICULTY_SCALES)
-            less[place] = 0.0
-            variants[f"without {family}"] = _scales(less)
-    variants["everything"] = _scales([1.0] * len(FAMILIES))
-    known = {name: train[name] for name in TRAINING_SOURCES if name in train and name in PAIRS}
-    seen = {name: [features_of(prompt) for prompt in each.prompts] for name, each in known.items()}
-    targets = {name: hardness(each.scores) for name, each in known.items()}
-    report: dict[str, dict[str, float]] = {}
-    for label, scales in variants.items():
-        matrices = {name: Matrix.of(features, scales) for name, features in seen.items()}
-        across: list[float] = []
-        within: list[float] = []
-        for name, each in known.items():
-            others = [other for other in known if other != name]
-            if others:
-                joined = Matrix.of([one for other in others for one in seen[other]], scales)
-                weights, _ = ridge(joined, np.concatenate([targets[other] for other in others]), alpha=DIFFICULTY_ALPHA)
-                across.append(_apgr(each, matrices[name].times(weights), np.arange(len(each))))
-            rows = np.arange(len(each))
-            inside, outside = rows[rows % 3 != 0], rows[rows % 3 == 0]
-            own = Matrix.of([seen[name][row] for row in inside], scales)
-            weights, _ = ridge(own, targets[name][inside], alpha=DIFFICULTY_ALPHA)
-            within.append(_apgr(each, matrices[name].times(weights), outside))
-        report[label] = {
-            "across": round(float(np.mean(across)), 4) if across else float("nan"),
-            "within": round(float(np.mean(within)), 4),
-        }
-    return report
-
-
-def _scales(values: list[float]) -> Scales:
-    first, second, third, fourth, fifth = values
-    return (first, second, third, fourth, fifth)
-
-
-def _apgr(recorded: Recorded, score: Array, rows: np.ndarray[Any, np.dtype[np.intp]]) -> float:
-    weak, strong = PAIRS[recorded.source]
-    return curve(score[rows], recorded.of(weak)[rows], recorded.of(strong)[rows]).apgr

@@ -58,12 +58,17 @@ def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
     heads = heads or shipped()
     sources: dict[str, Any] = {}
     curves: dict[str, Array] = {}
+    learning: dict[str, list[Array]] = {}
     for name, test in tests.items():
         weak, strong = _pair(task, name)
-        sources[name], curves[name] = _source(task, test, trains.get(name), weak, strong, heads)
-    macro = _macro(curves)
-    report: dict[str, Any] = {"format": 1, "mode": task.mode, "apgr": macro, "sources": sources}
-    return report if len(sources) > 1 else {**report, **next(iter(sources.values())), "apgr": macro}
+        sources[name], curves[name], learning[name] = _source(task, test, trains.get(name), weak, strong, heads)
+    report: dict[str, Any] = {"format": 1, "mode": task.mode, "apgr": macro(curves), "sources": sources}
+    if len(sources) > 1 and all(learning.values()):
+        report["learning_curve"] = [
+            {"labels": labels, "apgr": macro({name: points[place] for name, points in learning.items()})}
+            for place, labels in enumerate(task.labels)
+        ]
+    return report if len(sources) > 1 else {**report, **next(iter(sources.values())), "apgr": report["apgr"]}
 
 
 def _pair(task: Task, source: str) -> tuple[str, str]:
@@ -76,12 +81,13 @@ def _pair(task: Task, source: str) -> tuple[str, str]:
 
 def _source(
     task: Task, test: Recorded, train: Recorded | None, weak: str, strong: str, heads: Heads
-) -> tuple[dict[str, Any], Array]:
-    """The report of one source, and the resampled APGR of ours for the macro figure."""
+) -> tuple[dict[str, Any], Array, list[Array]]:
+    """The report of one source, and for the macro figures the resampled APGR of ours, and of it after each number of
+    labels."""
     test = _answered(test, weak, strong)
     features = [features_of(prompt) for prompt in test.prompts]
     difficulty = difficulties(features, test.source, heads)
-    learning: list[dict[str, Any]] = []
+    learning: list[Array] = []
     ours = difficulty
     if train is not None:
         train = _answered(train, weak, strong)
@@ -90,7 +96,7 @@ def _source(
         learning = _learning(task, test, train, weak, strong, heads, difficulty)
     scores = {"ours": ours, **rivals(test, weak, strong, train)}
     figures = {name: _router(test, score, weak, strong, task.resamples) for name, score in scores.items()}
-    resampled = _resampled(test, ours, weak, strong, task.resamples)
+    drawn = resampled(test, ours, weak, strong, task.resamples)
     found: dict[str, Any] = {
         "source": test.source,
         "prompts": len(test),
@@ -101,9 +107,12 @@ def _source(
         "calibration_error": _calibration(test, difficulty, weak, strong, train),
         "k_models": None if train is None else several.figures(train, test, task.resamples),
     }
-    if learning:
-        found["learning_curve"] = learning
-    return found, resampled
+    if train is not None and learning:
+        found["learning_curve"] = [
+            {"labels": min(labels, len(train)), "apgr": interval(float(points[0]), points[1:])}
+            for labels, points in zip(task.labels, learning, strict=True)
+        ]
+    return found, drawn, learning
 
 
 def _seen(heads: Heads) -> set[str]:
@@ -151,7 +160,7 @@ def _router(test: Recorded, score: Array, weak: str, strong: str, resamples: int
     return dict(zip(_NAMES, bootstrap(all_of, test.groups, resamples=resamples), strict=True))
 
 
-def _resampled(test: Recorded, score: Array, weak: str, strong: str, resamples: int) -> Array:
+def resampled(test: Recorded, score: Array, weak: str, strong: str, resamples: int) -> Array:
     """APGR of the whole, then of each resample."""
     kept: list[float] = []
 
@@ -163,7 +172,7 @@ def _resampled(test: Recorded, score: Array, weak: str, strong: str, resamples: 
     return np.array([kept[-1], *kept[:-1]])
 
 
-def _macro(curves: dict[str, Array]) -> dict[str, float | None]:
+def macro(curves: dict[str, Array]) -> dict[str, float | None]:
     """The mean over the sources, which are resampled independently."""
     mean = np.mean(np.stack(list(curves.values())), axis=0)
     return interval(float(mean[0]), mean[1:])
@@ -192,18 +201,17 @@ def _level(difficulty: Array, accuracy: float) -> float:
 
 def _learning(
     task: Task, test: Recorded, train: Recorded, weak: str, strong: str, heads: Heads, difficulty: Array
-) -> list[dict[str, Any]]:
-    """APGR of the adapted mode after the first n prompts of the training set, in an order drawn once."""
+) -> list[Array]:
+    """Resampled APGR of the adapted mode after the first n prompts of the training set, in an order drawn once."""
     order = np.random.default_rng(0).permutation(len(train))
     features = [features_of(prompt) for prompt in test.prompts] if task.labels else []
-    found: list[dict[str, Any]] = []
+    found: list[Array] = []
     for labels in task.labels:
         score = difficulty
         if labels:
             part = train.take(np.sort(order[:labels]))
             score = adapted(part, weak, strong, heads).scores(features, difficulty)
-        figures = _router(test, score, weak, strong, task.resamples)
-        found.append({"labels": min(labels, len(train)), "apgr": figures["apgr"]})
+        found.append(resampled(test, score, weak, strong, task.resamples))
     return found
 
 
@@ -228,8 +236,26 @@ def table(report: dict[str, Any]) -> str:
                 f"{_shown(several_['cost_share_within_one_point'])}; {cheap['model']} alone has "
                 f"{_shown(cheap['accuracy_share'])} of its accuracy at {_shown(cheap['cost_share'])} of its cost"
             )
+            if several_["cascade"]:
+                lines.append(f"    {_cascade(several_['cascade'])}")
+    if len(report["sources"]) > 1:
+        for point in report.get("learning_curve", ()):
+            lines.append(f"APGR after {point['labels']:,} labels, mean: {_shown(point['apgr'])}")
     lines.append(f"APGR of ours, mean of {len(report['sources'])}: {_shown(report['apgr'])}")
     return "\n".join(lines)
+
+
+def _cascade(of: dict[str, Any]) -> str:
+    """What a cascade before the dear models costs, by how often two wrong answers are assumed to be the same."""
+    parts = [
+        f"{name} {_shown(each['cost_share_to_match'])}, {_shown(each['cost_share_within_one_point'])}"
+        for name, each in of["same_mistake"].items()
+    ]
+    alike = f"{several.SAME_MISTAKES['assumed']:.0%} of their common mistakes assumed the same, or never, or always"
+    return (
+        f"with {' and '.join(of['asked_first'])} asked before dearer ones, and kept where they agree ({alike}): "
+        f"as good at, within a point at: {'; '.join(parts)}"
+    )
 
 
 def _shown(figure: dict[str, float | None]) -> str:

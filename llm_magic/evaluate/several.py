@@ -3,7 +3,7 @@
 For each prompt and model, the chance of a good answer is expected from what the model scored in training on prompts of
 the same kind, moved by how hard the prompt looks; the cost from what it cost there. The router takes the model with the
 highest chance less lambda times cost; lambda from none to much draws a curve of accuracy against cost. Which model is
-the best single one, and which the best cheap one, is decided in training.
+the best single one, which the best cheap one, and which two a cascade asks first, is decided in training.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from llm_magic.answers.agreement import SAME_MISTAKE
 from llm_magic.classify import features_of
 from llm_magic.classify.adapt import kinds_of
 from llm_magic.classify.fit import Matrix, ridge
+from llm_magic.evaluate.cascading import cascaded, pair
 from llm_magic.evaluate.data import Recorded
 from llm_magic.evaluate.metrics import Array, bootstrap
 
@@ -25,6 +27,8 @@ CHEAP = 0.5
 COVERED = 0.9
 """A model takes part where it answered this share of the prompts, at a known cost."""
 SHRINK = 20.0
+SAME_MISTAKES = {"assumed": SAME_MISTAKE, "never": 0.0, "always": 1.0}
+"""How often two cheap models that are both wrong say the same, for a cascade: what is assumed, and its bounds."""
 LAMBDAS = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 120)])
 """Points of quality that the price of the best single model's answer is worth."""
 
@@ -74,43 +78,55 @@ def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] |
     cheaper = [place for place in range(len(names)) if cost[place] <= CHEAP * cost[best]]
     cheap = max(cheaper, key=lambda place: accuracy[place]) if cheaper else best
     guess = expected(train, test.prompts, of_train)
-    scores, costs = np.nan_to_num(test.scores[:, of_test]), np.nan_to_num(test.costs[:, of_test])
+    scores, costs = _known(test.scores[:, of_test]), _known(test.costs[:, of_test])
     chosen = [np.argmax(guess.quality - weight * guess.cost / cost[best], axis=1) for weight in LAMBDAS]
     rows = np.arange(len(test))
     got = np.stack([scores[rows, pick] for pick in chosen])
     paid = np.stack([costs[rows, pick] for pick in chosen])
 
-    def all_of(drawn: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
-        reached, spent = got[:, drawn].mean(axis=1), paid[:, drawn].mean(axis=1)
-        own, price = float(scores[drawn, best].mean()), float(costs[drawn, best].mean())
-        # To ask the best single model always is a setting too.
-        reached, spent = np.append(reached, own), np.append(spent, price)
-        return np.array(
-            [
-                _least(reached, spent, own) / price,
-                _least(reached, spent, own - 0.01) / price,
-                float(scores[drawn, cheap].mean()) / own,
-                float(costs[drawn, cheap].mean()) / price,
-            ]
-        )
+    ways = {"": (got, paid)}
+    asked = pair(_known(train.scores[:, of_train]), _known(train.costs[:, of_train]), cheaper, best)
+    if asked is not None:
+        for name, same in SAME_MISTAKES.items():
+            each = [cascaded(asked, pick, scores, costs, same) for pick in chosen]
+            ways[name] = np.stack([one for one, _ in each]), np.stack([other for _, other in each])
 
-    found = bootstrap(all_of, test.groups, resamples=resamples)
+    def all_of(drawn: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
+        own, price = float(scores[drawn, best].mean()), float(costs[drawn, best].mean())
+        shares = [float(scores[drawn, cheap].mean()) / own, float(costs[drawn, cheap].mean()) / price]
+        for reached, spent in ways.values():
+            # To ask the best single model always is a setting too.
+            levels = np.append(reached[:, drawn].mean(axis=1), own)
+            prices = np.append(spent[:, drawn].mean(axis=1), price)
+            shares += [_least(levels, prices, own) / price, _least(levels, prices, own - 0.01) / price]
+        return np.array(shares)
+
+    cheap_score, cheap_cost, *found = bootstrap(all_of, test.groups, resamples=resamples)
+    costs_of = {name: _shares(found[2 * place : 2 * place + 2]) for place, name in enumerate(ways)}
     return {
         "models": names,
         "best_single": _of(names[best], scores[:, best], costs[:, best]),
         "best_fixed_cheap": {
             **_of(names[cheap], scores[:, cheap], costs[:, cheap]),
-            "accuracy_share": found[2],
-            "cost_share": found[3],
+            "accuracy_share": cheap_score,
+            "cost_share": cheap_cost,
         },
-        "cost_share_to_match": found[0],
-        "cost_share_within_one_point": found[1],
+        **costs_of.pop(""),
+        "cascade": asked and {"asked_first": [names[asked.one], names[asked.two]], "same_mistake": costs_of},
         "curve": [
             {"accuracy": round(float(a), 6), "cost_usd": round(float(c), 9)}
             for a, c in zip(got.mean(axis=1), paid.mean(axis=1), strict=True)
         ],
         "dial": dial(guess, scores, costs, best),
     }
+
+
+def _known(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def _shares(found: list[dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    return dict(zip(("cost_share_to_match", "cost_share_within_one_point"), found, strict=True))
 
 
 def dial(guess: Expected, scores: Array, costs: Array, best: int) -> list[dict[str, float]]:

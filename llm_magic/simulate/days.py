@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_magic.answers.agreement import SAME_MISTAKE
+from llm_magic.evaluate.cascading import agreement
 from llm_magic.simulate.casts import CASTS, Cast
 from llm_magic.simulate.table import Array, Outcomes
 from llm_magic.types import DEFAULT_QUALITY
@@ -23,9 +25,6 @@ FAILED_S = 1.0
 """Until a provider's error arrives."""
 SPEED = {"top": (0.9, 60.0), "mid": (0.6, 90.0), "cheap": (0.5, 110.0)}
 """Seconds to the first token, and tokens a second after it. Assumed: the records hold no times."""
-SAME_MISTAKE = 0.25
-"""How often two cheap models that are both wrong give the same wrong answer. Assumed: the records hold scores, not
-answers. About what full answers on ZeroEval gave; 0 and 1 bound what it can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +190,7 @@ def cascaded(outcomes: Outcomes, cast: Cast, world: World, drawn: Draw) -> Playe
     """
     first, second = (np.full(len(drawn.prompts), outcomes.column(model)) for model in cast.models("cheap")[:2])
     one, two = (ask(outcomes, cast, world, drawn, columns) for columns in (first, second))
-    right = [each.score >= 0.5 for each in (one, two)]
-    both_wrong = ~right[0] & ~right[1]
-    agree = one.answered & two.answered & ((right[0] & right[1]) | (both_wrong & (drawn.same < world.same_mistake)))
+    agree = one.answered & two.answered & (drawn.same < agreement(one.score, two.score, world.same_mistake))
     tops = [np.full(len(drawn.prompts), outcomes.column(model)) for model in fallbacks(cast)]
     strong = in_turn(outcomes, cast, world, drawn, tops)
     return Played(
