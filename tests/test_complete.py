@@ -35,6 +35,8 @@ def check_offered(shell: Shell, text: str, offers: list[str]) -> None:
         ("%%route --model ", ["dear", "cheap"]),
         ("%%route --out answer --model ch", ["cheap"]),
         ("answer = %route --model de", ["dear"]),
+        ("%%route answer << --mod", ["--model"]),
+        ("%%route answer << --model de", ["dear"]),
         ("x = 1\n%route --model de", ["dear"]),
         ("%route_plan --model de", ["dear"]),
         ("%route_again --t", ["--tier"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -10,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
@@ -17,6 +20,7 @@ from llm_magic import Budget, Router, routing
 from llm_magic.classify import classify
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.asking import split_options
+from llm_magic.jupyter.binding import split_name
 from llm_magic.jupyter.magics import RouteMagics
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from tests.helpers import attempt, router
@@ -356,8 +360,53 @@ def test_a_name_that_was_asked_for_is_listed_as_the_users(shell: Shell) -> None:
     assert set(shell["mine"]) == {"answer", "better"}
 
 
-def test_ipython_knows_no_other_way_to_name_what_a_cell_gives(shell: Shell) -> None:
-    """`name << %%route` is no syntax of IPython's: a cell magic must be the first thing in its cell. Hence `--out`."""
+def test_a_cell_names_its_result_in_front_of_its_options(shell: Shell) -> None:
+    for line in ("answer <<", "answer<< --tier bulk", " answer  << --tier bulk --tag x"):
+        shell.shell.user_ns.pop("answer", None)
+        shell.run(f"%%route {line}\nprint(1 << 3)\nb << c")
+        assert shell["answer"] is shell["_route"]
+        assert shell.scripted.requests[-1].messages[0].content == "print(1 << 3)\nb << c"
+    plan = shell.shell.run_cell("%%route plan << --plan\nhello").result
+    assert "nothing was sent" in "\n".join(draw.plan_lines(plan))
+    with_line = shell.run("%route answer << hello")
+    assert with_line
+    assert shell.scripted.requests[-1].messages[0].content == "answer << hello", "a line is its prompt"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%route 3x <<\nhello", "UsageError: --out 3x: not a name"),
+        ("%%route class << --tier bulk\nhello", "UsageError: --out class: not a name"),
+        ("%%route a.b <<\nhello", "UsageError: --out a.b: not a name"),
+        ("%%route a << --out b\nhello", "UsageError: a << and --out b both name the result: give one of them"),
+        ("%%route a b << --tier bulk\nhello", "UsageError: unrecognized arguments: a b <<"),
+        ("%%route << --tier bulk\nhello", "UsageError: unrecognized arguments: <<"),
+        ("%%route a << b\nhello", "UsageError: unrecognized arguments: b"),
+    ],
+)
+def test_what_is_no_name_is_said(shell: Shell, cell: str, says: str) -> None:
+    out, _ = shell.fail(cell)
+    assert says in out
+    assert shell.scripted.requests == []
+
+
+_NAMES = st.from_regex(r"[^\W\d]\w{0,9}", fullmatch=True)
+
+
+@given(_NAMES, st.sampled_from(["", " ", "  \t"]), st.text(alphabet="-ab <\"'=.", max_size=20))
+def test_whatever_stands_behind_it_the_name_comes_out(name: str, space: str, rest: str) -> None:
+    assert split_name(f"{space}{name}{space}<<{rest}") == (name, rest)
+
+
+@given(st.text(alphabet="-ab <\"'=.", max_size=20))
+def test_options_alone_stay_as_they_are(rest: str) -> None:
+    for line in (f"--system {rest}", f"-{rest}", f"'{rest}", f'"{rest}', f" --tag a<<{rest}"):
+        assert split_name(line) == (None, line)
+
+
+def test_ipython_knows_no_name_in_front_of_a_cell_magic(shell: Shell) -> None:
+    """`name << %%route` is no syntax of IPython's: a cell magic must be the first thing in its cell."""
     _, error = shell.fail("answer << %%route\nhello")
     assert isinstance(error, SyntaxError)
     assert shell.scripted.requests == []
@@ -436,13 +485,51 @@ def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
     assert shell.run("%%route --tier bulk\nhello").startswith("a]0;evilbc")
 
 
+def ours(shell: Shell) -> dict[str, Any]:
+    """Every magic of ours, as a person types its name."""
+    kinds = shell.shell.magics_manager.magics
+    found = {f"%{name}": method for name, method in kinds["line"].items() if name.startswith("route")}
+    return {**found, "%%route": kinds["cell"]["route"]}
+
+
 def test_help_reads_right(shell: Shell) -> None:
-    text = shell.shell.run_line_magic  # the docstring is what `%%route?` shows
-    doc = shell.shell.find_cell_magic("route").__doc__
-    assert text is not None
-    assert doc is not None
-    assert "%route [--tier TIER] [--model ID]" in " ".join(doc.split())
-    assert "complex, standard, structured or bulk" in doc
+    """Whole sentences, and an example of every magic that takes something."""
+    for name, method in ours(shell).items():
+        shown = shell.shell.inspector.info(method, oname=name)["docstring"]
+        assert "%%%" not in shown
+        said = next(line for line in shown.splitlines() if line and not line.startswith((":", " ")))
+        assert said[0].isupper(), name
+        if name in ("%route_panel", "%route_models"):
+            continue
+        assert re.search(rf"Examples?:[^:]*{name.replace('%route', '%?%route', 1)}\b", shown), name
+        if (parser := getattr(method, "parser", None)) is None:
+            continue
+        assert shown.startswith(f"::\n\n  {'%%route' if name == '%route' else name} ")
+        for action in parser._actions:
+            help_text = action.help % vars(action)
+            assert help_text[0].isupper() or help_text.startswith("charge or"), (name, help_text)
+            assert help_text.endswith("."), (name, help_text)
+
+
+def test_the_examples_of_the_help_are_right(shell: Shell) -> None:
+    """Each parses, and asks for nothing that is not there."""
+    examples = [
+        line.strip()
+        for method in ours(shell).values()
+        for shown in re.findall(r"(?s)Examples?:(.*?)(?:\n\w+ ?\w*:|\Z)", method.__doc__ or "")
+        for line in shown.splitlines()
+        if re.match(r"\s*(\w+ = )?%", line)
+    ]
+    assert len(examples) > 15
+    for example in examples:
+        name, line = re.fullmatch(r"(?:\w+ = )?%{1,2}(\w+) ?(.*)", example).groups()  # type: ignore[union-attr]
+        parser = getattr(ours(shell)[f"%{name}"], "parser", None)
+        if name in ("route", "route_plan"):
+            _, line = split_name(line)
+            line, _ = split_options(line, RouteMagics.route)
+            parser = RouteMagics.route.parser
+        if parser is not None:
+            parser.parse_argstring(line)
 
 
 def test_plans_and_results_show_themselves(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import linecache
+import re
 import sys
 from typing import Any
 
@@ -17,12 +18,19 @@ _STATEMENT = "get_ipython().run_line_magic("
 
 LAST = "_route"
 """The name that every result is bound to."""
+_NAMED = re.compile(r"\s*([^\s<\"'-][^\s<\"']*)\s*<<(.*)", re.DOTALL)
 _taken_away: list[Any] = []
 
 
 def names(out: str | None) -> tuple[str, ...]:
     """The names of a result: `_route`, and that of `--out`."""
     return (LAST,) if out is None else (LAST, out)
+
+
+def split_name(line: str) -> tuple[str | None, str]:
+    """The name and the options of `%%route NAME << options`: the name says what `--out` says."""
+    named = _NAMED.fullmatch(line)
+    return (None, line) if named is None else (named.group(1), named.group(2))
 
 
 def take_away(shell: Any) -> None:

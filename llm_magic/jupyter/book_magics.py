@@ -29,22 +29,35 @@ class BookMagics(Magics):
         super().__init__(shell)
         self._shell, self._settings = shell, settings
 
-    @magic_arguments("%route_budget")
-    @argument("amount", nargs="*", metavar="AMOUNT", help="the session's cap in USD, such as 5 or 0.50; or off")
-    @argument("--run", metavar="USD", help="the most that each run may cost; or off")
-    @argument("--day", metavar="USD", help="the most that all sessions of this ledger may spend on a day (UTC); or off")
-    @argument("--month", metavar="USD", help="the same for a month (UTC); or off")
-    @argument("--model", action="append", metavar="ID=USD", help="the most for one model in this session; or ID=off")
-    @argument("--tag", action="append", metavar="WORD=USD", help="the most for one tag in this session; or WORD=off")
+    @magic_arguments()
+    @argument("amount", nargs="*", metavar="AMOUNT", help="The session's cap in USD, such as 5 or 0.50, or off.")
+    @argument("--run", metavar="USD", help="The most that each run may cost, or off.")
+    @argument(
+        "--day", metavar="USD", help="The most that all sessions of this ledger may spend on a day (UTC), or off."
+    )
+    @argument("--month", metavar="USD", help="The same for a month (UTC), or off.")
+    @argument("--model", action="append", metavar="ID=USD", help="The most for one model in this session, or ID=off.")
+    @argument("--tag", action="append", metavar="WORD=USD", help="The most for one tag in this session, or WORD=off.")
     @argument(
         "--reconcile",
         choices=("charge", "release"),
-        help="close the attempts of processes that died: count what they hold as spent, or as never billed",
+        metavar="HOW",
+        help="charge or release: close the attempts of processes that died, and count what they hold as spent, or as "
+        "never billed.",
     )
     @line_magic
     @no_var_expand
     def route_budget(self, line: str) -> None:
-        """Cap what may be spent, or see where every cap stands."""
+        """Cap what may be spent, or see where every cap stands.
+
+        What the options do not name stays as it is. Without an argument nothing changes.
+
+        Examples:
+          %route_budget
+          %route_budget 5 --run 0.50
+          %route_budget --day 10 --model claude-opus-5-5=2 --tag draft=1
+          %route_budget off --day off
+        """
         args = parse_argstring(self.route_budget, line)
         args.amount = " ".join(args.amount) or None
         with short_errors():
@@ -56,23 +69,41 @@ class BookMagics(Magics):
             done = [budget.reconcile(router, args.reconcile)] if args.reconcile else []
             print("\n".join([*done, *budget.stands(router)]))  # noqa: T201 - a magic answers in the cell
 
-    @magic_arguments("%route_ledger")
-    @argument("--session", action="store_true", help="this session's rows only")
-    @argument("--tag", action="append", metavar="WORD", help="only rows with this tag; may be repeated")
+    @magic_arguments()
+    @argument("--session", action="store_true", help="Only this session's rows. Default: all.")
+    @argument(
+        "--tag",
+        action="append",
+        metavar="WORD",
+        help="Only rows with this tag. May be repeated: rows that have all of them.",
+    )
     @line_magic
     def route_ledger(self, line: str) -> pd.DataFrame:
-        """The ledger as a DataFrame: one row an attempt."""
+        """The ledger as a DataFrame: one row an attempt.
+
+        Example: rows = %route_ledger --session --tag draft
+        """
         args = parse_argstring(self.route_ledger, line)
         with short_errors():
             ledger = routing.session_router().ledger
             return ledger.to_frame(**_rows_of(args, ledger))
 
-    @magic_arguments("%route_report")
-    @argument("--session", action="store_true", help="on this session only")
-    @argument("--tag", action="append", metavar="WORD", help="only on rows with this tag; may be repeated")
+    @magic_arguments()
+    @argument("--session", action="store_true", help="Only of this session's rows. Default: of all.")
+    @argument(
+        "--tag",
+        action="append",
+        metavar="WORD",
+        help="Only of rows with this tag. May be repeated: rows that have all of them.",
+    )
     @line_magic
     def route_report(self, line: str) -> Report:
-        """Spend over time, by model and by tier, against the top model: a plot, and the numbers as DataFrames."""
+        """Spend over time, by model and by tier, against the top model: a plot, and the numbers as DataFrames.
+
+        The plot needs the extra plots: pip install "llm-magic[plots]".
+
+        Example: report = %route_report --tag draft
+        """
         from llm_magic.jupyter import tables
 
         args = parse_argstring(self.route_report, line)
@@ -82,14 +113,18 @@ class BookMagics(Magics):
             tables.show_plot(self._shell, report)
         return report
 
-    @magic_arguments("%route_threads")
-    @argument("name", nargs="?", metavar="NAME", help="show what was said in this thread")
-    @argument("--purge", action="store_true", help="forget the thread, or without a name all of them")
+    @magic_arguments()
+    @argument("name", nargs="?", metavar="NAME", help="Show what was said in this thread.")
+    @argument("--purge", action="store_true", help="Forget the thread, or without a name all of them.")
     @line_magic
     def route_threads(self, line: str) -> pd.DataFrame | None:
         """The conversations that are kept, or one of them, as a DataFrame; or forget them.
 
         Of a thread longer than %config RouteMagics.thread_tokens the oldest exchanges are left out of the next request.
+
+        Examples:
+          %route_threads
+          %route_threads trip --purge
         """
         from llm_magic.jupyter.tables import thread_frame, threads_frame
 
@@ -106,11 +141,14 @@ class BookMagics(Magics):
         print(f"forgot {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
         return None
 
-    @magic_arguments("%route_cache")
-    @argument("--purge", action="store_true", help="forget every answer")
+    @magic_arguments()
+    @argument("--purge", action="store_true", help="Forget every answer.")
     @line_magic
     def route_cache(self, line: str) -> None:
-        """What the cache keeps, the text of answers, and where; or forget it."""
+        """How many answers the cache keeps, and where; or forget them.
+
+        Example: %route_cache --purge
+        """
         args = parse_argstring(self.route_cache, line)
         with short_errors():
             ledger = routing.session_router().ledger
@@ -120,12 +158,15 @@ class BookMagics(Magics):
         done = "forgot" if args.purge else "holds the text of"
         print(f"the cache in {ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
 
-    @magic_arguments("%route_tune")
-    @argument("--apply", action="store_true", help="use it from now on, also in later sessions")
-    @argument("--reset", action="store_true", help="take it back")
+    @magic_arguments()
+    @argument("--apply", action="store_true", help="Use it from now on, also in later sessions.")
+    @argument("--reset", action="store_true", help="Take it back.")
     @line_magic
     def route_tune(self, line: str) -> None:
-        """Learn from the ledger: its ratings, escalations, failed checks. Shows what would change; --apply does it."""
+        """Learn from the ledger: its ratings, escalations, failed checks. Shows what would change; --apply does it.
+
+        Example: %route_tune --apply
+        """
         args = parse_argstring(self.route_tune, line)
         if args.apply and args.reset:
             raise UsageError("--apply or --reset, not both")

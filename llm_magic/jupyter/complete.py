@@ -13,7 +13,7 @@ from llm_magic.types import TaskTier
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
-_LINE = re.compile(r"\s*(?:[\w.]+\s*(?:=|<<)\s*)?%{1,2}(route\w*)[ \t]")
+_LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%{1,2}(route\w*)[ \t]")
 _WORDS = {"route_budget": ("off",)}
 """Words of magics whose line is no parser's."""
 

@@ -16,6 +16,7 @@ from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter import asking, binding, compare, jobs, screens
 from llm_magic.jupyter.jobs import BackgroundRun
 from llm_magic.jupyter.watch import short_errors, watch
+from llm_magic.plan.costs import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.registry import PROFILES
 from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
 
@@ -77,60 +78,107 @@ class RouteMagics(Magics):
         return value
 
     @magic_arguments("%route")
-    @argument("--tier", metavar="TIER", help="complex, standard, structured or bulk; else classified from the text")
-    @argument("--model", metavar="ID", help="ask this model first; its fallbacks stay")
-    @argument("--quality", type=float, metavar="SHARE", help="0 (the cheapest) to 1 (the best): how good is enough")
-    @argument("--system", metavar="TEXT", help="the system prompt")
-    @argument("--max-tokens", type=int, metavar="N", help="the most output tokens, reasoning included")
-    @argument("--max-cost", metavar="USD", help="the most that this run may cost")
+    @argument(
+        "--tier",
+        metavar="TIER",
+        help="The tier: complex, standard, structured or bulk. Without it the text is classified.",
+    )
+    @argument("--model", metavar="ID", help="Ask this model first. Its fallbacks stay.")
+    @argument(
+        "--quality",
+        type=float,
+        metavar="SHARE",
+        help="How good is enough, from 0 (the cheapest) to 1 (the best). "
+        f"Default: that of %%config RouteMagics.quality, else {DEFAULT_QUALITY:g}.",
+    )
+    @argument("--system", metavar="TEXT", help="The system prompt. Default: none.")
+    @argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help=f"The most output tokens, reasoning included. Default: {DEFAULT_MAX_OUTPUT_TOKENS:,} if the model can.",
+    )
+    @argument("--max-cost", metavar="USD", help="The most that this run may cost, such as 0.05. Default: the caps.")
     @argument(
         "--schema",
         metavar="NAME",
-        help="a JSON Schema, Pydantic model or dataclass in the notebook: the answer is its JSON",
+        help="A JSON Schema, Pydantic model or dataclass in the notebook. The answer is checked against it and parsed "
+        "into _route.data.",
     )
-    @argument("--out", metavar="NAME", help="bind the RouteResult to this name, beside _route")
-    @argument("--tag", action="append", metavar="WORD", help="a word for the ledger's tags; may be repeated")
+    @argument(
+        "--out",
+        metavar="NAME",
+        help="Bind the RouteResult to this name, beside _route. %%%%route NAME << [options] says the same.",
+    )
+    @argument("--tag", action="append", metavar="WORD", help="A word for the ledger. May be repeated.")
     @argument(
         "--hedge",
         type=float,
         metavar="SECONDS",
-        help="ask the next model too when the first token takes longer than this; both are billed",
+        help="Ask the next model too where the first token takes longer than this. Both are billed.",
     )
-    @argument("--plan", action="store_true", help="a dry run: who would be asked, at what cost; nothing is sent")
-    @argument("--no-stream", action="store_true", help="show the answer when it is complete")
+    @argument("--plan", action="store_true", help="A dry run: who would be asked, at what cost. Nothing is sent.")
+    @argument("--no-stream", action="store_true", help="Show the answer when it is complete. Default: as it comes.")
     @argument(
         "--cache",
         action=BooleanOptionalAction,
-        help="where the very same was asked before, show that answer at no cost; else keep this one",
+        help="Where the very same was asked before, show that answer at no cost, else keep this one. "
+        "Default: as %%config RouteMagics.cache says, at first no.",
     )
     @argument(
         "--attach",
         action="append",
         metavar="WHAT",
-        help="send a text file, an image, or {{name}}, a DataFrame or text of the notebook, along; may be repeated",
+        help="Send a text file, an image, or {{name}}, a DataFrame or text of the notebook, along. May be repeated.",
     )
     @argument(
-        "--thread", metavar="NAME", help="go on with this conversation: its text is kept in the ledger's database"
+        "--thread",
+        metavar="NAME",
+        help="Go on with this conversation. Its text is kept in the ledger's database: see %%route_threads.",
     )
-    @argument("--compare", metavar="IDS", help="ask several models at once: their ids with commas between, or tiers")
-    @argument("--background", action="store_true", help="return at once; the answer arrives here while other cells run")
+    @argument(
+        "--compare",
+        metavar="IDS",
+        help="Ask several models at once and show their answers side by side: their ids with commas between, or tiers.",
+    )
+    @argument(
+        "--background",
+        action="store_true",
+        help="Return at once. The answer arrives here while other cells run; %%route_jobs lists, waits and cancels.",
+    )
     @argument(
         "--cascade",
         nargs="?",
         const=True,
         metavar="HOW",
-        help="ask cheap models first, and the plan's leader only where they do not agree; --cascade=twice asks one of "
-        "them twice, --cascade=schema keeps what fits the schema",
+        help="Ask cheap models first, and the plan's leader only where they do not agree. --cascade=twice asks one of "
+        "them twice, --cascade=schema keeps what fits the schema, --cascade=off forbids it. Default: where it pays.",
     )
-    @argument("--check", metavar="NAME", help="a function in the notebook: keep a cheap answer whose text it passes")
-    @argument("--judge", metavar="ID", help="keep a cheap answer that this model finds good enough")
-    @argument("--no-interpolate", action="store_true", help="leave {{name}} in the text as it is")
+    @argument("--check", metavar="NAME", help="A function in the notebook: keep a cheap answer whose text it passes.")
+    @argument("--judge", metavar="ID", help="Keep a cheap answer that this model finds good enough.")
+    @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text as it is.")
     @line_cell_magic
     @no_var_expand
     def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
-        """Send the cell (or the rest of the line) to the cheapest capable model, under the budget."""
-        options, text = (line, cell.rstrip("\n")) if cell is not None else asking.split_options(line, self.route)
-        came = self._route(options, text)
+        """Send the cell, or the rest of the line, to the cheapest capable model, under the budget.
+
+        {{name}} and {{name.attribute}} in the text are replaced by what they stand for in the notebook. The result is
+        bound to _route. %config RouteMagics lists the settings, and their values as they are.
+
+        Examples:
+          %%route --tier bulk --out answer
+          Translate to French: {{text}}
+
+          %%route answer << --schema Person --max-cost 0.02
+          Who wrote this? {{letter}}
+
+          answer = %route --model claude-opus-5-5 Prove that there are infinitely many primes.
+        """
+        if cell is None:
+            came = self._route(*asking.split_options(line, self.route))
+        else:
+            name, options = binding.split_name(line)
+            came = self._route(options, cell.rstrip("\n"), name)
         shown = not isinstance(came, Plan) and (cell is not None or binding.is_a_statement())
         return None if shown else came
 
@@ -140,6 +188,8 @@ class RouteMagics(Magics):
         """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
 
         Usage: %route_plan [options of %%route] text
+
+        Example: %route_plan --quality 1 Prove that there are infinitely many primes.
         """
         return self._route(*asking.split_options(f"--plan {line}", self.route))
 
@@ -147,7 +197,9 @@ class RouteMagics(Magics):
     def route_pick(self, line: str) -> None:
         """Keep the best answer of the last comparison: rated good in the ledger, and bound to _route.
 
-        Usage: %route_pick N    the number of its column, or its label
+        Usage: %route_pick N, where N is the number of its column, or its label.
+
+        Example: %route_pick 2
         """
         if self._compared is None:
             raise UsageError("%route_pick: compare first, with %%route --compare")
@@ -156,12 +208,18 @@ class RouteMagics(Magics):
         self._shell.push({binding.LAST: picked})
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
-    @magic_arguments("%route_jobs")
-    @argument("action", nargs="?", choices=["wait", "cancel"], help="wait until they are over, or cancel them")
-    @argument("runs", nargs="*", type=int, metavar="N", help="of these runs; else of all")
+    @magic_arguments()
+    @argument("action", nargs="?", choices=["wait", "cancel"], help="Wait until they are over, or cancel them.")
+    @argument("runs", nargs="*", type=int, metavar="N", help="Of these runs. Default: of all.")
     @line_magic
     def route_jobs(self, line: str) -> pd.DataFrame | None:
-        """The runs in the background as a DataFrame; or wait for them, or cancel them."""
+        """The runs in the background as a DataFrame; or wait for them, or cancel them.
+
+        Examples:
+          %route_jobs
+          %route_jobs wait
+          %route_jobs cancel 3 4
+        """
         args = parse_argstring(self.route_jobs, line)
         with short_errors():
             runs = jobs.chosen(args.runs)
@@ -171,8 +229,13 @@ class RouteMagics(Magics):
                 run.cancel()
         return jobs.frame(runs) if args.action is None else None
 
-    def _route(self, options: str, text: str) -> Plan | RouteResult | BackgroundRun | Comparison:
+    def _route(
+        self, options: str, text: str, out: str | None = None
+    ) -> Plan | RouteResult | BackgroundRun | Comparison:
         args = parse_argstring(self.route, options)
+        if out is not None and args.out is not None:
+            raise UsageError(f"{out} << and --out {args.out} both name the result: give one of them")
+        args.out = args.out if out is None else out
         with short_errors():
             router = routing.session_router()
             request = asking.request_of(router, args, text, self._shell.user_ns, self)

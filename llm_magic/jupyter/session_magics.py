@@ -42,13 +42,18 @@ class SessionMagics(Magics):
                 self._shell.events.register("post_run_cell", self._after_cell)
             self._panel.show()
 
-    @magic_arguments("%route_again")
-    @argument("--tier", metavar="TIER", help="for this tier, instead of one tier up")
-    @argument("--model", metavar="ID", help="ask this model first")
-    @argument("--out", metavar="NAME", help="bind the RouteResult to this name, beside _route")
+    @magic_arguments()
+    @argument("--tier", metavar="TIER", help="For this tier. Default: one tier up.")
+    @argument("--model", metavar="ID", help="Ask this model first.")
+    @argument("--out", metavar="NAME", help="Bind the RouteResult to this name, beside _route.")
     @line_magic
     def route_again(self, line: str) -> None:
-        """Run the last prompt again one tier up, or as the options say: a new run, which remembers the one before."""
+        """Run the last prompt again one tier up, or as the options say: a new run, which remembers the one before.
+
+        Examples:
+          %route_again
+          %route_again --tier complex --out better
+        """
         args = parse_argstring(self.route_again, line)
         binding.check_name(args.out)
         with short_errors():
@@ -61,11 +66,14 @@ class SessionMagics(Magics):
             result = watch(router, request, screen)
         self._shell.push(dict.fromkeys(binding.names(args.out), result))
 
-    @magic_arguments("%route_rate")
-    @argument("rating", choices=[*_RATINGS], help="what you think of the last answer; clear takes it back")
+    @magic_arguments()
+    @argument("rating", choices=[*_RATINGS], help="What you think of the last answer. clear takes it back.")
     @line_magic
     def route_rate(self, line: str) -> None:
-        """Rate the last answer. The rating is kept in the ledger, as 1 or -1."""
+        """Rate the last answer. The rating is kept in the ledger, as 1 or -1.
+
+        Example: %route_rate up
+        """
         args = parse_argstring(self.route_rate, line)
         with short_errors():
             done = session.last(answered=True)
