@@ -17,7 +17,9 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS ?= true
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup test test-slow test-browser check demo lab bench clean
+OLDEST := build/oldest
+
+.PHONY: help setup test test-oldest test-slow test-browser check demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -40,6 +42,19 @@ build/bin/uv: scripts/get_uv.py
 
 test: setup ## run the tests, the slow ones left out (ARGS="-k ledger" is passed on)
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-oldest: $(OLDEST)/.synced ## run the tests with the oldest packages that pyproject.toml admits
+	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -W ignore::DeprecationWarning $(ARGS)
+
+# Only our own requirements are old: their requirements, and the tests' tools, are of today, and old packages warn of them.
+$(OLDEST)/.synced: pyproject.toml $(filter build/bin/uv,$(UV))
+	$(NEED_PYTHON)
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(OLDEST)
+	echo 'ipykernel>=6.31,<7' | $(UV) pip compile --quiet --python $(OLDEST) --resolution lowest-direct --all-extras \
+		--output-file $(OLDEST)/oldest.txt pyproject.toml -
+	$(UV) pip install --quiet --python $(OLDEST) --constraints $(OLDEST)/oldest.txt --group dev \
+		--editable '.[local,parquet,plots,postgres]'
+	@touch $@
 
 test-slow: setup ## run the slow tests: a Binder environment from nothing, several kernels on one ledger
 	$(BIN)/pytest -m slow $(ARGS)

@@ -18,6 +18,8 @@ LANGUAGES = {
     "yaml", "yml", "zsh",
 }  # fmt: skip
 """Pygments knows six hundred; the expressions of some rare ones take for ever on a text made for it."""
+_ALIASES = {"yml": "yaml"}
+"""Names that Pygments has learnt only lately."""
 CLASSES = {"Keyword": "llmr-k", "String": "llmr-s", "Comment": "llmr-c", "Number": "llmr-n", "Name": "llmr-f"}
 _NAMES = ("Function", "Class", "Decorator", "Builtin", "Tag", "Attribute")
 
@@ -44,7 +46,7 @@ def _lexer(language: str) -> Any:
     from pygments.util import ClassNotFound
 
     try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
+        return get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False)
     except ClassNotFound:
         return None
 

@@ -136,7 +136,7 @@ def _bars(axes: Any, table: Any, what: str) -> None:
     axes.set_xlim(0, most * 1.6)
     answers = [*shown["answers"], *([table["answers"].iloc[_MOST_BARS:].sum()] if len(table) > _MOST_BARS else [])]
     for place, cost, count in zip(places, costs, answers, strict=True):
-        words = f"USD {_money(cost)}  ({count:,} answer{'s' * (count != 1)})"
+        words = f"USD {_money(cost)}  ({count:,} answer{'' if count == 1 else 's'})"
         axes.text(cost + most * 0.02, place, words, va="center", fontsize=11, color=INK)
 
 
