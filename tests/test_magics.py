@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from llm_magic import Budget, Router, routing
+from llm_magic.attachments import of_value
 from llm_magic.classify import classify
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.asking import split_options
@@ -483,6 +484,18 @@ def test_a_broken_stream_starts_again_visibly_in_a_terminal(shell: Shell) -> Non
 def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
     shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b\x9bc",))
     assert shell.run("%%route --tier bulk\nhello").startswith("a]0;evilbc")
+
+
+def test_nor_when_a_plan_or_a_result_is_the_last_value_of_a_cell(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b",), served_model="m\x9b31m")
+    shell.run("%route --tier bulk --tag t hello\n%route --compare dear,cheap hello")
+    formats = shell.shell.display_formatter.format
+    comparison = shell["_route"]
+    plan = shell.router.plan("hello", attach=[of_value("n\x1b]0;evil\x07", "x")])
+    for each in (plan, comparison, comparison.columns[0].result, shell.router.ledger.report()):
+        text = formats(each)[0]["text/plain"]
+        assert text
+        assert not set(text) & set("\x1b\x07\x9b"), text
 
 
 def ours(shell: Shell) -> dict[str, Any]:

@@ -7,31 +7,43 @@ from typing import Any
 
 from llm_magic.jupyter import columns, draw
 from llm_magic.jupyter.safe import fenced
+from llm_magic.jupyter.screens import printable
 from llm_magic.jupyter.state import RunState
 from llm_magic.ledger.report import Report
 from llm_magic.types import Comparison, Plan, RouteResult
 
 
-def _plan(plan: Plan, include: Any = None, exclude: Any = None) -> dict[str, str]:
+def _plan(plan: Plan) -> dict[str, str]:
     lines = "\n".join(draw.plan_lines(plan))
     return {"text/html": draw.plan_html(plan), "text/markdown": fenced(lines), "text/plain": lines}
 
 
-def _result(result: RouteResult, include: Any = None, exclude: Any = None) -> dict[str, str]:
+def _result(result: RouteResult) -> dict[str, str]:
     state = RunState(result=result, parts=[result.text], cap_usd=result.cap_usd, session_usd=result.session_cost_usd)
     return draw.bundle(state)
 
 
-def _comparison(comparison: Comparison, include: Any = None, exclude: Any = None) -> dict[str, str]:
+def _comparison(comparison: Comparison) -> dict[str, str]:
     return columns.bundle(columns.states_of(comparison))
 
 
-def _report(report: Report, include: Any = None, exclude: Any = None) -> dict[str, str]:
+def _report(report: Report) -> dict[str, str]:
     from llm_magic.jupyter.tables import report_bundle
 
     return report_bundle(report)
 
 
+def _for_terminals(show: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
+    """A terminal shows the text of a bundle as it is."""
+
+    def shown(value: Any, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        bundle = show(value)
+        return {**bundle, "text/plain": printable(bundle["text/plain"])}
+
+    return shown
+
+
 FORMATS: dict[type[Any], Callable[..., dict[str, str]]] = {
-    Plan: _plan, RouteResult: _result, Comparison: _comparison, Report: _report,
-}  # fmt: skip
+    kind: _for_terminals(show)
+    for kind, show in {Plan: _plan, RouteResult: _result, Comparison: _comparison, Report: _report}.items()
+}
