@@ -366,23 +366,53 @@ def test_a_wrong_option_stops_run_all(headless: Any) -> None:
         headless("%load_ext llm_magic", "%%route --nope\nhello", "print('not reached')")
 
 
-def test_a_key_is_nowhere_in_the_notebook_or_the_ledger(headless: Any, server: loopback.Server, tmp_path: Path) -> None:
-    said = " ".join(server.environment()[f"{name}_API_KEY"] for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK"))
+def test_a_key_is_nowhere_in_the_notebook_the_ledger_or_the_log(
+    headless: Any, server: loopback.Server, tmp_path: Path
+) -> None:
+    """Whatever is asked for, though a provider repeats the key in its errors."""
+    keys = [value for name, value in server.environment().items() if name.endswith("_KEY")]
     server.script("gpt-5.5", Fault(status=401, message=f"bad key {loopback.KEY}-openai"))
+    server.script("claude-opus-4-7", Fault(status=429, message=f"slow down, {loopback.KEY}-anthropic"))
+    (tmp_path / "notes.txt").write_text("notes")
+    log, table = tmp_path / "everything.log", tmp_path / "ledger.csv"
     notebook = headless(
-        "%load_ext llm_magic",
-        "%%route --tier structured\nhello",
+        f"import logging\nlogging.basicConfig(level=logging.DEBUG, filename={str(log)!r})",
+        "%load_ext llm_magic\nimport llm_magic, pandas as pd\nframe = pd.DataFrame({'a': [1]})",
+        f"%%route --tier structured --attach {tmp_path / 'notes.txt'} --attach {{{{frame}}}} --thread t --cache\nhello",
+        f"%%route --tier structured --attach {tmp_path / 'notes.txt'} --attach {{{{frame}}}} --cache\nhello",
+        "%%route --compare gpt-5.5,claude-opus-4-7,deepseek-v3\nhello",
+        "_route, vars(llm_magic.router())",
+        "%%route --tier complex --background --out later --thread t\nhello",
+        "%route_jobs wait",
+        "later, later.attempts, later.path",
+        "%%route --compare gpt-5.5,claude-opus-4-7\nhello",
+        "%%route --model gpt-5.5 --background --out lost --max-cost 0.0000001\nhello",
+        "%route_jobs wait",
+        "lost, lost.error, lost.result()",
+        "%route_jobs",
+        "%route_threads",
+        "%route_threads t",
+        "%route_report",
+        "%route_panel",
+        "%route_ledger",
         "%route_models",
-        "%route_plan hello",
-        "import llm_magic\nllm_magic.router(), vars(llm_magic.router())",
+        "%route_budget",
+        "%route_cache",
+        "%route_tune",
+        "%route_plan --thread t hello",
+        "%route_again --model gpt-5.5",
+        "%config RouteMagics",
+        f"llm_magic.router().ledger.to_csv({str(table)!r})",
+        "llm_magic.router(), llm_magic.router().providers, vars(llm_magic.router())",
         "llm_magic.router().route_sync('')",
         allow_errors=True,
     )
-    kept = nbformat.writes(notebook) + "".join(
-        path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*")
-    )
-    assert "auth failed" in kept
-    for key in said.split():
+    kept = nbformat.writes(notebook) + log.read_text() + table.read_text()
+    kept += "".join(path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*"))
+    for told in ("bad key [key]", "slow down, [key]", "auth failed", "rate limited", "notes.txt", "frame", "cached"):
+        assert told in kept, told
+    assert "BudgetExceeded" in nbformat.writes(notebook)
+    for key in keys:
         assert key not in kept
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
+import threading
+from typing import Any
 
 import nbformat
 import nh3
@@ -11,7 +14,11 @@ import pytest
 from llm_magic.jupyter import draw, panel, session, twin
 from llm_magic.jupyter.state import RunState
 from llm_magic.providers.scripted import Reply
+from tests import loopback
 from tests.helpers import router
+from tests.test_kernel import headless, running, server
+
+__all__ = ["headless", "running", "server"]
 
 ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
 
@@ -98,3 +105,69 @@ def test_what_is_saved_stays_in_proportion() -> None:
         state.apply(event)
     bundle = draw.bundle(state)
     assert sum(map(len, bundle.values())) < 5 * len(text)
+
+
+# Every way in which a run can end, through a kernel, into a file, and out again as others show it.
+
+STOPPING = """
+import _thread
+from llm_magic.events import TextDelta
+from llm_magic.jupyter.state import RunState
+apply = RunState.apply
+def stop_at_the_first_text(self, event):
+    apply(self, event)
+    if isinstance(event, TextDelta):
+        _thread.interrupt_main()
+RunState.apply = stop_at_the_first_text
+"""
+WHOLE = ("The answer is 42.", "USD 0.0")
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "whole": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
+    "from the cache": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3: cached", "this cell USD 0", "nothing was sent")),
+    "after a fallback": ("--tier structured", (*WHOLE, "✗ gpt-5.5: auth failed", "✓ claude-sonnet-4-6")),
+    "in the background": ("--tier bulk --background", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
+    "failed in the background": ("--tier structured --max-cost 0.000001 --background", ("no answer: over budget",)),
+    "side by side": (
+        "--compare claude-sonnet-4-6,gpt-5.5,deepseek-v3",
+        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "together USD 0.0"),
+    ),
+    "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "USD 0")),
+    "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "stopped after 4 tokens, about USD 0.0")),
+}
+
+
+@pytest.fixture
+def executed(headless: Any, server: loopback.Server) -> dict[str, nbformat.NotebookNode]:
+    """An executed notebook's cells, by kind."""
+    server.script("gpt-5.5", loopback.Fault(status=401, message="bad key"))
+    server.script("claude-opus-4-7", loopback.Fault(status=400, message="no"))
+    answer, halting = loopback.Answer(), loopback.Answer(gate=threading.Event())
+    server.script("claude-sonnet-4-6", answer, answer, halting)  # as fallback, in the comparison, and to be stopped
+    cells = [f"%%route {options}\nhello" for options, _ in KINDS.values()]
+    cells.insert(-1, STOPPING)
+    cells.insert(-2, "%route_jobs wait")
+    notebook = headless("%load_ext llm_magic", *cells, allow_errors=True)
+    assert "widgets" not in notebook.metadata
+    return dict(zip(KINDS, [cell for cell in notebook.cells if cell.source.startswith("%%route")], strict=True))
+
+
+def test_every_kind_of_run_is_readable_wherever_it_is_shown(executed: dict[str, nbformat.NotebookNode]) -> None:
+    """As a page, where every style and attribute is taken away, and where there is nothing but text."""
+    from nbconvert.exporters import HTMLExporter
+
+    for kind, cell in executed.items():
+        nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
+        page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+        first = cell.outputs[0].data
+        sanitised = " ".join(re.sub(r"<[^>]+>", " ", nh3.clean(first["text/html"], attributes={})).split())
+        shown = {
+            "page": re.sub(r"<[^>]+>", "", page.split("<body", 1)[1]),
+            "sanitised": sanitised,
+            "Markdown": first["text/markdown"],
+            "text": first["text/plain"],
+        }
+        for place, text in shown.items():
+            for fact in KINDS[kind][1]:
+                assert fact in html.unescape(text), (kind, place, fact)
+            assert "Error displaying widget" not in text
+        assert "{" not in sanitised, "no style sheet left as text"
