@@ -176,6 +176,47 @@ def test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel: Kernel,
     assert "The answer is 42." in frozen(kernel.run("%%route --tier bulk\nhello"))["text/plain"]
 
 
+ENDINGS = """
+endings = []
+def note_ending(_):
+    ledger = llm_magic.router().ledger
+    endings.append((ledger.held_usd == 0, ledger.rows()[-1].outcome if ledger.rows() else ""))
+get_ipython().events.register("post_run_cell", note_ending)
+"""
+
+
+def test_after_a_stop_everything_comes_in_its_order_and_nothing_late(kernel: Kernel, server: loopback.Server) -> None:
+    """Settled, then drawn, then the error, then idle. What the provider would still say is heard by nobody."""
+    gate = threading.Event()
+    server.script("claude-opus-4-7", Answer(chunks=("The ", "tardy ", "words"), gate=gate))
+    kernel.run(ENDINGS)
+    try:
+        cell = kernel.send("%%route --tier complex\nhello")
+        found: list[dict[str, Any]] = []
+        for message in kernel.messages(cell):
+            found.append(message)
+            if "<p>The" in shown(message) and len([each for each in found if "<p>The" in shown(each)]) == 1:
+                kernel.manager.interrupt_kernel()
+        # Idle from here on.
+        kinds = [message["msg_type"] for message in found]
+        drawn = max(number for number, each in enumerate(found) if "stopped after" in shown(each))
+        assert drawn < kinds.index("error")
+        assert set(kinds[kinds.index("error") + 1 :]) <= {"status"}, "the error comes last"
+        server.wait_until(lambda: server.journal[-1].ended == "disconnected")
+        gate.set()
+        after = kernel.send("endings[-1]")
+        late: list[dict[str, Any]] = []
+        while not late or late[-1]["msg_type"] != "execute_result":
+            late.append(kernel.client.get_iopub_msg(timeout=WAIT_S))
+        assert {message["parent_header"]["msg_id"] for message in late} == {after}
+        assert late[-1]["content"]["data"]["text/plain"] == "(True, 'cancelled')", "when the cell ended, before idle"
+        assert not [each for each in found if "tardy" in shown(each)]
+        assert server.journal[-1].output == 1
+    finally:
+        kernel.run("get_ipython().events.unregister('post_run_cell', note_ending)")
+    assert "The answer is 42." in frozen(kernel.run("%%route --tier bulk\nhello"))["text/plain"]
+
+
 def test_an_interrupt_before_the_first_token(kernel: Kernel, server: loopback.Server) -> None:
     server.script("deepseek-v3", loopback.Broken(how="silent", chunks=()))
     cell = kernel.send("%%route --tier bulk\nhello")
