@@ -209,7 +209,8 @@ def test_the_magic_gives_the_numbers_and_shows_the_plot(shell: Shell, monkeypatc
     shown: list[Any] = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, **_: shown.append(bundle))
     monkeypatch.setattr(shell.shell, "kernel", object(), raising=False)
-    shell.run("report = %route_report")
+    shell.router.ledger.hold(attempt(model="\x1b\0模型 $x$"), Decimal(0), ())
+    shell.run("report = %route_report")  # and no warning of letters that its font does not have
     assert set(shown[0]) == {"image/png", "text/plain"}
     assert shown[0]["text/plain"].startswith("USD 0.0000070 spent, USD ")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -217,6 +218,25 @@ def test_the_widget_streams_and_is_frozen_in_the_same_place(display: Display) ->
     assert len(display.places) == 2
     assert head.comm is None
     assert body.comm is None, "closed: no widget state is left for the notebook to lose"
+
+
+def test_a_frozen_run_leaves_no_widget_state(display: Display) -> None:
+    """Where a front end saves the state of widgets, too. Kept alive, an answer in prose is less than twice its text."""
+    from ipywidgets import Widget
+
+    def state() -> dict[str, Any]:
+        return Widget.get_manager_state(drop_defaults=True)["state"]
+
+    words = tuple(
+        f"{word} " for word in ("A paragraph of **words** and `code`, of the usual kind.\n\n" * 700).split(" ")
+    )
+    events = events_of(Reply(chunks=words))
+    for freeze in (True, False):
+        before, time = set(state()), Time()
+        run = watched(events, screens.WidgetScreen(freeze=freeze, monotonic=time), time)
+        left = {key: value for key, value in state().items() if key not in before}
+        assert bool(left) is not freeze
+        assert len(json.dumps(left)) < 2 * len(run.text)
 
 
 def test_what_a_dead_kernel_leaves_behind_is_there_from_the_start(display: Display) -> None:

@@ -15,7 +15,7 @@ from llm_magic.jupyter.safe import escape, fenced
 from llm_magic.jupyter.screens import is_watched, printable
 from llm_magic.jupyter.state import RunState
 from llm_magic.jupyter.style import STYLE
-from llm_magic.jupyter.twin import NOTHING, Twin
+from llm_magic.jupyter.twin import NOTHING, Twin, take_down
 from llm_magic.types import ZERO, Comparison
 
 _GRID = """<style>
@@ -180,7 +180,7 @@ class _Columns:
             for live in self._live.values():
                 live.close()
             for widget in (self._grid, self._style, self._box):
-                widget.close()
+                take_down(widget)
             return
         for label, state in states.items():
             self._live[label].finish(state)

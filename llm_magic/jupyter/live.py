@@ -9,6 +9,7 @@ from typing import Any
 
 from llm_magic.jupyter import draw
 from llm_magic.jupyter.state import RunState
+from llm_magic.jupyter.twin import take_down
 
 FRAME_S = 0.1
 """Seconds between two updates."""
@@ -67,7 +68,7 @@ class Live:
 
     def close(self) -> None:
         for widget in (*self.blocks, self.head, self.box):
-            widget.close()
+            take_down(widget)
 
     def _draw_head(self, state: RunState) -> None:
         _set(self.head, f"<div class='llmr'>{self._says(state)}</div>")
@@ -77,7 +78,7 @@ class Live:
         json = state.plan is not None and state.plan.request.schema is not None
         self._attempt, self._from, self._fence = state.started, 0, "```json\n" if json else ""
         for block in self.blocks[1:]:
-            block.close()
+            take_down(block)
         if self.blocks[1:]:
             del self.blocks[1:]
             self._arrange()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,7 +100,11 @@ def show_plot(shell: Any, report: Report) -> None:
         display({"text/plain": f"{words}\n{error}"}, raw=True)
         return
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font", UserWarning
+        )  # of a model's name: a box is drawn
+        figure.savefig(file, format="png", dpi=120)
     picture = base64.b64encode(file.getvalue()).decode("ascii")
     size = {"image/png": {"width": 960, "height": 540}}
     display({"image/png": picture, "text/plain": words}, raw=True, metadata=size)

@@ -59,10 +59,17 @@ class Twin:
 
     def close(self) -> None:
         """Take the widget down, but not what is in it; the static output comes out."""
-        self._style.close()
-        self._box.close()
+        take_down(self._style)
+        take_down(self._box)
 
     def _hidden(self, static: dict[str, str], more: str = "") -> dict[str, str]:
         if not (html := static.get("text/html", "")):
             return static
         return {**static, "text/html": f'{_DEAD}<div class="llmr-twin {self.name} {more}">{html}</div>'}
+
+
+def take_down(widget: Any) -> None:
+    """Close a widget, and the two that ipywidgets makes with it and would leave behind."""
+    for each in (widget, widget.layout, getattr(widget, "style", None)):
+        if each is not None:
+            each.close()
