@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,8 +24,7 @@ def variants() -> dict[str, Scales]:
     """What the heads look at, by name."""
 
     def only(**scales: float) -> Scales:
-        first, second, third, fourth, fifth = (scales.get(family, 0.0) for family in FAMILIES)
-        return first, second, third, fourth, fifth
+        return cast("Scales", tuple(scales.get(family, 0.0) for family in FAMILIES))
 
     return {
         **{f"{family} alone": only(**{family: 1.0}) for family in FAMILIES},
