@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Ledger, LedgerError, TaskTier
+from llm_magic.jupyter.tables import _figure
 from llm_magic.ledger.frame import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
 from llm_magic.types import Usage
@@ -220,6 +222,15 @@ def test_the_magic_gives_the_numbers_and_shows_the_plot(shell: Shell, monkeypatc
     found, _ = shell.shell.display_formatter.format(shell["report"])
     assert set(found) == {"text/html", "text/markdown", "text/plain"}
     assert found["text/html"].count("<table") == 3
+    for figure in (
+        "USD 0.0000070",
+        f"<td>{shell['report'].totals['saved_share']:.1%}</td>",
+        "<th>cheap</th>",
+        "<th>model</th>",
+    ):
+        assert figure in found["text/html"], "as people read it"
+    assert re.search(r"<th>latency_p50_s</th>\s*<td>\d+\.\d\d s</td>", found["text/html"])
+    assert _figure("saved_share", float("nan")) == "–"
     out, _ = shell.fail("%route_report --nope")
     assert "UsageError: unrecognized arguments: --nope" in out
 

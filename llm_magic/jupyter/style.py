@@ -43,6 +43,8 @@ STYLE = """<style>
 .llmr meter{width:120px;height:12px;vertical-align:middle}
 .llmr b{font-weight:600}
 .llmr .llmr-plan{overflow-x:auto}
+.llmr .llmr-plan :is(th,td){white-space:nowrap}
+.llmr .llmr-plan td.llmr-words{white-space:normal;min-width:22ch}
 @media (max-width:600px){.llmr-body{padding:0 2px}.llmr-cost{margin-left:0}.llmr-row{gap:2px 12px}}
 </style>"""
 

@@ -6,11 +6,13 @@ import base64
 import io
 import warnings
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 
 from llm_magic import prices
+from llm_magic.budget import show_usd
 from llm_magic.conversation import first_sent, sizes_of
 from llm_magic.errors import LedgerError, UnknownPrice
 from llm_magic.jupyter.safe import fenced
@@ -112,12 +114,11 @@ def show_plot(shell: Any, report: Report) -> None:
 
 def report_bundle(report: Report) -> dict[str, str]:
     """A report's numbers: totals, by model, by tier."""
-    parts = {"by model": report.by_model, "by tier": report.by_tier}
-    totals = report.totals.map(lambda value: f"{value:,.6g}" if isinstance(value, float) else f"{value:,}").to_frame("")
+    totals = pd.DataFrame({"": {name: _figure(str(name), value) for name, value in report.totals.items()}})
+    parts = {"by model": _figures(report.by_model), "by tier": _figures(report.by_tier)}
     plain = [totals.to_string(header=False), *(f"{name}\n{table.to_string()}" for name, table in parts.items())]
     html = [totals.to_html(header=False, border=0)]
-    for name, table in parts.items():
-        html.append(f"<h4>{name}</h4>{table.to_html(float_format='{:,.6g}'.format, border=0)}")
+    html += [f"<h4>{name}</h4>{table.to_html(border=0)}" for name, table in parts.items()]
     shown, inert = "\n\n".join(plain), "llmr mathjax_ignore tex2jax_ignore"
     body = f'<div class="jp-RenderedHTMLCommon llmr-plan">{"".join(html)}</div>'
     return {
@@ -125,3 +126,20 @@ def report_bundle(report: Report) -> dict[str, str]:
         "text/markdown": fenced(shown),
         "text/plain": shown,
     }
+
+
+def _figures(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as people read it, its index named in the one row of heads."""
+    said = {name: [_figure(str(name), value) for value in table[name]] for name in table.columns}
+    return pd.DataFrame(said, index=table.index).rename_axis(index=None, columns=table.index.name)
+
+
+def _figure(name: str, value: Any) -> str:
+    """A figure as people read it, by the unit that its name ends in."""
+    if pd.isna(value):
+        return "–"
+    if name.endswith("_usd"):
+        return show_usd(Decimal(str(float(value))))
+    if name.endswith(("_share", "_rate")):
+        return f"{value:.1%}"
+    return f"{value:.2f} s" if name.endswith("_s") else f"{value:,}"

@@ -251,6 +251,11 @@ class Notebook:
             for theme in ("light", "dark"):
                 self.theme(theme)
                 target = of or self.page.locator(".jp-Notebook").first
+                # What is taller than the page would be cut off.
+                box = target.bounding_box()
+                self.page.set_viewport_size(
+                    {"width": width, "height": max(1000, int(box["height"] if box else 0) + 300)}
+                )
                 target.screenshot(path=folder / f"{name}-{theme}-{width}.png")
         self.page.set_viewport_size({"width": 1280, "height": 1000})
         self.theme("light")

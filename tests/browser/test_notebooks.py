@@ -67,7 +67,8 @@ def test_an_answer_as_a_person_sees_it(opened: Callable[..., Notebook], server: 
     for part in ("claude-sonnet-4-6", "COMPLEX", "you asked for this tier", "auth failed", "of USD 0.05", "Two ways"):
         assert part in said
     notebook.accessible(".llmr")
-    notebook.screenshots("answer")
+    notebook.screenshots("answer", notebook.cell(1))
+    notebook.screenshots("plan", notebook.cell(2))
 
 
 @pytest.mark.parametrize("name", ["budget_and_fallback.ipynb", "ledger.ipynb", "quickstart.ipynb"])
