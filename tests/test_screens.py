@@ -353,6 +353,7 @@ def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:
     shown = "".join(block.value for block in screen._live.blocks)
     assert "whole" in shown
     assert "paragraph" not in shown
+    assert screen._live.blocks[0].layout.comm is not None, "shared with the blocks that are gone"
 
 
 def test_a_terminal_says_where_the_run_is_and_takes_it_away() -> None:

@@ -18,11 +18,6 @@ from llm_magic.jupyter.style import STYLE
 from llm_magic.jupyter.twin import NOTHING, Twin, take_down
 from llm_magic.types import ZERO, Comparison
 
-_GRID = """<style>
-.llmr-columns.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
-.llmr-columns>*{min-width:0}
-</style>"""
-
 States = Mapping[str, RunState]
 
 
@@ -51,7 +46,7 @@ def bundle(states: States) -> dict[str, str]:
     text = plain(states)
     foot = "".join(f"<span>{escape(part)}</span>" for part in _foot(states))
     return {
-        "text/html": f'{STYLE}{_GRID}<div class="llmr mathjax_ignore tex2jax_ignore">'
+        "text/html": f'{STYLE}<div class="llmr mathjax_ignore tex2jax_ignore">'
         f'<div class="llmr-columns">{sections}</div>'
         f'<div class="llmr-row llmr-foot">{foot}</div></div>',
         "text/markdown": fenced(text),
@@ -159,11 +154,9 @@ class _Columns:
         self._live = {
             label: Live(stream=stream, head=partial(_head, number, label)) for number, label in enumerate(labels, 1)
         }
-        self._style = ipywidgets.HTML(_GRID)
         self._grid = ipywidgets.Box([each.box for each in self._live.values()])
         self._grid.add_class("llmr-columns")
-        self._box = ipywidgets.VBox([self._style, self._grid])
-        self._twin = Twin(self._box)
+        self._twin = Twin(self._grid)
         self._twin.show(draw.unfinished(labels))
         self._pace = Pace(FRAME_S * len(labels), monotonic)
 
@@ -179,8 +172,7 @@ class _Columns:
             self._twin.freeze(bundle(states))
             for live in self._live.values():
                 live.close()
-            for widget in (self._grid, self._style, self._box):
-                take_down(widget)
+            take_down(self._grid)
             return
         for label, state in states.items():
             self._live[label].finish(state)

@@ -172,7 +172,8 @@ def plan_html(plan: Plan) -> str:
         f'{STYLE}<div class="{_INERT}"><div class="llmr-head"><div class="llmr-row">'
         f"{_tier(of)}</div>"
         f"{after}</div>"
-        f'<div class="jp-RenderedHTMLCommon llmr-plan"><table><thead><tr>{header}</tr></thead>'
+        '<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="The candidates">'
+        f"<table><thead><tr>{header}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div></div>"
     )
 

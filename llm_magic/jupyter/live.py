@@ -45,8 +45,8 @@ class Live:
 
         self._stream, self._says = stream, head
         self.head = ipywidgets.HTML()
-        self.blocks: list[Any] = [ipywidgets.HTML()]
-        self.box = ipywidgets.VBox([self.head, *self.blocks])
+        self.blocks: list[Any] = [self._block()]
+        self.box = ipywidgets.VBox([self.head, *self.blocks], layout=self.head.layout)
         self.box.add_class("llm-magic")
         self._attempt = 0
         self._from, self._fence = 0, ""
@@ -67,8 +67,9 @@ class Live:
         _set(self.blocks[0], draw.body(draw.shown(state)))
 
     def close(self) -> None:
-        for widget in (*self.blocks, self.head, self.box):
-            take_down(widget)
+        for widget in (*self.blocks, self.box):
+            widget.close()
+        take_down(self.head)
 
     def _draw_head(self, state: RunState) -> None:
         _set(self.head, f"<div class='llmr'>{self._says(state)}</div>")
@@ -78,14 +79,18 @@ class Live:
         json = state.plan is not None and state.plan.request.schema is not None
         self._attempt, self._from, self._fence = state.started, 0, "```json\n" if json else ""
         for block in self.blocks[1:]:
-            take_down(block)
+            block.close()
         if self.blocks[1:]:
             del self.blocks[1:]
             self._arrange()
 
-    def _draw_text(self, state: RunState) -> None:
+    def _block(self) -> Any:
+        """Layout and style are widgets, too: one of each will do for all."""
         import ipywidgets
 
+        return ipywidgets.HTML(layout=self.head.layout, style=self.head.style)
+
+    def _draw_text(self, state: RunState) -> None:
         if self._attempt != state.started:
             self._begin(state)
         text = state.text
@@ -94,7 +99,7 @@ class Live:
             if end > self._from:
                 self._send(text[self._from : end])
                 self._from, self._fence = end, fence
-                self.blocks.append(ipywidgets.HTML())
+                self.blocks.append(self._block())
                 self._arrange()
         rest = text[self._from :]
         if self._sent + len(rest) <= MOST_TRAFFIC * (len(text) + BLOCK_CHARS):

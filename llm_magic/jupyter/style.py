@@ -39,11 +39,13 @@ STYLE = """<style>
 .llmr-k{color:var(--llmr-k)}.llmr-s{color:var(--llmr-s)}.llmr-c{color:var(--llmr-c);font-style:italic}
 .llmr-n{color:var(--llmr-n)}.llmr-f{color:var(--llmr-f)}
 .llmr math[display=block]{margin:6px 0}
-.llmr .llmr-words{text-align:left}
+.llmr-columns.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
+.llmr-columns>*{min-width:0}
 .llmr meter{width:120px;height:12px;vertical-align:middle}
 .llmr b{font-weight:600}
 .llmr .llmr-plan{overflow-x:auto}
 .llmr .llmr-plan :is(th,td){white-space:nowrap}
+.llmr .llmr-plan :is(th,td):is(:first-child,.llmr-words){text-align:left}
 .llmr .llmr-plan td.llmr-words{white-space:normal;min-width:22ch}
 @media (max-width:600px){.llmr-body{padding:0 2px}.llmr-cost{margin-left:0}.llmr-row{gap:2px 12px}}
 </style>"""

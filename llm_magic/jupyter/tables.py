@@ -120,7 +120,8 @@ def report_bundle(report: Report) -> dict[str, str]:
     html = [totals.to_html(header=False, border=0)]
     html += [f"<h4>{name}</h4>{table.to_html(border=0)}" for name, table in parts.items()]
     shown, inert = "\n\n".join(plain), "llmr mathjax_ignore tex2jax_ignore"
-    body = f'<div class="jp-RenderedHTMLCommon llmr-plan">{"".join(html)}</div>'
+    scrolls = 'class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="Figures"'
+    body = f"<div {scrolls}>{''.join(html)}</div>"
     return {
         "text/html": f'{STYLE}<div class="{inert}">{body}</div>',
         "text/markdown": fenced(shown),

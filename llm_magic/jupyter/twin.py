@@ -29,7 +29,7 @@ class Twin:
         import ipywidgets
 
         style = ipywidgets.HTML()
-        self._box, self._style = ipywidgets.VBox([style, box]), style
+        self._box, self._style = ipywidgets.VBox([style, box], layout=style.layout), style
         self._box.add_class("llmr-live")
         self.name = f"llmr-of-{self._box.model_id}"
         style.value = f"{STYLE}<style>.{self.name}{{display:none}}</style>"
@@ -59,8 +59,8 @@ class Twin:
 
     def close(self) -> None:
         """Take the widget down, but not what is in it; the static output comes out."""
+        self._box.close()
         take_down(self._style)
-        take_down(self._box)
 
     def _hidden(self, static: dict[str, str], more: str = "") -> dict[str, str]:
         if not (html := static.get("text/html", "")):
