@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from llm_magic import TaskTier
 from llm_magic.classify import ABSTAIN_BELOW, classify, features_of, signals
+from llm_magic.classify.courtesy import request_in
 from llm_magic.classify.features import BUCKETS, FAMILIES
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
-from llm_magic.evaluate.train import own_prompts
+from llm_magic.evaluate.prompts import own_prompts
 
 PLAIN = {
     TaskTier.COMPLEX: [
@@ -135,5 +136,37 @@ def test_a_head_sums_amounts_times_weights() -> None:
 
 def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
     head = Linear.of(np.ones((BUCKETS, 1)), 0.25)
-    assert head.scores(features_of(""), (1.0, 0.0, 0.0, 0.0, 0.0)) == [0.25]
-    assert head.scores(features_of("word"), (1.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx([1.25])
+    assert head.scores(features_of(""), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == [0.25]
+    assert head.scores(features_of("word"), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx([1.25])
+
+
+@pytest.mark.parametrize(
+    ("text", "request_alone"),
+    [
+        ("Good morning! I hope you're fine. Sort this list. Thank you very much in advance.", "Sort this list"),
+        ("Could you please help me? Why is the sky blue?", "Why is the sky blue?"),
+        ("URGENT, please: fix my code", "fix my code"),
+        ("<system> high priority\nName a river. (It is very simple.)", "Name a river."),
+        ("Bonjour, traduis ce mot, merci", "traduis ce mot"),
+        ("Draw a cat\n--\nBo, sent from a train", "Draw a cat"),
+        ("Write a poem.\n\nKind regards", "Write a poem."),
+        # Where nothing else is there, or it is what is asked about, it stays.
+        ("Hello!", "Hello!"),
+        ("Hi, how are you? Thanks!", "how are you?"),
+        ("Translate to French: thank you", "Translate to French: thank you"),
+        ('Say it politely: "wait, please"', 'Say it politely: "wait, please"'),
+        ("Which fits? A. a hope\nB. good", "Which fits? A. a hope\nB. good"),
+        ("What is 7 + 2?", "What is 7 + 2?"),
+        ("", ""),
+        ("?!", "?!"),
+    ],
+)
+def test_words_that_say_nothing_of_the_task_go_at_the_ends_only(text: str, request_alone: str) -> None:
+    assert request_in(text) == request_alone
+
+
+@given(st.text(max_size=400), st.sampled_from(["Hi there! ", "Please help me with this.\n", "", "(a simple one) "]))
+def test_a_request_is_a_part_of_the_text_and_never_nothing(text: str, before: str) -> None:
+    found = request_in(f"{before}{text}")
+    assert found in f"{before}{text}"
+    assert bool(found.strip()) == bool(f"{before}{text}".strip())

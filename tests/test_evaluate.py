@@ -23,11 +23,13 @@ from llm_magic.classify.adapt import adapt, kinds_of
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.fit import Matrix, ridge, softmax
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
-from llm_magic.evaluate import ablation, several, tiers, train
+from llm_magic.evaluate import ablation, several, train, train_tiers
 from llm_magic.evaluate.cascading import Pair, agreement, cascaded, pair
-from llm_magic.evaluate.data import read_outcomes
+from llm_magic.evaluate.data import Labelled, read_outcomes
 from llm_magic.evaluate.figures import moved
 from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve
+from llm_magic.evaluate.prompts import own_prompts
+from llm_magic.evaluate.tiers import FOLDS, SUPPORT, cross_validated
 
 EASY = ("Add {a} and {b}.", "sums")
 HARD = ("Prove that every group of order {a} has a subgroup of order {b}.", "proofs")
@@ -154,11 +156,12 @@ def test_the_bootstrap_draws_whole_groups_and_the_same_ones_each_time() -> None:
 
 
 def test_ridge_is_the_solution_of_its_equations() -> None:
-    matrix = Matrix.of([features_of(row["prompt"]) for row in prompts_of("x", 12)], (0.0, 0.0, 1.0, 0.0, 0.0))
+    matrix = Matrix.of([features_of(row["prompt"]) for row in prompts_of("x", 12)], (0.0, 0.0, 1.0, 0.0, 0.0, 0.0))
     target = np.arange(12.0)
     weights, level = ridge(matrix, target, alpha=0.5, iterations=200)
     dense = np.zeros((12, BUCKETS))
-    np.add.at(dense, (matrix.row, matrix.columns[matrix.place]), matrix.value)
+    row = np.repeat(np.arange(matrix.rows), np.diff([*matrix.starts, len(matrix.value)]))
+    np.add.at(dense, (row, matrix.columns[matrix.place]), matrix.value)
     residual = target - dense @ weights - level
     assert np.abs(dense.T @ residual - 0.5 * weights).max() < 1e-4
     assert abs(residual.sum()) < 1e-4
@@ -166,14 +169,14 @@ def test_ridge_is_the_solution_of_its_equations() -> None:
 
 def test_softmax_separates_what_can_be_separated() -> None:
     rows = prompts_of("x", 40)
-    matrix = Matrix.of([features_of(row["prompt"]) for row in rows], (1.0, 0.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.of([features_of(row["prompt"]) for row in rows], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     labels = np.array([int(row["task"] == "proofs") for row in rows])
     weights, bias = softmax(matrix, labels, 2, weight=np.ones(40), alpha=0.1)
     assert list((matrix.times(weights) + bias).argmax(axis=1)) == list(labels)
 
 
 def test_a_prompt_without_any_feature_is_a_row_of_zeros() -> None:
-    matrix = Matrix.of([features_of(""), features_of("word")], (1.0, 0.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.of([features_of(""), features_of("word")], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     assert list(matrix.times(np.ones(BUCKETS))) == [0.0, pytest.approx(1.0)]
 
 
@@ -209,11 +212,19 @@ def test_kinds_of_task_are_told_apart_and_no_more_surely_than_held_out_prompts_b
 # Training
 
 
+def few_own_prompts(monkeypatch: pytest.MonkeyPatch) -> Labelled:
+    """Training sees some of the project's own prompts only, and none that are composed, to be quick."""
+    own = own_prompts()
+    few = own.take(range(0, len(own.prompts), 60))
+    monkeypatch.setattr(train_tiers, "own_prompts", lambda: few)
+    monkeypatch.setattr(train_tiers, "composed_prompts", lambda: few.take([]))
+    return few
+
+
 def test_training_gives_the_same_bytes_twice(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = train.own_prompts()
-    monkeypatch.setattr(train, "own_prompts", lambda: few.take(range(0, len(few.prompts), 20)))
+    few_own_prompts(monkeypatch)
     out = tmp_path / "weights.npz"
     assert main(["train", "--data", str(data), "--out", str(out)]) == 0
     assert "other than the shipped weights" in capsys.readouterr().out
@@ -227,7 +238,7 @@ def test_training_gives_the_same_bytes_twice(
 
 def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
-    labelled = train.read_tiers(data / "tiers.jsonl.gz")
+    labelled = train_tiers.read_tiers(data / "tiers.jsonl.gz")
     both = train.fit([recorded["zeroeval"], recorded["fusion"]], labelled)
     turned = dataclasses.replace(recorded["zeroeval"], scores=1 - recorded["zeroeval"].scores)
     other = train.fit([turned, recorded["fusion"]], labelled)
@@ -244,26 +255,30 @@ def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path:
 def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labelled = train.read_tiers(data / "tiers.jsonl.gz")
-    few = train.own_prompts().take(range(0, 290, 40))
-    monkeypatch.setattr(tiers, "own_prompts", lambda: few)
+    labelled = train_tiers.read_tiers(data / "tiers.jsonl.gz")
+    few = few_own_prompts(monkeypatch)
+    everything = train_tiers.tier_prompts(labelled, {})
     trained: list[set[str]] = []
-    fitted = train._tier_head
+    fitted = train_tiers.Examples.fit
 
-    def spy(everything: Any, features: Any, rows: Any) -> Any:
-        trained.append({everything.prompts[row] for row in rows})
-        return fitted(everything, features, rows)
+    def spy(self: train_tiers.Examples, kept: Any) -> Any:
+        trained.append({prompt for prompt, seen in zip(everything.prompts, kept, strict=True) if seen})
+        return fitted(self, kept)
 
-    monkeypatch.setattr(train, "_tier_head", spy)
-    report = tiers.cross_validated(labelled, Heads.load(io.BytesIO(train.shipped_bytes())), 5)
-    assert set(report) == {"folds", "source_left_out"}
-    folds, sources = trained[: train.FOLDS], trained[train.FOLDS :]
+    monkeypatch.setattr(train_tiers.Examples, "fit", spy)
+    report = cross_validated(labelled, {}, Heads.load(io.BytesIO(train.shipped_bytes())), 5)
+    assert set(report) == {"folds", "source_left_out", "support_left_out", "held_out"}
+    folds, sources, support = trained[:FOLDS], trained[FOLDS:-1], trained[-1]
     for part, seen in enumerate(folds):
-        assert seen.isdisjoint(labelled.prompts[part :: train.FOLDS])
+        assert seen.isdisjoint(labelled.prompts[part::FOLDS])
     for name, seen in zip(("s0", "s1"), sources, strict=True):
         held_out = {text for text, source in zip(labelled.prompts, labelled.sources, strict=True) if source == name}
         assert seen.isdisjoint(held_out)
         assert seen >= set(few.prompts) | set(labelled.prompts) - held_out
+    written = {text for text, source in zip(few.prompts, few.sources, strict=True) if source in SUPPORT}
+    assert written
+    assert support == (set(few.prompts) | set(labelled.prompts)) - written
+    assert report["support_left_out"]["prompts"] == len(written)
 
 
 def test_weights_of_another_version_are_refused(data: Path) -> None:
@@ -452,7 +467,7 @@ def test_the_ablation_tells_what_structure_buys(data: Path) -> None:
 
 
 def test_words_around_a_prompt_seldom_move_its_tier() -> None:
-    own = [prompt for prompt in train.own_prompts().prompts if len(prompt) > 20]
+    own = [prompt for prompt in own_prompts(judged=True).prompts if len(prompt) > 20]
     shares = moved(own)
     assert shares["small_letters"] <= 0.10
     assert shares["typos"] <= 0.10

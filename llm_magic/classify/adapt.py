@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from llm_magic.classify.features import BUCKETS, Features, Scales
 from llm_magic.classify.fit import Array, Matrix, ridge
 
-STRUCTURE: Scales = (0.0, 0.4, 1.0, 1.0, 0.5)
-ALL: Scales = (1.0, 0.7, 1.0, 1.0, 1.0)
+STRUCTURE: Scales = (0.0, 0.4, 1.0, 1.0, 0.5, 0.0)
+ALL: Scales = (1.0, 0.7, 1.0, 1.0, 1.0, 0.0)
 ALPHA = 10.0
 STACK_ALPHA = 20.0
 """How firmly the weights of the views stay where they start: the shipped difficulty alone."""

@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
+from llm_magic.classify.lexicon import kinds
+
 BITS = 16
 BUCKETS = 1 << BITS
-FAMILIES = ("words", "pairs", "structure", "details", "ends")
+FAMILIES = ("words", "pairs", "structure", "details", "ends", "kinds")
 
 _HEAD, _TAIL = 2_000, 1_000
 """Characters looked at from each end: that is where instructions stand, and it bounds the time."""
@@ -59,7 +61,7 @@ _COMPARISONS = frozenset(
 _STATEMENTS = ("statement 1", "\ni. ", "(i)")
 _LISTED = re.compile(r"[ \t]*(?:\d+[.)]|[-*•])\s")
 
-Scales = tuple[float, float, float, float, float]
+Scales = tuple[float, float, float, float, float, float]
 """How much of each family, in the order of `FAMILIES`, a head looks at."""
 
 
@@ -97,9 +99,9 @@ def featurise(text: str, extra: Iterable[str] = ()) -> Features:
     own, left, right, end = zip(*map(_PLACES.__getitem__, words), strict=True) if words else ((), (), (), ())
     pairs = [first + second & _LAST for first, second in zip(left, right[1:], strict=False)]
     facts, details = structure(lowered, words, len(text))
-    named = (map(_FACTS.__getitem__, names) for names in (facts, [*details, *extra]))
+    named = [map(_FACTS.__getitem__, names) for names in (facts, [*details, *extra], kinds(lowered, words))]
     ends = end if len(end) <= 2 * _ENDS else end[:_ENDS] + end[-_ENDS:]
-    return Features(parts=tuple(map(_counted, (own, pairs, *named, ends))))
+    return Features(parts=tuple(map(_counted, (own, pairs, *named[:2], ends, named[2]))))
 
 
 _LAST = BUCKETS - 1

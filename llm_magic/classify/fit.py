@@ -23,11 +23,11 @@ class Matrix:
     columns: NDArray[np.int64]
     place: NDArray[np.int64]
     value: NDArray[np.float32]
-    row: NDArray[np.int64]
     starts: NDArray[np.int64]
     """Where each row begins; no row is empty."""
-    by_column: NDArray[np.int64]
-    """The entries, sorted by column."""
+    value_by_column: NDArray[np.float32]
+    row_by_column: NDArray[np.int64]
+    """The same entries, sorted by column."""
     column_starts: NDArray[np.int64]
 
     @property
@@ -41,13 +41,14 @@ class Matrix:
         sizes = np.array([len(index) for index, _ in vectors])
         columns, place = np.unique(np.concatenate([index for index, _ in vectors]), return_inverse=True)
         by_column = np.argsort(place, kind="stable")
+        value = np.concatenate([value for _, value in vectors])
         return cls(
             columns=columns,
             place=place,
-            value=np.concatenate([value for _, value in vectors]),
-            row=np.repeat(np.arange(len(vectors)), sizes),
+            value=value,
             starts=np.cumsum(sizes) - sizes,
-            by_column=by_column,
+            value_by_column=value[by_column],
+            row_by_column=np.repeat(np.arange(len(vectors)), sizes)[by_column],
             column_starts=np.searchsorted(place[by_column], np.arange(len(columns))),
         )
 
@@ -61,15 +62,11 @@ class Matrix:
 
     def inner(self, weights: Array) -> Array:
         """`times`, for the weights of the kept columns."""
-        value = self.value if weights.ndim == 1 else self.value[:, None]
-        return np.add.reduceat(value * weights.astype(np.float32)[self.place], self.starts).astype(np.float64)
+        return _sums(self.value, weights, self.place, self.starts)
 
     def outer(self, residuals: Array) -> Array:
         """`transposed_times`, for the kept columns."""
-        value = self.value[self.by_column]
-        value = value if residuals.ndim == 1 else value[:, None]
-        products = value * residuals.astype(np.float32)[self.row[self.by_column]]
-        return np.add.reduceat(products, self.column_starts).astype(np.float64)
+        return _sums(self.value_by_column, residuals, self.row_by_column, self.column_starts)
 
     def spread(self, kept: Array) -> Array:
         """What belongs to the kept columns, in the places of all `BUCKETS`."""
@@ -86,6 +83,13 @@ def _vector(features: Features, scales: Scales) -> tuple[NDArray[np.int64], NDAr
         np.concatenate([np.array(buckets, np.int64) for _, buckets in groups]),
         np.repeat(np.array([amount for amount, _ in groups], np.float32), [len(buckets) for _, buckets in groups]),
     )
+
+
+def _sums(value: NDArray[np.float32], factors: Array, place: NDArray[np.int64], starts: NDArray[np.int64]) -> Array:
+    """Of each run of entries, the sum of value times factor. Class by class, which is five times as fast."""
+    if factors.ndim == 1:
+        return np.add.reduceat(value * np.take(factors.astype(np.float32), place), starts).astype(np.float64)
+    return np.stack([_sums(value, column, place, starts) for column in factors.T], axis=1)
 
 
 def ridge(

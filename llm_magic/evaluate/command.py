@@ -34,7 +34,7 @@ def run_eval(args: argparse.Namespace) -> None:
     """Judge, print the figures, write what is asked for. Raises EvaluationError for what can't be."""
     from llm_magic.evaluate import report as reports
     from llm_magic.evaluate.tiers import evaluate_tiers, tiers_table
-    from llm_magic.evaluate.train import read_tiers
+    from llm_magic.evaluate.train_tiers import read_tiers
 
     if args.tiers is not None:
         judged = evaluate_tiers(read_tiers(args.tiers), resamples=args.resamples)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_magic.errors import EvaluationError
+from llm_magic.types import TaskTier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,23 @@ class Recorded:
             scores=self.scores[rows],
             costs=self.costs[rows],
             output_tokens=self.output_tokens[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Prompts with their tiers."""
+
+    prompts: tuple[str, ...]
+    tiers: tuple[TaskTier, ...]
+    sources: tuple[str, ...]
+
+    def take(self, rows: Sequence[int]) -> Labelled:
+        """These prompts only."""
+        return Labelled(
+            prompts=tuple(self.prompts[row] for row in rows),
+            tiers=tuple(self.tiers[row] for row in rows),
+            sources=tuple(self.sources[row] for row in rows),
         )
 
 

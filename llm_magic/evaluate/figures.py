@@ -14,8 +14,10 @@ from llm_magic.classify import classify
 from llm_magic.classify.heads import Heads
 from llm_magic.evaluate.ablation import ablation
 from llm_magic.evaluate.data import read_outcomes
+from llm_magic.evaluate.prompts.variants import with_typos
 from llm_magic.evaluate.tiers import cross_validated
-from llm_magic.evaluate.train import found, read_tiers, with_typos
+from llm_magic.evaluate.train import found
+from llm_magic.evaluate.train_tiers import read_tiers
 
 BEFORE = (
     "Hello dear model, I need a hand with this one. ",
@@ -44,7 +46,7 @@ def figures(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any
     train = read_outcomes(found(data, "train_prompts"), found(data, "train_outcomes"))
     prompts = [prompt for each in train.values() for prompt in each.prompts]
     return {
-        "tiers": cross_validated(read_tiers(found(data, "tiers")), heads, resamples),
+        "tiers": cross_validated(read_tiers(found(data, "tiers")), train, heads, resamples),
         "robustness": moved(prompts[:: max(1, len(prompts) // 1_000)], heads),
         "ablation": ablation(train),
     }

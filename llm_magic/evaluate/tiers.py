@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from llm_magic.classify import classify
 from llm_magic.classify.heads import Heads
+from llm_magic.evaluate.data import Labelled, Recorded
 from llm_magic.evaluate.metrics import RESAMPLES, bootstrap, calibration_error
-from llm_magic.evaluate.train import FOLDS, Labelled, joined, own_prompts, tier_heads
+from llm_magic.evaluate.prompts import OWN, own_prompts
+from llm_magic.evaluate.train_tiers import tier_heads, tier_prompts
 from llm_magic.types import Classification, TaskTier
 
 
@@ -76,24 +78,37 @@ def evaluate_tiers(labelled: Labelled, heads: Heads | None = None, resamples: in
     return judged(labelled, [classify(prompt, heads=heads) for prompt in labelled.prompts], resamples)
 
 
-def cross_validated(labelled: Labelled, heads: Heads, resamples: int = RESAMPLES) -> dict[str, Any]:
+FOLDS = 5
+SUPPORT = (f"{OWN} support", f"{OWN} banking")
+"""What customers write, among the project's own prompts."""
+
+
+def cross_validated(
+    labelled: Labelled, recorded: Mapping[str, Recorded], heads: Heads, resamples: int = RESAMPLES
+) -> dict[str, Any]:
     """The tier head trained without the fold that a prompt is in (`folds`), and without the source that it is from
-    (`source_left_out`). The project's own prompts are always trained on, and never judged."""
-    everything = joined(labelled, own_prompts())
-    many = len(labelled.prompts)
-    sources = list(dict.fromkeys(labelled.sources))
+    (`source_left_out`), with all else that it learns from. `support_left_out`: on all that customers write, having
+    seen none of it. `held_out`: the head as it is, on those of the project's own prompts that are never trained on."""
+    everything = tier_prompts(labelled, recorded)
+    sources = np.array(everything.sources)
+    place = {prompt: row for row, prompt in enumerate(labelled.prompts)}
+    at = np.array([place.get(prompt, -1) for prompt in everything.prompts])
     ways = {
-        "folds": [[row for row in range(many) if row % FOLDS == part] for part in range(FOLDS)],
-        "source_left_out": [[row for row in range(many) if labelled.sources[row] == each] for each in sources],
+        "folds": [(at >= 0) & (at % FOLDS == part) for part in range(FOLDS)],
+        "source_left_out": [sources == each for each in dict.fromkeys(labelled.sources)],
+        "support_left_out": [np.isin(sources, SUPPORT)],
     }
+    fitted = tier_heads(everything, [part for parts in ways.values() for part in parts], heads.temperature)
     report: dict[str, Any] = {}
-    for name, ways_parts in ways.items():
-        parts = [[labelled.prompts[row] for row in rows] for rows in ways_parts]
+    for name, parts in ways.items():
+        wanted = (at >= 0) | (name == "support_left_out")
         found: dict[int, Classification] = {}
-        for rows, head in zip(ways_parts, tier_heads(everything, parts, heads.temperature), strict=True):
-            own = dataclasses.replace(heads, tier=head)
-            found |= {row: classify(labelled.prompts[row], heads=own) for row in rows}
-        report[name] = judged(labelled, [found[row] for row in range(many)], resamples)
+        for part in parts:
+            own = dataclasses.replace(heads, tier=next(fitted))
+            rows: list[int] = np.flatnonzero(part & wanted).tolist()
+            found |= {row: classify(everything.prompts[row], heads=own) for row in rows}
+        report[name] = judged(everything.take(list(found)), list(found.values()), resamples)
+    report["held_out"] = evaluate_tiers(own_prompts(judged=True), heads, resamples)
     return report
 
 
