@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -162,7 +163,7 @@ class Notebook:
         """Until every cell has run, or one has failed."""
         self.page.wait_for_function(
             f"() => ({_PENDING})() === 0 && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
-            timeout=2 * WAIT_S * 1000,
+            timeout=4 * WAIT_S * 1000,
         )
 
     def pending(self) -> int:
@@ -203,18 +204,20 @@ class Notebook:
         )
 
     def accessible(self, within: str) -> None:
-        """axe finds nothing wrong, contrast included, in either theme."""
+        """axe finds nothing wrong, contrast included, wide and narrow, in either theme."""
         from axe_playwright_python.sync_playwright import Axe
 
-        for theme in ("light", "dark"):
+        for width, theme in itertools.product((1280, 480), ("light", "dark")):
+            self.page.set_viewport_size({"width": width, "height": 1000})
             self.theme(theme)
             found = Axe().run(self.page, context=within, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
             wrong = [
-                (theme, each["id"], node["html"][:200], node["failureSummary"][:300])
+                (width, theme, each["id"], node["html"][:200], node["failureSummary"][:300])
                 for each in found.response["violations"]
                 for node in each["nodes"]
             ]
             assert not wrong, repr(wrong)
+        self.page.set_viewport_size({"width": 1280, "height": 1000})
         self.theme("light")
 
     def cell(self, number: int) -> Locator:
