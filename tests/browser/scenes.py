@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from IPython.core.getipython import get_ipython
+
 from llm_magic import Overloaded, use_router
+from llm_magic.attachments import attach, of_value
+from llm_magic.jupyter import jobs, screens
+from llm_magic.jupyter.watch import watch
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply
+from llm_magic.routing import session_router
 from tests.helpers import model, router
 from tests.payloads import PAYLOADS
 
@@ -45,6 +54,48 @@ def hostile_names() -> Any:
         dataclasses.replace(plan, classification=classification),
         dataclasses.replace(result, reasons=reasons, notes=reasons, finish_reason=evil[0]),
     )
+
+
+def hostile_everywhere() -> None:
+    """A session whose models are called after payloads; every third run fails once with its payload as the error."""
+    failed: set[str] = set()
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        payload = request.model.id
+        if PAYLOADS.index(payload) % 3 == 0 and payload not in failed:
+            failed.add(payload)
+            return Failure(error=Overloaded(payload))
+        return Reply(chunks=(payload.replace("\0", "\ufffd"),), served_model=payload)  # as providers' words come in
+
+    use_router(router(*(model(payload) for payload in PAYLOADS), replies=reply))
+
+
+def runs_named(start: int, stop: int) -> None:
+    """Run these payloads, each as prompt, system prompt, tag, thread, and as name of files, of variables and of columns."""
+    shell = get_ipython()
+    ours = session_router()
+    for number, payload in list(enumerate(PAYLOADS))[start:stop]:
+        request = ours.request(
+            payload.replace("\0", ""), model=payload, system=payload.replace("\0", ""), **named_after(payload)
+        )
+        if number % 5 == 0:
+            screen = screens.in_background(shell, freeze=True, stream=True)
+            jobs.start(ours, request, screen, {}, [payload])
+        else:
+            live = screens.choose(shell, freeze=True, stream=True) if number % 5 == 1 else screens.StaticScreen()
+            watch(ours, request, live)
+
+
+def named_after(payload: str) -> dict[str, Any]:
+    """What of a request has a name, called after a payload."""
+    word = payload.replace("\0", "")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / word.replace("/", "\N{DIVISION SLASH}")[:60]
+        file.write_text("hello")
+        table = pd.DataFrame({word: [word], "b": [1]}, index=[word])
+        attached = attach([file, of_value(word, "hello"), of_value(word, table)])
+    thread = "".join(filter(str.isprintable, word))[:100].strip()
+    return {"attach": attached, "tags": (word.replace(",", ";"),), "thread": thread}
 
 
 def batches(magic: str) -> list[str]:

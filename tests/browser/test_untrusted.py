@@ -23,6 +23,7 @@ _LIVE = """() => [...document.querySelectorAll('.llmr')].flatMap(root => [...roo
     .filter(each => each.matches('script,iframe,frame,object,embed,applet,form,input,textarea,select,button,img,picture,'
         + 'video,audio,svg,link,meta,base,portal,template,marquee,details,style,[id],[name],[style],[srcdoc]')
         || [...each.attributes].some(({name}) => name.startsWith('on') || name.startsWith('data-')))
+    .filter(each => !each.matches('tr[style="text-align: right;"]'))  // of every table that pandas writes
     .map(each => each.outerHTML.slice(0, 200))"""
 _LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]
     .map(a => [a.href, a.textContent + (a.nextSibling?.textContent ?? '')])"""
@@ -116,3 +117,46 @@ def test_every_payload_is_inert_in_a_widget_that_stays(opened: Callable[..., Not
     notebook.page.wait_for_function(f"document.querySelectorAll('.llm-magic').length === {len(PAYLOADS)}")
     assert notebook.errors() == []
     inert(notebook)
+
+
+def test_every_payload_is_inert_as_a_name(opened: Callable[..., Notebook], lab: Lab, browser: Browser) -> None:
+    """Of models, tags, threads, files, columns, variables; in runs and plans, in the panel and in every table."""
+    word = next(payload for payload in PAYLOADS if payload.startswith("<img/src/"))
+    batches = range(0, len(PAYLOADS), scenes.BATCH)
+    notebook = opened(
+        "names.ipynb",
+        "%load_ext llm_magic\nfrom tests.browser import scenes\nscenes.hostile_everywhere()\n%route_budget 5 --tag x=1",
+        "%route_panel",
+        *(f"scenes.runs_named({start}, {start + scenes.BATCH})" for start in batches),
+        "%route_jobs wait",
+        "%route_jobs",
+        "%route_threads",
+        f"%route_threads {word}",
+        "%route_report --session",
+        f"%route_report --tag {word}",
+        "%route_ledger",
+        "%route_models",
+        f"%route_plan --model {word} --thread {word} --tag {word} hello",
+        "from tests.payloads import PAYLOADS\n"
+        "for each in PAYLOADS: display(scenes.session_router().plan('hello', model=each, **scenes.named_after(each)))",
+        f"%route --compare {word},<plaintext> hello",
+        f"%route_budget --model {word}=1 --tag {word}=1",
+        f"%route_again --model {word}\n%route_rate down\n%route_tune",
+        "from IPython import get_ipython\n"
+        "for name in ('--out', '--model', '--schema', '--check', '--compare', '--tier', '--attach'):\n"
+        f"    get_ipython().run_cell('%%route ' + name + ' {word}\\nhello')\n"
+        f"get_ipython().run_cell('%%route {word} << \\nhello')",
+        "%route_panel",
+    )
+    notebook.run_all()
+    errors = notebook.errors()
+    assert len(errors) == 6
+    assert all(error.startswith(("UsageError: ", "RequestError: ")) for error in errors), errors
+    saved = notebook.save()
+    assert nbformat.writes(saved).count("alert(1)") > 1_000
+    inert(notebook)
+    notebook.command("notebook:shutdown-kernel")
+    notebook.open(kernel=False)
+    notebook.page.locator(".llmr-twin").last.wait_for()
+    inert(notebook)
+    converted(saved, lab.files / "names.html", browser)
