@@ -164,6 +164,7 @@ class Notebook:
         self.page.wait_for_function(
             f"() => ({_PENDING})() === 0 && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
             timeout=4 * WAIT_S * 1000,
+            polling=250,  # looking at every frame would leave a long page no time to draw
         )
 
     def pending(self) -> int:
