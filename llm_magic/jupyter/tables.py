@@ -104,7 +104,7 @@ def show_plot(shell: Any, report: Report) -> None:
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings(
-            "ignore", "Glyph .* missing from font", UserWarning
+            "ignore", r"(?s)Glyph .* missing from (current )?font", UserWarning
         )  # of a model's name: a box is drawn
         figure.savefig(file, format="png", dpi=120)
     picture = base64.b64encode(file.getvalue()).decode("ascii")
