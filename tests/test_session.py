@@ -215,6 +215,8 @@ def test_the_panel_lists_the_runs_and_follows_them(shown: panel.Panel, shell: Sh
     for _ in range(words.SHOWN + 2):
         shell.run("%route --tier bulk hello")
     assert len(shown._rows.children) == words.SHOWN
+    assert first.comm is None, "what leaves the list is taken down, and with it its copy of the answer"
+    assert all(button.comm is None for button in buttons(first).values())
     before = shown._head.value
     shell.run("import llm_magic\n_ = llm_magic.router().route_sync('from Python')")
     assert shown._head.value != before

@@ -69,7 +69,9 @@ class Twin:
 
 
 def take_down(widget: Any) -> None:
-    """Close a widget, and the two that ipywidgets makes with it and would leave behind."""
+    """Close a widget with all that is in it, and the two that ipywidgets makes with each and would leave behind."""
+    for child in getattr(widget, "children", ()):
+        take_down(child)
     for each in (widget, widget.layout, getattr(widget, "style", None)):
         if each is not None:
             each.close()

@@ -30,9 +30,10 @@ def text(value: object, what: str) -> str:
 
 
 def prompt(value: object) -> str:
-    if not text(value, "the prompt").strip():
+    found = text(value, "the prompt")
+    if not found.strip():
         raise RequestError("the prompt is empty: write what you want to know")
-    return str(value)
+    return found
 
 
 def tags(value: str | Sequence[str]) -> tuple[str, ...]:

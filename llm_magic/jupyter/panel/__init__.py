@@ -19,7 +19,7 @@ from llm_magic.jupyter.panel.words import SHOWN, bundle, head_html
 from llm_magic.jupyter.safe import escape
 from llm_magic.jupyter.session import Done
 from llm_magic.jupyter.style import PANEL_STYLE
-from llm_magic.jupyter.twin import Twin
+from llm_magic.jupyter.twin import Twin, take_down
 
 if TYPE_CHECKING:
     from llm_magic.jupyter.state import RunState
@@ -57,13 +57,15 @@ class Panel:
             children = (*(each.live.box for each in self._under_way), *(row.box for row in rows))
             if self._rows.children != children:
                 self._rows.children = children
-            self._of = {row.number: row for row in rows}
+            gone, self._of = self._of, {row.number: row for row in rows}
+            for number in gone.keys() - self._of.keys():
+                take_down(gone[number].box)
             self._twin.update(bundle(router))
 
     def close(self) -> None:
         """Take it down; the twins stay."""
         self._twin.close()
-        self._box.close()
+        take_down(self._box)
 
     def say(self, words: str) -> None:
         put(self._said, f'<div class="llmr-said" role="status" aria-live="polite">{escape(words)}</div>')
