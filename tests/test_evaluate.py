@@ -27,7 +27,7 @@ from llm_magic.evaluate import ablation, several, train, train_tiers
 from llm_magic.evaluate.cascading import Pair, agreement, cascaded, pair
 from llm_magic.evaluate.data import Labelled, read_outcomes
 from llm_magic.evaluate.figures import moved
-from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve
+from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve, reliability
 from llm_magic.evaluate.prompts import own_prompts
 from llm_magic.evaluate.tiers import FOLDS, SUPPORT, cross_validated
 
@@ -137,6 +137,26 @@ def test_auc_by_hand() -> None:
 def test_calibration_error_by_hand() -> None:
     assert calibration_error(np.array([0.95, 0.95]), np.array([1.0, 0.0])) == pytest.approx(0.45)
     assert calibration_error(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == pytest.approx(0.0)
+
+
+def test_reliability_by_hand() -> None:
+    found = reliability(np.array([0.95, 0.91, 0.1, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]))
+    assert found == [
+        {"prompts": 1, "confidence": 0.1, "right": 0.0},
+        {"prompts": 3, "confidence": pytest.approx(2.86 / 3, abs=1e-6), "right": pytest.approx(2 / 3, abs=1e-6)},
+    ]
+
+
+def test_without_costs_only_the_order_is_judged(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prompts = prompts_of("own", 12)
+    answered = outcomes_of(prompts, random.Random(4))  # noqa: S311
+    rows = [{key: row[key] for key in ("prompt_id", "model", "score")} for row in answered]
+    files = write(tmp_path / "p.jsonl", prompts), write(tmp_path / "o.csv", rows)
+    fixed = ["--weak", "weak", "--strong", "strong", "--resamples", "5"]
+    assert main(["eval", "--prompts", str(files[0]), "--outcomes", str(files[1]), *fixed]) == 0
+    said = capsys.readouterr().out
+    assert "APGR" in said
+    assert "cost share" not in said
 
 
 def test_the_bootstrap_draws_whole_groups_and_the_same_ones_each_time() -> None:
@@ -323,7 +343,7 @@ def test_eval_adapted_finds_what_shipped_may_not(
     assert report["mode"] == "adapted"
     assert report["apgr"] == report["routers"]["ours"]["apgr"]
     routers = report["routers"]
-    assert set(routers) == {"ours", "random", "length", "oracle", "task_prior"}
+    assert set(routers) == {"ours", "ours_shipped", "random", "length", "oracle", "task_prior"}
     assert routers["random"]["apgr"]["value"] == pytest.approx(0.5)
     assert routers["oracle"]["apgr"]["value"] >= routers["ours"]["apgr"]["value"] > 0.65
     assert report["apgr"]["low"] < report["apgr"]["value"] < report["apgr"]["high"]
@@ -347,11 +367,21 @@ def test_eval_shipped_over_several_sources_gives_the_mean(
     values = [each["routers"]["ours"]["apgr"]["value"] for each in report["sources"].values()]
     assert report["apgr"]["value"] == pytest.approx(np.mean(values), abs=1e-5)
     assert report["sources"]["zeroeval"]["trained_without_source"]
+    assert report["macro"]["ours"]["apgr"] == report["apgr"]
+    assert set(report["macro"]) == {"ours", "ours_adapted", "random", "length", "oracle", "task_prior"}
+    costs = [report["macro"]["oracle"][f"cost_share_at_pgr_{pgr}"]["value"] for pgr in (0.5, 0.8, 0.95, 1.0)]
+    assert costs == sorted(costs)
+    assert all(
+        each["calibration_error"]["low"] < each["calibration_error"]["high"] for each in report["sources"].values()
+    )
     none, some = report["learning_curve"]
     assert (none["labels"], none["apgr"]) == (0, report["apgr"])
     learnt = [each["learning_curve"][1]["apgr"]["value"] for each in report["sources"].values()]
     assert some["apgr"]["value"] == pytest.approx(np.mean(learnt), abs=1e-5)
-    assert f"APGR after 40 labels, mean: {some['apgr']['value']:.3f}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"APGR after 40 labels, mean: {some['apgr']['value']:.3f}" in said
+    assert "cost share at PGR 0.95" in said
+    assert "mean of 3 sources" in said
 
 
 def test_eval_of_tiers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -361,14 +391,24 @@ def test_eval_of_tiers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert report["prompts"] == 80
     assert set(report["sources"]) == {"s0", "s1"}
     assert sum(sum(row.values()) for row in report["confusion"].values()) == 80
-    assert report["sources"]["s0"]["recall"]["BULK"]["value"] > 0.8
+    source = report["sources"]["s0"]
+    assert source["recall"]["BULK"]["value"] > 0.8
+    for wanted, row in source["confusion"].items():
+        of = source["recall"][wanted]
+        assert (sum(row.values()), row[wanted] / of["prompts"]) == (of["prompts"], pytest.approx(of["value"]))
+    alarms = sum(row["COMPLEX"] for wanted, row in source["confusion"].items() if wanted != "COMPLEX")
+    assert source["false_alarms"]["value"] == pytest.approx(alarms / 30, abs=1e-6)
+    assert source["calibration_error"]["low"] <= report["calibration_error"]["mean_of_sources"]["high"]
+    assert sum(each["prompts"] for each in report["reliability"]) == 80
     assert "wanted \\ found" in capsys.readouterr().out
 
 
 def test_plots_are_drawn(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    run(data, tmp_path, "--source", "own", "--plots", str(tmp_path / "plots"))
-    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["own-apgr.png", "own-models.png"]
+    drawn = tmp_path / "plots"
+    run(data, tmp_path, "--source", "own", "--plots", str(drawn))
+    assert main(["eval", "--tiers", str(data / "tiers.jsonl.gz"), "--resamples", "5", "--plots", str(drawn)]) == 0
+    assert sorted(path.name for path in drawn.iterdir()) == ["own-models.png", "own-routers.png", "tiers.png"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from llm_magic.classify.features import FAMILIES, Features, Scales
 from llm_magic.classify.fit import Array, Matrix, ridge
 from llm_magic.classify.heads import DIFFICULTY_SCALES
 from llm_magic.evaluate.data import Recorded
-from llm_magic.evaluate.report import PAIRS, macro, resampled
+from llm_magic.evaluate.metrics import curve, intervals, resampled
+from llm_magic.evaluate.report import PAIRS
 from llm_magic.evaluate.train import DIFFICULTY_ALPHA, TRAINING_SOURCES, hardness
 
 PARTS = 3
@@ -59,14 +60,23 @@ def _judged(
             if others not in weights:
                 weights[others] = _hard(known, seen, others, scales)
             score = Matrix.of(features, scales).times(weights[others])
-            across[name] = resampled(own, score, weak, strong, resamples)
+            across[name] = _apgr(own, score, resamples)
         rows = np.arange(len(own))
         inside, outside = rows[rows % PARTS != 0], rows[rows % PARTS == 0]
         gain = (own.of(strong) - own.of(weak))[inside]
         learnt, _ = ridge(Matrix.of([features[row] for row in inside], scales), gain, alpha=ALPHA)
         score = Matrix.of([features[row] for row in outside], scales).times(learnt)
-        within[name] = resampled(own.take(outside), score, weak, strong, resamples)
-    return {"across": macro(across), "within": macro(within)}
+        within[name] = _apgr(own.take(outside), score, resamples)
+    return {
+        way: intervals(np.mean(list(of.values()), axis=0))[0] for way, of in (("across", across), ("within", within))
+    }
+
+
+def _apgr(recorded: Recorded, score: Array, resamples: int) -> Array:
+    weak, strong = map(recorded.of, PAIRS[recorded.source])
+    return resampled(
+        lambda rows: np.array([curve(score[rows], weak[rows], strong[rows]).apgr]), recorded.groups, resamples=resamples
+    )
 
 
 def _hard(known: dict[str, Recorded], seen: dict[str, list[Features]], sources: Sequence[str], scales: Scales) -> Array:

@@ -33,12 +33,13 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
 def run_eval(args: argparse.Namespace) -> None:
     """Judge, print the figures, write what is asked for. Raises EvaluationError for what can't be."""
     from llm_magic.evaluate import report as reports
-    from llm_magic.evaluate.tiers import evaluate_tiers, tiers_table
+    from llm_magic.evaluate.tables import outcomes_table, tiers_table
+    from llm_magic.evaluate.tiers import evaluate_tiers
     from llm_magic.evaluate.train_tiers import read_tiers
 
     if args.tiers is not None:
         judged = evaluate_tiers(read_tiers(args.tiers), resamples=args.resamples)
-        report, said = {"format": 1, "tiers": judged}, tiers_table(judged)
+        report, said = {"format": 2, "tiers": judged}, tiers_table(judged)
     elif args.prompts is None or args.outcomes is None:
         raise EvaluationError("give --prompts and --outcomes, or --tiers")
     else:
@@ -55,11 +56,11 @@ def run_eval(args: argparse.Namespace) -> None:
         )
         task = reports.Task(labels=tuple(args.labels), **{name: getattr(args, name) for name in names})
         report = reports.evaluate(task)
-        said = reports.table(report)
-        if args.plots is not None:
-            from llm_magic.evaluate.plots import draw
+        said = outcomes_table(report)
+    if args.plots is not None:
+        from llm_magic.evaluate.plots import draw
 
-            draw(report, args.plots)
+        draw(report, args.plots)
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     sys.stdout.write(f"{said}\n")

@@ -11,7 +11,7 @@ as in RouteLLM (Ong et al., 2024). Prompts of equal score are taken in any order
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 RESAMPLES = 1_000
+Figure = dict[str, float | None]
+"""`value`, and `low` and `high` of its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,35 +108,57 @@ def _mean_ranks(score: Array) -> Array:
 def calibration_error(confidence: Array, right: Array, bins: int = 10) -> float:
     """The expected calibration error: over bins of equal width, the mean gap between confidence and share right."""
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(float((confidence[place == bin_] - right[place == bin_]).sum())) for bin_ in range(bins)]
-    return sum(gaps) / max(1, len(confidence))
+    return float(np.abs(np.bincount(place, weights=confidence - right)).sum()) / max(1, len(confidence))
 
 
-def bootstrap(
-    figures: Callable[[NDArray[np.intp]], Array], groups: tuple[str, ...], *, resamples: int = RESAMPLES, seed: int = 0
-) -> list[dict[str, float | None]]:
-    """Each figure over all rows with its 95 % interval, `{"value", "low", "high"}`, from resampling whole groups of
-    rows; None where a figure has no value."""
+def reliability(confidence: Array, right: Array, bins: int = 10) -> list[dict[str, float]]:
+    """Of each bin of equal width that is not empty: how many, their mean confidence and the share that was right."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "prompts": int((place == each).sum()),
+            "confidence": round(float(confidence[place == each].mean()), 6),
+            "right": round(float(right[place == each].mean()), 6),
+        }
+        for each in np.unique(place)
+    ]
+
+
+def resampled(
+    figures: Callable[[NDArray[np.intp]], Array], groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Array:
+    """Figures (columns) over all rows, in row 0, and over each resample of whole groups of rows, in the others."""
     _, group = np.unique(np.array(groups), return_inverse=True)
     members = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
     chance = np.random.default_rng(seed)
     many = len(starts) - 1
-    found: list[Array] = []
+    found = [figures(np.arange(len(groups)))]
     for _ in range(resamples):
         drawn = chance.integers(0, many, many)
         sizes = starts[drawn + 1] - starts[drawn]
         offsets = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         found.append(figures(members[np.repeat(starts[drawn], sizes) + offsets]))
-    values = figures(np.arange(len(groups)))
-    return [interval(float(value), column) for value, column in zip(values, np.array(found).T, strict=True)]
+    return np.array(found)
 
 
-def interval(value: float, resampled: Array) -> dict[str, float | None]:
-    """The value with the 2.5 % and 97.5 % quantiles of what resampling gave."""
-    kept = resampled[np.isfinite(resampled)]
+def bootstrap(
+    figures: Callable[[NDArray[np.intp]], Array], groups: Sequence[str], *, resamples: int = RESAMPLES
+) -> list[Figure]:
+    """Each figure over all rows with its 95 % interval, from resampling whole groups of rows."""
+    return intervals(resampled(figures, groups, resamples=resamples))
+
+
+def intervals(drawn: Array) -> list[Figure]:
+    """Each column of what `resampled` gives: its first value with the 2.5 % and 97.5 % quantiles of the others,
+    `{"value", "low", "high"}`; None where there is no value."""
+    return [_interval(column) for column in drawn.T]
+
+
+def _interval(drawn: Array) -> Figure:
+    kept = drawn[1:][np.isfinite(drawn[1:])]
     low, high = np.quantile(kept, [0.025, 0.975]) if len(kept) else (np.nan, np.nan)
     return {
         name: None if not np.isfinite(number) else round(float(number), 6)
-        for name, number in (("value", value), ("low", low), ("high", high))
+        for name, number in (("value", drawn[0]), ("low", low), ("high", high))
     }

@@ -1,7 +1,8 @@
-"""`llm-magic eval`: the figures of ours and of its rivals, per source and macro, as a table and as JSON."""
+"""`llm-magic eval`: the figures of ours and of its rivals, per source and macro."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +10,22 @@ from typing import Any, Literal
 import numpy as np
 
 from llm_magic.classify import features_of
+from llm_magic.classify.features import Features
 from llm_magic.classify.heads import Heads, shipped
 from llm_magic.errors import EvaluationError
 from llm_magic.evaluate import several
 from llm_magic.evaluate.data import Recorded, read_outcomes
-from llm_magic.evaluate.metrics import RESAMPLES, Array, auc, bootstrap, calibration_error, curve, interval
+from llm_magic.evaluate.metrics import (
+    RESAMPLES,
+    Array,
+    Figure,
+    auc,
+    calibration_error,
+    curve,
+    intervals,
+    reliability,
+    resampled,
+)
 from llm_magic.evaluate.routers import adapted, difficulties, rivals
 
 Mode = Literal["shipped", "adapted"]
@@ -46,6 +58,17 @@ class Task:
     resamples: int = RESAMPLES
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One source: its report, and what the macro figures are the mean of."""
+
+    report: dict[str, Any]
+    routers: dict[str, Array]
+    """Of each router its figures, over all prompts and over each resample."""
+    learning: list[Array]
+    """APGR of ours after each number of labels, in the same way."""
+
+
 def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
     """The report, with `apgr` (of ours; the mean over sources where there are several) at the top."""
     if task.mode == "adapted" and (task.train_prompts is None or task.train_outcomes is None):
@@ -56,19 +79,29 @@ def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
     if task.train_prompts is not None and task.train_outcomes is not None:
         trains = read_outcomes(task.train_prompts, task.train_outcomes, wanted)
     heads = heads or shipped()
-    sources: dict[str, Any] = {}
-    curves: dict[str, Array] = {}
-    learning: dict[str, list[Array]] = {}
-    for name, test in tests.items():
-        weak, strong = _pair(task, name)
-        sources[name], curves[name], learning[name] = _source(task, test, trains.get(name), weak, strong, heads)
-    report: dict[str, Any] = {"format": 1, "mode": task.mode, "apgr": macro(curves), "sources": sources}
-    if len(sources) > 1 and all(learning.values()):
+    judged = {name: _source(task, test, trains.get(name), *_pair(task, name), heads) for name, test in tests.items()}
+    routers = {name: macro([each.routers[name] for each in judged.values()]) for name in _common(judged)}
+    report: dict[str, Any] = {
+        "format": 2,
+        "mode": task.mode,
+        "apgr": routers["ours"]["apgr"],
+        "sources": {name: each.report for name, each in judged.items()},
+        "macro": {name: {figure: each[figure] for figure in MACRO} for name, each in routers.items()},
+    }
+    if len(judged) == 1:
+        return {**report, **next(iter(report["sources"].values())), "apgr": report["apgr"]}
+    if all(each.learning for each in judged.values()):
         report["learning_curve"] = [
-            {"labels": labels, "apgr": macro({name: points[place] for name, points in learning.items()})}
+            {"labels": labels, "apgr": macro([each.learning[place] for each in judged.values()])["apgr"]}
             for place, labels in enumerate(task.labels)
         ]
-    return report if len(sources) > 1 else {**report, **next(iter(sources.values())), "apgr": report["apgr"]}
+    return report
+
+
+def _common(judged: dict[str, _Judged]) -> list[str]:
+    """The routers that every source has."""
+    first, *others = judged.values()
+    return [name for name in first.routers if all(name in other.routers for other in others)]
 
 
 def _pair(task: Task, source: str) -> tuple[str, str]:
@@ -79,40 +112,41 @@ def _pair(task: Task, source: str) -> tuple[str, str]:
     return PAIRS[source]
 
 
-def _source(
-    task: Task, test: Recorded, train: Recorded | None, weak: str, strong: str, heads: Heads
-) -> tuple[dict[str, Any], Array, list[Array]]:
-    """The report of one source, and for the macro figures the resampled APGR of ours, and of it after each number of
-    labels."""
+def _source(task: Task, test: Recorded, train: Recorded | None, weak: str, strong: str, heads: Heads) -> _Judged:
     test = _answered(test, weak, strong)
     features = [features_of(prompt) for prompt in test.prompts]
     difficulty = difficulties(features, test.source, heads)
+    ours: dict[str, Array] = {"shipped": difficulty}
     learning: list[Array] = []
-    ours = difficulty
     if train is not None:
         train = _answered(train, weak, strong)
-        if task.mode == "adapted":
-            ours = adapted(train, weak, strong, heads).scores(features, difficulty)
-        learning = _learning(task, test, train, weak, strong, heads, difficulty)
-    scores = {"ours": ours, **rivals(test, weak, strong, train)}
-    figures = {name: _router(test, score, weak, strong, task.resamples) for name, score in scores.items()}
-    drawn = resampled(test, ours, weak, strong, task.resamples)
-    found: dict[str, Any] = {
+        ours["adapted"] = adapted(train, weak, strong, heads).scores(features, difficulty)
+        learning = [
+            _figures(test, score, weak, strong, task.resamples)
+            for score in _learnt(task.labels, features, train, weak, strong, heads, difficulty)
+        ]
+    scores = {"ours": ours.pop(task.mode), **{f"ours_{mode}": score for mode, score in ours.items()}}
+    scores |= rivals(test, weak, strong, train)
+    routers = {name: _figures(test, score, weak, strong, task.resamples) for name, score in scores.items()}
+    report: dict[str, Any] = {
         "source": test.source,
         "prompts": len(test),
         "weak": {"model": weak, "accuracy": _mean(test.of(weak)), "cost_usd": _mean(_costs(test, weak))},
         "strong": {"model": strong, "accuracy": _mean(test.of(strong)), "cost_usd": _mean(_costs(test, strong))},
         "trained_without_source": test.source in heads.difficulty or test.source not in _seen(heads),
-        "routers": figures,
-        "calibration_error": _calibration(test, difficulty, weak, strong, train),
+        "routers": {
+            name: {**_named(drawn), "curve": _points(test, scores[name], weak, strong)}
+            for name, drawn in routers.items()
+        },
+        **_calibration(test, difficulty, weak, strong, train, task.resamples),
         "k_models": None if train is None else several.figures(train, test, task.resamples),
     }
     if train is not None and learning:
-        found["learning_curve"] = [
-            {"labels": min(labels, len(train)), "apgr": interval(float(points[0]), points[1:])}
-            for labels, points in zip(task.labels, learning, strict=True)
+        report["learning_curve"] = [
+            {"labels": min(labels, len(train)), "apgr": _named(drawn)["apgr"]}
+            for labels, drawn in zip(task.labels, learning, strict=True)
         ]
-    return found, drawn, learning
+    return _Judged(report=report, routers=routers, learning=learning)
 
 
 def _seen(heads: Heads) -> set[str]:
@@ -138,56 +172,66 @@ def _mean(values: Array) -> float | None:
     return round(float(np.nanmean(values)), 9) if np.isfinite(values).any() else None
 
 
-_NAMES = ("apgr", "cpt50", "cpt80", "auc", *(f"cost_usd_at_pgr_{pgr}" for pgr in PGRS))
+MACRO = ("apgr", "cpt50", "cpt80", "auc", *(f"cost_share_at_pgr_{pgr}" for pgr in PGRS))
+"""The figures that have a mean over sources; a cost is one of these as a share of the strong model's."""
+_NAMES = (*MACRO, *(f"cost_usd_at_pgr_{pgr}" for pgr in PGRS))
 
 
-def _router(test: Recorded, score: Array, weak: str, strong: str, resamples: int) -> dict[str, Any]:
-    """The figures of one router, each with its interval."""
+def _figures(test: Recorded, score: Array, weak: str, strong: str, resamples: int) -> Array:
+    """The figures of one router, in the order of `_NAMES`, over all prompts and over each resample."""
     low, high, cost_low, cost_high = test.of(weak), test.of(strong), _costs(test, weak), _costs(test, strong)
 
     def all_of(rows: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
         drawn = curve(score[rows], low[rows], high[rows], cost_low[rows], cost_high[rows])
-        return np.array(
-            [
-                drawn.apgr,
-                drawn.threshold(0.5),
-                drawn.threshold(0.8),
-                auc(score[rows], low[rows], high[rows]),
-                *(drawn.cost_at(pgr) for pgr in PGRS),
-            ]
-        )
+        costs = np.array([drawn.cost_at(pgr) for pgr in PGRS])
+        kept = [drawn.apgr, drawn.threshold(0.5), drawn.threshold(0.8), auc(score[rows], low[rows], high[rows])]
+        return np.concatenate([kept, costs / (drawn.cost[-1] or np.nan), costs])
 
-    return dict(zip(_NAMES, bootstrap(all_of, test.groups, resamples=resamples), strict=True))
+    return resampled(all_of, test.groups, resamples=resamples)
 
 
-def resampled(test: Recorded, score: Array, weak: str, strong: str, resamples: int) -> Array:
-    """APGR of the whole, then of each resample."""
-    kept: list[float] = []
-
-    def one(rows: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
-        kept.append(curve(score[rows], test.of(weak)[rows], test.of(strong)[rows]).apgr)
-        return np.array([kept[-1]])
-
-    bootstrap(one, test.groups, resamples=resamples)
-    return np.array([kept[-1], *kept[:-1]])
+def _named(drawn: Array) -> dict[str, Figure]:
+    return dict(zip(_NAMES, intervals(drawn), strict=True))
 
 
-def macro(curves: dict[str, Array]) -> dict[str, float | None]:
-    """The mean over the sources, which are resampled independently."""
-    mean = np.mean(np.stack(list(curves.values())), axis=0)
-    return interval(float(mean[0]), mean[1:])
+def macro(drawn: Sequence[Array]) -> dict[str, Figure]:
+    """The figures as means over the sources, which are resampled independently."""
+    return _named(np.mean(np.stack(drawn), axis=0))
 
 
-def _calibration(test: Recorded, difficulty: Array, weak: str, strong: str, train: Recorded | None) -> float | None:
+def _points(test: Recorded, score: Array, weak: str, strong: str) -> dict[str, list[float]]:
+    """PGR by the share of prompts that the strong model gets, to draw."""
+    drawn, share = curve(score, test.of(weak), test.of(strong)), np.linspace(0.0, 1.0, 51)
+    return {
+        "share": share.round(2).tolist(),
+        "pgr": np.interp(share, drawn.share, drawn.pgr).round(4).tolist(),
+    }
+
+
+def _calibration(
+    test: Recorded, difficulty: Array, weak: str, strong: str, train: Recorded | None, resamples: int
+) -> dict[str, Any]:
     """How far the expected quality of the two models is off, once their level on this source is known from training."""
     if train is None:
-        return None
-    errors: list[float] = []
-    for model in (weak, strong):
-        accuracy = float(np.clip(train.of(model).mean(), 0.01, 0.99))
-        level = _level(difficulty, accuracy)
-        errors.append(calibration_error(1 / (1 + np.exp(difficulty - level)), test.of(model)))
-    return round(float(np.mean(errors)), 6)
+        return {"calibration_error": None, "reliability": None}
+    expected = [_expected(difficulty, train.of(model)) for model in (weak, strong)]
+    right = [test.of(model) for model in (weak, strong)]
+
+    def error(rows: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
+        errors = [calibration_error(one[rows], other[rows]) for one, other in zip(expected, right, strict=True)]
+        return np.array([sum(errors) / len(errors)])
+
+    (found,) = intervals(resampled(error, test.groups, resamples=resamples))
+    return {
+        "calibration_error": found,
+        "reliability": reliability(np.concatenate(expected), np.concatenate(right)),
+    }
+
+
+def _expected(difficulty: Array, learnt: Array) -> Array:
+    """The expected quality of a model that scored so in training."""
+    level = _level(difficulty, float(np.clip(learnt.mean(), 0.01, 0.99)))
+    return 1 / (1 + np.exp(difficulty - level))
 
 
 def _level(difficulty: Array, accuracy: float) -> float:
@@ -199,67 +243,17 @@ def _level(difficulty: Array, accuracy: float) -> float:
     return low
 
 
-def _learning(
-    task: Task, test: Recorded, train: Recorded, weak: str, strong: str, heads: Heads, difficulty: Array
-) -> list[Array]:
-    """Resampled APGR of the adapted mode after the first n prompts of the training set, in an order drawn once."""
+def _learnt(
+    labels: Sequence[int],
+    features: list[Features],
+    train: Recorded,
+    weak: str,
+    strong: str,
+    heads: Heads,
+    difficulty: Array,
+) -> Iterator[Array]:
+    """The scores of the adapted mode after the first n prompts of the training set, in an order drawn once."""
     order = np.random.default_rng(0).permutation(len(train))
-    features = [features_of(prompt) for prompt in test.prompts] if task.labels else []
-    found: list[Array] = []
-    for labels in task.labels:
-        score = difficulty
-        if labels:
-            part = train.take(np.sort(order[:labels]))
-            score = adapted(part, weak, strong, heads).scores(features, difficulty)
-        found.append(resampled(test, score, weak, strong, task.resamples))
-    return found
-
-
-def table(report: dict[str, Any]) -> str:
-    """The report in lines for people."""
-    lines: list[str] = []
-    for name, of in report["sources"].items():
-        lines.append(
-            f"{name}: {of['prompts']:,} prompts, {of['weak']['model']} {of['weak']['accuracy']:.3f} -> "
-            f"{of['strong']['model']} {of['strong']['accuracy']:.3f} ({report['mode']})"
-        )
-        for router, figures in of["routers"].items():
-            parts = [f"{figure.upper()} {_shown(figures[figure])}" for figure in ("apgr", "cpt50", "cpt80", "auc")]
-            lines.append(f"  {router:11} {'  '.join(parts)}")
-        for point in of.get("learning_curve", ()):
-            lines.append(f"  {point['labels']:,} labels: APGR {_shown(point['apgr'])}")
-        if several_ := of["k_models"]:
-            cheap = several_["best_fixed_cheap"]
-            lines.append(
-                f"  {len(several_['models'])} models: as good as {several_['best_single']['model']} at "
-                f"{_shown(several_['cost_share_to_match'])} of its cost, within a point at "
-                f"{_shown(several_['cost_share_within_one_point'])}; {cheap['model']} alone has "
-                f"{_shown(cheap['accuracy_share'])} of its accuracy at {_shown(cheap['cost_share'])} of its cost"
-            )
-            if several_["cascade"]:
-                lines.append(f"    {_cascade(several_['cascade'])}")
-    if len(report["sources"]) > 1:
-        for point in report.get("learning_curve", ()):
-            lines.append(f"APGR after {point['labels']:,} labels, mean: {_shown(point['apgr'])}")
-    lines.append(f"APGR of ours, mean of {len(report['sources'])}: {_shown(report['apgr'])}")
-    return "\n".join(lines)
-
-
-def _cascade(of: dict[str, Any]) -> str:
-    """What a cascade before the dear models costs, by how often two wrong answers are assumed to be the same."""
-    parts = [
-        f"{name} {_shown(each['cost_share_to_match'])}, {_shown(each['cost_share_within_one_point'])}"
-        for name, each in of["same_mistake"].items()
-    ]
-    alike = f"{several.SAME_MISTAKES['assumed']:.0%} of their common mistakes assumed the same, or never, or always"
-    return (
-        f"with {' and '.join(of['asked_first'])} asked before dearer ones, and kept where they agree ({alike}): "
-        f"as good at, within a point at: {'; '.join(parts)}"
-    )
-
-
-def _shown(figure: dict[str, float | None]) -> str:
-    value, low, high = (figure[name] for name in ("value", "low", "high"))
-    if value is None:
-        return "-"
-    return f"{value:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+    for many in labels:
+        part = train.take(np.sort(order[:many]))
+        yield adapted(part, weak, strong, heads).scores(features, difficulty) if many else difficulty

@@ -105,6 +105,7 @@ def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] |
     costs_of = {name: _shares(found[2 * place : 2 * place + 2]) for place, name in enumerate(ways)}
     return {
         "models": names,
+        "alone": [_of(name, scores[:, place], costs[:, place]) for place, name in enumerate(names)],
         "best_single": _of(names[best], scores[:, best], costs[:, best]),
         "best_fixed_cheap": {
             **_of(names[cheap], scores[:, cheap], costs[:, cheap]),

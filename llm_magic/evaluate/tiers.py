@@ -4,73 +4,106 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_magic.classify import classify
 from llm_magic.classify.heads import Heads
 from llm_magic.evaluate.data import Labelled, Recorded
-from llm_magic.evaluate.metrics import RESAMPLES, bootstrap, calibration_error
+from llm_magic.evaluate.metrics import RESAMPLES, Array, calibration_error, intervals, reliability, resampled
 from llm_magic.evaluate.prompts import OWN, own_prompts
 from llm_magic.evaluate.train_tiers import tier_heads, tier_prompts
 from llm_magic.types import Classification, TaskTier
 
+_TIERS = list(TaskTier)
+
 
 def judged(labelled: Labelled, found: Sequence[Classification], resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Per source: recall of each of its tiers, the share of false alarms (called COMPLEX, and not), calibration error.
-    Over all: the confusion matrix, as counts of wanted and found, and the calibration error."""
+    """Per source: recall of each of its tiers, the share of false alarms (called COMPLEX, and not), calibration error,
+    confusion. Over all: the confusion matrix, as counts of wanted and found, calibration error and reliability."""
+    all_of = _Found(
+        wanted=np.array([_TIERS.index(tier) for tier in labelled.tiers], int),
+        got=np.array([_TIERS.index(each.tier) for each in found], int),
+        confidence=np.array([each.confidence for each in found]),
+    )
     sources: dict[str, Any] = {}
+    errors: list[Array] = []
     for source in dict.fromkeys(labelled.sources):
-        rows = [row for row, each in enumerate(labelled.sources) if each == source]
-        sources[source] = _source([labelled.tiers[row] for row in rows], [found[row] for row in rows], resamples)
-    confusion = {
-        str(wanted): {
-            str(got): sum(tier is wanted and each.tier is got for tier, each in zip(labelled.tiers, found, strict=True))
-            for got in TaskTier
+        of = all_of.take(np.flatnonzero([each == source for each in labelled.sources]))
+        drawn = resampled(lambda rows, of=of: of.take(rows).figures, of.numbered, resamples=resamples)
+        *recall, false_alarms, error = intervals(drawn)
+        errors.append(drawn[:, -1])
+        sources[source] = {
+            "prompts": len(of.wanted),
+            "recall": {
+                str(tier): {"prompts": int((of.wanted == place).sum()), **figure}
+                for place, (tier, figure) in enumerate(zip(_TIERS, recall, strict=True))
+                if figure["value"] is not None
+            },
+            "false_alarms": None if false_alarms["value"] is None else false_alarms,
+            "calibration_error": error,
+            "confusion": of.confusion,
         }
-        for wanted in TaskTier
-    }
-    errors = [each["calibration_error"] for each in sources.values()]
-    confidence, right = _confidence(labelled.tiers, found)
+    pooled = resampled(lambda rows: all_of.take(rows).figures[-1:], all_of.numbered, resamples=resamples)
     return {
         "prompts": len(found),
         "sources": sources,
-        "confusion": confusion,
+        "confusion": all_of.confusion,
         "calibration_error": {
-            "pooled": round(calibration_error(confidence, right), 6),
-            "mean_of_sources": round(float(np.mean(errors)), 6),
+            "pooled": intervals(pooled)[0],
+            "mean_of_sources": intervals(np.mean(errors, axis=0)[:, None])[0],
         },
+        "reliability": reliability(all_of.confidence, all_of.right),
     }
 
 
-def _source(tiers: list[TaskTier], found: list[Classification], resamples: int) -> dict[str, Any]:
-    groups = tuple(map(str, range(len(tiers))))
-    recall: dict[str, Any] = {}
-    for tier in TaskTier:
-        hits = np.array([each.tier is tier for each, wanted in zip(found, tiers, strict=True) if wanted is tier], float)
-        if len(hits):
-            (interval,) = bootstrap(
-                lambda rows, hits=hits: hits[rows].mean(keepdims=True), groups[: len(hits)], resamples=resamples
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Of each prompt: the place of the tier that it has, of the one that was found, and how surely."""
+
+    wanted: NDArray[np.int_]
+    got: NDArray[np.int_]
+    confidence: Array
+
+    def take(self, rows: NDArray[np.intp]) -> _Found:
+        return _Found(wanted=self.wanted[rows], got=self.got[rows], confidence=self.confidence[rows])
+
+    @property
+    def right(self) -> Array:
+        return (self.got == self.wanted).astype(float)
+
+    @property
+    def numbered(self) -> list[str]:
+        """Every prompt a group of its own, to resample."""
+        return [f"{row:09}" for row in range(len(self.wanted))]
+
+    @property
+    def figures(self) -> Array:
+        """Recall of each tier, the share of the others that was called COMPLEX, the calibration error."""
+        counts = self._counts()
+        many, others = counts.sum(axis=1), counts[1:].sum()
+        with np.errstate(invalid="ignore"):
+            return np.array(
+                [
+                    *(counts.diagonal() / many),
+                    counts[1:, 0].sum() / others,
+                    calibration_error(self.confidence, self.right),
+                ]
             )
-            recall[str(tier)] = {"prompts": len(hits), **interval}
-    alarms = [
-        each.tier is TaskTier.COMPLEX
-        for each, wanted in zip(found, tiers, strict=True)
-        if wanted is not TaskTier.COMPLEX
-    ]
-    confidence, right = _confidence(tiers, found)
-    return {
-        "prompts": len(tiers),
-        "recall": recall,
-        "false_alarms": round(float(np.mean(alarms)), 6) if alarms else None,
-        "calibration_error": round(calibration_error(confidence, right), 6),
-    }
 
+    @property
+    def confusion(self) -> dict[str, dict[str, int]]:
+        return {
+            str(wanted): {str(got): int(many) for got, many in zip(_TIERS, row, strict=True)}
+            for wanted, row in zip(_TIERS, self._counts(), strict=True)
+        }
 
-def _confidence(tiers: Sequence[TaskTier], found: Sequence[Classification]) -> tuple[Any, Any]:
-    confidence = np.array([each.confidence for each in found])
-    return confidence, np.array([each.tier is tier for each, tier in zip(found, tiers, strict=True)], float)
+    def _counts(self) -> NDArray[np.int_]:
+        many = len(_TIERS)
+        return np.bincount(self.wanted * many + self.got, minlength=many**2).reshape(many, many)
 
 
 def evaluate_tiers(labelled: Labelled, heads: Heads | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
@@ -110,21 +143,3 @@ def cross_validated(
         report[name] = judged(everything.take(list(found)), list(found.values()), resamples)
     report["held_out"] = evaluate_tiers(own_prompts(judged=True), heads, resamples)
     return report
-
-
-def tiers_table(report: dict[str, Any]) -> str:
-    """The report in lines for people."""
-    lines: list[str] = []
-    for source, of in report["sources"].items():
-        recall = "  ".join(
-            f"{tier} {each['value']:.3f} [{each['low']:.3f}, {each['high']:.3f}] of {each['prompts']}"
-            for tier, each in of["recall"].items()
-        )
-        alarms = "" if of["false_alarms"] is None else f"  falsely COMPLEX {of['false_alarms']:.3f}"
-        lines.append(f"{source}: recall {recall}{alarms}  calibration error {of['calibration_error']:.3f}")
-    lines.append("wanted \\ found  " + " ".join(f"{tier:>10}" for tier in TaskTier))
-    for wanted, row in report["confusion"].items():
-        lines.append(f"{wanted:14} " + " ".join(f"{many:10,}" for many in row.values()))
-    error = report["calibration_error"]
-    lines.append(f"calibration error: {error['pooled']:.3f} pooled, {error['mean_of_sources']:.3f} mean of sources")
-    return "\n".join(lines)

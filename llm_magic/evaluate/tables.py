@@ -1,0 +1,105 @@
+"""The reports as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_magic.evaluate import several
+from llm_magic.evaluate.metrics import Figure
+from llm_magic.evaluate.report import PGRS
+from llm_magic.types import TaskTier
+
+_ORDERING = {"apgr": "APGR", "cpt50": "CPT50", "cpt80": "CPT80", "auc": "AUC"}
+_COSTS = {f"cost_share_at_pgr_{pgr}": f"cost share at PGR {pgr:g}" for pgr in PGRS}
+
+
+def outcomes_table(report: dict[str, Any]) -> str:
+    """Of `report.evaluate`."""
+    lines: list[str] = []
+    for name, of in report["sources"].items():
+        lines += [
+            f"{name}: {of['prompts']:,} prompts, {of['weak']['model']} {of['weak']['accuracy']:.3f} -> "
+            f"{of['strong']['model']} {of['strong']['accuracy']:.3f} ({report['mode']})",
+            *_routers(of["routers"]),
+        ]
+        if of["calibration_error"] is not None:
+            lines.append(f"  calibration error of the expected quality: {shown(of['calibration_error'])}")
+        lines += [
+            f"  {point['labels']:,} labels: APGR {shown(point['apgr'])}" for point in of.get("learning_curve", ())
+        ]
+        if of["k_models"]:
+            lines += _several(of["k_models"])
+        lines.append("")
+    if (many := len(report["sources"])) > 1:
+        lines += [f"mean of {many} sources", *_routers(report["macro"])]
+        lines += [
+            f"APGR after {point['labels']:,} labels, mean: {shown(point['apgr'])}"
+            for point in report.get("learning_curve", ())
+        ]
+    lines.append(f"APGR of ours, mean of {many}: {shown(report['apgr'])}")
+    return "\n".join(lines)
+
+
+def _routers(routers: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+    """Two tables: how well each router orders, and its cost where so much of the gap is recovered, as a share of the
+    strong model's."""
+    lines: list[str] = []
+    for columns in (_ORDERING, _COSTS):
+        if all(figures[figure]["value"] is None for figures in routers.values() for figure in columns):
+            continue
+        lines.append(" " * 15 + " ".join(f"{title:22}" for title in columns.values()).rstrip())
+        lines += [
+            f"  {router:12} " + " ".join(f"{shown(figures[figure]):22}" for figure in columns).rstrip()
+            for router, figures in routers.items()
+        ]
+    return lines
+
+
+def _several(of: dict[str, Any]) -> list[str]:
+    cheap = of["best_fixed_cheap"]
+    lines = [
+        f"  {len(of['models'])} models: as good as {of['best_single']['model']} at "
+        f"{shown(of['cost_share_to_match'])} of its cost, within a point at "
+        f"{shown(of['cost_share_within_one_point'])}; {cheap['model']} alone has "
+        f"{shown(cheap['accuracy_share'])} of its accuracy at {shown(cheap['cost_share'])} of its cost"
+    ]
+    return [*lines, f"    {_cascade(of['cascade'])}"] if of["cascade"] else lines
+
+
+def _cascade(of: dict[str, Any]) -> str:
+    """What a cascade before the dear models costs, by how often two wrong answers are assumed to be the same."""
+    parts = [
+        f"{name} {shown(each['cost_share_to_match'])}, {shown(each['cost_share_within_one_point'])}"
+        for name, each in of["same_mistake"].items()
+    ]
+    alike = f"{several.SAME_MISTAKES['assumed']:.0%} of their common mistakes assumed the same, or never, or always"
+    return (
+        f"with {' and '.join(of['asked_first'])} asked before dearer ones, and kept where they agree ({alike}): "
+        f"as good at, within a point at: {'; '.join(parts)}"
+    )
+
+
+def tiers_table(report: dict[str, Any]) -> str:
+    """Of `tiers.judged`."""
+    lines: list[str] = []
+    for source, of in report["sources"].items():
+        recall = "  ".join(f"{tier} {shown(each)} of {each['prompts']}" for tier, each in of["recall"].items())
+        alarms = "" if of["false_alarms"] is None else f"  falsely COMPLEX {shown(of['false_alarms'])}"
+        lines.append(f"{source}: recall {recall}{alarms}  calibration error {shown(of['calibration_error'])}")
+    lines.append("wanted \\ found  " + " ".join(f"{tier:>10}" for tier in TaskTier))
+    for wanted, row in report["confusion"].items():
+        lines.append(f"{wanted:14} " + " ".join(f"{many:10,}" for many in row.values()))
+    error = report["calibration_error"]
+    lines.append(
+        f"calibration error: {shown(error['pooled'])} pooled, {shown(error['mean_of_sources'])} mean of sources"
+    )
+    return "\n".join(lines)
+
+
+def shown(figure: Figure) -> str:
+    """A figure with its interval, `0.589 [0.565, 0.611]`."""
+    value, low, high = (figure[name] for name in ("value", "low", "high"))
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
