@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
     from llm_magic.ledger.report import Report
 
+# Which rows: read by `_rows_of`.
+_of_session = argument("--session", action="store_true", help="Only this session's rows. Default: all.")
+_of_tag = argument(
+    "--tag",
+    action="append",
+    metavar="WORD",
+    help="Only rows with this tag. May be repeated: rows that have all of them.",
+)
+
 
 @magics_class
 class BookMagics(Magics):
@@ -70,13 +79,8 @@ class BookMagics(Magics):
             print("\n".join([*done, *budget.stands(router)]))  # noqa: T201 - a magic answers in the cell
 
     @magic_arguments()
-    @argument("--session", action="store_true", help="Only this session's rows. Default: all.")
-    @argument(
-        "--tag",
-        action="append",
-        metavar="WORD",
-        help="Only rows with this tag. May be repeated: rows that have all of them.",
-    )
+    @_of_session
+    @_of_tag
     @line_magic
     def route_ledger(self, line: str) -> pd.DataFrame:
         """The ledger as a DataFrame: one row an attempt.
@@ -89,13 +93,8 @@ class BookMagics(Magics):
             return ledger.to_frame(**_rows_of(args, ledger))
 
     @magic_arguments()
-    @argument("--session", action="store_true", help="Only of this session's rows. Default: of all.")
-    @argument(
-        "--tag",
-        action="append",
-        metavar="WORD",
-        help="Only of rows with this tag. May be repeated: rows that have all of them.",
-    )
+    @_of_session
+    @_of_tag
     @line_magic
     def route_report(self, line: str) -> Report:
         """Spend over time, by model and by tier, against the top model: a plot, and the numbers as DataFrames.
