@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
-from llm_magic.answers.agreement import LONGEST_LABEL, SAME_MISTAKE
+from llm_magic.answers.agreement import LONGEST_LABEL, SAME_MISTAKE, SAME_RIGHT
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
@@ -151,8 +151,8 @@ def outlook(how: CascadeHow, cheap: tuple[Candidate, ...], strong: Candidate) ->
     """The share of runs that are expected to end without the strong one, and the chance of a good answer.
 
     With p and q the chances that the two cheap ones are right: both are with p q + ALIKE sqrt(p (1-p) q (1-q)), and
-    both are wrong with 1 - p - q + that. Kept is what both have right and some of what both have wrong; all else is
-    answered by the strong one, which would have lost a little of the first and saved some of the second.
+    both are wrong with 1 - p - q + that. Kept is nearly all that both have right and some of what both have wrong; all
+    else is answered by the strong one, which would have lost a little of the first and saved some of the second.
     """
     right, best = cheap[0].expected_quality, strong.expected_quality
     match how:
@@ -160,7 +160,7 @@ def outlook(how: CascadeHow, cheap: tuple[Candidate, ...], strong: Candidate) ->
             other = cheap[1].expected_quality
             alike, same = (SELF_ALIKE, SELF_SAME_MISTAKE) if cheap[0] == cheap[1] else (ALIKE, SAME_MISTAKE)
             both = right * other + alike * math.sqrt(right * (1 - right) * other * (1 - other))
-            kept_right, kept_wrong = both, same * (1 - right - other + both)
+            kept_right, kept_wrong = SAME_RIGHT * both, same * (1 - right - other + both)
         case "check":
             kept_right, kept_wrong = right, 0.0
         case "schema":

@@ -27,6 +27,7 @@ from llm_magic import (
     Router,
     TaskTier,
 )
+from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.budget import Budget
 from llm_magic.cascade import comparable, outlook
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
@@ -558,7 +559,7 @@ def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one()
         for at, each in enumerate((0.758, 0.732, 0.819))
     )
     kept, quality = outlook("agree", (one, other), strong)
-    assert kept == pytest.approx(0.662 + 0.25 * 0.172, abs=0.04), (
+    assert kept == pytest.approx(SAME_RIGHT * 0.662 + SAME_MISTAKE * 0.172, abs=0.04), (
         "ZeroEval: gpt-4o-mini, deepseek-2.5; both right .662, both wrong .172"
     )
     assert quality == pytest.approx(0.83, abs=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import gzip
 import io
 import json
@@ -18,14 +19,15 @@ from hypothesis import strategies as st
 
 from llm_magic import TaskTier
 from llm_magic.__main__ import main
+from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.classify import classify, features_of
 from llm_magic.classify.adapt import adapt, kinds_of
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.fit import Matrix, ridge, softmax
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
 from llm_magic.evaluate import ablation, several, train, train_tiers
-from llm_magic.evaluate.cascading import Pair, agreement, cascaded, pair
-from llm_magic.evaluate.data import Labelled, read_outcomes
+from llm_magic.evaluate.cascading import Measured, Pair, agreement, anchor, cascaded, pair
+from llm_magic.evaluate.data import Labelled, Recorded, read_outcomes
 from llm_magic.evaluate.figures import moved
 from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve, reliability
 from llm_magic.evaluate.prompts import own_prompts
@@ -447,9 +449,9 @@ def test_a_model_costs_nothing_to_match_when_the_cheap_one_is_as_good(data: Path
     )
 
 
-def test_two_answers_agree_where_both_are_right_and_by_chance_where_both_are_wrong() -> None:
+def test_two_answers_agree_mostly_where_both_are_right_and_by_chance_where_both_are_wrong() -> None:
     one, two = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])
-    assert list(agreement(one, two, 0.3)) == [1.0, 0.0, 0.0, 0.3]
+    assert list(agreement(one, two, 0.3)) == [SAME_RIGHT, 0.0, 0.0, 0.3]
 
 
 SCORES = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
@@ -460,9 +462,57 @@ def test_a_cascade_by_hand() -> None:
     asked = Pair(one=0, two=1, before=(2,))
     got, paid = cascaded(asked, np.array([2, 2, 2, 2]), SCORES, COSTS, 0.5)
     assert list(got) == [1.0, 1.0, 0.5, 0.0]
-    assert list(paid) == [3.0, 13.0, 8.0, 8.0]
+    assert list(paid) == [pytest.approx(3.0 + (1 - SAME_RIGHT) * 10), 13.0, 8.0, 8.0]
     got, paid = cascaded(asked, np.array([0, 1, 2, 0]), SCORES, COSTS, 0.0)
     assert (list(got), list(paid)) == ([1.0, 1.0, 1.0, 0.0], [1.0, 2.0, 13.0, 1.0]), "a cheap choice is asked at once"
+
+
+def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> None:
+    """Of 8 prompts both cheap models have 4 right, and the strong one 3 of these; 2 wrong, and it has both right."""
+    both = [[1.0, 1.0, 1.0]] * 3 + [[1.0, 1.0, 0.0]] + [[0.0, 0.0, 1.0]] * 2 + [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    recorded = Recorded(
+        source="mine",
+        ids=tuple("abcdefgh"),
+        groups=tuple("abcdefgh"),
+        tasks=("t",) * 8,
+        prompts=("p",) * 8,
+        models=("one", "two", "strong"),
+        scores=np.array(both),
+        costs=np.tile([1.0, 2.0, 10.0], (8, 1)),
+        output_tokens=np.full((8, 3), np.nan),
+    )
+    right, wrong = 0.75, 0.5
+    measured = Measured(
+        source="mine",
+        one="one",
+        two="two",
+        strong="strong",
+        accuracy=(6 + right * 1 - wrong * 2) / 8,
+        cost_share=0.3 + (8 - right * 4 - wrong * 2) / 8,
+    )
+    found = anchor(recorded, measured=measured)
+    assert found is not None
+    assert found["would_match"] == {"same_right": right, "same_mistake": wrong}
+    assert found["simulated"] == {
+        "accuracy": pytest.approx((6 + SAME_RIGHT - SAME_MISTAKE * 2) / 8, abs=1e-6),
+        "cost_share": pytest.approx(0.3 + (8 - SAME_RIGHT * 4 - SAME_MISTAKE * 2) / 8, abs=1e-6),
+    }
+    assert (found["prompts"], found["strong_accuracy"]) == (8, 0.75)
+    assert anchor(recorded) is None, "another source"
+    assert anchor(recorded, measured=dataclasses.replace(measured, two="nobody")) is None
+
+
+def test_an_anchor_is_told_beside_what_rests_on_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = Measured(source="own", one="weak", two="middle", strong="strong", accuracy=0.9, cost_share=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(several, "anchor", functools.partial(anchor, measured=measured))
+        found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]["anchor"]
+    assert found["models"] == ["weak", "middle", "strong"]
+    said = capsys.readouterr().out
+    assert "over full answers accuracy 0.900 at 50%" in said
+    assert f"{found['would_match']['same_mistake']:.3f} of common mistakes" in said
 
 
 def test_the_pair_of_a_cascade_is_the_cheapest_that_is_as_good_as_the_strong_model() -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from llm_magic import EvaluationError, Ledger, Price, Registry, TaskTier, Usage
 from llm_magic.__main__ import main
+from llm_magic.answers.agreement import SAME_RIGHT
 from llm_magic.simulate import build, ratings, report
 from llm_magic.simulate.casts import CASTS
-from llm_magic.simulate.days import World, approaches, ask, cascaded, choices, draw, in_turn
+from llm_magic.simulate.days import SPEED, World, approaches, ask, cascaded, choices, draw, in_turn
 from llm_magic.simulate.replay import replay
 from llm_magic.simulate.table import Outcomes, load, save, shipped
 from tests.helpers import attempt, model, registry
@@ -54,16 +55,17 @@ def test_the_top_model_alone_costs_what_its_answers_cost() -> None:
     assert of["p50_s"].value == pytest.approx(0.9 + 60 / 60)
 
 
-def test_two_cheap_models_that_are_right_agree_and_one_wrong_differs() -> None:
+def test_two_cheap_models_that_are_right_mostly_agree_and_one_wrong_differs() -> None:
     source = outcomes({CHEAP: [1, 0, 1, 0], SECOND: [1, 1, 1, 0], TOP: [1, 1, 0, 1]})
     drawn = draw(source, CASTS["zeroeval"], CALM, np.random.default_rng(0))
     for same, wrong_kept in ((0.0, False), (1.0, True)):
         played = cascaded(source, CASTS["zeroeval"], dataclasses.replace(CALM, same_mistake=same), drawn)
         for row, prompt in enumerate(drawn.prompts):
-            asked_top = prompt == 1 or (prompt == 3 and not wrong_kept)
+            read_alike = drawn.same[row] < SAME_RIGHT
+            asked_top = {0: not read_alike, 1: True, 2: not read_alike, 3: not wrong_kept}[int(prompt)]
             assert played.escalated[row] == asked_top
             assert played.cost[row] == pytest.approx(0.002 + 0.01 * asked_top)
-            assert played.score[row] == (1.0 if prompt != 3 else float(asked_top))
+            assert played.score[row] == {0: 1.0, 1: 1.0, 2: float(not asked_top), 3: float(asked_top)}[int(prompt)]
 
 
 def test_routing_asks_the_cheapest_that_is_good_enough() -> None:
@@ -113,6 +115,21 @@ def test_the_routine_share_is_kept() -> None:
 def test_the_same_seed_gives_the_same_figures_and_another_others() -> None:
     source = outcomes({CHEAP: [1, 0, 1, 0]})
     assert months(source, CALM, 1) == months(source, CALM, 1) != months(source, CALM, 2)
+
+
+def test_what_is_assumed_is_said_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPEED, "mid", (0.7, 81.0))
+    for world in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
+        simulated = report.simulate("zeroeval", world, months=2, outcomes=outcomes({}))
+        said = report.as_text(simulated)
+        assert "latency p50 (assumed)" in said
+        assert "0.9 and 60 (top), 0.7 and 81 (mid)" in said
+        assert f"{SAME_RIGHT:.1%} of the cases where both are right and {world.same_mistake:.0%} of those" in said
+        assert ("as set" in said) == (world.same_mistake == 0.4)
+    assumed = report.as_json(simulated)["assumed"]
+    assert assumed["speed"]["mid"] == {"first_token_s": 0.7, "tokens_per_s": 81.0}
+    assert (assumed["failed_try_s"], assumed["waits_s"]) == (1.0, [0.25, 0.5])
+    assert assumed["same_right"] == SAME_RIGHT
 
 
 def test_the_table_comes_back_as_it_was_written() -> None:

@@ -1,7 +1,8 @@
 """Asking two cheap models before a dear one, on recorded outcomes: the answer is kept where the two agree.
 
-The records hold scores, not answers. Two right answers agree; a right and a wrong one do not; how often two wrong ones
-are the same is assumed, and bounded by never and always.
+The records hold scores, not answers. A right and a wrong answer differ. How often two right ones, and two wrong ones,
+are found to be the same is anchored in what full answers gave once (`MEASURED`); the latter is bounded by never and
+always, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_magic.answers.agreement import SAME_MISTAKE
+from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
+from llm_magic.evaluate.data import Recorded
 from llm_magic.evaluate.metrics import Array
 
 RIGHT = 0.5
@@ -23,7 +25,74 @@ RIGHT = 0.5
 def agreement(one: NDArray[np.floating[Any]], two: NDArray[np.floating[Any]], same_mistake: float) -> Array:
     """The chance, 0..1, that two answers with these scores agree."""
     right, other = one >= RIGHT, two >= RIGHT
-    return np.where(right & other, 1.0, np.where(right | other, 0.0, same_mistake))
+    return np.where(right & other, SAME_RIGHT, np.where(right | other, 0.0, same_mistake))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a cascade over full answers came to: two cheap models asked first, the strong one where they differ."""
+
+    source: str
+    one: str
+    two: str
+    strong: str
+    accuracy: float
+    cost_share: float
+    """Of asking the strong model alone; every call counts."""
+
+
+MEASURED = Measured(
+    source="zeroeval",
+    one="gpt-4o-mini-2024-07-18",
+    two="deepseek-v2.5-0908",
+    strong="claude-3-5-sonnet-20241022",
+    accuracy=0.847,
+    cost_share=0.46,
+)
+"""On the train and dev prompts together, where the strong model alone has .844."""
+
+
+def anchor(*parts: Recorded, measured: Measured = MEASURED) -> dict[str, Any] | None:
+    """What recorded scores and costs give for the cascade that was measured on full answers, and with which shares of
+    same answers they would give the measured figures. None for another source, or without these models.
+
+    With r and m the shares of same answers among prompts that both cheap models have right and wrong, accuracy and cost
+    are linear in r and m: two equations for two shares.
+    """
+    names = (measured.one, measured.two, measured.strong)
+    if any(part.source != measured.source or not set(names) <= set(part.models) for part in parts):
+        return None
+    columns = [[part.column(name) for name in names] for part in parts]
+    scores = np.vstack([part.scores[:, column] for part, column in zip(parts, columns, strict=True)])
+    costs = np.vstack([part.costs[:, column] for part, column in zip(parts, columns, strict=True)])
+    whole = np.isfinite(scores).all(axis=1) & np.isfinite(costs).all(axis=1)
+    scores, costs = scores[whole], costs[whole]
+    if not len(scores):
+        return None
+    first = Pair(one=0, two=1, before=(2,))
+    got, paid = cascaded(first, np.full(len(scores), 2), scores, costs, SAME_MISTAKE)
+    strong, price = scores[:, 2], float(costs[:, 2].mean())
+    right = (scores[:, :2] >= RIGHT).all(axis=1)
+    wrong = (scores[:, :2] < RIGHT).all(axis=1)
+    effect = np.array([
+        [(kind * (scores[:, 0] - strong)).mean() for kind in (right, wrong)],
+        [-(kind * costs[:, 2]).mean() / price for kind in (right, wrong)],
+    ])  # fmt: skip
+    none = np.array([strong.mean(), 1.0 + costs[:, :2].sum(axis=1).mean() / price])
+    wanted = np.array([measured.accuracy, measured.cost_share]) - none
+    same = np.linalg.lstsq(effect, wanted, rcond=None)[0]
+    return {
+        "models": list(names),
+        "prompts": len(scores),
+        "strong_accuracy": round(float(strong.mean()), 6),
+        "measured": {"accuracy": measured.accuracy, "cost_share": measured.cost_share},
+        "simulated": {
+            "accuracy": round(float(got.mean()), 6),
+            "cost_share": round(float(paid.mean()) / price, 6),
+        },
+        "assumed": {"same_right": SAME_RIGHT, "same_mistake": SAME_MISTAKE},
+        "would_match": {"same_right": round(float(same[0]), 6), "same_mistake": round(float(same[1]), 6)},
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

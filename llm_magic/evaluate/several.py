@@ -18,7 +18,7 @@ from llm_magic.answers.agreement import SAME_MISTAKE
 from llm_magic.classify import features_of
 from llm_magic.classify.adapt import kinds_of
 from llm_magic.classify.fit import Matrix, ridge
-from llm_magic.evaluate.cascading import cascaded, pair
+from llm_magic.evaluate.cascading import anchor, cascaded, pair
 from llm_magic.evaluate.data import Recorded
 from llm_magic.evaluate.metrics import Array, bootstrap
 
@@ -28,7 +28,7 @@ COVERED = 0.9
 """A model takes part where it answered this share of the prompts, at a known cost."""
 SHRINK = 20.0
 SAME_MISTAKES = {"assumed": SAME_MISTAKE, "never": 0.0, "always": 1.0}
-"""How often two cheap models that are both wrong say the same, for a cascade: what is assumed, and its bounds."""
+"""How often two cheap models that are both wrong say the same, for a cascade: as anchored, and its bounds."""
 LAMBDAS = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 120)])
 """Points of quality that the price of the best single model's answer is worth."""
 
@@ -113,7 +113,12 @@ def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] |
             "cost_share": cheap_cost,
         },
         **costs_of.pop(""),
-        "cascade": asked and {"asked_first": [names[asked.one], names[asked.two]], "same_mistake": costs_of},
+        "cascade": asked
+        and {
+            "asked_first": [names[asked.one], names[asked.two]],
+            "same_mistake": costs_of,
+            "anchor": anchor(train, test),
+        },
         "curve": [
             {"accuracy": round(float(a), 6), "cost_usd": round(float(c), 9)}
             for a, c in zip(got.mean(axis=1), paid.mean(axis=1), strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llm_magic.answers.agreement import SAME_RIGHT
 from llm_magic.evaluate import several
 from llm_magic.evaluate.metrics import Figure
 from llm_magic.evaluate.report import PGRS
@@ -64,19 +65,39 @@ def _several(of: dict[str, Any]) -> list[str]:
         f"{shown(of['cost_share_within_one_point'])}; {cheap['model']} alone has "
         f"{shown(cheap['accuracy_share'])} of its accuracy at {shown(cheap['cost_share'])} of its cost"
     ]
-    return [*lines, f"    {_cascade(of['cascade'])}"] if of["cascade"] else lines
+    if cascade := of["cascade"]:
+        lines.append(f"    {_cascade(cascade)}")
+        if cascade["anchor"]:
+            lines.append(f"    {_anchor(cascade['anchor'])}")
+    return lines
 
 
 def _cascade(of: dict[str, Any]) -> str:
-    """What a cascade before the dear models costs, by how often two wrong answers are assumed to be the same."""
+    """What a cascade before the dear models costs, by how often two wrong answers are taken to be the same."""
     parts = [
         f"{name} {shown(each['cost_share_to_match'])}, {shown(each['cost_share_within_one_point'])}"
         for name, each in of["same_mistake"].items()
     ]
-    alike = f"{several.SAME_MISTAKES['assumed']:.0%} of their common mistakes assumed the same, or never, or always"
+    alike = (
+        f"taken as the same: {SAME_RIGHT:.1%} of common right answers, and of common mistakes "
+        f"{several.SAME_MISTAKES['assumed']:.0%}, or never, or always"
+    )
     return (
         f"with {' and '.join(of['asked_first'])} asked before dearer ones, and kept where they agree ({alike}): "
         f"as good at, within a point at: {'; '.join(parts)}"
+    )
+
+
+def _anchor(of: dict[str, Any]) -> str:
+    """What the shares of same answers rest on: one cascade measured on full answers, simulated on the records."""
+    one, two, strong = of["models"]
+    measured, simulated, match = of["measured"], of["simulated"], of["would_match"]
+    return (
+        f"these shares rest on {one} and {two}, else {strong}: over full answers accuracy "
+        f"{measured['accuracy']:.3f} at {measured['cost_share']:.0%} of its cost; simulated on these {of['prompts']:,} "
+        f"train and test prompts (it alone: {of['strong_accuracy']:.3f}) {simulated['accuracy']:.3f} at "
+        f"{simulated['cost_share']:.1%}; both would be equal at {match['same_right']:.3f} of common right answers and "
+        f"{match['same_mistake']:.3f} of common mistakes"
     )
 
 

@@ -51,6 +51,7 @@ class Month:
 
     cost_usd: float
     p50_s: float
+    """Seconds until the whole answer, at assumed speeds; so is `p95_s`."""
     p95_s: float
     success: float
     """Mean score, an unanswered request counting 0."""
@@ -186,7 +187,8 @@ def choices(outcomes: Outcomes, cast: Cast, quality: float) -> tuple[Columns, Co
 def cascaded(outcomes: Outcomes, cast: Cast, world: World, drawn: Draw) -> Played:
     """Two cheap models at once; where they differ or one fails, the top one, and where that fails another.
 
-    Answers that are both right agree, one right and one wrong differ; both wrong agree by chance (`same_mistake`).
+    Of answers that are both right nearly all agree, one right and one wrong differ, both wrong agree by chance
+    (`same_mistake`).
     """
     first, second = (np.full(len(drawn.prompts), outcomes.column(model)) for model in cast.models("cheap")[:2])
     one, two = (ask(outcomes, cast, world, drawn, columns) for columns in (first, second))

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.errors import EvaluationError
 from llm_magic.simulate.casts import CASTS
-from llm_magic.simulate.days import SPEED, Month, World, approaches, cascaded, draw, month
+from llm_magic.simulate.days import BACKOFF_S, FAILED_S, SPEED, Month, World, approaches, cascaded, draw, month
 from llm_magic.simulate.table import Outcomes, shipped
 
 CLAIMED = {
@@ -120,7 +121,10 @@ def as_json(simulated: Simulated) -> dict[str, Any]:
         "cascade_if_wrong_answers_are_the_same": {name: _plain(figures) for name, figures in simulated.bounds.items()},
         "claimed": CLAIMED,
         "assumed": {
-            "speed": {role: {"first_token_s": first, "tokens_per_s": rate} for role, (first, rate) in SPEED.items()}
+            "speed": {role: {"first_token_s": first, "tokens_per_s": rate} for role, (first, rate) in SPEED.items()},
+            "failed_try_s": FAILED_S,
+            "waits_s": list(BACKOFF_S),
+            "same_right": SAME_RIGHT,
         },
     }
 
@@ -136,7 +140,7 @@ def as_text(simulated: Simulated) -> str:
         "approach",
         "monthly cost",
         "of top",
-        "latency p50",
+        "latency p50 (assumed)",
         "success",
         "of top's",
         "answered",
@@ -179,15 +183,23 @@ def as_text(simulated: Simulated) -> str:
         "",
         "Success is the recorded score. "
         f"Faults: {world.faults:.1%} of tries, {world.outages:.1%} of a provider's hours.",
-        "Latency is computed from recorded lengths and assumed speeds; costs are list prices of the day.",
-        "A cascade's two cheap models agree where both are right and, assumed, in "
-        f"{world.same_mistake:.0%} of the cases where both are wrong.",
-        "; ".join(_bound(name, of) for name, of in simulated.bounds.items()) + ".",
+        "Costs are list prices of the day.",
+        "No times are recorded: latency is the recorded length at an assumed speed, "
+        f"seconds to the first token and tokens a second being {_speeds()};",
+        f"a failed try takes {FAILED_S:g} s, the waits behind it {BACKOFF_S[0]:g} and {BACKOFF_S[1]:g} s.",
+        f"No answers are recorded: two cheap models are taken to agree in {SAME_RIGHT:.1%} of the cases where both are "
+        f"right and {world.same_mistake:.0%} of those where both are wrong, "
+        + ("as set." if world.same_mistake != SAME_MISTAKE else "as a cascade over full answers gave."),
+        f"If {'; if '.join(_bound(name, of) for name, of in simulated.bounds.items())}.",
     ])  # fmt: skip
 
 
+def _speeds() -> str:
+    return ", ".join(f"{first:g} and {rate:g} ({role})" for role, (first, rate) in SPEED.items())
+
+
 def _bound(name: str, of: Mapping[str, Figure]) -> str:
-    return f"If {name}: {_percent(of['cost_share'])} of top's cost, {_percent(of['success'])} success"
+    return f"{name}: {_percent(of['cost_share'])} of top's cost, {_percent(of['success'])} success"
 
 
 def _usd(figure: Figure) -> str:
