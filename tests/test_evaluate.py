@@ -26,7 +26,7 @@ from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.fit import Matrix, ridge, softmax
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
 from llm_magic.evaluate import ablation, several, train, train_tiers
-from llm_magic.evaluate.cascading import Measured, Pair, agreement, anchor, cascaded, pair
+from llm_magic.evaluate.cascading import Cascade, Measured, agreement, anchor, cascaded, cascades
 from llm_magic.evaluate.data import Labelled, Recorded, read_outcomes
 from llm_magic.evaluate.figures import moved
 from llm_magic.evaluate.metrics import auc, bootstrap, calibration_error, curve, reliability
@@ -459,12 +459,45 @@ COSTS = np.tile([1.0, 2.0, 10.0], (4, 1))
 
 
 def test_a_cascade_by_hand() -> None:
-    asked = Pair(one=0, two=1, before=(2,))
-    got, paid = cascaded(asked, np.array([2, 2, 2, 2]), SCORES, COSTS, 0.5)
+    got, paid = cascaded(Cascade(one=0, two=1, strong=2), SCORES, COSTS, 0.5)
     assert list(got) == [1.0, 1.0, 0.5, 0.0]
     assert list(paid) == [pytest.approx(3.0 + (1 - SAME_RIGHT) * 10), 13.0, 8.0, 8.0]
-    got, paid = cascaded(asked, np.array([0, 1, 2, 0]), SCORES, COSTS, 0.0)
-    assert (list(got), list(paid)) == ([1.0, 1.0, 1.0, 0.0], [1.0, 2.0, 13.0, 1.0]), "a cheap choice is asked at once"
+
+
+def test_the_cascades_worth_weighing_ask_no_cheap_model_first_that_a_cheaper_one_equals() -> None:
+    scores = np.hstack([SCORES, [[1.0], [0.0], [0.0], [0.0]]])
+    costs = np.hstack([COSTS, np.full((4, 1), 3.0)])
+    found = cascades(scores, costs, [0, 1, 3])
+    assert found == (Cascade(one=0, two=1, strong=2),), "the fourth is no better than the second and costs more"
+    assert cascades(scores, costs, [0]) == ()
+
+
+def test_a_cascade_is_weighed_as_one_more_model() -> None:
+    rows = [(f"count the words {place}", "easy") for place in range(30)] + [
+        (f"prove that {place} is prime", "hard") for place in range(30)
+    ]
+    scores = np.array(
+        [[1.0, 1.0, 1.0] if kind == "easy" else [0.0, float(at % 2), 1.0] for at, (_, kind) in enumerate(rows)]
+    )
+    recorded = Recorded(
+        source="mine",
+        ids=tuple(str(place) for place in range(60)),
+        groups=tuple(str(place) for place in range(60)),
+        tasks=tuple(kind for _, kind in rows),
+        prompts=tuple(prompt for prompt, _ in rows),
+        models=("one", "two", "strong"),
+        scores=scores,
+        costs=np.tile([1.0, 2.0, 10.0], (60, 1)),
+        output_tokens=np.full((60, 3), np.nan),
+    )
+    asked = Cascade(one=0, two=1, strong=2)
+    alone = several.expected(recorded, recorded.prompts, [0, 1, 2])
+    weighed = several.expected(recorded, recorded.prompts, [0, 1, 2], [asked])
+    assert np.array_equal(weighed.quality[:, :3], alone.quality)
+    assert np.array_equal(weighed.cost[:, :3], alone.cost)
+    easy, hard = weighed.cost[:30, 3].mean(), weighed.cost[30:, 3].mean()
+    assert 3 < easy < hard < 13, "both cheap ones always, the strong one more often where they differ"
+    assert weighed.quality[30:, 0].mean() < weighed.quality[30:, 3].mean() < weighed.quality[30:, 2].mean()
 
 
 def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> None:
@@ -515,20 +548,10 @@ def test_an_anchor_is_told_beside_what_rests_on_it(
     assert f"{found['would_match']['same_mistake']:.3f} of common mistakes" in said
 
 
-def test_the_pair_of_a_cascade_is_the_cheapest_that_is_as_good_as_the_strong_model() -> None:
-    scores = np.hstack([SCORES, [[1.0], [1.0], [0.0], [0.0]]])
-    costs = np.hstack([COSTS, np.full((4, 1), 3.0)])
-    found = pair(scores, costs, [0, 1, 3], 2, same_mistake=0.0)
-    assert found == Pair(one=1, two=3, before=(2,)), "the more often they agree, the less is asked of the strong one"
-    found = pair(scores, costs, [0, 1, 3], 2, same_mistake=1.0)
-    assert found is not None, "none is as good: the best"
-    assert {found.one, found.two} == {0, 1}
-    assert pair(scores, costs, [0], 2) is None
-
-
 def test_what_a_cascade_costs_is_told_with_its_bounds(data: Path, tmp_path: Path) -> None:
     found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]
     assert sorted(found["asked_first"]) == ["middle", "weak"]
+    assert found["then"] == ["strong"]
     shares = [found["same_mistake"][name]["cost_share_to_match"]["value"] for name in ("never", "assumed", "always")]
     assert set(found["same_mistake"]) == {"assumed", "never", "always"}
     assert shares == sorted(shares)

@@ -7,6 +7,7 @@ always, too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -18,6 +19,8 @@ from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.evaluate.data import Recorded
 from llm_magic.evaluate.metrics import Array
 
+STRONG = 3
+"""So many of the best models may stand behind two cheap ones."""
 RIGHT = 0.5
 """The score from which on an answer is right."""
 
@@ -69,8 +72,7 @@ def anchor(*parts: Recorded, measured: Measured = MEASURED) -> dict[str, Any] | 
     scores, costs = scores[whole], costs[whole]
     if not len(scores):
         return None
-    first = Pair(one=0, two=1, before=(2,))
-    got, paid = cascaded(first, np.full(len(scores), 2), scores, costs, SAME_MISTAKE)
+    got, paid = cascaded(Cascade(one=0, two=1, strong=2), scores, costs, SAME_MISTAKE)
     strong, price = scores[:, 2], float(costs[:, 2].mean())
     right = (scores[:, :2] >= RIGHT).all(axis=1)
     wrong = (scores[:, :2] < RIGHT).all(axis=1)
@@ -96,40 +98,33 @@ def anchor(*parts: Recorded, measured: Measured = MEASURED) -> dict[str, Any] | 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two cheap models, by their columns, and the models before which they are asked: those that cost more than the
-    two together."""
+class Cascade:
+    """Two cheap models, and the one that is asked where they differ, by their columns."""
 
     one: int
     two: int
-    before: tuple[int, ...]
+    strong: int
 
 
-def pair(scores: Array, costs: Array, cheap: list[int], strong: int, same_mistake: float = SAME_MISTAKE) -> Pair | None:
-    """The cheap models to ask before the strong one: of the pairs with which it is at least as good as alone, the one
-    that costs least; else the one with which it is best. None where there are not two."""
-    alone = float(scores[:, strong].mean())
-    found: list[tuple[bool, float, Pair]] = []
-    for one, two in combinations([model for model in cheap if model != strong], 2):
-        typical = costs.mean(axis=0)
-        before = tuple(int(model) for model in np.flatnonzero(typical > typical[one] + typical[two]))
-        each = Pair(one=one, two=two, before=before)
-        always = np.full(len(scores), strong)
-        got, paid = cascaded(each, always, scores, costs, same_mistake)
-        short = float(got.mean()) < alone
-        found.append((short, -float(got.mean()) if short else float(paid.mean()), each))
-    return min(found, key=lambda each: each[:2])[2] if found else None
+def cascades(scores: Array, costs: Array, cheap: Sequence[int]) -> tuple[Cascade, ...]:
+    """Those worth weighing against the models alone: any two of the cheap models that none of them beats at a lower
+    cost, and behind them one of the best `STRONG` models."""
+    accuracy, cost = scores.mean(axis=0), costs.mean(axis=0)
+    first = [one for one in cheap if not any(accuracy[two] >= accuracy[one] and cost[two] < cost[one] for two in cheap)]
+    best = np.argsort(-accuracy, kind="stable")[:STRONG]
+    return tuple(
+        Cascade(one=one, two=two, strong=int(strong))
+        for one, two in combinations(first, 2)
+        for strong in best
+        if strong not in (one, two)
+    )
 
 
-def cascaded(
-    pair: Pair, chosen: NDArray[np.intp], scores: Array, costs: Array, same_mistake: float
-) -> tuple[Array, Array]:
-    """What each prompt scores and costs, in expectation, if the model chosen for it is asked only where the two cheap
-    ones do not agree, or at once where it is cheap itself."""
-    rows = np.arange(len(scores))
-    own, own_cost = scores[rows, chosen], costs[rows, chosen]
-    agree = agreement(scores[:, pair.one], scores[:, pair.two], same_mistake)
-    kept = np.isin(chosen, pair.before)
-    got = np.where(kept, agree * scores[:, pair.one] + (1 - agree) * own, own)
-    both = costs[:, pair.one] + costs[:, pair.two]
-    return got, np.where(kept, both + (1 - agree) * own_cost, own_cost)
+def cascaded(cascade: Cascade, scores: Array, costs: Array, same_mistake: float) -> tuple[Array, Array]:
+    """What each prompt scores and costs, in expectation."""
+    agree = agreement(scores[:, cascade.one], scores[:, cascade.two], same_mistake)
+    both = costs[:, cascade.one] + costs[:, cascade.two]
+    return (
+        agree * scores[:, cascade.one] + (1 - agree) * scores[:, cascade.strong],
+        both + (1 - agree) * costs[:, cascade.strong],
+    )

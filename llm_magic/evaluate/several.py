@@ -2,8 +2,9 @@
 
 For each prompt and model, the chance of a good answer is expected from what the model scored in training on prompts of
 the same kind, moved by how hard the prompt looks; the cost from what it cost there. The router takes the model with the
-highest chance less lambda times cost; lambda from none to much draws a curve of accuracy against cost. Which model is
-the best single one, which the best cheap one, and which two a cascade asks first, is decided in training.
+highest chance less lambda times cost; lambda from none to much draws a curve of accuracy against cost. With cascades,
+each is weighed as one more model, by what it would have scored and cost in training. Which model is the best single
+one, which the best cheap one, and which cascades there are, is decided in training.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_magic.answers.agreement import SAME_MISTAKE
 from llm_magic.classify import features_of
 from llm_magic.classify.adapt import kinds_of
 from llm_magic.classify.fit import Matrix, ridge
-from llm_magic.evaluate.cascading import anchor, cascaded, pair
+from llm_magic.evaluate.cascading import Cascade, anchor, cascaded, cascades
 from llm_magic.evaluate.data import Recorded
 from llm_magic.evaluate.metrics import Array, bootstrap
 
@@ -35,10 +37,14 @@ LAMBDAS = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 120)])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What is expected of each prompt (rows) on each model (columns)."""
+    """What is expected of each prompt (rows) on each model, and then each cascade (columns)."""
 
     quality: Array
     cost: Array
+
+    def choices(self, price: float) -> list[NDArray[np.intp]]:
+        """What each prompt is sent to, by column, at each of `LAMBDAS`. price: USD that these points are worth."""
+        return [np.argmax(self.quality - weight * self.cost / price, axis=1) for weight in LAMBDAS]
 
 
 def costed(recorded: Recorded) -> list[int]:
@@ -47,15 +53,17 @@ def costed(recorded: Recorded) -> list[int]:
     return [int(column) for column in np.flatnonzero(there.mean(axis=0) >= COVERED)]
 
 
-def expected(train: Recorded, prompts: Sequence[str], columns: Sequence[int]) -> Expected:
-    """Learned from the outcomes in `train`: for these prompts and the models in these columns."""
+def expected(train: Recorded, prompts: Sequence[str], columns: Sequence[int], more: Sequence[Cascade] = ()) -> Expected:
+    """Learned from the outcomes in `train`: for these prompts, the models in these columns and cascades of them, whose
+    own columns are places among these."""
     seen = [features_of(prompt) for prompt in train.prompts]
     asked = [features_of(prompt) for prompt in prompts]
     kinds = kinds_of(seen, train.tasks)
     matrix, other = Matrix.of(seen, kinds.scales), Matrix.of(asked, kinds.scales)
-    scores, costs = train.scores[:, columns], train.costs[:, columns]
+    models = train.scores[:, columns]
+    scores, costs = _joined(models, train.costs[:, columns], more, SAME_MISTAKE)
     quality = kinds.expect(other, kinds.means(scores, SHRINK))
-    mean = np.nanmean(scores, axis=1)
+    mean = np.nanmean(models, axis=1)
     deviation = mean - kinds.expect(matrix, kinds.means(mean[:, None], SHRINK))[:, 0]
     weights, level = ridge(matrix, deviation, alpha=10.0, iterations=40)
     easier = other.times(weights) + level
@@ -77,19 +85,16 @@ def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] |
     best = int(np.argmax(accuracy))
     cheaper = [place for place in range(len(names)) if cost[place] <= CHEAP * cost[best]]
     cheap = max(cheaper, key=lambda place: accuracy[place]) if cheaper else best
-    guess = expected(train, test.prompts, of_train)
+    more = cascades(_known(train.scores[:, of_train]), _known(train.costs[:, of_train]), cheaper)
+    weighed = expected(train, test.prompts, of_train, more)
+    guess = Expected(quality=weighed.quality[:, : len(names)], cost=weighed.cost[:, : len(names)])
     scores, costs = _known(test.scores[:, of_test]), _known(test.costs[:, of_test])
-    chosen = [np.argmax(guess.quality - weight * guess.cost / cost[best], axis=1) for weight in LAMBDAS]
-    rows = np.arange(len(test))
-    got = np.stack([scores[rows, pick] for pick in chosen])
-    paid = np.stack([costs[rows, pick] for pick in chosen])
-
-    ways = {"": (got, paid)}
-    asked = pair(_known(train.scores[:, of_train]), _known(train.costs[:, of_train]), cheaper, best)
-    if asked is not None:
+    ways = {"": _outcomes(guess.choices(cost[best]), scores, costs)}
+    got, paid = ways[""]
+    if more:
+        chosen = weighed.choices(cost[best])
         for name, same in SAME_MISTAKES.items():
-            each = [cascaded(asked, pick, scores, costs, same) for pick in chosen]
-            ways[name] = np.stack([one for one, _ in each]), np.stack([other for _, other in each])
+            ways[name] = _outcomes(chosen, *_joined(scores, costs, more, same))
 
     def all_of(drawn: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
         own, price = float(scores[drawn, best].mean()), float(costs[drawn, best].mean())
@@ -113,18 +118,35 @@ def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] |
             "cost_share": cheap_cost,
         },
         **costs_of.pop(""),
-        "cascade": asked
-        and {
-            "asked_first": [names[asked.one], names[asked.two]],
+        "cascade": {
+            "asked_first": [names[place] for place in sorted({at for each in more for at in (each.one, each.two)})],
+            "then": [names[place] for place in sorted({each.strong for each in more})],
             "same_mistake": costs_of,
             "anchor": anchor(train, test),
-        },
+        }
+        if more
+        else None,
         "curve": [
             {"accuracy": round(float(a), 6), "cost_usd": round(float(c), 9)}
             for a, c in zip(got.mean(axis=1), paid.mean(axis=1), strict=True)
         ],
         "dial": dial(guess, scores, costs, best),
     }
+
+
+def _joined(scores: Array, costs: Array, more: Sequence[Cascade], same_mistake: float) -> tuple[Array, Array]:
+    """The scores and costs of the models, and behind them those of the cascades."""
+    known, spent = _known(scores), _known(costs)
+    of_them = [cascaded(each, known, spent, same_mistake) for each in more]
+    return np.column_stack([scores, *(one for one, _ in of_them)]), np.column_stack(
+        [costs, *(two for _, two in of_them)]
+    )
+
+
+def _outcomes(chosen: list[NDArray[np.intp]], scores: Array, costs: Array) -> tuple[Array, Array]:
+    """What each choice (rows) gets for each prompt (columns), and what it pays."""
+    rows = np.arange(len(scores))
+    return np.stack([scores[rows, pick] for pick in chosen]), np.stack([costs[rows, pick] for pick in chosen])
 
 
 def _known(values: Array) -> Array:

@@ -73,7 +73,7 @@ def _several(of: dict[str, Any]) -> list[str]:
 
 
 def _cascade(of: dict[str, Any]) -> str:
-    """What a cascade before the dear models costs, by how often two wrong answers are taken to be the same."""
+    """What it costs where cascades are weighed, too, by how often two wrong answers are taken to be the same."""
     parts = [
         f"{name} {shown(each['cost_share_to_match'])}, {shown(each['cost_share_within_one_point'])}"
         for name, each in of["same_mistake"].items()
@@ -83,7 +83,8 @@ def _cascade(of: dict[str, Any]) -> str:
         f"{several.SAME_MISTAKES['assumed']:.0%}, or never, or always"
     )
     return (
-        f"with {' and '.join(of['asked_first'])} asked before dearer ones, and kept where they agree ({alike}): "
+        f"with cascades, any two of {', '.join(of['asked_first'])} first, one of {', '.join(of['then'])} where they "
+        f"differ ({alike}): "
         f"as good at, within a point at: {'; '.join(parts)}"
     )
 
