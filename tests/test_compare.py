@@ -27,7 +27,7 @@ from llm_magic import (
 )
 from llm_magic.budget import Cap, show_usd
 from llm_magic.events import AttemptStarted, TextDelta
-from llm_magic.jupyter import session
+from llm_magic.jupyter import compare, session
 from llm_magic.jupyter.state import RunState
 from llm_magic.ledger import Reserve
 from llm_magic.providers.base import ProviderRequest
@@ -202,6 +202,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     scripted = ScriptedProvider(by_model)
     ours = router(*THREE, providers={"cloud": scripted})
     monkeypatch.setattr(routing, "_session", ours)
+    monkeypatch.setattr(compare, "_last", [])
     ip = InteractiveShell.instance(colors="nocolor")
     ip.run_line_magic("load_ext", "llm_magic")
     yield Shell(ip, ours, scripted)
@@ -225,6 +226,8 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
     assert rated == {"a": None, "b": 1, "c": None}
     shell.run("%route_pick c")
     assert {row.model: row.rating for row in shell.router.ledger.rows()} == {"a": None, "b": None, "c": 1}
+    shell.run("%reload_ext llm_magic")
+    assert shell.run("%route_pick 1") == "picked a\n"
     out, _ = shell.fail("%route_pick 4")
     assert "RequestError: no column '4': pick 1 to 3, or one of a, b, c" in out
 
@@ -232,7 +235,7 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%route_pick 1", "UsageError: %route_pick: compare first"),
+        ("%route_pick 1", "RequestError: compare first, with %%route --compare"),
         ("%%route --compare a\nhello", "RequestError: a comparison needs two models or more"),
         ("%%route --compare a,x\nhello", "RequestError: no model 'x'"),
         ("%%route --compare a,b --model c\nhello", "UsageError: --compare does not go together with --model"),

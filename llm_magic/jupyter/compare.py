@@ -15,12 +15,16 @@ from llm_magic.jupyter.watch import Stopped, no_answer, settled
 from llm_magic.routing import Router
 from llm_magic.types import Compared, Comparison, Plan, RouteResult
 
+_last: list[Comparison] = []
+"""The last comparison, if it came to its end. Like the session's runs it outlives `%reload_ext`."""
+
 
 def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: bool, stream: bool) -> Comparison:
     """Ask several models at once and draw them. An interrupt cancels and settles all of them before the cell ends.
 
     Raises BudgetExceeded where the money for all does not fit, and the first model's error where none has answered.
     """
+    _last.clear()
     plans = router.plans(prompt, models=models)
     states = {label: RunState(session_usd=router.ledger.spent_usd, unwatched=True) for label in plans}
     errors: dict[str, LLMMagicError] = {}
@@ -57,7 +61,8 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: b
         Compared(label=label, result=state.result, error="" if state.result is not None else state.ended)
         for label, state in states.items()
     ]
-    return Comparison(columns=tuple(compared))
+    _last.append(Comparison(columns=tuple(compared)))
+    return _last[-1]
 
 
 def _over(router: Router, plans: Mapping[str, Plan], states: States, screen: Screen) -> None:
@@ -67,8 +72,14 @@ def _over(router: Router, plans: Mapping[str, Plan], states: States, screen: Scr
     screen.finish(states)
 
 
-def pick(router: Router, comparison: Comparison, which: str) -> RouteResult:
-    """The answer of a column, by its number or its label, rated 1 in the ledger; the others' ratings are taken back."""
+def pick(router: Router, which: str) -> RouteResult:
+    """The answer of a column, by its number or its label, rated 1 in the ledger; the others' ratings are taken back.
+
+    Raises RequestError where nothing was compared, and where the last comparison has no such column or no answer in it.
+    """
+    if not _last:
+        raise RequestError("compare first, with %%route --compare")
+    comparison = _last[-1]
     labels = [column.label for column in comparison.columns]
     number = int(which) - 1 if which.isdecimal() else labels.index(which) if which in labels else -1
     if not 0 <= number < len(labels):

@@ -58,7 +58,6 @@ class RouteMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
-        self._compared: Comparison | None = None
 
     @validate("profile")
     def _switched(self, proposal: Any) -> str | None:
@@ -201,10 +200,8 @@ class RouteMagics(Magics):
 
         Example: %route_pick 2
         """
-        if self._compared is None:
-            raise UsageError("%route_pick: compare first, with %%route --compare")
         with short_errors():
-            picked = compare.pick(routing.session_router(), self._compared, line.strip())
+            picked = compare.pick(routing.session_router(), line.strip())
         self._shell.push({binding.LAST: picked})
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
@@ -244,10 +241,9 @@ class RouteMagics(Magics):
             how = {"freeze": self.freeze, "stream": not args.no_stream}
             names = binding.names(args.out)
             if args.compare is not None:
-                self._compared = None
-                self._compared = compare.run(router, self._shell, request, asking.compared(args), **how)
-                self._shell.push(dict.fromkeys(names, self._compared))
-                return self._compared
+                compared = compare.run(router, self._shell, request, asking.compared(args), **how)
+                self._shell.push(dict.fromkeys(names, compared))
+                return compared
             if args.background:
                 screen = screens.in_background(self._shell, **how)
                 return jobs.start(router, request, screen, self._shell.user_ns, names)
