@@ -249,7 +249,7 @@ def test_what_a_dead_kernel_leaves_behind_is_there_from_the_start(display: Displ
         state.apply(event)
         screen.update(state)
     assert "<p>cheap was asked. This run did not end" in note[-1]["text/html"]
-    assert f'class="llmr-twin {screen._twin.name} "' in note[-1]["text/html"]
+    assert f'class="llmr-twin {screen._twin.name}"' in note[-1]["text/html"]
     assert f".{screen._twin.name}{{display:none}}" in screen._twin._style.value, "hidden while the widget lives"
     assert len(note) == 2, "said once an attempt"
 

@@ -14,7 +14,7 @@ from llm_magic.jupyter.live import FRAME_S, Live, Pace
 from llm_magic.jupyter.safe import escape, fenced
 from llm_magic.jupyter.screens import is_watched, printable
 from llm_magic.jupyter.state import RunState
-from llm_magic.jupyter.style import STYLE
+from llm_magic.jupyter.style import styled
 from llm_magic.jupyter.twin import NOTHING, Twin, take_down
 from llm_magic.types import ZERO, Comparison
 
@@ -46,9 +46,7 @@ def bundle(states: States) -> dict[str, str]:
     text = plain(states)
     foot = "".join(f"<span>{escape(part)}</span>" for part in _foot(states))
     return {
-        "text/html": f'{STYLE}<div class="llmr mathjax_ignore tex2jax_ignore">'
-        f'<div class="llmr-columns">{sections}</div>'
-        f'<div class="llmr-row llmr-foot">{foot}</div></div>',
+        "text/html": styled(f'<div class="llmr-columns">{sections}</div><div class="llmr-row llmr-foot">{foot}</div>'),
         "text/markdown": fenced(text),
         "text/plain": text,
     }

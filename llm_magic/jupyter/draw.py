@@ -8,7 +8,7 @@ from decimal import Decimal
 from llm_magic.budget import part_line, show_usd
 from llm_magic.jupyter.safe import escape, fenced, markdown_to_html
 from llm_magic.jupyter.state import RunState
-from llm_magic.jupyter.style import STYLE
+from llm_magic.jupyter.style import styled
 from llm_magic.jupyter.twin import NOTHING
 from llm_magic.types import Candidate, Classification, Plan, RouteResult, Skipped, Step
 
@@ -25,7 +25,7 @@ def bundle(state: RunState) -> dict[str, str]:
         return NOTHING
     twin = plain(state)
     return {
-        "text/html": f'{STYLE}<div class="{_INERT}">{head(state)}{body(shown(state))}</div>',
+        "text/html": styled(f"{head(state)}{body(shown(state))}"),
         "text/markdown": fenced(twin),
         "text/plain": twin,
     }
@@ -168,13 +168,13 @@ def plan_html(plan: Plan) -> str:
         for line in (*map(part_line, plan.parts), *cascade_lines(plan), _after(plan))
     )
     header = "".join(f'<th scope="col"{_WORDS if name == "place" else ""}>{name}</th>' for name in names)
-    return (
-        f'{STYLE}<div class="{_INERT}"><div class="llmr-head"><div class="llmr-row">'
+    return styled(
+        '<div class="llmr-head"><div class="llmr-row">'
         f"{_tier(of)}</div>"
         f"{after}</div>"
         '<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="The candidates">'
         f"<table><thead><tr>{header}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></div>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -2,83 +2,105 @@
 
 Text is in --jp-ui-font-color1 only: the other colours of the themes are too faint to read. What a step came to is said
 by a word and a sign, its border only repeats it. The colours of code have a contrast of 4.5 and more on their ground.
+
+Every output brings its own rules, since it may be the only one of the page, and they hold for that output alone: rules
+for all would be matched once for each output, against every element of every other, whenever one more comes in.
 """
 
-STYLE = """<style>
-.llmr{--llmr-k:#7b1fa2;--llmr-s:#a31515;--llmr-c:#52606d;--llmr-n:#0b6b4b;--llmr-f:#0b4f9e;
- --llmr-card:#f3f4f6;--llmr-code:#f3f4f6;--llmr-line:#c3c8cf;--llmr-ok:#2e7d32;--llmr-bad:#c62828;--llmr-meter:#1565c0;
- font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
+from __future__ import annotations
+
+import hashlib
+
+
+def sheet(scope: str, *rules: str) -> str:
+    """These rules for what has the class `scope`, which is `&` in them, and for all within it."""
+    return f"<style>{''.join(rules).replace('&', f'.{scope}')}</style>"
+
+
+def styled(html: str, *more: str) -> str:
+    """An output that needs no other to look right. `more` are rules beside those of STYLE.
+
+    Its class is of what is in it, so that what is saved twice is the same twice.
+    """
+    scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:12]}"
+    return f'{sheet(scope, STYLE, *more)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+
+
+STYLE = """
+&{--llmr-k:#7b1fa2;--llmr-s:#a31515;--llmr-c:#52606d;--llmr-n:#0b6b4b;--llmr-f:#0b4f9e;
+ --llmr-card:#f3f4f6;--llmr-code:#f3f4f6;--llmr-line:#c3c8cf;--llmr-ok:#2e7d32;--llmr-bad:#c62828;--llmr-meter:#1565c0}
+&,& .llmr{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
  color:var(--jp-ui-font-color1,inherit)}
-[data-jp-theme-light="false"] .llmr,.vscode-dark .llmr,html[theme=dark] .llmr{--llmr-k:#d7a6f0;--llmr-s:#efb08c;
+[data-jp-theme-light="false"] &,.vscode-dark &,html[theme=dark] &{--llmr-k:#d7a6f0;--llmr-s:#efb08c;
  --llmr-c:#a7b3bf;--llmr-n:#8fd6b1;--llmr-f:#94c2ff;--llmr-card:#26292e;--llmr-code:#26292e;--llmr-line:#4b515a;
  --llmr-ok:#81c784;--llmr-bad:#ef9a9a;--llmr-meter:#64b5f6}
-.llmr-head{background:var(--llmr-card);border:1px solid var(--llmr-line);border-radius:8px;padding:8px 12px;
+& .llmr-head{background:var(--llmr-card);border:1px solid var(--llmr-line);border-radius:8px;padding:8px 12px;
  margin:2px 0 8px}
-.llmr-row{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;margin:2px 0}
-.llmr-model{font-weight:600;font-size:15px}
-.llmr-tier{border:1px solid currentColor;border-radius:4px;padding:0 5px;font-size:11px;letter-spacing:.04em}
-.llmr-cost{font-weight:600;margin-left:auto}
-.llmr ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0;padding:0}
-.llmr ol.llmr-path li{margin:0;padding:0}
-.llmr ol.llmr-path li+li::before{content:"→";margin-right:4px}
-.llmr ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
+& .llmr-row{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;margin:2px 0}
+& .llmr-model{font-weight:600;font-size:15px}
+& .llmr-tier{border:1px solid currentColor;border-radius:4px;padding:0 5px;font-size:11px;letter-spacing:.04em}
+& .llmr-cost{font-weight:600;margin-left:auto}
+& ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0;padding:0}
+& ol.llmr-path li{margin:0;padding:0}
+& ol.llmr-path li+li::before{content:"→";margin-right:4px}
+& ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
  background:var(--jp-layout-color1,transparent)}
-.llmr ol.llmr-path span.ok{border-color:var(--llmr-ok);box-shadow:inset 0 0 0 1px var(--llmr-ok)}
-.llmr ol.llmr-path span.bad{border:1px dashed var(--llmr-bad)}
-.llmr-body{padding:0 12px;max-width:80ch;overflow-wrap:anywhere}
-.llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-code);border-radius:6px;padding:8px 12px;margin:8px 0;
+& ol.llmr-path span.ok{border-color:var(--llmr-ok);box-shadow:inset 0 0 0 1px var(--llmr-ok)}
+& ol.llmr-path span.bad{border:1px dashed var(--llmr-bad)}
+& .llmr-body{padding:0 12px;max-width:80ch;overflow-wrap:anywhere}
+& .llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-code);border-radius:6px;padding:8px 12px;margin:8px 0;
  overflow-x:auto;white-space:pre}
-.llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
-.llmr-body.jp-RenderedHTMLCommon table{margin:8px 0}
-.llmr-body.jp-RenderedHTMLCommon :is(th,td){text-align:left}
-.llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=right]{text-align:right}
-.llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=center]{text-align:center}
-.llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid var(--llmr-line);padding-left:12px;margin:8px 0}
-.llmr-body.jp-RenderedHTMLCommon>:is(h1,h2,h3):first-child{margin-top:4px}
-.llmr-body a{text-decoration:underline}
-.llmr-k{color:var(--llmr-k)}.llmr-s{color:var(--llmr-s)}.llmr-c{color:var(--llmr-c);font-style:italic}
-.llmr-n{color:var(--llmr-n)}.llmr-f{color:var(--llmr-f)}
-.llmr math[display=block]{margin:6px 0}
-.llmr-columns.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
-.llmr-columns>*{min-width:0}
-.llmr meter{width:120px;height:12px;vertical-align:middle}
-.llmr b{font-weight:600}
-.llmr .llmr-plan{overflow-x:auto}
-.llmr .llmr-plan :is(th,td){white-space:nowrap}
-.llmr .llmr-plan :is(th,td):is(:first-child,.llmr-words){text-align:left}
-.llmr .llmr-plan td.llmr-words{white-space:normal;min-width:22ch}
-@media (max-width:600px){.llmr-body{padding:0 2px}.llmr-cost{margin-left:0}.llmr-row{gap:2px 12px}}
-</style>"""
+& .llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
+& .llmr-body.jp-RenderedHTMLCommon table{margin:8px 0}
+& .llmr-body.jp-RenderedHTMLCommon :is(th,td){text-align:left}
+& .llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=right]{text-align:right}
+& .llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=center]{text-align:center}
+& .llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid var(--llmr-line);padding-left:12px;margin:8px 0}
+& .llmr-body.jp-RenderedHTMLCommon>:is(h1,h2,h3):first-child{margin-top:4px}
+& .llmr-body a{text-decoration:underline}
+& .llmr-k{color:var(--llmr-k)}& .llmr-s{color:var(--llmr-s)}& .llmr-c{color:var(--llmr-c);font-style:italic}
+& .llmr-n{color:var(--llmr-n)}& .llmr-f{color:var(--llmr-f)}
+& math[display=block]{margin:6px 0}
+& .llmr-columns.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
+& .llmr-columns>*{min-width:0}
+& meter{width:120px;height:12px;vertical-align:middle}
+& b{font-weight:600}
+& .llmr-plan{overflow-x:auto}
+& .llmr-plan :is(th,td){white-space:nowrap}
+& .llmr-plan :is(th,td):is(:first-child,.llmr-words){text-align:left}
+& .llmr-plan td.llmr-words{white-space:normal;min-width:22ch}
+@media (max-width:600px){& .llmr-body{padding:0 2px}& .llmr-cost{margin-left:0}& .llmr-row{gap:2px 12px}}
+"""
 
-PANEL_STYLE = """<style>
-.llmr-panel,.llmr-still{max-width:100ch}
-.llmr ul.llmr-health{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0 2px;padding:0}
-.llmr ul.llmr-health li{margin:0;padding:0}
-.llmr ul.llmr-health span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
+PANEL_STYLE = """
+& .llmr-panel,& .llmr-still{max-width:100ch}
+& ul.llmr-health{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0 2px;padding:0}
+& ul.llmr-health li{margin:0;padding:0}
+& ul.llmr-health span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
  background:var(--jp-layout-color1,transparent);overflow-wrap:anywhere}
-.llmr ul.llmr-health span.bad{border:1px dashed var(--llmr-bad)}
-.llmr ul.llmr-health span.ok{border-color:var(--llmr-ok)}
-.llmr ol.llmr-runs{list-style:none;margin:0;padding:0}
-.llmr-panel .llmr-run,.llmr li.llmr-run{border-top:1px solid var(--jp-border-color1,#bbb);padding:6px 0;margin:0 12px}
-.llmr-run .llmr-row{margin:0}
-.llmr-prompt{overflow-wrap:anywhere}
-.llmr-prompt b:first-child{display:inline-block;min-width:1.6em}
-.llmr-said{padding:0 12px 4px;min-height:1.5em}
-.llmr-panel .widget-html-content{line-height:1.5}
-.llmr-panel .widget-html{height:auto;margin:0}
-.llmr-panel .widget-box{overflow:visible}
-.llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible;margin:4px 0}
-.llmr-actions :is(.jupyter-button,button.llmr-copy){font:13px/26px var(--jp-ui-font-family,system-ui,sans-serif);
+& ul.llmr-health span.bad{border:1px dashed var(--llmr-bad)}
+& ul.llmr-health span.ok{border-color:var(--llmr-ok)}
+& ol.llmr-runs{list-style:none;margin:0;padding:0}
+& .llmr-panel .llmr-run,& li.llmr-run{border-top:1px solid var(--jp-border-color1,#bbb);padding:6px 0;margin:0 12px}
+& .llmr-run .llmr-row{margin:0}
+& .llmr-prompt{overflow-wrap:anywhere}
+& .llmr-prompt b:first-child{display:inline-block;min-width:1.6em}
+& .llmr-said{padding:0 12px 4px;min-height:1.5em}
+& .llmr-panel .widget-html-content{line-height:1.5}
+& .llmr-panel .widget-html{height:auto;margin:0}
+& .llmr-panel .widget-box{overflow:visible}
+& .llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible;margin:4px 0}
+& .llmr-actions :is(.jupyter-button,button.llmr-copy){font:13px/26px var(--jp-ui-font-family,system-ui,sans-serif);
  height:28px;width:auto;min-width:72px;padding:0 8px;margin:0;border-radius:4px;cursor:pointer;
  color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent);
  border:1px solid var(--jp-border-color1,#777)}
-.llmr-actions :is(.jupyter-button,button.llmr-copy):hover{background:var(--jp-layout-color2,rgba(128,128,128,.2));
+& .llmr-actions :is(.jupyter-button,button.llmr-copy):hover{background:var(--jp-layout-color2,rgba(128,128,128,.2));
  box-shadow:none}
-.llmr-actions :is(.jupyter-button,button.llmr-copy):focus-visible{outline-offset:1px;
+& .llmr-actions :is(.jupyter-button,button.llmr-copy):focus-visible{outline-offset:1px;
  outline:2px solid var(--jp-ui-font-color1,currentColor)}
-.llmr-actions button.jupyter-button{flex:none;width:78px;white-space:pre-line;overflow:hidden}
-.llmr-column{align-items:baseline}
-.llmr-column>.widget-html:first-child{flex:1 1 280px;max-width:60ch}
-.llmr-actions textarea{display:block;width:min(60ch,90vw)}
-.llmr-actions textarea[hidden]{display:none}
-</style>"""
+& .llmr-actions button.jupyter-button{flex:none;width:78px;white-space:pre-line;overflow:hidden}
+& .llmr-column{align-items:baseline}
+& .llmr-column>.widget-html:first-child{flex:1 1 280px;max-width:60ch}
+& .llmr-actions textarea{display:block;width:min(60ch,90vw)}
+& .llmr-actions textarea[hidden]{display:none}
+"""

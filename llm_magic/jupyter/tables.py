@@ -16,7 +16,7 @@ from llm_magic.budget import show_usd
 from llm_magic.conversation import first_sent, sizes_of
 from llm_magic.errors import LedgerError, UnknownPrice
 from llm_magic.jupyter.safe import fenced
-from llm_magic.jupyter.style import STYLE
+from llm_magic.jupyter.style import styled
 from llm_magic.ledger.report import Report
 from llm_magic.ledger.threads import Threads
 from llm_magic.routing import Router
@@ -119,11 +119,10 @@ def report_bundle(report: Report) -> dict[str, str]:
     plain = [totals.to_string(header=False), *(f"{name}\n{table.to_string()}" for name, table in parts.items())]
     html = [totals.to_html(header=False, border=0)]
     html += [f"<h4>{name}</h4>{table.to_html(border=0)}" for name, table in parts.items()]
-    shown, inert = "\n\n".join(plain), "llmr mathjax_ignore tex2jax_ignore"
+    shown = "\n\n".join(plain)
     scrolls = 'class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="Figures"'
-    body = f"<div {scrolls}>{''.join(html)}</div>"
     return {
-        "text/html": f'{STYLE}<div class="{inert}">{body}</div>',
+        "text/html": styled(f"<div {scrolls}>{''.join(html)}</div>"),
         "text/markdown": fenced(shown),
         "text/plain": shown,
     }

@@ -10,29 +10,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_magic.jupyter.style import STYLE
+from llm_magic.jupyter.style import STYLE, sheet
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 NOTHING = {"text/html": ""}
 """An output that takes no room: an empty text is drawn as a line, and without any data nbconvert warns."""
-_DEAD = (
-    "<style>.jp-OutputArea-child:has(.llmr-twin)+.jp-OutputArea-child:not(:has(.llmr-live)){display:none}"
-    "@media screen{.llmr-late{animation:llmr-late .7s step-end}}@keyframes llmr-late{from{visibility:hidden}}</style>"
-)
-"""What is hidden by it: the widget below, where it is not alive; and, while that may still be coming, the twin."""
+_DEAD = ".jp-OutputArea-child:has(&)+.jp-OutputArea-child:not(:has(.llmr-live)){display:none}"
+"""Hides the widget below, where it is not alive."""
+_LATE = "@media screen{&{animation:llmr-late .7s step-end}}@keyframes llmr-late{from{visibility:hidden}}"
+"""Hides the twin while the widget may still be coming."""
 
 
 class Twin:
-    """`box` is the live widget, `static` a bundle to be read in its place."""
+    """`box` is the live widget, `static` a bundle to be read in its place; `more` are rules for the widget."""
 
-    def __init__(self, box: Any) -> None:
+    def __init__(self, box: Any, *more: str) -> None:
         import ipywidgets
 
         style = ipywidgets.HTML()
         self._box, self._style = ipywidgets.VBox([style, box], layout=style.layout), style
-        self._box.add_class("llmr-live")
-        self.name = f"llmr-of-{self._box.model_id}"
-        style.value = f"{STYLE}<style>.{self.name}{{display:none}}</style>"
+        live, self.name = f"llmr-in-{self._box.model_id}", f"llmr-of-{self._box.model_id}"
+        self._box.add_class("llmr-live").add_class(live)
+        style.value = sheet(live, STYLE, *more, f".{self.name}{{display:none}}")
         self._static: Any = None
         self._view: Any = None
 
@@ -40,7 +39,7 @@ class Twin:
         """In the cell that is running. Shown again, the earlier static output stays as it is by then."""
         from IPython.display import display
 
-        self._static = display(self._hidden(static, "llmr-late"), raw=True, display_id=True)
+        self._static = display(self._hidden(static, _DEAD, _LATE), raw=True, display_id=True)
         # Not display(box): ipywidgets 7 would lose the display_id.
         view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
         self._view = display({VIEW: view, "text/plain": ""}, raw=True, display_id=True)
@@ -48,11 +47,12 @@ class Twin:
     def update(self, static: dict[str, str]) -> None:
         """Replace what is read where the widget is gone. From any thread."""
         if self._static is not None:
-            self._static.update(self._hidden(static), raw=True)
+            self._static.update(self._hidden(static, _DEAD), raw=True)
 
     def freeze(self, static: dict[str, str]) -> None:
         """Leave the static output alone. From any thread."""
-        self.update(static)
+        if self._static is not None:
+            self._static.update(self._hidden(static), raw=True)
         if self._view is not None:
             self._view.update(NOTHING, raw=True)
         self.close()
@@ -62,10 +62,12 @@ class Twin:
         self._box.close()
         take_down(self._style)
 
-    def _hidden(self, static: dict[str, str], more: str = "") -> dict[str, str]:
+    def _hidden(self, static: dict[str, str], *rules: str) -> dict[str, str]:
+        """Not to be seen while the widget is; `rules` are of the two outputs together."""
         if not (html := static.get("text/html", "")):
             return static
-        return {**static, "text/html": f'{_DEAD}<div class="llmr-twin {self.name} {more}">{html}</div>'}
+        style = sheet(self.name, *rules) if rules else ""
+        return {**static, "text/html": f'{style}<div class="llmr-twin {self.name}">{html}</div>'}
 
 
 def take_down(widget: Any) -> None:

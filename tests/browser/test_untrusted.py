@@ -28,6 +28,14 @@ _LIVE = """() => [...document.querySelectorAll('.llmr')].flatMap(root => [...roo
 _LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]
     .map(a => [a.href, a.textContent + (a.nextSibling?.textContent ?? '')])"""
 
+_STRAYS = """() => [...document.querySelectorAll('.jp-OutputArea style')].flatMap(style => {
+    if (!style.textContent.includes('llmr')) return [];  // what pandas writes
+    const own = style.closest('.jp-OutputArea-child');
+    return [...style.sheet.cssRules].flatMap(rule => [...(rule.cssRules?.length ? rule.cssRules : [rule])])
+        .filter(rule => rule.selectorText?.includes(':has(')
+            || [...document.querySelectorAll(rule.selectorText ?? 'none')].some(each => !own.contains(each)))
+        .map(rule => rule.selectorText)})"""
+
 
 def inert(notebook: Any) -> None:
     """Nothing in the page is live, and every link says where it leads."""
@@ -75,6 +83,12 @@ def test_every_payload_is_inert_live_reopened_and_converted(
     notebook.run_all()
     assert notebook.errors() == []
     assert notebook.page.locator(".llmr-body").count() == len(PAYLOADS) + 2
+    # A long notebook stays quick: one style an output, and its rules are for that output alone.
+    assert (
+        notebook.page.locator(".jp-OutputArea style").count() <= notebook.page.locator(".jp-OutputArea-child").count()
+    )
+    assert notebook.page.locator(".llmr-twin style").count() == len(PAYLOADS) + 1
+    assert notebook.page.evaluate(_STRAYS) == []
     inert(notebook)
     saved = notebook.save()
     assert "alert(1)" in nbformat.writes(saved)

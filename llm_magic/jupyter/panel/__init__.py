@@ -34,11 +34,11 @@ class Panel:
         import ipywidgets
 
         self._shell = shell
-        self._style, self._head, self._said = ipywidgets.HTML(PANEL_STYLE), ipywidgets.HTML(), ipywidgets.HTML()
+        self._head, self._said = ipywidgets.HTML(), ipywidgets.HTML()
         self._rows = ipywidgets.VBox()
-        self._box = ipywidgets.VBox([self._style, self._head, self._said, self._rows])
+        self._box = ipywidgets.VBox([self._head, self._said, self._rows])
         self._box.add_class("llmr-panel")
-        self._twin = Twin(self._box)
+        self._twin = Twin(self._box, PANEL_STYLE)
         self._of: dict[int, Row] = {}
         self._under_way: list[_Escalation] = []
         self._lock = threading.RLock()

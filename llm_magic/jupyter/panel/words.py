@@ -9,7 +9,7 @@ from llm_magic.budget import show_usd
 from llm_magic.jupyter import columns, draw, session
 from llm_magic.jupyter.safe import escape, fenced
 from llm_magic.jupyter.session import Done
-from llm_magic.jupyter.style import PANEL_STYLE, STYLE
+from llm_magic.jupyter.style import PANEL_STYLE, styled
 
 if TYPE_CHECKING:
     from llm_magic.routing import Router
@@ -27,9 +27,12 @@ def bundle(router: Router) -> dict[str, str]:
     lines = [*_lines(router), *(line for runs in entries for line in _entry_lines(runs))]
     text = "\n".join(lines)
     return {
-        "text/html": f'{STYLE}{PANEL_STYLE}<div class="llmr llmr-still mathjax_ignore tex2jax_ignore">'
-        f'{head_html(router)}<ol class="llmr-runs" aria-label="The last runs">{listed}</ol>'
-        f'<div class="llmr-row llmr-foot"><span>as of {now}; run %route_panel for the live one</span></div></div>',
+        "text/html": styled(
+            f'<div class="llmr-still">{head_html(router)}'
+            f'<ol class="llmr-runs" aria-label="The last runs">{listed}</ol>'
+            f'<div class="llmr-row llmr-foot"><span>as of {now}; run %route_panel for the live one</span></div></div>',
+            PANEL_STYLE,
+        ),
         "text/markdown": fenced(text),
         "text/plain": text,
     }
