@@ -19,19 +19,28 @@ _DEAD = ".jp-OutputArea-child:has(&)+.jp-OutputArea-child:not(:has(.llmr-live)){
 """Hides the widget below, where it is not alive."""
 _LATE = "@media screen{&{animation:llmr-late .7s step-end}}@keyframes llmr-late{from{visibility:hidden}}"
 """Hides the twin while the widget may still be coming."""
+_GONE = (
+    "& .jupyter-widgets-disconnected::before,& .jupyter-button.jupyter-widgets-disconnected{{display:none}}"
+    '&.jupyter-widgets-disconnected::before{{content:"As it was when its kernel ended. {}";font:inherit;color:inherit;'
+    "padding:0 12px}}"
+)
+"""Says it once, where ipywidgets puts a broken link before every widget; what can't be pressed any more goes."""
 
 
 class Twin:
-    """`box` is the live widget, `static` a bundle to be read in its place; `more` are rules for the widget."""
+    """`box` is the live widget, `static` a bundle to be read in its place; `more` are rules for the widget.
 
-    def __init__(self, box: Any, *more: str) -> None:
+    `gone` says what to do where the widget is still in the page and its kernel is not.
+    """
+
+    def __init__(self, box: Any, *more: str, gone: str = "") -> None:
         import ipywidgets
 
         style = ipywidgets.HTML()
         self._box, self._style = ipywidgets.VBox([style, box], layout=style.layout), style
         live, self.name = f"llmr-in-{self._box.model_id}", f"llmr-of-{self._box.model_id}"
         self._box.add_class("llmr-live").add_class(live)
-        style.value = sheet(live, STYLE, *more, f".{self.name}{{display:none}}")
+        style.value = sheet(live, STYLE, *more, _GONE.format(gone), f".{self.name}{{display:none}}")
         self._static: Any = None
         self._view: Any = None
 

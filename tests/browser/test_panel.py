@@ -88,13 +88,25 @@ def test_the_panel_is_used(notebook: Notebook) -> None:
     notebook.screenshots("panel", panel)
 
 
-def test_a_saved_panel_is_readable(notebook: Notebook) -> None:
+def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
+    notebook.page.get_by_role("button", name="Restart the kernel", exact=True).click()
+    notebook.page.get_by_role("button", name="Confirm Kernel Restart").click()
+    gone = notebook.cell(1).locator(".llmr-live.jupyter-widgets-disconnected")
+    gone.wait_for()
+    said = "[...document.querySelectorAll('.llmr-live, .llmr-live *')].map(e => getComputedStyle(e, '::before'))"
+    said += ".filter(style => style.display !== 'none' && style.content !== 'none').map(style => style.content)"
+    again = "%load_ext llm_magic, then %route_panel"
+    assert notebook.page.evaluate(said) == [f'"As it was when its kernel ended. For the live one: {again}."']
+    assert not gone.get_by_role("button", name="Good").first.is_visible()
+    assert gone.get_by_role("button", name="Copy").first.is_visible()
+    notebook.screenshots("panel-gone", notebook.page.locator(".jp-CodeCell").nth(1))
+
     notebook.save()
     notebook.command("notebook:shutdown-kernel")
     notebook.open(kernel=False)
     twin = notebook.cell(1).locator(".llmr-twin")
     twin.wait_for()
-    for part in ("of USD 0.05", "saved USD", "cooling down until", "Extract every date", "as of 20"):
+    for part in ("of USD 0.05", "saved USD", "cooling down until", "Extract every date", "as of 20", again):
         assert part in twin.inner_text()
     only_the_twin(notebook, 1)
     notebook.open()

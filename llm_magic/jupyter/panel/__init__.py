@@ -15,7 +15,7 @@ from llm_magic import routing
 from llm_magic.jupyter import binding, draw, jobs, session
 from llm_magic.jupyter.live import Live, Pace
 from llm_magic.jupyter.panel.rows import ComparedRow, Row, RunRow, put
-from llm_magic.jupyter.panel.words import SHOWN, bundle, head_html
+from llm_magic.jupyter.panel.words import LIVE_AGAIN, SHOWN, bundle, head_html
 from llm_magic.jupyter.safe import escape
 from llm_magic.jupyter.session import Done
 from llm_magic.jupyter.style import PANEL_STYLE
@@ -38,7 +38,7 @@ class Panel:
         self._rows = ipywidgets.VBox()
         self._box = ipywidgets.VBox([self._head, self._said, self._rows])
         self._box.add_class("llmr-panel")
-        self._twin = Twin(self._box, PANEL_STYLE)
+        self._twin = Twin(self._box, PANEL_STYLE, gone=f"For the live one: {LIVE_AGAIN}.")
         self._of: dict[int, Row] = {}
         self._under_way: list[_Escalation] = []
         self._lock = threading.RLock()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 """Runs and comparisons that the panel lists."""
+LIVE_AGAIN = "%load_ext llm_magic, then %route_panel"
+"""What a panel says whose kernel has gone."""
 _KIND = {"✓": "ok", "✗": "bad", "–": ""}
 
 
@@ -30,7 +32,7 @@ def bundle(router: Router) -> dict[str, str]:
         "text/html": styled(
             f'<div class="llmr-still">{head_html(router)}'
             f'<ol class="llmr-runs" aria-label="The last runs">{listed}</ol>'
-            f'<div class="llmr-row llmr-foot"><span>as of {now}; run %route_panel for the live one</span></div></div>',
+            f'<div class="llmr-row llmr-foot"><span>as of {now}; for the live one: {LIVE_AGAIN}</span></div></div>',
             PANEL_STYLE,
         ),
         "text/markdown": fenced(text),
