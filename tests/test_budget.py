@@ -68,3 +68,14 @@ def test_a_budget_takes_any_amount() -> None:
     ours = router()
     assert ours.set_budget(5.00).session_usd == 5
     assert ours.set_budget(None).session_usd is None
+
+
+def test_a_cap_on_a_model_that_is_not_there_is_refused_and_changes_nothing() -> None:
+    """It would never bind."""
+    ours = router(budget=Budget(models_usd={"of another profile": Decimal(1)}))
+    before = ours.budget
+    with pytest.raises(BudgetError, match="no model 'chaep': the registry has dear, cheap"):
+        ours.set_budget(3, models_usd={"chaep": 1})
+    assert ours.budget is before
+    ours.set_budget(models_usd={**before.models_usd, "cheap": 1})
+    assert ours.budget.models_usd == {"of another profile": 1, "cheap": 1}

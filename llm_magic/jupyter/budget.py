@@ -21,9 +21,6 @@ def change(router: Router, args: Any) -> None:
     }
     if args.model:
         caps["models_usd"] = _named(args.model, budget.models_usd, "--model ID=USD")
-        if unknown := [model for model in caps["models_usd"] if model not in router.registry]:
-            known = ", ".join(model.id for model in router.registry)
-            raise BudgetError(f"no model {unknown[0]!r}: the registry has {known}")
     if args.tag:
         caps["tags_usd"] = _named(args.tag, budget.tags_usd, "--tag WORD=USD")
     if caps:

@@ -20,7 +20,7 @@ from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, usd
 from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
-from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
+from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
 from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, compare, execute
 from llm_magic.health import Circuit, Health
@@ -241,9 +241,14 @@ class Router:
 
         It binds runs that are under way too, in whatever they have yet to send.
         caps: the other fields of `Budget`, e.g. `day_usd=20` or `models_usd={"gpt-5.5": 1}`; what is not named stays.
+        Raises BudgetError for what is no amount or no model of the registry.
         """
         given = caps if session_usd is ... else caps | {"session_usd": session_usd}
         with self._setting_budget:
+            for model in given.get("models_usd", ()):
+                if model not in self.registry and model not in self.budget.models_usd:  # it may be another profile's
+                    known = ", ".join(model.id for model in self.registry)
+                    raise BudgetError(f"no model {model!r}: the registry has {known}")
             self.budget = dataclasses.replace(self.budget, **given)
             return self.budget
 
