@@ -33,7 +33,7 @@ from llm_magic.cascade import comparable, outlook
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
 from llm_magic.execute.hedge import all_ended
-from llm_magic.ledger import Hold, engines
+from llm_magic.ledger import Hold, processes
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, Skipped, Usage
@@ -568,7 +568,7 @@ def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one()
 def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     ledger = Ledger(":memory:", session_id="s", clock=lambda: now)
-    monkeypatch.setattr(engines, "process_name", lambda pid: "elsewhere 1 1.0")
+    monkeypatch.setattr(processes, "process_name", lambda pid: "elsewhere 1 1.0")
     ledger.reserve(attempt(run_id="r", session_id="s"), Decimal(1), ())
     assert ledger.held_usd == 1
     now += 10_000

@@ -253,7 +253,7 @@ def test_an_uncertain_hold_is_closed_only_on_the_users_word(
     new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch, how: str, spent: str
 ) -> None:
     ledger = new_ledger(session_id="session")
-    monkeypatch.setattr("llm_magic.ledger.engines.process_name", lambda pid: "elsewhere 1 1.0")
+    monkeypatch.setattr("llm_magic.ledger.processes.process_name", lambda pid: "elsewhere 1 1.0")
     ledger.hold(attempt(outcome="in_flight"), Decimal("0.5"), ())
     assert ledger.uncertain() == [], "a process on another machine has its lease"
     assert ledger.reconcile("charge") == []

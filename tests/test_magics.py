@@ -278,7 +278,7 @@ def test_what_is_uncertain_is_shown_and_closed_only_on_the_users_word(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, how: str, spent: str
 ) -> None:
     ledger = shell.router.ledger
-    monkeypatch.setattr("llm_magic.ledger.engines.process_name", lambda pid: "elsewhere 1 1.0")
+    monkeypatch.setattr("llm_magic.ledger.processes.process_name", lambda pid: "elsewhere 1 1.0")
     ledger.hold(attempt(outcome="in_flight", session_id=ledger.session_id), Decimal("0.3"), ())
     ledger._clock = lambda: time.time() + 10_000
     for _ in range(2):

@@ -133,7 +133,7 @@ class Ledger:
 
     def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
         """The row of money that is held, where it fits under the caps."""
-        from llm_magic.ledger import engines, queries, rows
+        from llm_magic.ledger import processes, queries, rows
 
         for cap in caps if worst_usd > 0 else ():
             used = self._used(db, cap, attempt.run_id, attempt.started_at)
@@ -142,7 +142,7 @@ class Ledger:
         row = rows.to_row(attempt) | {
             "held_pusd": rows.to_pico(worst_usd),
             "lease_until": self._clock() + _LEASE_S,
-            "owner": engines.process_name(os.getpid()),
+            "owner": processes.process_name(os.getpid()),
         }
         self._database.run(db, queries.INSERT, row)
 
@@ -181,11 +181,11 @@ class Ledger:
 
     def uncertain(self) -> list[tuple[Attempt, Decimal]]:
         """The attempts whose process died before it settled them, each with the USD that it holds. Of all sessions."""
-        from llm_magic.ledger import engines, queries, rows
+        from llm_magic.ledger import processes, queries, rows
 
         with self._reading() as db:
             held = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
-            dead = engines.is_dead(self._clock())
+            dead = processes.is_dead(self._clock())
             return [
                 (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), rows.to_usd(row["held_pusd"]))
                 for row in held
@@ -308,12 +308,12 @@ class Ledger:
         return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 
     def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
-        from llm_magic.ledger import engines, queries, rows
+        from llm_magic.ledger import processes, queries, rows
 
         spent, held = self._used(db, cap, run_id, now)
         live = 0
         if held:
-            dead = engines.is_dead(self._clock())
+            dead = processes.is_dead(self._clock())
             scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
             holds = self._database.run(db, queries.held(cap), scope).fetchall()
             live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
