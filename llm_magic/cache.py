@@ -13,7 +13,7 @@ from typing import Any
 
 from llm_magic import answers
 from llm_magic.budget import Budget
-from llm_magic.errors import InvalidAnswer, LedgerError
+from llm_magic.errors import InvalidAnswer
 from llm_magic.home import hash_key
 from llm_magic.ledger import Ledger
 from llm_magic.ledger.cache import Kept
@@ -90,10 +90,10 @@ def recall(plan: Plan, key: str, ledger: Ledger, budget: Budget, *, run_id: str,
     )
 
 
-def keep(result: RouteResult, key: str, ledger: Ledger) -> RouteResult:
-    """Keep a whole answer under a key: one that was cut off is none. A ledger that can't does not lose the answer."""
+def keep(result: RouteResult, key: str, ledger: Ledger) -> None:
+    """Keep a whole answer under a key: one that was cut off is none. Raises LedgerError."""
     if result.finish_reason != "stop":
-        return result
+        return
     kept = Kept(
         text=result.text,
         model=result.model,
@@ -105,11 +105,7 @@ def keep(result: RouteResult, key: str, ledger: Ledger) -> RouteResult:
         baseline_usd=result.baseline_usd,
         baseline_model=result.baseline_model,
     )
-    try:
-        ledger.cache.put(key, kept)
-    except LedgerError as error:
-        return dataclasses.replace(result, notes=(*result.notes, f"not kept in the cache: {error}"))
-    return result
+    ledger.cache.put(key, kept)
 
 
 def _fields(record: Any) -> dict[str, Any]:

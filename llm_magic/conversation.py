@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from llm_magic import tokens
 from llm_magic.attachments import message_of
-from llm_magic.errors import LedgerError, RequestError
+from llm_magic.errors import RequestError
 from llm_magic.ledger import Ledger
 from llm_magic.ledger.threads import Turn
 from llm_magic.types import Message, Request, RouteResult, Thread
@@ -83,8 +82,8 @@ def first_sent(sizes: Sequence[int], limit: int) -> int:
     return start
 
 
-def keep(ledger: Ledger, request: Request, result: RouteResult, now: datetime) -> RouteResult:
-    """Add an exchange to its thread. A ledger that can't does not lose the answer."""
+def keep(ledger: Ledger, request: Request, result: RouteResult, now: datetime) -> None:
+    """Add an exchange to its thread. Raises LedgerError."""
     assert request.thread is not None
     turn = Turn(
         run_id=result.run_id,
@@ -96,11 +95,7 @@ def keep(ledger: Ledger, request: Request, result: RouteResult, now: datetime) -
         input_tokens=result.usage.input_tokens,
         at=now.timestamp(),
     )
-    try:
-        ledger.threads.append(request.thread.name, turn)
-    except LedgerError as error:
-        return dataclasses.replace(result, notes=(*result.notes, f"not kept in the thread: {error}"))
-    return result
+    ledger.threads.append(request.thread.name, turn)
 
 
 def _messages(turns: Sequence[Turn]) -> tuple[Message, ...]:

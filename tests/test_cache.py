@@ -181,7 +181,7 @@ def test_json_is_parsed_again_and_what_no_longer_fits_is_asked_anew() -> None:
     asked: dict[str, Any] = {"schema": {"type": "object"}, "cache": True}
     ours.route_sync("hello", **asked)
     assert ours.route_sync("hello", **asked).data == {"n": 1}
-    (stored,) = ours.ledger._database._kept.exec_driver_sql("SELECT key FROM llm_magic_cache").scalars()  # type: ignore[union-attr]
+    (stored,) = ours.ledger._access.database._kept.exec_driver_sql("SELECT key FROM llm_magic_cache").scalars()  # type: ignore[union-attr]
     ours.ledger.cache.put(stored, replaced(KEPT, text="no JSON"))
     assert not ours.route_sync("hello", **asked).cached
 

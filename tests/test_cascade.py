@@ -6,8 +6,8 @@ import asyncio
 import dataclasses
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -579,16 +579,14 @@ def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pyte
 
 async def test_a_ledger_that_can_not_be_written_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = cascading({"cheap": "42", "other": "42"})
-    write, broken = ours.ledger._database.writing, False
+    begin, broken = ours.ledger._access.database.begin, False
 
-    @contextmanager
-    def writing() -> Generator[Any]:
-        if broken:
-            raise sqlite3.OperationalError("database or disk is full")
-        with write() as db:
-            yield db
+    def begun(*, to_read: bool) -> Any:
+        if broken and not to_read:
+            raise sqlite3.DatabaseError("database or disk is full")
+        return begin(to_read=to_read)
 
-    monkeypatch.setattr(ours.ledger._database, "writing", writing)
+    monkeypatch.setattr(ours.ledger._access.database, "begin", begun)
     async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
         async for event in events:
             broken = broken or (isinstance(event, Waiting) and event.reason == "comparing the answers")

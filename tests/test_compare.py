@@ -145,7 +145,7 @@ async def test_every_reserve_is_given_up_though_the_ledger_fails(monkeypatch: py
     given_up: list[str] = []
 
     def failing(reserve: Reserve) -> None:
-        given_up.append(reserve.key["of_run"])
+        given_up.append(reserve.attempt.run_id)
         raise LedgerError("the disk is full")
 
     monkeypatch.setattr(Reserve, "give_up", failing)

@@ -158,7 +158,7 @@ def test_the_ledger_keeps_no_text(server: loopback.Server, tmp_path: object) -> 
     server.script("claude-sonnet-4-6", Answer(chunks=('{"n": 1}',)))
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     ours.route_sync("a very private prompt", tier="structured", schema=schema)
-    with ours.ledger._reading() as db:
+    with ours.ledger._access.reading() as db:
         kept = "\n".join(db.connection.driver_connection.iterdump())
     assert "invalid" in kept
     assert "private" not in kept

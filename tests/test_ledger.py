@@ -405,7 +405,7 @@ def test_on_a_full_disk_a_run_is_refused_before_money_is_spent(tmp_path: Path) -
     ledger = Ledger(tmp_path / "ledger.db", session_id="session")
     ours = router(ledger=ledger, providers={"cloud": (cloud := ScriptedProvider())})
     ours.set_budget(1)
-    with ledger._reading() as db:
+    with ledger._access.reading() as db:
         pages = db.exec_driver_sql("PRAGMA page_count").scalar_one()
         db.exec_driver_sql(f"PRAGMA max_page_count = {pages}").close()
 
@@ -429,16 +429,15 @@ def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
 ) -> None:
     ledger = new_ledger(session_id="session")
     ours = router(ledger=ledger)
-    run = ledger._database.run
+    run = ledger._access.database.run
     broken = [True]
 
     def failing(db: Any, statement: Any, parameters: Any) -> Any:
         if statement is queries.SETTLE and broken:
-            broken.clear()
             raise sqlite3.OperationalError("database or disk is full")
         return run(db, statement, parameters)
 
-    monkeypatch.setattr(ledger._database, "run", failing)
+    monkeypatch.setattr(ledger._access.database, "run", failing)
     result = ours.route_sync("hello")
     assert result.text == "A scripted answer."
     assert result.notes[0].endswith(
@@ -446,6 +445,7 @@ def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
     )
     assert (ledger.spent_usd, len(ledger.rows())) == (0, 1)
     assert ledger.held_usd > result.cost_usd > 0
+    broken.clear()
     ours.route_sync("hello")
     assert (ledger.spent_usd, ledger.held_usd) == (2 * result.cost_usd, 0)
 
@@ -454,20 +454,20 @@ def test_what_could_not_be_given_up_is_with_the_next_write(
     new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = new_ledger(session_id="session")
-    run = ledger._database.run
+    run = ledger._access.database.run
     broken = [True]
 
     def failing(db: Any, statement: Any, parameters: Any) -> Any:
         if statement is queries.DROP and broken:
-            broken.clear()
             raise sqlite3.OperationalError("database is locked")
         return run(db, statement, parameters)
 
-    monkeypatch.setattr(ledger._database, "run", failing)
+    monkeypatch.setattr(ledger._access.database, "run", failing)
     reserve = ledger.reserve(attempt(), CENT, ())
     with pytest.raises(LedgerError, match="locked"):
         reserve.give_up()
     assert ledger.held_usd == CENT
+    broken.clear()
     with ledger.hold(attempt(run_id="next"), CENT, ()) as hold:
         assert ledger.held_usd == CENT, "the one that was given up is gone"
         hold.settle(attempt(run_id="next"))

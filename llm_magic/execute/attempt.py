@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 
-from llm_magic.errors import BudgetExceeded, LedgerError, ProviderError, TimedOut
+from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Note, Progress, RunEvent, TextDelta, Waiting
-from llm_magic.execute import outcome
+from llm_magic.execute import books, outcome
 from llm_magic.execute.records import Means, Meter, Run
 from llm_magic.execute.silence import Silence
 from llm_magic.ledger import Hold
+from llm_magic.ledger.access import LedgerLocked
 from llm_magic.plan import costs
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.types import Attempt
@@ -25,7 +26,7 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
     model = meter.candidate.model
     slot = means.slots[model.provider]()
     if slot.locked():
-        run.free_reserve()  # those before us in the queue may be waiting for just this money
+        run.free_reserve(means.ledger)  # those before us in the queue may be waiting for just this money
         yield Waiting(reason=f"queued: {model.provider} has as many requests under way as it may have")
     if not await _in_time(slot, run, means):
         meter.error = TimedOut(f"the run's time was up before anything could be sent to {model.provider}")
@@ -35,7 +36,13 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
         try:
             reserved = None
             if run.reserve is not None or not (means.purse().locked() and meter.candidate.worst_usd):
-                reserved = _hold(run, meter, means, may_wait=run.reserve is None)
+                try:
+                    reserved = await _held(
+                        run, meter, means, may_wait=run.reserve is None, until=means.clock.monotonic() + books.TOLD_S
+                    )
+                except LedgerLocked as locked:
+                    yield Waiting(reason=str(locked))
+                    reserved = await _held(run, meter, means, may_wait=run.reserve is None, until=run.deadline)
             if reserved is None:
                 yield Waiting(reason="waiting for money that other runs hold")
                 reserved = await _turn(run, meter, means)
@@ -65,14 +72,13 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
             finally:
                 settled = outcome.settled(blank, meter, ended, error, run.plan, means)
                 run.attempts.append(settled)
-                try:
-                    hold.settle(settled)
-                except LedgerError as unwritten:
-                    # The answer is paid for and must not be lost with it.
-                    run.note(f"{unwritten}. What this cost is written as soon as it can be; until then it is held")
                 meter.row = settled
+                books.settle(hold, settled, means)
+        if trouble := await books.unwritten(means):
+            # The answer is paid for and must not be lost with it.
+            yield run.note(f"{trouble}. What this cost is written as soon as it can be; until then it is held")
         yield AttemptEnded(attempt=settled)
-        for room in means.ledger.rooms(run.caps(meter.candidate), run.id):
+        for room in await books.rooms(run, meter.candidate, means):
             if room.cap.scope != "run" and (told := means.alarms.crossed(room.cap, room.used_share, means.clock.now())):
                 yield run.note(told)
     finally:
@@ -115,12 +121,17 @@ async def _turn(run: Run, meter: Meter, means: Means) -> tuple[Attempt, Hold]:
     if await _in_time(purse, run, means):
         try:
             while means.clock.monotonic() < run.deadline:
-                if reserved := _hold(run, meter, means, may_wait=True):
+                if reserved := await _held(run, meter, means, may_wait=True, until=run.deadline):
                     return reserved
                 await means.clock.sleep(means.policy.money_poll_s)
         finally:
             purse.release()
     raise TimedOut("other runs held the money when the run's time was up: nothing was sent")
+
+
+async def _held(run: Run, meter: Meter, means: Means, *, may_wait: bool, until: float) -> tuple[Attempt, Hold] | None:
+    """As `_hold`, when its turn has come in the ledger."""
+    return await books.turn(lambda: _hold(run, meter, means, may_wait=may_wait), means, until=until)
 
 
 def _hold(run: Run, meter: Meter, means: Means, *, may_wait: bool) -> tuple[Attempt, Hold] | None:

@@ -17,7 +17,7 @@ from contextlib import aclosing, suppress
 from llm_magic.answers.agreement import agree, essence
 from llm_magic.errors import BudgetExceeded
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEvent, TextDelta, Waiting
-from llm_magic.execute import outcome
+from llm_magic.execute import books, outcome
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.hedge import Contestant, all_ended
 from llm_magic.execute.records import Means, Meter, Run
@@ -40,7 +40,11 @@ async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGene
     try:
         blank = outcome.blank(run, cascade.strong, means)
         worst = outcome.priced(cascade.strong, blank.started_at).worst_usd
-        run.reserve = means.ledger.reserve(blank, worst, run.caps(cascade.strong))
+        run.reserve = await books.turn(
+            lambda: means.ledger.reserve(blank, worst, run.caps(cascade.strong)),
+            means,
+            until=run.deadline,
+        )
     except BudgetExceeded as refused:
         yield run.note(f"no cascade: {refused}")
         return

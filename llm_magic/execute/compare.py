@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from decimal import Decimal
 
 from llm_magic.budget import Budget, Cap, show_usd
-from llm_magic.errors import BudgetExceeded, LedgerError, LLMMagicError
+from llm_magic.errors import BudgetExceeded, LLMMagicError
 from llm_magic.events import RunEvent, RunFailed
-from llm_magic.execute import outcome
+from llm_magic.execute import books, outcome
 from llm_magic.execute.loop import execute
 from llm_magic.execute.records import Means, Run
 from llm_magic.ledger import Reserve
@@ -25,7 +25,8 @@ async def compare(
     Raises BudgetExceeded where their first attempts do not fit under the caps together. Each run ends with RunEnded
     or with RunFailed; closing the generator cancels and settles them all.
     """
-    reserves = _reserve(plans, means, run_ids, budget)
+    deadline = means.clock.monotonic() + means.policy.deadline_s
+    reserves = await books.turn(lambda: _reserve(plans, means, run_ids, budget), means, until=deadline)
     events: asyncio.Queue[tuple[str, RunEvent | RunFailed | None]] = asyncio.Queue()
 
     async def one(label: str, plan: Plan) -> None:
@@ -56,8 +57,7 @@ async def compare(
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for reserve in reserves.values():
-                with suppress(LedgerError):  # freed before whatever is written next
-                    reserve.give_up()
+                books.give_up(reserve, means)
 
 
 def _reserve(

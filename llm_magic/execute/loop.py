@@ -8,7 +8,7 @@ from contextlib import aclosing
 from llm_magic import prices
 from llm_magic.budget import Budget, part_line
 from llm_magic.events import Planned, RunEnded, RunEvent
-from llm_magic.execute import outcome
+from llm_magic.execute import books, outcome
 from llm_magic.execute.cascade import ask_cheap_first
 from llm_magic.execute.hedge import race
 from llm_magic.execute.records import Means, Run
@@ -45,10 +45,11 @@ async def execute(
             async for event in events:
                 yield event
     finally:
-        run.free_reserve()
+        run.free_reserve(means.ledger)
     if run.answer is None:
         raise outcome.failed(run)
-    yield RunEnded(result=outcome.result(run, run.answer, means))
+    spent = await books.spent_usd(run, means)
+    yield RunEnded(result=outcome.result(run, run.answer, means, session_cost_usd=spent))
 
 
 async def _in_turn(run: Run, plan: Plan, means: Means) -> AsyncGenerator[RunEvent]:

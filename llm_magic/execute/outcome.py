@@ -113,7 +113,7 @@ def decided(meter: Meter, outcome: str, reason: str | None, run: Run, means: Mea
         cost = prices.cost(model, was.usage, was.started_at, was.service_tier)
         baseline = _baseline_usd(model, was.usage, cost, run.plan, was.started_at)
     now = dataclasses.replace(was, outcome=outcome, error=reason, baseline_usd=baseline)
-    with suppress(LedgerError):  # it is settled already, and this goes in with whatever is written next
+    with suppress(LedgerError), means.ledger.at_once():  # it is settled already, and this is owed, not lost
         means.ledger.settle(now)
     run.attempts[run.attempts.index(was)] = meter.row = now
     return now
@@ -129,7 +129,7 @@ def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: da
     return prices.cost(top, Usage(**counts), at).usd
 
 
-def result(run: Run, meter: Meter, means: Means) -> RouteResult:
+def result(run: Run, meter: Meter, means: Means, *, session_cost_usd: Decimal) -> RouteResult:
     assert meter.finished is not None
     last = next(attempt for attempt in run.attempts if attempt.outcome == "ok")
     classification = run.plan.classification
@@ -148,7 +148,7 @@ def result(run: Run, meter: Meter, means: Means) -> RouteResult:
         finish_reason=meter.finished.finish_reason,
         cost_usd=sum((attempt.cost_usd for attempt in run.attempts), ZERO),
         cost_estimated=any(attempt.cost_estimated for attempt in run.attempts),
-        session_cost_usd=means.ledger.spent_usd,
+        session_cost_usd=session_cost_usd,
         cap_usd=run.budget().session_usd,
         baseline_usd=last.baseline_usd,
         baseline_model=run.plan.baseline_model.id,

@@ -134,11 +134,11 @@ class Run:
         """Whether one more attempt may be made. One is left for the leader behind a cascade."""
         return len(self.sent) < policy.attempts - self.deliberating
 
-    def free_reserve(self) -> None:
+    def free_reserve(self, ledger: Ledger) -> None:
         """What it can't write now the ledger writes later: an answer is not lost for it."""
         reserve, self.reserve = self.reserve, None
         if reserve is not None:
-            with suppress(LedgerError):
+            with suppress(LedgerError), ledger.at_once():
                 reserve.give_up()
 
     def note(self, message: str) -> Note:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_magic.budget import Cap
 from llm_magic.errors import LedgerError
 from llm_magic.home import home
+from llm_magic.ledger.access import Access
 from llm_magic.ledger.cache import Cache
 from llm_magic.ledger.threads import Threads
 from llm_magic.types import Attempt
@@ -59,18 +59,27 @@ class Ledger:
         session_id: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        from llm_magic.ledger.engines import Database
-
         self.session_id = session_id or os.environ.get("LLM_MAGIC_SESSION") or uuid.uuid4().hex[:12]
         self._clock = clock
-        self._lock = threading.RLock()
-        self._to_settle: list[Attempt] = []
-        self._to_give_up: list[dict[str, Any]] = []
-        self._database = Database(_location(location))
-        weakref.finalize(self, self._database.close)
-        self.location = self._database.shown
-        self.cache = Cache(self._reading, self._writing, clock)
-        self.threads = Threads(self._reading, self._writing)
+        self._access = Access(_location(location))
+        weakref.finalize(self, self._access.close)
+        self.location = self._access.database.shown
+        self.cache = Cache(self._access, clock)
+        self.threads = Threads(self._access)
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Within it, this thread does not stand still: what another process has locked raises LedgerLocked at once."""
+        return self._access.at_once()
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is settled or given up that could not be written yet. It is being tried."""
+        return self._access.owes
+
+    @property
+    def trouble(self) -> LedgerError | None:
+        """Why it could not be, the last time."""
+        return self._access.trouble
 
     @property
     def spent_usd(self) -> Decimal:
@@ -87,7 +96,7 @@ class Ledger:
         """Baseline minus cost of this session's attempts, in USD: negative where they cost more."""
         from llm_magic.ledger import queries, rows
 
-        with self._reading() as db:
+        with self._access.reading() as db:
             return rows.to_usd(int(db.execute(queries.SAVED, {"of_session": self.session_id}).scalar_one() or 0))
 
     def rooms(self, caps: Sequence[Cap], run_id: str = "") -> list[Room]:
@@ -95,7 +104,7 @@ class Ledger:
         if not caps:
             return []
         now = datetime.fromtimestamp(self._clock(), tz=UTC)
-        with self._reading() as db:
+        with self._access.reading() as db:
             return [self._room(db, cap, run_id, now) for cap in caps]
 
     def hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
@@ -115,21 +124,34 @@ class Ledger:
 
     def reserve_all(self, asks: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reserve]:
         """The reserves of several runs, all of them at one moment or, with BudgetExceeded, none. Each as `reserve`."""
-        reserves: list[Reserve] = []
-        with self._writing() as db:
-            for attempt, worst_usd, caps in asks:
-                attempt = dataclasses.replace(attempt, attempt=0, outcome=RESERVED)
-                self._insert(db, attempt, worst_usd, caps)
-                reserves.append(Reserve(self, attempt))
-        return reserves
+        blanks = [dataclasses.replace(attempt, attempt=0, outcome=RESERVED) for attempt, _, _ in asks]
+        with self._holding(*blanks) as db:
+            for blank, (_, worst_usd, caps) in zip(blanks, asks, strict=True):
+                self._insert(db, blank, worst_usd, caps)
+        return [Reserve(self, blank) for blank in blanks]
 
     def _hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap], instead_of: Reserve | None) -> None:
         from llm_magic.ledger import queries
 
-        with self._writing() as db:
+        with self._holding(attempt) as db:
             if instead_of is not None:
-                db.execute(queries.DROP, instead_of.key)
+                gone = {"of_run": instead_of.attempt.run_id, "of_attempt": instead_of.attempt.attempt}
+                self._access.database.run(db, queries.DROP, gone)
             self._insert(db, attempt, worst_usd, caps)
+
+    @contextmanager
+    def _holding(self, *attempts: Attempt) -> Generator[sa.Connection]:
+        """A transaction for holds. Where it fails as it ends, the database may have them: then they are given up."""
+        within = True
+        try:
+            with self._access.writing() as db:
+                yield db
+                within = False
+        except LedgerError:
+            for attempt in () if within else attempts:
+                with suppress(LedgerError):
+                    self.release(attempt)
+            raise
 
     def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
         """The row of money that is held, where it fits under the caps."""
@@ -144,38 +166,32 @@ class Ledger:
             "lease_until": self._clock() + _LEASE_S,
             "owner": processes.process_name(os.getpid()),
         }
-        self._database.run(db, queries.INSERT, row)
+        self._access.database.run(db, queries.INSERT, row)
 
-    def give_up(self, reserve: Reserve) -> None:
-        """Free what was kept back, if it is still. Raises LedgerError as `settle` does: freed before the next write."""
-        with self._lock:
-            self._to_give_up.append(reserve.key)
-            with self._writing():
-                pass
+    def release(self, attempt: Attempt) -> None:
+        """Take a hold back, or what was kept back, if it is still there. Raises LedgerError as `settle` does."""
+        self._access.give_up({"of_run": attempt.run_id, "of_attempt": attempt.attempt})
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by what it cost.
 
-        Raises LedgerError where that can't be written now (the disk is full, say). It is not lost: it goes in before
-        whatever is written next, and until then its hold is charged.
+        Raises LedgerError where that can't be written now (the disk is full, say). It is not lost: it goes in as soon
+        as it can, before anything else is written, and until then its hold is charged.
         """
-        with self._lock:
-            self._to_settle.append(attempt)
-            with self._writing():
-                pass
+        self._access.settle(attempt)
 
     def record(self, attempt: Attempt) -> None:
         """Keep a row for which nothing is sent, and so nothing held: an answer from the cache."""
         from llm_magic.ledger import queries, rows
 
-        with self._writing() as db:
-            self._database.run(db, queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None})
+        with self._access.writing() as db:
+            self._access.database.run(db, queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None})
 
     def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
         """Keep what the user thinks of a run's answer, 1 good or -1 bad, or take it back."""
         from llm_magic.ledger import queries
 
-        with self._writing() as db:
+        with self._access.writing() as db:
             if db.execute(queries.RATE, {"of_run": run_id, "rating": rating}).rowcount == 0:
                 raise LedgerError(f"the ledger has no answer of a run {run_id!r} to rate")
 
@@ -183,7 +199,7 @@ class Ledger:
         """The attempts whose process died before it settled them, each with the USD that it holds. Of all sessions."""
         from llm_magic.ledger import processes, queries, rows
 
-        with self._reading() as db:
+        with self._access.reading() as db:
             held = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
             dead = processes.is_dead(self._clock())
             return [
@@ -201,7 +217,7 @@ class Ledger:
         closed: list[Attempt] = []
         for attempt, held in self.uncertain():
             if attempt.attempt == 0:
-                self.give_up(Reserve(self, attempt))
+                self.release(attempt)
             else:
                 cost = held if how == "charge" else Decimal(0)
                 closed.append(dataclasses.replace(attempt, cost_usd=cost, cost_estimated=True))
@@ -214,7 +230,8 @@ class Ledger:
         from llm_magic.ledger import queries, rows
 
         query, parameters = (queries.ALL, {}) if run_id is None else (queries.OF_RUN, {"of_run": run_id})
-        with self._reading() as db:
+        read = self._access.browsing if run_id is None else self._access.reading
+        with read() as db:
             return [rows.from_row(row) for row in db.execute(query, parameters).mappings()]
 
     def to_frame(self, *, tags: Sequence[str] = (), session_id: str | None = None) -> pd.DataFrame:
@@ -226,9 +243,9 @@ class Ledger:
         """
         from llm_magic.ledger import frame, queries
 
-        with self._reading() as db, frame.no_collection():
+        with self._access.browsing() as db, frame.no_collection():
             # The driver's own cursor: SQLAlchemy's rows would take as long again.
-            cursor: Any = db.execute(queries.columnar(self._database.dialect)).cursor
+            cursor: Any = db.execute(queries.columnar(self._access.database.dialect)).cursor
             table = frame.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
         if dead := {(attempt.run_id, attempt.attempt) for attempt, _ in self.uncertain()}:
             keys = zip(table["run_id"], table["attempt"], table["outcome"], strict=True)
@@ -260,51 +277,14 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database. Whatever is settled is in it already."""
-        with self._lock:
-            self._database.close()
-
-    @contextmanager
-    def _writing(self) -> Generator[sa.Connection]:
-        """A transaction, in which whatever waits to be settled or given up goes first."""
-        from llm_magic.ledger import queries, rows
-
-        with self._lock, self._errors():
-            waiting, freed = tuple(self._to_settle), tuple(self._to_give_up)
-            with self._database.writing() as db:
-                for attempt in waiting:
-                    key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
-                    settled = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-                    self._database.run(db, queries.SETTLE, settled | key)
-                for key in freed:
-                    self._database.run(db, queries.DROP, key)
-                yield db
-            del self._to_settle[: len(waiting)]
-            del self._to_give_up[: len(freed)]
-
-    @contextmanager
-    def _reading(self) -> Generator[sa.Connection]:
-        with self._lock, self._errors(), self._database.reading() as db:
-            yield db
-
-    @contextmanager
-    def _errors(self) -> Generator[None]:
-        import sqlite3
-
-        from sqlalchemy.exc import DBAPIError
-
-        try:
-            yield
-        except DBAPIError as error:
-            raise LedgerError(f"the ledger {self.location}: {error.orig}") from error
-        except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {self.location}: {error}") from error
+        self._access.close()
 
     def _used(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> tuple[Decimal, Decimal]:
         """What is spent and what is held within a cap's scope."""
         from llm_magic.ledger import queries, rows
 
         scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
-        spent, held = self._database.run(db, queries.used(cap), scope).fetchone()
+        spent, held = self._access.database.run(db, queries.used(cap), scope).fetchone()
         return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 
     def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
@@ -315,7 +295,7 @@ class Ledger:
         if held:
             dead = processes.is_dead(self._clock())
             scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
-            holds = self._database.run(db, queries.held(cap), scope).fetchall()
+            holds = self._access.database.run(db, queries.held(cap), scope).fetchall()
             live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
         return Room(cap=cap, left_usd=cap.limit_usd - spent - held, live_usd=rows.to_usd(live))
 
@@ -323,7 +303,7 @@ class Ledger:
         """What the session has spent, and what it holds."""
         from llm_magic.ledger import queries, rows
 
-        with self._reading() as db:
+        with self._access.reading() as db:
             spent, held = db.execute(queries.STANDS, {"of_session": self.session_id}).one()
         return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 

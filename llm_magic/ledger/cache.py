@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llm_magic.types import TaskTier
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    Access = Callable[[], AbstractContextManager[sa.Connection]]
+    from llm_magic.ledger.access import Access
 
 MAX_ANSWERS = 2_000
 MAX_BYTES = 64_000_000
@@ -43,14 +40,14 @@ class Kept:
 class Cache:
     """The answers of all sessions, by a key that says what was asked of whom. May be used from any thread."""
 
-    def __init__(self, reading: Access, writing: Access, clock: Callable[[], float]) -> None:
-        self._reading, self._writing, self._clock = reading, writing, clock
+    def __init__(self, access: Access, clock: Callable[[], float]) -> None:
+        self._access, self._clock = access, clock
 
     def get(self, key: str) -> Kept | None:
         """The answer that is kept under a key."""
         from llm_magic.ledger.schema import cache
 
-        with self._writing() as db:
+        with self._access.writing() as db:
             row = db.execute(cache.select().where(cache.c.key == key)).mappings().first()
             if row is None:
                 return None
@@ -79,7 +76,7 @@ class Cache:
             "baseline_model": kept.baseline_model,
         }
         row = {"key": key, "text": kept.text, "about": json.dumps(about), "size": size, "used_at": self._clock()}
-        with self._writing() as db:
+        with self._access.writing() as db:
             db.execute(cache.delete().where(cache.c.key == key))
             db.execute(cache.insert(), row)
             # Room after so many of the most recently used: what lies beyond goes.
@@ -95,17 +92,15 @@ class Cache:
 
         from llm_magic.ledger.schema import cache
 
-        with self._reading() as db:
+        with self._access.reading() as db:
             count, total = db.execute(sa.select(sa.func.count(), sa.func.sum(cache.c.size)).select_from(cache)).one()
         return int(count), int(total or 0)
 
     def purge(self) -> int:
         """Forget every answer; returns how many there were. In SQLite their bytes are overwritten."""
-        from llm_magic.ledger.engines import sweep
         from llm_magic.ledger.schema import cache
 
-        with self._writing() as db:
+        with self._access.writing() as db:
             count = db.execute(cache.delete()).rowcount
-        with self._reading() as db:
-            sweep(db)
+        self._access.sweep()
         return count

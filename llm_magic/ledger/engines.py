@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -20,8 +21,14 @@ from llm_magic.ledger import schema
 
 _HOLDS_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
 """In PostgreSQL, holds are made one at a time under an advisory lock."""
-_BUSY_S = 5.0
-"""How long to wait for another process's transaction."""
+_OPENING_S = 5.0
+"""How long to wait for another process while a database is opened."""
+_BUSY_S = 0.001
+"""How long SQLite stands still for another process's transaction: ours take a fraction of it."""
+_LOCK_S = 0.05
+"""The same in PostgreSQL, where they queue, and go over a network."""
+_LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code for a lock that did not come in time."""
 
 
 class Database:
@@ -39,8 +46,7 @@ class Database:
         try:
             if self._is_file and self._url.database not in (None, "", ":memory:"):
                 Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
-            with self.writing() as db:
-                schema.prepare(db, self.shown)
+            self._prepare()
         except DBAPIError as error:
             raise _unusable(self.shown, error.orig) from error
         except (OSError, sqlite3.Error) as error:
@@ -53,43 +59,104 @@ class Database:
         self._raw: sqlite3.Connection | None = None
         """The driver's connection under the kept one."""
 
+    def _prepare(self) -> None:
+        db = self._connect()
+        until = time.monotonic() + _OPENING_S
+        while True:
+            try:
+                self.begin()
+                break
+            except (DBAPIError, sqlite3.Error) as error:
+                if not is_locked(error) or time.monotonic() > until:
+                    raise
+                time.sleep(_BUSY_S)
+        try:
+            schema.prepare(db, self.shown)
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    @property
+    def in_memory(self) -> bool:
+        return self._is_file and self._url.database in (None, "", ":memory:")
+
     @property
     def dialect(self) -> str:
         return self._engine.dialect.name
 
-    @contextmanager
-    def reading(self) -> Generator[sa.Connection]:
-        """A connection on which every statement stands for itself."""
+    def _connect(self) -> sa.Connection:
         if self._pid != os.getpid():
             self._open()
-        if not self._is_file:
-            with self._engine.connect() as db:
-                yield db
-            return
         if self._kept is None:
             self._kept = self._engine.connect()
-            self._raw = self._kept.connection.driver_connection
-        yield self._kept
+            if self._is_file:
+                driver: Any = self._kept.connection.driver_connection
+                self._raw = driver
+        return self._kept
+
+    def begin(self, *, to_read: bool = False) -> sa.Connection:
+        """Begin a transaction in which no other thread, process or machine holds or settles; or one for reading only.
+
+        It has to be ended by `commit` or `rollback`. Raises what `is_locked` tells where another process stands in the
+        way.
+        """
+        db = self._connect()
+        if self._raw is not None and self._raw.in_transaction:
+            self.rollback()  # an interrupt came in between
+        if self._raw is None:
+            db.begin()
+            if not to_read:
+                try:
+                    db.execute(_HOLDS_LOCK)
+                except BaseException:
+                    self.rollback()
+                    raise
+        elif to_read:
+            self._raw.execute("BEGIN")
+            try:
+                self._raw.execute("SELECT 1 FROM sqlite_schema").fetchone()  # takes the lock that reading needs
+            except BaseException:
+                self.rollback()
+                raise
+        else:
+            self._raw.execute("BEGIN IMMEDIATE")
+        return db
 
     @contextmanager
-    def writing(self) -> Generator[sa.Connection]:
-        """A transaction in which no other thread, process or machine holds or settles."""
-        with self.reading() as db:
-            if not self._is_file:
-                with db.begin():
-                    db.execute(_HOLDS_LOCK)
-                    yield db
-                return
-            assert self._raw is not None, "connected by reading()"
-            self._raw.execute("BEGIN IMMEDIATE")
-            try:
+    def aside(self) -> Generator[sa.Connection]:
+        """A connection of its own, from any thread, for what takes long."""
+        engine = _sqlite(self._url) if self._is_file else _postgres(self._url)
+        try:
+            with engine.connect() as db:
+                if self._is_file:
+                    db.exec_driver_sql(f"PRAGMA busy_timeout = {_OPENING_S * 1_000:.0f}").close()
                 yield db
-                self._raw.execute("COMMIT")
-            except BaseException:
-                # A full disk ends the transaction by itself.
-                with suppress(sqlite3.Error):
-                    self._raw.execute("ROLLBACK")
-                raise
+        finally:
+            engine.dispose()
+
+    def commit(self) -> None:
+        if self._raw is not None:
+            self._raw.execute("COMMIT")
+            return
+        assert self._kept is not None, "begun before"
+        self._kept.commit()
+        self._give_back()
+
+    def rollback(self) -> None:
+        if self._raw is not None:
+            with suppress(sqlite3.Error):  # a full disk ends the transaction by itself
+                self._raw.execute("ROLLBACK")
+        elif self._kept is not None:
+            with suppress(DBAPIError):
+                self._kept.rollback()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """A server's connection goes back to the pool, which looks whether it is alive before it is used again."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def run(self, db: sa.Connection, statement: sa.Executable, parameters: Mapping[str, Any]) -> Any:
         """Execute a statement and return its cursor.
@@ -103,6 +170,14 @@ class Database:
         values = [parameters[name] if name in parameters else defaults[name] for name in names]
         return self._raw.execute(text, values)
 
+    def sweep(self) -> bool:
+        """Bring deletions from SQLite's log into its file, and empty the log; False where somebody is reading from it.
+
+        PostgreSQL's own vacuum does so later.
+        """
+        self._connect()
+        return self._raw is None or self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
     def close(self) -> None:
         if self._kept is not None:
             self._kept.close()
@@ -110,17 +185,21 @@ class Database:
         self._engine.dispose()
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether a database's error says that another process stands in the way."""
+    if isinstance(error, DBAPIError):
+        error = error.orig or error
+    if isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", 0)  # one that the driver found itself has none
+        return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
+
 @lru_cache(maxsize=64)
 def _as_text(statement: Any, given: tuple[str, ...]) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
     """A statement for the driver: its text, the names of its parameters in order, and the values it brings itself."""
     compiled = statement.compile(dialect=sqlite.dialect(), column_keys=list(given))
     return str(compiled), tuple(compiled.positiontup), compiled.params
-
-
-def sweep(db: sa.Connection) -> None:
-    """Bring deletions from SQLite's log into its file, and empty the log. PostgreSQL's own vacuum does so later."""
-    if db.dialect.name == "sqlite":
-        db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _url(location: str) -> tuple[sa.URL, str]:
@@ -144,7 +223,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         url,
         poolclass=sa.pool.StaticPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"check_same_thread": False, "timeout": _BUSY_S},
+        connect_args={"check_same_thread": False, "timeout": _OPENING_S},
     )
 
     @event.listens_for(engine, "connect")
@@ -156,6 +235,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         db.execute("PRAGMA case_sensitive_like = ON")
         # What is purged from the cache is overwritten, not only unlinked.
         db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1_000:.0f}")
 
     return engine
 
@@ -167,7 +247,7 @@ def _postgres(url: sa.URL) -> sa.Engine:
             pool_pre_ping=True,
             pool_size=1,
             max_overflow=0,
-            connect_args={"connect_timeout": 10, "options": f"-c lock_timeout={_BUSY_S:.0f}s"},
+            connect_args={"connect_timeout": 10, "options": f"-c lock_timeout={_LOCK_S * 1_000:.0f}ms"},
         )
     except ModuleNotFoundError as error:
         raise LedgerError(f"a ledger in PostgreSQL needs {error.name}: pip install llm-magic[postgres]") from error

@@ -65,7 +65,7 @@ class Reserve:
     """Money kept back for an attempt that may come. Held until it is given up, or replaced by the attempt's hold."""
 
     def __init__(self, ledger: Ledger, attempt: Attempt) -> None:
-        self.key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
+        self.attempt = attempt
         self.given_up = False
         self._ledger = ledger
 
@@ -79,7 +79,7 @@ class Reserve:
         """May be called again."""
         if not self.given_up:
             self.given_up = True
-            self._ledger.give_up(self)
+            self._ledger.release(self.attempt)
 
 
 def exceeded(attempt: Attempt, worst_usd: Decimal, room: Room) -> BudgetExceeded:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llm_magic.types import TaskTier
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    Access = Callable[[], AbstractContextManager[sa.Connection]]
+    from llm_magic.ledger.access import Access
 
 MAX_TURNS = 500
 """Kept of one thread: older ones go."""
@@ -37,8 +33,8 @@ class Turn:
 class Threads:
     """The threads of all sessions, by name. May be used from any thread of the process."""
 
-    def __init__(self, reading: Access, writing: Access) -> None:
-        self._reading, self._writing = reading, writing
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     def turns(self, name: str) -> list[Turn]:
         """The exchanges of a thread in their order; none where there is no such thread."""
@@ -47,7 +43,7 @@ class Threads:
         from llm_magic.ledger.schema import turns
 
         columns = [turns.c[part] for part in Turn.__slots__]
-        with self._reading() as db:
+        with self._access.reading() as db:
             found = db.execute(sa.select(*columns).where(turns.c.thread == name).order_by(turns.c.id)).mappings().all()
         return [Turn(**{**row, "tier": TaskTier(row["tier"])}) for row in found]
 
@@ -57,7 +53,7 @@ class Threads:
         from llm_magic.ledger.schema import turns
 
         row = {part: getattr(turn, part) for part in Turn.__slots__} | {"thread": name, "tier": str(turn.tier)}
-        with self._writing() as db:
+        with self._access.writing() as db:
             db.execute(turns.insert(), row)
             kept = sa.select(turns.c.id).where(turns.c.thread == name).order_by(turns.c.id.desc()).limit(MAX_TURNS)
             db.execute(turns.delete().where(turns.c.thread == name, turns.c.id.not_in(kept)))
@@ -68,18 +64,16 @@ class Threads:
 
         from llm_magic.ledger.schema import turns
 
-        with self._reading() as db:
+        with self._access.reading() as db:
             query = sa.select(turns.c.thread).group_by(turns.c.thread).order_by(sa.func.max(turns.c.id).desc())
             return list(db.execute(query).scalars())
 
     def purge(self, name: str | None = None) -> int:
         """Forget a thread, or all; returns how many exchanges there were. In SQLite their bytes are overwritten."""
-        from llm_magic.ledger.engines import sweep
         from llm_magic.ledger.schema import turns
 
-        with self._writing() as db:
+        with self._access.writing() as db:
             gone = turns.delete() if name is None else turns.delete().where(turns.c.thread == name)
             count = db.execute(gone).rowcount
-        with self._reading() as db:
-            sweep(db)
+        self._access.sweep()
         return count

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from contextlib import aclosing
 from decimal import Decimal
 from types import EllipsisType
-from typing import Any
+from typing import Any, TypeVar
 
 from llm_magic import answers, conversation, tuning
 from llm_magic import cache as caching
@@ -20,9 +20,9 @@ from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, usd
 from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
-from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
+from llm_magic.errors import BudgetError, BudgetExceeded, LedgerError, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
-from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, compare, execute
+from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, books, compare, execute
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Ledger, Room
 from llm_magic.plan import make_plan
@@ -44,6 +44,8 @@ from llm_magic.types import (
     RouteResult,
     TaskTier,
 )
+
+Result = TypeVar("Result")
 
 
 class Router:
@@ -263,38 +265,56 @@ class Router:
 
     async def _run(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEvent]:
         """The core, on the private loop."""
-        plan = self.plan(prompt, **options)
+        plan = await self._turn(lambda: self.plan(prompt, **options))
         run_id, key = uuid.uuid4().hex, ""
         if plan.request.cache and plan.request.check is None:  # two functions can't be told apart
             key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
-            known = caching.recall(plan, key, self.ledger, self.budget, run_id=run_id, at=self._clock.now())
+            at = self._clock.now()
+            known = await self._turn(lambda: caching.recall(plan, key, self.ledger, self.budget, run_id=run_id, at=at))
             if known is not None:
-                known = self._in_thread(plan.request, known)
+                known = await self._in_thread(plan.request, known)
                 for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=known.text), RunEnded(result=known)):
                     yield event
                 return
         if not plan.candidates:
-            raise self._refusal(plan)
+            raise await self._turn(lambda: self._refusal(plan))
         try:
             async with aclosing(execute(plan, self._means, run_id=run_id, budget=lambda: self.budget)) as events:
                 async for event in events:
                     if isinstance(event, RunEnded):
-                        result = caching.keep(event.result, key, self.ledger) if key else event.result
-                        event = RunEnded(result=self._in_thread(plan.request, result))
+                        result = event.result
+                        if key:
+                            keep = functools.partial(caching.keep, result, key, self.ledger)
+                            result = await self._kept("cache", keep, result)
+                        event = RunEnded(result=await self._in_thread(plan.request, result))
                     yield event
         except BudgetExceeded as refused:
             # There was money when it was planned, which other runs have spent since: say what there is now.
-            now = self.plan(plan.request)
-            raise (refused if now.candidates else self._refusal(now)) from None
+            now = await self._turn(lambda: self.plan(plan.request))
+            raise (refused if now.candidates else await self._turn(lambda: self._refusal(now))) from None
 
-    def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
+    async def _turn(self, call: Callable[[], Result], within_s: float | None = None) -> Result:
+        """What asks the ledger, on the private loop."""
+        within_s = self._means.policy.deadline_s if within_s is None else within_s
+        return await books.turn(call, self._means, until=self._clock.monotonic() + within_s)
+
+    async def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
         if request.thread is None:
             return result
-        return conversation.keep(self.ledger, request, result, self._clock.now())
+        keep = functools.partial(conversation.keep, self.ledger, request, result, self._clock.now())
+        return await self._kept("thread", keep, result)
+
+    async def _kept(self, where: str, keep: Callable[[], None], result: RouteResult) -> RouteResult:
+        """A result that is kept; where the ledger can't, it is not lost for that."""
+        try:
+            await self._turn(keep, books.WRITTEN_S)
+        except LedgerError as error:
+            return dataclasses.replace(result, notes=(*result.notes, f"not kept in the {where}: {error}"))
+        return result
 
     async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
         """The core of a comparison, on the private loop."""
-        usable, run_ids, failed = comparing.runs_of(plans, self._refusal)
+        usable, run_ids, failed = await self._turn(lambda: comparing.runs_of(plans, self._refusal))
         for label, failure in failed.items():
             yield label, failure
         if usable:
