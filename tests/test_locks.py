@@ -1,4 +1,4 @@
-"""A ledger that another program has locked: nothing stands still, nothing is lost, no cap is passed."""
+"""A ledger that another program has locked, or taken away: nothing stands still, nothing is lost, no cap is passed."""
 
 from __future__ import annotations
 
@@ -270,6 +270,59 @@ async def test_a_lock_that_is_met_as_a_hold_ends_is_waited_for_too(
     result = await helpers.router(helpers.model("only"), ledger=ledger).route("hello")
     assert [row.outcome for row in ledger.rows()] == ["ok"]
     assert (ledger.spent_usd, ledger.held_usd) == (result.cost_usd, 0)
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_ledger_that_is_taken_away_sends_nothing(path: Path, ledger: Ledger, how: str) -> None:
+    cloud = ScriptedProvider()
+    ours = helpers.router(helpers.model("only"), ledger=ledger, providers={"cloud": cloud})
+    first = ours.route_sync("hello")
+    aside = path.with_name("aside.db")
+    path.rename(aside)
+    if how == "replaced":
+        path.write_bytes(b"")
+    with pytest.raises(LedgerError, match=r"ledger\.db was deleted or replaced while it was in use"):
+        ours.route_sync("hello")
+    assert len(cloud.requests) == 1
+    assert ledger.spent_usd == first.cost_usd, "what is spent still counts"
+    aside.rename(path)
+    ours.route_sync("hello")
+    assert ledger.spent_usd == 2 * first.cost_usd
+
+
+def test_a_ledger_that_is_taken_away_in_mid_answer_loses_no_answer(path: Path, ledger: Ledger) -> None:
+    aside = path.with_name("aside.db")
+
+    def reply(_: object) -> helpers.Reply:
+        path.rename(aside)
+        return helpers.GOOD
+
+    ours = helpers.router(helpers.model("only"), ledger=ledger, replies=reply)
+    result = ours.route_sync("hello")
+    assert result.text == "A scripted answer."
+    assert "was deleted or replaced" in result.notes[0]
+    assert ledger.owes
+    aside.rename(path)
+    ledger.record(attempt(run_id="next"))
+    assert (ledger.spent_usd, ledger.held_usd) == (result.cost_usd, 0)
+
+
+def test_a_closed_ledger_does_not_begin_anew_where_its_file_is_gone(path: Path, ledger: Ledger) -> None:
+    with ledger.hold(attempt(), CENT, ()) as hold:
+        hold.settle(attempt(cost_usd=CENT))
+    ledger.close()
+    path.unlink()
+    for ask in (ledger.rows, lambda: ledger.spent_usd):
+        with pytest.raises(LedgerError, match="was deleted or replaced"):
+            ask()
+    assert not path.exists()
+
+
+def test_a_ledger_in_memory_says_that_it_ended() -> None:
+    ledger = Ledger(":memory:")
+    ledger.close()
+    with pytest.raises(LedgerError, match="a ledger in memory ends when it is closed, and no forked process has it"):
+        ledger.hold(attempt(), CENT, ())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -41,6 +41,9 @@ class Database:
     def __init__(self, location: str) -> None:
         self._url, self.shown = _url(location)
         self._is_file = self._url.drivername == "sqlite"
+        self._path, self._identity = "", (0, 0)
+        """Of SQLite's file, once it has been opened: where it is, and its device and inode."""
+        self._is_open = False
         self._pid = 0
         self._open()
         try:
@@ -76,10 +79,14 @@ class Database:
         except BaseException:
             self.rollback()
             raise
+        if self._raw is not None:
+            self._path = self._raw.execute("PRAGMA database_list").fetchone()[2]
+            self._identity = _identity(self._path)
+        self._is_open = True
 
     @property
     def in_memory(self) -> bool:
-        return self._is_file and self._url.database in (None, "", ":memory:")
+        return self._is_file and not self._path
 
     @property
     def dialect(self) -> str:
@@ -89,11 +96,25 @@ class Database:
         if self._pid != os.getpid():
             self._open()
         if self._kept is None:
+            if self._is_open and self.in_memory:
+                raise LedgerError(
+                    "a ledger in memory ends when it is closed, and no forked process has it: "
+                    "point LLM_MAGIC_LEDGER at a file"
+                )
+            self._check()
             self._kept = self._engine.connect()
             if self._is_file:
                 driver: Any = self._kept.connection.driver_connection
                 self._raw = driver
         return self._kept
+
+    def _check(self) -> None:
+        """Raise LedgerError where the file that was opened is no longer there: what is written would be lost."""
+        if self._identity != (0, 0) and _identity(self._path) != self._identity:
+            raise LedgerError(
+                f"the ledger {self.shown} was deleted or replaced while it was in use, and nothing is sent without it: "
+                "put it back where it was, or restart the kernel to begin with what is there"
+            )
 
     def begin(self, *, to_read: bool = False) -> sa.Connection:
         """Begin a transaction in which no other thread, process or machine holds or settles; or one for reading only.
@@ -120,12 +141,14 @@ class Database:
                 self.rollback()
                 raise
         else:
+            self._check()
             self._raw.execute("BEGIN IMMEDIATE")
         return db
 
     @contextmanager
     def aside(self) -> Generator[sa.Connection]:
         """A connection of its own, from any thread, for what takes long."""
+        self._check()
         engine = _sqlite(self._url) if self._is_file else _postgres(self._url)
         try:
             with engine.connect() as db:
@@ -193,6 +216,17 @@ def is_locked(error: BaseException) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)  # one that the driver found itself has none
         return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """The device and the inode of a file; (0, 0) of none."""
+    if not path:
+        return 0, 0
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 @lru_cache(maxsize=64)
