@@ -369,7 +369,7 @@ def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     Ledger(newer).close()
     with sqlite3.connect(newer) as db:
         db.execute("UPDATE llm_magic_about SET version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 4"):
+    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 5"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")

@@ -94,10 +94,8 @@ class Ledger:
     @property
     def saved_usd(self) -> Decimal:
         """Baseline minus cost of this session's attempts, in USD: negative where they cost more."""
-        from llm_magic.ledger import queries, rows
-
-        with self._access.reading() as db:
-            return rows.to_usd(int(db.execute(queries.SAVED, {"of_session": self.session_id}).scalar_one() or 0))
+        spent, _, baseline = self._stands()
+        return baseline - spent
 
     def rooms(self, caps: Sequence[Cap], run_id: str = "") -> list[Room]:
         """What each cap leaves."""
@@ -284,7 +282,7 @@ class Ledger:
         from llm_magic.ledger import queries, rows
 
         scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
-        spent, held = self._access.database.run(db, queries.used(cap), scope).fetchone()
+        spent, held = self._access.database.run(db, queries.used(cap), scope).fetchone() or (0, 0)
         return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 
     def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
@@ -299,13 +297,14 @@ class Ledger:
             live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
         return Room(cap=cap, left_usd=cap.limit_usd - spent - held, live_usd=rows.to_usd(live))
 
-    def _stands(self) -> tuple[Decimal, Decimal]:
-        """What the session has spent, and what it holds."""
+    def _stands(self) -> tuple[Decimal, Decimal, Decimal]:
+        """What the session has spent, what it holds, and its baseline."""
         from llm_magic.ledger import queries, rows
 
         with self._access.reading() as db:
-            spent, held = db.execute(queries.STANDS, {"of_session": self.session_id}).one()
-        return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
+            found = self._access.database.run(db, queries.STANDS, {"of_session": self.session_id}).fetchone()
+        spent, held, baseline = (rows.to_usd(amount) for amount in found or (0, 0, 0))
+        return spent, held, baseline
 
 
 def _location(location: str | Path | None) -> str:

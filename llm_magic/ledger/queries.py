@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from llm_magic.budget import Cap
 from llm_magic.ledger import rows
-from llm_magic.ledger.schema import attempts
+from llm_magic.ledger import totals as totals_of
+from llm_magic.ledger.schema import attempts, totals
 
 _c = attempts.c
 
@@ -21,34 +22,48 @@ ALL = attempts.select().order_by(_c.id)
 OF_RUN = ALL.where(_c.run_id == sa.bindparam("of_run"))
 UNSETTLED = attempts.select().where(_c.lease_until.is_not(None))
 RATE = attempts.update().where(_c.run_id == sa.bindparam("of_run"), _c.outcome.in_(("ok", "cached")))
-STANDS = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd)).where(
-    _c.session_id == sa.bindparam("of_session")
+
+_t = totals.c
+_named = sa.select(_t.cost_pusd, _t.held_pusd).where(
+    _t.session_id == sa.bindparam("of_session"), _t.scope == sa.bindparam("scope"), _t.name == sa.bindparam("key")
 )
-"""What a session has spent, and what it holds."""
-SAVED = sa.select(sa.func.sum(_c.baseline_pusd - _c.cost_pusd)).where(_c.session_id == sa.bindparam("of_session"))
-"""What a session has saved against the baseline."""
+_since = sa.select(sa.func.sum(_t.cost_pusd), sa.func.sum(_t.held_pusd)).where(
+    _t.session_id == "", _t.scope == "day", _t.name >= sa.bindparam("since")
+)
+STANDS = sa.select(_t.cost_pusd, _t.held_pusd, _t.baseline_pusd).where(
+    _t.session_id == sa.bindparam("of_session"), _t.scope == "session", _t.name == ""
+)
+"""What a session has spent, what it holds, and what its answers would have cost on the baseline."""
 
-_used = sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd))
-_of_session = _used.where(_c.session_id == sa.bindparam("of_session"))
-_listed = sa.literal(",") + _c.tags + ","
+_of_run = _c.run_id == sa.bindparam("of_run")
+_of_session = _c.session_id == sa.bindparam("of_session")
+_tagged = (sa.literal(",") + _c.tags + ",").like(
+    sa.literal("%,") + sa.bindparam("like", type_=sa.Text) + ",%", escape="\\"
+)
+_of_time = _c.started_at_us >= sa.bindparam("since_us")
 _USED = {
-    "run": _used.where(_c.run_id == sa.bindparam("of_run")),
-    "session": _of_session,
-    "model": _of_session.where(_c.model == sa.bindparam("key")),
-    "tag": _of_session.where(_listed.like(sa.literal("%,") + sa.bindparam("key", type_=sa.Text) + ",%", escape="\\")),
-    "day": _used.where(_c.started_at_us >= sa.bindparam("since_us")),
-    "month": _used.where(_c.started_at_us >= sa.bindparam("since_us")),
+    "run": sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd)).where(_of_run),
+    "session": _named,
+    "model": _named,
+    "tag": _named,
+    "day": _since,
+    "month": _since,
 }
-
-
 _HELD = {
-    name: query.with_only_columns(_c.owner, _c.lease_until, _c.held_pusd).where(_c.lease_until.is_not(None))
-    for name, query in _USED.items()
+    scope: sa.select(_c.owner, _c.lease_until, _c.held_pusd).where(_c.lease_until.is_not(None), *within)
+    for scope, within in {
+        "run": (_of_run,),
+        "session": (_of_session,),
+        "model": (_of_session, _c.model == sa.bindparam("key")),
+        "tag": (_of_session, _tagged),
+        "day": (_of_time,),
+        "month": (_of_time,),
+    }.items()
 }
 
 
 def used(cap: Cap) -> sa.Select[Any, Any]:
-    """What is spent and what is held within a cap's scope: one row."""
+    """What is spent and what is held within a cap's scope: one row, or none."""
     return _USED[cap.scope]
 
 
@@ -63,17 +78,12 @@ def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str,
     match cap.scope:
         case "run":
             return {"of_run": run_id}
-        case "session":
-            return {"of_session": session_id}
-        case "model":
-            return {"of_session": session_id, "key": cap.key}
-        case "tag":
-            key = cap.key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            return {"of_session": session_id, "key": key}
-        case "day":
-            return {"since_us": rows.microseconds(since)}
-        case "month":
-            return {"since_us": rows.microseconds(since.replace(day=1))}
+        case "session" | "model" | "tag":
+            like = cap.key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            return {"of_session": session_id, "scope": cap.scope, "key": cap.key, "like": like}
+        case "day" | "month":
+            since = since.replace(day=1) if cap.scope == "month" else since
+            return {"since": totals_of.day_of(since), "since_us": rows.microseconds(since)}
 
 
 @cache

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from llm_magic.errors import LedgerError
 
-VERSION = 4
+VERSION = 5
 
 metadata = sa.MetaData()
 
@@ -49,9 +49,6 @@ attempts = sa.Table(
     sa.Column("rating", sa.Integer),
     sa.Column("difficulty", sa.Double, nullable=False, server_default="0"),
     sa.UniqueConstraint("run_id", "attempt"),
-    # These hold all that a cap sums up, so that no row has to be read.
-    sa.Index("llm_magic_of_session", "session_id", "cost_pusd", "held_pusd"),
-    sa.Index("llm_magic_of_time", "started_at_us", "cost_pusd", "held_pusd"),
     # Of the few that are under way.
     sa.Index(
         "llm_magic_held",
@@ -61,6 +58,19 @@ attempts = sa.Table(
         postgresql_where=sa.text("lease_until IS NOT NULL"),
     ),
 )
+
+totals = sa.Table(
+    "llm_magic_totals",
+    metadata,
+    sa.Column("session_id", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("cost_pusd", sa.BigInteger, nullable=False),
+    sa.Column("held_pusd", sa.BigInteger, nullable=False),
+    sa.Column("baseline_pusd", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the attempts of a session, of its models and tags, and of each day come to: kept by triggers, see `totals`."""
 
 cache = sa.Table(
     "llm_magic_cache",
@@ -97,6 +107,8 @@ _OF_VERSION_1 = [column.name for column in attempts.columns if column.name not i
 
 def prepare(db: sa.Connection, where: str) -> None:
     """Make the tables in an empty database, bring older ones up to date, refuse newer ones. Within a transaction."""
+    from llm_magic.ledger import totals
+
     tables = sa.inspect(db).get_table_names()
     version = 0
     if about.name in tables:
@@ -112,6 +124,8 @@ def prepare(db: sa.Connection, where: str) -> None:
         return
     if version >= 2 and "difficulty" not in {column["name"] for column in sa.inspect(db).get_columns(attempts.name)}:
         db.exec_driver_sql(f"ALTER TABLE {attempts.name} ADD COLUMN difficulty DOUBLE PRECISION NOT NULL DEFAULT 0")
+    for index in ("llm_magic_of_session", "llm_magic_of_time"):
+        db.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
     metadata.create_all(db)
     db.execute(about.delete())
     db.execute(about.insert().values(version=VERSION))
@@ -120,3 +134,4 @@ def prepare(db: sa.Connection, where: str) -> None:
         db.exec_driver_sql(f"INSERT INTO {attempts.name} ({names}) SELECT {names} FROM attempts ORDER BY rowid")  # noqa: S608 - names of ours
         db.exec_driver_sql("DROP TABLE attempts")
         db.exec_driver_sql("PRAGMA user_version = 0")
+    totals.begin(db)

@@ -1,0 +1,91 @@
+"""What the attempts of a scope come to, so that a cap is checked as quickly in a long session as in a new one.
+
+The database keeps it: triggers add every row, change and deletion to the totals in the same transaction, whoever makes
+it, so the two cannot disagree. A day's total counts all sessions; a month is the sum of its days.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from llm_magic.ledger.schema import attempts, totals
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MONEY = ("cost_pusd", "held_pusd", "baseline_pusd")
+_SCOPED = ("session_id", "model", "tags", "started_at_us")
+"""What decides which totals a row counts in."""
+_TAGS = {
+    "sqlite": """json_each('[' || replace(json_quote({row}.tags), ',', '","') || ']')""",
+    "postgresql": "unnest(string_to_array({row}.tags, ',')) AS value",
+}
+_DAY = {
+    "sqlite": "date({row}.started_at_us / 1000000, 'unixepoch')",
+    "postgresql": "to_char(to_timestamp({row}.started_at_us / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+
+
+def day_of(moment: datetime) -> str:
+    """The name of a day's total (UTC)."""
+    return moment.astimezone(UTC).date().isoformat()
+
+
+def begin(db: sa.Connection) -> None:
+    """Add up what is there, and have the database go on with it."""
+    sums: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in db.execute(sa.select(*(attempts.c[name] for name in (*_SCOPED, *_MONEY)))).mappings():
+        session, model, tags = row["session_id"], row["model"], row["tags"]
+        day = (_EPOCH + timedelta(microseconds=row["started_at_us"])).isoformat()[:10]
+        names = {(session, "session", ""), (session, "model", model), ("", "day", day)}
+        for key in names | {(session, "tag", tag) for tag in tags.split(",") if tag}:
+            sums[key] = [total + row[name] for total, name in zip(sums[key], _MONEY, strict=True)]
+    db.execute(totals.delete())
+    columns = [column.name for column in totals.columns]
+    if sums:
+        db.execute(totals.insert(), [dict(zip(columns, (*key, *sums[key]), strict=True)) for key in sums])
+    for statement in _triggers(db.dialect.name):
+        db.exec_driver_sql(statement)
+
+
+def _triggers(dialect: str) -> list[str]:
+    added = _add(dialect, "NEW", *(f"NEW.{name}" for name in _MONEY))
+    taken = _add(dialect, "OLD", *(f"-OLD.{name}" for name in _MONEY))
+    if dialect == "postgresql":
+        return [
+            "CREATE OR REPLACE FUNCTION llm_magic_total() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF TG_OP <> 'INSERT' THEN {taken} END IF; IF TG_OP <> 'DELETE' THEN {added} END IF; RETURN NULL; END $$",
+            f"DROP TRIGGER IF EXISTS llm_magic_total ON {attempts.name}",
+            f"CREATE TRIGGER llm_magic_total AFTER INSERT OR UPDATE OR DELETE ON {attempts.name} "
+            "FOR EACH ROW EXECUTE FUNCTION llm_magic_total()",
+        ]
+    changed = _add(dialect, "NEW", *(f"NEW.{name} - OLD.{name}" for name in _MONEY))
+    moves = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in _SCOPED)
+    events = {
+        "insert": ("INSERT", added),
+        "delete": ("DELETE", taken),
+        "change": (f"UPDATE OF {', '.join(_MONEY)}", f"WHEN NOT ({moves})", changed),
+        "move": (f"UPDATE OF {', '.join(_SCOPED)}", f"WHEN {moves}", taken + added),
+    }
+    return [f"DROP TRIGGER IF EXISTS llm_magic_total_{name}" for name in events] + [
+        f"CREATE TRIGGER llm_magic_total_{name} AFTER {event} ON {attempts.name} {' '.join(when)} BEGIN {body} END"
+        for name, (event, *when, body) in events.items()
+    ]
+
+
+def _add(dialect: str, row: str, *money: str) -> str:
+    """Statements that add these amounts to all of the totals in which a row counts."""
+    amounts = ", ".join(money)
+    tags = f"SELECT DISTINCT {row}.session_id, 'tag', value, {amounts} FROM {_TAGS[dialect].format(row=row)}"  # noqa: S608 - names of ours
+    sources = (
+        f"VALUES ({row}.session_id, 'session', '', {amounts})",
+        f"VALUES ({row}.session_id, 'model', {row}.model, {amounts})",
+        f"VALUES ('', 'day', {_DAY[dialect].format(row=row)}, {amounts})",
+        f"{tags} WHERE {row}.tags <> ''",
+    )
+    sums = ", ".join(f"{name} = {totals.name}.{name} + excluded.{name}" for name in _MONEY)
+    return "".join(
+        f"INSERT INTO {totals.name} {source} ON CONFLICT (session_id, scope, name) DO UPDATE SET {sums}; "
+        for source in sources
+    )
