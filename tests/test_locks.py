@@ -229,19 +229,23 @@ def test_what_is_owed_is_written_when_it_is_closed(
 def test_a_hold_that_fails_as_it_ends_is_given_up(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reply to a COMMIT may be lost when the database has done it."""
     ledger = Ledger(location, session_id="session")
-    commit, lost = ledger._access.database.commit, [True]
+    commit = ledger._access.database.commit
+    lost: list[BaseException] = [sqlite3.OperationalError("the reply is lost")]
 
     def committed() -> None:
         commit()
         if lost:
-            lost.clear()
-            raise sqlite3.OperationalError("the reply is lost")
+            raise lost.pop()
 
     monkeypatch.setattr(ledger._access.database, "commit", committed)
     with pytest.raises(LedgerError, match="the reply is lost"):
         ledger.hold(attempt(), CENT, ())
     assert (ledger.held_usd, ledger.rows()) == (0, [])
-    lost.append(True)
+    lost.append(KeyboardInterrupt())  # it is raised when SQLite comes back
+    with pytest.raises(KeyboardInterrupt):
+        ledger.hold(attempt(), CENT, ())
+    assert (ledger.held_usd, ledger.rows()) == (0, [])
+    lost.append(sqlite3.OperationalError("the reply is lost"))
     with pytest.raises(LedgerError, match="the reply is lost"):
         ledger.reserve_all([(attempt(run_id=name), CENT, ()) for name in "ab"])
     assert ledger.held_usd == 0

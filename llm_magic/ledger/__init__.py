@@ -145,7 +145,7 @@ class Ledger:
             with self._access.writing() as db:
                 yield db
                 within = False
-        except LedgerError:
+        except BaseException:
             for attempt in () if within else attempts:
                 with suppress(LedgerError):
                     self.release(attempt)
