@@ -17,22 +17,29 @@ from llm_magic.ledger import rows
 from llm_magic.types import Attempt
 
 HOLDS = 2_000
+BEFORE = (0, 1_000, 100_000)
+"""Rows of the session that are there already."""
 KEPT = 1_000_000
 
 
 def main() -> None:
     """Print microseconds a hold with its settlement, and seconds for a million rows."""
     with tempfile.TemporaryDirectory(prefix="llm_magic-bench-") as folder:
-        path = Path(folder) / "ledger.db"
-        held = _each_us(_holding(Ledger(path, session_id="bench")))
         # The same two transactions with nothing of ours: what SQLite itself takes on this disk.
         floor = _each_us(_bare(Path(folder) / "floor.db"))
-        rates: list[Row] = [
-            ("hold + settle, one cap", f"{held:.0f}", f"{floor:.0f}", f"{held / floor:.1f}", f"{1e6 / held:,.0f}"),
-        ]
+        rates: list[Row] = []
+        for before in BEFORE:
+            path = Path(folder) / f"{before}.db"
+            ledger = Ledger(path, session_id="bench")
+            _fill(path, before)
+            held = _each_us(_holding(ledger))
+            what = f"hold + settle, one cap, after {before:,} rows"
+            rates.append((what, f"{held:.0f}", f"{floor:.0f}", f"{held / floor:.1f}", f"{1e6 / held:,.0f}"))
         header = ("ledger in SQLite (WAL)", "us", "bare commits, us", "ratio", "rows/s")
         show("Reserving and settling", header, rates)
-        _fill(path)
+        path = Path(folder) / "ledger.db"
+        Ledger(path).close()
+        _fill(path, KEPT)
         ledger = Ledger(path, session_id="bench")
         began = time.perf_counter()
         frame = ledger.to_frame()
@@ -92,8 +99,8 @@ def _bare(path: Path) -> Callable[[int], None]:
     return once
 
 
-def _fill(path: Path) -> None:
-    """A million rows of a few models, written in one go."""
+def _fill(path: Path, count: int) -> None:
+    """So many thousand rows of a few models, written in one go."""
     given = [
         rows.to_row(_attempt(10_000_000 + number)) | {"held_pusd": 0, "owner": "bench", "model": f"model-{number % 7}"}
         for number in range(1_000)
@@ -101,7 +108,7 @@ def _fill(path: Path) -> None:
     names = ", ".join(given[0])
     marks = ", ".join("?" * len(given[0]))
     with sqlite3.connect(path) as db:
-        for thousand in range(KEPT // 1_000):
+        for thousand in range(count // 1_000):
             for number, row in enumerate(given):
                 row["run_id"] = f"run{thousand}-{number}"
                 row["input_tokens"] = thousand
