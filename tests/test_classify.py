@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic import TaskTier
-from llm_magic.classify import ABSTAIN_BELOW, classify, features_of, signals
+from llm_magic.classify import FAR_BELOW, MISSED_COMPLEX, classify, features_of, signals
 from llm_magic.classify.courtesy import request_in
 from llm_magic.classify.features import BUCKETS, FAMILIES
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
@@ -55,11 +55,27 @@ def test_plain_cases(tier: TaskTier, prompt: str) -> None:
     assert found.reasons
 
 
-def test_it_abstains_upward_and_says_so() -> None:
+def test_it_goes_up_where_it_is_unsure_and_says_so() -> None:
     found = classify("hmm")
     assert found.tier is TaskTier.STANDARD
-    assert found.confidence < ABSTAIN_BELOW
     assert any("took the harder, STANDARD" in reason for reason in found.reasons)
+
+
+def test_it_takes_the_tier_that_is_the_dearest_to_miss() -> None:
+    """The likeliest, or a COMPLEX that is nearly as likely; of words that it does not know, never the easier."""
+    judged, went_up = own_prompts(judged=True), 0
+    for text in (*judged.prompts, "hmm", "zxqv wqrtz blorp", "Qwghlm vxyz?"):
+        found = classify(text)
+        first, second, *_ = sorted(TaskTier, key=lambda tier: -found.probabilities[tier])
+        is_near = found.probabilities[TaskTier.COMPLEX] * MISSED_COMPLEX >= found.probabilities[first]
+        wanted = [first, TaskTier.COMPLEX] if is_near else [first]
+        if found.familiarity < FAR_BELOW:
+            wanted.append(second)
+        assert found.tier is min(wanted, key=list(TaskTier).index), text
+        assert any("took the harder" in reason for reason in found.reasons) == (found.tier is not first)
+        assert found.confidence == pytest.approx(found.probabilities[found.tier], abs=1e-3)
+        went_up += found.tier is not first
+    assert 3 <= went_up <= len(judged.prompts) / 5
 
 
 @given(st.text(max_size=5_000))

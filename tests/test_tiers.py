@@ -38,12 +38,26 @@ def test_no_prompt_is_there_twice_or_empty() -> None:
 
 def test_composed_prompts_have_every_part_filled_in() -> None:
     composed = composed_prompts()
-    assert Counter(composed.sources).keys() == {
-        f"{OWN} composed {kind}" for kind in ("labels", "calls", "queries", "extraction")
-    }
+    short = {"labels": TaskTier.BULK} | dict.fromkeys(("calls", "queries", "extraction"), TaskTier.STRUCTURED)
+    briefs = {"build": TaskTier.COMPLEX, "problems": TaskTier.COMPLEX, "imagine": TaskTier.STANDARD}
+    pasted = {(f"long {of}", tier) for of in ("code", "prose", "figures") for tier in TaskTier}
+    assert {(source.removeprefix(f"{OWN} composed "), tier) for source, tier in zip(composed.sources, composed.tiers, strict=True)} == {
+        *short.items(), *briefs.items(), *pasted
+    }  # fmt: skip
     for name in ("ask", "ask_small", "text", "other", "label", "labels", "asked", "created", "listed", "fields"):
         assert not [text for text in composed.prompts if f"{{{name}}}" in text]
-    assert set(composed.tiers) == {TaskTier.BULK, TaskTier.STRUCTURED}
+
+
+def test_neither_length_nor_pasted_material_tells_the_tier() -> None:
+    composed = composed_prompts()
+    sizes: dict[TaskTier, list[int]] = {tier: [] for tier in TaskTier}
+    for text, tier, source in zip(composed.prompts, composed.tiers, composed.sources, strict=True):
+        if source.startswith(f"{OWN} composed long "):
+            sizes[tier].append(len(text))
+    middle = {tier: float(np.median(of)) for tier, of in sizes.items()}
+    assert min(map(len, sizes.values())) >= 50
+    assert min(middle.values()) > 500
+    assert max(middle.values()) < 1.5 * min(middle.values()), middle
 
 
 @pytest.mark.parametrize("demand", parts()["formats"])

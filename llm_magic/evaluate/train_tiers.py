@@ -25,8 +25,6 @@ TIER_ALPHA = 1.0
 OWN_WEIGHT = 3.0
 FORMAT_WEIGHT = 0.5
 """Of a prompt that a demand on the form has given another tier."""
-TIER_WEIGHTS = {TaskTier.COMPLEX: 1.5}
-"""Of all prompts of a tier together, where it is not 1: to miss what is hard costs an answer."""
 PARTS = 5
 """The sources are dealt into so many parts, to be left out in turn."""
 _TIERS = list(TaskTier)
@@ -64,8 +62,8 @@ class Examples:
         """The head that has seen the prompts that are `kept` only (a truth value for each prompt)."""
         there = np.flatnonzero(kept[self.rows])
         tiers, weight = self.tiers[there], self.weights[there].copy()
-        for place, tier in enumerate(_TIERS):
-            weight[tiers == place] *= TIER_WEIGHTS.get(tier, 1.0) / max(1e-12, float(weight[tiers == place].sum()))
+        for place in range(len(_TIERS)):
+            weight[tiers == place] /= max(1e-12, float(weight[tiers == place].sum()))
         matrix = Matrix.of([self.features[at] for at in there], TIER_SCALES)
         weights, bias = softmax(matrix, tiers, len(_TIERS), weight=weight, alpha=TIER_ALPHA)
         return Linear.of(weights, bias)

@@ -1,5 +1,5 @@
-"""Training prompts put together from parts: labels of short texts, function calls, queries, extraction. The same
-parts, the same prompts."""
+"""Training prompts put together from parts: labels of short texts, function calls, queries, extraction, and long
+prompts, each material with requests of every tier. The same parts, the same prompts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from llm_magic.evaluate.data import Labelled
 from llm_magic.evaluate.prompts import OWN, read
 from llm_magic.types import TaskTier
 
-LABELS, EXTRACTIONS = 420, 200
+LABELS, EXTRACTIONS, BRIEFS = 420, 200, 120
 """How many of them."""
+ASKED = {TaskTier.COMPLEX: 6, TaskTier.STANDARD: 3, TaskTier.STRUCTURED: 3, TaskTier.BULK: 3}
+"""How many requests of a tier each material gets."""
 
 
 @functools.cache
 def parts() -> dict[str, Any]:
     return read("parts")
+
+
+@functools.cache
+def long() -> dict[str, Any]:
+    return read("long")
 
 
 @functools.cache
@@ -32,6 +39,10 @@ def composed_prompts() -> Labelled:
             ("calls", TaskTier.STRUCTURED, _calls()),
             ("queries", TaskTier.STRUCTURED, _queries()),
             ("extraction", TaskTier.STRUCTURED, _extractions()),
+            *((f"long {of}", tier, _asked(of, tier)) for of in ("code", "prose", "figures") for tier in TaskTier),
+            ("build", TaskTier.COMPLEX, _briefs("build")),
+            ("imagine", TaskTier.STANDARD, _briefs("imagine")),
+            ("problems", TaskTier.COMPLEX, map(str.strip, long()["olympiad"]["COMPLEX"])),
         )
         for text in dict.fromkeys(texts)
     ]
@@ -178,3 +189,37 @@ def _extractions() -> Iterator[str]:
             format=chance.choice(of["formats"]),
             text=chance.choice(there["texts"][pools[row % len(pools)]]),
         )
+
+
+def _asked(of: str, tier: TaskTier) -> Iterator[str]:
+    """Requests of a tier about each material: before it, behind it or both, now and then with more of the kind."""
+    there, chance = long()[of], _chance(f"{of} {tier}")
+    for material in map(str.strip, there["material"]):
+        for ask in chance.sample(there[tier], min(ASKED[tier], len(there[tier]))):
+            pasted = [material, *chance.sample(there["material"], chance.choice((0, 0, 0, 1, 2)))]
+            fence = chance.choice(("", "", "```" if of != "prose" else '"""'))
+            text = "\n\n".join("\n".join(filter(None, (fence, each.strip(), fence))) for each in pasted)
+            yield chance.choice(_AROUND).format(ask=ask, text=text)
+
+
+_AROUND = (
+    "{ask}\n\n{text}",
+    "{ask}\n\n{text}",
+    "{text}\n\n{ask}",
+    "{text}\n\n{ask}",
+    "{text}\n{ask}",
+    "I have this:\n\n{text}\n\n{ask}",
+    "{ask} Here it is:\n{text}",
+)
+
+
+def _briefs(of: str) -> Iterator[str]:
+    """What is wanted, with points, as a list or in one go."""
+    there, chance = long()[of], _chance(of)
+    for row in range(BRIEFS):
+        points = chance.sample(there["points"], chance.randint(3, 9))
+        sign = chance.choice(("- ", "* ", "", "1"))
+        listed = [f"{place}. {point}" if sign == "1" else f"{sign}{point}" for place, point in enumerate(points, 1)]
+        told = f"{'. '.join(points)}." if chance.random() < 0.4 else "\n".join(listed)
+        parts = (there["what"][row % len(there["what"])], told, chance.choice(there["ends"]))
+        yield chance.choice(("\n\n", "\n", " ")).join(filter(None, parts))
