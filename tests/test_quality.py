@@ -60,7 +60,9 @@ MODELS = registry(
 def test_the_dial_takes_the_cheapest_that_is_good_enough(quality: float, first: str) -> None:
     made = plan(MODELS, quality)
     assert leader(made) == first
-    assert made.candidates[0].why == f"the cheapest first choice with at least {quality:.0%} of the best expected quality"
+    assert (
+        made.candidates[0].why == f"the cheapest first choice with at least {quality:.0%} of the best expected quality"
+    )
 
 
 def test_an_easy_prompt_goes_to_a_cheaper_model_and_a_hard_one_to_a_better() -> None:

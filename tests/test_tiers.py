@@ -133,7 +133,7 @@ def test_recall_on_prompts_never_trained_on() -> None:
     report = evaluate_tiers(judged, resamples=1)
     recall = {wanted: row[wanted] / sum(row.values()) for wanted, row in report["confusion"].items()}
     assert min(recall.values()) >= 0.75, report["confusion"]
-    assert report["calibration_error"]["pooled"]["value"] <= 0.10
+    assert report["calibration_error"]["pooled"]["value"] <= 0.07
 
 
 def test_what_customers_write_is_seldom_called_complex() -> None:

