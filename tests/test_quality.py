@@ -55,14 +55,13 @@ MODELS = registry(
 
 
 @pytest.mark.parametrize(
-    ("quality", "first"), [(0.0, "weak"), (0.5, "weak"), (0.9, "good"), (0.99, "best"), (1.0, "best")]
+    ("quality", "first"), [(0.0, "weak"), (0.5, "weak"), (0.9, "good"), (0.965, "best"), (0.99, "best"), (1.0, "best")]
 )
 def test_the_dial_takes_the_cheapest_that_is_good_enough(quality: float, first: str) -> None:
     made = plan(MODELS, quality)
     assert leader(made) == first
-    assert (
-        made.candidates[0].why == f"the cheapest first choice with at least {quality:.0%} of the best expected quality"
-    )
+    share = f"{100 * quality:g}%"
+    assert made.candidates[0].why == f"the cheapest first choice with at least {share} of the best expected quality"
 
 
 def test_an_easy_prompt_goes_to_a_cheaper_model_and_a_hard_one_to_a_better() -> None:

@@ -132,7 +132,7 @@ def _explained(ranked: list[Candidate | Skipped], request: Request, tier: TaskTi
         elif request.thread is not None and request.thread.warm_model == entry.model.id:
             why = f"its prompt cache is warm: to go on with it is cheaper than to change to another model for {tier}"
         elif request.tier is None and not asked:
-            why = f"the cheapest first choice with at least {request.quality:.0%} of the best expected quality"
+            why = f"the cheapest first choice with at least {100 * request.quality:g}% of the best expected quality"
         elif tier in entry.model.tiers and not asked:
             why = f"the cheapest usable model for {tier}"
         else:
