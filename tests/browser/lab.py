@@ -159,6 +159,13 @@ class Notebook:
         if wait:
             self.wait()
 
+    def run_in_turn(self) -> None:
+        """One code cell after the other. Run All with hundreds of runs makes a kernel send faster than a busy server
+        reads, and what ZeroMQ then drops, the page waits for in vain."""
+        for number in range(self.page.locator(".jp-CodeCell").count()):
+            self.run(number)
+            self.wait()
+
     def wait(self) -> None:
         """Until every cell has run, or one has failed."""
         self.page.wait_for_function(

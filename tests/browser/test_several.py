@@ -92,7 +92,7 @@ def test_every_payload_is_inert_in_a_column(opened: Callable[..., Notebook], ser
         *scenes.batches("%route --compare failing,answering"),
         "%route_panel",
     )
-    notebook.run_all()
+    notebook.run_in_turn()
     assert notebook.errors() == []
     assert notebook.page.locator(".llmr-columns > section").count() == 2 * len(PAYLOADS)
     inert(notebook)

@@ -69,7 +69,7 @@ def test_the_detector_detects(opened: Callable[..., Notebook]) -> None:
         "live.ipynb",
         "from IPython.display import HTML\nHTML('<img src=x onerror=pwned=1;alert(1)><img src=https://evil.example/a.png>')",
     )
-    notebook.run_all()
+    notebook.run_in_turn()
     notebook.page.wait_for_function("window.pwned === 1")
     assert set(notebook.watch.requests) == {"https://evil.example/a.png"}
     assert notebook.watch.dialogs == ["1"]
@@ -80,7 +80,7 @@ def test_every_payload_is_inert_live_reopened_and_converted(
     hostile: str, opened: Callable[..., Notebook], lab: Lab, browser: Browser
 ) -> None:
     notebook = opened(hostile)
-    notebook.run_all()
+    notebook.run_in_turn()
     assert notebook.errors() == []
     assert notebook.page.locator(".llmr-body").count() == len(PAYLOADS) + 2
     # A long notebook stays quick: one style an output, and its rules are for that output alone.
@@ -127,7 +127,7 @@ def test_every_payload_is_inert_in_a_widget_that_stays(opened: Callable[..., Not
         "%load_ext llm_magic\nfrom tests.browser import scenes\nscenes.hostile()\n%config RouteMagics.freeze = False",
         *scenes.batches("%route"),
     )
-    notebook.run_all()
+    notebook.run_in_turn()
     notebook.page.wait_for_function(f"document.querySelectorAll('.llm-magic').length === {len(PAYLOADS)}")
     assert notebook.errors() == []
     inert(notebook)
@@ -162,7 +162,7 @@ def test_every_payload_is_inert_as_a_name(opened: Callable[..., Notebook], lab: 
         f"get_ipython().run_cell('%%route {word} << \\nhello')",
         "%route_panel",
     )
-    notebook.run_all()
+    notebook.run_in_turn()
     errors = notebook.errors()
     assert len(errors) == 6
     assert all(error.startswith(("UsageError: ", "RequestError: ")) for error in errors), errors
