@@ -39,7 +39,7 @@ def classify(text: str, *, heads: Heads | None = None) -> Classification:
 
     The tier is the one that is the dearest to miss: the likeliest, or COMPLEX where that is at least as likely times
     `MISSED_COMPLEX`. Far from all that was trained on, it is no easier than the harder of the two likeliest. When it
-    goes up, it says so. Looks at no more than the first 3,000 and the last 1,500 characters, so that its time is
+    goes up, it says so. Looks at no more than the first 2,000 and the last 1,000 characters, so that its time is
     bounded.
     """
     heads = heads or shipped()

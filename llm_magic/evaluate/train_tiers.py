@@ -83,15 +83,12 @@ def tier_head(labelled: Labelled) -> tuple[Sequence[Features], Linear, float]:
     many = len(labelled.prompts)
     first = np.searchsorted(examples.rows, np.arange(many))
     part = np.arange(many) % PARTS
-    scores, judged = np.zeros((many, len(_TIERS))), np.zeros(many, bool)
+    scores = np.zeros((many, len(_TIERS)))
     for number in range(PARTS):
-        outside = part == number
-        if outside.any() and not outside.all():
-            head = examples.fit(~outside)
-            for row in np.flatnonzero(outside):
-                scores[row] = head.scores(examples.features[first[row]], TIER_SCALES)
-            judged |= outside
-    temperature = _temperature(scores[judged], examples.tiers[first][judged], balance(labelled)[judged])
+        head = examples.fit(part != number)
+        for row in np.flatnonzero(part == number):
+            scores[row] = head.scores(examples.features[first[row]], TIER_SCALES)
+    temperature = _temperature(scores, examples.tiers[first], balance(labelled))
     return examples.features, examples.fit(np.ones(many, bool)).times(1 / temperature), temperature
 
 

@@ -26,7 +26,7 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
     model = meter.candidate.model
     slot = means.slots[model.provider]()
     if slot.locked():
-        run.free_reserve(means.ledger)  # those before us in the queue may be waiting for just this money
+        books.free_reserve(run, means)  # those before us in the queue may be waiting for just this money
         yield Waiting(reason=f"queued: {model.provider} has as many requests under way as it may have")
     if not await _in_time(slot, run, means):
         meter.error = TimedOut(f"the run's time was up before anything could be sent to {model.provider}")
@@ -73,7 +73,8 @@ async def attempt(run: Run, meter: Meter, means: Means) -> AsyncGenerator[RunEve
                 settled = outcome.settled(blank, meter, ended, error, run.plan, means)
                 run.attempts.append(settled)
                 meter.row = settled
-                books.settle(hold, settled, means)
+                with books.owed(means):
+                    hold.settle(settled)
         if trouble := await books.unwritten(means):
             # The answer is paid for and must not be lost with it.
             yield run.note(f"{trouble}. What this cost is written as soon as it can be; until then it is held")

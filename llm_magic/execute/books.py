@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import dataclasses
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TypeVar
 
 from llm_magic.errors import LedgerError
 from llm_magic.execute.records import Means, Run
-from llm_magic.ledger import Hold, Reserve, Room
+from llm_magic.ledger import Room
 from llm_magic.ledger.access import LedgerLocked
-from llm_magic.types import ZERO, Attempt, Candidate
+from llm_magic.types import ZERO, Candidate, RouteResult
 
 Result = TypeVar("Result")
 
@@ -19,7 +20,7 @@ _LOOK_S = 0.5
 """Between two looks at a lock that stays. Each takes a millisecond of the loop, and many runs may be waiting."""
 TOLD_S = 0.2
 """A lock is not worth telling for as long as another kernel may have it for its own holds."""
-WRITTEN_S = 5.0
+_WRITTEN_S = 5.0
 """How long a run that has its answer waits for what it cost to be written."""
 
 
@@ -37,21 +38,25 @@ async def turn(call: Callable[[], Result], means: Means, *, until: float) -> Res
         wait_s = min(2 * wait_s, _LOOK_S)
 
 
-def settle(hold: Hold, attempt: Attempt, means: Means) -> None:
-    """Settle a hold now, or leave it to the ledger to write it as soon as it can: a cancellation must not stop it."""
+@contextmanager
+def owed(means: Means) -> Generator[None]:
+    """Within it something is settled or given up: now, or by the ledger as soon as it can. A cancellation must not
+    stop it, and an answer is not lost for it."""
     with suppress(LedgerError), means.ledger.at_once():
-        hold.settle(attempt)
+        yield
 
 
-def give_up(reserve: Reserve, means: Means) -> None:
-    """Free what was kept back, in the same way."""
-    with suppress(LedgerError), means.ledger.at_once():
-        reserve.give_up()
+def free_reserve(run: Run, means: Means) -> None:
+    """Give up what a run has kept back, if anything."""
+    reserve, run.reserve = run.reserve, None
+    if reserve is not None:
+        with owed(means):
+            reserve.give_up()
 
 
 async def unwritten(means: Means) -> LedgerError | None:
     """Why what was settled is not written. Waits for what passes, for a while."""
-    until = means.clock.monotonic() + WRITTEN_S
+    until = means.clock.monotonic() + _WRITTEN_S
     while means.ledger.owes:
         trouble = means.ledger.trouble
         if means.clock.monotonic() >= until or not isinstance(trouble, LedgerLocked | None):
@@ -68,10 +73,19 @@ async def rooms(run: Run, candidate: Candidate, means: Means) -> list[Room]:
         return []
 
 
+async def kept(result: RouteResult, where: str, keep: Callable[[], None], means: Means) -> RouteResult:
+    """The result, which `keep` keeps in the cache or in a thread; where the ledger can't, it says so."""
+    try:
+        await turn(keep, means, until=means.clock.monotonic() + _WRITTEN_S)
+    except LedgerError as error:
+        return dataclasses.replace(result, notes=(*result.notes, f"not kept in the {where}: {error}"))
+    return result
+
+
 async def spent_usd(run: Run, means: Means) -> Decimal:
     """What the session has spent; where that can't be read, what the run has, and the run says so."""
     try:
-        return await turn(lambda: means.ledger.spent_usd, means, until=means.clock.monotonic() + WRITTEN_S)
+        return await turn(lambda: means.ledger.spent_usd, means, until=means.clock.monotonic() + _WRITTEN_S)
     except LedgerError as error:
         run.note(f"{error}. The session's cost is not known; this run's is shown for it")
         return sum((attempt.cost_usd for attempt in run.attempts), ZERO)

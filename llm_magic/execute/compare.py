@@ -57,7 +57,8 @@ async def compare(
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for reserve in reserves.values():
-                books.give_up(reserve, means)
+                with books.owed(means):
+                    reserve.give_up()
 
 
 def _reserve(

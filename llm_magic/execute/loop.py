@@ -45,7 +45,7 @@ async def execute(
             async for event in events:
                 yield event
     finally:
-        run.free_reserve(means.ledger)
+        books.free_reserve(run, means)
     if run.answer is None:
         raise outcome.failed(run)
     spent = await books.spent_usd(run, means)

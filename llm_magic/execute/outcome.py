@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,11 +11,11 @@ from llm_magic.errors import (
     AllAttemptsFailed,
     BudgetExceeded,
     EmptyAnswer,
-    LedgerError,
     ProviderError,
     Refused,
     StreamBroken,
 )
+from llm_magic.execute import books
 from llm_magic.execute.records import Means, Meter, Run
 from llm_magic.types import ZERO, Attempt, Candidate, Cost, ModelSpec, Plan, RouteResult, Skipped, Step, Usage
 
@@ -113,7 +112,7 @@ def decided(meter: Meter, outcome: str, reason: str | None, run: Run, means: Mea
         cost = prices.cost(model, was.usage, was.started_at, was.service_tier)
         baseline = _baseline_usd(model, was.usage, cost, run.plan, was.started_at)
     now = dataclasses.replace(was, outcome=outcome, error=reason, baseline_usd=baseline)
-    with suppress(LedgerError), means.ledger.at_once():  # it is settled already, and this is owed, not lost
+    with books.owed(means):  # the cost is settled already
         means.ledger.settle(now)
     run.attempts[run.attempts.index(was)] = meter.row = now
     return now

@@ -8,13 +8,11 @@ import random
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from llm_magic import tokens
 from llm_magic.budget import Alarms, Budget, Cap
-from llm_magic.errors import LedgerError
 from llm_magic.events import Note
 from llm_magic.health import Health
 from llm_magic.ledger import Ledger, Reserve
@@ -133,13 +131,6 @@ class Run:
     def may_send(self, policy: RetryPolicy) -> bool:
         """Whether one more attempt may be made. One is left for the leader behind a cascade."""
         return len(self.sent) < policy.attempts - self.deliberating
-
-    def free_reserve(self, ledger: Ledger) -> None:
-        """What it can't write now the ledger writes later: an answer is not lost for it."""
-        reserve, self.reserve = self.reserve, None
-        if reserve is not None:
-            with suppress(LedgerError), ledger.at_once():
-                reserve.give_up()
 
     def note(self, message: str) -> Note:
         if message not in self.notes:

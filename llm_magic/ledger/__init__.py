@@ -133,8 +133,7 @@ class Ledger:
 
         with self._holding(attempt) as db:
             if instead_of is not None:
-                gone = {"of_run": instead_of.attempt.run_id, "of_attempt": instead_of.attempt.attempt}
-                self._access.database.run(db, queries.DROP, gone)
+                self._access.database.run(db, queries.DROP, queries.key(instead_of.attempt))
             self._insert(db, attempt, worst_usd, caps)
 
     @contextmanager
@@ -168,7 +167,7 @@ class Ledger:
 
     def release(self, attempt: Attempt) -> None:
         """Take a hold back, or what was kept back, if it is still there. Raises LedgerError as `settle` does."""
-        self._access.give_up({"of_run": attempt.run_id, "of_attempt": attempt.attempt})
+        self._access.give_up(attempt)
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by what it cost.

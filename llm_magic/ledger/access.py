@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm_magic.errors import LedgerError
 from llm_magic.types import Attempt
@@ -47,7 +47,7 @@ class Access:
         self._lock = threading.RLock()  # a collected ledger closes itself, whatever is under way in this thread
         self._in_haste = threading.local()
         self._to_settle: list[Attempt] = []
-        self._to_give_up: list[dict[str, Any]] = []
+        self._to_give_up: list[Attempt] = []
         self.trouble: LedgerError | None = None
         """Why what is owed could not be written, the last time."""
         self._payer: threading.Thread | None = None
@@ -78,10 +78,10 @@ class Access:
         self._to_settle.append(attempt)
         self._pay()
 
-    def give_up(self, key: dict[str, Any]) -> None:
+    def give_up(self, attempt: Attempt) -> None:
         """Free a hold, or what was kept back, as `settle`."""
         self.trouble = None
-        self._to_give_up.append(key)
+        self._to_give_up.append(attempt)
         self._pay()
 
     @contextmanager
@@ -92,11 +92,10 @@ class Access:
         with self._turn(to_read=False) as db:
             settled, given_up = tuple(self._to_settle), tuple(self._to_give_up)
             for attempt in settled:
-                key = {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
                 row = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-                self.database.run(db, queries.SETTLE, row | key)
-            for key in given_up:
-                self.database.run(db, queries.DROP, key)
+                self.database.run(db, queries.SETTLE, row | queries.key(attempt))
+            for attempt in given_up:
+                self.database.run(db, queries.DROP, queries.key(attempt))
             yield db
             self.database.commit()
             del self._to_settle[: len(settled)]

@@ -12,6 +12,7 @@ from llm_magic.budget import Cap
 from llm_magic.ledger import rows
 from llm_magic.ledger import totals as totals_of
 from llm_magic.ledger.schema import attempts, totals
+from llm_magic.types import Attempt
 
 _c = attempts.c
 
@@ -60,6 +61,11 @@ _HELD = {
         "month": (_of_time,),
     }.items()
 }
+
+
+def key(attempt: Attempt) -> dict[str, Any]:
+    """Which row `SETTLE` and `DROP` are for."""
+    return {"of_run": attempt.run_id, "of_attempt": attempt.attempt}
 
 
 def used(cap: Cap) -> sa.Select[Any, Any]:

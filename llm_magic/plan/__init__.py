@@ -82,9 +82,7 @@ def _order(
 
     if request.model is not None:
         if request.model not in registry:
-            raise RequestError(
-                f"no model {request.model!r}: the registry has {', '.join(spec.id for spec in registry)}"
-            )
+            raise RequestError(registry.lacks(request.model))
         heads = [registry[request.model]]
     else:
         heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]

@@ -99,7 +99,11 @@ class Registry:
         try:
             return self._models[model_id]
         except KeyError:
-            raise RegistryError(f"no model {model_id!r}: the registry has {', '.join(self._models)}") from None
+            raise RegistryError(self.lacks(model_id)) from None
+
+    def lacks(self, model_id: str) -> str:
+        """What to say of an id that it does not have."""
+        return f"no model {model_id!r}: the registry has {', '.join(self._models)}"
 
     def serving(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
         """The models that are a first choice for `tier`."""

@@ -20,7 +20,7 @@ from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, usd
 from llm_magic.cascade import how_of, with_cascade
 from llm_magic.classify import classify
-from llm_magic.errors import BudgetError, BudgetExceeded, LedgerError, NoCandidate, RequestError
+from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
 from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, books, compare, execute
 from llm_magic.health import Circuit, Health
@@ -249,8 +249,7 @@ class Router:
         with self._setting_budget:
             for model in given.get("models_usd", ()):
                 if model not in self.registry and model not in self.budget.models_usd:  # it may be another profile's
-                    known = ", ".join(model.id for model in self.registry)
-                    raise BudgetError(f"no model {model!r}: the registry has {known}")
+                    raise BudgetError(self.registry.lacks(model))
             self.budget = dataclasses.replace(self.budget, **given)
             return self.budget
 
@@ -285,7 +284,7 @@ class Router:
                         result = event.result
                         if key:
                             keep = functools.partial(caching.keep, result, key, self.ledger)
-                            result = await self._kept("cache", keep, result)
+                            result = await books.kept(result, "cache", keep, self._means)
                         event = RunEnded(result=await self._in_thread(plan.request, result))
                     yield event
         except BudgetExceeded as refused:
@@ -293,24 +292,15 @@ class Router:
             now = await self._turn(lambda: self.plan(plan.request))
             raise (refused if now.candidates else await self._turn(lambda: self._refusal(now))) from None
 
-    async def _turn(self, call: Callable[[], Result], within_s: float | None = None) -> Result:
+    async def _turn(self, call: Callable[[], Result]) -> Result:
         """What asks the ledger, on the private loop."""
-        within_s = self._means.policy.deadline_s if within_s is None else within_s
-        return await books.turn(call, self._means, until=self._clock.monotonic() + within_s)
+        return await books.turn(call, self._means, until=self._clock.monotonic() + self._means.policy.deadline_s)
 
     async def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
         if request.thread is None:
             return result
         keep = functools.partial(conversation.keep, self.ledger, request, result, self._clock.now())
-        return await self._kept("thread", keep, result)
-
-    async def _kept(self, where: str, keep: Callable[[], None], result: RouteResult) -> RouteResult:
-        """A result that is kept; where the ledger can't, it is not lost for that."""
-        try:
-            await self._turn(keep, books.WRITTEN_S)
-        except LedgerError as error:
-            return dataclasses.replace(result, notes=(*result.notes, f"not kept in the {where}: {error}"))
-        return result
+        return await books.kept(result, "thread", keep, self._means)
 
     async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
         """The core of a comparison, on the private loop."""
@@ -344,7 +334,7 @@ class Router:
 
     def _known(self, model: str) -> str:
         if model not in self.registry:
-            raise RequestError(f"no model {model!r}: the registry has {', '.join(spec.id for spec in self.registry)}")
+            raise RequestError(self.registry.lacks(model))
         return model
 
     def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
