@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.table import Row, show
-from tests import loopback
+from tests.support import loopback
 
 WORDS = 100
 """Tokens of an answer."""
@@ -51,29 +51,29 @@ async def _measure(api: str) -> list[Row]:
         return [event async for event in router.stream(PROMPT, model=model, max_output_tokens=500)]
 
     rows: list[Row] = []
-    for at_once in CONCURRENT:
+    for fail_fast in CONCURRENT:
         for name, floor, ours in (("whole", raw["whole"], routed), ("streamed", raw["streamed"], drawn)):
             floors: list[float] = []
             costs: list[float] = []
             for _ in range(ROUNDS):  # in turns, so that a noisy moment meets both
-                floors.append(await _cpu_ms(floor, at_once))
-                costs.append(await _cpu_ms(ours, at_once))
+                floors.append(await _cpu_ms(floor, fail_fast))
+                costs.append(await _cpu_ms(ours, fail_fast))
             base, cost = statistics.median(floors), statistics.median(costs)
-            rows.append((f"{api}, {name}, {at_once} at once", f"{base:.2f}", f"{cost:.2f}", f"{cost / base:.2f}"))
+            rows.append((f"{api}, {name}, {fail_fast} at once", f"{base:.2f}", f"{cost:.2f}", f"{cost / base:.2f}"))
     for close in raw["close"]:
         await close()
     return rows
 
 
-async def _cpu_ms(call: Call, at_once: int) -> float:
+async def _cpu_ms(call: Call, fail_fast: int) -> float:
     """CPU milliseconds of this process for a call, all of its threads counted."""
-    gate = asyncio.Semaphore(at_once)
+    gate = asyncio.Semaphore(fail_fast)
 
     async def one() -> None:
         async with gate:
             await call()
 
-    count = max(CALLS, at_once)
+    count = max(CALLS, fail_fast)
     await call()
     gc.collect()
     before = time.process_time()

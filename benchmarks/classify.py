@@ -10,7 +10,7 @@ import time
 from benchmarks.table import Row, show
 from llm_magic import Registry
 from llm_magic.classify import classify, expected_quality
-from llm_magic.evaluate.prompts import own_prompts
+from llm_magic.lab.prompts import own_prompts
 
 ROUNDS = 20
 FIRST = """

@@ -14,7 +14,7 @@ from benchmarks.table import Row, show
 from llm_magic import Ledger, TaskTier, Usage
 from llm_magic.budget import Cap
 from llm_magic.ledger import rows
-from llm_magic.types import Attempt
+from llm_magic.types import Attempt, Outcome
 
 HOLDS = 2_000
 BEFORE = (0, 1_000, 100_000)
@@ -66,7 +66,7 @@ def _each_us(once: Callable[[int], None]) -> float:
 def _attempt(number: int) -> Attempt:
     return Attempt(
         run_id=f"run{number}", attempt=1, started_at=datetime.now(UTC), tier=TaskTier.BULK, confidence=0.9,
-        provider="openai", model="gpt-6-luna", served_model="gpt-6-luna", outcome="ok", error=None,
+        provider="openai", model="gpt-6-luna", served_model="gpt-6-luna", outcome=Outcome.OK, error=None,
         fallback_from=None, usage=Usage(input_tokens=100, output_tokens=50), cost_usd=Decimal("0.000035"),
         cost_estimated=False, baseline_usd=Decimal("0.002"), price_source="genai-prices", ttft_s=0.2, latency_s=1.0,
         session_id="bench", tags=(),

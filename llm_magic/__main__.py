@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from llm_magic.errors import LLMMagicError
-from llm_magic.evaluate import command as evaluation
-from llm_magic.simulate import command
+from llm_magic.lab.evaluate import command as evaluation
+from llm_magic.lab.simulate import command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _pull(_: argparse.Namespace) -> None:
-    from llm_magic.providers import weights
+    from llm_magic.providers.local import weights
 
     live = sys.stderr.isatty()
     said = ""

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from llm_magic.errors import BudgetError
-from llm_magic.types import Part
+from llm_magic.types import Extra
 
 ALARMS = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
 """Shares of a cap at which the user is told once."""
@@ -42,7 +42,7 @@ def show_usd(amount: Decimal) -> str:
     return f"USD {cents}{dot}{rest.rstrip('0'):0<2}"
 
 
-def part_line(part: Part) -> str:
+def part_line(part: Extra) -> str:
     """What a part of a request costs, in words: `history: 420 tokens, USD 0.0004 (3 exchanges)`."""
     detail = f" ({part.detail})" if part.detail else ""
     return f"{part.name}: {part.tokens:,} tokens, {show_usd(part.usd)}{detail}"

@@ -26,6 +26,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import ClassVar
 
+from llm_magic.types.outcomes import Outcome
+
 
 class LLMMagicError(Exception):
     """The root: `except LLMMagicError` catches whatever this package raises on purpose."""
@@ -87,7 +89,7 @@ class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
 class ProviderError(LLMMagicError):
     """One attempt failed. The class says what follows from it."""
 
-    outcome: ClassVar[str] = "error"
+    outcome: ClassVar[Outcome] = Outcome.ERROR
     retryable: ClassVar[bool] = False
     """The same model may answer if asked again."""
     falls_back: ClassVar[bool] = True
@@ -103,78 +105,78 @@ class ProviderError(LLMMagicError):
 
 
 class RateLimited(ProviderError):
-    outcome, retryable, cools_down = "rate_limited", True, True
+    outcome, retryable, cools_down = Outcome.RATE_LIMITED, True, True
 
 
 class Overloaded(ProviderError):
-    outcome, retryable, cools_down = "overloaded", True, True
+    outcome, retryable, cools_down = Outcome.OVERLOADED, True, True
 
 
 class ServerError(ProviderError):
-    outcome, retryable, cools_down = "server_error", True, True
+    outcome, retryable, cools_down = Outcome.SERVER_ERROR, True, True
 
 
 class ConnectionFailed(ProviderError):
     """No connection was made, so no request was read."""
 
-    outcome, retryable, cools_down = "connection_failed", True, True
+    outcome, retryable, cools_down = Outcome.CONNECTION_FAILED, True, True
 
 
 class TimedOut(ProviderError):
     """The provider was silent for too long. It may have worked all the same: charged."""
 
-    outcome, retryable, cools_down, billed = "timed_out", True, True, True
+    outcome, retryable, cools_down, billed = Outcome.TIMED_OUT, True, True, True
 
 
 class StreamBroken(ProviderError):
     """The stream ended before the model said that it was done."""
 
-    outcome, retryable, cools_down, billed = "stream_broken", True, True, True
+    outcome, retryable, cools_down, billed = Outcome.STREAM_BROKEN, True, True, True
 
 
 class ProtocolError(ProviderError):
     """The endpoint answered something that is not its API."""
 
-    outcome, retryable, cools_down, billed = "protocol_error", True, True, True
+    outcome, retryable, cools_down, billed = Outcome.PROTOCOL_ERROR, True, True, True
 
 
 class EmptyAnswer(ProviderError):
-    outcome, billed = "empty", True
+    outcome, billed = Outcome.EMPTY, True
 
 
 class InvalidAnswer(ProviderError):
     """The answer is not what the schema asks for."""
 
-    outcome, billed = "invalid", True
+    outcome, billed = Outcome.INVALID, True
 
 
 class Refused(ProviderError):
     """The model or its filter refused to answer."""
 
-    outcome, falls_back, billed = "refused", False, True
+    outcome, falls_back, billed = Outcome.REFUSED, False, True
 
 
 class AuthFailed(ProviderError):
-    outcome = "auth_failed"
+    outcome = Outcome.AUTH_FAILED
 
 
 class PaymentRequired(ProviderError):
-    outcome = "payment_required"
+    outcome = Outcome.PAYMENT_REQUIRED
 
 
 class ModelNotFound(ProviderError):
-    outcome = "model_not_found"
+    outcome = Outcome.MODEL_NOT_FOUND
 
 
 class ContextTooLong(ProviderError):
-    outcome = "context_too_long"
+    outcome = Outcome.CONTEXT_TOO_LONG
 
 
 class BadRequest(ProviderError):
-    outcome, falls_back = "bad_request", False
+    outcome, falls_back = Outcome.BAD_REQUEST, False
 
 
 class LocalModelUnavailable(ProviderError):
     """The embedded model can't be fetched or started."""
 
-    outcome, cools_down = "local_unavailable", True
+    outcome, cools_down = Outcome.LOCAL_UNAVAILABLE, True

@@ -10,8 +10,8 @@ import hypothesis
 import pytest
 
 from llm_magic import routing
-from llm_magic.providers import weights
-from tests import postgres
+from llm_magic.providers.local import weights
+from tests.support import postgres
 
 hypothesis.settings.register_profile("ours", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("ours")

@@ -74,14 +74,14 @@ def agree(
             return _canonical(parse(one, schema)) == _canonical(parse(other, schema))
         except (InvalidAnswer, RecursionError):
             return False
-    first, second = essence(one), essence(other)
+    first, second = canonical_form(one), canonical_form(other)
     if first.kind == second.kind == "code" and check is not None and first.value != second.value:
         return check(one) and check(other)
     same_unit = first.unit == second.unit or not (first.unit and second.unit)
     return (first.kind, first.value) == (second.kind, second.value) and same_unit
 
 
-def essence(text: str) -> Essence:
+def canonical_form(text: str) -> Essence:
     """What an answer comes to: JSON, code, what it marks as its answer, a short answer, the end of a calculation."""
     text = _plain(text[-_LOOKED_AT:])
     if (data := _json(text)) is not None:

@@ -7,18 +7,18 @@ answer. The rules in `signals` say in words what was seen, and are features too.
 
 from __future__ import annotations
 
-from llm_magic.classify.courtesy import request_in
 from llm_magic.classify.features import Features, featurise, window
 from llm_magic.classify.heads import Heads, shipped
+from llm_magic.classify.pleasantries import request_in
 from llm_magic.classify.quality import expected_quality
 from llm_magic.classify.signals import Signal, found_in
 from llm_magic.types import Classification, TaskTier
 
-__all__ = ["FAR_BELOW", "MISSED_COMPLEX", "classify", "expected_quality", "features_of"]
+__all__ = ["COMPLEX_MISS_COST", "OUT_OF_DISTRIBUTION", "classify", "expected_quality", "features_of"]
 
-FAR_BELOW = 0.5
+OUT_OF_DISTRIBUTION = 0.5
 """Share of known words below which a prompt is far from all that was trained on."""
-MISSED_COMPLEX = 2.0
+COMPLEX_MISS_COST = 2.0
 """What it costs to miss a COMPLEX prompt, where to miss another costs 1: an answer is lost, not only the price of a
 dearer model. Chosen on folds and on sources left out: it finds .86 of Arena-Hard's hard prompts in place of .77."""
 
@@ -46,10 +46,10 @@ def classify(text: str, *, heads: Heads | None = None) -> Classification:
     features, seen = _seen(text)
     shares, familiarity = heads.tier_probabilities(features), heads.familiarity(features)
     first, second, *_ = sorted(TaskTier, key=lambda tier: -shares[tier])
-    if far := familiarity < FAR_BELOW:
-        known = (1 + familiarity / FAR_BELOW) / 2
+    if far := familiarity < OUT_OF_DISTRIBUTION:
+        known = (1 + familiarity / OUT_OF_DISTRIBUTION) / 2
         shares = {tier: known * share + (1 - known) / len(shares) for tier, share in shares.items()}
-    tier = TaskTier.COMPLEX if shares[TaskTier.COMPLEX] * MISSED_COMPLEX >= shares[first] else first
+    tier = TaskTier.COMPLEX if shares[TaskTier.COMPLEX] * COMPLEX_MISS_COST >= shares[first] else first
     if far:
         tier = min(tier, second, key=list(TaskTier).index)
     reasons = _reasons(seen, tier)

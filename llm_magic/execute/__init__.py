@@ -1,7 +1,7 @@
 """Concern 2: from a plan to an answer."""
 
 from llm_magic.execute.compare import compare
-from llm_magic.execute.loop import execute
-from llm_magic.execute.records import Clock, Means, PerLoop, RetryPolicy
+from llm_magic.execute.run import execute
+from llm_magic.execute.state import Clock, PerEventLoop, RetryPolicy, Services
 
-__all__ = ["Clock", "Means", "PerLoop", "RetryPolicy", "compare", "execute"]
+__all__ = ["Clock", "PerEventLoop", "RetryPolicy", "Services", "compare", "execute"]

@@ -14,15 +14,15 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
-from llm_magic.answers.agreement import agree, essence
+from llm_magic.answers.agreement import agree, canonical_form
 from llm_magic.errors import BudgetExceeded
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEvent, TextDelta, Waiting
-from llm_magic.execute import books, outcome
+from llm_magic.execute import ledger_io, settlement
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.hedge import Contestant, all_ended
-from llm_magic.execute.records import Means, Meter, Run
+from llm_magic.execute.state import AttemptState, Run, Services
 from llm_magic.plan import costs
-from llm_magic.types import Cascade, Message
+from llm_magic.types import Cascade, Message, Outcome
 
 _ALONE = "the other cheap model did not answer"
 _ASK_JUDGE = (
@@ -31,18 +31,18 @@ _ASK_JUDGE = (
 )
 
 
-async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
+async def ask_cheap_first(run: Run, cascade: Cascade, services: Services) -> AsyncGenerator[RunEvent]:
     """Ask the cheap candidates. Where an answer is confirmed, `run.answer` is set; else the leader's turn has come."""
     needed = len(cascade.cheap) + (cascade.judge is not None) + 1
-    if means.policy.attempts < needed:
-        yield run.note(f"no cascade: it may take {needed} attempts, and a run may make {means.policy.attempts}")
+    if services.policy.attempts < needed:
+        yield run.note(f"no cascade: it may take {needed} attempts, and a run may make {services.policy.attempts}")
         return
     try:
-        blank = outcome.blank(run, cascade.strong, means)
-        worst = outcome.priced(cascade.strong, blank.started_at).worst_usd
-        run.reserve = await books.turn(
-            lambda: means.ledger.reserve(blank, worst, run.caps(cascade.strong)),
-            means,
+        blank = settlement.blank(run, cascade.strong, services)
+        worst = settlement.priced(cascade.strong, blank.started_at).worst_usd
+        run.reserve = await ledger_io.turn(
+            lambda: services.ledger.reserve(blank, worst, run.caps(cascade.strong)),
+            services,
             until=run.deadline,
         )
     except BudgetExceeded as refused:
@@ -50,11 +50,11 @@ async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGene
         return
     run.deliberating = True
     try:
-        async with aclosing(_hear(run, cascade, means)) as events:
+        async with aclosing(_hear(run, cascade, services)) as events:
             async for event in events:
                 yield event
         if not run.over:
-            async with aclosing(_decide(run, cascade, means)) as events:
+            async with aclosing(_decide(run, cascade, services)) as events:
                 async for event in events:
                     yield event
     finally:
@@ -62,10 +62,10 @@ async def ask_cheap_first(run: Run, cascade: Cascade, means: Means) -> AsyncGene
         run.prelude = len(run.sent)
 
 
-async def _hear(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
+async def _hear(run: Run, cascade: Cascade, services: Services) -> AsyncGenerator[RunEvent]:
     """Ask the cheap candidates at once. Their answers go to `run.heard`; no text is shown yet."""
     events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
-    contestants = [Contestant(run, candidate, means, events, last=False) for candidate in cascade.cheap]
+    contestants = [Contestant(run, candidate, services, events, last=False) for candidate in cascade.cheap]
     names = " and ".join(dict.fromkeys(candidate.model.id for candidate in cascade.cheap))
     try:
         while any(not each.ended for each in contestants):
@@ -91,7 +91,7 @@ async def _hear(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunE
         await all_ended(contestants)
 
 
-async def _decide(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[RunEvent]:
+async def _decide(run: Run, cascade: Cascade, services: Services) -> AsyncGenerator[RunEvent]:
     """Keep the first cheap answer, or none, and say why."""
     heard = sorted(run.heard, key=lambda meter: 0 if meter.row is None else meter.row.attempt)
     doubt: _Doubt | None = None
@@ -99,34 +99,34 @@ async def _decide(run: Run, cascade: Cascade, means: Means) -> AsyncGenerator[Ru
         doubt = _Doubt(_ALONE if heard else "no cheap model answered")
     elif any(meter.finished is not None and meter.finished.finish_reason == "length" for meter in heard):
         doubt = _Doubt("cut off at the output limit")
-    elif cascade.how == "judge":
-        judge = _judge_of(cascade, heard[0], means)
+    elif cascade.mode == "judge":
+        judge = _judge_of(cascade, heard[0], services)
         if judge is not None:
             yield Waiting(reason=f"{judge.candidate.model.id} judges the answer")
-            async with aclosing(attempt(run, judge, means)) as events:
+            async with aclosing(attempt(run, judge, services)) as events:
                 async for event in events:
                     if not isinstance(event, TextDelta) and not _is_unconfirmed(event):
                         yield event
         doubt = _verdict(judge)
         if judge is not None and judge.error is None:
-            yield AttemptEnded(attempt=outcome.decided(judge, "judged", None, run, means))
-    elif cascade.how in ("agree", "twice"):
+            yield AttemptEnded(attempt=settlement.decided(judge, Outcome.JUDGED, None, run, services))
+    elif cascade.mode in ("agree", "twice"):
         yield Waiting(reason="comparing the answers")
-        doubt = await _difference(run, means, *heard)
-    elif cascade.how == "check":
+        doubt = await _difference(run, services, *heard)
+    elif cascade.mode == "check":
         yield Waiting(reason="checking the answer")
-        doubt = await _objection(run, means, heard[0])
+        doubt = await _objection(run, services, heard[0])
     names = " and ".join(dict.fromkeys(candidate.model.id for candidate in cascade.cheap))
     if doubt is not None:
         yield run.note(f"{names}: {doubt.told or doubt.reason}; asked {cascade.strong.model.id}")
         for meter in heard:
-            yield AttemptEnded(attempt=outcome.decided(meter, "superseded", doubt.reason, run, means))
+            yield AttemptEnded(attempt=settlement.decided(meter, Outcome.SUPERSEDED, doubt.reason, run, services))
         return
     for meter in heard[1:]:
-        yield AttemptEnded(attempt=outcome.decided(meter, "agreed", None, run, means))
+        yield AttemptEnded(attempt=settlement.decided(meter, Outcome.AGREED, None, run, services))
     run.answer = heard[0]
     yield TextDelta(text="".join(heard[0].text))
-    yield AttemptEnded(attempt=outcome.decided(heard[0], "ok", None, run, means))
+    yield AttemptEnded(attempt=settlement.decided(heard[0], Outcome.OK, None, run, services))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,22 +140,22 @@ class _Doubt:
 
 
 def _is_unconfirmed(event: RunEvent) -> bool:
-    return isinstance(event, AttemptEnded) and event.attempt.outcome == outcome.UNCONFIRMED
+    return isinstance(event, AttemptEnded) and event.attempt.outcome == Outcome.UNCONFIRMED
 
 
-async def _difference(run: Run, means: Means, one: Meter, other: Meter) -> _Doubt | None:
+async def _difference(run: Run, services: Services, one: AttemptState, other: AttemptState) -> _Doubt | None:
     request = run.plan.request
     first, second = "".join(one.text), "".join(other.text)
 
     def compare() -> bool:
         return agree(first, second, schema=request.schema, check=request.check)
 
-    same = await _asked_of(compare, run, means) if request.check is not None else compare()
+    same = await _asked_of(compare, run, services) if request.check is not None else compare()
     if isinstance(same, _Doubt):
         return same
     if same:
         return None
-    said = (essence(first), essence(second))
+    said = (canonical_form(first), canonical_form(second))
     if request.schema is None and all(each.kind in ("number", "label") for each in said):
         return _Doubt("the answers differ", f"the answers differ ({said[0]}, {said[1]})")
     if request.schema is None and not all(each.comparable for each in said):
@@ -163,10 +163,10 @@ async def _difference(run: Run, means: Means, one: Meter, other: Meter) -> _Doub
     return _Doubt("the answers differ")
 
 
-async def _objection(run: Run, means: Means, meter: Meter) -> _Doubt | None:
+async def _objection(run: Run, services: Services, meter: AttemptState) -> _Doubt | None:
     check, text = run.plan.request.check, "".join(meter.text)
     assert check is not None
-    said = await _asked_of(lambda: bool(check(text)), run, means)
+    said = await _asked_of(lambda: bool(check(text)), run, services)
     if isinstance(said, _Doubt):
         return said
     return None if said else _Doubt("the check said no")
@@ -180,17 +180,17 @@ def _raised(error: BaseException) -> _Doubt:
         return _Doubt(reason)
 
 
-def _judge_of(cascade: Cascade, meter: Meter, means: Means) -> Meter | None:
+def _judge_of(cascade: Cascade, meter: AttemptState, services: Services) -> AttemptState | None:
     """The judge's attempt: the conversation so far, and the question; None where that is too long for it."""
     assert cascade.judge is not None
     more = (Message(role="assistant", content="".join(meter.text)), Message(role="user", content=_ASK_JUDGE))
-    candidate = costs.lengthened(cascade.judge, more, means.clock.now())
+    candidate = costs.with_messages(cascade.judge, more, services.clock.now())
     if candidate is None:
         return None
-    return Meter(candidate=candidate, started=means.clock.monotonic(), more=more, judging=True)
+    return AttemptState(candidate=candidate, started=services.clock.monotonic(), more=more, judging=True)
 
 
-def _verdict(judge: Meter | None) -> _Doubt | None:
+def _verdict(judge: AttemptState | None) -> _Doubt | None:
     if judge is None or judge.error is not None:
         why = "the answer is too long for it" if judge is None else str(judge.error)
         return _Doubt("the judge could not be asked", f"the judge could not be asked ({why})")
@@ -200,7 +200,7 @@ def _verdict(judge: Meter | None) -> _Doubt | None:
     return None if word.group(1).lower() == "yes" else _Doubt("the judge said no")
 
 
-async def _asked_of(call: Callable[[], bool], run: Run, means: Means) -> bool | _Doubt:
+async def _asked_of(call: Callable[[], bool], run: Run, services: Services) -> bool | _Doubt:
     """What the user's code says: off the loop, in a thread of its own, in the asker's context. What it raises is a no.
 
     One that has not ended by the run's deadline keeps nobody waiting.
@@ -222,7 +222,7 @@ async def _asked_of(call: Callable[[], bool], run: Run, means: Means) -> bool | 
 
     threading.Thread(target=contextvars.copy_context().run, args=(ask,), name="llm_magic check", daemon=True).start()
     try:
-        async with asyncio.timeout(max(0.0, run.deadline - means.clock.monotonic())):
+        async with asyncio.timeout(max(0.0, run.deadline - services.clock.monotonic())):
             return await result
     except TimeoutError:
         return _Doubt("the check did not end in time")

@@ -10,28 +10,28 @@ from decimal import Decimal
 from llm_magic.budget import Budget, Cap, show_usd
 from llm_magic.errors import BudgetExceeded, LLMMagicError
 from llm_magic.events import RunEvent, RunFailed
-from llm_magic.execute import books, outcome
-from llm_magic.execute.loop import execute
-from llm_magic.execute.records import Means, Run
-from llm_magic.ledger import Reserve
+from llm_magic.execute import ledger_io, settlement
+from llm_magic.execute.run import execute
+from llm_magic.execute.state import Run, Services
+from llm_magic.ledger import Reservation
 from llm_magic.types import Attempt, Plan
 
 
 async def compare(
-    plans: Mapping[str, Plan], means: Means, *, run_ids: Mapping[str, str], budget: Callable[[], Budget]
+    plans: Mapping[str, Plan], services: Services, *, run_ids: Mapping[str, str], budget: Callable[[], Budget]
 ) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
     """Run plans of one candidate each, by label, at the same time. Yields their events, each with its label.
 
     Raises BudgetExceeded where their first attempts do not fit under the caps together. Each run ends with RunEnded
     or with RunFailed; closing the generator cancels and settles them all.
     """
-    deadline = means.clock.monotonic() + means.policy.deadline_s
-    reserves = await books.turn(lambda: _reserve(plans, means, run_ids, budget), means, until=deadline)
+    deadline = services.clock.monotonic() + services.policy.deadline_s
+    reserves = await ledger_io.turn(lambda: _reserve(plans, services, run_ids, budget), services, until=deadline)
     events: asyncio.Queue[tuple[str, RunEvent | RunFailed | None]] = asyncio.Queue()
 
     async def one(label: str, plan: Plan) -> None:
         try:
-            running = execute(plan, means, run_id=run_ids[label], budget=budget, reserve=reserves[label])
+            running = execute(plan, services, run_id=run_ids[label], budget=budget, reserve=reserves[label])
             async with aclosing(running) as happening:
                 async for event in happening:
                     events.put_nowait((label, event))
@@ -57,22 +57,22 @@ async def compare(
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for reserve in reserves.values():
-                with books.owed(means):
+                with ledger_io.owed(services):
                     reserve.give_up()
 
 
 def _reserve(
-    plans: Mapping[str, Plan], means: Means, run_ids: Mapping[str, str], budget: Callable[[], Budget]
-) -> dict[str, Reserve]:
+    plans: Mapping[str, Plan], services: Services, run_ids: Mapping[str, str], budget: Callable[[], Budget]
+) -> dict[str, Reservation]:
     """The money for all first attempts, kept back in one transaction. Each attempt makes its own hold of it."""
     asks: list[tuple[Attempt, Decimal, tuple[Cap, ...]]] = []
     for label, plan in plans.items():
         run = Run(id=run_ids[label], plan=plan, budget=budget, started=0.0, deadline=0.0)
         (candidate,) = plan.candidates
-        blank = outcome.blank(run, candidate, means)
-        asks.append((blank, outcome.priced(candidate, blank.started_at).worst_usd, run.caps(candidate)))
+        blank = settlement.blank(run, candidate, services)
+        asks.append((blank, settlement.priced(candidate, blank.started_at).worst_usd, run.caps(candidate)))
     try:
-        reserves = means.ledger.reserve_all(asks)
+        reserves = services.ledger.reserve_all(asks)
     except BudgetExceeded as refused:
         together = sum((worst for _, worst, _ in asks), Decimal(0))
         raise BudgetExceeded(

@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 from llm_magic.events import RunEvent, TextDelta
-from llm_magic.execute.records import Means, Run
-from llm_magic.execute.tries import ask
+from llm_magic.execute.retry import ask
+from llm_magic.execute.state import Run, Services
 from llm_magic.types import Candidate
 
 _LOST = "another model answered first"
 
 
 async def race(
-    run: Run, first: Candidate, waiting: list[Candidate], means: Means, *, late_s: float
+    run: Run, first: Candidate, waiting: list[Candidate], services: Services, *, late_s: float
 ) -> AsyncGenerator[RunEvent]:
     """Ask `first`, and the head of `waiting` too (taken from it) when no token has come after `late_s` seconds.
 
@@ -23,8 +23,8 @@ async def race(
     first to speak fails after all, the other one is back at the head of `waiting`.
     """
     events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
-    contestants = [Contestant(run, first, means, events, last=False)]
-    alarm = asyncio.create_task(means.clock.sleep(late_s))
+    contestants = [Contestant(run, first, services, events, last=False)]
+    alarm = asyncio.create_task(services.clock.sleep(late_s))
     try:
         ahead: Contestant | None = None
         while any(not each.ended for each in contestants):
@@ -33,10 +33,10 @@ async def race(
                 watched = {coming} if len(contestants) > 1 or ahead is not None else {coming, alarm}
                 await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    if run.may_send(means.policy):
+                    if run.may_send(services.policy):
                         rival = waiting.pop(0)
                         yield run.note(f"{first.model.id}: no token after {late_s:g} s; asked {rival.model.id} too")
-                        contestants.append(Contestant(run, rival, means, events, last=not waiting))
+                        contestants.append(Contestant(run, rival, services, events, last=not waiting))
                     await asyncio.wait({coming})
                 who, event = coming.result()
             finally:
@@ -78,7 +78,7 @@ class Contestant:
         self,
         run: Run,
         candidate: Candidate,
-        means: Means,
+        services: Services,
         events: asyncio.Queue[tuple[Contestant, RunEvent | None]],
         *,
         last: bool,
@@ -87,7 +87,7 @@ class Contestant:
         self.ended = False
         self.lost = False
         """Stopped because another one spoke first."""
-        self._asking = ask(run, candidate, means, last=last)
+        self._asking = ask(run, candidate, services, last=last)
         self._events = events
         self.task = asyncio.create_task(self._run())
 

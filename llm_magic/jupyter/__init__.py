@@ -14,10 +14,10 @@ _loaded: dict[str, Any] = {}
 
 def load(shell: Any) -> None:
     """Register the magics and how plans and results are shown."""
-    from llm_magic.jupyter import binding, complete
-    from llm_magic.jupyter.book_magics import BookMagics
-    from llm_magic.jupyter.reprs import FORMATS
-    from llm_magic.jupyter.session_magics import SessionMagics
+    from llm_magic.jupyter.display.reprs import FORMATS
+    from llm_magic.jupyter.magics import completion, namespace
+    from llm_magic.jupyter.magics.history import SessionMagics
+    from llm_magic.jupyter.magics.ledger import BookMagics
 
     if _loaded:
         unload(shell)
@@ -29,12 +29,12 @@ def load(shell: Any) -> None:
     shell.register_magics(*took["magics"])
     formatter = shell.display_formatter.mimebundle_formatter
     took["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATS.items()]
-    took["completing"] = complete.matcher(shell)
+    took["completing"] = completion.matcher(shell)
     shell.Completer.custom_matchers.append(took["completing"])
     if not shell.custom_exceptions:
         took["tracebacks"] = shell.custom_exceptions, shell.CustomTB
         shell.set_custom_exc((AllAttemptsFailed,), _show_group)
-    binding.put_back(shell)
+    namespace.put_back(shell)
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
     _loaded.update(took)
@@ -45,7 +45,7 @@ def _as_configured(shell: Any) -> Any:
     from traitlets import TraitError
     from traitlets.config import Config
 
-    from llm_magic.jupyter.magics import RouteMagics
+    from llm_magic.jupyter.magics.route import RouteMagics
 
     before = list(shell.configurables)
     try:
@@ -69,7 +69,7 @@ def unload(shell: Any) -> None:
     """
     if not _loaded:
         return
-    from llm_magic.jupyter import binding
+    from llm_magic.jupyter.magics import namespace
 
     manager = shell.magics_manager
     for magics in _loaded["magics"]:
@@ -87,7 +87,7 @@ def unload(shell: Any) -> None:
         _put_back(formatter.type_printers, kind, ours, before)
     if shell.custom_exceptions == (AllAttemptsFailed,) and "tracebacks" in _loaded:
         shell.custom_exceptions, shell.CustomTB = _loaded["tracebacks"]
-    binding.take_away(shell)
+    namespace.take_away(shell)
     _loaded.clear()
 
 

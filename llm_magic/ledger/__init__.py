@@ -21,23 +21,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_magic.budget import Cap
 from llm_magic.errors import LedgerError
 from llm_magic.home import home
-from llm_magic.ledger.access import Access
-from llm_magic.ledger.cache import Cache
-from llm_magic.ledger.threads import Threads
-from llm_magic.types import Attempt
+from llm_magic.ledger.transactions import Transactions
+from llm_magic.types import Attempt, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     import sqlalchemy as sa
 
     from llm_magic.ledger.report import Report
-from llm_magic.ledger.holds import Hold, Reserve, Room, exceeded
-
-IN_FLIGHT = "in_flight"
-
-UNCERTAIN = "uncertain"
-
-RESERVED = "reserved"
+from llm_magic.ledger.reservations import Headroom, Hold, Reservation, exceeded
 
 _LEASE_S = 900.0
 """Seconds after which a hold of a process on another machine is taken for one of a dead process."""
@@ -60,26 +52,24 @@ class Ledger:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.session_id = session_id or os.environ.get("LLM_MAGIC_SESSION") or uuid.uuid4().hex[:12]
-        self._clock = clock
-        self._access = Access(_location(location))
-        weakref.finalize(self, self._access.close)
-        self.location = self._access.database.shown
-        self.cache = Cache(self._access, clock)
-        self.threads = Threads(self._access)
+        self.clock = clock
+        self.transactions = Transactions(_location(location))
+        weakref.finalize(self, self.transactions.close)
+        self.location = self.transactions.database.shown
 
-    def at_once(self) -> AbstractContextManager[None]:
+    def fail_fast(self) -> AbstractContextManager[None]:
         """Within it, this thread does not stand still: what another process has locked raises LedgerLocked at once."""
-        return self._access.at_once()
+        return self.transactions.fail_fast()
 
     @property
-    def owes(self) -> bool:
+    def has_pending_writes(self) -> bool:
         """Whether something is settled or given up that could not be written yet. It is being tried."""
-        return self._access.owes
+        return self.transactions.has_pending_writes
 
     @property
-    def trouble(self) -> LedgerError | None:
+    def last_write_error(self) -> LedgerError | None:
         """Why it could not be, the last time."""
-        return self._access.trouble
+        return self.transactions.last_write_error
 
     @property
     def spent_usd(self) -> Decimal:
@@ -97,12 +87,12 @@ class Ledger:
         spent, _, baseline = self._stands()
         return baseline - spent
 
-    def rooms(self, caps: Sequence[Cap], run_id: str = "") -> list[Room]:
+    def headroom(self, caps: Sequence[Cap], run_id: str = "") -> list[Headroom]:
         """What each cap leaves."""
         if not caps:
             return []
-        now = datetime.fromtimestamp(self._clock(), tz=UTC)
-        with self._access.reading() as db:
+        now = datetime.fromtimestamp(self.clock(), tz=UTC)
+        with self.transactions.reading() as db:
             return [self._room(db, cap, run_id, now) for cap in caps]
 
     def hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
@@ -113,27 +103,27 @@ class Ledger:
         self._hold(attempt, worst_usd, caps, None)
         return Hold(self, attempt, worst_usd)
 
-    def reserve(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Reserve:
+    def reserve(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Reservation:
         """Keep `worst_usd` back for an attempt that a run may have to send later, or raise BudgetExceeded.
 
         It counts as held, in a row of its own with the number 0, which goes away with it: nothing is sent for it.
         """
         return self.reserve_all([(attempt, worst_usd, caps)])[0]
 
-    def reserve_all(self, asks: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reserve]:
+    def reserve_all(self, asks: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reservation]:
         """The reserves of several runs, all of them at one moment or, with BudgetExceeded, none. Each as `reserve`."""
-        blanks = [dataclasses.replace(attempt, attempt=0, outcome=RESERVED) for attempt, _, _ in asks]
+        blanks = [dataclasses.replace(attempt, attempt=0, outcome=Outcome.RESERVED) for attempt, _, _ in asks]
         with self._holding(*blanks) as db:
             for blank, (_, worst_usd, caps) in zip(blanks, asks, strict=True):
                 self._insert(db, blank, worst_usd, caps)
-        return [Reserve(self, blank) for blank in blanks]
+        return [Reservation(self, blank) for blank in blanks]
 
-    def _hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap], instead_of: Reserve | None) -> None:
+    def _hold(self, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap], instead_of: Reservation | None) -> None:
         from llm_magic.ledger import queries
 
         with self._holding(attempt) as db:
             if instead_of is not None:
-                self._access.database.run(db, queries.DROP, queries.key(instead_of.attempt))
+                self.transactions.database.run(db, queries.DROP, queries.key(instead_of.attempt))
             self._insert(db, attempt, worst_usd, caps)
 
     @contextmanager
@@ -141,7 +131,7 @@ class Ledger:
         """A transaction for holds. Where it fails as it ends, the database may have them: then they are given up."""
         within = True
         try:
-            with self._access.writing() as db:
+            with self.transactions.writing() as db:
                 yield db
                 within = False
         except BaseException:
@@ -152,7 +142,7 @@ class Ledger:
 
     def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
         """The row of money that is held, where it fits under the caps."""
-        from llm_magic.ledger import processes, queries, rows
+        from llm_magic.ledger import owners, queries, rows
 
         for cap in caps if worst_usd > 0 else ():
             used = self._used(db, cap, attempt.run_id, attempt.started_at)
@@ -160,14 +150,14 @@ class Ledger:
                 raise exceeded(attempt, worst_usd, self._room(db, cap, attempt.run_id, attempt.started_at))
         row = rows.to_row(attempt) | {
             "held_pusd": rows.to_pico(worst_usd),
-            "lease_until": self._clock() + _LEASE_S,
-            "owner": processes.process_name(os.getpid()),
+            "lease_until": self.clock() + _LEASE_S,
+            "owner": owners.process_name(os.getpid()),
         }
-        self._access.database.run(db, queries.INSERT, row)
+        self.transactions.database.run(db, queries.INSERT, row)
 
     def release(self, attempt: Attempt) -> None:
         """Take a hold back, or what was kept back, if it is still there. Raises LedgerError as `settle` does."""
-        self._access.give_up(attempt)
+        self.transactions.give_up(attempt)
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by what it cost.
@@ -175,32 +165,34 @@ class Ledger:
         Raises LedgerError where that can't be written now (the disk is full, say). It is not lost: it goes in as soon
         as it can, before anything else is written, and until then its hold is charged.
         """
-        self._access.settle(attempt)
+        self.transactions.settle(attempt)
 
     def record(self, attempt: Attempt) -> None:
         """Keep a row for which nothing is sent, and so nothing held: an answer from the cache."""
         from llm_magic.ledger import queries, rows
 
-        with self._access.writing() as db:
-            self._access.database.run(db, queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None})
+        with self.transactions.writing() as db:
+            self.transactions.database.run(
+                db, queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
+            )
 
     def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
         """Keep what the user thinks of a run's answer, 1 good or -1 bad, or take it back."""
         from llm_magic.ledger import queries
 
-        with self._access.writing() as db:
+        with self.transactions.writing() as db:
             if db.execute(queries.RATE, {"of_run": run_id, "rating": rating}).rowcount == 0:
                 raise LedgerError(f"the ledger has no answer of a run {run_id!r} to rate")
 
     def uncertain(self) -> list[tuple[Attempt, Decimal]]:
         """The attempts whose process died before it settled them, each with the USD that it holds. Of all sessions."""
-        from llm_magic.ledger import processes, queries, rows
+        from llm_magic.ledger import owners, queries, rows
 
-        with self._access.reading() as db:
+        with self.transactions.reading() as db:
             held = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
-            dead = processes.is_dead(self._clock())
+            dead = owners.is_dead(self.clock())
             return [
-                (dataclasses.replace(rows.from_row(row), outcome=UNCERTAIN), rows.to_usd(row["held_pusd"]))
+                (dataclasses.replace(rows.from_row(row), outcome=Outcome.UNCERTAIN), rows.to_usd(row["held_pusd"]))
                 for row in held
                 if dead(row["owner"], row["lease_until"])
             ]
@@ -227,7 +219,7 @@ class Ledger:
         from llm_magic.ledger import queries, rows
 
         query, parameters = (queries.ALL, {}) if run_id is None else (queries.OF_RUN, {"of_run": run_id})
-        read = self._access.browsing if run_id is None else self._access.reading
+        read = self.transactions.browsing if run_id is None else self.transactions.reading
         with read() as db:
             return [rows.from_row(row) for row in db.execute(query, parameters).mappings()]
 
@@ -238,17 +230,17 @@ class Ledger:
         Money is float64 here, for plotting; `rows()` has it exact. An attempt under way has the outcome `in_flight`,
         one that its process never settled `uncertain`; both cost 0 so far and show what they hold.
         """
-        from llm_magic.ledger import frame, queries
+        from llm_magic.ledger import dataframe, queries
 
-        with self._access.browsing() as db, frame.no_collection():
+        with self.transactions.browsing() as db, dataframe.no_collection():
             # The driver's own cursor: SQLAlchemy's rows would take as long again.
-            cursor: Any = db.execute(queries.columnar(self._access.database.dialect)).cursor
-            table = frame.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
+            cursor: Any = db.execute(queries.columnar(self.transactions.database.dialect)).cursor
+            table = dataframe.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
         if dead := {(attempt.run_id, attempt.attempt) for attempt, _ in self.uncertain()}:
             keys = zip(table["run_id"], table["attempt"], table["outcome"], strict=True)
-            uncertain = [outcome == IN_FLIGHT and (run_id, number) in dead for run_id, number, outcome in keys]
-            table["outcome"] = table["outcome"].mask(uncertain, UNCERTAIN)
-        return frame.chosen(table, tags, session_id)
+            uncertain = [outcome == Outcome.IN_FLIGHT and (run_id, number) in dead for run_id, number, outcome in keys]
+            table["outcome"] = table["outcome"].mask(uncertain, Outcome.UNCERTAIN.value)
+        return dataframe.chosen(table, tags, session_id)
 
     def report(self, *, tags: Sequence[str] = (), session_id: str | None = None) -> Report:
         """Spend over time, by model and by tier, savings, fallbacks and latencies. Chooses rows as `to_frame`."""
@@ -262,46 +254,46 @@ class Ledger:
         A text from a provider (`error`, `served_model`) that a spreadsheet would take for a formula gets an apostrophe
         in front; every other column comes back as it was.
         """
-        from llm_magic.ledger import frame
+        from llm_magic.ledger import dataframe
 
-        frame.write_csv(self.to_frame(tags=tags, session_id=session_id), path)
+        dataframe.write_csv(self.to_frame(tags=tags, session_id=session_id), path)
 
     def to_parquet(self, path: str | Path, *, tags: Sequence[str] = (), session_id: str | None = None) -> None:
         """Write the rows that `to_frame` gives into a Parquet file, with their types. Needs the extra `parquet`."""
-        from llm_magic.ledger import frame
+        from llm_magic.ledger import dataframe
 
-        frame.write_parquet(self.to_frame(tags=tags, session_id=session_id), path)
+        dataframe.write_parquet(self.to_frame(tags=tags, session_id=session_id), path)
 
     def close(self) -> None:
         """Close the database. Whatever is settled is in it already."""
-        self._access.close()
+        self.transactions.close()
 
     def _used(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> tuple[Decimal, Decimal]:
         """What is spent and what is held within a cap's scope."""
         from llm_magic.ledger import queries, rows
 
         scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
-        spent, held = self._access.database.run(db, queries.used(cap), scope).fetchone() or (0, 0)
+        spent, held = self.transactions.database.run(db, queries.used(cap), scope).fetchone() or (0, 0)
         return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
 
-    def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Room:
-        from llm_magic.ledger import processes, queries, rows
+    def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Headroom:
+        from llm_magic.ledger import owners, queries, rows
 
         spent, held = self._used(db, cap, run_id, now)
         live = 0
         if held:
-            dead = processes.is_dead(self._clock())
+            dead = owners.is_dead(self.clock())
             scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
-            holds = self._access.database.run(db, queries.held(cap), scope).fetchall()
+            holds = self.transactions.database.run(db, queries.held(cap), scope).fetchall()
             live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
-        return Room(cap=cap, left_usd=cap.limit_usd - spent - held, live_usd=rows.to_usd(live))
+        return Headroom(cap=cap, left_usd=cap.limit_usd - spent - held, in_flight_usd=rows.to_usd(live))
 
     def _stands(self) -> tuple[Decimal, Decimal, Decimal]:
         """What the session has spent, what it holds, and its baseline."""
         from llm_magic.ledger import queries, rows
 
-        with self._access.reading() as db:
-            found = self._access.database.run(db, queries.STANDS, {"of_session": self.session_id}).fetchone()
+        with self.transactions.reading() as db:
+            found = self.transactions.database.run(db, queries.STANDS, {"of_session": self.session_id}).fetchone()
         spent, held, baseline = (rows.to_usd(amount) for amount in found or (0, 0, 0))
         return spent, held, baseline
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from llm_magic.types import Attempt, TaskTier, Usage
+from llm_magic.types import Attempt, Outcome, TaskTier, Usage
 
 PICO_PER_USD = 10**12
 Row = Mapping[Any, Any]
@@ -16,7 +16,7 @@ Row = Mapping[Any, Any]
 
 _USAGE = tuple(part.name for part in dataclasses.fields(Usage))
 _PLAIN = (
-    "run_id", "attempt", "confidence", "provider", "model", "served_model", "outcome", "error", "fallback_from",
+    "run_id", "attempt", "confidence", "provider", "model", "served_model", "error", "fallback_from",
     "cost_estimated", "price_source", "ttft_s", "latency_s", "session_id", "service_tier", "parent_run_id", "rating",
     "difficulty",
 )  # fmt: skip
@@ -58,6 +58,7 @@ def to_row(attempt: Attempt) -> dict[str, Any]:
     row |= {name: getattr(attempt.usage, name) for name in _USAGE}
     return row | {
         "tier": str(attempt.tier),
+        "outcome": str(attempt.outcome),
         "started_at_us": microseconds(attempt.started_at),
         "cost_pusd": to_pico(attempt.cost_usd),
         "baseline_pusd": to_pico(attempt.baseline_usd),
@@ -72,11 +73,20 @@ def microseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
 
 
+def _outcome(value: str) -> Outcome:
+    """The outcome in a row; a value that a newer version wrote counts as an error."""
+    try:
+        return Outcome(value)
+    except ValueError:
+        return Outcome.ERROR
+
+
 def from_row(row: Row) -> Attempt:
     plain: dict[str, Any] = {name: row[name] for name in _PLAIN}
     return Attempt(
         **plain,
         tier=TaskTier(row["tier"]),
+        outcome=_outcome(row["outcome"]),
         started_at=datetime.fromtimestamp(row["started_at_us"] / 1_000_000, tz=UTC),
         usage=Usage(**{name: row[name] for name in _USAGE}),
         cost_usd=to_usd(row["cost_pusd"]),

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from llm_magic.classify import expected_quality
 from llm_magic.errors import RequestError
-from llm_magic.plan.costs import Standing, candidate_of, cost_order, expected_usd, input_bound, messages_of
-from llm_magic.plan.parts import parts_of
+from llm_magic.plan.costs import PlanContext, candidate_of, cost_order, expected_usd, input_bound, messages_of
+from llm_magic.plan.extras import extras_of
 from llm_magic.registry import Registry
 from llm_magic.types import (
     Candidate,
@@ -23,7 +23,7 @@ from llm_magic.types import (
 )
 
 
-def make_plan(request: Request, classification: Classification, registry: Registry, standing: Standing) -> Plan:
+def make_plan(request: Request, classification: Classification, registry: Registry, standing: PlanContext) -> Plan:
     """The candidates for a request: the cheapest that is good enough first, then the chain of fallbacks.
 
     Good enough: its expected quality is at least `request.quality` of the best model's. Of these, the one with the
@@ -64,7 +64,7 @@ def make_plan(request: Request, classification: Classification, registry: Regist
         baseline_model=registry.baseline,
         baseline_usd=expected_usd(registry.baseline, messages, request, classification, standing.now),
         left_usd=standing.left_usd(registry.baseline),
-        parts=parts_of(request, classification, leader, standing.now),
+        extras=extras_of(request, classification, leader, standing.now),
     )
 
 

@@ -41,7 +41,7 @@ EXPECTED_OUTPUT_TOKENS = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class PlanContext:
     """What a plan needs to know of the moment it is made in."""
 
     now: datetime
@@ -67,7 +67,7 @@ def messages_of(request: Request) -> tuple[Message, ...]:
     return (*request.history, message_of(request))
 
 
-def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate | None:
+def fit_to_budget(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate | None:
     """The candidate with its output lowered until its worst case fits into `left_usd`; None where it can't."""
     least = min(MIN_OUTPUT_TOKENS, candidate.max_output_tokens)
     fits = prices.affordable_output(
@@ -89,7 +89,7 @@ def refit(candidate: Candidate, left_usd: Decimal, now: datetime) -> Candidate |
     )
 
 
-def lengthened(candidate: Candidate, more: tuple[Message, ...], now: datetime) -> Candidate | None:
+def with_messages(candidate: Candidate, more: tuple[Message, ...], now: datetime) -> Candidate | None:
     """The candidate with further messages to send, at what it costs then; None where its window is too small."""
     input_tokens = candidate.input_tokens + tokens.estimate_input(more, None, candidate.model)
     bound = candidate.input_tokens_bound + tokens.bound_input(more, None)
@@ -143,7 +143,7 @@ def candidate_of(
     messages: tuple[Message, ...],
     bound: int,
     classification: Classification,
-    standing: Standing,
+    standing: PlanContext,
 ) -> Candidate | Skipped:
     """The model with its costs, or the reason why it can't serve this request."""
     images = [image for message in messages for image in message.images]
@@ -179,7 +179,7 @@ def candidate_of(
     left = standing.left_usd(model)
     if left is None or worst <= left:
         return candidate
-    fitted = refit(candidate, left, now)
+    fitted = fit_to_budget(candidate, left, now)
     if fitted is None:
         reason = f"over budget: up to {show_usd(worst)}, {show_usd(left)} left"
         return Skipped(model=model, reason=reason, asked_usd=worst)

@@ -32,7 +32,7 @@ def _provider(spec: ProviderSpec, environ: Mapping[str, str]) -> Provider:
 @lru_cache(maxsize=1)
 def _local() -> Provider:
     """One for the process: its child takes hundreds of megabytes."""
-    from llm_magic.providers.local import LocalProvider
+    from llm_magic.providers.local.provider import LocalProvider
 
     return LocalProvider()
 

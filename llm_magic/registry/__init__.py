@@ -11,7 +11,7 @@ from typing import Any
 from llm_magic.errors import RegistryError
 from llm_magic.home import home
 from llm_magic.registry import reading
-from llm_magic.registry.checks import complete
+from llm_magic.registry.validation import complete
 from llm_magic.types import ModelSpec, ProviderSpec, TaskTier
 
 log = logging.getLogger("llm_magic")

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llm_magic.errors import RegistryError
-from llm_magic.registry.checks import decimal_of, whole
+from llm_magic.registry.validation import decimal_of, whole
 from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
 
 Record = TypeVar("Record")

@@ -13,25 +13,27 @@ from decimal import Decimal
 from types import EllipsisType
 from typing import Any, TypeVar
 
-from llm_magic import answers, conversation, tuning
+from llm_magic import answers, conversations, tuning
 from llm_magic import cache as caching
 from llm_magic.attachments import attach as attachments_of
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap, usd
-from llm_magic.cascade import how_of, with_cascade
+from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import classify
+from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
-from llm_magic.execute import Clock, Means, PerLoop, RetryPolicy, books, compare, execute
+from llm_magic.execute import Clock, PerEventLoop, RetryPolicy, Services, compare, execute, ledger_io
 from llm_magic.health import Circuit, Health
-from llm_magic.ledger import Ledger, Room
+from llm_magic.ledger import Headroom, Ledger
 from llm_magic.plan import make_plan
-from llm_magic.plan.costs import Standing
-from llm_magic.plan.refusal import refusal
+from llm_magic.plan.cascade import cascade_mode, with_cascade
+from llm_magic.plan.costs import PlanContext
+from llm_magic.plan.rejection import refusal
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import checks, comparing
+from llm_magic.routing import comparison, validation
 from llm_magic.types import (
     DEFAULT_QUALITY,
     Classification,
@@ -67,18 +69,20 @@ class Router:
         clock: Clock | None = None,
         quality: float = DEFAULT_QUALITY,
     ) -> None:
-        self.quality = checks.quality(quality)
-        self.untuned = Registry.load() if registry is None else registry
+        self.quality = validation.quality(quality)
+        self.base_registry = Registry.load() if registry is None else registry
         """The registry without what `%route_tune` has taught."""
-        self.registry = tuning.tuned(self.untuned, tuning.load())
+        self.registry = tuning.tuned(self.base_registry, tuning.load())
         self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
+        self.cache = AnswerCache(self.ledger)
+        self.conversations = Conversations(self.ledger)
         self.budget = Budget() if budget is None else budget
         self._setting_budget = threading.Lock()
         specs = self.registry.providers
         self.providers: Mapping[str, Provider] = connect(specs) if providers is None else providers
         self._clock = Clock() if clock is None else clock
         policy = RetryPolicy() if policy is None else policy
-        self._means = Means(
+        self._services = Services(
             registry=self.registry,
             providers=self.providers,
             ledger=self.ledger,
@@ -86,7 +90,9 @@ class Router:
             policy=policy,
             clock=self._clock,
             slots={
-                name: PerLoop(functools.partial(asyncio.Semaphore, specs[name].concurrency if name in specs else 64))
+                name: PerEventLoop(
+                    functools.partial(asyncio.Semaphore, specs[name].concurrency if name in specs else 64)
+                )
                 for name in {model.provider for model in self.registry}
             },
         )
@@ -110,7 +116,7 @@ class Router:
         parent_run_id: str | None = None,
         attach: Iterable[Any] = (),
         thread: str | None = None,
-        thread_tokens: int = conversation.THREAD_TOKENS,
+        thread_tokens: int = conversations.THREAD_TOKENS,
         history: Sequence[Message] = (),
         cache: bool = False,
         cascade: bool | str | None = None,
@@ -134,8 +140,8 @@ class Router:
         """
         attachments = attachments_of(attach)
         for attached in attachments:
-            checks.text(attached.text, attached.name)
-            checks.text(attached.name, "the name of an attachment")
+            validation.text(attached.text, attached.name)
+            validation.text(attached.name, "the name of an attachment")
         kept = None
         if thread is not None:
             if history:
@@ -143,27 +149,27 @@ class Router:
             # Where only a small window can be used, as much again is left for the prompt and the answer.
             windows = [model.context_window for model in self.registry if self.unavailable(model) is None]
             limit = min(thread_tokens, max(windows, default=thread_tokens) // 2)
-            history, kept = conversation.load(self.ledger, thread, limit, self._clock.now())
+            history, kept = conversations.load(self.conversations, thread, limit, self._clock.now())
         for message in history:
-            checks.text(message.content, "the history")
+            validation.text(message.content, "the history")
         return Request(
-            prompt=checks.prompt(prompt),
-            tier=None if tier is None else checks.tier(tier),
+            prompt=validation.prompt(prompt),
+            tier=None if tier is None else validation.tier(tier),
             model=model,
-            system=None if system is None else checks.text(system, "the system prompt"),
-            max_output_tokens=None if max_output_tokens is None else checks.output_tokens(max_output_tokens),
+            system=None if system is None else validation.text(system, "the system prompt"),
+            max_output_tokens=None if max_output_tokens is None else validation.output_tokens(max_output_tokens),
             max_cost_usd=None if max_cost is None else usd(max_cost),
             schema=None if schema is None else answers.schema_of(schema),
-            tags=checks.tags(tags),
+            tags=validation.tags(tags),
             routing_text=routing_text,
-            hedge_s=None if hedge_s is None else checks.hedge_s(hedge_s),
-            quality=self.quality if quality is None else checks.quality(quality),
+            hedge_s=None if hedge_s is None else validation.hedge_s(hedge_s),
+            quality=self.quality if quality is None else validation.quality(quality),
             parent_run_id=parent_run_id,
             attachments=attachments,
             history=tuple(history),
             thread=kept,
             cache=cache,
-            cascade=how_of(cascade, check=check, judge=judge, schema=schema),
+            cascade=cascade_mode(cascade, check=check, judge=judge, schema=schema),
             check=check,
             judge=None if judge is None else self._known(judge),
         )
@@ -213,7 +219,8 @@ class Router:
         """
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
         return {
-            label: comparing.narrowed(self.plan(each)) for label, each in comparing.asked_of(request, models).items()
+            label: comparison.single_candidate(self.plan(each))
+            for label, each in comparison.asked_of(request, models).items()
         }
 
     def compare_job(self, plans: Mapping[str, Plan]) -> Job[tuple[str, RunEvent | RunFailed]]:
@@ -235,8 +242,8 @@ class Router:
 
     def retune(self) -> None:
         """Take note that what was learnt from the ledger has changed."""
-        self.registry = tuning.tuned(self.untuned, tuning.load())
-        self._means = dataclasses.replace(self._means, registry=self.registry)
+        self.registry = tuning.tuned(self.base_registry, tuning.load())
+        self._services = dataclasses.replace(self._services, registry=self.registry)
 
     def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Any) -> Budget:
         """Cap what this session may spend, in USD; None takes the cap away.
@@ -260,7 +267,7 @@ class Router:
 
     def circuit(self, model: ModelSpec) -> Circuit:
         """How a model has been doing: its circuit is closed while it is well."""
-        return self._means.health.circuit(model.id)
+        return self._services.health.circuit(model.id)
 
     async def _run(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEvent]:
         """The core, on the private loop."""
@@ -269,7 +276,9 @@ class Router:
         if plan.request.cache and plan.request.check is None:  # two functions can't be told apart
             key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
             at = self._clock.now()
-            known = await self._turn(lambda: caching.recall(plan, key, self.ledger, self.budget, run_id=run_id, at=at))
+            known = await self._turn(
+                lambda: caching.recall(plan, key, self.cache, self.ledger, self.budget, run_id=run_id, at=at)
+            )
             if known is not None:
                 known = await self._in_thread(plan.request, known)
                 for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=known.text), RunEnded(result=known)):
@@ -278,13 +287,13 @@ class Router:
         if not plan.candidates:
             raise await self._turn(lambda: self._refusal(plan))
         try:
-            async with aclosing(execute(plan, self._means, run_id=run_id, budget=lambda: self.budget)) as events:
+            async with aclosing(execute(plan, self._services, run_id=run_id, budget=lambda: self.budget)) as events:
                 async for event in events:
                     if isinstance(event, RunEnded):
                         result = event.result
                         if key:
-                            keep = functools.partial(caching.keep, result, key, self.ledger)
-                            result = await books.kept(result, "cache", keep, self._means)
+                            keep = functools.partial(caching.keep, result, key, self.cache)
+                            result = await ledger_io.kept(result, "cache", keep, self._services)
                         event = RunEnded(result=await self._in_thread(plan.request, result))
                     yield event
         except BudgetExceeded as refused:
@@ -294,21 +303,23 @@ class Router:
 
     async def _turn(self, call: Callable[[], Result]) -> Result:
         """What asks the ledger, on the private loop."""
-        return await books.turn(call, self._means, until=self._clock.monotonic() + self._means.policy.deadline_s)
+        return await ledger_io.turn(
+            call, self._services, until=self._clock.monotonic() + self._services.policy.deadline_s
+        )
 
     async def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
         if request.thread is None:
             return result
-        keep = functools.partial(conversation.keep, self.ledger, request, result, self._clock.now())
-        return await books.kept(result, "thread", keep, self._means)
+        keep = functools.partial(conversations.keep, self.conversations, request, result, self._clock.now())
+        return await ledger_io.kept(result, "thread", keep, self._services)
 
     async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
         """The core of a comparison, on the private loop."""
-        usable, run_ids, failed = await self._turn(lambda: comparing.runs_of(plans, self._refusal))
+        usable, run_ids, failed = await self._turn(lambda: comparison.runs_of(plans, self._refusal))
         for label, failure in failed.items():
             yield label, failure
         if usable:
-            async with aclosing(compare(usable, self._means, run_ids=run_ids, budget=lambda: self.budget)) as events:
+            async with aclosing(compare(usable, self._services, run_ids=run_ids, budget=lambda: self.budget)) as events:
                 async for event in events:
                     yield event
 
@@ -319,17 +330,17 @@ class Router:
                 if isinstance(event, RunEnded):
                     yield event
 
-    def _standing(self, request: Request) -> Standing:
-        rooms = functools.lru_cache(self.ledger.rooms)
+    def _standing(self, request: Request) -> PlanContext:
+        rooms = functools.lru_cache(self.ledger.headroom)
 
         def left_usd(model: ModelSpec) -> Decimal | None:
             return min((room.reachable_usd for room in rooms(self._caps(request, model.id))), default=None)
 
-        return Standing(
+        return PlanContext(
             now=self._clock.now(),
             left_usd=left_usd,
             unavailable=self.unavailable,
-            circuit=self._means.health.circuit,
+            circuit=self._services.health.circuit,
         )
 
     def _known(self, model: str) -> str:
@@ -341,17 +352,17 @@ class Router:
         return self.budget.caps(model=model, tags=request.tags, max_cost_usd=request.max_cost_usd)
 
     def _refusal(self, plan: Plan) -> NoCandidate | BudgetExceeded:
-        def rooms(model: str) -> list[Room]:
-            return self.ledger.rooms(self._caps(plan.request, model))
+        def headroom(model: str) -> list[Headroom]:
+            return self.ledger.headroom(self._caps(plan.request, model))
 
-        return refusal(plan, self.registry, self._standing(plan.request), rooms)
+        return refusal(plan, self.registry, self._standing(plan.request), headroom)
 
 
 def _classified(request: Request) -> Classification:
     if request.tier is not None:
         return Classification(tier=request.tier, confidence=1.0, reasons=("you asked for this tier",))
     thread, text = request.thread, request.prompt if request.routing_text is None else request.routing_text
-    if thread is not None and thread.tier is not None and conversation.follows_on(text):
+    if thread is not None and thread.tier is not None and conversations.follows_on(text):
         reasons = ("a short follow-up keeps the tier of what it follows",)
         return Classification(tier=thread.tier, confidence=thread.confidence, reasons=reasons)
     return classify(text)

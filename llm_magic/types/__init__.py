@@ -1,8 +1,9 @@
 """The nouns: frozen records that every room passes to the next."""
 
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
-from llm_magic.types.plans import Candidate, Cascade, Part, Plan, Skipped
-from llm_magic.types.requests import DEFAULT_QUALITY, Attachment, CascadeHow, Image, Message, Request, Thread
+from llm_magic.types.outcomes import Doubt, Outcome
+from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Skipped
+from llm_magic.types.requests import DEFAULT_QUALITY, Attachment, CascadeMode, Image, Message, Request, Thread
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
 from llm_magic.types.tasks import Classification, TaskTier
 
@@ -13,15 +14,17 @@ __all__ = [
     "Attempt",
     "Candidate",
     "Cascade",
-    "CascadeHow",
+    "CascadeMode",
     "Classification",
     "Compared",
     "Comparison",
     "Cost",
+    "Doubt",
+    "Extra",
     "Image",
     "Message",
     "ModelSpec",
-    "Part",
+    "Outcome",
     "Plan",
     "Price",
     "ProviderSpec",

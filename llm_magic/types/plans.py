@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from llm_magic.types.models import ModelSpec
-from llm_magic.types.requests import CascadeHow, Request
+from llm_magic.types.requests import CascadeMode, Request
 from llm_magic.types.tasks import Classification, TaskTier
 
 
@@ -46,13 +46,13 @@ class Skipped:
 class Cascade:
     """Cheap candidates to ask before the plan's leader, and what it all is expected to cost."""
 
-    how: CascadeHow
+    mode: CascadeMode
     cheap: tuple[Candidate, ...]
     """One; or two that are asked at once, the same one twice or two models."""
     strong: Candidate
     """The plan's leader: asked where the cheap answers are not confirmed."""
     judge: Candidate | None
-    kept: float
+    acceptance_rate: float
     """Expected share of such runs that end without the strong one, 0..1."""
     expected_quality: float
     """The chance that it ends in a good answer, 0..1."""
@@ -63,7 +63,7 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Extra:
     """Something that is sent besides the prompt, with what it costs on the plan's leader."""
 
     name: str
@@ -86,7 +86,7 @@ class Plan:
     """Expected cost on the baseline model."""
     left_usd: Decimal | None
     """What the tightest cap had left when the plan was made; None: no cap."""
-    parts: tuple[Part, ...] = ()
+    extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
     """What is asked before the candidates, if anything."""
     no_cascade: str = ""

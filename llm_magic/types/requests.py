@@ -15,7 +15,7 @@ DEFAULT_QUALITY = 0.965
 setting from which on routing among many models stays within a point of the best single one, on held-out thirds of the
 training prompts of ZeroEval (21 models, at 58 % of its cost) and MMLU-Pro (11 models, at 74 %)."""
 
-CascadeHow = Literal["agree", "twice", "schema", "check", "judge"]
+CascadeMode = Literal["agree", "twice", "schema", "check", "judge"]
 """What confirms a cheap answer: a second model, the same one once more, the schema, the user's check, or a judge."""
 
 
@@ -110,7 +110,7 @@ class Request:
     """The conversation that the history is of, and that the answer is added to."""
     cache: bool = False
     """Answer from the cache where the same was asked before, and keep the answer there."""
-    cascade: CascadeHow | Literal["off"] | None = None
+    cascade: CascadeMode | Literal["off"] | None = None
     """Ask cheap models first, and the plan's leader only where their answer is not confirmed; None: where the plan
     expects it to cost less at the wanted quality, and answers can be compared."""
     check: Callable[[str], bool] | None = None

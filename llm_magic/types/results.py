@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic.types.models import Usage
+from llm_magic.types.outcomes import Outcome
 from llm_magic.types.tasks import TaskTier
 
 ZERO = Decimal(0)
@@ -26,13 +27,7 @@ class Attempt:
     provider: str
     model: str
     served_model: str | None
-    outcome: str
-    """ok, cancelled, or what went wrong: rate_limited, overloaded, stream_broken, ...
-
-    `cached` is no attempt: an answer from the cache, for which nothing was sent.
-    In a cascade also: agreed (it said the same as the answer that was kept), superseded (another answer was kept),
-    judged (it judged an answer), unconfirmed (the run was left before it was decided).
-    """
+    outcome: Outcome
     error: str | None
     fallback_from: str | None
     usage: Usage
@@ -63,7 +58,7 @@ class Step:
     """One step of the path that a run took: a model that was skipped, failed, or answered."""
 
     model: str
-    outcome: str
+    outcome: Outcome
     detail: str = ""
 
 
@@ -107,7 +102,7 @@ class RouteResult:
     @property
     def cached(self) -> bool:
         """It came from the cache: nothing was sent."""
-        return any(attempt.outcome == "cached" for attempt in self.attempts)
+        return any(attempt.outcome == Outcome.CACHED for attempt in self.attempts)
 
     def __str__(self) -> str:
         return self.text

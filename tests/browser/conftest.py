@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import loopback
+from tests.support import loopback
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -12,13 +12,14 @@ from IPython.core.getipython import get_ipython
 
 from llm_magic import Overloaded, use_router
 from llm_magic.attachments import attach, of_value
-from llm_magic.jupyter import jobs, screens
-from llm_magic.jupyter.watch import watch
+from llm_magic.jupyter.display import run_view
+from llm_magic.jupyter.run import background
+from llm_magic.jupyter.run.foreground import watch
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply
 from llm_magic.routing import session_router
-from tests.helpers import model, router
-from tests.payloads import PAYLOADS
+from tests.support.builders import model, router
+from tests.support.payloads import PAYLOADS
 
 BATCH = 10
 
@@ -38,7 +39,7 @@ def hostile() -> None:
 
     # Circuits stay closed: each payload is to be an error as well.
     ours = router(model("failing", price="0.1/0.5", fallback_id="answering"), model("answering"), replies=reply)
-    ours._means.health.failed = lambda *_, **__: None  # type: ignore[method-assign]
+    ours._services.health.failed = lambda *_, **__: None  # type: ignore[method-assign]
     use_router(ours)
 
 
@@ -79,10 +80,10 @@ def runs_named(start: int, stop: int) -> None:
             payload.replace("\0", ""), model=payload, system=payload.replace("\0", ""), **named_after(payload)
         )
         if number % 5 == 0:
-            screen = screens.in_background(shell, freeze=True, stream=True)
-            jobs.start(ours, request, screen, {}, [payload])
+            screen = run_view.in_background(shell, freeze=True, stream=True)
+            background.start(ours, request, screen, {}, [payload])
         else:
-            live = screens.choose(shell, freeze=True, stream=True) if number % 5 == 1 else screens.StaticScreen()
+            live = run_view.choose(shell, freeze=True, stream=True) if number % 5 == 1 else run_view.StaticScreen()
             watch(ours, request, live)
 
 

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from llm_magic import Ledger
-from tests import loopback
+from tests.support import loopback
 
 if TYPE_CHECKING:
     from tests.browser.lab import Lab, Notebook

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests import loopback
 from tests.browser import scenes
 from tests.browser.test_untrusted import NOTHING, inert
-from tests.payloads import PAYLOADS
+from tests.support import loopback
+from tests.support.payloads import PAYLOADS
 
 if TYPE_CHECKING:
     from tests.browser.lab import Notebook

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from tests.browser import scenes
-from tests.payloads import PAYLOADS
+from tests.support.payloads import PAYLOADS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,7 +151,7 @@ def test_every_payload_is_inert_as_a_name(opened: Callable[..., Notebook], lab: 
         "%route_ledger",
         "%route_models",
         f"%route_plan --model {word} --thread {word} --tag {word} hello",
-        "from tests.payloads import PAYLOADS\n"
+        "from tests.support.payloads import PAYLOADS\n"
         "for each in PAYLOADS: display(scenes.session_router().plan('hello', model=each, **scenes.named_after(each)))",
         f"%route --compare {word},<plaintext> hello",
         f"%route_budget --model {word}=1 --tag {word}=1",

@@ -12,17 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_magic import routing
-from llm_magic.jupyter import binding, draw, jobs, session
-from llm_magic.jupyter.live import Live, Pace
+from llm_magic.jupyter.display.live_view import LiveView, Pace
+from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
+from llm_magic.jupyter.magics import namespace
 from llm_magic.jupyter.panel.rows import ComparedRow, Row, RunRow, put
-from llm_magic.jupyter.panel.words import LIVE_AGAIN, SHOWN, bundle, head_html
-from llm_magic.jupyter.safe import escape
-from llm_magic.jupyter.session import Done
-from llm_magic.jupyter.style import PANEL_STYLE
-from llm_magic.jupyter.twin import Twin, take_down
+from llm_magic.jupyter.panel.text import LIVE_AGAIN, SHOWN, bundle, head_html
+from llm_magic.jupyter.render import run
+from llm_magic.jupyter.render.markdown import escape
+from llm_magic.jupyter.render.style import PANEL_STYLE
+from llm_magic.jupyter.run import background, history
+from llm_magic.jupyter.run.history import PastRun
 
 if TYPE_CHECKING:
-    from llm_magic.jupyter.state import RunState
+    from llm_magic.jupyter.render.run_state import RunState
 
 __all__ = ["Panel", "bundle"]
 
@@ -38,7 +40,7 @@ class Panel:
         self._rows = ipywidgets.VBox()
         self._box = ipywidgets.VBox([self._head, self._said, self._rows])
         self._box.add_class("llmr-panel")
-        self._twin = Twin(self._box, PANEL_STYLE, gone=f"For the live one: {LIVE_AGAIN}.")
+        self._twin = StaticCopy(self._box, PANEL_STYLE, gone=f"For the live one: {LIVE_AGAIN}.")
         self._of: dict[int, Row] = {}
         self._under_way: list[_Escalation] = []
         self._lock = threading.RLock()
@@ -53,24 +55,24 @@ class Panel:
         with self._lock:
             router = routing.session_router()
             put(self._head, head_html(router))
-            rows = [self._row(runs) for runs in session.entries()[:SHOWN]]
+            rows = [self._row(runs) for runs in history.entries()[:SHOWN]]
             children = (*(each.live.box for each in self._under_way), *(row.box for row in rows))
             if self._rows.children != children:
                 self._rows.children = children
             gone, self._of = self._of, {row.number: row for row in rows}
             for number in gone.keys() - self._of.keys():
-                take_down(gone[number].box)
+                close_tree(gone[number].box)
             self._twin.update(bundle(router))
 
     def close(self) -> None:
         """Take it down; the twins stay."""
         self._twin.close()
-        take_down(self._box)
+        close_tree(self._box)
 
     def say(self, words: str) -> None:
         put(self._said, f'<div class="llmr-said" role="status" aria-live="polite">{escape(words)}</div>')
 
-    def _row(self, runs: list[Done]) -> Row:
+    def _row(self, runs: list[PastRun]) -> Row:
         """What is there stays, and with it the focus."""
         if (row := self._of.get(runs[0].number)) is None:
             if runs[0].column is not None:
@@ -82,31 +84,31 @@ class Panel:
         row.refresh()
         return row
 
-    def escalate(self, done: Done) -> None:
+    def escalate(self, done: PastRun) -> None:
         """Run it again one tier up, in the background; the answer comes into the panel."""
         router = routing.session_router()
-        request = session.escalated(router, done)
+        request = history.escalated(router, done)
         run = _Escalation(self, done)
         with self._lock:
             self._under_way.insert(0, run)
         self.say(f"Run {done.number} is asked again one tier up: {router.plan(request).tier}.")
         self.refresh()
-        jobs.start(router, request, run, self._shell.user_ns, [binding.LAST])
+        background.start(router, request, run, self._shell.user_ns, [namespace.LAST])
 
-    def rate(self, done: Done, rating: Literal[1, -1]) -> None:
+    def rate(self, done: PastRun, rating: Literal[1, -1]) -> None:
         """Rate it, or take the same rating back."""
         new: Literal[1, -1] | None = None if done.rating == rating else rating
-        session.rate(routing.session_router(), done, new)
+        history.rate(routing.session_router(), done, new)
         words = {1: "rated good", -1: "rated bad", None: "no longer rated"}
         self.say(f"Run {done.number} is {words[new]}.")
 
-    def pick(self, runs: list[Done], done: Done) -> None:
+    def pick(self, runs: list[PastRun], done: PastRun) -> None:
         """Keep it as the best of a comparison, as `%route_pick` does, or take the same pick back."""
         taken_back = done.rating == 1
         answered = [each.state.run_id for each in runs if each.state.result is not None]
-        session.pick(routing.session_router(), answered, None if taken_back else done.state.run_id)
+        history.pick(routing.session_router(), answered, None if taken_back else done.state.run_id)
         if not taken_back:
-            self._shell.user_ns[binding.LAST] = done.state.result
+            self._shell.user_ns[namespace.LAST] = done.state.result
         self.say(f"{done.model} is {'no longer ' if taken_back else ''}your pick.")
 
     def forget(self, run: _Escalation) -> None:
@@ -119,8 +121,8 @@ class Panel:
 class _Escalation:
     """The screen of a run that was started by a button: in the panel, above the others."""
 
-    def __init__(self, panel: Panel, of: Done) -> None:
-        self.live, self._pace = Live(), Pace()
+    def __init__(self, panel: Panel, of: PastRun) -> None:
+        self.live, self._pace = LiveView(), Pace()
         self.state: RunState | None = None
         self._panel, self._of = panel, of
 
@@ -136,5 +138,5 @@ class _Escalation:
             self.live.close()
             return
         self.live.finish(state)
-        cost = draw.cost(state).removeprefix("this cell ")
+        cost = run.cost(state).removeprefix("this cell ")
         self._panel.say(f"Run {self._of.number} was asked again: {state.ended or f'answered, {cost}'}.")

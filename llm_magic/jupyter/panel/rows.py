@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_magic.errors import LLMMagicError
-from llm_magic.jupyter.panel import words
-from llm_magic.jupyter.safe import escape
-from llm_magic.jupyter.session import Done
-from llm_magic.jupyter.watch import error_text
+from llm_magic.jupyter.panel import text
+from llm_magic.jupyter.render.markdown import escape
+from llm_magic.jupyter.run.foreground import error_text
+from llm_magic.jupyter.run.history import PastRun
 
 if TYPE_CHECKING:
     from llm_magic.jupyter.panel import Panel
@@ -30,12 +30,12 @@ _RATINGS: tuple[tuple[str, Literal[1, -1]], ...] = (("Good", 1), ("Bad", -1))
 class RunRow:
     """One run: its facts, its buttons, and its answer where that came into the panel."""
 
-    def __init__(self, panel: Panel, done: Done, answer: Any) -> None:
+    def __init__(self, panel: Panel, done: PastRun, answer: Any) -> None:
         import ipywidgets
 
         self.number, self._done = done.number, done
         self._facts = ipywidgets.HTML()
-        about = f"run {done.number}: {words.prompt(done, 60)}"
+        about = f"run {done.number}: {text.prompt(done, 60)}"
         self._rates = [
             _Choice(panel, word, word, f"rate {word.lower()} {about}", partial(panel.rate, done, rating), rating)
             for word, rating in _RATINGS
@@ -50,7 +50,7 @@ class RunRow:
         self.box.add_class("llmr-run")
 
     def refresh(self) -> None:
-        put(self._facts, words.run_html(self._done, rated=False))
+        put(self._facts, text.run_html(self._done, rated=False))
         for each in self._rates:
             each.chosen(self._done.rating)
 
@@ -58,18 +58,18 @@ class RunRow:
 class ComparedRow:
     """A comparison: the facts of all, and of each model with its buttons."""
 
-    def __init__(self, panel: Panel, runs: list[Done]) -> None:
+    def __init__(self, panel: Panel, runs: list[PastRun]) -> None:
         import ipywidgets
 
         self.number, self._runs = runs[0].number, runs
         self._facts = ipywidgets.HTML()
-        self._picks: list[tuple[Done, _Choice]] = []
-        self._columns: list[tuple[Done, Any]] = []
+        self._picks: list[tuple[PastRun, _Choice]] = []
+        self._columns: list[tuple[PastRun, Any]] = []
         lines: list[Any] = []
         for done in runs:
             facts = ipywidgets.HTML()
             self._columns.append((done, facts))
-            about = f"{done.model} for comparison {self.number}: {words.prompt(done, 60)}"
+            about = f"{done.model} for comparison {self.number}: {text.prompt(done, 60)}"
             buttons: list[Any] = []
             if done.state.result is not None:
                 choice = _Choice(panel, "Pick", "Picked", about, partial(panel.pick, runs, done), 1)
@@ -83,9 +83,9 @@ class ComparedRow:
         self.box.add_class("llmr-run")
 
     def refresh(self) -> None:
-        put(self._facts, words.compared_html(self._runs))
+        put(self._facts, text.compared_html(self._runs))
         for done, facts in self._columns:
-            put(facts, words.column_html(done, rated=False))
+            put(facts, text.column_html(done, rated=False))
         for done, choice in self._picks:
             choice.chosen(done.rating)
 
@@ -126,7 +126,7 @@ def _say(button: Any, word: str) -> None:
         button.description = description
 
 
-def _copy(done: Done, about: str) -> list[Any]:
+def _copy(done: PastRun, about: str) -> list[Any]:
     import ipywidgets
 
     if done.state.result is None:

@@ -1,0 +1,105 @@
+"""Threads: what of a conversation is sent along, whose prompt cache has it, and what merely follows on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from llm_magic import tokens
+from llm_magic.attachments import message_of
+from llm_magic.conversations.store import Conversations, Exchange
+from llm_magic.errors import RequestError
+from llm_magic.types import Message, Request, RouteResult, Thread
+
+THREAD_TOKENS = 8_000
+"""o200k_base tokens of history that are sent along at the most."""
+WARM_S = 300.0
+"""How long a provider's prompt cache keeps a prompt at the least."""
+WARM_FROM_TOKENS = 1_024
+"""Shorter prompts are not cached by any provider."""
+
+_FOLLOWS = re.compile(
+    r"(?:and|but|or|so|then|also|yes|yeah|yep|no|nope|ok(?:ay)?|sure|right|exactly|thanks?|thank you|go on|go ahead|"
+    r"continue|proceed|more|again|next|why|how so|how come|what about|what if|really|are you sure|shorter|longer|"
+    r"simpler|the (?:first|second|third|last|other)|that|this|it|do (?:it|that|so)|try again|expand|elaborate)\b"
+)
+_AT_MOST_WORDS = 8
+
+
+def follows_on(text: str) -> bool:
+    """Whether a prompt says next to nothing by itself: "yes, go on", "why?", "shorter". Then it keeps a tier."""
+    return len(text.split()) <= _AT_MOST_WORDS and bool(_FOLLOWS.match(text.strip().lower()))
+
+
+def check_name(name: str) -> None:
+    """Raise RequestError for a name that no thread can have."""
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise RequestError(f"the thread {name!r} must be a name of at most 100 characters")
+
+
+def load(conversations: Conversations, name: str, limit: int, now: datetime) -> tuple[tuple[Message, ...], Thread]:
+    """The messages of a thread that fit into `limit` tokens, and where the thread stands."""
+    check_name(name)
+    turns = conversations.exchanges(name)
+    if not turns:
+        return (), Thread(name=name)
+    sizes = sizes_of(turns)
+    start, last = first_sent(sizes, limit), turns[-1]
+    is_same = start == first_sent(sizes[:-1], limit)  # the prompt that is cached is the beginning of the next one
+    is_warm = is_same and last.input_tokens >= WARM_FROM_TOKENS and 0 <= now.timestamp() - last.at <= WARM_S
+    thread = Thread(
+        name=name,
+        turns=len(turns) - start,
+        dropped=start,
+        tier=last.tier,
+        confidence=last.confidence,
+        warm_model=last.model if is_warm else None,
+        warm_tokens=last.input_tokens if is_warm else 0,
+    )
+    return _messages(turns[start:]), thread
+
+
+def sizes_of(turns: Sequence[Exchange]) -> list[int]:
+    """How long each exchange is, in o200k_base tokens."""
+    return [tokens.count_o200k(turn.prompt) + tokens.count_o200k(turn.answer) for turn in turns]
+
+
+def first_sent(sizes: Sequence[int], limit: int) -> int:
+    """Which exchange is the first that is sent, of exchanges of so many tokens.
+
+    Where they get longer than the limit, the oldest are dropped until half of it is free: so the beginning of the
+    prompt, which is what a provider caches, changes seldom.
+    """
+    start = total = 0
+    for end, size in enumerate(sizes):
+        total += size
+        if total > limit:
+            while total > limit / 2 and start <= end:
+                total -= sizes[start]
+                start += 1
+    return start
+
+
+def keep(conversations: Conversations, request: Request, result: RouteResult, now: datetime) -> None:
+    """Add an exchange to its thread. Raises LedgerError."""
+    assert request.thread is not None
+    turn = Exchange(
+        run_id=result.run_id,
+        prompt=message_of(request).content,
+        answer=result.text,
+        model=result.model,
+        tier=result.tier,
+        confidence=result.confidence,
+        input_tokens=result.usage.input_tokens,
+        at=now.timestamp(),
+    )
+    conversations.append(request.thread.name, turn)
+
+
+def _messages(turns: Sequence[Exchange]) -> tuple[Message, ...]:
+    return tuple(
+        message
+        for turn in turns
+        for message in (Message(role="user", content=turn.prompt), Message(role="assistant", content=turn.answer))
+    )

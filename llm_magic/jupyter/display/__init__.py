@@ -1,0 +1,1 @@
+"""Widgets, static output and terminal output for runs and comparisons."""

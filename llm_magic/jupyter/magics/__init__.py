@@ -1,0 +1,1 @@
+"""Parse the magics and hand them to the router."""

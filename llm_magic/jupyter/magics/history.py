@@ -1,0 +1,119 @@
+"""The magics that look back: the panel, a run again, a rating."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from llm_magic import routing
+from llm_magic.jupyter.display import run_view
+from llm_magic.jupyter.magics import namespace
+from llm_magic.jupyter.run import history
+from llm_magic.jupyter.run.foreground import short_errors, watch
+from llm_magic.types import TaskTier
+
+_RATINGS: dict[str, Literal[1, -1] | None] = {"up": 1, "down": -1, "clear": None}
+
+
+@magics_class
+class SessionMagics(Magics):
+    """Beside `magics.RouteMagics`, whose settings they share."""
+
+    def __init__(self, shell: Any, settings: Any) -> None:
+        super().__init__(shell)
+        self._shell, self._settings = shell, settings
+        self._panel: Any = None
+
+    @line_magic
+    def route_panel(self, line: str) -> None:
+        """What the session has cost, how the providers are, and the last runs: ask again, rate, copy."""
+        if line.strip():
+            raise UsageError("%route_panel takes no arguments")
+        with short_errors():
+            if not run_view.is_watched(self._shell):
+                _show_once(self._shell)
+                return
+            if self._panel is None:
+                from llm_magic.jupyter.panel import Panel
+
+                self._panel = Panel(self._shell)
+                history.watchers.add(self._panel.refresh)
+                self._shell.events.register("post_run_cell", self._after_cell)
+            self._panel.show()
+
+    @magic_arguments()
+    @argument("--tier", metavar="TIER", help="For this tier. Default: one tier up.")
+    @argument("--model", metavar="ID", help="Ask this model first.")
+    @argument("--out", metavar="NAME", help="Bind the RouteResult to this name, beside _route.")
+    @line_magic
+    def route_again(self, line: str) -> None:
+        """Run the last prompt again one tier up, or as the options say: a new run, which remembers the one before.
+
+        Examples:
+          %route_again
+          %route_again --tier complex --out better
+        """
+        args = parse_argstring(self.route_again, line)
+        namespace.check_name(args.out)
+        with short_errors():
+            router, done = routing.session_router(), history.last()
+            if args.tier is None and args.model is None:
+                request = history.escalated(router, done)
+            else:
+                request = history.again(done, tier=_tier(args.tier), model=args.model)
+            screen = run_view.choose(self._shell, freeze=self._settings.freeze, stream=True)
+            result = watch(router, request, screen)
+        self._shell.push(dict.fromkeys(namespace.names(args.out), result))
+
+    @magic_arguments()
+    @argument("rating", choices=[*_RATINGS], help="What you think of the last answer. clear takes it back.")
+    @line_magic
+    def route_rate(self, line: str) -> None:
+        """Rate the last answer. The rating is kept in the ledger, as 1 or -1.
+
+        Example: %route_rate up
+        """
+        args = parse_argstring(self.route_rate, line)
+        with short_errors():
+            done = history.last(answered=True)
+            history.rate(routing.session_router(), done, _RATINGS[args.rating])
+        words = "no longer rated" if args.rating == "clear" else f"rated {args.rating}"
+        print(f"run {done.number}, {done.model}: {words}")  # noqa: T201 - a magic answers in the cell
+
+    def _after_cell(self, _: Any = None) -> None:
+        """Python code may have spent something, too."""
+        if self._panel is not None:
+            self._panel.refresh()
+
+    def close(self) -> None:
+        """Give back what the panel took."""
+        if self._panel is not None:
+            history.watchers.discard(self._panel.refresh)
+            self._shell.events.unregister("post_run_cell", self._after_cell)
+            self._panel.close()
+            self._panel = None
+
+
+def _show_once(shell: Any) -> None:
+    """The panel where nobody can press anything."""
+    from IPython.display import display
+
+    from llm_magic.jupyter import panel
+
+    bundle = panel.bundle(routing.session_router())
+    if getattr(shell, "kernel", None) is None:
+        print(run_view.printable(bundle["text/plain"]))  # noqa: T201 - a terminal shows no other kind
+    else:
+        display(bundle, raw=True)
+
+
+def _tier(name: str | None) -> TaskTier | None:
+    if name is None:
+        return None
+    try:
+        return TaskTier(name)
+    except ValueError:
+        raise UsageError(f"no tier {name!r}: choose one of {', '.join(TaskTier)}") from None

@@ -1,0 +1,202 @@
+"""The magics of the books: caps, the ledger and what it comes to, what is kept as text, the models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from llm_magic import routing
+from llm_magic.errors import BudgetError, RequestError
+from llm_magic.jupyter.magics import budget
+from llm_magic.jupyter.magics.options import unquoted
+from llm_magic.jupyter.run.foreground import short_errors
+from llm_magic.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llm_magic.ledger.report import Report
+
+# Which rows: read by `_rows_of`.
+_of_session = argument("--session", action="store_true", help="Only this session's rows. Default: all.")
+_of_tag = argument(
+    "--tag",
+    action="append",
+    metavar="WORD",
+    help="Only rows with this tag. May be repeated: rows that have all of them.",
+)
+
+
+@magics_class
+class BookMagics(Magics):
+    """Beside `magics.RouteMagics`, which sends, and whose settings they share."""
+
+    def __init__(self, shell: Any, settings: Any) -> None:
+        super().__init__(shell)
+        self._shell, self._settings = shell, settings
+
+    @magic_arguments()
+    @argument("amount", nargs="*", metavar="AMOUNT", help="The session's cap in USD, such as 5 or 0.50, or off.")
+    @argument("--run", metavar="USD", help="The most that each run may cost, or off.")
+    @argument(
+        "--day", metavar="USD", help="The most that all sessions of this ledger may spend on a day (UTC), or off."
+    )
+    @argument("--month", metavar="USD", help="The same for a month (UTC), or off.")
+    @argument("--model", action="append", metavar="ID=USD", help="The most for one model in this session, or ID=off.")
+    @argument("--tag", action="append", metavar="WORD=USD", help="The most for one tag in this session, or WORD=off.")
+    @argument(
+        "--reconcile",
+        choices=("charge", "release"),
+        metavar="HOW",
+        help="charge or release: close the attempts of processes that died, and count what they hold as spent, or as "
+        "never billed.",
+    )
+    @line_magic
+    @no_var_expand
+    def route_budget(self, line: str) -> None:
+        """Cap what may be spent, or see where every cap stands.
+
+        What the options do not name stays as it is. Without an argument nothing changes.
+
+        Examples:
+          %route_budget
+          %route_budget 5 --run 0.50
+          %route_budget --day 10 --model claude-opus-5-5=2 --tag draft=1
+          %route_budget off --day off
+        """
+        args = parse_argstring(self.route_budget, line)
+        args.amount = " ".join(args.amount) or None
+        with short_errors():
+            router = routing.session_router()
+            try:
+                budget.change(router, args)
+            except BudgetError as error:
+                raise UsageError(str(error)) from None
+            done = [budget.reconcile(router, args.reconcile)] if args.reconcile else []
+            print("\n".join([*done, *budget.stands(router)]))  # noqa: T201 - a magic answers in the cell
+
+    @magic_arguments()
+    @_of_session
+    @_of_tag
+    @line_magic
+    def route_ledger(self, line: str) -> pd.DataFrame:
+        """The ledger as a DataFrame: one row an attempt.
+
+        Example: rows = %route_ledger --session --tag draft
+        """
+        args = parse_argstring(self.route_ledger, line)
+        with short_errors():
+            ledger = routing.session_router().ledger
+            return ledger.to_frame(**_rows_of(args, ledger))
+
+    @magic_arguments()
+    @_of_session
+    @_of_tag
+    @line_magic
+    def route_report(self, line: str) -> Report:
+        """Spend over time, by model and by tier, against the top model: a plot, and the numbers as DataFrames.
+
+        The plot needs the extra plots: pip install "llm-magic[plots]".
+
+        Example: report = %route_report --tag draft
+        """
+        from llm_magic.jupyter.render import tables
+
+        args = parse_argstring(self.route_report, line)
+        with short_errors():
+            ledger = routing.session_router().ledger
+            report = ledger.report(**_rows_of(args, ledger))
+            tables.show_plot(self._shell, report)
+        return report
+
+    @magic_arguments()
+    @argument("name", nargs="?", metavar="NAME", help="Show what was said in this thread.")
+    @argument("--purge", action="store_true", help="Forget the thread, or without a name all of them.")
+    @line_magic
+    def route_threads(self, line: str) -> pd.DataFrame | None:
+        """The conversations that are kept, or one of them, as a DataFrame; or forget them.
+
+        Of a thread longer than %config RouteMagics.thread_tokens the oldest exchanges are left out of the next request.
+
+        Examples:
+          %route_threads
+          %route_threads trip --purge
+        """
+        from llm_magic.jupyter.render.tables import thread_frame, threads_frame
+
+        args = parse_argstring(self.route_threads, line)
+        name = unquoted(args.name)
+        with short_errors():
+            threads = routing.session_router().conversations
+            if name is not None and not threads.exchanges(name):
+                raise RequestError(f"no thread {name!r}: there are {', '.join(threads.names()) or 'none'}")
+            if not args.purge:
+                limit = self._settings.thread_tokens
+                return threads_frame(threads, limit) if name is None else thread_frame(threads, name, limit)
+            count = threads.purge(name)
+        print(f"forgot {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
+        return None
+
+    @magic_arguments()
+    @argument("--purge", action="store_true", help="Forget every answer.")
+    @line_magic
+    def route_cache(self, line: str) -> None:
+        """How many answers the cache keeps, and where; or forget them.
+
+        Example: %route_cache --purge
+        """
+        args = parse_argstring(self.route_cache, line)
+        with short_errors():
+            router = routing.session_router()
+            cache = router.cache
+            count, size = cache.size()
+            if args.purge:
+                router.cache.purge()
+        done = "forgot" if args.purge else "holds the text of"
+        print(f"the cache in {router.ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
+
+    @magic_arguments()
+    @argument("--apply", action="store_true", help="Use it from now on, also in later sessions.")
+    @argument("--reset", action="store_true", help="Take it back.")
+    @line_magic
+    def route_tune(self, line: str) -> None:
+        """Learn from the ledger: its ratings, escalations, failed checks. Shows what would change; --apply does it.
+
+        Example: %route_tune --apply
+        """
+        args = parse_argstring(self.route_tune, line)
+        if args.apply and args.reset:
+            raise UsageError("--apply or --reset, not both")
+        from llm_magic import tuning
+        from llm_magic.jupyter.magics import tuning_report
+
+        with short_errors():
+            taken_back = tuning.reset() if args.reset else None  # before a file that can't be read gets in the way
+            router = routing.session_router()
+            if taken_back is None:
+                said = tuning_report.apply(router) if args.apply else tuning_report.show(router)
+            else:
+                router.retune()
+                said = (
+                    "Taken back: the packaged figures count again." if taken_back else "There is nothing to take back."
+                )
+        print(said)  # noqa: T201 - as above
+
+    @line_magic
+    def route_models(self, line: str) -> pd.DataFrame:
+        """The registry as a DataFrame: every model, its price at this hour, whether it can be used now and why not."""
+        if line.strip():
+            raise UsageError("%route_models takes no arguments")
+        from llm_magic.jupyter.render.tables import models_frame
+
+        with short_errors():
+            return models_frame(routing.session_router())
+
+
+def _rows_of(args: Any, ledger: Ledger) -> dict[str, Any]:
+    """Which rows `--tag` and `--session` choose."""
+    tags = [unquoted(tag) or "" for tag in args.tag or ()]
+    return {"tags": tags, "session_id": ledger.session_id if args.session else None}

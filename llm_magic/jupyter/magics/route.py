@@ -1,0 +1,252 @@
+"""The magics: each parses its line into a request and hands it on."""
+
+from __future__ import annotations
+
+from argparse import BooleanOptionalAction
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from traitlets import Bool, Enum, Float, Int, TraitError, validate
+
+from llm_magic import conversations, routing
+from llm_magic.attachments import TABLE_ROWS
+from llm_magic.errors import LLMMagicError
+from llm_magic.jupyter.display import run_view
+from llm_magic.jupyter.magics import namespace, options
+from llm_magic.jupyter.run import background, comparison
+from llm_magic.jupyter.run.background import BackgroundRun
+from llm_magic.jupyter.run.foreground import short_errors, watch
+from llm_magic.plan.costs import DEFAULT_MAX_OUTPUT_TOKENS
+from llm_magic.registry import PROFILES
+from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@magics_class
+class RouteMagics(Magics):
+    """Settings of the magics: `%config RouteMagics.freeze = False`."""
+
+    profile = Enum(
+        PROFILES,
+        default_value=None,
+        allow_none=True,
+        help="The set of models: 'current' or 'article'. None is that of LLM_MAGIC_PROFILE, else current.",
+    ).tag(config=True)
+    freeze = Bool(
+        True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
+    ).tag(config=True)
+    table_rows = Int(
+        TABLE_ROWS, min=1, help="How many rows of an attached DataFrame are sent at the most: 1 or more."
+    ).tag(config=True)
+    thread_tokens = Int(
+        conversations.THREAD_TOKENS,
+        min=100,
+        help="How many tokens of a thread's history are sent along at the most: 100 or more.",
+    ).tag(config=True)
+    cache = Bool(
+        False, help="Answer from the cache what was asked before, as --cache does. It keeps the text of answers."
+    ).tag(config=True)
+    quality = Float(
+        None,
+        allow_none=True,
+        help="How good is enough: the least share of the best expected quality that will do, from 0 (the cheapest) to "
+        f"1 (the best). None is that of the router: {DEFAULT_QUALITY:g}, unless it was made with another.",
+    ).tag(config=True)
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self._shell = shell
+
+    @validate("profile")
+    def _switched(self, proposal: Any) -> str | None:
+        """A profile that can't be loaded is none: the setting and the models stay what they were."""
+        try:
+            routing.switch_profile(proposal["value"])
+        except LLMMagicError as error:
+            raise TraitError(f"the 'profile' trait can't become {proposal['value']!r}: {error}") from error
+        return proposal["value"]
+
+    @validate("quality")
+    def _in_range(self, proposal: Any) -> float | None:
+        """Bounds of the trait's own would let NaN pass."""
+        value = proposal["value"]
+        if value is not None and not 0 <= value <= 1:
+            raise TraitError(f"the 'quality' trait can't become {value!r}: it must be from 0 to 1, or None")
+        return value
+
+    @magic_arguments("%route")
+    @argument(
+        "--tier",
+        metavar="TIER",
+        help="The tier: complex, standard, structured or bulk. Without it the text is classified.",
+    )
+    @argument("--model", metavar="ID", help="Ask this model first. Its fallbacks stay.")
+    @argument(
+        "--quality",
+        type=float,
+        metavar="SHARE",
+        help="How good is enough, from 0 (the cheapest) to 1 (the best). "
+        f"Default: that of %%config RouteMagics.quality, else {DEFAULT_QUALITY:g}.",
+    )
+    @argument("--system", metavar="TEXT", help="The system prompt. Default: none.")
+    @argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help=f"The most output tokens, reasoning included. Default: {DEFAULT_MAX_OUTPUT_TOKENS:,} if the model can.",
+    )
+    @argument("--max-cost", metavar="USD", help="The most that this run may cost, such as 0.05. Default: the caps.")
+    @argument(
+        "--schema",
+        metavar="NAME",
+        help="A JSON Schema, Pydantic model or dataclass in the notebook. The answer is checked against it and parsed "
+        "into _route.data.",
+    )
+    @argument(
+        "--out",
+        metavar="NAME",
+        help="Bind the RouteResult to this name, beside _route. %%%%route NAME << [options] says the same.",
+    )
+    @argument("--tag", action="append", metavar="WORD", help="A word for the ledger. May be repeated.")
+    @argument(
+        "--hedge",
+        type=float,
+        metavar="SECONDS",
+        help="Ask the next model too where the first token takes longer than this. Both are billed.",
+    )
+    @argument("--plan", action="store_true", help="A dry run: who would be asked, at what cost. Nothing is sent.")
+    @argument("--no-stream", action="store_true", help="Show the answer when it is complete. Default: as it comes.")
+    @argument(
+        "--cache",
+        action=BooleanOptionalAction,
+        help="Where the very same was asked before, show that answer at no cost, else keep this one. "
+        "Default: as %%config RouteMagics.cache says, at first no.",
+    )
+    @argument(
+        "--attach",
+        action="append",
+        metavar="WHAT",
+        help="Send a text file, an image, or {{name}}, a DataFrame or text of the notebook, along. May be repeated.",
+    )
+    @argument(
+        "--thread",
+        metavar="NAME",
+        help="Go on with this conversation. Its text is kept in the ledger's database: see %%route_threads.",
+    )
+    @argument(
+        "--compare",
+        metavar="IDS",
+        help="Ask several models at once and show their answers side by side: their ids with commas between, or tiers.",
+    )
+    @argument(
+        "--background",
+        action="store_true",
+        help="Return at once. The answer arrives here while other cells run; %%route_jobs lists, waits and cancels.",
+    )
+    @argument(
+        "--cascade",
+        nargs="?",
+        const=True,
+        metavar="HOW",
+        help="Ask cheap models first, and the plan's leader only where they do not agree. --cascade=twice asks one of "
+        "them twice, --cascade=schema keeps what fits the schema, --cascade=off forbids it. Default: where it pays.",
+    )
+    @argument("--check", metavar="NAME", help="A function in the notebook: keep a cheap answer whose text it passes.")
+    @argument("--judge", metavar="ID", help="Keep a cheap answer that this model finds good enough.")
+    @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text as it is.")
+    @line_cell_magic
+    @no_var_expand
+    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
+        """Send the cell, or the rest of the line, to the cheapest capable model, under the budget.
+
+        {{name}} and {{name.attribute}} in the text are replaced by what they stand for in the notebook. The result is
+        bound to _route. %config RouteMagics lists the settings, and their values as they are.
+
+        Examples:
+          %%route --tier bulk --out answer
+          Translate to French: {{text}}
+
+          %%route answer << --schema Person --max-cost 0.02
+          Who wrote this? {{letter}}
+
+          answer = %route --model claude-opus-5-5 Prove that there are infinitely many primes.
+        """
+        if cell is None:
+            came = self._route(*options.split_options(line, self.route))
+        else:
+            name, given = namespace.split_name(line)
+            came = self._route(given, cell.rstrip("\n"), name)
+        shown = not isinstance(came, Plan) and (cell is not None or namespace.is_a_statement())
+        return None if shown else came
+
+    @line_magic
+    @no_var_expand
+    def route_plan(self, line: str) -> Plan | RouteResult | BackgroundRun | Comparison | None:
+        """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
+
+        Usage: %route_plan [options of %%route] text
+
+        Example: %route_plan --quality 1 Prove that there are infinitely many primes.
+        """
+        return self._route(*options.split_options(f"--plan {line}", self.route))
+
+    @line_magic
+    def route_pick(self, line: str) -> None:
+        """Keep the best answer of the last comparison: rated good in the ledger, and bound to _route.
+
+        Usage: %route_pick N, where N is the number of its column, or its label.
+
+        Example: %route_pick 2
+        """
+        with short_errors():
+            picked = comparison.pick(routing.session_router(), line.strip())
+        self._shell.push({namespace.LAST: picked})
+        print(f"picked {picked.model}")  # noqa: T201 - as above
+
+    @magic_arguments()
+    @argument("action", nargs="?", choices=["wait", "cancel"], help="Wait until they are over, or cancel them.")
+    @argument("runs", nargs="*", type=int, metavar="N", help="Of these runs. Default: of all.")
+    @line_magic
+    def route_jobs(self, line: str) -> pd.DataFrame | None:
+        """The runs in the background as a DataFrame; or wait for them, or cancel them.
+
+        Examples:
+          %route_jobs
+          %route_jobs wait
+          %route_jobs cancel 3 4
+        """
+        args = parse_argstring(self.route_jobs, line)
+        with short_errors():
+            runs = background.chosen(args.runs)
+            if args.action == "wait":
+                return background.wait(runs)
+            for run in runs if args.action == "cancel" else ():
+                run.cancel()
+        return background.frame(runs) if args.action is None else None
+
+    def _route(self, given: str, text: str, out: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison:
+        args = parse_argstring(self.route, given)
+        if out is not None and args.out is not None:
+            raise UsageError(f"{out} << and --out {args.out} both name the result: give one of them")
+        args.out = args.out if out is None else out
+        with short_errors():
+            router = routing.session_router()
+            request = options.request_of(router, args, text, self._shell.user_ns, self)
+            if args.plan and args.compare is None:
+                return router.plan(request)
+            how = {"freeze": self.freeze, "stream": not args.no_stream}
+            names = namespace.names(args.out)
+            if args.compare is not None:
+                compared = comparison.run(router, self._shell, request, options.compared(args), **how)
+                self._shell.push(dict.fromkeys(names, compared))
+                return compared
+            if args.background:
+                screen = run_view.in_background(self._shell, **how)
+                return background.start(router, request, screen, self._shell.user_ns, names)
+            result = watch(router, request, run_view.choose(self._shell, **how))
+        self._shell.push(dict.fromkeys(names, result))
+        return result

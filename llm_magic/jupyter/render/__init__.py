@@ -1,0 +1,1 @@
+"""Render runs, comparisons, plans and tables as HTML, Markdown and plain text."""

@@ -1,0 +1,1 @@
+"""Evaluation, simulation and training. Nothing on the path of a cell imports this package."""

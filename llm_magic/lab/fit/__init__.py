@@ -1,0 +1,1 @@
+"""Train the classifier heads and adapt them to recorded outcomes."""

@@ -1,0 +1,210 @@
+"""The inference engine of the embedded model: a child process that serves it on loopback, and its parent's handle.
+
+A process of its own, because a crash of native code there must not take the kernel along. It gets its settings, the API
+key among them, as one line of JSON on stdin (so that the key is in no process list), answers with one line of JSON on
+stdout, and lives until its stdin is closed, which the operating system does for a parent that was killed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_magic.errors import LocalModelUnavailable
+from llm_magic.providers.local.resources import usable_cores
+
+CONTEXT_TOKENS = 4096
+"""Prompt and answer together."""
+_SLEEP_AFTER_S = 300
+_START_TIMEOUT_S = 120
+_STOP_TIMEOUT_S = 3
+_LOOK_EVERY_S = 5
+
+# Not `-m`: that would let the files of the user's working folder (a random.py, say) stand in for the standard library.
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.local.engine import main; main()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the child is told."""
+
+    model: str
+    """Path of the GGUF file."""
+    name: str
+    """What the model is called in its answers."""
+    api_key: str
+    threads: int
+    context_tokens: int
+
+
+class Engine:
+    """A running engine, seen from its parent: made by `start`, ended by `stop`, at exit, or when collected."""
+
+    def __init__(self, *, name: str, base_url: str, api_key: str, process: subprocess.Popen[str]) -> None:
+        self.name = name
+        self.base_url = base_url
+        self.api_key = api_key
+        self.process = process
+        self._end = weakref.finalize(self, _end, process)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """End the child and wait until it is gone. Does nothing the second time."""
+        self._end()
+
+
+def start(model: Path, name: str, *, context_tokens: int = CONTEXT_TOKENS) -> Engine:
+    """Start an engine that serves the GGUF file `model` as `name`, and wait until it answers (2 s or so; blocks).
+
+    Raises LocalModelUnavailable.
+    """
+    settings = Settings(
+        model=str(model.absolute()),
+        name=name,
+        api_key=secrets.token_urlsafe(32),
+        # One core is left to the notebook: with a busy neighbour, a thread more makes it slower, not faster.
+        threads=max(1, usable_cores() - 1),
+        context_tokens=context_tokens,
+    )
+    process = _spawn()
+    try:
+        base_url = _shake_hands(process, settings)
+    except BaseException:
+        _end(process)
+        raise
+    return Engine(name=name, base_url=base_url, api_key=settings.api_key, process=process)
+
+
+def _spawn() -> subprocess.Popen[str]:
+    package_root = str(Path(__file__).parents[3])
+    # A session (on Windows: a process group) of its own, out of the way of the notebook's interrupts.
+    windows_flags = 0
+    if sys.platform == "win32":
+        windows_flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _CHILD, package_root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            start_new_session=True,
+            creationflags=windows_flags,
+        )
+    except OSError as error:
+        raise LocalModelUnavailable(f"the local model's process could not be started: {error}") from error
+
+
+def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
+    """Send the settings, wait for the answer: the base URL."""
+    assert process.stdin
+    assert process.stdout
+    impatience = threading.Timer(_START_TIMEOUT_S, process.kill)
+    impatience.daemon = True
+    impatience.start()
+    line = ""
+    try:
+        with suppress(OSError):
+            print(json.dumps(asdict(settings)), file=process.stdin, flush=True)
+            line = process.stdout.readline()
+    finally:
+        impatience.cancel()
+        process.stdout.close()
+    answer: dict[str, str] = json.loads(line) if line else {"error": _how_it_ended(process)}
+    if "url" not in answer:
+        raise LocalModelUnavailable(
+            f"the local model {settings.name} could not be loaded from {settings.model!r} "
+            f"(is it a GGUF file, and is there memory for it?): {answer['error']}"
+        )
+    return f"{answer['url']}/v1"
+
+
+def _how_it_ended(process: subprocess.Popen[str]) -> str:
+    try:
+        code = process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return "its process said nothing"
+    if code < 0:
+        # SIGKILL is most often the kernel, out of memory.
+        with suppress(ValueError):
+            return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended with code {code}"
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the child to end by closing its stdin; make it, if it does not."""
+    if process.stdin:
+        with suppress(OSError):
+            process.stdin.close()
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    """The child: serve until stdin is closed. Whatever native code prints goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with open(os.dup(1), "w", encoding="utf-8") as parent:
+        os.dup2(nowhere, 1)
+        settings = Settings(**json.loads(sys.stdin.readline()))
+        try:
+            server = _serve(settings)
+            answer = {"url": server.listening_address}
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the parent that must say it
+            server, answer = None, {"error": f"{type(error).__name__}: {error}"}
+        with suppress(OSError):
+            print(json.dumps(answer), file=parent, flush=True)
+    if server is not None:
+        _wait_for_the_end()
+    os._exit(0)  # At once, without waiting for an answer under way that nobody will read.
+
+
+def _wait_for_the_end() -> None:
+    """Until stdin is closed. On POSIX also until the parent is gone: its forked children hold copies of the pipe."""
+    if sys.platform == "win32":
+        sys.stdin.read()
+        return
+    parent = os.getppid()
+    while os.getppid() == parent and not select.select([0], [], [], _LOOK_EVERY_S)[0]:
+        pass
+
+
+def _serve(settings: Settings) -> Any:
+    """A running server; it stops with its object."""
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # Read at import. Idle threads would burn a core by spinning.
+    engine: Any = importlib.import_module("xllamacpp")  # It has no type stubs.
+    params = engine.CommonParams()
+    params.model.path = settings.model
+    params.model_alias = {settings.name}
+    params.api_keys = [settings.api_key]
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.ui = params.endpoint_slots = False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+    # One slot: an answer does not depend on what else is being answered, and the whole context is its own.
+    params.n_parallel, params.n_ctx = 1, settings.context_tokens
+    # A cancelled prompt is given up between batches: 1 s later instead of 14 s with the default of 2048; no slower.
+    params.n_batch = params.n_ubatch = 128
+    params.cache_ram_mib = 64
+    params.sleep_idle_seconds = _SLEEP_AFTER_S
+    params.offline, params.verbosity = True, 0
+    return engine.Server(params)
+
+
+if __name__ == "__main__":
+    main()

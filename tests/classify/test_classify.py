@@ -1,0 +1,188 @@
+"""The classifier's first form: the plain cases, abstention, and bounded work on anything."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_magic import TaskTier
+from llm_magic.classify import COMPLEX_MISS_COST, OUT_OF_DISTRIBUTION, classify, features_of, signals
+from llm_magic.classify.features import BUCKETS, FAMILIES
+from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
+from llm_magic.classify.pleasantries import request_in
+from llm_magic.lab.prompts import own_prompts
+
+PLAIN = {
+    TaskTier.COMPLEX: [
+        "Prove that there are infinitely many primes.",
+        "Design a distributed rate limiter for a multi-tenant API and discuss its trade-offs.",
+        "Write a Python function that merges overlapping intervals, with tests.",
+        "Refactor this class so that it is thread-safe:\n```python\nclass Counter:\n    pass\n```",
+        "Derive the closed form of the integral \\int_0^1 x^n \\sqrt{1-x} dx and find its asymptotic behaviour.",
+    ],
+    TaskTier.STANDARD: [
+        "Explain how photosynthesis works to a curious teenager.",
+        "Write a short email to my landlord about the broken heater.",
+        "Suggest three names for a cat and say why each fits.",
+        "Describe the pros and cons of working from home.",
+    ],
+    TaskTier.STRUCTURED: [
+        "Extract the name and the date as JSON: Bob came on 3 May.",
+        'Return a JSON object with the keys "title" and "year" for the film Alien.',
+        "Convert this table to CSV: a | b | c",
+        "List the planets as a Markdown table with the columns name and radius.",
+    ],
+    TaskTier.BULK: [
+        "Classify the sentiment of this review as positive or negative: I loved it.",
+        "Translate to French: good morning",
+        "What is the capital of France?",
+        "Summarize in one sentence: the cat sat on the mat and slept all day.",
+        "Say hello",
+    ],
+}
+
+
+@pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
+def test_plain_cases(tier: TaskTier, prompt: str) -> None:
+    found = classify(prompt)
+    assert found.tier is tier, found
+    assert found.reasons
+
+
+def test_it_goes_up_where_it_is_unsure_and_says_so() -> None:
+    found = classify("hmm")
+    assert found.tier is TaskTier.STANDARD
+    assert any("took the harder, STANDARD" in reason for reason in found.reasons)
+
+
+def test_it_takes_the_tier_that_is_the_dearest_to_miss() -> None:
+    """The likeliest, or a COMPLEX that is nearly as likely; of words that it does not know, never the easier."""
+    judged, went_up = own_prompts(judged=True), 0
+    for text in (*judged.prompts, "hmm", "zxqv wqrtz blorp", "Qwghlm vxyz?"):
+        found = classify(text)
+        first, second, *_ = sorted(TaskTier, key=lambda tier: -found.probabilities[tier])
+        is_near = found.probabilities[TaskTier.COMPLEX] * COMPLEX_MISS_COST >= found.probabilities[first]
+        wanted = [first, TaskTier.COMPLEX] if is_near else [first]
+        if found.familiarity < OUT_OF_DISTRIBUTION:
+            wanted.append(second)
+        assert found.tier is min(wanted, key=list(TaskTier).index), text
+        assert any("took the harder" in reason for reason in found.reasons) == (found.tier is not first)
+        assert found.confidence == pytest.approx(found.probabilities[found.tier], abs=1e-3)
+        went_up += found.tier is not first
+    assert 3 <= went_up <= len(judged.prompts) / 5
+
+
+@given(st.text(max_size=5_000))
+def test_anything_is_classified_the_same_way_twice(text: str) -> None:
+    found = classify(text)
+    assert found == classify(text)
+    assert 0 < found.confidence <= 1
+    assert found.reasons
+
+
+def test_only_the_ends_of_a_long_text_are_read() -> None:
+    filler = "lorem ipsum " * 400_000
+    assert classify(f"Classify the sentiment of this text: {filler}").tier is TaskTier.BULK
+    assert classify(f'{filler}\nReturn the result as JSON with the keys "a" and "b".').tier is TaskTier.STRUCTURED
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 50_000, "<a " * 50_000, "write a " * 50_000, "extract the " * 50_000, " " * 200_000]
+)
+def test_no_pattern_runs_away(text: str) -> None:
+    classify(text)
+
+
+def test_to_decide_takes_no_numpy() -> None:
+    code = "import sys, llm_magic; llm_magic.Router().plan('Prove it.'); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_where_words_begin_is_where_patterns_are_found() -> None:
+    """Trying a pattern only where a word begins as its finds do must lose none."""
+    prompts = [*own_prompts().prompts, *(prompt for prompts in PLAIN.values() for prompt in prompts)]
+    prompts += [" ".join(prompts[at : at + 8]) for at in range(len(prompts))]
+    prompts += ['"parameters": {}', "v2prove it, re-derive", "a\nvalid JSON"]
+    for prompt in prompts:
+        head = prompt if len(prompt) <= 1_300 else f"{prompt[:800]}\n{prompt[-500:]}"
+        wanted = [
+            signal.reason.format(" ".join(found[0].split())[:40])
+            for pattern, _, signal in signals._PATTERNS
+            if (found := re.search(pattern, head.lower()))
+        ]
+        assert [signal.reason for signal in signals.found_in(prompt, len(prompt))][: len(wanted)] == wanted
+
+
+@given(st.text(max_size=4_000))
+def test_each_family_of_features_has_length_one(text: str) -> None:
+    for part in features_of(text).parts:
+        buckets = [bucket for _, group in part for bucket in group]
+        assert len(set(buckets)) == len(buckets)
+        assert sum(amount**2 * len(group) for amount, group in part) == pytest.approx(1.0 if buckets else 0.0)
+
+
+def test_features_are_the_same_on_every_machine() -> None:
+    """The weights belong to them: where this changes, train anew."""
+    parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").parts, strict=True))
+    found = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
+    assert found == {
+        "words": [(0.3329, 63667, 25614, 57301, 14415), (0.5276, 37052, 16817)],
+        "pairs": [(0.378, 16330, 9873, 42109, 25181, 41476, 64695, 43362)],
+    }
+
+
+def test_a_head_sums_amounts_times_weights() -> None:
+    weights = np.random.default_rng(0).normal(size=(BUCKETS, 3))
+    head = Linear.of(weights, np.array([0.5, -0.5, 0.0]))
+    features = features_of("Prove that 2 + 2 = 4, and that 4 = 2 + 2.")
+    wanted = np.array([0.5, -0.5, 0.0])
+    for part, scale in zip(features.parts, DIFFICULTY_SCALES, strict=True):
+        for amount, group in part:
+            wanted += scale * amount * weights[list(group)].sum(axis=0)
+    assert head.scores(features, DIFFICULTY_SCALES) == pytest.approx(list(wanted), abs=1e-3)
+    assert head.times(2.0).scores(features, DIFFICULTY_SCALES) == pytest.approx(list(2 * wanted), abs=2e-3)
+
+
+def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
+    head = Linear.of(np.ones((BUCKETS, 1)), 0.25)
+    assert head.scores(features_of(""), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == [0.25]
+    assert head.scores(features_of("word"), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx([1.25])
+
+
+@pytest.mark.parametrize(
+    ("text", "request_alone"),
+    [
+        ("Good morning! I hope you're fine. Sort this list. Thank you very much in advance.", "Sort this list"),
+        ("Could you please help me? Why is the sky blue?", "Why is the sky blue?"),
+        ("URGENT, please: fix my code", "fix my code"),
+        ("<system> high priority\nName a river. (It is very simple.)", "Name a river."),
+        ("Bonjour, traduis ce mot, merci", "traduis ce mot"),
+        ("Draw a cat\n--\nBo, sent from a train", "Draw a cat"),
+        ("Write a poem.\n\nKind regards", "Write a poem."),
+        # Where nothing else is there, or it is what is asked about, it stays.
+        ("Hello!", "Hello!"),
+        ("Hi, how are you? Thanks!", "how are you?"),
+        ("Translate to French: thank you", "Translate to French: thank you"),
+        ('Say it politely: "wait, please"', 'Say it politely: "wait, please"'),
+        ("Which fits? A. a hope\nB. good", "Which fits? A. a hope\nB. good"),
+        ("What is 7 + 2?", "What is 7 + 2?"),
+        ("", ""),
+        ("?!", "?!"),
+    ],
+)
+def test_words_that_say_nothing_of_the_task_go_at_the_ends_only(text: str, request_alone: str) -> None:
+    assert request_in(text) == request_alone
+
+
+@given(st.text(max_size=400), st.sampled_from(["Hi there! ", "Please help me with this.\n", "", "(a simple one) "]))
+def test_a_request_is_a_part_of_the_text_and_never_nothing(text: str, before: str) -> None:
+    found = request_in(f"{before}{text}")
+    assert found in f"{before}{text}"
+    assert bool(found.strip()) == bool(f"{before}{text}".strip())

@@ -1,0 +1,252 @@
+"""Text files, images and tables beside a prompt: what is sent, to whom, at what cost, and what can't be."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_magic import Registry, RegistryError, RequestError, TaskTier, attachments, tokens
+from llm_magic.attachments import attach, image_tokens, message_of, of_value
+from llm_magic.providers import anthropic, openai
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.types import Attachment, Image, Message, Request
+from tests.jupyter.test_magics import Shell
+from tests.jupyter.test_magics import scripted as scripted
+from tests.jupyter.test_magics import shell as shell
+from tests.support.builders import model, router
+
+SEES = model("sees", image_tokens=4_784, tiers=(TaskTier.BULK,), price="1/5")
+BLIND = model("blind", tiers=(TaskTier.BULK,), price="0.1/0.5")
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + bytes(width) for _ in range(height)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_a_text_file_goes_ahead_of_the_prompt_and_does_not_set_the_tier(tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("\ufeffProve the theorem, step by step.\n" * 50, "utf-8")
+    ours = router()
+    result = ours.route_sync("Translate to French", attach=[path])
+    assert result.tier == ours.plan("Translate to French").tier == TaskTier.BULK
+    (message,) = scripted_requests(ours)[-1].messages
+    assert message.content.startswith('<attachment name="notes.md">\nProve the theorem')
+    assert message.content.endswith("step by step.\n</attachment>\n\nTranslate to French")
+    assert message.images == ()
+
+
+def scripted_requests(ours: Any) -> list[ProviderRequest]:
+    return ours.providers["cloud"].requests
+
+
+def test_each_one_has_its_cost_in_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("word " * 1_000)
+    (tmp_path / "b.png").write_bytes(png(280, 56))
+    ours = router(SEES, BLIND)
+    plan = ours.plan("what is this?", tier="bulk", attach=[str(tmp_path / "a.txt"), tmp_path / "b.png"])
+    bare = ours.plan("what is this?", tier="bulk", model="sees")
+    text, image = plan.extras
+    assert (text.name, image.name) == ("a.txt", "b.png")
+    assert text.tokens == pytest.approx(1_000, rel=0.05)
+    assert 20 <= image.tokens <= 20 + 40, "10 x 2 squares, and its name"
+    assert text.usd * 1_000_000 == text.tokens
+    leader, alone = plan.candidates[0], bare.candidates[0]
+    assert leader.input_tokens - alone.input_tokens == pytest.approx(text.tokens + image.tokens, abs=20)
+    assert leader.input_tokens_bound >= alone.input_tokens_bound + 5_000 + 4_784, (
+        "held for: its bytes, and the most of an image"
+    )
+    result = ours.route_sync("what is this?", tier="bulk", attach=[tmp_path / "b.png"])
+    assert any(note.startswith("b.png: ") for note in result.notes)
+
+
+def test_an_image_goes_to_a_model_that_can_see() -> None:
+    ours = router(SEES, BLIND)
+    picture = of_value("chart", png(10, 10))
+    assert [each.model.id for each in ours.plan("hello", tier="bulk").candidates] == ["blind", "sees"]
+    plan = ours.plan("hello", tier="bulk", attach=[picture])
+    assert [each.model.id for each in plan.candidates] == ["sees"]
+    assert [(each.model.id, each.reason) for each in plan.skipped] == [("blind", "can't see images")]
+    ours.route_sync("hello", tier="bulk", attach=[picture])
+    (message,) = scripted_requests(ours)[-1].messages
+    assert message.images == (picture.image,)
+    assert message.content == "<attachment name=\"chart\" type='image/png'/>\n\nhello"
+
+
+def test_where_none_can_see_that_is_said() -> None:
+    with pytest.raises(Exception, match="blind: can't see images"):
+        router(BLIND).route_sync("hello", attach=[of_value("chart", png(10, 10))])
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "size"),
+    [
+        (png(3, 4), "png", (3, 4)),
+        (b"GIF89a" + struct.pack("<HH", 5, 6) + bytes(20), "gif", (5, 6)),
+        (b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\x07\0\0\x08\0\0" + bytes(8), "webp", (8, 9)),
+        (b"\xff\xd8\xff\xe0torn", "jpeg", (-1, -1)),
+        (b"\x89PNG\r\n\x1a\n", "png", (-1, -1)),
+    ],
+)  # fmt: skip
+def test_kinds_of_images_by_their_content(data: bytes, kind: str, size: tuple[int, int]) -> None:
+    image = of_value("x", data).image
+    assert image is not None
+    assert image.media_type == f"image/{kind}"
+    assert (image.width, image.height) == size
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(-1, 20_000), st.integers(-1, 20_000), st.integers(1, 10_000))
+def test_an_image_never_comes_to_more_than_its_bound(width: int, height: int, most: int) -> None:
+    image = Image(data=b"", media_type="image/png", width=width, height=height)
+    assert 1 <= image_tokens(image, most) <= most
+    if width < 1 or height < 1:
+        assert image_tokens(image, most) == most
+    message = Message(role="user", content="x", images=(image,))
+    spec = model("m", image_tokens=most)
+    assert tokens.estimate_input((message,), None, spec) <= tokens.bound_input((message,), None) + most
+
+
+def test_a_table_is_its_head_as_csv_with_what_was_left_out() -> None:
+    frame = pd.DataFrame({"n": range(1_234), "text": ["x" * 300] * 1_234})
+    table = of_value("sales", frame)
+    assert table.detail == "1,234 rows × 2 columns, the first 50 rows"
+    lines = table.text.splitlines()
+    assert lines[0] == "n,text"
+    assert len(lines) == 51
+    assert lines[1] == f"0,{'x' * 200}…"
+    assert table.block.startswith(
+        '<attachment name="sales" content="1,234 rows × 2 columns, the first 50 rows">\nn,text\n'
+    )
+    assert len(of_value("sales", frame, rows=3).text.splitlines()) == 4
+
+
+def test_a_name_does_not_end_its_own_quotes() -> None:
+    assert of_value('a"b\nc', "x").block == '<attachment name="a\'b c">\nx\n</attachment>'
+
+
+def test_small_tables_series_and_wide_ones() -> None:
+    assert of_value("t", pd.DataFrame({"a": [1]}, index=["row"])).text == ",a\nrow,1\n"
+    assert of_value("t", pd.DataFrame({"a": []})).text == "a\n"
+    assert attach([pd.Series([1, 2], name="s")])[0].text == "s\n1\n2\n"
+    wide = of_value("t", pd.DataFrame([range(100)]))
+    assert wide.detail == "1 rows × 100 columns, the first 60 columns"
+    assert len(wide.text.splitlines()[0].split(",")) == 60
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda _: "nowhere.txt", "'nowhere.txt' can't be attached: No such file"),
+        (lambda folder: folder, "can't be attached: Is a directory"),
+        (lambda folder: written(folder / "x.pdf", b"%PDF-1.7\0\xff"), "x.pdf is neither text in UTF-8 nor an image"),
+        (lambda folder: written(folder / "x.bin", b"a\0b"), "x.bin is neither text in UTF-8 nor an image"),
+        (lambda folder: written(folder / "x.txt", b" \n"), "x.txt is empty"),
+        (lambda folder: written(folder / "x.txt", b"a" * 2_000_001), "x.txt has 2,000,001 bytes: 2,000,000 of text"),
+        (lambda folder: written(folder / "x.txt", b"a" * 5_000_001), "has 5,000,001 bytes: 5,000,000 are the most"),
+        (lambda folder: written(folder / "a\0b", b""), "a\\x00b' can't be attached"),
+        (lambda _: 5, "a int can't be attached"),
+    ],
+)
+def test_what_can_not_be_attached_is_said(make: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError) as error:
+        router().request("hello", attach=[make(tmp_path)])
+    assert says in str(error.value)
+
+
+def written(path: Path, data: bytes) -> Path:
+    if "\0" not in str(path):
+        path.write_bytes(data)
+    return path
+
+
+def test_too_many_images_and_half_a_character() -> None:
+    with pytest.raises(RequestError, match="21 images are attached: 20 at a time"):
+        router().request("hello", attach=[of_value("x", png(1, 1))] * 21)
+    with pytest.raises(RequestError, match="half of a character"):
+        router().request("hello", attach=[of_value("x", "\ud800")])
+
+
+def test_the_cache_knows_what_was_attached() -> None:
+    ours = router(SEES)
+    for data in (png(1, 1), png(1, 2)):
+        asked: dict[str, Any] = {"cache": True, "attach": [of_value("x", data)]}
+        assert not ours.route_sync("hello", **asked).cached
+        assert ours.route_sync("hello", **asked).cached
+
+
+def test_a_conversation_keeps_texts_and_the_names_of_images() -> None:
+    ours = router(SEES)
+    ours.route_sync("look", thread="t", attach=[of_value("x.png", png(1, 1)), of_value("y", "why")])
+    ours.route_sync("again", thread="t")
+    first, _, last = scripted_requests(ours)[-1].messages
+    assert (
+        first.content
+        == '<attachment name="x.png" type=\'image/png\'/>\n\n<attachment name="y">\nwhy\n</attachment>\n\nlook'
+    )
+    assert first.images == last.images == ()
+
+
+def test_how_the_providers_are_sent_an_image() -> None:
+    picture = Attachment(name="x", image=Image(data=b"123", media_type="image/png"))
+    message = message_of(Request(prompt="hello", attachments=(picture,)))
+    text = {"type": "text", "text": "<attachment name=\"x\" type='image/png'/>\n\nhello"}
+    asked: dict[str, Any] = {"model": model("m", api_model="m"), "messages": (message,), "max_output_tokens": 5}
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"123").decode()}
+    claude = anthropic._body(ProviderRequest(**asked))["messages"][0]["content"]
+    assert claude == [{"type": "image", "source": source}, text]
+    goes_on = anthropic._body(ProviderRequest(**asked, goes_on=True))["messages"][0]["content"]
+    assert goes_on == [claude[0], text | {"cache_control": {"type": "ephemeral"}}]
+    (gpt,) = openai._body(ProviderRequest(**asked))["messages"]
+    url = {"url": "data:image/png;base64,MTIz", "detail": "high"}
+    assert gpt["content"] == [{"type": "image_url", "image_url": url}, text]
+
+
+def test_what_ships_can_see_and_what_is_no_bound_is_refused() -> None:
+    for profile in ("current", "article"):
+        assert {spec.provider for spec in Registry.load(profile) if spec.image_tokens} == {"anthropic", "openai"}
+    for bad in (-1, True, 1.5):
+        with pytest.raises(RegistryError, match="image_tokens"):
+            Registry(models=[model("m", provider="openai", image_tokens=bad)])
+
+
+def test_a_cell_attaches_files_and_variables(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "my notes.txt").write_text("some notes")
+    shell.run("import pandas as pd\nsales = pd.DataFrame({'a': range(99)})\nword = 'a text'")
+    shell.run(f"%%route --attach '{tmp_path}/my notes.txt' --attach {{{{sales}}}} --attach {{{{word}}}}\nhello")
+    content = shell.scripted.requests[0].messages[0].content
+    assert '<attachment name="my notes.txt">\nsome notes\n</attachment>' in content
+    assert '<attachment name="sales" content="99 rows × 1 columns, the first 50 rows">\na\n0\n' in content
+    assert '<attachment name="word">\na text\n</attachment>\n\nhello' in content
+    assert "sales: " in shell.run("%route --plan --attach {{sales}} hello")
+    shell.run("%config RouteMagics.table_rows = 2")
+    shell.run("%route --attach {{sales}} hello")
+    assert "the first 2 rows" in shell.scripted.requests[1].messages[0].content
+    for cell, says in (
+        ("%route --attach nowhere.csv hello", "RequestError: 'nowhere.csv' can't be attached: No such file"),
+        ("%route --attach {{nothing}} hello", "UsageError: --attach nothing: no such name in the notebook"),
+        ("%route --attach {{pd}} hello", "RequestError: a module can't be attached"),
+    ):
+        out, _ = shell.fail(cell)
+        assert says in out
+        assert "Traceback" not in out
+
+
+def test_the_limits_are_as_documented() -> None:
+    assert (attachments.TABLE_ROWS, attachments.MAX_IMAGE_BYTES, attachments.MAX_TEXT_BYTES) == (
+        50,
+        5_000_000,
+        2_000_000,
+    )

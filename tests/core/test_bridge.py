@@ -1,0 +1,201 @@
+"""The bridge: one private loop for whoever asks, and a clean end however they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing
+from pathlib import Path
+
+import pytest
+
+from llm_magic.bridge import Bridge, bridge
+
+WHO = contextvars.ContextVar("WHO", default="nobody")
+
+
+async def count(upto: int) -> AsyncGenerator[object]:
+    for number in range(upto):
+        yield number
+
+
+class Endless:
+    """Counts for ever; notes that it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    async def run(self) -> AsyncGenerator[int]:
+        try:
+            number = 0
+            while True:
+                yield number
+                number += 1
+                await asyncio.sleep(0)
+        finally:
+            self.closed.set()
+
+
+def test_items_come_in_order_in_a_thread_and_on_a_loop() -> None:
+    assert list(bridge.iterate(count(100))) == list(range(100))
+
+    async def collect() -> list[object]:
+        return [item async for item in bridge.aiterate(count(100))]
+
+    assert asyncio.run(collect()) == list(range(100))
+    assert asyncio.run(collect()) == list(range(100)), "and on the next loop"
+
+
+def test_everything_runs_on_one_loop_in_the_askers_context() -> None:
+    async def where() -> AsyncGenerator[tuple[asyncio.AbstractEventLoop, str]]:
+        yield asyncio.get_running_loop(), WHO.get()
+
+    WHO.set("me")
+    (first,) = bridge.iterate(where())
+
+    async def ask() -> tuple[asyncio.AbstractEventLoop, str]:
+        async with aclosing(bridge.aiterate(where())) as items:
+            return await anext(items)
+
+    assert first == asyncio.run(ask()) == (bridge.loop(), "me")
+
+
+def test_an_error_crosses_over() -> None:
+    async def fails() -> AsyncGenerator[int]:
+        yield 1
+        raise ValueError("from the core")
+
+    items = bridge.iterate(fails())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="from the core"):
+        next(items)
+
+
+def test_an_abandoned_iteration_is_closed_at_once() -> None:
+    endless = Endless()
+    with closing(bridge.iterate(endless.run())) as items:  # type: ignore[type-var]
+        assert next(items) == 0
+    assert endless.closed.is_set()
+
+
+async def test_an_abandoned_async_iteration_is_closed_at_once() -> None:
+    endless = Endless()
+    async with aclosing(bridge.aiterate(endless.run())) as items:
+        assert await anext(items) == 0
+    assert endless.closed.is_set()
+
+
+def test_a_job_can_be_cancelled_before_it_starts() -> None:
+    endless = Endless()
+    job = bridge.start(endless.run())
+    job.cancel()
+    assert job.join(5)
+    with pytest.raises(asyncio.CancelledError):
+        list(job)
+
+
+def test_ticks_come_while_nothing_does() -> None:
+    async def silent() -> AsyncGenerator[int]:
+        await asyncio.Event().wait()
+        yield 1
+
+    job = bridge.start(silent())
+    assert next(job.ticking()) is None
+    job.cancel()
+    assert job.join(5)
+
+
+def test_closing_settles_what_is_under_way() -> None:
+    own = Bridge()
+    endless = Endless()
+    job = own.start(endless.run())
+    assert next(iter(job)) == 0
+    done: list[bool] = []
+
+    async def closing_down() -> None:
+        done.append(endless.closed.is_set())
+
+    own.at_close(closing_down)
+    own.close()
+    assert done == [True]
+    own.close()
+
+
+def test_an_exiting_script_settles_its_runs() -> None:
+    code = """
+import asyncio
+from llm_magic.bridge import bridge
+async def run():
+    try:
+        yield 1
+        await asyncio.Event().wait()
+    finally:
+        print("settled", flush=True)
+job = bridge.start(run())
+next(iter(job))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.stdout.strip(), done.stderr) == ("settled", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_has_a_loop_of_its_own() -> None:
+    code = """
+import os
+from llm_magic.bridge import bridge
+async def one():
+    yield 1
+assert list(bridge.iterate(one())) == [1]
+child = os.fork()
+if child == 0:
+    ok = list(bridge.iterate(one())) == [1]
+    os._exit(0 if ok else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_waits_for_nothing_of_its_parents(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, os
+from llm_magic import Ledger
+from llm_magic.bridge import bridge
+from llm_magic.events import TextDelta
+from llm_magic.providers.base import Finished
+from tests.support.builders import model, router
+class Yielding:
+    def unavailable(self):
+        return None
+    async def stream(self, request):
+        if request.messages[-1].content == "never":
+            await asyncio.Event().wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        yield TextDelta(text="x")
+        yield Finished(finish_reason="stop", served_model="a")
+ours = router(
+    model("a"), model("b", provider="other"), providers={{"cloud": Yielding(), "other": Yielding()}}, concurrency=1,
+    ledger=Ledger({str(tmp_path / "ledger.db")!r}),
+)
+async def three():
+    return [result.text for result in await asyncio.gather(*(ours.route("hi", model="a") for _ in range(3)))]
+assert asyncio.run(three()) == ["x"] * 3
+job = ours.job("never", model="a")
+while not any(row.outcome == "in_flight" for row in ours.ledger.rows()):
+    pass
+child = os.fork()
+if child == 0:
+    ok = asyncio.run(three()) == ["x"] * 3 and not bridge._jobs
+    os._exit(0 if ok else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+job.cancel()
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "0", done.stderr

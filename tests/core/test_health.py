@@ -1,0 +1,137 @@
+"""Circuits: who is passed over, for how long, and who tries out whether it is well again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from llm_magic import AllAttemptsFailed, Overloaded
+from llm_magic.execute import RetryPolicy
+from llm_magic.health import FAILURES, Health
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from tests.support.builders import FakeClock, model, router
+
+DOWN = Failure(error=Overloaded("x"))
+
+
+def health(time: FakeClock) -> Health:
+    return Health(monotonic=lambda: time.time, cool_down_s=30)
+
+
+def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
+    time = FakeClock()
+    ours = health(time)
+    assert str(ours.circuit("m")) == "closed"
+    ours.failed("m", gave_up=True)
+    assert str(ours.circuit("m")) == "open, 30 s left"
+    assert ours.circuit("m").blocked == "cooling down after failures, 30 s left"
+    assert not ours.enter("m", "one")
+    time.time += 30
+    assert str(ours.circuit("m")) == "half-open"
+    assert ours.circuit("m").blocked is None
+
+
+def test_one_probe_at_a_time_and_its_failure_doubles_the_wait() -> None:
+    time = FakeClock()
+    ours = health(time)
+    ours.failed("m", gave_up=True)
+    for expected in (60, 120, 240, 480, 600, 600):
+        time.time += ours.circuit("m").left_s
+        assert ours.enter("m", "one")
+        assert not ours.enter("m", "other")
+        assert ours.circuit("m").blocked == "being tried out by another run after failures"
+        ours.failed("m", gave_up=False)
+        assert ours.circuit("m").left_s == expected
+
+
+def test_a_probe_that_answers_closes_and_one_that_is_stopped_lets_the_next_try() -> None:
+    time = FakeClock()
+    ours = health(time)
+    ours.failed("m", gave_up=True)
+    time.time += 30
+    assert ours.enter("m", "one")
+    ours.left("m", "one")
+    assert ours.enter("m", "other")
+    ours.succeeded("m")
+    assert str(ours.circuit("m")) == "closed"
+    ours.failed("m", gave_up=True)
+    assert ours.circuit("m").left_s == 30, "it was well in between"
+
+
+def test_nobody_but_the_probe_ends_the_probing() -> None:
+    time = FakeClock()
+    ours = health(time)
+    assert ours.enter("m", "early")
+    ours.failed("m", gave_up=True)
+    time.time += 30
+    assert ours.enter("m", "probe")
+    assert not ours.enter("m", "last of its chain, and so asked all the same")
+    ours.left("m", "last of its chain, and so asked all the same")
+    ours.left("m", "early")
+    assert not ours.enter("m", "next")
+    ours.left("m", "probe")
+    assert ours.enter("m", "next")
+
+
+def test_failures_in_a_row_open_it_whoever_met_them() -> None:
+    ours = health(FakeClock())
+    for _ in range(FAILURES - 1):
+        ours.failed("m", gave_up=False)
+    ours.succeeded("m")
+    for _ in range(FAILURES):
+        assert str(ours.circuit("m")) == "closed"
+        ours.failed("m", gave_up=False)
+    assert ours.circuit("m").state == "open"
+
+
+def test_a_long_retry_after_is_how_long_it_stays_open() -> None:
+    ours = health(FakeClock())
+    ours.failed("m", gave_up=True, at_least_s=120)
+    assert ours.circuit("m").left_s == 120
+
+
+async def test_many_runs_at_once_do_not_all_wait_for_a_model_that_is_down() -> None:
+    down: list[str] = []
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        if request.model.id == "cheap":
+            down.append("asked")
+            return DOWN
+        return Reply()
+
+    ours = router(replies=reply)
+    results = await asyncio.gather(*[ours.route("hello", tier="bulk") for _ in range(100)])
+    assert {result.model for result in results} == {"dear"}
+    assert len(down) < 3 * 100, "those who come later, or were waiting, see that it is down"
+    assert ours.circuit(ours.registry["cheap"]).state == "open"
+
+
+async def test_only_the_probe_of_many_runs_asks_a_model_that_was_down() -> None:
+    time = FakeClock()
+    asked: list[str] = []
+    healthy = False
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        asked.append(request.model.id)
+        return Reply() if healthy or request.model.id == "dear" else DOWN
+
+    ours = router(replies=reply, time=time)
+    await ours.route("hello", tier="bulk")
+    time.time += 31
+    asked.clear()
+    await asyncio.gather(*[ours.route("hello", tier="bulk") for _ in range(20)])
+    assert asked.count("cheap") == 1
+    healthy = True
+    time.time += 61
+    assert (await ours.route("hello", tier="bulk")).model == "cheap"
+
+
+async def test_the_only_model_is_asked_though_its_circuit_is_open() -> None:
+    scripted = ScriptedProvider([DOWN, DOWN, DOWN, Reply()])
+    ours = router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(tries=3))
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello")
+    assert ours.circuit(ours.registry["only"]).state == "open"
+    assert (await ours.route("hello")).text == "A scripted answer."

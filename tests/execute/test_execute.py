@@ -1,0 +1,652 @@
+"""Execution: retries, fallbacks, holds, settlement, rows. Time and chance are parameters; nothing sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_magic import (
+    AllAttemptsFailed,
+    AuthFailed,
+    BadRequest,
+    Budget,
+    BudgetExceeded,
+    ConnectionFailed,
+    ContextTooLong,
+    EmptyAnswer,
+    Ledger,
+    ModelNotFound,
+    NoCandidate,
+    Overloaded,
+    PaymentRequired,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Registry,
+    RequestError,
+    Router,
+    ServerError,
+    StreamBroken,
+    TimedOut,
+)
+from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
+from llm_magic.execute import RetryPolicy, execute
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.types import Usage
+from tests.support.builders import NOON, FakeClock, Gate, attempt, model, registry, replaced, router
+
+BULK = {"tier": "bulk"}
+
+
+def outcomes(ours: Router) -> list[tuple[str, str]]:
+    return [(row.model, row.outcome) for row in ours.ledger.rows()]
+
+
+async def test_an_answer_with_its_events_its_row_and_its_bill() -> None:
+    ours = router()
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        seen = [event async for event in events]
+    assert [type(event) for event in seen] == [Planned, AttemptStarted, TextDelta, TextDelta, AttemptEnded, RunEnded]
+    result = seen[-1].result  # type: ignore[union-attr]
+    assert result.text == "A scripted answer."
+    assert result.cost_usd == Decimal("0.0000035")
+    assert result.baseline_usd == Decimal("0.00014")
+    assert result.savings_usd == result.baseline_usd - result.cost_usd
+    assert result.session_cost_usd == ours.ledger.spent_usd == result.cost_usd
+    assert ours.ledger.held_usd == 0
+    (row,) = ours.ledger.rows()
+    assert (row,) == result.attempts
+    assert (row.outcome, row.served_model, row.cost_estimated) == ("ok", "cheap", False)
+
+
+@pytest.mark.parametrize(
+    "error", [RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut, StreamBroken, ProtocolError]
+)
+async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error: type[ProviderError]) -> None:
+    time = FakeClock()
+    ours = router(replies=[*[Failure(error=error("x"))] * 3, Reply()], time=time)
+    result = await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", error.outcome)] * 3 + [("dear", "ok")]
+    assert time.slept == [0.5, 1.0]
+    assert result.model == "dear"
+    assert [row.fallback_from for row in ours.ledger.rows()] == [None, None, None, "cheap"]
+    assert [(step.model, step.outcome) for step in result.path] == outcomes(ours)
+
+
+@pytest.mark.parametrize("error", [AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong])
+async def test_lasting_errors_fall_back_at_once_and_are_free(error: type[ProviderError]) -> None:
+    time = FakeClock()
+    ours = router(replies=[Failure(error=error("x")), Reply()], time=time)
+    await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", error.outcome), ("dear", "ok")]
+    assert time.slept == []
+    assert ours.ledger.rows()[0].cost_usd == 0
+
+
+@pytest.mark.parametrize("error", [BadRequest, Refused])
+async def test_what_every_model_would_say_stops_the_run(error: type[ProviderError]) -> None:
+    ours = router(replies=[Failure(error=error("because"))])
+    with pytest.raises(AllAttemptsFailed, match="because") as caught:
+        await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", error.outcome)]
+    assert isinstance(caught.value.exceptions[0], error)
+
+
+async def test_all_failed_names_every_cause() -> None:
+    ours = router(replies=[Failure(error=ServerError("HTTP 500"))])
+    with pytest.raises(
+        AllAttemptsFailed, match=r"no answer after 6 attempts: cheap: server error \(HTTP 500\)"
+    ) as caught:
+        await ours.route("hello", **BULK)
+    assert len(caught.value.exceptions) == 6
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_short_retry_after_is_waited_out_and_a_long_one_is_not() -> None:
+    time = FakeClock()
+    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=7)), Reply()], time=time)
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        waits = [event async for event in events if isinstance(event, Waiting)]
+    assert time.slept == [7]
+    assert (waits[0].seconds, waits[0].reason) == (7, "cheap: rate limited, trying again")
+    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=259_200)), Reply()], time=FakeClock())
+    assert (await ours.route("hello", **BULK)).model == "dear"
+    assert outcomes(ours) == [("cheap", "rate_limited"), ("dear", "ok")]
+
+
+async def test_a_failing_model_cools_down_and_recovers() -> None:
+    time = FakeClock()
+    ours = router(replies=[*[Failure(error=Overloaded("x"))] * 3, Reply()], time=time)
+    await ours.route("hello", **BULK)
+    assert ours.plan("hello", **BULK).skipped[0].reason == "cooling down after failures, 30 s left"
+    assert (await ours.route("hello", **BULK)).model == "dear"
+    time.time += 31
+    assert (await ours.route("hello", **BULK)).model == "cheap"
+
+
+async def test_one_number_of_attempts_bounds_the_whole_run() -> None:
+    chain = [model(f"m{n}", fallback_id=f"m{n + 1}" if n < 9 else None) for n in range(10)]
+    ours = router(*chain, replies=[Failure(error=ServerError("x"))], policy=RetryPolicy(attempts=5))
+    with pytest.raises(AllAttemptsFailed, match="after 5 attempts"):
+        await ours.route("hello")
+    assert len(ours.ledger.rows()) == 5
+
+
+async def test_one_deadline_bounds_the_whole_run_and_cools_nothing_down() -> None:
+    time = FakeClock()
+    ours = router(replies=[Failure(error=ServerError("x"))], time=time, policy=RetryPolicy(deadline_s=1.2))
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", **BULK)
+    assert time.time <= 1_000 + 1.2
+
+
+async def test_a_stream_that_breaks_is_billed_for_what_arrived_and_started_again() -> None:
+    ours = router(replies=[Failure(error=StreamBroken("x"), chunks=("one two ", "three")), Reply(chunks=("whole",))])
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        seen = [event async for event in events]
+    assert seen[-1].result.text == "whole", "never spliced"  # type: ignore[union-attr]
+    broken, whole = ours.ledger.rows()
+    assert (broken.outcome, broken.cost_estimated, broken.usage.output_tokens) == ("stream_broken", True, 3)
+    assert broken.cost_usd > 0
+    assert broken.baseline_usd == 0
+    assert seen[-1].result.cost_usd == broken.cost_usd + whole.cost_usd  # type: ignore[union-attr]
+    assert seen[-1].result.cost_estimated  # type: ignore[union-attr]
+
+
+async def test_a_stream_without_an_end_is_broken() -> None:
+    ours = router(replies=[Reply(finish_reason=None), Reply()])
+    await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", "stream_broken"), ("cheap", "ok")]
+
+
+async def test_an_empty_answer_is_billed_and_passed_on() -> None:
+    ours = router(replies=[Reply(chunks=(" \n",)), Reply()])
+    await ours.route("hello", **BULK)
+    assert outcomes(ours) == [("cheap", "empty"), ("dear", "ok")]
+    assert ours.ledger.rows()[0].cost_usd > 0
+    ours = router(model("only"), replies=[Reply(chunks=(), finish_reason="length")])
+    with pytest.raises(AllAttemptsFailed, match="went into reasoning: allow more with --max-tokens") as caught:
+        await ours.route("hello")
+    assert isinstance(caught.value.exceptions[0], EmptyAnswer)
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_mended_once() -> None:
+    scripted = ScriptedProvider([Reply(chunks=('{"n": "secret"}',)), Reply(chunks=('```json\n{"n": 3}\n```',))])
+    ours = router(providers={"cloud": scripted})
+    result = await ours.route("hello", schema=SCHEMA, **BULK)
+    assert result.data == {"n": 3}
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "ok")]
+    bad = ours.ledger.rows()[0]
+    assert bad.cost_usd > 0
+    assert bad.error == "the answer does not fit the schema: 'type' fails at $.n"
+    first, second = (request.messages for request in scripted.requests)
+    assert second[: len(first)] == first
+    assert [message.role for message in second] == ["user", "assistant", "user"]
+    assert "'type' fails at $.n" in second[-1].content
+    assert result.notes == (f"cheap: {bad.error}; asked once to mend it",)
+
+
+async def test_an_answer_that_can_not_be_mended_is_passed_on() -> None:
+    bad, good = Reply(chunks=("no JSON",)), Reply(chunks=('{"n": 3}',))
+    ours = router(replies=[bad, bad, good])
+    result = await ours.route("hello", schema=SCHEMA, **BULK)
+    assert result.data == {"n": 3}
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("dear", "ok")]
+    ours = router(replies=[bad, bad, bad, good])
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", schema=SCHEMA, **BULK)
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("dear", "invalid")], "once in a run"
+
+
+async def test_the_hold_of_a_mending_counts_what_it_sends_again() -> None:
+    long = "x" * 4_000
+    ours = router(model("only"), replies=[Reply(chunks=(long,)), Reply(chunks=('{"n": 3}',))])
+    holds: list[Decimal] = []
+    hold = ours.ledger.hold
+
+    def watched(attempt: Any, worst_usd: Decimal, caps: Any) -> Any:
+        holds.append(worst_usd)
+        return hold(attempt, worst_usd, caps)
+
+    ours.ledger.hold = watched  # type: ignore[method-assign]
+    await ours.route("hello", schema=SCHEMA)
+    assert holds[1] - holds[0] >= Decimal(len(long)) / 1_000_000
+
+
+async def test_a_schema_is_passed_on_and_checked_first() -> None:
+    scripted = ScriptedProvider([Reply(chunks=('{"n": 1}',))])
+    ours = Router(registry=registry(model("only")), providers={"cloud": scripted}, ledger=Ledger(":memory:"))
+    await ours.route("hello", schema=SCHEMA)
+    assert scripted.requests[0].schema == SCHEMA
+    from llm_magic import RequestError
+
+    with pytest.raises(RequestError, match="not a valid JSON Schema"):
+        ours.plan("hello", schema={"type": "nonsense"})
+
+
+async def test_no_usage_reported_means_an_estimate_never_zero() -> None:
+    ours = router(replies=[Reply(usage=None)])
+    (row,) = (await ours.route("hello", **BULK)).attempts
+    assert row.cost_estimated
+    assert row.cost_usd > 0
+    assert row.usage.output_tokens == 4
+
+
+async def test_billed_at_the_model_that_served() -> None:
+    models = (model("cheap", price="0.1/0.5", fallback_id="dear"), model("dear", price="4/20", tiers=()))
+    ours = router(*models, replies=[Reply(served_model="dear", usage=Usage(input_tokens=1_000_000))])
+    result = await ours.route("hello")
+    assert (result.model, result.served_model, result.cost_usd) == ("cheap", "dear", 4)
+    assert result.attempts[0].input_price == 4
+
+
+class Stuck:
+    """Yields some text, then nothing for ever; knows when it was closed."""
+
+    def __init__(self, *chunks: str) -> None:
+        self.chunks = chunks
+        self.stuck = asyncio.Event()
+        self.closed = False
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
+        try:
+            for chunk in self.chunks:
+                yield TextDelta(text=chunk)
+            self.stuck.set()
+            await asyncio.Event().wait()
+        finally:
+            self.closed = True
+
+
+async def test_leaving_early_cancels_upstream_and_settles() -> None:
+    stuck = Stuck("one ", "two ")
+    ours = router(providers={"cloud": stuck})
+    async with aclosing(ours.stream("hello", **BULK)) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    assert stuck.closed
+    (row,) = ours.ledger.rows()
+    assert (row.outcome, row.cost_estimated) == ("cancelled", True)
+    assert row.usage.output_tokens >= 1
+    assert ours.ledger.held_usd == 0
+    assert ours.plan("hello", **BULK).candidates[0].model.id == "cheap", "a cancelled model does not cool down"
+
+
+async def test_cancelling_the_asker_cancels_upstream_and_settles() -> None:
+    stuck = Stuck("one ")
+    ours = router(providers={"cloud": stuck})
+    task = asyncio.create_task(ours.route("hello", **BULK))
+    while not ours.ledger.rows():
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stuck.closed
+    assert outcomes(ours) == [("cheap", "cancelled")]
+
+
+@pytest.mark.parametrize(("chunks", "says"), [((), "before the first token"), (("one",), "in mid-answer")])
+async def test_silence_is_a_timeout(chunks: tuple[str, ...], says: str) -> None:
+    policy = RetryPolicy(first_token_s=0.0, between_tokens_s=0.0, tries=1)
+    ours = router(model("only"), providers={"cloud": Stuck(*chunks)}, policy=policy)
+    with pytest.raises(AllAttemptsFailed, match=says):
+        await ours.route("hello")
+    (row,) = ours.ledger.rows()
+    assert (row.outcome, row.cost_estimated) == ("timed_out", True)
+    assert row.cost_usd > 0
+
+
+class Loading:
+    """Takes long to load, saying so, then answers."""
+
+    def __init__(self, time: FakeClock) -> None:
+        self.time = time
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
+        for share in (0.1, 0.9):
+            yield Progress(message="loading", fraction=share)
+            self.time.time += 1_000
+        yield TextDelta(text="ready")
+        yield Finished(finish_reason="stop", served_model="only")
+
+
+async def test_loading_does_not_count_against_the_deadline() -> None:
+    time = FakeClock()
+    ours = router(model("only"), providers={"cloud": Loading(time)}, time=time, policy=RetryPolicy(deadline_s=60))
+    assert (await ours.route("hello")).text == "ready"
+
+
+async def test_every_attempt_of_a_repeated_run_remembers_its_parent() -> None:
+    ours = router(replies=[Failure(error=AuthFailed("no")), Reply()])
+    first = await ours.route("hello", tier="bulk")
+    again = await ours.route("hello", tier="complex", parent_run_id=first.run_id)
+    parents = {row.run_id: row.parent_run_id for row in ours.ledger.rows()}
+    assert parents == {first.run_id: None, again.run_id: first.run_id}
+
+
+async def test_a_full_provider_queues_and_says_so() -> None:
+    stuck = Stuck("one ")
+    ours = Router(
+        registry=registry(model("only"), concurrency=1), providers={"cloud": stuck}, ledger=Ledger(":memory:")
+    )
+    first = ours.job("hello")
+    async with aclosing(ours.stream("hello")) as events:
+        async for event in events:
+            if isinstance(event, Waiting):
+                assert event.reason.startswith("queued")
+                break
+    first.cancel()
+    assert first.join(5)
+    assert len(ours.ledger.rows()) == 1, "what never left the queue is no attempt"
+
+
+class Busy:
+    """Fetches its model for as long as it may, and then answers."""
+
+    def __init__(self) -> None:
+        self.go = Gate()
+        self.requests = 0
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        self.requests += 1
+        yield Progress(message="loading", fraction=0.1)
+        await self.go.wait()
+        yield TextDelta(text="ready")
+        yield Finished(finish_reason="stop", served_model="only")
+
+
+@pytest.mark.parametrize("in_vain", [True, False])
+async def test_who_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) -> None:
+    busy, time = Busy(), FakeClock()
+    policy = RetryPolicy(deadline_s=0.01 if in_vain else 600)
+    ours = router(model("only"), providers={"cloud": busy}, time=time, policy=policy, concurrency=1)
+    first = ours.job("hello")
+
+    async def second() -> None:
+        async with aclosing(ours.stream("hello")) as events:
+            async for event in events:
+                if isinstance(event, Waiting) and not in_vain:
+                    time.time += 600
+                    busy.go.set()
+
+    with pytest.raises(
+        AllAttemptsFailed, match="no answer: the run's time was up before anything could be sent to cloud"
+    ) as caught:
+        await second()
+    assert isinstance(caught.value.exceptions[0], TimedOut)
+    busy.go.set()
+    assert first.join(5)
+    assert busy.requests == 1
+    assert outcomes(ours) == [("only", "ok")]
+    assert ours.circuit(ours.registry["only"]).state == "closed"
+
+
+async def test_who_still_waits_for_money_at_its_deadline_sends_nothing() -> None:
+    scripted = ScriptedProvider()
+    ours = router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(deadline_s=0.1))
+    worst = ours.plan("hello").candidates[0].worst_usd
+    ours.set_budget(worst)
+    other = ours.ledger.hold(attempt(session_id=ours.ledger.session_id), worst, ours.budget.caps(model="only"))
+    with pytest.raises(AllAttemptsFailed, match="other runs held the money when the run's time was up"):
+        await ours.route("hello")
+    assert scripted.requests == []
+    other.settle(attempt(session_id=ours.ledger.session_id))
+    assert (await ours.route("hello")).text == "A scripted answer."
+
+
+async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:
+    scripted = ScriptedProvider([Failure(error=StreamBroken("x"), chunks=("word " * 400,))])
+    ours = router(model("only", price="0/10"), providers={"cloud": scripted})
+    with pytest.raises(AllAttemptsFailed, match=r"cap of this run of USD 0\.0105 has USD 0\.0025 left"):
+        await ours.route("hello", max_cost="0.0105", max_output_tokens=1_000)
+    assert [request.max_output_tokens for request in scripted.requests] == [1_000, 649]
+    assert sum(row.cost_usd for row in ours.ledger.rows()) <= Decimal("0.0105")
+
+
+async def test_a_hold_is_at_the_price_of_its_hour() -> None:
+    hour, held = 12, list[Decimal]()
+
+    def reply(_: ProviderRequest) -> Reply | Failure:
+        nonlocal hour
+        hour = 7  # the peak
+        held.append(ours.ledger.held_usd)
+        return Failure(error=ServerError("x")) if len(held) == 1 else Reply()
+
+    ours = Router(
+        registry=Registry.load("current"),
+        providers={"deepseek": ScriptedProvider(reply)},
+        ledger=Ledger(":memory:"),
+        clock=replaced(FakeClock().clock(), now=lambda: NOON.replace(hour=hour)),
+    )
+    await ours.route("hello", model="deepseek-flash")
+    assert held == [held[0], 2 * held[0]]
+    hour = 12
+    plans = ours.plans("hello", models=["deepseek-flash", "deepseek-v4-pro"])
+    worst = sum(plan.candidates[0].worst_usd for plan in plans.values())
+    ours.set_budget(ours.ledger.spent_usd + worst)
+    hour = 7
+    with pytest.raises(BudgetExceeded, match="nothing was sent") as refused:
+        async for _ in ours._compare(plans):
+            pass
+    assert refused.value.asked_usd == 2 * worst
+    hour = 12
+    plan = ours.plan("hello", model="deepseek-v4-pro", cascade="twice", max_output_tokens=300)
+    assert plan.cascade is not None
+    ours.set_budget(None)
+    hour = 7
+    held.clear()
+    async with aclosing(execute(plan, ours._services, run_id="run", budget=Budget)) as events:
+        async for event in events:
+            if isinstance(event, AttemptStarted):
+                break
+    assert ours.ledger.held_usd == 0
+    assert max(held) == 2 * (plan.cascade.strong.worst_usd + plan.cascade.cheap[0].worst_usd)
+
+
+async def test_a_cap_that_is_lowered_binds_a_run_that_is_under_way() -> None:
+    def reply(_: ProviderRequest) -> Reply | Failure:
+        ours.set_budget("0.000001")
+        return Failure(error=ServerError("x"))
+
+    scripted = ScriptedProvider(reply)
+    ours = router(providers={"cloud": scripted}, budget=Budget(session_usd=Decimal(5)))
+    with pytest.raises(AllAttemptsFailed, match=r"over budget.*the session's cap of USD 0\.0000010"):
+        await ours.route("hello", **BULK)
+    assert len(scripted.requests) == 1
+
+
+def test_caps_that_are_set_at_once_are_both_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, real = router(), dataclasses.replace
+    together = threading.Barrier(2)
+
+    def replace(*args: Any, **fields: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.05)  # both have read, if they can
+        return real(*args, **fields)
+
+    monkeypatch.setattr("llm_magic.routing.router.dataclasses", SimpleNamespace(replace=replace))
+    with ThreadPoolExecutor() as threads:
+        threads.submit(ours.set_budget, 1)
+        threads.submit(ours.set_budget, day_usd=2)
+    assert (ours.budget.session_usd, ours.budget.day_usd) == (1, 2)
+
+
+async def test_over_budget_is_refused_before_anything_is_sent() -> None:
+    scripted = ScriptedProvider()
+    ours = router(providers={"cloud": scripted})
+    ours.set_budget("0.0000001")
+    with pytest.raises(BudgetExceeded, match="the cheapest of the chain, cheap, could cost up to") as caught:
+        await ours.route("hello", **BULK)
+    assert caught.value.scope == "session"
+    assert scripted.requests == []
+    assert ours.ledger.rows() == []
+
+
+async def test_nothing_usable_gives_each_reason() -> None:
+    ours = router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})
+    with pytest.raises(NoCandidate, match="cheap: no CLOUD_KEY; dear: no CLOUD_KEY"):
+        await ours.route("hello", **BULK)
+
+
+WHOLE = Reply(chunks=("as much as allowed",))
+
+
+def obedient(script: list[Reply | Failure]) -> Callable[[ProviderRequest], Reply | Failure]:
+    """The script in turn; WHOLE uses every output token that the request allows, as a provider may."""
+    left = list(script)
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        step = left.pop(0) if len(left) > 1 else left[0]
+        return (
+            replaced(step, usage=Usage(input_tokens=40, output_tokens=request.max_output_tokens))
+            if step is WHOLE
+            else step
+        )
+
+    return reply
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    cap=st.integers(1, 200),
+    runs=st.integers(1, 30),
+    script=st.lists(
+        st.sampled_from(
+            [
+                Reply(),
+                WHOLE,
+                Reply(finish_reason=None),
+                Failure(error=RateLimited("x")),
+                Failure(error=TimedOut("x")),
+                Failure(error=StreamBroken("x"), chunks=("some words ",)),
+                Failure(error=AuthFailed("x")),
+            ]
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_no_mix_of_runs_and_faults_passes_the_cap(cap: int, runs: int, script: list[Reply | Failure]) -> None:
+    limit = Decimal(cap) / 2_000
+    ours = router(replies=obedient(script))
+    ours.set_budget(limit)
+    seen: list[Decimal] = []
+    settle = ours.ledger.settle
+
+    def watched(row: object) -> None:
+        seen.append(ours.ledger.spent_usd + ours.ledger.held_usd)
+        settle(row)  # type: ignore[arg-type]
+
+    ours.ledger.settle = watched  # type: ignore[method-assign]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*[ours.route("hello") for _ in range(runs)], return_exceptions=True)
+
+    asyncio.run(all_at_once())
+    assert all(standing <= limit for standing in seen)
+    assert ours.ledger.spent_usd <= limit
+    assert ours.ledger.held_usd == 0
+    assert all(row.outcome != "in_flight" for row in ours.ledger.rows())
+
+
+async def test_halves_of_characters_from_a_provider_keep_no_bill_out(tmp_path: Path) -> None:
+    odd = Reply(served_model="half \ud800 and \0")
+    ours = router(
+        replies=[odd, Failure(error=BadRequest("odd \udfff")), Reply()], ledger=Ledger(tmp_path / "ledger.db")
+    )
+    assert (await ours.route("hello")).text == "A scripted answer."
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello")
+    await ours.route("hello")
+    assert [row.outcome for row in ours.ledger.rows()] == ["ok", "bad_request", "ok"]
+    assert ours.ledger.rows()[0].served_model == "half ? and \ufffd"
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_report_beyond_all_that_was_sent_and_allowed_is_not_believed() -> None:
+    nonsense = Reply(usage=Usage(input_tokens=90_000_000, output_tokens=90_000_000))
+    ours = router(replies=[nonsense])
+    result = await ours.route("hello", max_output_tokens=100)
+    assert result.cost_estimated
+    assert result.cost_usd < Decimal("0.001")
+
+
+async def test_thoughts_of_a_broken_stream_are_charged() -> None:
+    class Thinking(ScriptedProvider):
+        async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+            for _ in range(200):
+                yield thinking("deep ")
+            raise TimedOut("silent")
+
+    ours = router(model("only", price="0/1"), providers={"cloud": Thinking()}, policy=RetryPolicy(tries=1))
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello")
+    (row,) = ours.ledger.rows()
+    assert row.usage.output_tokens == row.usage.reasoning_tokens >= 200
+    assert row.cost_estimated
+
+
+async def test_a_broken_stream_is_charged_for_its_schema_too() -> None:
+    wide = {"type": "object", "properties": {f"field_{number}": {"type": "string"} for number in range(200)}}
+    broken = Reply(chunks=("{",), usage=None, finish_reason=None)
+    ours = router(model("only", price="1/0"), replies=[broken], policy=RetryPolicy(tries=1))
+    assert ours.plan("hello", schema=wide).candidates[0].input_tokens > 1_500
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", schema=wide)
+    assert ours.ledger.rows()[0].usage.input_tokens > 1_500
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_output_tokens": 100.5}, "must be a whole number"),
+        ({"max_output_tokens": "100"}, "must be a whole number"),
+        ({"tags": (1,)}, "the tag must be text, not int"),
+        ({"tags": ("half \ud800",)}, "lone surrogate"),
+        ({"hedge_s": "soon"}, "must be seconds"),
+    ],
+)
+def test_options_of_the_wrong_kind(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        router().request("hello", **options)
+
+
+@pytest.mark.parametrize("prompt", [None, b"hello", 7])
+def test_a_prompt_of_the_wrong_kind(prompt: Any) -> None:
+    with pytest.raises(RequestError, match="the prompt must be text, not "):
+        router().route_sync(prompt)
+
+
+def test_one_tag_may_be_a_word_and_options_beside_a_request_are_refused() -> None:
+    ours = router()
+    request = ours.request("hello", tags="batch")
+    assert request.tags == ("batch",)
+    with pytest.raises(RequestError, match="max_cost beside a Request"):
+        ours.route_sync(request, max_cost=1)

@@ -1,0 +1,225 @@
+"""Two candidates at once, where the first one's first token is late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+
+from llm_magic import AllAttemptsFailed, BadRequest, Overloaded, RequestError, Router, StreamBroken
+from llm_magic.events import Note, RunEnded, TextDelta
+from llm_magic.execute import RetryPolicy
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.types import Usage
+from tests.support.builders import Gate, model, router
+
+BULK = {"tier": "bulk"}
+
+
+class Late:
+    """Says nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.go = Gate()
+        self.closed = 0
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        try:
+            await self.go.wait()
+            yield TextDelta(text="late")
+            yield UsageReport(usage=Usage(input_tokens=3, output_tokens=1))
+            yield Finished(finish_reason="stop", served_model=request.model.api_model)
+        finally:
+            self.closed += 1
+
+
+def hedged(late: Late, other: ScriptedProvider | Late, policy: RetryPolicy | None = None) -> Router:
+    return router(
+        model("first", provider="late", fallback_id="second"),
+        model("second", provider="other", tiers=()),
+        providers={"late": late, "other": other},
+        policy=policy,
+    )
+
+
+def outcomes(ours: Router) -> set[tuple[int, str, str, str | None]]:
+    return {(row.attempt, row.model, row.outcome, row.fallback_from) for row in ours.ledger.rows()}
+
+
+async def test_the_second_answers_and_the_first_is_cancelled_and_billed() -> None:
+    late = Late()
+    ours = hedged(late, ScriptedProvider())
+    result = await ours.route("hello", hedge_s=0.01, **BULK)
+    assert (result.model, result.text) == ("second", "A scripted answer.")
+    assert late.closed == 1
+    assert outcomes(ours) == {(1, "first", "cancelled", None), (2, "second", "ok", "first")}
+    loser = next(row for row in ours.ledger.rows() if row.outcome == "cancelled")
+    assert loser.error == "another model answered first"
+    assert loser.cost_usd > 0
+    assert loser.cost_estimated
+    assert result.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in result.attempts)
+    assert ours.ledger.held_usd == 0
+    assert result.notes == ("first: no token after 0.01 s; asked second too",)
+    assert ours.circuit(ours.registry["first"]).state == "closed"
+
+
+async def test_the_first_may_still_win() -> None:
+    late, slower = Late(), Late()
+    ours = hedged(late, slower)
+    text = ""
+    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+        async for event in events:
+            if isinstance(event, Note):
+                late.go.set()
+            if isinstance(event, TextDelta):
+                text += event.text
+            if isinstance(event, RunEnded):
+                assert event.result.model == "first"
+    assert text == "late"
+    assert slower.closed == 1
+    assert outcomes(ours) == {(1, "first", "ok", None), (2, "second", "cancelled", "first")}
+
+
+async def test_a_first_that_is_in_time_is_alone() -> None:
+    late = Late()
+    late.go.set()
+    other = ScriptedProvider()
+    ours = hedged(late, other)
+    result = await ours.route("hello", hedge_s=30, **BULK)
+    assert (result.model, other.requests) == ("first", [])
+
+
+async def test_where_the_second_fails_the_first_goes_on() -> None:
+    late = Late()
+    ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]))
+    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+        async for event in events:
+            if ours.ledger.rows() and ours.ledger.rows()[-1].outcome == "overloaded":
+                late.go.set()
+            if isinstance(event, RunEnded):
+                assert event.result.model == "first"
+    assert {row.outcome for row in ours.ledger.rows()} == {"ok", "overloaded"}
+    assert ours.ledger.held_usd == 0
+
+
+class Breaking(Late):
+    """Speaks when it is told to, and breaks then."""
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        await self.go.wait()
+        yield TextDelta(text="half")
+        raise StreamBroken("x")
+
+
+class Second(Late):
+    """Lets the first one speak where it is asked; answers where it is asked again."""
+
+    def __init__(self, first: Late) -> None:
+        super().__init__()
+        self.first = first
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        self.first.go.set()
+        if self.closed:
+            self.go.set()
+        async with aclosing(super().stream(request)) as events:
+            async for event in events:
+                yield event
+
+
+async def test_where_the_first_to_speak_breaks_for_good_the_other_is_asked_again() -> None:
+    breaking = Breaking()
+    ours = hedged(breaking, Second(breaking))
+    result = await ours.route("hello", hedge_s=0, **BULK)
+    assert (result.model, result.text) == ("second", "late")
+    story = [(row.model, row.outcome) for row in sorted(ours.ledger.rows(), key=lambda row: row.attempt)]
+    assert story == [
+        ("first", "stream_broken"), ("second", "cancelled"), ("first", "stream_broken"), ("first", "stream_broken"),
+        ("second", "ok"),
+    ]  # fmt: skip
+    assert ours.ledger.held_usd == 0
+
+
+class SlowToFail(Late):
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        await self.go.wait()
+        raise Overloaded("x")
+        yield
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 4])
+async def test_one_number_of_attempts_bounds_both(attempts: int) -> None:
+    slow = SlowToFail()
+
+    def failing(_: ProviderRequest) -> Failure:
+        slow.go.set()
+        return Failure(error=Overloaded("x"))
+
+    ours = hedged(slow, ScriptedProvider(failing), RetryPolicy(attempts=attempts))
+    asking = asyncio.create_task(ours.route("hello", hedge_s=0, **BULK))
+    while attempts == 1 and not ours.ledger.rows():
+        await asyncio.sleep(0.001)
+    if attempts == 1:
+        slow.go.set()
+    with pytest.raises(AllAttemptsFailed):
+        await asking
+    assert sorted(row.attempt for row in ours.ledger.rows()) == list(range(1, attempts + 1))
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_failure_that_took_the_last_attempt_does_not_end_the_other() -> None:
+    late = Late()
+    ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]), RetryPolicy(attempts=2))
+    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+        async for event in events:
+            if any(row.outcome == "overloaded" for row in ours.ledger.rows()):
+                late.go.set()
+            if isinstance(event, RunEnded):
+                assert event.result.text == "late"
+    assert late.closed == 1
+
+
+async def test_what_ends_a_run_ends_both() -> None:
+    late = Late()
+    ours = hedged(late, ScriptedProvider([Failure(error=BadRequest("x"))]))
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", hedge_s=0, **BULK)
+    assert late.closed == 1
+    assert ours.ledger.held_usd == 0
+
+
+async def test_leaving_cancels_both() -> None:
+    late, slower = Late(), Late()
+    ours = hedged(late, slower)
+    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+        async for event in events:
+            if isinstance(event, Note):
+                break
+    assert late.closed == 1
+    assert all(row.outcome == "cancelled" for row in ours.ledger.rows())
+    assert ours.ledger.held_usd == 0
+
+
+async def test_the_cap_holds_for_both() -> None:
+    late = Late()
+    ours = hedged(late, ScriptedProvider([Reply()]))
+    worst = ours.plan("hello", **BULK).candidates[0].worst_usd
+    ours.set_budget(worst)
+    asking = asyncio.create_task(ours.route("hello", hedge_s=0, **BULK))
+    while not ours.ledger.rows():
+        await asyncio.sleep(0.001)
+    assert ours.ledger.held_usd <= worst
+    late.go.set()
+    assert (await asking).model == "first", "there is no money for a second one"
+
+
+@pytest.mark.parametrize("late_s", [-1, float("nan"), float("inf")])
+def test_seconds_must_be_seconds(late_s: float) -> None:
+    with pytest.raises(RequestError, match="hedge_s"):
+        router().plan("hello", hedge_s=late_s)

@@ -1,0 +1,92 @@
+"""Tab completion on the lines of the magics."""
+
+from __future__ import annotations
+
+import IPython
+import pytest
+from IPython.core.completer import provisionalcompleter
+
+from tests.jupyter.test_magics import Shell, scripted, shell
+
+__all__ = ["scripted", "shell"]
+
+
+def tab(shell: Shell, text: str) -> list[str]:
+    """What the completer offers at the end of a text, as the front ends ask for it: the words that would stand there."""
+    with provisionalcompleter():
+        return [each.text for each in shell.shell.Completer.completions(text, len(text))]
+
+
+def check_offered(shell: Shell, text: str, offers: list[str]) -> None:
+    if IPython.version_info < (8, 6):  # whose matchers can't say that theirs alone are meant
+        assert set(tab(shell, text)) >= set(offers)
+    else:
+        assert sorted(tab(shell, text)) == sorted(offers)
+
+
+@pytest.mark.parametrize(
+    ("text", "offers"),
+    [
+        ("%%route --ti", ["--tier"]),
+        ("%route --max", ["--max-cost", "--max-tokens"]),
+        ("%%route --tier ", ["complex", "standard", "structured", "bulk"]),
+        ("%%route --tier st", ["standard", "structured"]),
+        ("%%route --tier=st", ["standard", "structured"]),
+        ("%%route --model ", ["dear", "cheap"]),
+        ("%%route --out answer --model ch", ["cheap"]),
+        ("answer = %route --model de", ["dear"]),
+        ("%%route answer << --mod", ["--model"]),
+        ("%%route answer << --model de", ["dear"]),
+        ("x = 1\n%route --model de", ["dear"]),
+        ("%route_plan --model de", ["dear"]),
+        ("%route_again --t", ["--tier"]),
+        ("%route_rate ", ["up", "down", "clear"]),
+        ("%route_jobs c", ["cancel"]),
+    ],
+)
+def test_options_and_their_values(shell: Shell, text: str, offers: list[str]) -> None:
+    check_offered(shell, text, offers)
+
+
+def test_every_option_is_offered(shell: Shell) -> None:
+    offered = tab(shell, "%%route --")
+    for option in ("--tier", "--model", "--system", "--schema", "--out", "--tag", "--plan", "--background", "--cache"):
+        assert option in offered
+
+
+def test_threads_are_offered_by_name(shell: Shell) -> None:
+    shell.run("%route --tier bulk --thread garden hello\n%route --tier bulk --thread kitchen hello")
+    check_offered(shell, "%%route --thread gar", ["garden"])
+    check_offered(shell, "%route_threads k", ["kitchen"])
+
+
+@pytest.mark.parametrize(
+    "text", ["%route --tier bulk hello --wor", "%timeit rou", "%%route\nTranslate --ti", "route --ti"]
+)
+def test_elsewhere_nothing_of_ours_is_offered(shell: Shell, text: str) -> None:
+    assert "--tier" not in tab(shell, text)
+
+
+def test_a_registry_that_can_not_be_read_breaks_no_completion(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, clean_environment: object
+) -> None:
+    from pathlib import Path
+
+    from llm_magic import routing
+
+    monkeypatch.setattr(routing, "_session", None)
+    home = Path(str(clean_environment))
+    home.mkdir()
+    (home / "models.toml").write_text("[models")
+    assert "dear" not in tab(shell, "%%route --model de")
+    assert tab(shell, "%%route --mod") == ["--model"]
+
+
+def test_unloading_takes_the_completion_away(shell: Shell) -> None:
+    before = len(shell.shell.Completer.custom_matchers)
+    shell.run("%reload_ext llm_magic")
+    assert len(shell.shell.Completer.custom_matchers) == before
+    shell.run("%unload_ext llm_magic")
+    assert len(shell.shell.Completer.custom_matchers) == before - 1
+    assert "--tier" not in tab(shell, "%%route --ti")
+    shell.run("%load_ext llm_magic")

@@ -1,0 +1,275 @@
+"""Loading, unloading, loading anew; and the settings, by `%config` and from `ipython_config.py`."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from llm_magic import routing
+from llm_magic.jupyter.magics.route import RouteMagics
+from llm_magic.jupyter.run import background, history
+from llm_magic.providers.scripted import Reply
+from tests.jupyter.test_magics import Shell, scripted, shell
+from tests.support.builders import router
+
+__all__ = ["scripted", "shell"]
+
+_OF_IPYTHON = re.compile(r"_+\d*|_i+\d*|_[oid]h|In|Out|__\w+")
+"""Names of what went in and came out."""
+SETTINGS = RouteMagics.class_traits(config=True)
+
+
+def state(shell: InteractiveShell) -> dict[str, Any]:
+    """All that an extension could change in a shell and its process."""
+    manager = shell.magics_manager
+    formatters = {**shell.display_formatter.formatters, "bundle": shell.display_formatter.mimebundle_formatter}
+    named = {
+        **{f"{kind} magics": dict(found) for kind, found in manager.magics.items()},
+        "classes": dict(manager.registry),
+        "hooks": {name: list(found) for name, found in shell.events.callbacks.items()},
+        "printers": {
+            name: [dict(each.type_printers), dict(each.deferred_printers), dict(each.singleton_printers)]
+            for name, each in formatters.items()
+        },
+        "names": {name: value for name, value in shell.user_ns.items() if not _OF_IPYTHON.fullmatch(name)},
+        "hidden": {name for name in shell.user_ns_hidden if not _OF_IPYTHON.fullmatch(name)},
+        "transformers": [*shell.input_transformers_cleanup, *shell.input_transformers_post, *shell.ast_transformers],
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+    }
+    return named | {
+        "configurables": list(map(id, shell.configurables)),
+        "matchers": list(shell.Completer.custom_matchers),
+        "tracebacks": (shell.custom_exceptions, shell.CustomTB),
+        "settings": Config(shell.config),
+        "at exit": atexit._ncallbacks(),
+        "hooks of python": (sys.excepthook, sys.displayhook, sys.stdout, threading.excepthook),
+        "logging": list(logging.getLogger("llm_magic").handlers),
+    }
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Runs cells that must work in a shell that has not seen the extension."""
+    monkeypatch.setattr(routing, "_session", router(replies=[Reply()]))
+    monkeypatch.setattr(background, "_runs", {})
+    history._runs.clear()
+    before = InteractiveShell._instance
+    InteractiveShell.clear_instance()
+    new = InteractiveShell.instance(colors="nocolor")
+
+    def run(cell: str) -> Any:
+        result = new.run_cell(cell)
+        assert result.success, result
+        return result.result
+
+    run.shell = new  # type: ignore[attr-defined]
+    yield run
+    history._runs.clear()
+    new.history_manager.end_session()
+    InteractiveShell.clear_instance()
+    if before is not None:
+        for kind in InteractiveShell._walk_mro():
+            kind._instance = before
+
+
+def test_unloading_gives_back_exactly_what_was_taken(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import llm_magic.bridge  # noqa: F401 - imported once: it says goodbye to its loop when Python ends
+
+    monkeypatch.setattr("llm_magic.jupyter.display.run_view.is_watched", lambda _: True)
+    fresh("import llm_magic\n%config")  # the first use of %config loads magics of IPython's own
+    before = state(fresh.shell)
+    fresh("%load_ext llm_magic")
+    loaded = state(fresh.shell)
+    for what in ("line magics", "classes", "printers", "configurables", "matchers", "tracebacks"):
+        assert loaded[what] != before[what], what
+    for _ in range(3):
+        fresh("%config RouteMagics.cache = False\n%route hello\n%route --tier bulk --background later")
+        fresh("%route_jobs wait\n%route_panel\n%route --compare dear,cheap hello\n%route_rate up")
+        fresh("%reload_ext llm_magic")
+    fresh("%config RouteMagics.cache = True\n%reload_ext llm_magic")
+    again = state(fresh.shell)
+    assert len(again["configurables"]) == len(loaded["configurables"])
+    assert len(again["matchers"]) == len(loaded["matchers"])
+    assert fresh("%config RouteMagics.cache") is True, "settings outlive it"
+    assert type(fresh("_route")).__name__ == "Comparison", "so does the last result"
+    fresh("%unload_ext llm_magic")
+    after = state(fresh.shell)
+    before["settings"].RouteMagics.cache = after["settings"].RouteMagics.cache = True
+    for what, was in before.items():
+        assert after[what] == was, what
+
+
+def test_what_others_have_put_in_place_since_is_left_alone(fresh: Any) -> None:
+    fresh("%load_ext llm_magic\n%route hello")
+    fresh(
+        "from IPython.core.magic import register_line_magic\n@register_line_magic\ndef route_rate(line):\n    return 'mine'"
+    )
+    fresh("from llm_magic import Plan\nshow = lambda plan, **_: {'text/plain': 'mine'}")
+    fresh("get_ipython().display_formatter.mimebundle_formatter.for_type(Plan, show)\n_route = 'mine'")
+    fresh("get_ipython().set_custom_exc((ZeroDivisionError,), lambda *_: None)")
+    fresh("%unload_ext llm_magic")
+    shell = fresh.shell
+    assert fresh("%route_rate up") == "mine"
+    assert fresh("_route") == "mine"
+    assert shell.display_formatter.format(routing.session_router().plan("hello"))[0]["text/plain"] == "mine"
+    assert shell.custom_exceptions == (ZeroDivisionError,)
+    fresh("%load_ext llm_magic\n%unload_ext llm_magic")
+    assert fresh("%route_rate up") == "mine", "what stood there before is put back"
+    assert shell.custom_exceptions == (ZeroDivisionError,)
+
+
+# Settings.
+
+WRONG = [
+    ("profile", "'nope'", "any of ['current', 'article'] or None, not the str 'nope'"),
+    ("profile", "1", "any of ['current', 'article'] or None, not the int 1"),
+    ("freeze", "'no'", "expected a boolean, not the str 'no'"),
+    ("cache", "2", "expected a boolean, not the int 2"),
+    ("table_rows", "0", "should not be less than 1, but a value of 0 was specified"),
+    ("table_rows", "1.5", "expected an int, not the float 1.5"),
+    ("thread_tokens", "99", "should not be less than 100, but a value of 99 was specified"),
+    ("thread_tokens", "None", "expected an int, not the NoneType None"),
+    ("quality", "1.01", "it must be from 0 to 1, or None"),
+    ("quality", "-0.1", "it must be from 0 to 1, or None"),
+    ("quality", "float('nan')", "it must be from 0 to 1, or None"),
+    ("quality", "'high'", "expected a float"),
+]
+RIGHT = {
+    "profile": "article",
+    "freeze": False,
+    "cache": True,
+    "table_rows": 1,
+    "thread_tokens": 100,
+    "quality": 0.5,
+}
+
+
+def test_every_setting_is_tried_here_and_says_what_it_may_be() -> None:
+    assert {name for name, _, _ in WRONG} == RIGHT.keys() == SETTINGS.keys()
+    for name, trait in SETTINGS.items():
+        assert trait.help.endswith("."), name
+    assert "1 or more" in SETTINGS["table_rows"].help
+    assert "100 or more" in SETTINGS["thread_tokens"].help
+    assert "from 0 (the cheapest) to 1 (the best)" in SETTINGS["quality"].help
+    assert "'current' or 'article'" in SETTINGS["profile"].help
+
+
+@pytest.mark.parametrize(("name", "value", "says"), WRONG)
+def test_a_wrong_value_is_said_and_changes_nothing(
+    shell: Shell, caplog: pytest.LogCaptureFixture, name: str, value: str, says: str
+) -> None:
+    shell.run(f"%config RouteMagics.{name} = {RIGHT[name]!r}")
+    ours = routing.session_router()
+    shell.run(f"%config RouteMagics.{name} = {value}")
+    (record,) = caplog.records
+    assert f"the '{name}' trait" in record.getMessage().lower()
+    assert says in record.getMessage()
+    shell.run(f"value = %config RouteMagics.{name}")
+    assert shell["value"] == RIGHT[name]
+    assert routing.session_router() is ours
+
+
+def test_a_profile_is_switched_and_switched_back(shell: Shell) -> None:
+    shell.run("%route_budget 3\n%config RouteMagics.profile = 'article'")
+    assert "deepseek-v3" in (article := routing.session_router()).registry
+    assert article.ledger is shell.router.ledger
+    assert article.budget.session_usd == 3
+    shell.run("%reload_ext llm_magic")
+    assert routing.session_router() is article, "what was learnt of its providers' health stays"
+    shell.run("%config RouteMagics.profile = None")
+    assert "deepseek-v3" not in routing.session_router().registry
+
+
+def test_a_profile_that_can_not_be_loaded_is_not_taken(
+    shell: Shell, caplog: pytest.LogCaptureFixture, clean_environment: Path
+) -> None:
+    clean_environment.mkdir()
+    (clean_environment / "models.toml").write_text("[models")
+    shell.run("%config RouteMagics.profile = 'article'\nvalue = %config RouteMagics.profile")
+    assert "the 'profile' trait can't become 'article'" in caplog.text
+    assert "not valid TOML" in caplog.text
+    assert shell["value"] is None
+    assert routing.session_router() is shell.router
+
+
+def test_a_bad_setting_left_behind_is_dropped_and_the_others_stay(shell: Shell) -> None:
+    ip = shell.shell
+    ip.run_line_magic("unload_ext", "llm_magic")
+    before = list(ip.configurables)
+    ip.config.merge(Config({"RouteMagics": {"profile": "nope", "table_rows": 7, "quality": 3, "cache": True}}))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ip.run_line_magic("load_ext", "llm_magic")
+    assert [str(each.message).split(":")[0] for each in caught] == [
+        "RouteMagics.profile = 'nope' is not valid and was dropped",
+        "RouteMagics.quality = 3 is not valid and was dropped",
+    ]
+    assert [type(each).__name__ for each in ip.configurables[len(before) :]] == [
+        "RouteMagics", "SessionMagics", "BookMagics"
+    ]  # fmt: skip
+    shell.run("rows = %config RouteMagics.table_rows\ncache = %config RouteMagics.cache")
+    assert (shell["rows"], shell["cache"]) == (7, True)
+    ip.run_line_magic("reload_ext", "llm_magic")
+    assert "A scripted answer." in shell.run("%route hello")
+
+
+def ipython(tmp_path: Path, config: str, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A new IPython with a configuration file."""
+    profile = tmp_path / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_config.py").write_text(
+        f"c = get_config()\nc.InteractiveShellApp.extensions = ['llm_magic']\n{config}\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", code],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path), "LLM_MAGIC_HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+
+_IN_A_SHELL = "%route_budget 3\nimport llm_magic; print([model.id for model in llm_magic.router().registry])"
+
+
+def test_it_loads_and_is_set_from_ipython_config(tmp_path: Path) -> None:
+    ran = ipython(tmp_path, "c.RouteMagics.profile = 'article'", _IN_A_SHELL)
+    assert "deepseek-v3" in ran.stdout
+    assert "cap USD 3.00" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_a_bad_setting_in_ipython_config_is_said_and_dropped(tmp_path: Path) -> None:
+    ran = ipython(
+        tmp_path,
+        "c.RouteMagics.profile = 'article'\nc.RouteMagics.thread_tokens = 'many'",
+        f"{_IN_A_SHELL}\nx = %config RouteMagics.thread_tokens\nprint('tokens', x)",
+    )
+    assert "RouteMagics.thread_tokens = 'many' is not valid and was dropped" in ran.stderr
+    assert "Traceback" not in ran.stderr + ran.stdout
+    assert "deepseek-v3" in ran.stdout
+    assert "cap USD 3.00" in ran.stdout
+    assert "tokens 8000" in ran.stdout
+
+
+def test_with_a_profile_in_ipython_config_a_broken_file_of_models_can_be_mended(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text("[models")
+    mended = f"import pathlib; pathlib.Path({str(tmp_path / 'models.toml')!r}).write_text('')"
+    ran = ipython(tmp_path, "c.RouteMagics.profile = 'article'", f"{mended};\n{_IN_A_SHELL}")
+    assert "deepseek-v3" in ran.stdout
+    assert ran.stderr == ""

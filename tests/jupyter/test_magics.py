@@ -1,0 +1,632 @@
+"""The magics in a real IPython shell, in this process, against scripted models."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from llm_magic import Budget, Router, routing
+from llm_magic.attachments import of_value
+from llm_magic.classify import classify
+from llm_magic.jupyter.magics.namespace import split_name
+from llm_magic.jupyter.magics.options import split_options
+from llm_magic.jupyter.magics.route import RouteMagics
+from llm_magic.jupyter.render import run
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.types import Outcome
+from tests.support.builders import attempt, router
+
+
+class Shell:
+    """A shell with the extension loaded, and what a person would see of a cell."""
+
+    def __init__(self, shell: InteractiveShell, ours: Router, scripted: ScriptedProvider) -> None:
+        self.shell, self.router, self.scripted = shell, ours, scripted
+
+    def run(self, cell: str) -> str:
+        """Run a cell that must work; returns what it printed."""
+        out, result = self._run(cell)
+        assert result.success, out
+        return out
+
+    def fail(self, cell: str) -> tuple[str, BaseException]:
+        """Run a cell that must fail; returns what it printed, and the error."""
+        out, result = self._run(cell)
+        assert not result.success
+        error = result.error_before_exec or result.error_in_exec
+        assert error is not None
+        return out, error
+
+    def _run(self, cell: str) -> tuple[str, Any]:
+        with capture_output() as captured:
+            result = self.shell.run_cell(cell)
+        return captured.stdout + captured.stderr, result
+
+    def __getitem__(self, name: str) -> Any:
+        return self.shell.user_ns[name]
+
+
+@pytest.fixture
+def scripted() -> ScriptedProvider:
+    return ScriptedProvider([Reply()])
+
+
+@pytest.fixture
+def shell(scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    ours = router(providers={"cloud": scripted})
+    monkeypatch.setattr(routing, "_session", ours)
+    ip = InteractiveShell.instance(colors="nocolor")
+    ip.run_line_magic("load_ext", "llm_magic")
+    yield Shell(ip, ours, scripted)
+    ip.reset()
+    ip.run_line_magic("unload_ext", "llm_magic")
+    ip.config.pop("RouteMagics", None)
+
+
+def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
+    out = shell.run("%%route\nTranslate to French: hello")
+    assert out.startswith("A scripted answer.")
+    assert f"cheap  [BULK {classify('Translate to French: hello').confidence:.2f}: translation" in out
+    assert "path: ✓ cheap" in out
+    assert "10 in, 5 out tokens | this cell USD 0.0000035 | saved USD 0.00014 against dear (98%)" in out
+    assert "session USD 0.0000035" in out
+    assert shell["_route"].text == "A scripted answer."
+    assert shell.scripted.requests[0].messages[0].content == "Translate to French: hello"
+
+
+def test_a_line_is_routed_as_it_was_typed(shell: Shell) -> None:
+    shell.run("%route --tier bulk  what's {up}  with $HOME --plan")
+    assert shell.scripted.requests[0].messages[0].content == "what's {up}  with $HOME --plan"
+
+
+@pytest.mark.parametrize(
+    ("line", "split"),
+    [
+        ("hello", ("", "hello")),
+        ("--plan hello --tier x", ("--plan", "hello --tier x")),
+        ("--tier bulk hello", ("--tier bulk", "hello")),
+        ("--tier=bulk hello", ("--tier=bulk", "hello")),
+        ('--system "be kind" it\'s  me', ('--system "be kind"', "it's  me")),
+        ("--tier", ("--tier", "")),
+        ("", ("", "")),
+    ],
+)
+def test_options_end_where_the_text_begins(line: str, split: tuple[str, str]) -> None:
+    assert split_options(line, RouteMagics.route) == split
+
+
+def test_every_option_reaches_the_request(shell: Shell) -> None:
+    shell.run('schema = {"type": "object"}')
+    shell.scripted._reply = lambda _: Reply(chunks=("{}",))
+    shell.run(
+        '%%route --tier complex --model cheap --system "be kind" --max-tokens 77 --max-cost $0.5 --schema schema '
+        "--out answer --tag one --tag two\nhello"
+    )
+    (sent,) = shell.scripted.requests
+    assert (sent.model.id, sent.system, sent.max_output_tokens) == ("cheap", "be kind", 77)
+    assert sent.schema == {"type": "object"}
+    assert shell["answer"] is shell["_route"]
+    assert shell["answer"].tier == "COMPLEX"
+    assert shell["answer"].data == {}
+    assert shell.router.ledger.rows()[0].tags == ("one", "two")
+
+
+def test_a_dataclass_is_a_schema(shell: Shell) -> None:
+    shell.scripted._reply = lambda request: Reply(chunks=('{"name": "Ada", "age": 36}',))
+    shell.run("import dataclasses\n@dataclasses.dataclass\nclass Person:\n    name: str\n    age: int")
+    shell.run("%%route --schema Person\nWho?")
+    assert shell["_route"].data == {"name": "Ada", "age": 36}
+    assert shell.scripted.requests[-1].schema["required"] == ["name", "age"]
+    shell.run("@dataclasses.dataclass\nclass Odd:\n    what: object()")
+    out, _ = shell.fail("%%route --schema Odd\nWho?")
+    assert "RequestError: no JSON Schema can be made of Odd" in out
+
+
+def test_an_inline_schema_and_a_pydantic_model(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Reply(chunks=('{"n": 1}',))
+    shell.run('%%route --schema \'{"type": "object"}\'\nhello')
+    shell.run("import pydantic\nclass N(pydantic.BaseModel):\n    n: int")
+    shell.run("%%route --schema N\nhello")
+    assert shell.scripted.requests[1].schema["properties"]["n"]["type"] == "integer"  # type: ignore[index]
+
+
+def test_max_cost_holds(shell: Shell) -> None:
+    out, error = shell.fail("%%route --max-cost 0.0000001\nhello")
+    assert type(error).__name__ == "BudgetExceeded"
+    assert "Traceback" not in out
+    assert "Raise the cap with %route_budget or --max-cost" in out
+
+
+def test_no_stream_shows_the_answer_all_the_same(shell: Shell) -> None:
+    assert "A scripted answer." in shell.run("%%route --no-stream\nhello")
+
+
+def test_a_plan_is_a_dry_run(shell: Shell) -> None:
+    for cell in ("%%route --plan --tier bulk\nhello", "%route_plan --tier bulk hello"):
+        out = shell.run(cell)
+        assert "BULK 1.00: you asked for this tier" in out
+        assert "→ cheap: USD 0.0" in out
+        assert "nothing was sent" in out
+    assert shell.scripted.requests == []
+    assert shell.router.ledger.rows() == []
+
+
+def test_the_cache_by_option_and_by_setting(shell: Shell) -> None:
+    shell.run("%%route --cache\nhello")
+    out = shell.run("%%route --cache\nhello")
+    assert "A scripted answer." in out
+    assert "path: ✓ cheap: cached" in out
+    assert "from the cache: nothing was sent | this cell USD 0 | saved USD 0.00014 against dear (100%)" in out
+    assert shell["_route"].cached
+    shell.run("%%route\nhello")
+    assert len(shell.scripted.requests) == 2
+    shell.run("%config RouteMagics.cache = True")
+    shell.run("%route hello")
+    shell.run("%route --no-cache hello")
+    assert len(shell.scripted.requests) == 3
+    assert "the cache in :memory: holds the text of 1 answer, 18 bytes" in shell.run("%route_cache")
+    assert "forgot 1 answer, 18 bytes" in shell.run("%route_cache --purge")
+    shell.run("%route hello")
+    assert len(shell.scripted.requests) == 4
+
+
+def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
+    shell.run("%%route --thread trip\nTranslate to French: hello")
+    out = shell.run("%%route --thread 'trip'\nand in Italian?")
+    assert [message.content for message in shell.scripted.requests[1].messages] == [
+        "Translate to French: hello", "A scripted answer.", "and in Italian?",
+    ]  # fmt: skip
+    assert "a short follow-up keeps the tier of what it follows" in out
+    assert "history: " in out
+    assert "(1 exchange)" in out
+    assert "history: " in shell.run("%route --plan --thread trip and in German")
+    shell.run("threads = %route_threads\ntrip = %route_threads trip")
+    assert list(shell["threads"].index) == ["trip"]
+    assert list(shell["threads"]["exchanges"]) == [2]
+    assert list(shell["trip"]["prompt"]) == ["Translate to French: hello", "and in Italian?"]
+    assert list(shell["trip"]["model"]) == ["cheap", "cheap"]
+    out, _ = shell.fail("%route_threads holiday")
+    assert "RequestError: no thread 'holiday': there are trip" in out
+    shell.run("%config RouteMagics.thread_tokens = 100")
+    shell.run("%route --thread trip go on")
+    assert shell.run("%route_threads trip --purge") == "forgot 3 exchanges\n"
+    assert shell.run("%route_threads --purge") == "forgot 0 exchanges\n"
+    shell.run("threads = %route_threads")
+    assert len(shell["threads"]) == 0
+    out, _ = shell.fail("%route --compare dear,cheap --thread trip hello")
+    assert "--compare does not go together with --thread" in out
+
+
+def test_what_of_a_long_thread_is_left_out_is_said_everywhere(shell: Shell) -> None:
+    shell.run("%config RouteMagics.thread_tokens = 1000")
+    for number in range(5):
+        shell.run(f"%%route --thread long\n{number} " + "word " * 400)
+    shell.run("threads = %route_threads\nlong = %route_threads long")
+    threads, long = shell["threads"], shell["long"]
+    assert list(threads["exchanges"]) == [5]
+    assert list(long["sent"]) == [False] * int(threads["left_out"].iloc[0]) + [True] * int(sum(long["sent"]))
+    assert 0 < threads["left_out"].iloc[0] < 5
+    assert threads["tokens"].iloc[0] == sum(long["tokens"])
+    assert threads["sent_tokens"].iloc[0] == sum(long["tokens"][long["sent"]]) <= 1000
+    sent, left = int(sum(long["sent"])), threads["left_out"].iloc[0]
+    said = f"({sent} exchange{'s' * (sent != 1)}, the {left} oldest left out)"
+    plan = shell.run("%route --plan --thread long go on")
+    assert f"history: {shell['_'].extras[0].tokens:,} tokens, USD 0.0" in plan
+    assert said in plan
+    assert said in shell.run("%route --thread long go on")
+    assert len(shell.scripted.requests[-1].messages) == 2 * sent + 1
+
+
+def test_budget(shell: Shell) -> None:
+    assert "no cap" in shell.run("%route_budget")
+    assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")
+    assert "cap USD 2.00, USD 2.00 left" in shell.run("%route_budget 2")
+    assert "no cap" in shell.run("%route_budget off")
+    for bad in ("-1", "nan", "5 USD", "much"):
+        out, _ = shell.fail(f"%route_budget {bad}")
+        assert f"UsageError: '{bad}' is no amount of USD" in out
+    assert shell.router.budget.session_usd is None
+
+
+def test_a_cap_for_every_scope(shell: Shell) -> None:
+    out = shell.run("%route_budget 2 --run 0.5 --day 3 --month 40 --model dear=1 --tag batch=0.00001")
+    assert "each run: USD 0.50 at the most" in out
+    for scope, limit in (
+        ("today's cap (UTC)", "3.00"),
+        ("this month's cap (UTC)", "40.00"),
+        ("the cap on dear", "1.00"),
+    ):
+        assert f"{scope} of USD {limit}: USD {limit} left" in out
+    assert "the cap on the tag batch of USD 0.000010: USD 0.000010 left" in out
+    _, error = shell.fail("%%route --tag batch\nhello")
+    assert error.scope == "tag"  # type: ignore[attr-defined]
+    shell.run("%%route --tag other\nhello")
+    out = shell.run("%route_budget off --run off --day off --month off --model dear=off --tag batch=off")
+    assert out.count("\n") == 1, out
+    assert "held USD 0, no cap" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("--day much", "'much' is no amount of USD"),
+        ("--model dear", "'dear': write --model ID=USD, such as --model ID=0.50"),
+        ("--model nobody=1", "no model 'nobody': the registry has dear, cheap"),
+        ("--tag =1", "'=1': write --tag WORD=USD"),
+        ("7 --tag batch=-1", "'-1' is no amount of USD"),
+        ("--reconcile forget", "invalid choice: 'forget'"),
+    ],
+)
+def test_a_cap_that_is_none_changes_nothing(shell: Shell, line: str, says: str) -> None:
+    out, _ = shell.fail(f"%route_budget {line}")
+    assert f"UsageError: {says}" in out or says in out
+    assert shell.router.budget == Budget()
+
+
+@pytest.mark.parametrize(("how", "spent"), [("charge", "0.30"), ("release", "0")])
+def test_what_is_uncertain_is_shown_and_closed_only_on_the_users_word(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, how: str, spent: str
+) -> None:
+    ledger = shell.router.ledger
+    monkeypatch.setattr("llm_magic.ledger.owners.process_name", lambda pid: "elsewhere 1 1.0")
+    ledger.hold(attempt(outcome=Outcome.IN_FLIGHT, session_id=ledger.session_id), Decimal("0.3"), ())
+    ledger.clock = lambda: time.time() + 10_000
+    for _ in range(2):
+        out = shell.run("%route_budget 1")
+        assert "held USD 0.30, cap USD 1.00, USD 0.70 left" in out
+        assert "uncertain: 1 attempt of a process that died, holding USD 0.30." in out
+    out = shell.run(f"%route_budget --reconcile {how}")
+    assert out.startswith("1 uncertain attempt counted as ")
+    assert f"spent USD {spent}, held USD 0" in out
+    assert shell.run("%route_budget --reconcile charge").startswith("nothing is uncertain")
+
+
+def test_hedging_is_asked_for_in_seconds(shell: Shell) -> None:
+    shell.run("%%route --hedge 2.5\nhello")
+    assert len(shell.router.ledger.rows()) == 1, "the first token was in time"
+    for bad, says in (("soon", "invalid float value: 'soon'"), ("-1", "must be seconds, zero or more")):
+        out, _ = shell.fail(f"%%route --hedge {bad}\nhello")
+        assert says in out
+
+
+def test_python_and_magics_share_one_router(shell: Shell) -> None:
+    shell.run("%route_budget 3\nimport llm_magic\nllm_magic.router().route_sync('hello')")
+    assert shell.router.budget.session_usd == 3
+    assert len(shell.router.ledger.rows()) == 1
+    shell.run("result = await llm_magic.router().route('hello')")
+    assert shell["result"].text == "A scripted answer."
+
+
+def test_a_router_of_your_own_takes_the_place_of_the_session(shell: Shell) -> None:
+    own = router(replies=[Reply(chunks=("mine",))])
+    shell.shell.user_ns["own"] = own
+    shell.run("import llm_magic\n_ = llm_magic.use_router(own)")
+    assert shell.run("%route hello").startswith("mine")
+    assert len(own.ledger.rows()) == 1
+
+
+def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
+    shell.run("%route hello")
+    shell.run("ledger = %route_ledger\nmine = %route_ledger --session\nmodels = %route_models")
+    for name in ("ledger", "mine", "models"):
+        assert isinstance(shell[name], pd.DataFrame)
+    assert list(shell["ledger"]["outcome"]) == ["ok"]
+    assert list(shell["models"]["usable"]) == [True, True]
+    shell.scripted._unavailable = "no CLOUD_KEY"
+    shell.run("models = %route_models")
+    assert list(shell["models"]["why_not"]) == ["no CLOUD_KEY"] * 2
+
+
+def test_values_come_in_through_double_braces_and_do_not_set_the_tier(shell: Shell) -> None:
+    shell.run("class Box:\n    text = 'Prove this theorem'\nbox = Box()\nname = 'Ada'")
+    shell.run("%%route\nTranslate to French: {{name}} {x} {{ box.text }} {{1 + 1}} {% raw %}")
+    assert shell.scripted.requests[0].messages[0].content == (
+        "Translate to French: Ada {x} Prove this theorem {{1 + 1}} {% raw %}"
+    )
+    assert shell["_route"].tier == "BULK"
+    shell.run("%%route --no-interpolate\nTranslate to French: {{nothing}}")
+    assert shell.scripted.requests[1].messages[0].content == "Translate to French: {{nothing}}"
+    for cell, says in (
+        ("{{nothing}}", "no variable 'nothing' is defined"),
+        ("{{box.lid}}", "'box' has no attribute 'lid'"),
+        ("{{box.__class__}}", "has no attribute '__class__'"),
+    ):
+        out, error = shell.fail(f"%%route\n{cell}")
+        assert says in str(error)
+        assert "Traceback" not in out
+
+
+def test_a_line_gives_its_result_where_a_name_waits_for_it(shell: Shell) -> None:
+    shell.run("answer = %route hello")
+    assert shell["answer"] is shell["_route"]
+    shell.run("texts = []\nfor word in ('a', 'b'):\n    one = %route --tier bulk hello\n    texts.append(one.text)")
+    assert shell["texts"] == ["A scripted answer."] * 2
+    assert "Out[" not in shell.run("%route hello"), "it has been shown already"
+    assert "Out[" not in shell.run("%%route\nhello")
+    assert "Out[" not in shell.run("if True:\n    %route hello")
+
+
+def test_a_name_that_was_asked_for_is_listed_as_the_users(shell: Shell) -> None:
+    shell.run("%route --tier bulk --out answer hello\n%route_again --out better\nmine = %who_ls")
+    assert set(shell["mine"]) == {"answer", "better"}
+
+
+def test_a_cell_names_its_result_in_front_of_its_options(shell: Shell) -> None:
+    for line in ("answer <<", "answer<< --tier bulk", " answer  << --tier bulk --tag x"):
+        shell.shell.user_ns.pop("answer", None)
+        shell.run(f"%%route {line}\nprint(1 << 3)\nb << c")
+        assert shell["answer"] is shell["_route"]
+        assert shell.scripted.requests[-1].messages[0].content == "print(1 << 3)\nb << c"
+    plan = shell.shell.run_cell("%%route plan << --plan\nhello").result
+    assert "nothing was sent" in "\n".join(run.plan_lines(plan))
+    with_line = shell.run("%route answer << hello")
+    assert with_line
+    assert shell.scripted.requests[-1].messages[0].content == "answer << hello", "a line is its prompt"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%route 3x <<\nhello", "UsageError: --out 3x: not a name"),
+        ("%%route class << --tier bulk\nhello", "UsageError: --out class: not a name"),
+        ("%%route a.b <<\nhello", "UsageError: --out a.b: not a name"),
+        ("%%route a << --out b\nhello", "UsageError: a << and --out b both name the result: give one of them"),
+        ("%%route a b << --tier bulk\nhello", "UsageError: unrecognized arguments: a b <<"),
+        ("%%route << --tier bulk\nhello", "UsageError: unrecognized arguments: <<"),
+        ("%%route a << b\nhello", "UsageError: unrecognized arguments: b"),
+    ],
+)
+def test_what_is_no_name_is_said(shell: Shell, cell: str, says: str) -> None:
+    out, _ = shell.fail(cell)
+    assert says in out
+    assert shell.scripted.requests == []
+
+
+_NAMES = st.from_regex(r"[^\W\d]\w{0,9}", fullmatch=True)
+
+
+@given(_NAMES, st.sampled_from(["", " ", "  \t"]), st.text(alphabet="-ab <\"'=.", max_size=20))
+def test_whatever_stands_behind_it_the_name_comes_out(name: str, space: str, rest: str) -> None:
+    assert split_name(f"{space}{name}{space}<<{rest}") == (name, rest)
+
+
+@given(st.text(alphabet="-ab <\"'=.", max_size=20))
+def test_options_alone_stay_as_they_are(rest: str) -> None:
+    for line in (f"--system {rest}", f"-{rest}", f"'{rest}", f'"{rest}', f" --tag a<<{rest}"):
+        assert split_name(line) == (None, line)
+
+
+def test_ipython_knows_no_name_in_front_of_a_cell_magic(shell: Shell) -> None:
+    """`name << %%route` is no syntax of IPython's: a cell magic must be the first thing in its cell."""
+    _, error = shell.fail("answer << %%route\nhello")
+    assert isinstance(error, SyntaxError)
+    assert shell.scripted.requests == []
+
+
+def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
+    shell.run("def f():\n    raise AssertionError\nrows = [1, 2]")
+    shell.run("%%route\n{{f()}} {{rows[0]}} {{rows}}")
+    assert shell.scripted.requests[0].messages[0].content == "{{f()}} {{rows[0]}} [1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%route --nope\nhello", "UsageError: unrecognized arguments: --nope"),
+        ("%%route --tier hard\nhello", "UsageError: no tier 'hard': choose one of COMPLEX, STANDARD, STRUCTURED, BULK"),
+        ("%%route --max-tokens many\nhello", "UsageError: argument --max-tokens: invalid int value: 'many'"),
+        ("%%route --max-tokens 0\nhello", "UsageError: --max-tokens 0: must be at least 1"),
+        ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is no amount of USD"),
+        ("%%route --schema nothing\nhello", "UsageError: --schema nothing: no such name in the notebook"),
+        ("%%route --out 3x\nhello", "UsageError: --out 3x: not a name"),
+        ("%%route --out class\nhello", "UsageError: --out class: not a name"),
+        ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
+        ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has dear, cheap"),
+        ("%%route\n \n", "RequestError: the prompt is empty"),
+        ("%route", "RequestError: the prompt is empty"),
+        ("%%route\na\0b", "RequestError: the prompt has a NUL byte at character 1"),
+        ("%route_models all", "UsageError: %route_models takes no arguments"),
+        ("%route_ledger --nope", "UsageError: unrecognized arguments: --nope"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
+    out, _ = shell.fail(cell)
+    assert says in out
+    assert "Traceback" not in out
+    assert shell.scripted.requests == []
+    assert shell.router.ledger.rows() == []
+
+
+def test_a_lone_surrogate_and_a_50_mb_cell(shell: Shell) -> None:
+    shell.run("half = '\\ud800'\nhuge = 'word ' * 10_000_000")
+    out, _ = shell.fail("%%route\n{{half}}")
+    assert "RequestError: the prompt has half of a character (a lone surrogate) at character 0" in out
+    out, _ = shell.fail("%%route\n{{huge}}")
+    assert "RequestError: the prompt has 50,000,000 characters, more than any model reads" in out
+
+
+def test_an_error_in_python_code_keeps_its_traceback(shell: Shell) -> None:
+    out, _ = shell.fail("llm_magic = __import__('llm_magic')\nllm_magic.router().route_sync('')")
+    assert "Traceback" in out
+
+
+def test_a_failure_shows_its_path_and_stops(shell: Shell) -> None:
+    from llm_magic import AuthFailed
+
+    shell.scripted._reply = lambda _: Failure(error=AuthFailed("HTTP 401: bad key"))
+    out, error = shell.fail("%%route --tier bulk\nhello")
+    assert type(error).__name__ == "AllAttemptsFailed"
+    assert "path: ✗ cheap: auth failed -> ✗ dear: auth failed" in out
+    assert "AllAttemptsFailed: no answer after 2 attempts: cheap: auth failed (HTTP 401: bad key)" in out
+    assert "Traceback" not in out
+    assert "_route" not in shell.shell.user_ns
+
+
+def test_a_broken_stream_starts_again_visibly_in_a_terminal(shell: Shell) -> None:
+    from llm_magic import StreamBroken
+
+    replies = [Failure(error=StreamBroken("x"), chunks=("half an ",)), Reply(chunks=("whole",))]
+    shell.scripted._reply = lambda _: replies.pop(0)
+    out = shell.run("%%route --tier bulk\nhello")
+    assert out.startswith("half an \n[the answer broke off; starting again with cheap]\nwhole")
+
+
+def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b\x9bc",))
+    assert shell.run("%%route --tier bulk\nhello").startswith("a]0;evilbc")
+
+
+def test_nor_when_a_plan_or_a_result_is_the_last_value_of_a_cell(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b",), served_model="m\x9b31m")
+    shell.run("%route --tier bulk --tag t hello\n%route --compare dear,cheap hello")
+    formats = shell.shell.display_formatter.format
+    comparison = shell["_route"]
+    plan = shell.router.plan("hello", attach=[of_value("n\x1b]0;evil\x07", "x")])
+    for each in (plan, comparison, comparison.columns[0].result, shell.router.ledger.report()):
+        text = formats(each)[0]["text/plain"]
+        assert text
+        assert not set(text) & set("\x1b\x07\x9b"), text
+
+
+def ours(shell: Shell) -> dict[str, Any]:
+    """Every magic of ours, as a person types its name."""
+    kinds = shell.shell.magics_manager.magics
+    found = {f"%{name}": method for name, method in kinds["line"].items() if name.startswith("route")}
+    return {**found, "%%route": kinds["cell"]["route"]}
+
+
+def test_help_reads_right(shell: Shell) -> None:
+    """Whole sentences, and an example of every magic that takes something."""
+    for name, method in ours(shell).items():
+        shown = shell.shell.inspector.info(method, oname=name)["docstring"]
+        assert "%%%" not in shown
+        said = next(line for line in shown.splitlines() if line and not line.startswith((":", " ")))
+        assert said[0].isupper(), name
+        if name in ("%route_panel", "%route_models"):
+            continue
+        assert re.search(rf"Examples?:[^:]*{name.replace('%route', '%?%route', 1)}\b", shown), name
+        if (parser := getattr(method, "parser", None)) is None:
+            continue
+        assert shown.startswith(f"::\n\n  {'%%route' if name == '%route' else name} ")
+        for action in parser._actions:
+            help_text = action.help % vars(action)
+            assert help_text[0].isupper() or help_text.startswith("charge or"), (name, help_text)
+            assert help_text.endswith("."), (name, help_text)
+
+
+def test_the_examples_of_the_help_are_right(shell: Shell) -> None:
+    """Each parses, and asks for nothing that is not there."""
+    examples = [
+        line.strip()
+        for method in ours(shell).values()
+        for shown in re.findall(r"(?s)Examples?:(.*?)(?:\n\w+ ?\w*:|\Z)", method.__doc__ or "")
+        for line in shown.splitlines()
+        if re.match(r"\s*(\w+ = )?%", line)
+    ]
+    assert len(examples) > 15
+    for example in examples:
+        name, line = re.fullmatch(r"(?:\w+ = )?%{1,2}(\w+) ?(.*)", example).groups()  # type: ignore[union-attr]
+        parser = getattr(ours(shell)[f"%{name}"], "parser", None)
+        if name in ("route", "route_plan"):
+            _, line = split_name(line)
+            line, _ = split_options(line, RouteMagics.route)
+            parser = RouteMagics.route.parser
+        if parser is not None:
+            parser.parse_argstring(line)
+
+
+def test_plans_and_results_show_themselves(shell: Shell) -> None:
+    formats = shell.shell.display_formatter.format
+    bundle, _ = formats(shell.router.plan("Translate <b> to French", tier="bulk"))
+    assert set(bundle) == {"text/html", "text/markdown", "text/plain"}
+    assert "<table>" in bundle["text/html"]
+    bundle, _ = formats(shell.router.route_sync("hello", tier="bulk"))
+    assert "A scripted answer." in bundle["text/html"]
+    assert "cheap  [BULK 1.00: you asked for this tier]" in bundle["text/plain"]
+
+
+def test_a_broken_models_toml_is_said_in_a_line_and_can_be_mended(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, clean_environment: Path
+) -> None:
+    monkeypatch.setattr(routing, "_session", None)
+    clean_environment.mkdir()
+    file = clean_environment / "models.toml"
+    file.write_text("[models")
+    for cell in ("%route hello", "%route_budget", "%route_ledger", "%route_models"):
+        out, _ = shell.fail(cell)
+        assert f"RegistryError: {file}: not valid TOML" in out
+        assert "Traceback" not in out
+    file.unlink()
+    shell.run("%route_budget")
+
+
+def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "_session", None)
+    monkeypatch.setenv("LLM_MAGIC_LEDGER", "/")
+    out, _ = shell.fail("%route hello")
+    assert "LedgerError: the ledger / can't be opened" in out
+    assert "Traceback" not in out
+
+
+def test_a_cascade_from_a_cell(shell: Shell) -> None:
+    shell.scripted._reply = lambda request: Reply(chunks=("42",) if request.model.id == "dear" else ("41",))
+    shell.run("%%route --tier complex --cascade=twice\nhow many?")
+    out = shell.run("def right(text):\n    return text == '42'")
+    out = shell.run("%%route --tier complex --check right\nhow many?")
+    assert "path: – cheap: superseded -> ✓ dear" in out
+    assert "cheap: the check said no; asked dear" in out
+    assert "42" in out
+    assert "41" not in out
+    assert [row.outcome for row in shell.router.ledger.rows()] == ["ok", "agreed", "superseded", "ok"]
+    out = shell.run("%%route --tier complex --judge dear\nhow many?")
+    assert "path: – cheap: superseded -> ✓ dear: judged -> ✓ dear" in out
+
+
+def test_a_cascade_in_a_plan(shell: Shell) -> None:
+    shell.run("plan = %route_plan --tier complex --cascade how many things")
+    assert shell["plan"].request.prompt == "how many things"
+    assert "cascade: cheap and cheap first, kept where they agree (about " in run.plan_html(shell["plan"])
+    assert "no cascade: no usable model is cheaper than cheap" in "\n".join(
+        run.plan_lines(shell.router.plan("x", tier="bulk", cascade=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("--check nobody", "no such name"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "no cascade 'vote'"), ("--cascade=check", "needs a check")],
+)  # fmt: skip
+def test_a_cascade_that_can_not_be(shell: Shell, options: str, said: str) -> None:
+    _, error = shell.fail(f"%%route {options}\nhello")
+    assert said in str(error)
+
+
+def test_tuning_shows_applies_and_takes_back(shell: Shell) -> None:
+    assert "Nothing to learn from yet" in shell.run("%route_tune")
+    for _ in range(12):
+        shell.run("%%route --tier bulk\nhello")
+        shell.router.ledger.rate(shell["_route"].run_id, -1)
+    out = shell.run("%route_tune")
+    assert "cheap, BULK: 90% → " in out
+    assert "(12 rated bad)" in out
+    assert "Nothing is changed yet." in out
+    assert shell.router.registry["cheap"] == shell.router.base_registry["cheap"]
+    assert "Applied from now on" in shell.run("%route_tune --apply")
+    assert shell.router.registry["cheap"].capability["BULK"] < shell.router.base_registry["cheap"].capability["BULK"]
+    assert shell.router.plan("x").ranked, "the plan uses it"
+    assert "This is what is applied." in shell.run("%route_tune")
+    assert "Taken back" in shell.run("%route_tune --reset")
+    assert shell.router.registry["cheap"] == shell.router.base_registry["cheap"]
+    assert "nothing to take back" in shell.run("%route_tune --reset")
+    _, error = shell.fail("%route_tune --apply --reset")
+    assert "not both" in str(error)

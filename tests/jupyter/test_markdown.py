@@ -1,0 +1,162 @@
+"""Model output in a trusted notebook: nothing of it runs, nothing of it loads."""
+
+from __future__ import annotations
+
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_magic.jupyter.render import code, mathml
+from llm_magic.jupyter.render.markdown import _TAGS, escape, fenced, markdown_to_html
+from tests.support.payloads import PAYLOADS
+
+
+class LiveView(HTMLParser):
+    """Collects whatever in a page could run or load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _TAGS | mathml._TAGS:
+            self.found.append(tag)
+        for name, value in attrs:
+            url_ok = tag == "a" and name == "href" and str(value).split(":")[0].lower() in ("http", "https", "mailto")
+            ours = tag == "span" and name == "class" and value in code.CLASSES.values()
+            plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align")
+            formula = tag in mathml._TAGS and (name in mathml._ATTRIBUTES or name == "alttext")
+            if not (url_ok or ours or plain or formula or (tag, name) == ("pre", "tabindex")):
+                self.found.append(f"{tag} {name}={value}")
+
+
+def live_parts(html: str) -> list[str]:
+    parser = LiveView()
+    parser.feed(html)
+    return parser.found
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_payloads_are_inert(payload: str) -> None:
+    assert live_parts(markdown_to_html(payload)) == []
+
+
+@given(
+    st.lists(st.sampled_from([*PAYLOADS, "\n", "`", "**", "> ", "| ", "- ", "](", "<", ">", '"']), max_size=8).map(
+        "".join
+    )
+)
+def test_mixtures_of_payloads_are_inert(text: str) -> None:
+    assert live_parts(markdown_to_html(text)) == []
+
+
+def test_markdown_is_still_markdown() -> None:
+    html = markdown_to_html(
+        "# Title\n\n**bold** `code`\n\n```python\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[t](https://x.example)"
+    )
+    for part in (
+        "<h1>Title</h1>",
+        "<strong>bold</strong>",
+        'class="language-python"',
+        "<td>1</td>",
+        'href="https://x.example"',
+    ):
+        assert part in html
+
+
+def test_code_is_coloured_by_five_classes() -> None:
+    html = markdown_to_html('```python\ndef f(x):\n    return "<b>" + 1  # c\n```').replace("&quot;", '"')
+    assert '<span class="llmr-k">def</span> <span class="llmr-f">f</span>' in html
+    assert '<span class="llmr-s">"&lt;b&gt;"</span>' in html
+    assert '<span class="llmr-n">1</span>  <span class="llmr-c"># c</span>' in html
+    assert "<span" not in markdown_to_html("```whatever\ndef f(x): pass\n```")
+    assert "<span" not in markdown_to_html(f"```python\n{'x = 1' * code.MOST_CHARS}\n```")
+
+
+def test_every_language_of_the_list_is_known() -> None:
+    assert [name for name in code.LANGUAGES if not code.highlight("x = 1\n", name)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["$x_1$", "\\(x_1\\)", "$$x_1$$", "$$\nx_1\n$$", "\\[x_1\\]", "> - \\[\n>   x_1\n>   \\]"]
+)
+def test_mathematics_is_drawn_by_the_browser(text: str) -> None:
+    html = markdown_to_html(text)
+    assert "<msub><mi>x</mi><mn>1</mn></msub>" in html
+    assert ('display="inline"' in html) == (text in ("$x_1$", "\\(x_1\\)"))
+
+
+def test_lines_of_mathematics_are_no_markdown() -> None:
+    html = markdown_to_html("\\begin{align}\na &= b \\\\\n- 4 &= *c*\n\\end{align}")
+    assert html.count("<mtr>") == 2
+    assert "<li>" not in html
+    assert "(1)" not in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["it costs $5 or $6", "between $5-$10", "a $ b $ c", "`$x$`", "```\n$x$\n```", "    $$x$$", "\\$x$", "$$\n\nx"],
+)
+def test_what_is_no_mathematics_stays_as_it_is(text: str) -> None:
+    assert "<math" not in markdown_to_html(text)
+
+
+@pytest.mark.parametrize("tex", ["\\frac{", "\\newcommand{\\a}{b}\\a", "{" * 220 + "}" * 220])
+def test_a_formula_that_is_not_understood_stays_legible(tex: str) -> None:
+    assert f"<code>{tex}</code>" in markdown_to_html(f"${tex}$")
+
+
+def test_a_formula_can_not_be_forged() -> None:
+    assert markdown_to_html("\ue0000\ue001 $x$").count("<math") == 1
+    assert "<math" not in markdown_to_html("[a](https://a.example/\ue0000\ue001)")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[x](https://evil.example/?q=secret)", ">x</a> (evil.example)"),
+        ("[https://bank.example](https://evil.example/login)", ">https://bank.example</a> (evil.example)"),
+        ("[x](https://bank.example@evil.example/)", ">x</a> (evil.example)"),
+        ("[evil.example](https://evil.example)", ">evil.example</a></p>"),
+        ("<https://evil.example/a>", ">https://evil.example/a</a></p>"),
+        ("[x](mailto:me@evil.example)", ">x</a> (me@evil.example)"),
+        ("[x](/lab/api)", ">x</a> (/lab/api)"),
+        ("[x](//evil.example/a)", ">x</a> (evil.example)"),
+        ("![a chart](https://evil.example/p.png)", "<p>[image a chart: https://evil.example/p.png]</p>"),
+        ("![](https://evil.example/p.png)", "<p>[image https://evil.example/p.png]</p>"),
+    ],
+)
+def test_links_and_images_say_where_they_lead(text: str, says: str) -> None:
+    html = markdown_to_html(text)
+    assert says in html
+    if text.startswith(("[x](/", "![")):
+        assert "href" not in html
+
+
+def test_hostile_text_takes_linear_time() -> None:
+    """Ten times the text in some ten times the time, for whatever opens and never closes."""
+    for opening in ("$a ", "\\(", "\\[", "$$", "\\begin{align}\n", "$$\na\n\n", "[a](", "*a ", "`a "):
+        once, tenfold = (min(_seconds(opening * count) for _ in range(2)) for count in (300, 3_000))
+        assert tenfold < 30 * once + 0.1, opening
+
+
+def _seconds(text: str) -> float:
+    started = time.perf_counter()
+    markdown_to_html(text)
+    return time.perf_counter() - started
+
+
+@given(st.text(alphabet="`a\n ", max_size=40))
+def test_no_fence_within_ends_the_fence(text: str) -> None:
+    from markdown_it import MarkdownIt
+
+    (token,) = MarkdownIt("commonmark").parse(fenced(text))
+    assert token.type == "fence"
+    assert token.content.rstrip("\n") == text.rstrip("\n")
+
+
+def test_everything_else_is_escaped() -> None:
+    assert escape("<b a=\"1\" c='2'>&") == "&lt;b a=&quot;1&quot; c=&#x27;2&#x27;&gt;&amp;"

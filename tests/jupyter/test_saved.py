@@ -1,0 +1,176 @@
+"""Executed notebooks, kept and passed on: without a kernel, as HTML, and on sites that sanitise what they show."""
+
+from __future__ import annotations
+
+import html
+import re
+import threading
+from typing import Any
+
+import nbformat
+import nh3
+import pytest
+
+from llm_magic.jupyter import panel
+from llm_magic.jupyter.display import static_copy
+from llm_magic.jupyter.render import run
+from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.jupyter.run import history
+from llm_magic.providers.scripted import Reply
+from tests.jupyter.test_kernel import headless, running, server
+from tests.support import loopback
+from tests.support.builders import router
+
+__all__ = ["headless", "running", "server"]
+
+ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
+
+
+@pytest.fixture
+def saved() -> nbformat.NotebookNode:
+    """A notebook as it is saved: the frozen run, what is left of its widget, and the panel with its dead widget."""
+    history._runs.clear()
+    ours = router(replies=[Reply(chunks=(ANSWER,))])
+    ours.set_budget(5)
+    request = ours.request("hello", tier="bulk")
+    state = RunState(cap_usd=ours.budget.session_usd)
+    for event in ours.stream_sync(request):
+        state.apply(event)
+    history.note(request, state)
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "gone", "version_major": 2, "version_minor": 0}}
+    cells = [[run.bundle(state), static_copy.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
+    return nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(
+                "%%route", outputs=[nbformat.v4.new_output("display_data", data=data) for data in outputs]
+            )
+            for outputs in cells
+        ]
+    )
+
+
+def facts_in(text: str) -> None:
+    for fact in (
+        "Title",
+        "cheap",
+        "BULK",
+        "you asked for this tier",
+        "this cell USD 0.0000035",
+        "of USD 5.00",
+        "hello",
+    ):
+        assert fact in text, fact
+
+
+def test_it_is_a_valid_notebook(saved: nbformat.NotebookNode) -> None:
+    nbformat.validate(saved)
+    assert "widgets" not in saved.metadata
+
+
+def test_converted_to_html(saved: nbformat.NotebookNode) -> None:
+    from nbconvert.exporters import HTMLExporter
+
+    html, _ = HTMLExporter().from_notebook_node(saved)
+    facts_in(re.sub(r"<[^>]+>", "", html.split("<body", 1)[1]))
+    assert "Error displaying widget" not in html
+
+
+def test_converted_to_markdown(saved: nbformat.NotebookNode) -> None:
+    from nbconvert.exporters import MarkdownExporter
+
+    text, _ = MarkdownExporter().from_notebook_node(saved)
+    facts_in(text)
+
+
+def test_on_a_site_that_sanitises(saved: nbformat.NotebookNode) -> None:
+    """Styles, classes and attributes gone, unknown tags dropped: what is left is still the whole story, in order."""
+    shown = [nh3.clean(cell.outputs[0].data["text/html"], attributes={}) for cell in saved.cells]
+    text = re.sub(r"<[^>]+>", " ", "".join(shown))
+    facts_in(text)
+    assert "{" not in text, "no style sheet left as text"
+    assert "<table>" in shown[0]
+    assert text.index("cheap") < text.index("Title")
+
+
+def test_every_cell_has_a_readable_first_output(saved: nbformat.NotebookNode) -> None:
+    for cell in saved.cells:
+        assert cell.outputs[0].data["text/plain"]
+        assert cell.outputs[0].data["text/markdown"]
+        assert "application/vnd.jupyter.widget-view+json" not in cell.outputs[0].data
+
+
+def test_what_is_saved_stays_in_proportion() -> None:
+    """A long answer is kept as HTML, Markdown and text: at most some four times its length, and no widget state at all."""
+    text = "A paragraph of **words** and `code`, of the usual kind.\n\n" * 2_000
+    ours = router(replies=[Reply(chunks=(text,))])
+    state = RunState()
+    for event in ours.stream_sync("hello", tier="bulk"):
+        state.apply(event)
+    bundle = run.bundle(state)
+    assert sum(map(len, bundle.values())) < 5 * len(text)
+
+
+# Every way in which a run can end, through a kernel, into a file, and out again as others show it.
+
+STOPPING = """
+import _thread
+from llm_magic.events import TextDelta
+from llm_magic.jupyter.render.run_state import RunState
+apply = RunState.apply
+def stop_at_the_first_text(self, event):
+    apply(self, event)
+    if isinstance(event, TextDelta):
+        _thread.interrupt_main()
+RunState.apply = stop_at_the_first_text
+"""
+WHOLE = ("The answer is 42.", "USD 0.0")
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "whole": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
+    "from the cache": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3: cached", "this cell USD 0", "nothing was sent")),
+    "after a fallback": ("--tier structured", (*WHOLE, "✗ gpt-5.5: auth failed", "✓ claude-sonnet-4-6")),
+    "in the background": ("--tier bulk --background", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
+    "failed in the background": ("--tier structured --max-cost 0.000001 --background", ("no answer: over budget",)),
+    "side by side": (
+        "--compare claude-sonnet-4-6,gpt-5.5,deepseek-v3",
+        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "together USD 0.0"),
+    ),
+    "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "USD 0")),
+    "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "stopped after 4 tokens, about USD 0.0")),
+}
+
+
+@pytest.fixture
+def executed(headless: Any, server: loopback.Server) -> dict[str, nbformat.NotebookNode]:
+    """An executed notebook's cells, by kind."""
+    server.script("gpt-5.5", loopback.Fault(status=401, message="bad key"))
+    server.script("claude-opus-4-7", loopback.Fault(status=400, message="no"))
+    answer, halting = loopback.Answer(), loopback.Answer(gate=threading.Event())
+    server.script("claude-sonnet-4-6", answer, answer, halting)  # as fallback, in the comparison, and to be stopped
+    cells = [f"%%route {options}\nhello" for options, _ in KINDS.values()]
+    cells.insert(-1, STOPPING)
+    cells.insert(-2, "%route_jobs wait")
+    notebook = headless("%load_ext llm_magic", *cells, allow_errors=True)
+    assert "widgets" not in notebook.metadata
+    return dict(zip(KINDS, [cell for cell in notebook.cells if cell.source.startswith("%%route")], strict=True))
+
+
+def test_every_kind_of_run_is_readable_wherever_it_is_shown(executed: dict[str, nbformat.NotebookNode]) -> None:
+    """As a page, where every style and attribute is taken away, and where there is nothing but text."""
+    from nbconvert.exporters import HTMLExporter
+
+    for kind, cell in executed.items():
+        nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
+        page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+        first = cell.outputs[0].data
+        sanitised = " ".join(re.sub(r"<[^>]+>", " ", nh3.clean(first["text/html"], attributes={})).split())
+        shown = {
+            "page": re.sub(r"<[^>]+>", "", page.split("<body", 1)[1]),
+            "sanitised": sanitised,
+            "Markdown": first["text/markdown"],
+            "text": first["text/plain"],
+        }
+        for place, text in shown.items():
+            for fact in KINDS[kind][1]:
+                assert fact in html.unescape(text), (kind, place, fact)
+            assert "Error displaying widget" not in text
+        assert "{" not in sanitised, "no style sheet left as text"

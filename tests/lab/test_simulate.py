@@ -1,0 +1,347 @@
+"""Days of requests over recorded outcomes, and the user's own ledger at other prices."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm_magic import EvaluationError, Ledger, Price, Registry, TaskTier, Usage
+from llm_magic.__main__ import main
+from llm_magic.answers.agreement import SAME_RIGHT
+from llm_magic.lab.simulate import make_dataset, ratings, report
+from llm_magic.lab.simulate.lineups import CASTS
+from llm_magic.lab.simulate.simulator import SPEED, Scenario, approaches, ask, cascaded, choices, draw, in_turn
+from llm_magic.lab.simulate.table import Outcomes, load, save, shipped
+from llm_magic.tuning.replay import replay
+from tests.support.builders import attempt, model, registry
+
+CALM = Scenario(faults=0.0, outages=0.0, days=3, requests=50)
+TOP, OTHER_TOP, *_ = CASTS["zeroeval"].models("top")
+CHEAP, SECOND, *_ = CASTS["zeroeval"].models("cheap")
+
+
+def outcomes(right: dict[str, list[float]], **fields: Any) -> Outcomes:
+    """Four prompts, two of them routine, for the zeroeval cast; models that are not named are always right."""
+    models = CASTS["zeroeval"].models()
+    scores = np.array([right.get(name, [1.0] * 4) for name in models]).T
+    role = {player.model: player.role for player in CASTS["zeroeval"].players}
+    usd = np.array([{"top": 0.01, "mid": 0.003, "cheap": 0.001}[role[name]] for name in models])
+    made: dict[str, Any] = {
+        "source": "zeroeval", "models": models, "tasks": ("gsm", "gsm", "crux", "crux"), "scores": scores,
+        "costs": np.tile(usd, (4, 1)), "output_tokens": np.full((4, len(models)), 60.0), "probabilities": np.tile([0.0, 1.0, 0.0, 0.0], (4, 1)),
+        "difficulty": np.array([-2.0, -2.0, 2.0, 2.0]), "capability": np.tile([[{"top": 4.0, "mid": 2.0, "cheap": 1.0}[role[name]]] * 4 for name in models], 1),
+        "typical_usd": usd,
+    }  # fmt: skip
+    return Outcomes(**{**made, **fields})
+
+
+def months(source: Outcomes, world: Scenario, seed: int = 0) -> dict[str, Any]:
+    return dict(report.simulate("zeroeval", world, months=3, seed=seed, outcomes=source).figures)
+
+
+def test_the_top_model_alone_costs_what_its_answers_cost() -> None:
+    of = months(outcomes({}), CALM)[f"top only: {TOP}"]
+    assert of["cost_usd"].value == pytest.approx(50 * 30 * 0.01)
+    assert (of["success"].value, of["answered"].value, of["fallbacks"].value) == (1.0, 1.0, 0.0)
+    assert of["p50_s"].value == pytest.approx(0.9 + 60 / 60)
+
+
+def test_two_cheap_models_that_are_right_mostly_agree_and_one_wrong_differs() -> None:
+    source = outcomes({CHEAP: [1, 0, 1, 0], SECOND: [1, 1, 1, 0], TOP: [1, 1, 0, 1]})
+    drawn = draw(source, CASTS["zeroeval"], CALM, np.random.default_rng(0))
+    for same, wrong_kept in ((0.0, False), (1.0, True)):
+        played = cascaded(source, CASTS["zeroeval"], dataclasses.replace(CALM, same_mistake=same), drawn)
+        for row, prompt in enumerate(drawn.prompts):
+            read_alike = drawn.same[row] < SAME_RIGHT
+            asked_top = {0: not read_alike, 1: True, 2: not read_alike, 3: not wrong_kept}[int(prompt)]
+            assert played.escalated[row] == asked_top
+            assert played.cost[row] == pytest.approx(0.002 + 0.01 * asked_top)
+            assert played.score[row] == {0: 1.0, 1: 1.0, 2: float(not asked_top), 3: float(asked_top)}[int(prompt)]
+
+
+def test_routing_asks_the_cheapest_that_is_good_enough() -> None:
+    source = outcomes({})
+    easy, hard = 0, 2
+    chosen, after = choices(source, CASTS["zeroeval"], 0.95)
+    assert source.models[chosen[easy]] == CHEAP
+    assert source.models[chosen[hard]] in (TOP, OTHER_TOP)
+    assert CASTS["zeroeval"].provider(source.models[after[hard]]) != CASTS["zeroeval"].provider(
+        source.models[chosen[hard]]
+    )
+    assert {source.models[each] for each in choices(source, CASTS["zeroeval"], 0.0)[0]} == {CHEAP}
+    best = choices(source, CASTS["zeroeval"], 1.0)[0]
+    assert {source.models[each] for each in best} <= {TOP, OTHER_TOP}
+
+
+def test_a_fault_is_tried_again_and_an_outage_falls_back() -> None:
+    source, cast = outcomes({}), CASTS["zeroeval"]
+    drawn = draw(source, cast, CALM, np.random.default_rng(0))
+    luck = np.ones_like(drawn.luck)
+    luck[0, :, 0] = 0.0
+    luck[1] = 0.0
+    down = np.zeros_like(drawn.down)
+    down[2, source.column(TOP)] = True
+    drawn = dataclasses.replace(drawn, luck=luck, down=down)
+    world = dataclasses.replace(CALM, faults=0.5)
+    columns = [np.full(len(drawn.prompts), source.column(name)) for name in (TOP, CHEAP)]
+    alone = ask(source, cast, world, drawn, columns[0])
+    assert list(alone.answered[:4]) == [True, False, False, True]
+    assert alone.seconds[0] == pytest.approx(alone.seconds[3] + 1.0 + 0.25)
+    assert alone.cost[1] == alone.score[1] == 0
+    both = in_turn(source, cast, world, drawn, columns)
+    assert list(both.answered[:4]) == [True, False, True, True]
+    assert list(both.fell_back[:4]) == [False, False, True, False]
+    assert both.seconds[2] > alone.seconds[2]
+
+
+def test_the_routine_share_is_kept() -> None:
+    source, cast = outcomes({}), CASTS["zeroeval"]
+    drawn = draw(source, cast, dataclasses.replace(CALM, routine=(0.6, 0.7), days=20), np.random.default_rng(1))
+    routine = np.isin(np.array(source.tasks)[drawn.prompts], cast.routine).reshape(20, 50).mean(axis=1)
+    assert routine.min() >= 0.6
+    assert routine.max() <= 0.7
+    assert len(set(routine)) > 1
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_others() -> None:
+    source = outcomes({CHEAP: [1, 0, 1, 0]})
+    assert months(source, CALM, 1) == months(source, CALM, 1) != months(source, CALM, 2)
+
+
+def test_what_is_assumed_is_said_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPEED, "mid", (0.7, 81.0))
+    for world in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
+        simulated = report.simulate("zeroeval", world, months=2, outcomes=outcomes({}))
+        said = report.as_text(simulated)
+        assert "latency p50 (assumed)" in said
+        assert "0.9 and 60 (top), 0.7 and 81 (mid)" in said
+        assert f"{SAME_RIGHT:.1%} of the cases where both are right and {world.same_mistake:.0%} of those" in said
+        assert ("as set" in said) == (world.same_mistake == 0.4)
+    assumed = report.as_json(simulated)["assumed"]
+    assert assumed["speed"]["mid"] == {"first_token_s": 0.7, "tokens_per_s": 81.0}
+    assert (assumed["failed_try_s"], assumed["waits_s"]) == (1.0, [0.25, 0.5])
+    assert assumed["same_right"] == SAME_RIGHT
+
+
+def test_the_table_comes_back_as_it_was_written() -> None:
+    source = outcomes({CHEAP: [1, 0, 0.5, 0]})
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        save(file, [source])
+    assert files[0].getvalue() == files[1].getvalue()
+    files[0].seek(0)
+    back = load(files[0])["zeroeval"]
+    for part in dataclasses.fields(Outcomes):
+        was, now = getattr(source, part.name), getattr(back, part.name)
+        assert was == now if isinstance(was, str | tuple) else np.allclose(was, now, atol=0.003), part.name
+
+
+def test_the_shipped_table_is_whole_and_small_and_has_no_text() -> None:
+    path = Path(report.__file__).with_name("outcomes.npz")
+    assert path.stat().st_size < 1_000_000
+    with np.load(path, allow_pickle=False) as arrays:
+        text = [arrays[name] for name in arrays if arrays[name].dtype.kind in "US"]
+        assert max(len(word) for array in text for word in array.ravel()) < 40, "names of models and tasks, no prompt"
+    for source, cast in CASTS.items():
+        of = shipped()[source]
+        assert set(cast.models()) <= set(of.models)
+        assert set(cast.routine) < set(of.tasks)
+        assert np.isfinite(of.scores).all()
+        assert (of.costs > 0).all()
+        assert len(of) > 400
+    about = path.with_name("OUTCOMES.md").read_text("utf-8")
+    assert all(source in about for source in CASTS)
+    assert "bfcl" not in shipped()
+
+
+def test_the_figures_are_what_the_records_say() -> None:
+    of = shipped()["zeroeval"]
+    assert of.scores[:, of.column("claude-3-5-sonnet-20241022")].mean() == pytest.approx(0.8188, abs=0.001)
+    assert of.costs[:, of.column("gpt-4o-mini-2024-07-18")].mean() == pytest.approx(0.000220, rel=0.01)
+    simulated = report.simulate("zeroeval", months=20)
+    top, cascade = simulated.figures[f"top only: {TOP}"], simulated.figures["ours: cascade"]
+    assert cascade["cost_share"].high < 0.6
+    assert cascade["success"].value > top["success"].value - 0.02
+    assert (
+        simulated.bounds["never"]["cost_usd"].value
+        > cascade["cost_usd"].value
+        > simulated.bounds["always"]["cost_usd"].value
+    )
+    assert set(simulated.figures) == set(approaches("zeroeval"))
+
+
+def test_the_command_prints_the_table_beside_the_claims(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert (
+        main(["simulate", "--months", "3", "--requests", "20", "--json", str(out), "--plots", str(tmp_path / "plots")])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "approach" in said
+    assert "claimed for routing" in said
+    data = json.loads(out.read_text())
+    assert data["claimed"]["cost_saved"] == 0.7
+    for of in data["approaches"].values():
+        for figure in of.values():
+            assert figure["low"] <= figure["value"] <= figure["high"]
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"monthly_cost.png", "cost_and_success.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--source", "nowhere"], "no source 'nowhere'"), (["--routine", "much"], "write a share"), (["--routine", "0.9-0.1"], "lower one first"),
+        (["--faults", "2"], "between 0 and 1"), (["--requests", "0"], "above zero"), (["--profile", "article"], "are for --ledger"),
+        (["--ledger", "/nowhere/ledger.db"], "no ledger at"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_simulated_is_said(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", *options]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_ledger_at_other_prices(location: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger(location)
+    usage = Usage(input_tokens=1_610, output_tokens=1_610)
+    for number, (tier, outcome) in enumerate([("COMPLEX", "ok"), ("BULK", "ok"), ("BULK", "overloaded")]):
+        row = attempt(
+            run_id=str(number),
+            tier=TaskTier(tier),
+            model="claude-opus-5-5",
+            outcome=outcome,
+            usage=usage,
+            cost_usd=Decimal("0.04"),
+        )
+        with ledger.hold(row, Decimal(0), ()) as hold:
+            hold.settle(row)
+    rows = ledger.rows()
+    ledger.close()
+    article = Registry.load("article")
+    again = replay(rows, article, known=[Registry.load("current")])
+    assert (again.runs, again.left_out) == (2, 1)
+    assert again.paid_usd == again.answers_usd == Decimal("0.08")
+    opus, deepseek = (1_610 * 5 + 1_610 * 25), round(1_610 * 1.06 / 1.61) * (Decimal("0.27") + Decimal("1.10"))
+    assert again.top_usd == Decimal(opus) * 2 / 1_000_000
+    assert again.replayed_usd == (Decimal(opus) + deepseek) / 1_000_000
+    assert again.moved == {("claude-opus-5-5", "claude-opus-4-7"): 1, ("claude-opus-5-5", "deepseek-v3"): 1}
+    if location == ":memory:":
+        return
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[models."claude-opus-4-7"]\nprice = { input = 0, output = 0 }\n')
+    assert (
+        main(
+            [
+                "simulate",
+                "--ledger",
+                location,
+                "--profile",
+                "article",
+                "--prices",
+                str(prices),
+                "--json",
+                str(tmp_path / "o.json"),
+            ]
+        )
+        == 0
+    )
+    assert "2 answered runs, replayed" in capsys.readouterr().out
+    data = json.loads((tmp_path / "o.json").read_text())
+    assert Decimal(data["replayed_usd"]) == deepseek / 1_000_000
+    assert Decimal(data["top_usd"]) == 0
+
+
+def test_a_tier_that_nobody_serves_goes_to_the_baseline() -> None:
+    specs = registry(model("base", tiers=(TaskTier.COMPLEX,), price="1/1"))
+    row = attempt(model="gone", usage=Usage(input_tokens=100, output_tokens=100), cost_usd=Decimal(1))
+    again = replay([row], specs)
+    assert again.moved == {("gone", "base"): 1}
+    assert again.replayed_usd == Decimal(200) / 1_000_000
+    assert Price(input=Decimal(1), output=Decimal(1)) == specs["base"].price
+
+
+def recorded(folder: Path, part: str, seed: int) -> None:
+    """Prompts and outcomes of every cast in the form of the recorded files: the dearer the model, the better."""
+    chance = np.random.default_rng(seed)
+    prompts, answers = [], []
+    for source, cast in CASTS.items():
+        for number in range(40):
+            task = cast.routine[0] if number % 3 else "hard"
+            asked = f"{source}-{part}-{number}"
+            prompts.append(
+                {
+                    "prompt_id": asked,
+                    "group_id": asked,
+                    "source": source,
+                    "task": task,
+                    "prompt": f"Question {number} on {task}: prove it.",
+                }
+            )
+            for player in cast.players:
+                level, usd = {"top": (0.9, 0.01), "mid": (0.7, 0.003), "cheap": (0.4, 0.001)}[player.role]
+                answers.append(
+                    {
+                        "prompt_id": asked,
+                        "model": player.model,
+                        "score": float(chance.random() < level),
+                        "input_tokens": 9,
+                        "output_tokens": 60,
+                        "cost_usd": usd,
+                    }
+                )
+    pd.DataFrame(prompts).to_parquet(folder / f"{part}_prompts.parquet")
+    pd.DataFrame(answers).to_parquet(folder / f"{part}_outcomes.parquet")
+
+
+def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "dev")):
+        recorded(tmp_path, part, seed)
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        save(file, make_dataset.build(tmp_path))
+    assert files[0].getvalue() == files[1].getvalue()
+    files[0].seek(0)
+    made = load(files[0])
+    assert set(made) == set(CASTS)
+    for source, cast in CASTS.items():
+        of = made[source]
+        assert (of.models, len(of)) == (cast.models(), 40)
+        assert of.probabilities.sum(axis=1) == pytest.approx(1, abs=0.001)
+        best, worst = (of.capability[of.column(cast.models(role)[0])].mean() for role in ("top", "cheap"))
+        assert best > worst + 0.5
+        assert of.typical_usd[of.column(cast.models("top")[0])] == pytest.approx(0.01)
+
+
+def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "dev")):
+        recorded(tmp_path, part, seed)
+    rated, judged = make_dataset.read(tmp_path)[0]
+    learnt = list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)))
+    assert [each.labels for each in learnt] == [0, 40]
+    assert all(0 <= each.score <= 1 and each.cost_share > 0 for each in learnt)
+    assert learnt == list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)))
+    after = [
+        list(
+            ratings.learn(
+                dataclasses.replace(rated, scores=scores), judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)
+            )
+        )
+        for scores in (np.ones_like(rated.scores), np.zeros_like(rated.scores))
+    ]
+    assert after[0][0] == after[1][0], "the same before"
+    assert after[0][1].cost_share < after[1][1].cost_share, "all is well, or nothing is"
+
+
+def test_plots_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    simulated = report.simulate("zeroeval", CALM, months=2, outcomes=outcomes({}))
+    with pytest.raises(EvaluationError, match=r"llm-magic\[plots\]"):
+        report.plot(simulated, tmp_path)

@@ -1,0 +1,144 @@
+"""What the tier head learns from, and how it judges prompts of the project that it was never trained on."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from llm_magic import TaskTier
+from llm_magic.classify import classify
+from llm_magic.classify.lexicon import kinds
+from llm_magic.lab.evaluate.data import Recorded
+from llm_magic.lab.evaluate.tiers import SUPPORT, evaluate_tiers
+from llm_magic.lab.prompts import OWN, own_prompts
+from llm_magic.lab.prompts.composed import composed_prompts, parts, with_format
+from llm_magic.lab.prompts.tasks import FEW, MANY, prompts_by_task, tier_of
+from llm_magic.lab.prompts.variants import around, variants
+
+# What there is to learn from
+
+
+def test_no_prompt_that_is_judged_is_trained_on() -> None:
+    trained, judged = own_prompts(), own_prompts(judged=True)
+    seen = {text for part in (trained, composed_prompts()) for text in part.prompts}
+    assert seen.isdisjoint(judged.prompts)
+    assert 0.1 < len(judged.prompts) / (len(trained.prompts) + len(judged.prompts)) < 0.25
+    assert set(judged.tiers) == set(TaskTier)
+    assert set(SUPPORT) <= set(judged.sources)
+
+
+def test_no_prompt_is_there_twice_or_empty() -> None:
+    texts = [text for part in (own_prompts(), own_prompts(judged=True), composed_prompts()) for text in part.prompts]
+    assert all(map(str.strip, texts))
+    assert not [text for text, times in Counter(texts).items() if times > 1]
+
+
+def test_composed_prompts_have_every_part_filled_in() -> None:
+    composed = composed_prompts()
+    short = {"labels": TaskTier.BULK} | dict.fromkeys(("calls", "queries", "extraction"), TaskTier.STRUCTURED)
+    briefs = {"build": TaskTier.COMPLEX, "problems": TaskTier.COMPLEX, "imagine": TaskTier.STANDARD}
+    pasted = {(f"long {of}", tier) for of in ("code", "prose", "figures") for tier in TaskTier}
+    assert {(source.removeprefix(f"{OWN} composed "), tier) for source, tier in zip(composed.sources, composed.tiers, strict=True)} == {
+        *short.items(), *briefs.items(), *pasted
+    }  # fmt: skip
+    for name in ("ask", "ask_small", "text", "other", "label", "labels", "asked", "created", "listed", "fields"):
+        assert not [text for text in composed.prompts if f"{{{name}}}" in text]
+
+
+def test_neither_length_nor_pasted_material_tells_the_tier() -> None:
+    composed = composed_prompts()
+    sizes: dict[TaskTier, list[int]] = {tier: [] for tier in TaskTier}
+    for text, tier, source in zip(composed.prompts, composed.tiers, composed.sources, strict=True):
+        if source.startswith(f"{OWN} composed long "):
+            sizes[tier].append(len(text))
+    middle = {tier: float(np.median(of)) for tier, of in sizes.items()}
+    assert min(map(len, sizes.values())) >= 50
+    assert min(middle.values()) > 500
+    assert max(middle.values()) < 1.5 * min(middle.values()), middle
+
+
+@pytest.mark.parametrize("demand", parts()["formats"])
+def test_a_demand_on_the_form_has_nothing_left_to_fill_in(demand: str) -> None:
+    class First(random.Random):
+        def choice(self, seq):
+            return demand if demand in seq else seq[0]
+
+    text = with_format("Why is the sea salty?", First(1))
+    assert "Why is the sea salty?" in text
+    assert not [part for part in ("{n}", "{m}", "{word}") if part in text]
+
+
+def test_variants_keep_the_tier_unless_the_form_is_demanded() -> None:
+    text = "Explain how a lock on a canal works."
+    made = list(variants(text, TaskTier.STANDARD, 7))
+    assert made == list(variants(text, TaskTier.STANDARD, 7))
+    assert made != list(variants(text, TaskTier.STANDARD, 8))
+    assert made[0] == (text, TaskTier.STANDARD)
+    assert Counter(tier for _, tier in made) == {TaskTier.STANDARD: len(made) - 1, TaskTier.STRUCTURED: 1}
+    assert {tier for _, tier in variants(text, TaskTier.BULK, 7)} == {TaskTier.BULK}
+    assert len(list(variants("word " * 1_000, TaskTier.BULK, 7))) == 1
+
+
+def test_the_words_that_steadiness_is_judged_with_are_not_those_of_training() -> None:
+    from llm_magic.lab.evaluate.cross_validation import AFTER, BEFORE
+
+    trained = {words.strip() for words in around()["BEFORE"] + around()["AFTER"]}
+    assert trained.isdisjoint(words.strip() for words in BEFORE + AFTER)
+
+
+def test_the_tier_of_a_recorded_prompt_by_its_task() -> None:
+    tiers = {
+        ("bfcl", "simple"): TaskTier.STRUCTURED,
+        ("zeroeval", "math-l5"): TaskTier.COMPLEX,
+        ("mmlupro", "computer science"): TaskTier.COMPLEX,
+        ("mmlupro", "history"): TaskTier.COMPLEX,
+        ("routellm", "mmlu/abstract_algebra"): TaskTier.COMPLEX,
+        ("fusion", "mmlu"): None,
+        ("routellm", "mtbench/coding"): None,
+        ("fusion", "trivia_qa"): TaskTier.BULK,
+        ("fusion", "commongen"): None,
+        ("routerbench", "mbpp"): None,
+    }
+    assert {key: tier_of(*key) for key in tiers} == tiers
+
+
+def test_so_many_prompts_of_a_task_spread_evenly() -> None:
+    tasks = ("gsm",) * 200 + ("math-l5",) * 3
+    nothing = np.zeros((len(tasks), 0))
+    names = tuple(map(str, range(len(tasks))))
+    recorded = Recorded(
+        source="zeroeval", ids=names, groups=names, tasks=tasks, prompts=names, models=(), scores=nothing,
+        costs=nothing, output_tokens=nothing,
+    )  # fmt: skip
+    found = prompts_by_task([recorded])
+    assert len(found.prompts) == MANY + 3 > FEW
+    assert found.prompts[:2] == ("0", "3")
+    assert set(found.tiers) == {TaskTier.COMPLEX}
+
+
+def test_kinds_of_words_are_found_in_any_script() -> None:
+    assert {"programming language 1+", "starts programming language"} <= set(kinds("python", ["python"]))
+    assert "programming 2+" in kinds("用java编写代码", list("用编写代码"))
+    assert kinds("zzz", ["zzz"]) == ["no kind"]
+
+
+# How the shipped head judges the project's own prompts that it never saw
+
+
+def test_recall_on_prompts_never_trained_on() -> None:
+    judged = own_prompts(judged=True)
+    report = evaluate_tiers(judged, resamples=1)
+    recall = {wanted: row[wanted] / sum(row.values()) for wanted, row in report["confusion"].items()}
+    assert min(recall.values()) >= 0.75, report["confusion"]
+    assert report["calibration_error"]["pooled"]["value"] <= 0.07
+
+
+def test_what_customers_write_is_seldom_called_complex() -> None:
+    judged = own_prompts(judged=True)
+    written = [text for text, source in zip(judged.prompts, judged.sources, strict=True) if source in SUPPORT]
+    assert len(written) >= 15
+    alarms = [text for text in written if classify(text).tier is TaskTier.COMPLEX]
+    assert len(alarms) / len(written) <= 0.10, alarms

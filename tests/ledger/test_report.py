@@ -1,0 +1,246 @@
+"""The ledger summed up, filtered, written to files, and drawn."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_magic import Ledger, LedgerError, TaskTier
+from llm_magic.jupyter.render.tables import _figure
+from llm_magic.ledger.dataframe import FRAME_DTYPES
+from llm_magic.ledger.plot import headline, subline
+from llm_magic.types import Usage
+from tests.jupyter.test_magics import Shell
+from tests.jupyter.test_magics import scripted as scripted
+from tests.jupyter.test_magics import shell as shell
+from tests.support.builders import NOON, attempt
+
+
+def ledger_of(*rows: dict[str, Any]) -> Ledger:
+    ledger = Ledger(":memory:", session_id="session")
+    for number, row in enumerate(rows):
+        ledger.record(attempt(**{"run_id": f"run {number}", **row}))
+    return ledger
+
+
+MIXED = (
+    {"model": "cheap", "cost_usd": Decimal("0.5"), "baseline_usd": Decimal(2), "latency_s": 1.0, "tags": ("a", "b")},
+    {"model": "dear", "tier": TaskTier.COMPLEX, "cost_usd": Decimal(3), "baseline_usd": Decimal(3), "latency_s": 3.0},
+    {"run_id": "x", "model": "dear", "outcome": "timed_out", "cost_usd": Decimal(1), "cost_estimated": True},
+    {"run_id": "x", "attempt": 2, "model": "cheap", "cost_usd": Decimal("0.5"), "baseline_usd": Decimal(1), "tags": ("b",)},
+    {"model": "cheap", "outcome": "cached", "baseline_usd": Decimal(2), "started_at": NOON + timedelta(hours=5), "tags": ("ab",)},
+    {"model": "cheap", "outcome": "cancelled", "cost_usd": Decimal("0.25"), "session_id": "other"},
+)  # fmt: skip
+
+
+def test_what_it_all_comes_to() -> None:
+    report = ledger_of(*MIXED).report()
+    totals = report.totals
+    assert (totals["runs"], totals["answered"], totals["from_cache"], totals["attempts"]) == (5, 4, 1, 5)
+    assert totals["failed_attempts"] == 1
+    assert totals["fallback_rate"] == 1 / 4
+    assert (totals["spent_usd"], totals["baseline_usd"], totals["saved_usd"]) == (5.25, 8.0, 2.75)
+    assert totals["saved_share"] == 2.75 / 8
+    assert totals["estimated_usd"] == 1.0
+    assert totals["latency_p50_s"] == 1.0
+    assert totals["latency_p95_s"] == pytest.approx(2.8)
+    by_model = report.by_model
+    assert list(by_model.index) == ["dear", "cheap"]
+    assert list(by_model["cost_usd"]) == [4.0, 1.25]
+    assert list(by_model["saved_usd"]) == [-1.0, 3.75], "signed, failed attempts included"
+    assert list(by_model["answers"]) == [1, 3]
+    assert list(by_model["attempts"]) == [2, 3]
+    assert list(by_model["failed"]) == [1, 0]
+    assert list(report.by_tier.index) == ["COMPLEX", "BULK"]
+    assert list(report.over_time["cost_usd"]) == [5.25, 0.0]
+    assert list(report.over_time["cumulative_saved_usd"]) == [0.75, 2.75]
+    assert str(report.over_time.index.dtype) == "datetime64[us, UTC]"
+
+
+def test_retries_of_one_model_are_no_fallback_and_a_cascade_is_none() -> None:
+    report = ledger_of(
+        {"run_id": "x", "model": "a", "outcome": "overloaded"},
+        {"run_id": "x", "model": "a", "attempt": 2},
+        {"run_id": "y", "model": "a", "outcome": "superseded"},
+        {"run_id": "y", "model": "b", "attempt": 2},
+    ).report()
+    assert report.totals["fallback_rate"] == 0
+    assert report.totals["failed_attempts"] == 1
+
+
+@pytest.mark.parametrize(("hours", "periods"), [(0.5, 2), (2, 2), (50, 2), (400, 2)])
+def test_periods_suit_the_span(hours: float, periods: int) -> None:
+    report = ledger_of({}, {"started_at": NOON + timedelta(hours=hours)}).report()
+    assert len(report.over_time) == periods
+
+
+money = st.decimals(0, 100, places=6)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.tuples(money, money, st.sampled_from(["a", "b", "c"]), st.sampled_from(list(TaskTier))), max_size=12)
+)
+def test_every_table_sums_to_the_ledger(rows: list[tuple[Decimal, Decimal, str, TaskTier]]) -> None:
+    ledger = ledger_of(
+        *({"cost_usd": cost, "baseline_usd": top, "model": name, "tier": tier} for cost, top, name, tier in rows)
+    )
+    report = ledger.report()
+    assert report.totals["spent_usd"] == pytest.approx(float(ledger.spent_usd))
+    for table in (report.by_model, report.by_tier, report.over_time):
+        assert table["cost_usd"].sum() == pytest.approx(float(ledger.spent_usd))
+        assert table["saved_usd"].sum() == pytest.approx(report.totals["saved_usd"], abs=1e-6)
+    ledger.close()
+
+
+def test_rows_by_tag_and_by_session(location: str) -> None:
+    ledger = Ledger(location, session_id="session")
+    for number, row in enumerate(MIXED):
+        ledger.record(attempt(**{"run_id": str(number), **row}))
+    assert len(ledger.to_frame(tags=["b"])) == 2
+    assert len(ledger.to_frame(tags=["a", "b"])) == 1
+    assert len(ledger.to_frame(tags=["%"])) == 0
+    assert len(ledger.to_frame(session_id="other")) == 1
+    assert len(ledger.to_frame(session_id="other", tags=["b"])) == 0
+    assert ledger.report(tags=["b"]).totals["spent_usd"] == 1.0
+    ledger.close()
+
+
+def test_a_csv_comes_back_as_it_was(tmp_path: Path) -> None:
+    ledger = ledger_of(*MIXED, {"usage": Usage(input_tokens=3), "model": "@cf/llama", "rating": -1, "ttft_s": 0.25})
+    ledger.to_csv(tmp_path / "ledger.csv")
+    dtypes = {name: kind for name, kind in FRAME_DTYPES.items() if kind not in ("datetime64[us, UTC]",)}
+    back = pd.read_csv(
+        tmp_path / "ledger.csv", dtype=dtypes, keep_default_na=False, na_values={n: [""] for n in NULLABLE}
+    )
+    back["started_at"] = pd.to_datetime(back["started_at"]).astype("datetime64[us, UTC]")
+    pd.testing.assert_frame_equal(back, ledger.to_frame())
+    ledger.to_csv(tmp_path / "some.csv", tags=["b"])
+    assert len(pd.read_csv(tmp_path / "some.csv")) == 2
+
+
+NULLABLE = [name for name in FRAME_DTYPES if name not in ("run_id", "tags", "price_source", "session_id")]
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "\rx"])
+def test_a_spreadsheet_runs_nothing_that_a_provider_wrote(text: str, tmp_path: Path) -> None:
+    ledger = ledger_of({"error": text, "served_model": text}, {"error": "HTTP 500: =1"})
+    ledger.to_csv(tmp_path / "ledger.csv")
+    back = pd.read_csv(tmp_path / "ledger.csv", lineterminator="\n")
+    assert list(back["error"]) == [f"'{text}", "HTTP 500: =1"]
+    assert back["served_model"][0] == f"'{text}"
+    assert ledger.to_frame()["error"][0] == text
+
+
+def test_a_parquet_file_keeps_the_types(tmp_path: Path) -> None:
+    for ledger in (ledger_of(*MIXED), ledger_of()):
+        ledger.to_parquet(tmp_path / "ledger.parquet")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ledger.parquet"), ledger.to_frame())
+
+
+def test_what_can_not_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = ledger_of(*MIXED)
+    for write in (ledger.to_csv, ledger.to_parquet):
+        with pytest.raises(LedgerError, match="can't be written"):
+            write(tmp_path / "nowhere" / "ledger")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "fastparquet", None)
+    with pytest.raises(LedgerError, match=r"needs pyarrow: pip install llm-magic\[parquet\]"):
+        ledger.to_parquet(tmp_path / "ledger.parquet")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (),
+        ({},),
+        MIXED,
+        tuple({"model": f"model $x$ number {number} of many", "cost_usd": Decimal(number)} for number in range(12)),
+        ({"cost_usd": Decimal(2), "baseline_usd": Decimal(1)}, {"started_at": NOON + timedelta(days=90)}),
+    ],
+)
+def test_it_can_be_drawn(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
+    figure: Any = ledger_of(*rows).report().plot()
+    figure.savefig(tmp_path / "report.png", dpi=30)
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert tuple(figure.get_size_inches()) == (16.0, 9.0)
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    if len(rows) == 12:
+        assert any("(1 answer)" in text for text in texts)
+
+
+def test_its_headline_is_what_it_comes_to() -> None:
+    report = ledger_of(*MIXED).report()
+    assert headline(report) == "USD 5.25 spent, USD 2.75 saved against the top model (34%)"
+    assert subline(report).split("   ·   ") == [
+        "5 runs, 5 attempts", "1 from the cache", "25.0% answered by a fallback",
+        "half of the answers within 1.0 s, 95 % within 2.8 s",
+    ]  # fmt: skip
+    worse = ledger_of({"cost_usd": Decimal("0.0002"), "baseline_usd": Decimal("0.0001")}).report()
+    assert headline(worse) == "USD 0.00020 spent, USD 0.00010 lost against the top model (100%)"
+    assert headline(ledger_of().report()) == "Nothing spent yet"
+
+
+def test_without_matplotlib_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(LedgerError, match=r"a plot needs matplotlib.*: pip install llm-magic\[plots\]"):
+        ledger_of(*MIXED).report().plot()
+
+
+def test_the_magic_gives_the_numbers_and_shows_the_plot(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.run("%route --tag x hello")
+    shell.run("%route hello")
+    out = shell.run("%route_report")
+    assert "spent_usd" in out
+    assert "by model" in out
+    shell.run(
+        "report = %route_report --tag x\nsession = %route_report --session\nrows = %route_ledger --tag x --session"
+    )
+    assert shell["report"].totals["runs"] == 1
+    assert shell["session"].totals["runs"] == 2
+    assert len(shell["rows"]) == 1
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: shown.append(bundle))
+    monkeypatch.setattr(shell.shell, "kernel", object(), raising=False)
+    shell.router.ledger.hold(attempt(model="\x1b\0模型 $x$"), Decimal(0), ())
+    shell.run("report = %route_report")  # and no warning of letters that its font does not have
+    assert set(shown[0]) == {"image/png", "text/plain"}
+    assert shown[0]["text/plain"].startswith("USD 0.0000070 spent, USD ")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    shell.run("report = %route_report")
+    assert "pip install llm-magic[plots]" in shown[1]["text/plain"]
+    monkeypatch.delattr(shell.shell, "kernel")
+    found, _ = shell.shell.display_formatter.format(shell["report"])
+    assert set(found) == {"text/html", "text/markdown", "text/plain"}
+    assert found["text/html"].count("<table") == 3
+    for figure in (
+        "USD 0.0000070",
+        f"<td>{shell['report'].totals['saved_share']:.1%}</td>",
+        "<th>cheap</th>",
+        "<th>model</th>",
+    ):
+        assert figure in found["text/html"], "as people read it"
+    assert re.search(r"<th>latency_p50_s</th>\s*<td>\d+\.\d\d s</td>", found["text/html"])
+    assert _figure("saved_share", float("nan")) == "–"
+    out, _ = shell.fail("%route_report --nope")
+    assert "UsageError: unrecognized arguments: --nope" in out
+
+
+def test_loading_the_extension_loads_no_plotting_library(shell: Shell) -> None:
+    import subprocess
+
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell as S; import sys; s = S.instance(); "
+        "s.run_line_magic('load_ext', 'llm_magic'); print([n for n in ('matplotlib', 'pandas', 'pyarrow') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

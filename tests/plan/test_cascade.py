@@ -1,0 +1,598 @@
+"""Cheap models first: agreement, checks and judges; the money and the rows of it; leaving in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sqlite3
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_magic import (
+    AllAttemptsFailed,
+    BadRequest,
+    BudgetExceeded,
+    Ledger,
+    LedgerError,
+    Overloaded,
+    RequestError,
+    Router,
+    TaskTier,
+)
+from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
+from llm_magic.budget import Budget
+from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
+from llm_magic.execute import RetryPolicy
+from llm_magic.execute.hedge import all_ended
+from llm_magic.ledger import Hold, owners
+from llm_magic.plan.cascade import comparable, estimate_cascade
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.types import Attempt, Skipped, Usage
+from tests.support.builders import Gate, attempt, model, router
+
+HARD = {"tier": "complex"}
+Answers = dict[str, str | Failure]
+
+
+def cascading(
+    answers: Answers | Callable[[ProviderRequest], Reply | Failure], *, level: float = 1.2, **parts: Any
+) -> Router:
+    """A dear model, and three cheap ones of two providers, with a level of capability on complex prompts."""
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        if callable(answers):
+            return answers(request)
+        said = answers[request.model.id]
+        return said if isinstance(said, Failure) else Reply(chunks=tuple(said))
+
+    cheap: dict[str, Any] = {"tiers": (TaskTier.BULK,), "capability": {TaskTier.COMPLEX: level, TaskTier.BULK: 2.2}}
+    return router(
+        model("dear", price="4/20", tiers=(TaskTier.COMPLEX,)),
+        model("kin", provider="one", price="0.11/0.5", **cheap),
+        model("cheap", provider="one", price="0.1/0.5", **cheap),
+        model("other", provider="two", price="0.2/1", **cheap),
+        replies=reply,
+        **parts,
+    )
+
+
+def story(rows: list[Attempt] | tuple[Attempt, ...]) -> list[tuple[int, str, str]]:
+    return sorted((row.attempt, row.model, row.outcome) for row in rows)
+
+
+async def test_where_two_cheap_models_agree_theirs_is_the_answer() -> None:
+    ours = cascading({"cheap": "It is\n**1,000**", "other": "Answer: 1000.0", "dear": "no"})
+    text, seen = "", []
+    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+        async for event in events:
+            seen.append(event)
+            if isinstance(event, TextDelta):
+                text += event.text
+    ended = seen[-1]
+    assert isinstance(ended, RunEnded)
+    result = ended.result
+    assert (result.model, result.text, text) == ("cheap", "It is\n**1,000**", "It is\n**1,000**")
+    assert [(step.model, step.outcome) for step in result.path] == [("cheap", "ok"), ("other", "agreed")]
+    assert story(ours.ledger.rows()) == [(1, "cheap", "ok"), (2, "other", "agreed")]
+    assert result.cost_usd == sum(row.cost_usd for row in ours.ledger.rows()) == ours.ledger.spent_usd
+    kept, second = sorted(ours.ledger.rows(), key=lambda row: row.attempt)
+    assert kept.baseline_usd == result.baseline_usd > 0
+    assert second.baseline_usd == 0
+    assert ours.ledger.held_usd == 0
+    assert sum(isinstance(event, AttemptEnded) for event in seen) == 2
+
+
+async def test_where_they_differ_the_leader_is_asked() -> None:
+    ours = cascading({"cheap": "41", "other": "Answer: 42", "dear": "42"})
+    result = await ours.route("how many?", cascade="agree", **HARD)
+    assert (result.model, result.text) == ("dear", "42")
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "superseded"), (3, "dear", "ok")]
+    assert [step.model for step in result.path] == ["cheap", "other", "dear"]
+    assert result.notes == ("cheap and other: the answers differ (41, 42); asked dear",)
+    assert {row.error for row in ours.ledger.rows()} == {"the answers differ", None}, "the ledger keeps no answers"
+    assert ours.ledger.held_usd == 0
+    assert result.cost_usd == ours.ledger.spent_usd
+
+
+async def test_nothing_that_was_not_confirmed_is_shown() -> None:
+    ours = cascading({"cheap": "wrong", "other": "also wrong", "dear": "right"})
+    shown = ""
+    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+        async for event in events:
+            shown += event.text if isinstance(event, TextDelta) else ""
+    assert shown == "right"
+
+
+async def test_one_model_asked_twice() -> None:
+    said = ["7", "7.0"]
+    ours = cascading(lambda request: Reply(chunks=(said.pop(0),)))
+    result = await ours.route("how many?", cascade="twice", **HARD)
+    assert story(result.attempts) == [(1, "cheap", "ok"), (2, "cheap", "agreed")]
+    assert result.text == "7"
+
+
+async def test_json_is_compared_by_value() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
+    ours = cascading({"cheap": '{"n": 1}', "other": '```json\n{"n": 1.0}\n```', "dear": '{"n": 2}'})
+    result = await ours.route("how many?", cascade=True, schema=schema, **HARD)
+    assert (result.model, result.data) == ("cheap", {"n": 1})
+
+
+async def test_a_schema_confirms_one_cheap_answer() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
+    ours = cascading({"cheap": '{"n": 1}', "dear": '{"n": 2}', "kin": "", "other": ""})
+    result = await ours.route("how many?", cascade="schema", schema=schema, **HARD)
+    assert story(result.attempts) == [(1, "cheap", "ok")]
+    ours = cascading({"cheap": "no JSON", "dear": '{"n": 2}', "kin": "", "other": ""})
+    result = await ours.route("how many?", cascade="schema", schema=schema, **HARD)
+    assert story(result.attempts) == [(1, "cheap", "invalid"), (2, "cheap", "invalid"), (3, "dear", "ok")]
+    assert result.data == {"n": 2}
+
+
+@pytest.mark.parametrize(("good", "model_id"), [("yes", "cheap"), ("no", "dear")])
+async def test_the_users_check_decides(good: str, model_id: str) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def check(text: str) -> bool:
+        asked.append((text, threading.current_thread().name))
+        return text == "yes"
+
+    ours = cascading({"cheap": good, "dear": "maybe"})
+    result = await ours.route("well?", check=check, **HARD)
+    assert result.model == model_id
+    assert asked == [(good, "llm_magic check")]
+    if model_id == "dear":
+        assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "dear", "ok")]
+        assert result.notes == ("cheap: the check said no; asked dear",)
+
+
+async def test_a_check_that_raises_says_no_and_is_shown() -> None:
+    ours = cascading({"cheap": "secret", "dear": "fine"})
+
+    def check(text: str) -> bool:
+        raise ValueError(f"can't read {text}")
+
+    result = await ours.route("well?", check=check, **HARD)
+    assert result.model == "dear"
+    assert result.notes == ("cheap: the check raised ValueError: can't read secret; asked dear",)
+    assert [row.error for row in ours.ledger.rows()] == ["the check raised ValueError", None]
+
+
+class Mute(Exception):
+    """Does not even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize("error", [StopIteration(), Mute(), KeyboardInterrupt(), asyncio.CancelledError()])
+@pytest.mark.parametrize("how", ["check", "agree"])
+async def test_whatever_a_check_raises_is_a_no(error: BaseException, how: str) -> None:
+    ours = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "dear": "fine"})
+
+    def check(text: str) -> bool:
+        raise error
+
+    async with asyncio.timeout(10):
+        result = await ours.route("well?", check=check, cascade=how, **HARD)
+    assert result.model == "dear"
+    assert f"the check raised {type(error).__name__}" in result.notes[0]
+
+
+async def test_a_check_that_never_ends_is_waited_for_until_the_deadline() -> None:
+    ours = cascading({"cheap": "yes", "dear": "fine"}, policy=RetryPolicy(deadline_s=0.05))
+    never = threading.Event()
+    try:
+        async with asyncio.timeout(10):
+            result = await ours.route("well?", check=lambda _: never.wait(), **HARD)
+    finally:
+        never.set()
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "dear", "ok")], "no time has passed on its clock"
+    assert result.notes == ("cheap: the check did not end in time; asked dear",)
+
+
+async def test_a_cascade_is_not_begun_without_the_attempts_to_end_it() -> None:
+    ours = cascading({"cheap": "41", "other": "42", "dear": "43"}, policy=RetryPolicy(attempts=2))
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert story(result.attempts) == [(1, "dear", "ok")]
+    assert result.notes == ("no cascade: it may take 3 attempts, and a run may make 2",)
+
+
+async def test_cheap_models_leave_an_attempt_to_the_leader() -> None:
+    ours = cascading(
+        {"cheap": "41", "other": Failure(error=Overloaded("x")), "dear": "43"}, policy=RetryPolicy(attempts=3)
+    )
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "dear", "ok")]
+
+
+async def test_where_holds_can_not_be_written_all_are_settled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+
+    class Lingering(Slow):
+        async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+            try:
+                async with aclosing(super().stream(request)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                await asyncio.sleep(0)  # to close a connection takes a moment
+                left.append(request.model.id)
+
+    slow = Lingering()
+    ours = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
+    hold = ours.ledger.hold
+
+    def failing(asked: Attempt, *money: Any) -> Hold:
+        if ours.ledger.rows()[-1].outcome == "in_flight":
+            raise LedgerError("the disk is full")
+        return hold(asked, *money)
+
+    monkeypatch.setattr(ours.ledger, "hold", failing)
+    with pytest.raises(LedgerError, match="the disk is full"):
+        await ours.route("well?", cascade=True, **HARD)
+    assert left == ["cheap"]
+    assert story(ours.ledger.rows()) == [(1, "cheap", "cancelled")]
+    assert ours.ledger.held_usd == 0
+
+
+async def test_all_are_waited_for_though_one_raises() -> None:
+    ended: list[str] = []
+
+    async def one(name: str, error: Exception | None) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ended.append(name)
+            if error is not None:
+                raise error
+
+    tasks = [asyncio.create_task(one("first", LedgerError("no"))), asyncio.create_task(one("second", None))]
+    tasks.append(asyncio.create_task(one("third", LedgerError("nor this"))))
+    await asyncio.sleep(0)
+    with pytest.raises(LedgerError, match=r"^no$"):
+        await all_ended([SimpleNamespace(task=task) for task in tasks])  # type: ignore[misc]
+    assert sorted(ended) == ["first", "second", "third"]
+
+
+async def test_code_is_compared_by_the_check() -> None:
+    ours = cascading({"cheap": "```python\n1 + 1\n```", "other": "```python\n2\n```", "dear": "no"})
+    result = await ours.route("code", cascade="agree", check=lambda text: "python" in text, **HARD)
+    assert story(result.attempts) == [(1, "cheap", "ok"), (2, "other", "agreed")]
+
+
+@pytest.mark.parametrize(("verdict", "model_id"), [("Yes.", "cheap"), ("no, it is not", "dear"), ("well", "dear")])
+async def test_a_judge_decides(verdict: str, model_id: str) -> None:
+    seen: list[ProviderRequest] = []
+
+    def reply(request: ProviderRequest) -> Reply:
+        seen.append(request)
+        return Reply(chunks=(verdict if request.model.id == "other" else f"from {request.model.id}",))
+
+    ours = cascading(reply)
+    result = await ours.route("well?", judge="other", **HARD)
+    assert (result.model, result.text) == (model_id, f"from {model_id}")
+    assert story(result.attempts)[:2] == [
+        (1, "cheap", "ok" if model_id == "cheap" else "superseded"),
+        (2, "other", "judged"),
+    ]
+    assert [message.content for message in seen[1].messages[:2]] == ["well?", "from cheap"]
+    assert "yes or no" in seen[1].messages[2].content
+    assert result.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in ours.ledger.rows())
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_judge_that_fails_confirms_nothing() -> None:
+    ours = cascading({"cheap": "fine", "other": Failure(error=Overloaded("x")), "dear": "better"})
+    result = await ours.route("well?", judge="other", **HARD)
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "dear", "ok")]
+
+
+async def test_where_a_cheap_model_fails_the_leader_is_asked() -> None:
+    ours = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "dear": "42"})
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("well?", cascade=True, **HARD)
+    ours = cascading({"cheap": "42", "other": Failure(error=Overloaded("x")), "dear": "42"})
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert result.model == "dear"
+    assert ("cheap", "superseded") in {(row.model, row.outcome) for row in result.attempts}
+    assert ours.ledger.held_usd == 0
+
+
+async def test_an_answer_that_was_cut_off_confirms_nothing() -> None:
+    ours = cascading(
+        lambda request: Reply(chunks=("42",), finish_reason="length" if request.model.id != "dear" else "stop")
+    )
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert result.model == "dear"
+    assert result.notes == ("cheap and other: cut off at the output limit; asked dear",)
+
+
+class Slow:
+    """Says nothing until the gate is open; counts how often it was left."""
+
+    def __init__(self) -> None:
+        self.gate, self.closed = Gate(), 0
+
+    def unavailable(self) -> None:
+        return None
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        try:
+            await self.gate.wait()
+            yield TextDelta(text="42")
+            yield UsageReport(usage=Usage(input_tokens=3, output_tokens=1))
+            yield Finished(finish_reason="stop", served_model=request.model.api_model)
+        finally:
+            self.closed += 1
+
+
+async def test_leaving_cancels_both_and_settles_both() -> None:
+    slow = Slow()
+    ours = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
+    started = 0
+    async with aclosing(ours.stream("well?", cascade=True, **HARD)) as events:
+        async for event in events:
+            started += isinstance(event, AttemptStarted)
+            if started == 2:
+                assert ours.ledger.held_usd > 0
+                break
+    assert slow.closed == 2
+    assert story(ours.ledger.rows()) == [(1, "cheap", "cancelled"), (2, "other", "cancelled")]
+    assert all(row.cost_estimated for row in ours.ledger.rows())
+    assert ours.ledger.held_usd == 0
+
+
+async def test_an_answer_that_nobody_decided_on_stays_unconfirmed() -> None:
+    slow = Slow()
+    ours = cascading({"cheap": "42"}, providers={"cloud": ScriptedProvider(), "one": ScriptedProvider(), "two": slow})
+    async with aclosing(ours.stream("well?", cascade=True, **HARD)) as events:
+        async for _ in events:
+            if any(row.outcome == "unconfirmed" for row in ours.ledger.rows()):
+                break
+    assert story(ours.ledger.rows()) == [(1, "cheap", "unconfirmed"), (2, "other", "cancelled")]
+    assert all(row.baseline_usd == 0 for row in ours.ledger.rows())
+    assert ours.ledger.held_usd == 0
+
+
+async def test_the_leader_can_be_afforded_whatever_others_spend_meanwhile() -> None:
+    slow = Slow()
+    strong = ScriptedProvider([Reply(chunks=("right",))])
+    ours = cascading({}, providers={"cloud": strong, "one": slow, "two": ScriptedProvider([Reply(chunks=("7",))])})
+    plan = ours.plan("well?", cascade=True, **HARD)
+    assert plan.cascade is not None
+    ours.set_budget(plan.cascade.worst_usd)
+    asking = asyncio.create_task(ours.route("well?", cascade=True, **HARD))
+    while "unconfirmed" not in {row.outcome for row in ours.ledger.rows()}:
+        await asyncio.sleep(0.001)
+    assert (0, "dear", "reserved") in story(ours.ledger.rows())
+    assert ours.ledger.spent_usd + ours.ledger.held_usd <= plan.cascade.worst_usd
+    frame = ours.ledger.to_frame()
+    assert frame["held_usd"].sum() == pytest.approx(float(ours.ledger.held_usd))
+    left = plan.cascade.worst_usd - ours.ledger.spent_usd - ours.ledger.held_usd
+    caps = ours.budget.caps(model="dear")
+    ours.ledger.hold(attempt(run_id="greedy", session_id=ours.ledger.session_id), left, caps)
+    slow.gate.set()
+    result = await asking
+    assert (result.model, result.text) == ("dear", "right")
+    assert all(row.attempt > 0 for row in ours.ledger.rows())
+
+
+async def test_without_the_money_for_all_of_it_the_leader_is_asked_alone() -> None:
+    ours = cascading({"dear": "right"})
+    plan = ours.plan("well?", cascade=True, **HARD)
+    assert plan.cascade is not None
+    ours.set_budget(plan.cascade.worst_usd - Decimal("0.000001"))
+    result = await ours.route("well?", cascade=True, **HARD)
+    assert story(result.attempts) == [(1, "dear", "ok")]
+    assert "no cascade: all of it could cost up to" in result.notes[0]
+
+
+async def test_where_nothing_is_cheaper_there_is_no_cascade() -> None:
+    ours = cascading({"cheap": "42"})
+    result = await ours.route("well?", cascade=True, tier="bulk")
+    assert story(result.attempts) == [(1, "cheap", "ok")]
+    assert result.notes == ("no cascade: no usable model is cheaper than cheap",)
+
+
+async def test_many_cascades_at_once_end_and_keep_the_cap() -> None:
+    ours = cascading({"cheap": "41", "other": "42", "dear": "43"})
+    plan = ours.plan("well?", cascade=True, **HARD)
+    assert plan.cascade is not None
+    cap = plan.cascade.worst_usd * 3
+    ours.set_budget(cap)
+    async with asyncio.timeout(30):
+        ended = await asyncio.gather(
+            *(ours.route("well?", cascade=True, **HARD) for _ in range(20)), return_exceptions=True
+        )
+    assert sum(not isinstance(each, BaseException) for each in ended) >= 3
+    assert ours.ledger.spent_usd <= cap
+    assert ours.ledger.held_usd == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    said=st.lists(st.sampled_from(["1", "2", "overloaded", "invalid"]), min_size=3, max_size=3),
+    cap=st.sampled_from([None, "0.001", "0.03", "0.05"]),
+    how=st.sampled_from(["agree", "twice", "judge", "check"]),
+)
+def test_whatever_happens_all_is_settled_under_the_cap(said: list[str], cap: str | None, how: str) -> None:
+    answers: Answers = {
+        name: Failure(error=Overloaded("x")) if word == "overloaded" else "" if word == "invalid" else word
+        for name, word in zip(("cheap", "other", "dear"), said, strict=True)
+    }
+    ours = cascading({**answers, "kin": "1"}, budget=Budget(session_usd=None if cap is None else Decimal(cap)))
+    more: dict[str, Any] = {"judge": {"judge": "other"}, "check": {"check": lambda text: text == "1"}}.get(how, {})
+    with suppress(AllAttemptsFailed, BudgetExceeded):
+        assert ours.route_sync("well?", cascade=how, **more, **HARD).cost_usd == ours.ledger.spent_usd
+    rows = ours.ledger.rows()
+    assert ours.ledger.held_usd == 0
+    assert cap is None or ours.ledger.spent_usd <= Decimal(cap)
+    assert all(row.outcome not in ("in_flight", "reserved", "unconfirmed") for row in rows)
+    assert sum(row.outcome == "ok" for row in rows) <= 1
+    assert sorted(row.attempt for row in rows) == list(range(1, len(rows) + 1))
+
+
+def test_the_plan_says_what_it_would_cost() -> None:
+    ours = cascading({})
+    plan = ours.plan("well?", cascade=True, **HARD)
+    cascade = plan.cascade
+    assert cascade is not None
+    assert [each.model.id for each in cascade.cheap] == ["cheap", "other"], (
+        "the cheapest, and the cheapest of another provider"
+    )
+    assert cascade.strong == plan.candidates[0]
+    asked = sum(each.expected_usd for each in cascade.cheap)
+    assert cascade.expected_usd == plan.expected_usd
+    left = float(cascade.expected_usd - asked) / float(cascade.strong.expected_usd)
+    assert left == pytest.approx(1 - cascade.acceptance_rate, abs=1e-5)
+    assert cascade.worst_usd == sum((each.worst_usd for each in (*cascade.cheap, cascade.strong)), Decimal(0))
+    assert not [entry for entry in plan.ranked if isinstance(entry, Skipped)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cascade": "vote"}, "no cascade 'vote'"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
+        ({"cascade": "judge"}, "needs a judge"), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
+        ({"cascade": False, "judge": "dear"}, "is for a cascade"), ({"cascade": "agree", "judge": "dear"}, "asks no judge"),
+        ({"cascade": "judge", "judge": "dear", "check": bool}, "asks no check"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        cascading({}).plan("well?", **options)
+
+
+def test_a_check_that_must_be_awaited_is_refused() -> None:
+    async def check(text: str) -> bool:
+        return True
+
+    with pytest.raises(RequestError, match="async"):
+        cascading({}).plan("well?", check=check)
+
+
+QUIZ = "Prove which it is, by induction on the eigenvalues of the matrix.\nA) one\nB) two\nC) three\nD) four"
+
+
+def test_the_plan_chooses_one_where_it_pays_and_answers_can_be_compared() -> None:
+    ours = cascading({})
+    plan = ours.plan(QUIZ)
+    assert plan.candidates[0].model.id == "dear"
+    cascade = plan.cascade
+    assert cascade is not None
+    assert cascade.mode == "agree"
+    assert cascade.why.startswith("expected to cost ")
+    assert cascade.expected_usd < cascade.strong.expected_usd
+    assert cascade.expected_quality >= plan.request.quality * cascade.strong.expected_quality
+    assert plan.expected_usd == cascade.expected_usd
+    assert ours.plan(QUIZ, cascade=False).cascade is None
+    assert cascading({}, level=-2.0).plan(QUIZ, quality=1).cascade is None, "what such models agree on is often wrong"
+    assert ours.plan(QUIZ, model="dear").cascade is None
+    assert ours.plan(QUIZ, tier="complex").cascade is None
+    assert ours.plan(QUIZ, hedge_s=1).cascade is None
+    assert ours.plan("Prove it by induction on the eigenvalues of the matrix.").cascade is None, (
+        "prose can't be compared"
+    )
+    assert ours.plan("Translate to French: A) one\nB) two\nC) three").cascade is None, "the leader is cheap"
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_so"),
+    [
+        ({"type": "object", "properties": {"n": {"type": "number"}, "ok": {"type": "boolean"}}}, True),
+        ({"type": "array", "items": {"enum": ["a", "b"]}}, True), ({"type": "string", "maxLength": 20}, True), ({"type": "string", "format": "date"}, True),
+        ({"type": "object", "properties": {"summary": {"type": "string"}}}, False), ({"type": "array"}, False), ({"type": "object"}, False),
+        ({"anyOf": [{"type": "number"}]}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_json_without_free_text_can_be_compared(schema: dict[str, Any], is_so: bool) -> None:
+    assert comparable(cascading({}).request("x", schema=schema)) == is_so
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_so"),
+    [
+        (QUIZ, True), ("Is it? Answer yes or no.", True), ("Put the final answer in a box.", True), ("Reply with only the number.", True),
+        ("Say one word.", True), ("Explain it to me.", False), ("A) is one thing.", False), ("Write an essay on yes.", False),
+    ],
+)  # fmt: skip
+def test_a_short_answer_can_be_compared(prompt: str, is_so: bool) -> None:
+    assert comparable(cascading({}).request(prompt)) == is_so
+
+
+def test_what_is_brought_into_a_prompt_does_not_make_it_comparable() -> None:
+    assert not comparable(cascading({}).request("Explain:\nA) x\nB) y\nC) z", routing_text="Explain:"))
+
+
+@given(
+    p=st.floats(0.01, 0.99),
+    q=st.floats(0.01, 0.99),
+    best=st.floats(0.01, 0.99),
+    how=st.sampled_from(["agree", "check", "schema", "judge"]),
+)
+def test_an_outlook_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
+    rated = cascading({}).plan("x", tier="complex").candidates[0]
+    one, other, strong = (
+        dataclasses.replace(rated, expected_quality=each, low_usd=Decimal(at)) for at, each in enumerate((p, q, best))
+    )
+    kept, quality = estimate_cascade(how, (one, other), strong)
+    assert 0 <= kept <= 1
+    assert 0 <= quality <= 1
+
+
+def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one() -> None:
+    rated = cascading({}).plan("x", tier="complex").candidates[0]
+    one, other, strong = (
+        dataclasses.replace(rated, expected_quality=each, low_usd=Decimal(at))
+        for at, each in enumerate((0.758, 0.732, 0.819))
+    )
+    kept, quality = estimate_cascade("agree", (one, other), strong)
+    assert kept == pytest.approx(SAME_RIGHT * 0.662 + SAME_MISTAKE * 0.172, abs=0.04), (
+        "ZeroEval: gpt-4o-mini, deepseek-2.5; both right .662, both wrong .172"
+    )
+    assert quality == pytest.approx(0.83, abs=0.02)
+
+
+def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    ledger = Ledger(":memory:", session_id="s", clock=lambda: now)
+    monkeypatch.setattr(owners, "process_name", lambda pid: "elsewhere 1 1.0")
+    ledger.reserve(attempt(run_id="r", session_id="s"), Decimal(1), ())
+    assert ledger.held_usd == 1
+    now += 10_000
+    assert [(row.attempt, held) for row, held in ledger.uncertain()] == [(0, Decimal(1))]
+    assert ledger.reconcile("charge") == []
+    assert (ledger.spent_usd, ledger.held_usd, ledger.rows()) == (0, 0, [])
+
+
+async def test_a_ledger_that_can_not_be_written_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = cascading({"cheap": "42", "other": "42"})
+    begin, broken = ours.ledger.transactions.database.begin, False
+
+    def begun(*, to_read: bool) -> Any:
+        if broken and not to_read:
+            raise sqlite3.DatabaseError("database or disk is full")
+        return begin(to_read=to_read)
+
+    monkeypatch.setattr(ours.ledger.transactions.database, "begin", begun)
+    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+        async for event in events:
+            broken = broken or (isinstance(event, Waiting) and event.reason == "comparing the answers")
+            if isinstance(event, RunEnded):
+                assert event.result.text == "42"
+    broken = False
+    ours.ledger.record(attempt(run_id="next"))
+    assert ours.ledger.held_usd == 0
+    assert story(ours.ledger.rows(run_id=event.result.run_id)) == [(1, "cheap", "ok"), (2, "other", "agreed")]

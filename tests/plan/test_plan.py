@@ -1,0 +1,155 @@
+"""Plans: who would be asked, in which order, at what cost. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from llm_magic import Registry, RequestError, TaskTier
+from llm_magic.health import Circuit
+from llm_magic.plan import make_plan
+from llm_magic.plan.costs import MIN_OUTPUT_TOKENS, PlanContext
+from llm_magic.types import Classification, Plan, Request
+from tests.support.builders import NOON, model, registry, replaced
+
+
+def plan(
+    models: Registry,
+    tier: TaskTier = TaskTier.BULK,
+    *,
+    left: str | None = None,
+    missing: dict[str, str] | None = None,
+    cooling: dict[str, float] | None = None,
+    prompt: str = "hello",
+    **options: object,
+) -> Plan:
+    standing = PlanContext(
+        now=NOON,
+        left_usd=lambda _: None if left is None else Decimal(left),
+        unavailable=lambda spec: (missing or {}).get(spec.provider),
+        circuit=lambda name: Circuit(state="open", left_s=cooling[name]) if name in (cooling or {}) else Circuit(),
+    )
+    request = Request(prompt=prompt, **options)  # type: ignore[arg-type]
+    return make_plan(request, Classification(tier=tier, confidence=1.0), models, standing)
+
+
+def ids(made: Plan) -> list[str]:
+    return [candidate.model.id for candidate in made.candidates]
+
+
+ARTICLE = Registry.load("article")
+
+
+@pytest.mark.parametrize(
+    ("tier", "chain"),
+    [
+        (TaskTier.COMPLEX, ["claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5", "local"]),
+        (TaskTier.STANDARD, ["claude-sonnet-4-6", "gpt-5.5", "local"]),
+        (TaskTier.STRUCTURED, ["gpt-5.5", "claude-sonnet-4-6", "local"]),
+        (TaskTier.BULK, ["deepseek-v3", "gpt-5.5", "claude-sonnet-4-6", "local"]),
+    ],
+)
+def test_chains_of_the_article(tier: TaskTier, chain: list[str]) -> None:
+    assert ids(plan(ARTICLE, tier)) == chain
+
+
+def test_the_local_model_closes_every_chain_though_it_is_free() -> None:
+    for profile in ("current", "article"):
+        for tier in TaskTier:
+            assert ids(plan(Registry.load(profile), tier))[-1] == "local"
+
+
+def test_a_missing_key_is_in_the_plan_with_its_reason() -> None:
+    made = plan(ARTICLE, TaskTier.COMPLEX, missing={"anthropic": "no ANTHROPIC_API_KEY"})
+    assert ids(made) == ["gpt-5.5", "local"]
+    assert [(skipped.model.id, skipped.reason) for skipped in made.skipped] == [
+        ("claude-opus-4-7", "no ANTHROPIC_API_KEY"),
+        ("claude-sonnet-4-6", "no ANTHROPIC_API_KEY"),
+    ]
+
+
+def test_price_times_tokens_decides_not_price() -> None:
+    wordy = model("wordy", price="1/5", token_ratio=1.6)
+    terse = model("terse", price="1.2/6", token_ratio=1.0)
+    assert ids(plan(registry(wordy, terse)))[0] == "terse"
+
+
+def test_the_prompt_decides_which_is_cheapest() -> None:
+    reader, writer = model("reader", price="0.1/10"), model("writer", price="1/1")
+    assert ids(plan(registry(reader, writer), prompt="short"))[0] == "writer"
+    assert ids(plan(registry(reader, writer), prompt="long " * 4_000))[0] == "reader"
+
+
+def test_a_model_asked_for_leads_and_its_fallbacks_stay() -> None:
+    made = plan(ARTICLE, TaskTier.BULK, model="claude-sonnet-4-6")
+    assert ids(made) == ["claude-sonnet-4-6", "gpt-5.5", "local"]
+    assert made.candidates[0].why == "asked for by name"
+    assert ids(plan(ARTICLE, TaskTier.COMPLEX, model="local")) == ["local"]
+    with pytest.raises(RequestError, match="no model 'gpt-1': the registry has claude-opus-4-7"):
+        plan(ARTICLE, model="gpt-1")
+
+
+def test_costs_are_ordered_and_the_worst_is_a_bound() -> None:
+    for candidate in plan(ARTICLE, TaskTier.COMPLEX).candidates:
+        assert candidate.low_usd <= candidate.expected_usd <= candidate.worst_usd
+        assert candidate.input_tokens <= candidate.input_tokens_bound
+
+
+def test_what_is_expected_near_a_cap_is_within_it() -> None:
+    lowered = plan(registry(model("only", price="10/50")), TaskTier.COMPLEX, left="0.02")
+    (only,) = lowered.candidates
+    assert only.expected_usd == only.worst_usd <= Decimal("0.02")
+
+
+def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None:
+    models = registry(model("dear", price="10/50", fallback_id="cheap"), model("cheap", price="1/5"))
+    only_dear = replaced(models["dear"], tiers=(TaskTier.COMPLEX,))
+    models = registry(only_dear, replaced(models["cheap"], tiers=()))
+    free = plan(models, TaskTier.COMPLEX)
+    assert [entry.max_output_tokens for entry in free.candidates] == [1_000, 1_000]
+    lowered = plan(models, TaskTier.COMPLEX, left="0.03")
+    dear, cheap = lowered.candidates
+    assert MIN_OUTPUT_TOKENS <= dear.max_output_tokens < 1_000
+    assert dear.low_usd <= dear.expected_usd <= dear.worst_usd <= Decimal("0.03")
+    assert cheap.max_output_tokens == 1_000
+    tight = plan(models, TaskTier.COMPLEX, left="0.01")
+    assert ids(tight) == ["cheap"]
+    assert tight.skipped[0].reason.startswith("over budget: up to USD 0.051")
+    assert not plan(models, TaskTier.COMPLEX, left="0.0001").candidates
+
+
+def test_the_minimum_is_no_more_than_what_was_asked() -> None:
+    made = plan(registry(model("dear", price="10/50")), left="0.003", max_output_tokens=10)
+    assert made.candidates[0].max_output_tokens == 10
+
+
+def test_a_cap_never_refuses_a_free_model() -> None:
+    assert ids(plan(ARTICLE, TaskTier.COMPLEX, left="0")) == ["local"]
+
+
+def test_a_window_that_is_too_small_is_passed_over() -> None:
+    models = registry(model("small", context_window=500, fallback_id="large"), model("large", price="2/10"))
+    made = plan(models, prompt="word " * 1_000)
+    assert ids(made) == ["large"]
+    assert made.skipped[0].reason == "context too small: about 1,009 tokens for a window of 500"
+
+
+def test_output_fits_into_what_the_window_leaves() -> None:
+    made = plan(registry(model("small", context_window=1_500, max_output_tokens=1_000)), prompt="word " * 1_000)
+    assert made.candidates[0].max_output_tokens < 500
+
+
+def test_a_cooling_model_is_passed_over_unless_there_is_no_other() -> None:
+    models = registry(model("first", fallback_id="second"), model("second", price="2/10"))
+    made = plan(models, cooling={"first": 12.0})
+    assert ids(made) == ["second"]
+    assert made.skipped[0].reason == "cooling down after failures, 12 s left"
+    assert ids(plan(models, cooling={"first": 12.0, "second": 3.0})) == ["first", "second"]
+
+
+def test_an_unknown_price_is_a_reason_not_zero() -> None:
+    models = registry(model("known", fallback_id="mystery"), replaced(model("mystery"), price=None))
+    made = plan(models)
+    assert ids(made) == ["known"]
+    assert "no price is known for 'mystery'" in made.skipped[0].reason

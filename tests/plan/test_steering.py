@@ -1,0 +1,195 @@
+"""What a cap does before it refuses: it tells, asks for less, asks a cheaper model, waits; and what a refusal says."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from llm_magic import Budget, BudgetExceeded, Router, RouteResult, TaskTier, Usage, prices
+from llm_magic.budget import Alarms, Cap
+from llm_magic.events import AttemptStarted, Waiting
+from llm_magic.providers.scripted import Reply, ScriptedProvider
+from tests.support import builders
+from tests.support.builders import NOON, model
+from tests.support.journal import Journal
+
+CENT = Decimal("0.01")
+
+
+def reply(output_tokens: int) -> Reply:
+    return Reply(usage=Usage(input_tokens=10, output_tokens=output_tokens))
+
+
+async def test_half_four_fifths_and_nearly_all_of_a_cap_are_told_once_each() -> None:
+    # A run costs USD 0.01, a tenth of the cap.
+    ours = builders.router(model("only", price="0/10", max_output_tokens=1_000), replies=[reply(1_000)])
+    ours.set_budget("0.10")
+    told = [(await ours.route("hello")).notes for _ in range(10)]
+    assert [bool(notes) for notes in told] == [number in (5, 8, 10) for number in range(1, 11)]
+    assert told[4] == ("50% of the session's cap of USD 0.10 is spent",)
+    assert told[7] == ("80% of the session's cap of USD 0.10 is spent",)
+    assert told[9] == ("100% of the session's cap of USD 0.10 is spent",)
+
+
+def test_the_cap_of_a_new_day_is_told_anew() -> None:
+    alarms, today = Alarms(), Cap(scope="day", limit_usd=CENT)
+    assert alarms.crossed(today, Decimal("0.85"), NOON) == "85% of today's cap (UTC) of USD 0.01 is spent"
+    assert alarms.crossed(today, Decimal("0.90"), NOON) is None
+    assert alarms.crossed(today, Decimal("0.49"), NOON + timedelta(days=1)) is None
+    assert alarms.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None
+
+
+DEAR = model("dear", price="0/100", tiers=(TaskTier.COMPLEX,))
+CHEAP = model("cheap", price="0/1", tiers=(TaskTier.BULK,))
+
+
+async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_says_so() -> None:
+    ours = builders.router(DEAR, CHEAP)
+    ours.set_budget("0.02")
+    plan = ours.plan("hello", tier="complex")
+    assert [(each.model.id, each.stepped_down) for each in plan.candidates] == [("cheap", True)]
+    assert plan.skipped[0].reason == "over budget: up to USD 0.10, USD 0.02 left"
+    result = await ours.route("hello", tier="complex")
+    assert result.model == "cheap"
+    assert result.notes == ("near the cap: stepped down to: dear does not fit under the cap",)
+    assert [(step.model, step.outcome) for step in result.path] == [("dear", "skipped"), ("cheap", "ok")]
+
+
+async def test_less_output_is_asked_for_before_a_cheaper_model_is_but_never_less_than_the_minimum() -> None:
+    cloud = ScriptedProvider([reply(5)])
+    ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
+    ours.set_budget("0.05")
+    result = await ours.route("hello", tier="complex")
+    assert (result.model, cloud.requests[-1].max_output_tokens) == ("dear", 500)
+    assert result.notes == ("near the cap: at most 500 output tokens of dear fit under it",)
+    ours.set_budget(ours.ledger.spent_usd + Decimal("0.0256"))
+    result = await ours.route("hello", tier="complex")
+    assert (result.model, cloud.requests[-1].max_output_tokens) == ("dear", 256)
+    ours.set_budget(ours.ledger.spent_usd + Decimal("0.0255"))
+    assert (await ours.route("hello", tier="complex")).model == "cheap"
+    assert (await ours.route("hello", tier="complex", max_output_tokens=20)).model == "dear", "asked for less already"
+
+
+@pytest.mark.parametrize(
+    ("left", "advice"),
+    [
+        ("0.0001", "cheap would fit with --max-tokens 100. "),
+        ("0.000000001", ""),
+    ],
+)
+async def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit(left: str, advice: str) -> None:
+    cloud = ScriptedProvider()
+    ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
+    ours.set_budget(left)
+    with pytest.raises(BudgetExceeded) as caught:
+        await ours.route("hello", tier="complex")
+    told = str(caught.value)
+    assert told.startswith("over budget: the session's cap of USD 0.000")
+    assert told.endswith(
+        " left, and the cheapest of the chain, dear, could cost up to USD 0.10. "
+        f"{advice}Raise the cap with %route_budget or --max-cost"
+    )
+    assert (caught.value.asked_usd, caught.value.left_usd) == (Decimal("0.1"), Decimal(left))
+    assert cloud.requests == []
+
+
+async def test_a_refusal_names_a_cheaper_model_that_only_lacks_its_key() -> None:
+    ours = builders.router(
+        DEAR,
+        model("keyless", provider="other", price="0/1", tiers=(TaskTier.BULK,)),
+        providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no OTHER_KEY")},
+    )
+    ours.set_budget("0.005")
+    with pytest.raises(BudgetExceeded, match=r"keyless would fit, at up to USD 0.001\d*, but: no OTHER_KEY. Raise"):
+        await ours.route("hello", tier="complex")
+
+
+class Patient(builders.FakeClock):
+    """Waits without growing older."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def first_answering(cap: str, journal: Journal) -> tuple[Router, asyncio.Task[RouteResult]]:
+    """A run that holds USD 0.01 of a cap, and goes on only when the journal tells it to."""
+    ours = builders.router(model("only", price="0/10"), providers={"cloud": journal}, time=Patient())
+    ours.set_budget(cap)
+    first = asyncio.create_task(ours.route("one"))
+    while not journal.waiting:
+        await asyncio.sleep(0)
+    return ours, first
+
+
+async def test_a_run_asks_for_less_where_another_holds_what_was_left() -> None:
+    journal = Journal()
+    ours, first = await first_answering("0.015", journal)
+    started: list[int] = []
+    async with aclosing(ours.stream("two")) as events:
+        async for event in events:
+            if isinstance(event, AttemptStarted):
+                started.append(event.candidate.max_output_tokens)
+                break
+    assert started == [500]
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_run_waits_for_money_that_another_holds() -> None:
+    journal = Journal(("chunk",))
+    ours, first = await first_answering("0.0101", journal)
+    (entry,) = journal.entries
+    told: list[object] = []
+    async with aclosing(ours.stream("two")) as events:
+        async for event in events:
+            told.append(event)
+            if isinstance(event, Waiting):
+                entry.next.get_loop().call_soon_threadsafe(entry.next.set_result, "end")
+                await first
+            if isinstance(event, AttemptStarted):
+                break
+    assert Waiting(reason="waiting for money that other runs hold") in told
+    assert isinstance(told[-1], AttemptStarted)
+    assert told[-1].candidate.max_output_tokens == 1_000
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_run_whose_money_was_spent_meanwhile_is_told_what_would_fit_now() -> None:
+    journal = Journal(("all",))
+    ours, first = await first_answering("0.0102", journal)
+    (entry,) = journal.entries
+
+    async def second() -> None:
+        async with aclosing(ours.stream("two")) as events:
+            async for event in events:
+                if isinstance(event, Waiting):
+                    entry.next.get_loop().call_soon_threadsafe(entry.next.set_result, "end")
+                    await first
+
+    with pytest.raises(BudgetExceeded, match=r"USD 0.00020 left.*only would fit with --max-tokens 20. Raise") as no:
+        await second()
+    assert no.value.left_usd == Decimal("0.0002")
+    assert len(journal.entries) == 1
+
+
+async def test_stale_prices_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = builders.router(model("only"))
+    assert (await ours.route("hello")).notes == ()
+    monkeypatch.setattr(prices, "catalogue_date", lambda: NOON.date() - timedelta(days=61))
+    assert (await ours.route("hello")).notes == ("the price list is 61 days old: pip install -U genai-prices",)
+
+
+def test_a_catalogue_that_was_not_read_is_as_old_as_its_file() -> None:
+    assert prices.stale(datetime.combine(prices.catalogue_date(), datetime.min.time(), UTC)) is None
+    assert prices.stale(datetime(2036, 1, 1, tzinfo=UTC)) is not None
+
+
+def test_a_budget_of_nothing_leaves_the_free_models() -> None:
+    free = model("free", price="0/0")
+    ours = builders.router(DEAR, free, budget=Budget(session_usd=0))
+    assert ours.route_sync("hello", tier="complex").model == "free"

