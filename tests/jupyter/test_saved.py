@@ -12,8 +12,7 @@ import nh3
 import pytest
 
 from llm_magic.jupyter import panel
-from llm_magic.jupyter.display import static_copy
-from llm_magic.jupyter.render import run
+from llm_magic.jupyter.render import run, style
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.providers.scripted import Reply
@@ -38,7 +37,7 @@ def saved() -> nbformat.NotebookNode:
         state.apply(event)
     history.note(request, state)
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "gone", "version_major": 2, "version_minor": 0}}
-    cells = [[run.bundle(state), static_copy.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
+    cells = [[run.bundle(state), style.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
     return nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell(

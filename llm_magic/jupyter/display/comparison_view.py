@@ -11,11 +11,11 @@ from typing import Any, Protocol
 from llm_magic.budget import show_usd
 from llm_magic.jupyter.display.live_view import FRAME_S, LiveView, Pace
 from llm_magic.jupyter.display.run_view import is_watched, printable
-from llm_magic.jupyter.display.static_copy import NOTHING, StaticCopy, close_tree
+from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
 from llm_magic.jupyter.render import run
 from llm_magic.jupyter.render.markdown import escape, fenced
 from llm_magic.jupyter.render.run_state import RunState
-from llm_magic.jupyter.render.style import styled
+from llm_magic.jupyter.render.style import NOTHING, styled
 from llm_magic.types import ZERO, Comparison
 
 States = Mapping[str, RunState]

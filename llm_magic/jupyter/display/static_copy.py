@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_magic.jupyter.render.style import STYLE, sheet
+from llm_magic.jupyter.render.style import NOTHING, STYLE, sheet
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-NOTHING = {"text/html": ""}
-"""An output that takes no room: an empty text is drawn as a line, and without any data nbconvert warns."""
 _DEAD = ".jp-OutputArea-child:has(&)+.jp-OutputArea-child:not(:has(.llmr-live)){display:none}"
 """Hides the widget below, where it is not alive."""
 _LATE = "@media screen{&{animation:llmr-late .7s step-end}}@keyframes llmr-late{from{visibility:hidden}}"

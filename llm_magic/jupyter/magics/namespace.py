@@ -11,20 +11,19 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from llm_magic.jupyter.run.background import BackgroundRun
+from llm_magic.jupyter.run.history import RESULT_NAME
 from llm_magic.types import Comparison, RouteResult
 
 _STATEMENT = "get_ipython().run_line_magic("
 """What IPython makes of a line that is a magic and nothing else."""
 
-LAST = "_route"
-"""The name that every result is bound to."""
 _NAMED = re.compile(r"\s*([^\s<\"'-][^\s<\"']*)\s*<<(.*)", re.DOTALL)
 _taken_away: list[Any] = []
 
 
 def names(out: str | None) -> tuple[str, ...]:
     """The names of a result: `_route`, and that of `--out`."""
-    return (LAST,) if out is None else (LAST, out)
+    return (RESULT_NAME,) if out is None else (RESULT_NAME, out)
 
 
 def split_name(line: str) -> tuple[str | None, str]:
@@ -35,14 +34,14 @@ def split_name(line: str) -> tuple[str | None, str]:
 
 def take_away(shell: Any) -> None:
     """Unloading takes `_route` away, but for what the user has put there..."""
-    if isinstance(shell.user_ns.get(LAST), RouteResult | Comparison | BackgroundRun):
-        _taken_away.append(shell.user_ns.pop(LAST))
+    if isinstance(shell.user_ns.get(RESULT_NAME), RouteResult | Comparison | BackgroundRun):
+        _taken_away.append(shell.user_ns.pop(RESULT_NAME))
 
 
 def put_back(shell: Any) -> None:
     """... and loading anew, as `%reload_ext` does, puts it back."""
     if _taken_away:
-        shell.user_ns[LAST] = _taken_away.pop()
+        shell.user_ns[RESULT_NAME] = _taken_away.pop()
     _taken_away.clear()
 
 

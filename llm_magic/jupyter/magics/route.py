@@ -15,7 +15,7 @@ from llm_magic.attachments import TABLE_ROWS
 from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.magics import namespace, options
-from llm_magic.jupyter.run import background, comparison
+from llm_magic.jupyter.run import background, comparison, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors, watch
 from llm_magic.plan.costs import DEFAULT_MAX_OUTPUT_TOKENS
@@ -204,7 +204,7 @@ class RouteMagics(Magics):
         """
         with short_errors():
             picked = comparison.pick(routing.session_router(), line.strip())
-        self._shell.push({namespace.LAST: picked})
+        self._shell.push({history.RESULT_NAME: picked})
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
     @magic_arguments()

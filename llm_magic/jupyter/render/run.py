@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from llm_magic.budget import part_line, show_usd
-from llm_magic.jupyter.display.static_copy import NOTHING
 from llm_magic.jupyter.render.markdown import escape, fenced, markdown_to_html
 from llm_magic.jupyter.render.run_state import RunState
-from llm_magic.jupyter.render.style import styled
+from llm_magic.jupyter.render.style import NOTHING, styled
 from llm_magic.types import Candidate, Classification, Outcome, Plan, RouteResult, Skipped, Step
 
 _INERT = "llmr mathjax_ignore tex2jax_ignore"

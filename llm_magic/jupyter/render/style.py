@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import hashlib
 
+NOTHING = {"text/html": ""}
+"""An output without height. Front ends display an empty text as a line, and nbconvert warns if there is no data."""
+
 
 def sheet(scope: str, *rules: str) -> str:
     """These rules for what has the class `scope`, which is `&` in them, and for all within it."""

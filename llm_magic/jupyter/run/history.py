@@ -18,6 +18,8 @@ from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.routing import Router
 from llm_magic.types import Request, TaskTier
 
+RESULT_NAME = "_route"
+"""The name in the notebook that each result is bound to."""
 MOST_RUNS = 50
 MOST_CHARS = 4_000_000
 """Of prompts and answers: older runs are forgotten, the last one never."""
