@@ -22,7 +22,7 @@ from llm_magic.execute.attempt import attempt
 from llm_magic.execute.hedge import Contestant, all_ended
 from llm_magic.execute.state import AttemptState, Run, Services
 from llm_magic.plan import costs
-from llm_magic.types import Cascade, Message, Outcome
+from llm_magic.types import Cascade, Doubt, Message, Outcome
 
 _ALONE = "the other cheap model did not answer"
 _ASK_JUDGE = (
@@ -96,9 +96,9 @@ async def _decide(run: Run, cascade: Cascade, services: Services) -> AsyncGenera
     heard = sorted(run.heard, key=lambda meter: 0 if meter.row is None else meter.row.attempt)
     doubt: _Doubt | None = None
     if len(heard) < len(cascade.cheap):
-        doubt = _Doubt(_ALONE if heard else "no cheap model answered")
+        doubt = _Doubt(Doubt.UNUSABLE, _ALONE if heard else "no cheap model answered")
     elif any(meter.finished is not None and meter.finished.finish_reason == "length" for meter in heard):
-        doubt = _Doubt("cut off at the output limit")
+        doubt = _Doubt(Doubt.UNUSABLE, "cut off at the output limit")
     elif cascade.mode == "judge":
         judge = _judge_of(cascade, heard[0], services)
         if judge is not None:
@@ -109,7 +109,7 @@ async def _decide(run: Run, cascade: Cascade, services: Services) -> AsyncGenera
                         yield event
         doubt = _verdict(judge)
         if judge is not None and judge.error is None:
-            yield AttemptEnded(attempt=settlement.decided(judge, Outcome.JUDGED, None, run, services))
+            yield AttemptEnded(attempt=settlement.decided(judge, Outcome.JUDGED, run, services))
     elif cascade.mode in ("agree", "twice"):
         yield Waiting(reason="comparing the answers")
         doubt = await _difference(run, services, *heard)
@@ -120,19 +120,23 @@ async def _decide(run: Run, cascade: Cascade, services: Services) -> AsyncGenera
     if doubt is not None:
         yield run.note(f"{names}: {doubt.told or doubt.reason}; asked {cascade.strong.model.id}")
         for meter in heard:
-            yield AttemptEnded(attempt=settlement.decided(meter, Outcome.SUPERSEDED, doubt.reason, run, services))
+            replaced = settlement.decided(
+                meter, Outcome.SUPERSEDED, run, services, error=doubt.reason, reason=doubt.kind
+            )
+            yield AttemptEnded(attempt=replaced)
         return
     for meter in heard[1:]:
-        yield AttemptEnded(attempt=settlement.decided(meter, Outcome.AGREED, None, run, services))
+        yield AttemptEnded(attempt=settlement.decided(meter, Outcome.AGREED, run, services))
     run.answer = heard[0]
     yield TextDelta(text="".join(heard[0].text))
-    yield AttemptEnded(attempt=settlement.decided(heard[0], Outcome.OK, None, run, services))
+    yield AttemptEnded(attempt=settlement.decided(heard[0], Outcome.OK, run, services))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Doubt:
     """Why a cheap answer is not kept."""
 
+    kind: Doubt
     reason: str
     """For the ledger, which keeps nothing of what was said."""
     told: str = ""
@@ -157,10 +161,10 @@ async def _difference(run: Run, services: Services, one: AttemptState, other: At
         return None
     said = (canonical_form(first), canonical_form(second))
     if request.schema is None and all(each.kind in ("number", "label") for each in said):
-        return _Doubt("the answers differ", f"the answers differ ({said[0]}, {said[1]})")
+        return _Doubt(Doubt.DISAGREED, "the answers differ", f"the answers differ ({said[0]}, {said[1]})")
     if request.schema is None and not all(each.comparable for each in said):
-        return _Doubt("the answers can't be compared")
-    return _Doubt("the answers differ")
+        return _Doubt(Doubt.UNUSABLE, "the answers can't be compared")
+    return _Doubt(Doubt.DISAGREED, "the answers differ")
 
 
 async def _objection(run: Run, services: Services, meter: AttemptState) -> _Doubt | None:
@@ -169,15 +173,15 @@ async def _objection(run: Run, services: Services, meter: AttemptState) -> _Doub
     said = await _asked_of(lambda: bool(check(text)), run, services)
     if isinstance(said, _Doubt):
         return said
-    return None if said else _Doubt("the check said no")
+    return None if said else _Doubt(Doubt.CHECK_FAILED, "the check said no")
 
 
 def _raised(error: BaseException) -> _Doubt:
     reason = f"the check raised {type(error).__name__}"
     try:
-        return _Doubt(reason, f"{reason}: {error}")
+        return _Doubt(Doubt.CHECK_FAILED, reason, f"{reason}: {error}")
     except Exception:  # noqa: BLE001 - the user's own error may not even say what it is
-        return _Doubt(reason)
+        return _Doubt(Doubt.CHECK_FAILED, reason)
 
 
 def _judge_of(cascade: Cascade, meter: AttemptState, services: Services) -> AttemptState | None:
@@ -193,11 +197,11 @@ def _judge_of(cascade: Cascade, meter: AttemptState, services: Services) -> Atte
 def _verdict(judge: AttemptState | None) -> _Doubt | None:
     if judge is None or judge.error is not None:
         why = "the answer is too long for it" if judge is None else str(judge.error)
-        return _Doubt("the judge could not be asked", f"the judge could not be asked ({why})")
+        return _Doubt(Doubt.UNUSABLE, "the judge could not be asked", f"the judge could not be asked ({why})")
     word = re.match(r"\W*(yes|no)\b", "".join(judge.text), re.IGNORECASE)
     if word is None:
-        return _Doubt("the judge said neither yes nor no")
-    return None if word.group(1).lower() == "yes" else _Doubt("the judge said no")
+        return _Doubt(Doubt.UNUSABLE, "the judge said neither yes nor no")
+    return None if word.group(1).lower() == "yes" else _Doubt(Doubt.JUDGED_BAD, "the judge said no")
 
 
 async def _asked_of(call: Callable[[], bool], run: Run, services: Services) -> bool | _Doubt:
@@ -225,4 +229,4 @@ async def _asked_of(call: Callable[[], bool], run: Run, services: Services) -> b
         async with asyncio.timeout(max(0.0, run.deadline - services.clock.monotonic())):
             return await result
     except TimeoutError:
-        return _Doubt("the check did not end in time")
+        return _Doubt(Doubt.CHECK_FAILED, "the check did not end in time")

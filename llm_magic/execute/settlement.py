@@ -17,7 +17,20 @@ from llm_magic.errors import (
 )
 from llm_magic.execute import ledger_io
 from llm_magic.execute.state import AttemptState, Run, Services
-from llm_magic.types import ZERO, Attempt, Candidate, Cost, ModelSpec, Outcome, Plan, RouteResult, Skipped, Step, Usage
+from llm_magic.types import (
+    ZERO,
+    Attempt,
+    Candidate,
+    Cost,
+    Doubt,
+    ModelSpec,
+    Outcome,
+    Plan,
+    RouteResult,
+    Skipped,
+    Step,
+    Usage,
+)
 
 
 def check(meter: AttemptState, plan: Plan) -> None:
@@ -101,7 +114,15 @@ def settled(
     )
 
 
-def decided(meter: AttemptState, outcome: Outcome, reason: str | None, run: Run, services: Services) -> Attempt:
+def decided(
+    meter: AttemptState,
+    outcome: Outcome,
+    run: Run,
+    services: Services,
+    *,
+    error: str | None = None,
+    reason: Doubt | None = None,
+) -> Attempt:
     """What became of an unconfirmed answer, in the books too: it is `ok`, `agreed`, `superseded` or `judged`."""
     was = meter.row
     assert was is not None, "it has been settled"
@@ -110,7 +131,7 @@ def decided(meter: AttemptState, outcome: Outcome, reason: str | None, run: Run,
         model = prices.served_spec(meter.candidate.model, was.served_model, services.registry)
         cost = prices.cost(model, was.usage, was.started_at, was.service_tier)
         baseline = _baseline_usd(model, was.usage, cost, run.plan, was.started_at)
-    now = dataclasses.replace(was, outcome=outcome, error=reason, baseline_usd=baseline)
+    now = dataclasses.replace(was, outcome=outcome, error=error, reason=reason, baseline_usd=baseline)
     with ledger_io.owed(services):  # the cost is settled already
         services.ledger.settle(now)
     run.attempts[run.attempts.index(was)] = meter.row = now

@@ -25,6 +25,7 @@ FRAME_DTYPES = {
     "price_source": "string", "ttft_s": "float64", "latency_s": "float64", "session_id": "string", "tags": "string",
     "input_price": "float64", "output_price": "float64", "held_usd": "float64", "cache_write_1h_tokens": "Int64",
     "service_tier": "string", "parent_run_id": "string", "rating": "Int64", "difficulty": "float64",
+    "reason": "string",
 }  # fmt: skip
 """The columns of `to_frame()` in their order. `held_usd` is zero once an attempt is settled."""
 _FROM_OUTSIDE = ("error", "served_model")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from llm_magic.types import Attempt, Outcome, TaskTier, Usage
+from llm_magic.types import Attempt, Doubt, Outcome, TaskTier, Usage
 
 PICO_PER_USD = 10**12
 Row = Mapping[Any, Any]
@@ -26,7 +26,7 @@ _OTHERS_WORDS = ("served_model", "error", "service_tier")
 
 DESCRIPTIONS = (
     "tier", "provider", "model", "served_model", "outcome", "error", "fallback_from", "price_source", "session_id",
-    "tags", "input_price", "output_price", "service_tier", "parent_run_id", "rating",
+    "tags", "input_price", "output_price", "service_tier", "parent_run_id", "rating", "reason",
 )  # fmt: skip
 """Columns of which a ledger has few different combinations."""
 NUMBERS = (
@@ -59,6 +59,7 @@ def to_row(attempt: Attempt) -> dict[str, Any]:
     return row | {
         "tier": str(attempt.tier),
         "outcome": str(attempt.outcome),
+        "reason": None if attempt.reason is None else str(attempt.reason),
         "started_at_us": microseconds(attempt.started_at),
         "cost_pusd": to_pico(attempt.cost_usd),
         "baseline_pusd": to_pico(attempt.baseline_usd),
@@ -81,12 +82,18 @@ def _outcome(value: str) -> Outcome:
         return Outcome.ERROR
 
 
+def _reason(value: str | None) -> Doubt | None:
+    """The reason in a row; None for a value that a newer version wrote."""
+    return Doubt(value) if value in Doubt.__members__.values() else None
+
+
 def from_row(row: Row) -> Attempt:
     plain: dict[str, Any] = {name: row[name] for name in _PLAIN}
     return Attempt(
         **plain,
         tier=TaskTier(row["tier"]),
         outcome=_outcome(row["outcome"]),
+        reason=_reason(row["reason"]),
         started_at=datetime.fromtimestamp(row["started_at_us"] / 1_000_000, tz=UTC),
         usage=Usage(**{name: row[name] for name in _USAGE}),
         cost_usd=to_usd(row["cost_pusd"]),

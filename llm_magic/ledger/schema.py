@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from llm_magic.errors import LedgerError
 
-VERSION = 5
+VERSION = 6
 
 metadata = sa.MetaData()
 
@@ -48,6 +48,7 @@ attempts = sa.Table(
     sa.Column("parent_run_id", sa.Text),
     sa.Column("rating", sa.Integer),
     sa.Column("difficulty", sa.Double, nullable=False, server_default="0"),
+    sa.Column("reason", sa.Text),
     sa.UniqueConstraint("run_id", "attempt"),
     # Of the few that are under way.
     sa.Index(
@@ -101,7 +102,11 @@ turns = sa.Table(
 
 about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
 
-_SINCE_VERSION_2 = ("id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens", "difficulty")
+_SINCE_VERSION_2 = (
+    "id", "owner", "service_tier", "parent_run_id", "rating", "cache_write_1h_tokens", "difficulty", "reason"
+)  # fmt: skip
+_ADDED = {"difficulty": "DOUBLE PRECISION NOT NULL DEFAULT 0", "reason": "TEXT"}
+"""Columns added to tables of version 2 and later, with their definitions."""
 _OF_VERSION_1 = [column.name for column in attempts.columns if column.name not in _SINCE_VERSION_2]
 
 
@@ -122,8 +127,10 @@ def prepare(db: sa.Connection, where: str) -> None:
         )
     if version == VERSION:
         return
-    if version >= 2 and "difficulty" not in {column["name"] for column in sa.inspect(db).get_columns(attempts.name)}:
-        db.exec_driver_sql(f"ALTER TABLE {attempts.name} ADD COLUMN difficulty DOUBLE PRECISION NOT NULL DEFAULT 0")
+    present = {column["name"] for column in sa.inspect(db).get_columns(attempts.name)} if version >= 2 else set(_ADDED)
+    for name, definition in _ADDED.items():
+        if name not in present:
+            db.exec_driver_sql(f"ALTER TABLE {attempts.name} ADD COLUMN {name} {definition}")
     for index in ("llm_magic_of_session", "llm_magic_of_time"):
         db.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
     metadata.create_all(db)

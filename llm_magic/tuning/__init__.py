@@ -23,7 +23,7 @@ from typing import Any, cast
 from llm_magic.errors import TuningError
 from llm_magic.home import home
 from llm_magic.registry import Registry
-from llm_magic.types import Attempt, Outcome, TaskTier
+from llm_magic.types import Attempt, Doubt, Outcome, TaskTier
 
 PROMPTS_SD = 0.6
 """Logits. How much harder or easier one person's prompts of a tier may well be than typical ones."""
@@ -110,7 +110,7 @@ def evidence(rows: Iterable[Attempt]) -> dict[Key, Evidence]:
             kind = _said(row, children.get(row.run_id, []))
         elif row.outcome == Outcome.INVALID:
             kind = "invalid"
-        elif row.outcome == Outcome.SUPERSEDED and (row.error or "").startswith(("the check", "the judge said no")):
+        elif row.outcome == Outcome.SUPERSEDED and row.reason in (Doubt.CHECK_FAILED, Doubt.JUDGED_BAD):
             kind = "check failed"
         else:
             continue

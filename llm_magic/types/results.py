@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic.types.models import Usage
-from llm_magic.types.outcomes import Outcome
+from llm_magic.types.outcomes import Doubt, Outcome
 from llm_magic.types.tasks import TaskTier
 
 ZERO = Decimal(0)
@@ -51,6 +51,8 @@ class Attempt:
     """What the user thinks of the answer: 1 good, -1 bad."""
     difficulty: float = 0.0
     """Of the prompt, as it was classified, in logits."""
+    reason: Doubt | None = None
+    """Why a cheap answer of a cascade was not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from llm_magic.budget import Cap
 from llm_magic.ledger import queries, rows
 from llm_magic.ledger.dataframe import FRAME_DTYPES
 from llm_magic.providers.scripted import ScriptedProvider
-from llm_magic.types import Outcome, Usage
+from llm_magic.types import Doubt, Outcome, Usage
 from tests.support.builders import NOON, attempt, replaced, router
 
 CENT = Decimal("0.01")
@@ -85,6 +85,7 @@ def test_a_settled_attempt_comes_back_as_it_was() -> None:
         sent, outcome=Outcome.OK, served_model="cheap-2026", usage=Usage(input_tokens=7, cached_input_tokens=2, output_tokens=3),
         cost_usd=Decimal("0.000000000001"), baseline_usd=Decimal("1.5"), price_source="list", ttft_s=0.5, latency_s=1.5,
         tags=("a", "b"), input_price=Decimal("0.27"), output_price=Decimal("1.10"), cost_estimated=True, error="why",
+        reason=Doubt.CHECK_FAILED,
     )  # fmt: skip
     with ledger.hold(sent, CENT, ()) as hold:
         assert ledger.held_usd == CENT
@@ -361,6 +362,28 @@ def test_a_ledger_from_before_difficulties_gets_them(tmp_path: Path) -> None:
         ledger.close()
 
 
+def test_a_ledger_without_reasons_gets_the_column(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    ledger = Ledger(path)
+    ledger.record(attempt())
+    ledger.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE llm_magic_attempts DROP COLUMN reason")
+        db.execute("UPDATE llm_magic_about SET version = 5")
+    db.close()
+    for _ in range(2):
+        ledger = Ledger(path)
+        assert [row.reason for row in ledger.rows()] == [None]
+        assert ledger.to_frame()["reason"].isna().all()
+        ledger.close()
+
+
+def test_a_reason_that_a_newer_version_wrote_is_read_as_none() -> None:
+    ledger = Ledger(":memory:")
+    ledger.record(attempt(reason="unheard_of"))
+    assert [row.reason for row in ledger.rows()] == [None]
+
+
 def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"not a database" * 100)
@@ -370,7 +393,7 @@ def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     Ledger(newer).close()
     with sqlite3.connect(newer) as db:
         db.execute("UPDATE llm_magic_about SET version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 5"):
+    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 6"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")

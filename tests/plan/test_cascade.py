@@ -36,7 +36,7 @@ from llm_magic.ledger import Hold, owners
 from llm_magic.plan.cascade import comparable, estimate_cascade
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
-from llm_magic.types import Attempt, Skipped, Usage
+from llm_magic.types import Attempt, Doubt, Skipped, Usage
 from tests.support.builders import Gate, attempt, model, router
 
 HARD = {"tier": "complex"}
@@ -99,6 +99,7 @@ async def test_where_they_differ_the_leader_is_asked() -> None:
     assert [step.model for step in result.path] == ["cheap", "other", "dear"]
     assert result.notes == ("cheap and other: the answers differ (41, 42); asked dear",)
     assert {row.error for row in ours.ledger.rows()} == {"the answers differ", None}, "the ledger keeps no answers"
+    assert {row.reason for row in ours.ledger.rows()} == {Doubt.DISAGREED, None}
     assert ours.ledger.held_usd == 0
     assert result.cost_usd == ours.ledger.spent_usd
 
@@ -165,6 +166,7 @@ async def test_a_check_that_raises_says_no_and_is_shown() -> None:
     assert result.model == "dear"
     assert result.notes == ("cheap: the check raised ValueError: can't read secret; asked dear",)
     assert [row.error for row in ours.ledger.rows()] == ["the check raised ValueError", None]
+    assert [row.reason for row in ours.ledger.rows()] == [Doubt.CHECK_FAILED, None]
 
 
 class Mute(Exception):
@@ -287,6 +289,8 @@ async def test_a_judge_decides(verdict: str, model_id: str) -> None:
         (1, "cheap", "ok" if model_id == "cheap" else "superseded"),
         (2, "other", "judged"),
     ]
+    reasons = {"Yes.": None, "no, it is not": Doubt.JUDGED_BAD, "well": Doubt.UNUSABLE}
+    assert result.attempts[0].reason == reasons[verdict]
     assert [message.content for message in seen[1].messages[:2]] == ["well?", "from cheap"]
     assert "yes or no" in seen[1].messages[2].content
     assert result.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in ours.ledger.rows())

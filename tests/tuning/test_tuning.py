@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llm_magic import Registry, TaskTier, TuningError, tuning
 from llm_magic.tuning import LARGEST, SILENCE, Evidence, Tuning, evidence, step
-from llm_magic.types import Attempt
+from llm_magic.types import Attempt, Doubt
 from tests.support.builders import attempt, model, registry
 
 BULK, COMPLEX = TaskTier.BULK, TaskTier.COMPLEX
@@ -47,17 +47,23 @@ def test_an_escalation_and_a_repeat_are_bad_a_comparison_is_nothing() -> None:
 
 def test_failures_of_form_count_against_the_model() -> None:
     assert of({"outcome": "invalid"}).bad == 1
-    assert of({"outcome": "superseded", "error": "the check said no"}).why == {"check failed": 1}
+    assert of({"outcome": "superseded", "reason": Doubt.CHECK_FAILED}).why == {"check failed": 1}
+    assert of({"outcome": "superseded", "reason": Doubt.JUDGED_BAD}).why == {"check failed": 1}
     assert (
         evidence(
             rows(
-                {"outcome": "superseded", "error": "the answers differ"},
+                {"outcome": "superseded", "reason": Doubt.DISAGREED},
+                {"outcome": "superseded", "reason": Doubt.UNUSABLE},
                 {"outcome": "overloaded"},
                 {"outcome": "cancelled"},
             )
         )
         == {}
     )
+
+
+def test_superseded_rows_of_older_ledgers_have_no_reason_and_give_no_evidence() -> None:
+    assert evidence(rows({"outcome": "superseded", "error": "the check said no"})) == {}
 
 
 def moved(level: float, **seen: tuple[float, float]) -> tuple[float, dict[str, float]]:
