@@ -13,6 +13,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,8 @@ Item = TypeVar("Item")
 
 POLL_S = 0.05
 """How long a thread waits for the next item at a time: an untimed wait can't be interrupted on Windows."""
+FAIR_S = 0.01
+"""Longest time for which a job's items may keep an event loop from its other tasks."""
 SETTLE_S = 5.0
 """How long a cancelled job may take to settle before its asker goes on without it."""
 
@@ -110,6 +113,18 @@ class _End:
 _END = _End()
 
 
+class _FairTurn:
+    """Yields to the event loop every FAIR_S seconds in a loop that may never suspend by itself."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + FAIR_S
+
+    async def give_way(self) -> None:
+        if time.monotonic() >= self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + FAIR_S
+
+
 class Job(Generic[Item]):
     """An async generator under way on the private loop, and the queue of what it has yielded."""
 
@@ -120,7 +135,9 @@ class Job(Generic[Item]):
         self._error: BaseException | None = None
         self._done = threading.Event()
         self._wakers: list[Callable[[], None]] = []
+        self._end_callbacks: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._turn = _FairTurn()
         bridge._jobs.add(self)  # pyright: ignore[reportPrivateUsage] - the two are one
         context = contextvars.copy_context()
         self._loop.call_soon_threadsafe(self._launch, generator, context)
@@ -131,14 +148,18 @@ class Job(Generic[Item]):
 
     async def _run(self, generator: AsyncGenerator[Item]) -> None:
         async with aclosing(generator):
+            turn = _FairTurn()
             async for item in generator:
                 self._put(item)
+                await turn.give_way()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._bridge._jobs.discard(self)  # pyright: ignore[reportPrivateUsage]
         self._done.set()
         self._put(_END)
+        for ended in tuple(self._end_callbacks):
+            ended()
 
     def _put(self, item: Item | _End) -> None:
         self._items.put(item)
@@ -162,9 +183,20 @@ class Job(Generic[Item]):
         return self._done.wait(timeout_s)
 
     async def ajoin(self) -> None:
-        """The same, on the asker's loop."""
-        while not self._done.is_set():
-            await self._woken()
+        """Wait until the job has ended, on the caller's loop, without consuming its items."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(ended.set)
+
+        self._end_callbacks.append(wake)
+        try:
+            if not self._done.is_set():
+                await ended.wait()
+        finally:
+            self._end_callbacks.remove(wake)
 
     def __iter__(self) -> Iterator[Item]:
         return (item for item in self.ticking() if item is not None)
@@ -196,6 +228,7 @@ class Job(Generic[Item]):
 
     async def anext(self) -> Item | _End:
         """The next item, on the asker's loop; `_END` behind the last."""
+        await self._turn.give_way()
         while True:
             try:
                 item = self._items.get_nowait()

@@ -90,6 +90,44 @@ async def test_an_abandoned_async_iteration_is_closed_at_once() -> None:
     assert endless.closed.is_set()
 
 
+async def test_closing_with_items_queued_leaves_the_callers_loop_running() -> None:
+    released = threading.Event()
+    in_time: list[bool] = []
+
+    async def source() -> AsyncGenerator[int]:
+        try:
+            for number in range(1_000):
+                yield number
+            await asyncio.Event().wait()
+        finally:
+            in_time.append(await asyncio.to_thread(released.wait, 5))
+
+    async with aclosing(bridge.aiterate(source())) as items:
+        assert await anext(items) == 0
+        asyncio.get_running_loop().call_soon(released.set)
+    assert in_time == [True]
+
+
+async def test_items_that_come_without_a_pause_leave_room_for_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_magic.bridge.FAIR_S", 0.0)
+    turns = {"caller": 0, "private": 0}
+
+    async def tick(loop: str) -> None:
+        while True:
+            turns[loop] += 1
+            await asyncio.sleep(0)
+
+    here = asyncio.create_task(tick("caller"))
+    there = asyncio.run_coroutine_threadsafe(tick("private"), bridge.loop())
+    await asyncio.sleep(0)
+    async with aclosing(bridge.aiterate(count(1_000))) as items:
+        async for _ in items:
+            pass
+    here.cancel()
+    there.cancel()
+    assert min(turns.values()) >= 1_000
+
+
 def test_a_job_can_be_cancelled_before_it_starts() -> None:
     endless = Endless()
     job = bridge.start(endless.run())
