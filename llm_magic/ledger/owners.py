@@ -1,31 +1,46 @@
-"""The processes that hold money in the ledger: their names, and whether they are still there."""
+"""Names of the processes that hold money in the ledger, and whether those processes still run."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 
 @lru_cache(maxsize=1)
-def _host() -> str:
-    return socket.gethostname()
+def pid_space() -> str:
+    """Name the space in which process ids are unique: host name, boot and PID namespace.
+
+    The host name alone is not enough: containers may share it, and each has its own process ids. Without /proc (macOS,
+    Windows) only the host name is known.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return socket.gethostname()
+    return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
 @lru_cache(maxsize=2)
 def process_name(pid: int) -> str:
-    """A name that no other process has: host, process id, and when it started (ids come round)."""
+    """Name a process uniquely: its PID space, its id and its start time (ids are reused)."""
     import psutil
 
-    return f"{_host()} {pid} {psutil.Process(pid).create_time():.2f}"
+    return f"{pid_space()} {pid} {psutil.Process(pid).create_time():.2f}"
 
 
 def is_dead(now: float) -> Callable[[str, float], bool]:
-    """Tells whether a hold's process is gone: by looking on this machine, by the hold's lease on another."""
+    """Return a function of (owner, lease_until) that tells whether a hold's process is gone.
+
+    A process in this PID space is looked up; for any other one its lease decides.
+    """
     known: dict[str, bool] = {}
 
     def dead(owner: str, lease_until: float) -> bool:
-        if not owner.startswith(f"{_host()} "):
+        if not owner.startswith(f"{pid_space()} "):
             return lease_until < now
         if owner not in known:
             known[owner] = _is_gone(owner)
