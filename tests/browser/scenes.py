@@ -16,8 +16,8 @@ from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.run import background
 from llm_magic.jupyter.run.foreground import watch
 from llm_magic.providers.base import ProviderRequest
-from llm_magic.providers.scripted import Failure, Reply
 from llm_magic.routing import session_router
+from llm_magic.testing import Failure, Reply
 from tests.support.builders import model, router
 from tests.support.payloads import PAYLOADS
 

@@ -21,13 +21,13 @@ from llm_magic.cache.store import AnswerCache, CachedAnswer
 from llm_magic.events import TextDelta
 from llm_magic.home import hash_key
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Request
 from tests.support.builders import model, replaced, router
 
 KEPT = CachedAnswer(
     text="An answer.", model="cheap", provider="cloud", served_model="cheap-1", tier=TaskTier.BULK, confidence=0.5,
-    reasons=("a", "b"), baseline_usd=Decimal("0.25"), baseline_model="dear",
+    reasons=("a", "b"), baseline_usd=Decimal("0.25"), baseline_model="strong",
 )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_its_text_comes_as_an_event() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"system": "be kind"}, {"tier": "complex"}, {"model": "dear"}, {"max_output_tokens": 7}, {"max_cost": 1},
+        {"system": "be kind"}, {"tier": "complex"}, {"model": "strong"}, {"max_output_tokens": 7}, {"max_cost": 1},
         {"schema": {"type": "object"}}, {"routing_text": "prove it"},
     ],
 )  # fmt: skip
@@ -128,7 +128,7 @@ def test_another_model_set_another_version_and_another_key_are_another_question(
 
 def test_a_model_that_can_not_be_used_is_not_of_the_set() -> None:
     ours = router(
-        model("dear", provider="cloud"), model("cheap", provider="other"),
+        model("strong", provider="cloud"), model("cheap", provider="other"),
         providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no key")},
     )  # fmt: skip
     ours.route_sync("hello", cache=True)

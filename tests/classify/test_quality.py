@@ -79,7 +79,7 @@ def test_of_equal_quality_price_times_tokens_decides() -> None:
 
 def test_a_tier_or_a_model_that_is_asked_for_decides() -> None:
     tiers = registry(
-        model("dear", price="5/25", tiers=(TaskTier.COMPLEX,)),
+        model("strong", price="5/25", tiers=(TaskTier.COMPLEX,)),
         model("cheap", tiers=(TaskTier.STANDARD,), capability=BEST),
     )
     assert leader(plan(tiers, 1.0, tier=TaskTier.STANDARD)) == "cheap"

@@ -16,10 +16,10 @@ from llm_magic.conversations import WARM_S, first_sent, follows_on
 from llm_magic.conversations import store as keeping
 from llm_magic.conversations.store import Conversations, Exchange
 from llm_magic.providers.base import ProviderRequest
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Message, Usage
 from tests.cache.test_cache import scripted
-from tests.support.builders import NOON, FakeClock, model, registry, replaced, router
+from tests.support.builders import NOON, model, registry, replaced, router
 
 TURN = Exchange(
     run_id="run", prompt="ask", answer="say", model="cheap", tier=TaskTier.BULK, confidence=0.5, input_tokens=7,

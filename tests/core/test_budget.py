@@ -74,7 +74,7 @@ def test_a_cap_on_a_model_that_is_not_there_is_refused_and_changes_nothing() -> 
     """It would never bind."""
     ours = router(budget=Budget(models_usd={"of another profile": Decimal(1)}))
     before = ours.budget
-    with pytest.raises(BudgetError, match="no model 'chaep': the registry has dear, cheap"):
+    with pytest.raises(BudgetError, match="no model 'chaep': the registry has strong, cheap"):
         ours.set_budget(3, models_usd={"chaep": 1})
     assert ours.budget is before
     ours.set_budget(models_usd={**before.models_usd, "cheap": 1})

@@ -10,14 +10,14 @@ from llm_magic import AllAttemptsFailed, Overloaded
 from llm_magic.execute import RetryPolicy
 from llm_magic.health import FAILURES, Health
 from llm_magic.providers.base import ProviderRequest
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
-from tests.support.builders import FakeClock, model, router
+from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
+from tests.support.builders import model, router
 
 DOWN = Failure(error=Overloaded("x"))
 
 
 def health(time: FakeClock) -> Health:
-    return Health(monotonic=lambda: time.time, cool_down_s=30)
+    return Health(monotonic=time.monotonic, cool_down_s=30)
 
 
 def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
@@ -28,7 +28,7 @@ def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
     assert str(ours.circuit("m")) == "open, 30 s left"
     assert ours.circuit("m").blocked == "cooling down after failures, 30 s left"
     assert not ours.enter("m", "one")
-    time.time += 30
+    time.advance(30)
     assert str(ours.circuit("m")) == "half-open"
     assert ours.circuit("m").blocked is None
 
@@ -38,7 +38,7 @@ def test_one_probe_at_a_time_and_its_failure_doubles_the_wait() -> None:
     ours = health(time)
     ours.failed("m", gave_up=True)
     for expected in (60, 120, 240, 480, 600, 600):
-        time.time += ours.circuit("m").left_s
+        time.advance(ours.circuit("m").left_s)
         assert ours.enter("m", "one")
         assert not ours.enter("m", "other")
         assert ours.circuit("m").blocked == "being tried out by another run after failures"
@@ -50,7 +50,7 @@ def test_a_probe_that_answers_closes_and_one_that_is_stopped_lets_the_next_try()
     time = FakeClock()
     ours = health(time)
     ours.failed("m", gave_up=True)
-    time.time += 30
+    time.advance(30)
     assert ours.enter("m", "one")
     ours.left("m", "one")
     assert ours.enter("m", "other")
@@ -65,7 +65,7 @@ def test_nobody_but_the_probe_ends_the_probing() -> None:
     ours = health(time)
     assert ours.enter("m", "early")
     ours.failed("m", gave_up=True)
-    time.time += 30
+    time.advance(30)
     assert ours.enter("m", "probe")
     assert not ours.enter("m", "last of its chain, and so asked all the same")
     ours.left("m", "last of its chain, and so asked all the same")
@@ -103,7 +103,7 @@ async def test_many_runs_at_once_do_not_all_wait_for_a_model_that_is_down() -> N
 
     ours = router(replies=reply)
     results = await asyncio.gather(*[ours.route("hello", tier="bulk") for _ in range(100)])
-    assert {result.model for result in results} == {"dear"}
+    assert {result.model for result in results} == {"strong"}
     assert len(down) < 3 * 100, "those who come later, or were waiting, see that it is down"
     assert ours.circuit(ours.registry["cheap"]).state == "open"
 
@@ -115,16 +115,16 @@ async def test_only_the_probe_of_many_runs_asks_a_model_that_was_down() -> None:
 
     def reply(request: ProviderRequest) -> Reply | Failure:
         asked.append(request.model.id)
-        return Reply() if healthy or request.model.id == "dear" else DOWN
+        return Reply() if healthy or request.model.id == "strong" else DOWN
 
-    ours = router(replies=reply, time=time)
+    ours = router(replies=reply, clock=time)
     await ours.route("hello", tier="bulk")
-    time.time += 31
+    time.advance(31)
     asked.clear()
     await asyncio.gather(*[ours.route("hello", tier="bulk") for _ in range(20)])
     assert asked.count("cheap") == 1
     healthy = True
-    time.time += 61
+    time.advance(61)
     assert (await ours.route("hello", tier="bulk")).model == "cheap"
 
 

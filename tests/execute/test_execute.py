@@ -45,9 +45,9 @@ from llm_magic import (
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy, execute
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Usage
-from tests.support.builders import NOON, FakeClock, Gate, attempt, model, registry, replaced, router
+from tests.support.builders import NOON, Gate, attempt, model, registry, replaced, router
 
 BULK = {"tier": "bulk"}
 
@@ -78,11 +78,11 @@ async def test_an_answer_with_its_events_its_row_and_its_bill() -> None:
 )
 async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error: type[ProviderError]) -> None:
     time = FakeClock()
-    ours = router(replies=[*[Failure(error=error("x"))] * 3, Reply()], time=time)
+    ours = router(replies=[*[Failure(error=error("x"))] * 3, Reply()], clock=time)
     result = await ours.route("hello", **BULK)
-    assert outcomes(ours) == [("cheap", error.outcome)] * 3 + [("dear", "ok")]
-    assert time.slept == [0.5, 1.0]
-    assert result.model == "dear"
+    assert outcomes(ours) == [("cheap", error.outcome)] * 3 + [("strong", "ok")]
+    assert time.sleeps_s == [0.5, 1.0]
+    assert result.model == "strong"
     assert [row.fallback_from for row in ours.ledger.rows()] == [None, None, None, "cheap"]
     assert [(step.model, step.outcome) for step in result.path] == outcomes(ours)
 
@@ -90,10 +90,10 @@ async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error:
 @pytest.mark.parametrize("error", [AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong])
 async def test_lasting_errors_fall_back_at_once_and_are_free(error: type[ProviderError]) -> None:
     time = FakeClock()
-    ours = router(replies=[Failure(error=error("x")), Reply()], time=time)
+    ours = router(replies=[Failure(error=error("x")), Reply()], clock=time)
     await ours.route("hello", **BULK)
-    assert outcomes(ours) == [("cheap", error.outcome), ("dear", "ok")]
-    assert time.slept == []
+    assert outcomes(ours) == [("cheap", error.outcome), ("strong", "ok")]
+    assert time.sleeps_s == []
     assert ours.ledger.rows()[0].cost_usd == 0
 
 
@@ -118,23 +118,23 @@ async def test_all_failed_names_every_cause() -> None:
 
 async def test_a_short_retry_after_is_waited_out_and_a_long_one_is_not() -> None:
     time = FakeClock()
-    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=7)), Reply()], time=time)
+    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=7)), Reply()], clock=time)
     async with aclosing(ours.stream("hello", **BULK)) as events:
         waits = [event async for event in events if isinstance(event, Waiting)]
-    assert time.slept == [7]
+    assert time.sleeps_s == [7]
     assert (waits[0].seconds, waits[0].reason) == (7, "cheap: rate limited, trying again")
-    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=259_200)), Reply()], time=FakeClock())
-    assert (await ours.route("hello", **BULK)).model == "dear"
-    assert outcomes(ours) == [("cheap", "rate_limited"), ("dear", "ok")]
+    ours = router(replies=[Failure(error=RateLimited("x", retry_after_s=259_200)), Reply()], clock=FakeClock())
+    assert (await ours.route("hello", **BULK)).model == "strong"
+    assert outcomes(ours) == [("cheap", "rate_limited"), ("strong", "ok")]
 
 
 async def test_a_failing_model_cools_down_and_recovers() -> None:
     time = FakeClock()
-    ours = router(replies=[*[Failure(error=Overloaded("x"))] * 3, Reply()], time=time)
+    ours = router(replies=[*[Failure(error=Overloaded("x"))] * 3, Reply()], clock=time)
     await ours.route("hello", **BULK)
     assert ours.plan("hello", **BULK).skipped[0].reason == "cooling down after failures, 30 s left"
-    assert (await ours.route("hello", **BULK)).model == "dear"
-    time.time += 31
+    assert (await ours.route("hello", **BULK)).model == "strong"
+    time.advance(31)
     assert (await ours.route("hello", **BULK)).model == "cheap"
 
 
@@ -148,10 +148,10 @@ async def test_one_number_of_attempts_bounds_the_whole_run() -> None:
 
 async def test_one_deadline_bounds_the_whole_run_and_cools_nothing_down() -> None:
     time = FakeClock()
-    ours = router(replies=[Failure(error=ServerError("x"))], time=time, policy=RetryPolicy(deadline_s=1.2))
+    ours = router(replies=[Failure(error=ServerError("x"))], clock=time, policy=RetryPolicy(deadline_s=1.2))
     with pytest.raises(AllAttemptsFailed):
         await ours.route("hello", **BULK)
-    assert time.time <= 1_000 + 1.2
+    assert time.monotonic() <= 1.2
 
 
 async def test_a_stream_that_breaks_is_billed_for_what_arrived_and_started_again() -> None:
@@ -176,7 +176,7 @@ async def test_a_stream_without_an_end_is_broken() -> None:
 async def test_an_empty_answer_is_billed_and_passed_on() -> None:
     ours = router(replies=[Reply(chunks=(" \n",)), Reply()])
     await ours.route("hello", **BULK)
-    assert outcomes(ours) == [("cheap", "empty"), ("dear", "ok")]
+    assert outcomes(ours) == [("cheap", "empty"), ("strong", "ok")]
     assert ours.ledger.rows()[0].cost_usd > 0
     ours = router(model("only"), replies=[Reply(chunks=(), finish_reason="length")])
     with pytest.raises(AllAttemptsFailed, match="went into reasoning: allow more with --max-tokens") as caught:
@@ -208,11 +208,11 @@ async def test_an_answer_that_can_not_be_mended_is_passed_on() -> None:
     ours = router(replies=[bad, bad, good])
     result = await ours.route("hello", schema=SCHEMA, **BULK)
     assert result.data == {"n": 3}
-    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("dear", "ok")]
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("strong", "ok")]
     ours = router(replies=[bad, bad, bad, good])
     with pytest.raises(AllAttemptsFailed):
         await ours.route("hello", schema=SCHEMA, **BULK)
-    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("dear", "invalid")], "once in a run"
+    assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("strong", "invalid")], "once in a run"
 
 
 async def test_the_hold_of_a_mending_counts_what_it_sends_again() -> None:
@@ -250,10 +250,10 @@ async def test_no_usage_reported_means_an_estimate_never_zero() -> None:
 
 
 async def test_billed_at_the_model_that_served() -> None:
-    models = (model("cheap", price="0.1/0.5", fallback_id="dear"), model("dear", price="4/20", tiers=()))
-    ours = router(*models, replies=[Reply(served_model="dear", usage=Usage(input_tokens=1_000_000))])
+    models = (model("cheap", price="0.1/0.5", fallback_id="strong"), model("strong", price="4/20", tiers=()))
+    ours = router(*models, replies=[Reply(served_model="strong", usage=Usage(input_tokens=1_000_000))])
     result = await ours.route("hello")
-    assert (result.model, result.served_model, result.cost_usd) == ("cheap", "dear", 4)
+    assert (result.model, result.served_model, result.cost_usd) == ("cheap", "strong", 4)
     assert result.attempts[0].input_price == 4
 
 
@@ -329,14 +329,14 @@ class Loading:
     async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
         for share in (0.1, 0.9):
             yield Progress(message="loading", fraction=share)
-            self.time.time += 1_000
+            self.time.advance(1_000)
         yield TextDelta(text="ready")
         yield Finished(finish_reason="stop", served_model="only")
 
 
 async def test_loading_does_not_count_against_the_deadline() -> None:
     time = FakeClock()
-    ours = router(model("only"), providers={"cloud": Loading(time)}, time=time, policy=RetryPolicy(deadline_s=60))
+    ours = router(model("only"), providers={"cloud": Loading(time)}, clock=time, policy=RetryPolicy(deadline_s=60))
     assert (await ours.route("hello")).text == "ready"
 
 
@@ -386,14 +386,14 @@ class Busy:
 async def test_who_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) -> None:
     busy, time = Busy(), FakeClock()
     policy = RetryPolicy(deadline_s=0.01 if in_vain else 600)
-    ours = router(model("only"), providers={"cloud": busy}, time=time, policy=policy, concurrency=1)
+    ours = router(model("only"), providers={"cloud": busy}, clock=time, policy=policy, concurrency=1)
     first = ours.job("hello")
 
     async def second() -> None:
         async with aclosing(ours.stream("hello")) as events:
             async for event in events:
                 if isinstance(event, Waiting) and not in_vain:
-                    time.time += 600
+                    time.advance(600)
                     busy.go.set()
 
     with pytest.raises(
@@ -511,7 +511,7 @@ async def test_over_budget_is_refused_before_anything_is_sent() -> None:
 
 async def test_nothing_usable_gives_each_reason() -> None:
     ours = router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})
-    with pytest.raises(NoCandidate, match="cheap: no CLOUD_KEY; dear: no CLOUD_KEY"):
+    with pytest.raises(NoCandidate, match="cheap: no CLOUD_KEY; strong: no CLOUD_KEY"):
         await ours.route("hello", **BULK)
 
 

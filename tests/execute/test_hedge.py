@@ -12,7 +12,7 @@ from llm_magic import AllAttemptsFailed, BadRequest, Overloaded, RequestError, R
 from llm_magic.events import Note, RunEnded, TextDelta
 from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
 from tests.support.builders import Gate, model, router
 

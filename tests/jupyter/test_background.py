@@ -20,9 +20,10 @@ from llm_magic.jupyter.run import background, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import Stopped
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.testing import FakeClock
 from llm_magic.types import Usage
 from tests.jupyter.test_magics import Shell
-from tests.support.builders import FakeClock, model, registry
+from tests.support.builders import model, registry
 
 WAIT_S = 30
 

@@ -13,7 +13,7 @@ from llm_magic.jupyter.display import comparison_view, live_view
 from llm_magic.jupyter.render import run
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.providers.base import ProviderRequest
-from llm_magic.providers.scripted import Failure, Reply
+from llm_magic.testing import Failure, Reply
 from tests.jupyter.test_run_view import Display, Time, display, paragraphs
 from tests.support.builders import model, router
 

@@ -32,13 +32,13 @@ def check_offered(shell: Shell, text: str, offers: list[str]) -> None:
         ("%%route --tier ", ["complex", "standard", "structured", "bulk"]),
         ("%%route --tier st", ["standard", "structured"]),
         ("%%route --tier=st", ["standard", "structured"]),
-        ("%%route --model ", ["dear", "cheap"]),
+        ("%%route --model ", ["strong", "cheap"]),
         ("%%route --out answer --model ch", ["cheap"]),
-        ("answer = %route --model de", ["dear"]),
+        ("answer = %route --model st", ["strong"]),
         ("%%route answer << --mod", ["--model"]),
-        ("%%route answer << --model de", ["dear"]),
-        ("x = 1\n%route --model de", ["dear"]),
-        ("%route_plan --model de", ["dear"]),
+        ("%%route answer << --model st", ["strong"]),
+        ("x = 1\n%route --model st", ["strong"]),
+        ("%route_plan --model st", ["strong"]),
         ("%route_again --t", ["--tier"]),
         ("%route_rate ", ["up", "down", "clear"]),
         ("%route_jobs c", ["cancel"]),
@@ -78,7 +78,7 @@ def test_a_registry_that_can_not_be_read_breaks_no_completion(
     home = Path(str(clean_environment))
     home.mkdir()
     (home / "models.toml").write_text("[models")
-    assert "dear" not in tab(shell, "%%route --model de")
+    assert "strong" not in tab(shell, "%%route --model st")
     assert tab(shell, "%%route --mod") == ["--model"]
 
 

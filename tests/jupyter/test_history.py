@@ -14,7 +14,7 @@ from llm_magic.jupyter.display.run_view import StaticScreen
 from llm_magic.jupyter.panel import text
 from llm_magic.jupyter.run import background, history
 from llm_magic.jupyter.run.foreground import watch
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, Reply, ScriptedProvider
 from tests.jupyter.test_magics import Shell, scripted, shell
 from tests.support.builders import model, router
 
@@ -120,7 +120,7 @@ def test_again_and_rate(shell: Shell) -> None:
     assert isinstance(error, RequestError)
     assert "no run of this session is remembered yet" in out
     shell.run("%route --tier bulk hello")
-    assert "dear  [STANDARD 1.00" in shell.run("%route_again --out second")
+    assert "strong  [STANDARD 1.00" in shell.run("%route_again --out second")
     assert shell["second"] is shell["_route"]
     assert "cheap  [STANDARD 1.00" in shell.run("%route_again --model cheap")
     assert "cheap  [STRUCTURED 1.00" in shell.run("%route_again --tier structured")
@@ -243,52 +243,52 @@ def test_the_panel_escalates_in_the_background(shown: panel.Panel, shell: Shell)
     assert "again of" in texts(row)
     assert "A scripted answer." in texts(row)
     assert "was asked again: answered, USD 0.00014." in shown._said.value
-    assert shell["_route"].model == "dear"
+    assert shell["_route"].model == "strong"
     buttons(row)["Escalate"].click()
-    assert "dear has answered, and no model above it can be used" in shown._said.value
+    assert "strong has answered, and no model above it can be used" in shown._said.value
 
 
 def test_a_comparison_is_one_entry_with_a_pick_for_each_answer(shown: panel.Panel, shell: Shell) -> None:
     shell.scripted._reply = lambda request: (
         Failure(error=AuthFailed("no")) if request.model.id == "never" else Reply(chunks=(request.model.id,))
     )
-    shell.run("%route --compare cheap,dear <b>which</b>?")
+    shell.run("%route --compare cheap,strong <b>which</b>?")
     compared = history.entries()[0]
     row = shown._rows.children[0]
     assert len(shown._rows.children) == 2
     assert f"<b>{compared[0].number}–{compared[1].number}</b> <b>&lt;b&gt;which&lt;/b&gt;?</b>" in texts(row)
     assert "<span>comparison</span><span>together USD 0.0" in texts(row)
-    cheap, dear = (line.children[1] for line in row.children[1:])
+    cheap, strong = (line.children[1] for line in row.children[1:])
     about = f"Pick\n%s for comparison {compared[0].number}: <b>which</b>?"
-    assert [each.description for each in (cheap, dear)] == [about % "cheap", about % "dear"]
+    assert [each.description for each in (cheap, strong)] == [about % "cheap", about % "strong"]
 
     def ratings() -> dict[str, int | None]:
         return {each.model: each.rating for each in shell.router.ledger.rows()[-2:]}
 
-    dear.click()
-    assert ratings() == {"cheap": None, "dear": 1}
-    assert (word(cheap), word(dear)) == ("Pick", "✓ Picked")
-    assert shell["_route"].text == "dear"
-    assert "dear is your pick." in shown._said.value
+    strong.click()
+    assert ratings() == {"cheap": None, "strong": 1}
+    assert (word(cheap), word(strong)) == ("Pick", "✓ Picked")
+    assert shell["_route"].text == "strong"
+    assert "strong is your pick." in shown._said.value
     cheap.click()
-    assert ratings() == {"cheap": 1, "dear": None}
-    assert (word(cheap), word(dear)) == ("✓ Picked", "Pick")
+    assert ratings() == {"cheap": 1, "strong": None}
+    assert (word(cheap), word(strong)) == ("✓ Picked", "Pick")
     cheap.click()
-    assert ratings() == {"cheap": None, "dear": None}
+    assert ratings() == {"cheap": None, "strong": None}
     assert "cheap is no longer your pick." in shown._said.value
     shell.run("%route_pick 2")
-    assert (word(cheap), word(dear)) == ("Pick", "✓ Picked"), "the same by the magic"
+    assert (word(cheap), word(strong)) == ("Pick", "✓ Picked"), "the same by the magic"
     lines = panel.bundle(shell.router)["text/plain"].splitlines()
     at = next(number for number, line in enumerate(lines) if "comparison" in line)
     assert lines[at + 1].startswith("  1. cheap · USD 0.0")
-    assert re.fullmatch(r"  2\. dear · USD [\d.]+ · [\d.]+ s · picked", lines[at + 2])
+    assert re.fullmatch(r"  2\. strong · USD [\d.]+ · [\d.]+ s · picked", lines[at + 2])
 
 
 def test_in_a_comparison_only_an_answer_can_be_picked(shown: panel.Panel, shell: Shell) -> None:
     shell.scripted._reply = lambda request: (
         Failure(error=AuthFailed("<i>no")) if request.model.id == "cheap" else Reply(chunks=("yes",))
     )
-    shell.run("%route --compare cheap,dear which one")
+    shell.run("%route --compare cheap,strong which one")
     failed, answered = shown._rows.children[0].children[1:]
     assert "&lt;i&gt;no" in texts(failed)
     assert [len(line.children) for line in (failed, answered)] == [1, 3]
@@ -318,7 +318,7 @@ def test_prompts_and_errors_in_the_panel_are_escaped(shown: panel.Panel, shell: 
     assert "&lt;img" in said
     assert "<img" not in said
     shell.scripted._reply = lambda _: Reply(chunks=("</textarea><script>alert(1)</script>",))
-    shell.shell.run_cell(f"%route --model dear {evil}")
+    shell.shell.run_cell(f"%route --model strong {evil}")
     assert "<script" not in texts(shown._box)
 
 

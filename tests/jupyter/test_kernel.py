@@ -251,7 +251,7 @@ def test_await_and_plain_calls_work_after_a_magic(kernel: Kernel, server: loopba
 
 LONG = """
 from llm_magic import Ledger, Registry, Router
-from llm_magic.providers.scripted import Reply, ScriptedProvider
+from llm_magic.testing import Reply, ScriptedProvider
 usual = llm_magic.router()
 paragraph = "The quick brown fox jumps over the lazy dog, and so on and on, until the day is done. \\n\\n```python\\nx = 1\\n```\\n\\n"
 words = [word + " " for word in paragraph.split(" ")]

@@ -22,7 +22,7 @@ from traitlets.config import Config
 from llm_magic import routing
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.run import background, history
-from llm_magic.providers.scripted import Reply
+from llm_magic.testing import Reply
 from tests.jupyter.test_magics import Shell, scripted, shell
 from tests.support.builders import router
 
@@ -98,7 +98,7 @@ def test_unloading_gives_back_exactly_what_was_taken(fresh: Any, monkeypatch: py
         assert loaded[what] != before[what], what
     for _ in range(3):
         fresh("%config RouteMagics.cache = False\n%route hello\n%route --tier bulk --background later")
-        fresh("%route_jobs wait\n%route_panel\n%route --compare dear,cheap hello\n%route_rate up")
+        fresh("%route_jobs wait\n%route_panel\n%route --compare strong,cheap hello\n%route_rate up")
         fresh("%reload_ext llm_magic")
     fresh("%config RouteMagics.cache = True\n%reload_ext llm_magic")
     again = state(fresh.shell)

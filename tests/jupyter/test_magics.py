@@ -23,7 +23,7 @@ from llm_magic.jupyter.magics.namespace import split_name
 from llm_magic.jupyter.magics.options import split_options
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.render import run
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Outcome
 from tests.support.builders import attempt, router
 
@@ -79,7 +79,7 @@ def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
     assert out.startswith("A scripted answer.")
     assert f"cheap  [BULK {classify('Translate to French: hello').confidence:.2f}: translation" in out
     assert "path: ✓ cheap" in out
-    assert "10 in, 5 out tokens | this cell USD 0.0000035 | saved USD 0.00014 against dear (98%)" in out
+    assert "10 in, 5 out tokens | this cell USD 0.0000035 | saved USD 0.00014 against strong (98%)" in out
     assert "session USD 0.0000035" in out
     assert shell["_route"].text == "A scripted answer."
     assert shell.scripted.requests[0].messages[0].content == "Translate to French: hello"
@@ -167,7 +167,7 @@ def test_the_cache_by_option_and_by_setting(shell: Shell) -> None:
     out = shell.run("%%route --cache\nhello")
     assert "A scripted answer." in out
     assert "path: ✓ cheap: cached" in out
-    assert "from the cache: nothing was sent | this cell USD 0 | saved USD 0.00014 against dear (100%)" in out
+    assert "from the cache: nothing was sent | this cell USD 0 | saved USD 0.00014 against strong (100%)" in out
     assert shell["_route"].cached
     shell.run("%%route\nhello")
     assert len(shell.scripted.requests) == 2
@@ -204,7 +204,7 @@ def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
     assert shell.run("%route_threads --purge") == "forgot 0 exchanges\n"
     shell.run("threads = %route_threads")
     assert len(shell["threads"]) == 0
-    out, _ = shell.fail("%route --compare dear,cheap --thread trip hello")
+    out, _ = shell.fail("%route --compare strong,cheap --thread trip hello")
     assert "--compare does not go together with --thread" in out
 
 
@@ -240,19 +240,19 @@ def test_budget(shell: Shell) -> None:
 
 
 def test_a_cap_for_every_scope(shell: Shell) -> None:
-    out = shell.run("%route_budget 2 --run 0.5 --day 3 --month 40 --model dear=1 --tag batch=0.00001")
+    out = shell.run("%route_budget 2 --run 0.5 --day 3 --month 40 --model strong=1 --tag batch=0.00001")
     assert "each run: USD 0.50 at the most" in out
     for scope, limit in (
         ("today's cap (UTC)", "3.00"),
         ("this month's cap (UTC)", "40.00"),
-        ("the cap on dear", "1.00"),
+        ("the cap on strong", "1.00"),
     ):
         assert f"{scope} of USD {limit}: USD {limit} left" in out
     assert "the cap on the tag batch of USD 0.000010: USD 0.000010 left" in out
     _, error = shell.fail("%%route --tag batch\nhello")
     assert error.scope == "tag"  # type: ignore[attr-defined]
     shell.run("%%route --tag other\nhello")
-    out = shell.run("%route_budget off --run off --day off --month off --model dear=off --tag batch=off")
+    out = shell.run("%route_budget off --run off --day off --month off --model strong=off --tag batch=off")
     assert out.count("\n") == 1, out
     assert "held USD 0, no cap" in out
 
@@ -261,8 +261,8 @@ def test_a_cap_for_every_scope(shell: Shell) -> None:
     ("line", "says"),
     [
         ("--day much", "'much' is no amount of USD"),
-        ("--model dear", "'dear': write --model ID=USD, such as --model ID=0.50"),
-        ("--model nobody=1", "no model 'nobody': the registry has dear, cheap"),
+        ("--model strong", "'strong': write --model ID=USD, such as --model ID=0.50"),
+        ("--model nobody=1", "no model 'nobody': the registry has strong, cheap"),
         ("--tag =1", "'=1': write --tag WORD=USD"),
         ("7 --tag batch=-1", "'-1' is no amount of USD"),
         ("--reconcile forget", "invalid choice: 'forget'"),
@@ -432,7 +432,7 @@ def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
         ("%%route --out 3x\nhello", "UsageError: --out 3x: not a name"),
         ("%%route --out class\nhello", "UsageError: --out class: not a name"),
         ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
-        ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has dear, cheap"),
+        ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has strong, cheap"),
         ("%%route\n \n", "RequestError: the prompt is empty"),
         ("%route", "RequestError: the prompt is empty"),
         ("%%route\na\0b", "RequestError: the prompt has a NUL byte at character 1"),
@@ -467,7 +467,7 @@ def test_a_failure_shows_its_path_and_stops(shell: Shell) -> None:
     shell.scripted._reply = lambda _: Failure(error=AuthFailed("HTTP 401: bad key"))
     out, error = shell.fail("%%route --tier bulk\nhello")
     assert type(error).__name__ == "AllAttemptsFailed"
-    assert "path: ✗ cheap: auth failed -> ✗ dear: auth failed" in out
+    assert "path: ✗ cheap: auth failed -> ✗ strong: auth failed" in out
     assert "AllAttemptsFailed: no answer after 2 attempts: cheap: auth failed (HTTP 401: bad key)" in out
     assert "Traceback" not in out
     assert "_route" not in shell.shell.user_ns
@@ -489,7 +489,7 @@ def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
 
 def test_nor_when_a_plan_or_a_result_is_the_last_value_of_a_cell(shell: Shell) -> None:
     shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b",), served_model="m\x9b31m")
-    shell.run("%route --tier bulk --tag t hello\n%route --compare dear,cheap hello")
+    shell.run("%route --tier bulk --tag t hello\n%route --compare strong,cheap hello")
     formats = shell.shell.display_formatter.format
     comparison = shell["_route"]
     plan = shell.router.plan("hello", attach=[of_value("n\x1b]0;evil\x07", "x")])
@@ -580,17 +580,17 @@ def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeyp
 
 
 def test_a_cascade_from_a_cell(shell: Shell) -> None:
-    shell.scripted._reply = lambda request: Reply(chunks=("42",) if request.model.id == "dear" else ("41",))
+    shell.scripted._reply = lambda request: Reply(chunks=("42",) if request.model.id == "strong" else ("41",))
     shell.run("%%route --tier complex --cascade=twice\nhow many?")
     out = shell.run("def right(text):\n    return text == '42'")
     out = shell.run("%%route --tier complex --check right\nhow many?")
-    assert "path: – cheap: superseded -> ✓ dear" in out
-    assert "cheap: the check said no; asked dear" in out
+    assert "path: – cheap: superseded -> ✓ strong" in out
+    assert "cheap: the check said no; asked strong" in out
     assert "42" in out
     assert "41" not in out
     assert [row.outcome for row in shell.router.ledger.rows()] == ["ok", "agreed", "superseded", "ok"]
-    out = shell.run("%%route --tier complex --judge dear\nhow many?")
-    assert "path: – cheap: superseded -> ✓ dear: judged -> ✓ dear" in out
+    out = shell.run("%%route --tier complex --judge strong\nhow many?")
+    assert "path: – cheap: superseded -> ✓ strong: judged -> ✓ strong" in out
 
 
 def test_a_cascade_in_a_plan(shell: Shell) -> None:

@@ -18,7 +18,7 @@ from llm_magic.events import AttemptStarted, Note, Planned, Progress, RunEvent, 
 from llm_magic.jupyter.display import live_view, run_view
 from llm_magic.jupyter.render import run
 from llm_magic.jupyter.render.run_state import RunState
-from llm_magic.providers.scripted import Failure, Reply
+from llm_magic.testing import Failure, Reply
 from tests.support.builders import router
 
 
@@ -72,16 +72,16 @@ def test_the_path_while_it_runs_and_when_it_is_over() -> None:
     state = after(events[:4])
     assert [(step.model, step.outcome) for step in state.path()] == [
         ("cheap", "auth_failed"),
-        ("dear", "running"),
+        ("strong", "running"),
     ]
     done = after(events)
-    assert [(step.model, step.outcome) for step in done.path()] == [("cheap", "auth_failed"), ("dear", "ok")]
+    assert [(step.model, step.outcome) for step in done.path()] == [("cheap", "auth_failed"), ("strong", "ok")]
 
 
 def test_all_three_twins_carry_the_same_facts() -> None:
     bundle = run.bundle(after(events_of(Failure(error=AuthFailed("bad key")), Reply(chunks=("**Hi** <b>",)))))
     for kind in ("text/html", "text/markdown", "text/plain"):
-        for fact in ("dear", "BULK", "you asked for this tier", "auth failed", "10 in, 5 out tokens", "of USD 5.00"):
+        for fact in ("strong", "BULK", "you asked for this tier", "auth failed", "10 in, 5 out tokens", "of USD 5.00"):
             assert fact in bundle[kind], (kind, fact)
     assert "<strong>Hi</strong> &lt;b&gt;" in bundle["text/html"]
     assert "**Hi** <b>" in bundle["text/plain"]

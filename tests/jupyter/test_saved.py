@@ -15,7 +15,7 @@ from llm_magic.jupyter import panel
 from llm_magic.jupyter.render import run, style
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
-from llm_magic.providers.scripted import Reply
+from llm_magic.testing import Reply
 from tests.jupyter.test_kernel import headless, running, server
 from tests.support import loopback
 from tests.support.builders import router

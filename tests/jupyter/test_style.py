@@ -11,7 +11,7 @@ from llm_magic.jupyter.render import run as render_run
 from llm_magic.jupyter.render import tables
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
-from llm_magic.providers.scripted import Reply
+from llm_magic.testing import Reply
 from tests.support.builders import router
 
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)

@@ -18,7 +18,7 @@ import pytest
 from llm_magic import BudgetExceeded, Ledger, Router, RouteResult
 from llm_magic.events import Waiting
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
-from llm_magic.providers.scripted import ScriptedProvider
+from llm_magic.testing import ScriptedProvider
 from tests.support import builders
 from tests.support.journal import Entry, Journal
 

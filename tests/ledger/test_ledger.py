@@ -23,7 +23,7 @@ from llm_magic import BudgetExceeded, Ledger, LedgerError, RouteResult
 from llm_magic.budget import Cap
 from llm_magic.ledger import queries, rows
 from llm_magic.ledger.dataframe import FRAME_DTYPES
-from llm_magic.providers.scripted import ScriptedProvider
+from llm_magic.testing import ScriptedProvider
 from llm_magic.types import Doubt, Outcome, Usage
 from tests.support.builders import NOON, attempt, replaced, router
 
@@ -173,15 +173,15 @@ def test_a_cap_counts_its_own_session_and_run_only(tmp_path: Path) -> None:
         (Cap(scope="tag", limit_usd=Decimal(1), key="one"), {"tagged"}),
         (Cap(scope="tag", limit_usd=Decimal(1), key="on"), set()),
         (Cap(scope="tag", limit_usd=Decimal(1), key="o%"), set()),
-        (Cap(scope="day", limit_usd=Decimal(1)), {"cheap", "dear", "tagged", "theirs"}),
-        (Cap(scope="month", limit_usd=Decimal(1)), {"cheap", "dear", "tagged", "theirs", "yesterday"}),
+        (Cap(scope="day", limit_usd=Decimal(1)), {"cheap", "strong", "tagged", "theirs"}),
+        (Cap(scope="month", limit_usd=Decimal(1)), {"cheap", "strong", "tagged", "theirs", "yesterday"}),
     ],
 )
 def test_what_each_cap_counts(new_ledger: Callable[..., Ledger], cap: Cap, counted: set[str]) -> None:
     ledger = new_ledger(session_id="session", clock=lambda: NOON.timestamp())
     spent = {
-        "cheap": attempt(), "dear": attempt(model="dear"), "tagged": attempt(tags=("two", "one")),
-        "theirs": attempt(session_id="theirs", model="dear"), "yesterday": attempt(started_at=NOON - timedelta(days=1)),
+        "cheap": attempt(), "strong": attempt(model="strong"), "tagged": attempt(tags=("two", "one")),
+        "theirs": attempt(session_id="theirs", model="strong"), "yesterday": attempt(started_at=NOON - timedelta(days=1)),
         "last month": attempt(started_at=NOON - timedelta(days=30)),
     }  # fmt: skip
     for number, (name, blank) in enumerate(spent.items()):
@@ -219,7 +219,7 @@ KILLED = """
 import os, signal, sys
 from decimal import Decimal
 from llm_magic import Ledger
-from llm_magic.providers.scripted import ScriptedProvider
+from llm_magic.testing import ScriptedProvider
 from tests.support.builders import attempt, replaced
 from llm_magic.types import Outcome
 ledger = Ledger(sys.argv[1], session_id="session")

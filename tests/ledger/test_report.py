@@ -34,8 +34,8 @@ def ledger_of(*rows: dict[str, Any]) -> Ledger:
 
 MIXED = (
     {"model": "cheap", "cost_usd": Decimal("0.5"), "baseline_usd": Decimal(2), "latency_s": 1.0, "tags": ("a", "b")},
-    {"model": "dear", "tier": TaskTier.COMPLEX, "cost_usd": Decimal(3), "baseline_usd": Decimal(3), "latency_s": 3.0},
-    {"run_id": "x", "model": "dear", "outcome": "timed_out", "cost_usd": Decimal(1), "cost_estimated": True},
+    {"model": "strong", "tier": TaskTier.COMPLEX, "cost_usd": Decimal(3), "baseline_usd": Decimal(3), "latency_s": 3.0},
+    {"run_id": "x", "model": "strong", "outcome": "timed_out", "cost_usd": Decimal(1), "cost_estimated": True},
     {"run_id": "x", "attempt": 2, "model": "cheap", "cost_usd": Decimal("0.5"), "baseline_usd": Decimal(1), "tags": ("b",)},
     {"model": "cheap", "outcome": "cached", "baseline_usd": Decimal(2), "started_at": NOON + timedelta(hours=5), "tags": ("ab",)},
     {"model": "cheap", "outcome": "cancelled", "cost_usd": Decimal("0.25"), "session_id": "other"},
@@ -54,7 +54,7 @@ def test_what_it_all_comes_to() -> None:
     assert totals["latency_p50_s"] == 1.0
     assert totals["latency_p95_s"] == pytest.approx(2.8)
     by_model = report.by_model
-    assert list(by_model.index) == ["dear", "cheap"]
+    assert list(by_model.index) == ["strong", "cheap"]
     assert list(by_model["cost_usd"]) == [4.0, 1.25]
     assert list(by_model["saved_usd"]) == [-1.0, 3.75], "signed, failed attempts included"
     assert list(by_model["answers"]) == [1, 3]

@@ -25,7 +25,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from(["hold", "reserve", "settle", "release", "record", "again", "delete", "edit"]),
         st.integers(0, 30),
-        st.sampled_from(["cheap", "dear"]),
+        st.sampled_from(["cheap", "strong"]),
         TAGS,
         st.integers(-60, 60).map(lambda hours: NOON + timedelta(hours=hours)),
         st.decimals(0, 5, places=12),

@@ -18,7 +18,7 @@ from llm_magic.budget import Cap
 from llm_magic.events import RunEnded, RunEvent, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
 from llm_magic.ledger import transactions
-from llm_magic.providers.scripted import ScriptedProvider
+from llm_magic.testing import FakeClock, ScriptedProvider
 from tests.support import builders
 from tests.support.builders import attempt, replaced
 from tests.support.journal import Journal
@@ -93,14 +93,14 @@ class Watched:
 
 def patient(ledger: Ledger, journal: Journal) -> Router:
     """A router whose waits take their time, so that there is some to release a lock in."""
-    time = builders.FakeClock()
+    time = FakeClock()
 
     async def sleep(seconds: float) -> None:
-        time.time += seconds
+        time.advance(seconds)
         await asyncio.sleep(0.001)
 
     time.sleep = sleep  # type: ignore[method-assign]
-    return builders.router(builders.model("only"), ledger=ledger, providers={"cloud": journal}, time=time)
+    return builders.router(builders.model("only"), ledger=ledger, providers={"cloud": journal}, clock=time)
 
 
 async def test_while_one_run_waits_for_the_lock_another_streams_on(ledger: Ledger, browser: Browser) -> None:

@@ -35,7 +35,7 @@ from llm_magic.execute.hedge import all_ended
 from llm_magic.ledger import Hold, owners
 from llm_magic.plan.cascade import comparable, estimate_cascade
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, Doubt, Skipped, Usage
 from tests.support.builders import Gate, attempt, model, router
 
@@ -46,7 +46,7 @@ Answers = dict[str, str | Failure]
 def cascading(
     answers: Answers | Callable[[ProviderRequest], Reply | Failure], *, level: float = 1.2, **parts: Any
 ) -> Router:
-    """A dear model, and three cheap ones of two providers, with a level of capability on complex prompts."""
+    """A strong model, and three cheap ones of two providers, with a level of capability on complex prompts."""
 
     def reply(request: ProviderRequest) -> Reply | Failure:
         if callable(answers):
@@ -56,7 +56,7 @@ def cascading(
 
     cheap: dict[str, Any] = {"tiers": (TaskTier.BULK,), "capability": {TaskTier.COMPLEX: level, TaskTier.BULK: 2.2}}
     return router(
-        model("dear", price="4/20", tiers=(TaskTier.COMPLEX,)),
+        model("strong", price="4/20", tiers=(TaskTier.COMPLEX,)),
         model("kin", provider="one", price="0.11/0.5", **cheap),
         model("cheap", provider="one", price="0.1/0.5", **cheap),
         model("other", provider="two", price="0.2/1", **cheap),
@@ -70,7 +70,7 @@ def story(rows: list[Attempt] | tuple[Attempt, ...]) -> list[tuple[int, str, str
 
 
 async def test_where_two_cheap_models_agree_theirs_is_the_answer() -> None:
-    ours = cascading({"cheap": "It is\n**1,000**", "other": "Answer: 1000.0", "dear": "no"})
+    ours = cascading({"cheap": "It is\n**1,000**", "other": "Answer: 1000.0", "strong": "no"})
     text, seen = "", []
     async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
         async for event in events:
@@ -92,12 +92,12 @@ async def test_where_two_cheap_models_agree_theirs_is_the_answer() -> None:
 
 
 async def test_where_they_differ_the_leader_is_asked() -> None:
-    ours = cascading({"cheap": "41", "other": "Answer: 42", "dear": "42"})
+    ours = cascading({"cheap": "41", "other": "Answer: 42", "strong": "42"})
     result = await ours.route("how many?", cascade="agree", **HARD)
-    assert (result.model, result.text) == ("dear", "42")
-    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "superseded"), (3, "dear", "ok")]
-    assert [step.model for step in result.path] == ["cheap", "other", "dear"]
-    assert result.notes == ("cheap and other: the answers differ (41, 42); asked dear",)
+    assert (result.model, result.text) == ("strong", "42")
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "superseded"), (3, "strong", "ok")]
+    assert [step.model for step in result.path] == ["cheap", "other", "strong"]
+    assert result.notes == ("cheap and other: the answers differ (41, 42); asked strong",)
     assert {row.error for row in ours.ledger.rows()} == {"the answers differ", None}, "the ledger keeps no answers"
     assert {row.reason for row in ours.ledger.rows()} == {Doubt.DISAGREED, None}
     assert ours.ledger.held_usd == 0
@@ -105,7 +105,7 @@ async def test_where_they_differ_the_leader_is_asked() -> None:
 
 
 async def test_nothing_that_was_not_confirmed_is_shown() -> None:
-    ours = cascading({"cheap": "wrong", "other": "also wrong", "dear": "right"})
+    ours = cascading({"cheap": "wrong", "other": "also wrong", "strong": "right"})
     shown = ""
     async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
         async for event in events:
@@ -123,23 +123,23 @@ async def test_one_model_asked_twice() -> None:
 
 async def test_json_is_compared_by_value() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
-    ours = cascading({"cheap": '{"n": 1}', "other": '```json\n{"n": 1.0}\n```', "dear": '{"n": 2}'})
+    ours = cascading({"cheap": '{"n": 1}', "other": '```json\n{"n": 1.0}\n```', "strong": '{"n": 2}'})
     result = await ours.route("how many?", cascade=True, schema=schema, **HARD)
     assert (result.model, result.data) == ("cheap", {"n": 1})
 
 
 async def test_a_schema_confirms_one_cheap_answer() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
-    ours = cascading({"cheap": '{"n": 1}', "dear": '{"n": 2}', "kin": "", "other": ""})
+    ours = cascading({"cheap": '{"n": 1}', "strong": '{"n": 2}', "kin": "", "other": ""})
     result = await ours.route("how many?", cascade="schema", schema=schema, **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok")]
-    ours = cascading({"cheap": "no JSON", "dear": '{"n": 2}', "kin": "", "other": ""})
+    ours = cascading({"cheap": "no JSON", "strong": '{"n": 2}', "kin": "", "other": ""})
     result = await ours.route("how many?", cascade="schema", schema=schema, **HARD)
-    assert story(result.attempts) == [(1, "cheap", "invalid"), (2, "cheap", "invalid"), (3, "dear", "ok")]
+    assert story(result.attempts) == [(1, "cheap", "invalid"), (2, "cheap", "invalid"), (3, "strong", "ok")]
     assert result.data == {"n": 2}
 
 
-@pytest.mark.parametrize(("good", "model_id"), [("yes", "cheap"), ("no", "dear")])
+@pytest.mark.parametrize(("good", "model_id"), [("yes", "cheap"), ("no", "strong")])
 async def test_the_users_check_decides(good: str, model_id: str) -> None:
     asked: list[tuple[str, str]] = []
 
@@ -147,24 +147,24 @@ async def test_the_users_check_decides(good: str, model_id: str) -> None:
         asked.append((text, threading.current_thread().name))
         return text == "yes"
 
-    ours = cascading({"cheap": good, "dear": "maybe"})
+    ours = cascading({"cheap": good, "strong": "maybe"})
     result = await ours.route("well?", check=check, **HARD)
     assert result.model == model_id
     assert asked == [(good, "llm_magic check")]
-    if model_id == "dear":
-        assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "dear", "ok")]
-        assert result.notes == ("cheap: the check said no; asked dear",)
+    if model_id == "strong":
+        assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")]
+        assert result.notes == ("cheap: the check said no; asked strong",)
 
 
 async def test_a_check_that_raises_says_no_and_is_shown() -> None:
-    ours = cascading({"cheap": "secret", "dear": "fine"})
+    ours = cascading({"cheap": "secret", "strong": "fine"})
 
     def check(text: str) -> bool:
         raise ValueError(f"can't read {text}")
 
     result = await ours.route("well?", check=check, **HARD)
-    assert result.model == "dear"
-    assert result.notes == ("cheap: the check raised ValueError: can't read secret; asked dear",)
+    assert result.model == "strong"
+    assert result.notes == ("cheap: the check raised ValueError: can't read secret; asked strong",)
     assert [row.error for row in ours.ledger.rows()] == ["the check raised ValueError", None]
     assert [row.reason for row in ours.ledger.rows()] == [Doubt.CHECK_FAILED, None]
 
@@ -179,42 +179,44 @@ class Mute(Exception):
 @pytest.mark.parametrize("error", [StopIteration(), Mute(), KeyboardInterrupt(), asyncio.CancelledError()])
 @pytest.mark.parametrize("how", ["check", "agree"])
 async def test_whatever_a_check_raises_is_a_no(error: BaseException, how: str) -> None:
-    ours = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "dear": "fine"})
+    ours = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "strong": "fine"})
 
     def check(text: str) -> bool:
         raise error
 
     async with asyncio.timeout(10):
         result = await ours.route("well?", check=check, cascade=how, **HARD)
-    assert result.model == "dear"
+    assert result.model == "strong"
     assert f"the check raised {type(error).__name__}" in result.notes[0]
 
 
 async def test_a_check_that_never_ends_is_waited_for_until_the_deadline() -> None:
-    ours = cascading({"cheap": "yes", "dear": "fine"}, policy=RetryPolicy(deadline_s=0.05))
+    ours = cascading({"cheap": "yes", "strong": "fine"}, policy=RetryPolicy(deadline_s=0.05))
     never = threading.Event()
     try:
         async with asyncio.timeout(10):
             result = await ours.route("well?", check=lambda _: never.wait(), **HARD)
     finally:
         never.set()
-    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "dear", "ok")], "no time has passed on its clock"
-    assert result.notes == ("cheap: the check did not end in time; asked dear",)
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")], (
+        "no time has passed on its clock"
+    )
+    assert result.notes == ("cheap: the check did not end in time; asked strong",)
 
 
 async def test_a_cascade_is_not_begun_without_the_attempts_to_end_it() -> None:
-    ours = cascading({"cheap": "41", "other": "42", "dear": "43"}, policy=RetryPolicy(attempts=2))
+    ours = cascading({"cheap": "41", "other": "42", "strong": "43"}, policy=RetryPolicy(attempts=2))
     result = await ours.route("well?", cascade=True, **HARD)
-    assert story(result.attempts) == [(1, "dear", "ok")]
+    assert story(result.attempts) == [(1, "strong", "ok")]
     assert result.notes == ("no cascade: it may take 3 attempts, and a run may make 2",)
 
 
 async def test_cheap_models_leave_an_attempt_to_the_leader() -> None:
     ours = cascading(
-        {"cheap": "41", "other": Failure(error=Overloaded("x")), "dear": "43"}, policy=RetryPolicy(attempts=3)
+        {"cheap": "41", "other": Failure(error=Overloaded("x")), "strong": "43"}, policy=RetryPolicy(attempts=3)
     )
     result = await ours.route("well?", cascade=True, **HARD)
-    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "dear", "ok")]
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "strong", "ok")]
 
 
 async def test_where_holds_can_not_be_written_all_are_settled_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,12 +271,12 @@ async def test_all_are_waited_for_though_one_raises() -> None:
 
 
 async def test_code_is_compared_by_the_check() -> None:
-    ours = cascading({"cheap": "```python\n1 + 1\n```", "other": "```python\n2\n```", "dear": "no"})
+    ours = cascading({"cheap": "```python\n1 + 1\n```", "other": "```python\n2\n```", "strong": "no"})
     result = await ours.route("code", cascade="agree", check=lambda text: "python" in text, **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok"), (2, "other", "agreed")]
 
 
-@pytest.mark.parametrize(("verdict", "model_id"), [("Yes.", "cheap"), ("no, it is not", "dear"), ("well", "dear")])
+@pytest.mark.parametrize(("verdict", "model_id"), [("Yes.", "cheap"), ("no, it is not", "strong"), ("well", "strong")])
 async def test_a_judge_decides(verdict: str, model_id: str) -> None:
     seen: list[ProviderRequest] = []
 
@@ -298,29 +300,29 @@ async def test_a_judge_decides(verdict: str, model_id: str) -> None:
 
 
 async def test_a_judge_that_fails_confirms_nothing() -> None:
-    ours = cascading({"cheap": "fine", "other": Failure(error=Overloaded("x")), "dear": "better"})
+    ours = cascading({"cheap": "fine", "other": Failure(error=Overloaded("x")), "strong": "better"})
     result = await ours.route("well?", judge="other", **HARD)
-    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "dear", "ok")]
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "strong", "ok")]
 
 
 async def test_where_a_cheap_model_fails_the_leader_is_asked() -> None:
-    ours = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "dear": "42"})
+    ours = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "strong": "42"})
     with pytest.raises(AllAttemptsFailed):
         await ours.route("well?", cascade=True, **HARD)
-    ours = cascading({"cheap": "42", "other": Failure(error=Overloaded("x")), "dear": "42"})
+    ours = cascading({"cheap": "42", "other": Failure(error=Overloaded("x")), "strong": "42"})
     result = await ours.route("well?", cascade=True, **HARD)
-    assert result.model == "dear"
+    assert result.model == "strong"
     assert ("cheap", "superseded") in {(row.model, row.outcome) for row in result.attempts}
     assert ours.ledger.held_usd == 0
 
 
 async def test_an_answer_that_was_cut_off_confirms_nothing() -> None:
     ours = cascading(
-        lambda request: Reply(chunks=("42",), finish_reason="length" if request.model.id != "dear" else "stop")
+        lambda request: Reply(chunks=("42",), finish_reason="length" if request.model.id != "strong" else "stop")
     )
     result = await ours.route("well?", cascade=True, **HARD)
-    assert result.model == "dear"
-    assert result.notes == ("cheap and other: cut off at the output limit; asked dear",)
+    assert result.model == "strong"
+    assert result.notes == ("cheap and other: cut off at the output limit; asked strong",)
 
 
 class Slow:
@@ -380,26 +382,26 @@ async def test_the_leader_can_be_afforded_whatever_others_spend_meanwhile() -> N
     asking = asyncio.create_task(ours.route("well?", cascade=True, **HARD))
     while "unconfirmed" not in {row.outcome for row in ours.ledger.rows()}:
         await asyncio.sleep(0.001)
-    assert (0, "dear", "reserved") in story(ours.ledger.rows())
+    assert (0, "strong", "reserved") in story(ours.ledger.rows())
     assert ours.ledger.spent_usd + ours.ledger.held_usd <= plan.cascade.worst_usd
     frame = ours.ledger.to_frame()
     assert frame["held_usd"].sum() == pytest.approx(float(ours.ledger.held_usd))
     left = plan.cascade.worst_usd - ours.ledger.spent_usd - ours.ledger.held_usd
-    caps = ours.budget.caps(model="dear")
+    caps = ours.budget.caps(model="strong")
     ours.ledger.hold(attempt(run_id="greedy", session_id=ours.ledger.session_id), left, caps)
     slow.gate.set()
     result = await asking
-    assert (result.model, result.text) == ("dear", "right")
+    assert (result.model, result.text) == ("strong", "right")
     assert all(row.attempt > 0 for row in ours.ledger.rows())
 
 
 async def test_without_the_money_for_all_of_it_the_leader_is_asked_alone() -> None:
-    ours = cascading({"dear": "right"})
+    ours = cascading({"strong": "right"})
     plan = ours.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
     ours.set_budget(plan.cascade.worst_usd - Decimal("0.000001"))
     result = await ours.route("well?", cascade=True, **HARD)
-    assert story(result.attempts) == [(1, "dear", "ok")]
+    assert story(result.attempts) == [(1, "strong", "ok")]
     assert "no cascade: all of it could cost up to" in result.notes[0]
 
 
@@ -411,7 +413,7 @@ async def test_where_nothing_is_cheaper_there_is_no_cascade() -> None:
 
 
 async def test_many_cascades_at_once_end_and_keep_the_cap() -> None:
-    ours = cascading({"cheap": "41", "other": "42", "dear": "43"})
+    ours = cascading({"cheap": "41", "other": "42", "strong": "43"})
     plan = ours.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
     cap = plan.cascade.worst_usd * 3
@@ -434,7 +436,7 @@ async def test_many_cascades_at_once_end_and_keep_the_cap() -> None:
 def test_whatever_happens_all_is_settled_under_the_cap(said: list[str], cap: str | None, how: str) -> None:
     answers: Answers = {
         name: Failure(error=Overloaded("x")) if word == "overloaded" else "" if word == "invalid" else word
-        for name, word in zip(("cheap", "other", "dear"), said, strict=True)
+        for name, word in zip(("cheap", "other", "strong"), said, strict=True)
     }
     ours = cascading({**answers, "kin": "1"}, budget=Budget(session_usd=None if cap is None else Decimal(cap)))
     more: dict[str, Any] = {"judge": {"judge": "other"}, "check": {"check": lambda text: text == "1"}}.get(how, {})
@@ -470,8 +472,8 @@ def test_the_plan_says_what_it_would_cost() -> None:
     [
         ({"cascade": "vote"}, "no cascade 'vote'"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
         ({"cascade": "judge"}, "needs a judge"), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
-        ({"cascade": False, "judge": "dear"}, "is for a cascade"), ({"cascade": "agree", "judge": "dear"}, "asks no judge"),
-        ({"cascade": "judge", "judge": "dear", "check": bool}, "asks no check"),
+        ({"cascade": False, "judge": "strong"}, "is for a cascade"), ({"cascade": "agree", "judge": "strong"}, "asks no judge"),
+        ({"cascade": "judge", "judge": "strong", "check": bool}, "asks no check"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_is_refused(options: dict[str, Any], said: str) -> None:
@@ -493,7 +495,7 @@ QUIZ = "Prove which it is, by induction on the eigenvalues of the matrix.\nA) on
 def test_the_plan_chooses_one_where_it_pays_and_answers_can_be_compared() -> None:
     ours = cascading({})
     plan = ours.plan(QUIZ)
-    assert plan.candidates[0].model.id == "dear"
+    assert plan.candidates[0].model.id == "strong"
     cascade = plan.cascade
     assert cascade is not None
     assert cascade.mode == "agree"
@@ -503,7 +505,7 @@ def test_the_plan_chooses_one_where_it_pays_and_answers_can_be_compared() -> Non
     assert plan.expected_usd == cascade.expected_usd
     assert ours.plan(QUIZ, cascade=False).cascade is None
     assert cascading({}, level=-2.0).plan(QUIZ, quality=1).cascade is None, "what such models agree on is often wrong"
-    assert ours.plan(QUIZ, model="dear").cascade is None
+    assert ours.plan(QUIZ, model="strong").cascade is None
     assert ours.plan(QUIZ, tier="complex").cascade is None
     assert ours.plan(QUIZ, hedge_s=1).cascade is None
     assert ours.plan("Prove it by induction on the eigenvalues of the matrix.").cascade is None, (

@@ -103,15 +103,15 @@ def test_what_is_expected_near_a_cap_is_within_it() -> None:
 
 
 def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None:
-    models = registry(model("dear", price="10/50", fallback_id="cheap"), model("cheap", price="1/5"))
-    only_dear = replaced(models["dear"], tiers=(TaskTier.COMPLEX,))
+    models = registry(model("strong", price="10/50", fallback_id="cheap"), model("cheap", price="1/5"))
+    only_dear = replaced(models["strong"], tiers=(TaskTier.COMPLEX,))
     models = registry(only_dear, replaced(models["cheap"], tiers=()))
     free = plan(models, TaskTier.COMPLEX)
     assert [entry.max_output_tokens for entry in free.candidates] == [1_000, 1_000]
     lowered = plan(models, TaskTier.COMPLEX, left="0.03")
-    dear, cheap = lowered.candidates
-    assert MIN_OUTPUT_TOKENS <= dear.max_output_tokens < 1_000
-    assert dear.low_usd <= dear.expected_usd <= dear.worst_usd <= Decimal("0.03")
+    strong, cheap = lowered.candidates
+    assert MIN_OUTPUT_TOKENS <= strong.max_output_tokens < 1_000
+    assert strong.low_usd <= strong.expected_usd <= strong.worst_usd <= Decimal("0.03")
     assert cheap.max_output_tokens == 1_000
     tight = plan(models, TaskTier.COMPLEX, left="0.01")
     assert ids(tight) == ["cheap"]
@@ -120,7 +120,7 @@ def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None
 
 
 def test_the_minimum_is_no_more_than_what_was_asked() -> None:
-    made = plan(registry(model("dear", price="10/50")), left="0.003", max_output_tokens=10)
+    made = plan(registry(model("strong", price="10/50")), left="0.003", max_output_tokens=10)
     assert made.candidates[0].max_output_tokens == 10
 
 

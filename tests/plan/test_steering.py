@@ -12,7 +12,7 @@ import pytest
 from llm_magic import Budget, BudgetExceeded, Router, RouteResult, TaskTier, Usage, prices
 from llm_magic.budget import Alarms, Cap
 from llm_magic.events import AttemptStarted, Waiting
-from llm_magic.providers.scripted import Reply, ScriptedProvider
+from llm_magic.testing import FakeClock, Reply, ScriptedProvider
 from tests.support import builders
 from tests.support.builders import NOON, model
 from tests.support.journal import Journal
@@ -43,7 +43,7 @@ def test_the_cap_of_a_new_day_is_told_anew() -> None:
     assert alarms.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None
 
 
-DEAR = model("dear", price="0/100", tiers=(TaskTier.COMPLEX,))
+DEAR = model("strong", price="0/100", tiers=(TaskTier.COMPLEX,))
 CHEAP = model("cheap", price="0/1", tiers=(TaskTier.BULK,))
 
 
@@ -55,8 +55,8 @@ async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_says_so() -> None
     assert plan.skipped[0].reason == "over budget: up to USD 0.10, USD 0.02 left"
     result = await ours.route("hello", tier="complex")
     assert result.model == "cheap"
-    assert result.notes == ("near the cap: stepped down to: dear does not fit under the cap",)
-    assert [(step.model, step.outcome) for step in result.path] == [("dear", "skipped"), ("cheap", "ok")]
+    assert result.notes == ("near the cap: stepped down to: strong does not fit under the cap",)
+    assert [(step.model, step.outcome) for step in result.path] == [("strong", "skipped"), ("cheap", "ok")]
 
 
 async def test_less_output_is_asked_for_before_a_cheaper_model_is_but_never_less_than_the_minimum() -> None:
@@ -64,14 +64,14 @@ async def test_less_output_is_asked_for_before_a_cheaper_model_is_but_never_less
     ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
     ours.set_budget("0.05")
     result = await ours.route("hello", tier="complex")
-    assert (result.model, cloud.requests[-1].max_output_tokens) == ("dear", 500)
-    assert result.notes == ("near the cap: at most 500 output tokens of dear fit under it",)
+    assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 500)
+    assert result.notes == ("near the cap: at most 500 output tokens of strong fit under it",)
     ours.set_budget(ours.ledger.spent_usd + Decimal("0.0256"))
     result = await ours.route("hello", tier="complex")
-    assert (result.model, cloud.requests[-1].max_output_tokens) == ("dear", 256)
+    assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 256)
     ours.set_budget(ours.ledger.spent_usd + Decimal("0.0255"))
     assert (await ours.route("hello", tier="complex")).model == "cheap"
-    assert (await ours.route("hello", tier="complex", max_output_tokens=20)).model == "dear", "asked for less already"
+    assert (await ours.route("hello", tier="complex", max_output_tokens=20)).model == "strong", "asked for less already"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit(lef
     told = str(caught.value)
     assert told.startswith("over budget: the session's cap of USD 0.000")
     assert told.endswith(
-        " left, and the cheapest of the chain, dear, could cost up to USD 0.10. "
+        " left, and the cheapest of the chain, strong, could cost up to USD 0.10. "
         f"{advice}Raise the cap with %route_budget or --max-cost"
     )
     assert (caught.value.asked_usd, caught.value.left_usd) == (Decimal("0.1"), Decimal(left))
@@ -108,7 +108,7 @@ async def test_a_refusal_names_a_cheaper_model_that_only_lacks_its_key() -> None
         await ours.route("hello", tier="complex")
 
 
-class Patient(builders.FakeClock):
+class Patient(FakeClock):
     """Waits without growing older."""
 
     async def sleep(self, seconds: float) -> None:
@@ -117,7 +117,7 @@ class Patient(builders.FakeClock):
 
 async def first_answering(cap: str, journal: Journal) -> tuple[Router, asyncio.Task[RouteResult]]:
     """A run that holds USD 0.01 of a cap, and goes on only when the journal tells it to."""
-    ours = builders.router(model("only", price="0/10"), providers={"cloud": journal}, time=Patient())
+    ours = builders.router(model("only", price="0/10"), providers={"cloud": journal}, clock=Patient())
     ours.set_budget(cap)
     first = asyncio.create_task(ours.route("one"))
     while not journal.waiting:

@@ -14,7 +14,7 @@ from llm_magic import Registry
 from llm_magic.jupyter.magics.history import SessionMagics
 from llm_magic.jupyter.magics.ledger import BookMagics
 from llm_magic.jupyter.magics.route import RouteMagics
-from llm_magic.providers.scripted import Reply, ScriptedProvider
+from llm_magic.testing import Reply, ScriptedProvider
 from tests.jupyter.test_kernel import NotebookKernel
 
 ROOT = Path(__file__).parent.parent.parent

@@ -31,10 +31,10 @@ from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import comparison, history
 from llm_magic.ledger import Reservation
 from llm_magic.providers.base import ProviderRequest
-from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.execute.test_execute import Stuck
 from tests.jupyter.test_magics import Shell
-from tests.support.builders import FakeClock, attempt, model, registry, router
+from tests.support.builders import attempt, model, registry, router
 
 THREE = (model("a", price="1/5"), model("b", price="2/10"), model("c", price="4/20"))
 
@@ -61,7 +61,7 @@ async def test_each_answers_with_a_run_of_its_own() -> None:
 async def test_tiers_are_compared_by_their_first_models() -> None:
     compared = await router(replies=by_model).compare("hello", models=["tiers"])
     assert {column.label: column.result and column.result.model for column in compared.columns} == {
-        "COMPLEX": "dear", "STANDARD": "dear", "STRUCTURED": "cheap", "BULK": "cheap",
+        "COMPLEX": "strong", "STANDARD": "strong", "STRUCTURED": "cheap", "BULK": "cheap",
     }  # fmt: skip
 
 

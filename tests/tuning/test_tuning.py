@@ -38,7 +38,7 @@ def test_silence_is_a_little_good() -> None:
 
 
 def test_an_escalation_and_a_repeat_are_bad_a_comparison_is_nothing() -> None:
-    harder = {"parent_run_id": "0", "tier": COMPLEX, "model": "dear"}
+    harder = {"parent_run_id": "0", "tier": COMPLEX, "model": "strong"}
     assert of({}, harder).why == {"escalated": 1}
     assert of({}, {"parent_run_id": "0"}).why == {"asked again": 1, "unrated": 1}
     assert of({}, {"parent_run_id": "0", "model": "other"}).why == {"unrated": 1}
@@ -105,15 +105,15 @@ def test_a_step_is_bounded_and_goes_the_right_way(level: float, good: float, bad
 def specs() -> Registry:
     return registry(
         model("cheap", price="0.1/0.5", capability=dict.fromkeys(TaskTier, 1.5)),
-        model("dear", price="4/20", capability=dict.fromkeys(TaskTier, 2.0)),
+        model("strong", price="4/20", capability=dict.fromkeys(TaskTier, 2.0)),
     )
 
 
 def test_a_file_keeps_it_and_a_person_can_read_it(clean_environment: Path) -> None:
     learnt = tuning.tune(
-        rows(*[{"rating": -1}] * 20, {"model": "dear", "rating": 1}, {"model": "gone", "rating": -1}), specs()
+        rows(*[{"rating": -1}] * 20, {"model": "strong", "rating": 1}, {"model": "gone", "rating": -1}), specs()
     )
-    assert set(learnt.models) == {("cheap", BULK), ("dear", BULK)}
+    assert set(learnt.models) == {("cheap", BULK), ("strong", BULK)}
     assert set(learnt.prompts) == {BULK}
     path = tuning.save(learnt)
     assert path == clean_environment / "tuning.toml"
@@ -161,6 +161,6 @@ def test_a_broken_file_is_named(clean_environment: Path, text: str) -> None:
 def test_only_what_was_learnt_is_moved() -> None:
     after = tuning.tuned(specs(), Tuning(models={("cheap", BULK): -0.5}, prompts={COMPLEX: -0.25}))
     assert after["cheap"].capability == {**dict.fromkeys(TaskTier, 1.5), BULK: 1.0, COMPLEX: 1.25}
-    assert after["dear"].capability == {**dict.fromkeys(TaskTier, 2.0), COMPLEX: 1.75}
+    assert after["strong"].capability == {**dict.fromkeys(TaskTier, 2.0), COMPLEX: 1.75}
     assert after.baseline.id == specs().baseline.id
     assert after.profile == specs().profile
