@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         UnknownPrice,
     )
     from llm_magic.ledger import Ledger
+    from llm_magic.providers import register_wire
     from llm_magic.registry import Registry
     from llm_magic.routing import Router, use_router
     from llm_magic.types import (
@@ -62,7 +63,7 @@ __all__ = [
     "InvalidAnswer", "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec",
     "NoCandidate", "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited",
     "Refused", "Registry", "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken",
-    "TaskTier", "TimedOut", "TuningError", "UnknownPrice", "Usage", "router", "use_router",
+    "TaskTier", "TimedOut", "TuningError", "UnknownPrice", "Usage", "register_wire", "router", "use_router",
 ]  # fmt: skip
 
 _ROOMS = {
@@ -70,6 +71,7 @@ _ROOMS = {
     "Ledger": "ledger",
     "Registry": "registry",
     "Router": "routing",
+    "register_wire": "providers",
     "use_router": "routing",
 } | dict.fromkeys(
     ("Attempt", "Classification", "Comparison", "ModelSpec", "Plan", "Price", "RouteResult", "TaskTier", "Usage"),

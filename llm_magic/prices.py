@@ -78,7 +78,7 @@ def affordable_output(model: ModelSpec, *, input_tokens: int, left_usd: Decimal,
 
 def _worst_rates(model: ModelSpec, input_tokens: int, at: datetime) -> list[Price]:
     asked = model.params.get("service_tier")
-    tiers = {None, asked if isinstance(asked, str) else None}
+    tiers = {None, asked if isinstance(asked, str) and asked != "default" else None}
     return [_rates(model, input_tokens, moment, tier)[0] for moment in (at, at + _HORIZON) for tier in tiers]
 
 

@@ -183,7 +183,7 @@ async def _stream(run: Run, meter: AttemptState, services: Services) -> AsyncGen
             system=request.system,
             max_output_tokens=meter.candidate.max_output_tokens,
             schema=None if meter.judging else request.schema,
-            goes_on=request.thread is not None,
+            in_conversation=request.thread is not None,
         )
     )
     waiting_on_us = False

@@ -82,7 +82,7 @@ def _order(
 
     if request.model is not None:
         if request.model not in registry:
-            raise RequestError(registry.lacks(request.model))
+            raise RequestError(registry.unknown_model(request.model))
         heads = [registry[request.model]]
     else:
         heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]

@@ -12,11 +12,13 @@ from typing import Any
 
 from llm_magic import answers
 from llm_magic.events import TextDelta
-from llm_magic.providers import http
+from llm_magic.providers import errors, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
+from llm_magic.providers.http import Endpoint
+from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
 from llm_magic.types import Message, ProviderSpec, Usage
 
-_FINISH = {
+_FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -29,40 +31,41 @@ _FINISH = {
 def _sdk() -> ModuleType:
     import anthropic
 
-    # It warns of old model names in the middle of a cell; the registry, not the SDK, says what is old.
+    # It warns of old model names in the middle of a cell; which models are old is the registry's business.
     warnings.filterwarnings("ignore", message="The model '.*' is deprecated", category=DeprecationWarning)
     return anthropic
 
 
 class AnthropicProvider:
-    """The Messages API. Key and address are read from `environ` at each use."""
+    """The Messages API. Key and base URL are read from `environ` at each use."""
 
     def __init__(self, spec: ProviderSpec, *, environ: Mapping[str, str] = os.environ) -> None:
         self.spec = spec
         self._environ = environ
 
     def unavailable(self) -> str | None:
-        return http.missing_key(self.spec, self._environ)
+        return http.key_problem(self.spec, self._environ)
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
-        where = http.endpoint(self.spec, self._environ)
-        client = http.client(_client, where)
+        endpoint = http.resolve_endpoint(self.spec, self._environ)
+        client = http.client(_client, endpoint)
         async with (
-            http.translated(_sdk(), where),
-            client.messages.with_streaming_response.create(**_body(request)) as response,
-            aclosing(http.events(response)) as events,
+            errors.translated(_sdk(), endpoint),
+            client.messages.with_streaming_response.create(**body(request)) as response,
+            aclosing(sse.events(response)) as events,
         ):
-            async for event in _read(events, where):
+            async for event in _read(events, endpoint):
                 yield event
 
 
-def _client(where: http.Endpoint) -> Any:
+def _client(endpoint: Endpoint) -> Any:
     sdk = _sdk()
     timeout = sdk.Timeout(None, connect=http.CONNECT_TIMEOUT_S)
-    return sdk.AsyncAnthropic(api_key=where.api_key, base_url=where.base_url, max_retries=0, timeout=timeout)
+    return sdk.AsyncAnthropic(api_key=endpoint.api_key, base_url=endpoint.base_url, max_retries=0, timeout=timeout)
 
 
-def _body(request: ProviderRequest) -> dict[str, Any]:
+def body(request: ProviderRequest) -> dict[str, Any]:
+    """The arguments of the SDK's `messages.create` for a request."""
     body: dict[str, Any] = {
         "model": request.model.api_model,
         "max_tokens": request.max_output_tokens,
@@ -71,15 +74,15 @@ def _body(request: ProviderRequest) -> dict[str, Any]:
     }
     if request.system:
         body["system"] = request.system
-    if request.goes_on:
-        # Up to here it is kept for five minutes; the next request finds the longest beginning that it shares.
+    if request.in_conversation:
+        # The prefix up to here is cached for five minutes; the next request reuses the longest prefix it shares.
         text = {"type": "text", "text": request.messages[-1].content, "cache_control": {"type": "ephemeral"}}
         body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
     extra = dict(request.model.params)
     if request.schema is not None:
-        wanted = {"type": "json_schema", "schema": answers.closed(request.schema)}
-        extra["output_config"] = {**http.table(extra.get("output_config")), "format": wanted}
-    # The SDK does not know every parameter, and passes these on as they are.
+        output_format = {"type": "json_schema", "schema": answers.closed(request.schema)}
+        extra["output_config"] = {**json_object(extra.get("output_config")), "format": output_format}
+    # The SDK passes parameters that it does not know on as they are.
     return body | {"extra_body": extra}
 
 
@@ -96,67 +99,77 @@ def _images(message: Message) -> list[dict[str, Any]]:
     ]
 
 
-async def _read(events: AsyncGenerator[dict[str, Any]], where: http.Endpoint) -> AsyncGenerator[ProviderEvent]:
-    """Our events from theirs. Usage comes in two parts: the input at the start, the output at the end."""
-    served = ""
+async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> AsyncGenerator[ProviderEvent]:
+    """Translate the events of the wire. Input tokens are reported at the start, output tokens at the end."""
+    served_model = ""
     counts: dict[str, Any] = {}
     async for event in events:
         match event.get("type"):
             case "message_start":
-                message = http.table(event.get("message"))
-                served = http.text_of(message.get("model") or "")
-                counts = _merged(counts, http.table(message.get("usage")))
-                if usage := _usage(counts):
-                    yield UsageReport(usage=usage, final=False)
+                message = json_object(event.get("message"))
+                served_model = clean_text(message.get("model") or "")
+                counts = _updated(counts, json_object(message.get("usage")))
+                if reported := usage_of(counts):
+                    yield UsageReport(usage=reported, final=False)
             case "content_block_delta":
-                delta = http.table(event.get("delta"))
+                delta = json_object(event.get("delta"))
                 if text := delta.get("text"):
-                    yield TextDelta(text=http.text_of(text))
+                    yield TextDelta(text=clean_text(text))
                 elif delta.get("type") == "thinking_delta":
-                    yield thinking(http.text_of(delta.get("thinking") or ""))
+                    yield thinking(clean_text(delta.get("thinking") or ""))
             case "message_delta":
-                last = http.table(event.get("usage"))
-                counts = _merged(counts, last)
-                reason = http.table(event.get("delta")).get("stop_reason")
-                if usage := _usage(counts):
-                    yield UsageReport(usage=usage, final=last.get("output_tokens") is not None)
+                last = json_object(event.get("usage"))
+                counts = _updated(counts, last)
+                reason = json_object(event.get("delta")).get("stop_reason")
+                if reported := usage_of(counts):
+                    yield UsageReport(usage=reported, final=last.get("output_tokens") is not None)
                 if reason:
-                    yield _finished(reason, served, counts)
-            case "message":  # the whole answer, from an endpoint that does not stream
-                for block in http.tables(event.get("content")):
-                    if text := block.get("text"):
-                        yield TextDelta(text=http.text_of(text))
-                counts = http.table(event.get("usage"))
-                if usage := _usage(counts):
-                    yield UsageReport(usage=usage)
-                if reason := event.get("stop_reason"):
-                    yield _finished(reason, http.text_of(event.get("model") or ""), counts)
+                    yield _finished(reason, served_model, counts)
+            case "message":
+                for part in _whole_answer(event):
+                    yield part
             case "error":
-                raise http.of_event(http.table(event.get("error")), where)
+                raise errors.from_event(json_object(event.get("error")), endpoint)
             case _:
-                pass  # pings, the bounds of blocks, and whatever comes next year
+                pass  # pings, starts and stops of blocks, and types that are not known yet
 
 
-def _finished(reason: object, served: str, counts: Mapping[str, Any]) -> Finished:
+def _whole_answer(message: Mapping[str, Any]) -> list[ProviderEvent]:
+    """The events of an answer from an endpoint that does not stream."""
+    texts = [text for block in json_objects(message.get("content")) if (text := block.get("text"))]
+    parts: list[ProviderEvent] = [TextDelta(text=clean_text(text)) for text in texts]
+    counts = json_object(message.get("usage"))
+    if reported := usage_of(counts):
+        parts.append(UsageReport(usage=reported))
+    if reason := message.get("stop_reason"):
+        parts.append(_finished(reason, clean_text(message.get("model") or ""), counts))
+    return parts
+
+
+def _finished(reason: object, served_model: str, counts: Mapping[str, Any]) -> Finished:
     tier = counts.get("service_tier")
     return Finished(
-        finish_reason=_FINISH.get(str(reason), http.text_of(reason)),
-        served_model=served,
-        service_tier=None if tier in (None, "standard") else http.text_of(tier),
+        finish_reason=_FINISH_REASONS.get(str(reason), clean_text(reason)),
+        served_model=served_model,
+        service_tier=None if tier in (None, "standard") else clean_text(tier),
     )
 
 
-def _merged(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Usage is cumulative: the last value that was given counts, field by field."""
+def _updated(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Usage is cumulative: for each field, the last value that is not null counts."""
     return counts | {name: value for name, value in later.items() if value is not None}
 
 
-def _usage(counts: Mapping[str, Any]) -> Usage | None:
-    """`input_tokens` of the wire excludes cached and cache-written tokens; ours includes them."""
-    parts: list[object] = [counts.get(f"{part}input_tokens") for part in ("", "cache_read_", "cache_creation_")]
-    fresh, read, written = (0 if part is None else part for part in parts)
-    whole = [part for part in (fresh, read, written) if isinstance(part, int)]
-    total = sum(whole) if len(whole) == 3 else None
-    thought = http.table(counts.get("output_tokens_details")).get("thinking_tokens")
-    written_1h = http.table(counts.get("cache_creation")).get("ephemeral_1h_input_tokens")
-    return http.usage(total, read, written, counts.get("output_tokens"), thought, written_1h)
+def usage_of(counts: Mapping[str, Any]) -> Usage | None:
+    """A usage object of the wire, whose `input_tokens` exclude the cached and cache-written ones, as a Usage."""
+    stated = [counts.get(f"{prefix}input_tokens") for prefix in ("", "cache_read_", "cache_creation_")]
+    fresh, read, written = (0 if count is None else count for count in stated)
+    parts = [count for count in (fresh, read, written) if isinstance(count, int)]
+    return usage(
+        input_tokens=sum(parts) if len(parts) == 3 else None,
+        output_tokens=counts.get("output_tokens"),
+        cached=read,
+        written=written,
+        written_1h=json_object(counts.get("cache_creation")).get("ephemeral_1h_input_tokens"),
+        reasoning=json_object(counts.get("output_tokens_details")).get("thinking_tokens"),
+    )

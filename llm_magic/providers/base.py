@@ -1,13 +1,13 @@
-"""The one seam to the models: what a provider is given, and what it gives back."""
+"""The interface between llm_magic and a provider: requests, events, and what a provider class has to implement."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
-from llm_magic.types import Message, ModelSpec, Usage
+from llm_magic.types import Message, ModelSpec, ProviderSpec, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +19,13 @@ class ProviderRequest:
     max_output_tokens: int
     system: str | None = None
     schema: Mapping[str, Any] | None = None
-    goes_on: bool = False
-    """It is of a conversation: the next request begins with this one, so that it is worth caching."""
+    in_conversation: bool = False
+    """Part of a conversation, so worth caching: the next request begins with this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
-    """Tokens as the provider counts them so far. The last one counts; it is `final` when the provider says so."""
+    """Tokens so far, as counted by the provider. A later report replaces an earlier one."""
 
     usage: Usage
     final: bool = True
@@ -33,16 +33,17 @@ class UsageReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The model said that it is done. A stream that ends without this is a broken one."""
+    """The end of a complete answer. A stream that ends without it is broken."""
 
     finish_reason: str
+    """`stop`, `length`, `refusal`, or the provider's own word."""
     served_model: str
     service_tier: str | None = None
-    """`batch`, `flex`, `priority`: where the provider says so and it is not the usual one."""
+    """`batch`, `flex` or `priority`; None for the usual one."""
 
 
 def thinking(text: str) -> Progress:
-    """Tokens come that are billed and not shown: a sign of life."""
+    """A sign of life for reasoning tokens, which are billed but not shown."""
     return Progress(message="the model is thinking", done=True, unseen=text)
 
 
@@ -50,12 +51,29 @@ ProviderEvent = Progress | TextDelta | UsageReport | Finished
 
 
 class Provider(Protocol):
-    """Anything that can answer. Implementations raise only `ProviderError`s, with the cause chained."""
+    """A source of answers: implement `unavailable` and `stream`. Raise only `ProviderError`s.
+
+    To serve models of models.toml, the class must also be callable with a `ProviderSpec` (see `ProviderFactory`) and be
+    registered with `llm_magic.register_wire`.
+    """
 
     def unavailable(self) -> str | None:
-        """Why it can't be used now, in a few words (`"no OPENAI_API_KEY"`), or None. Sends nothing."""
+        """Return why the provider can't be used now, in a few words (`"no OPENAI_API_KEY"`), or None. Sends nothing."""
         ...
 
     def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
-        """Send one request, without retries. Closing the generator cancels it upstream."""
+        """Send one request, without retries. Closing the generator cancels the request upstream."""
         ...
+
+
+@runtime_checkable
+class ClosableProvider(Protocol):
+    """A provider with connections to close. `aclose` is optional: called when llm_magic's event loop ends."""
+
+    async def aclose(self) -> None: ...
+
+
+class ProviderFactory(Protocol):
+    """A provider class, or a function that returns a provider for a spec. Connects to nothing yet."""
+
+    def __call__(self, spec: ProviderSpec, /) -> Provider: ...

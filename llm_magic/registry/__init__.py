@@ -1,4 +1,4 @@
-"""The registry: which models there are, what they cost, and who follows whom. Read from TOML, checked at load."""
+"""The registry: the models, their prices and fallbacks. Read from TOML and checked at load."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from llm_magic.errors import RegistryError
 from llm_magic.home import home
 from llm_magic.registry import reading
-from llm_magic.registry.validation import complete
+from llm_magic.registry.validation import check_model, check_provider, with_defaults
 from llm_magic.types import ModelSpec, ProviderSpec, TaskTier
 
 log = logging.getLogger("llm_magic")
@@ -22,8 +21,8 @@ PROFILES = ("current", "article")
 class Registry:
     """A frozen set of models and their providers.
 
-    Iterating gives the `ModelSpec`s in their stated order; `registry["gpt-5.5"]` one of them. `warnings` holds, in
-    words, what is odd but works: a cycle of fallbacks, for one.
+    Iteration gives the `ModelSpec`s in file order; `registry["gpt-5.5"]` returns one of them. `warnings` lists what is
+    odd but works, such as a cycle of fallbacks.
     """
 
     def __init__(
@@ -36,19 +35,25 @@ class Registry:
         origin: str = "Registry(...)",
     ) -> None:
         self.profile = profile
-        self._models = {model.id: complete(model, origin) for model in models}
-        specs = reading.packaged_providers() if providers is None else providers
+        specs = reading.packaged(PROFILES[0]).provider_specs() if providers is None else tuple(providers)
+        for spec in specs:
+            check_provider(spec, origin)
         self.providers: Mapping[str, ProviderSpec] = {spec.name: spec for spec in specs}
+        self._models: dict[str, ModelSpec] = {}
+        for model in models:
+            provider = self.providers.get(model.provider)
+            check_model(model, provider, origin)
+            self._models[model.id] = with_defaults(model, provider)
         if not self._models:
             raise RegistryError(f"{origin}: no models")
         baseline = baseline_id or next(iter(self._models))
         if baseline not in self._models:
-            raise RegistryError(f"{origin}: baseline = {baseline!r} is no model of profile {profile!r}")
+            raise RegistryError(f"{origin}: baseline = {baseline!r} is not a model in profile {profile!r}")
         self.baseline = self._models[baseline]
         for model in self:
             if model.fallback_id is not None and model.fallback_id not in self._models:
                 raise RegistryError(
-                    f"{origin}: models.{model.id}.fallback_id = {model.fallback_id!r} is no known model"
+                    f"{origin}: models.{model.id}.fallback_id = {model.fallback_id!r} is not a known model"
                 )
         self.warnings = tuple(self._cycles())
         for warning in self.warnings:
@@ -56,34 +61,22 @@ class Registry:
 
     @classmethod
     def load(cls, profile: str | None = None, *, user_file: Path | None = None) -> Registry:
-        """The packaged models of a profile, with the user's additions and overrides.
+        """Load a profile's packaged models, with the user's additions and overrides.
 
-        profile: `current` or `article`; else `LLM_MAGIC_PROFILE`; else `current`.
-        user_file: else `models.toml` in `LLM_MAGIC_HOME`, where there is one.
+        profile: `current` or `article`; default `LLM_MAGIC_PROFILE`, else `current`.
+        user_file: default `models.toml` in `LLM_MAGIC_HOME`, if it exists.
         """
-        chosen = profile or os.environ.get("LLM_MAGIC_PROFILE") or "current"
-        packaged = reading.packaged()
-        profiles = packaged["profiles"]
-        if chosen not in profiles:
-            raise RegistryError(f"no profile {chosen!r}: choose one of {', '.join(profiles)}")
-        models: dict[str, dict[str, Any]] = profiles[chosen]["models"]
-        providers: dict[str, dict[str, Any]] = packaged["providers"]
-        baseline: str = profiles[chosen]["baseline"]
-        origin = "models.toml"
+        profile = profile or os.environ.get("LLM_MAGIC_PROFILE") or PROFILES[0]
+        tables = reading.packaged(profile)
         path = user_file or home() / "models.toml"
         if user_file is not None or path.exists():
-            origin = str(path)
-            baseline = reading.merge_user(reading.read(path), origin, models, providers) or baseline
+            tables = reading.overlaid(tables, path)
         return cls(
-            models=[
-                reading.model_of(name, entry, origin)
-                for name, entry in models.items()
-                if reading.enabled(name, entry, origin)
-            ],
-            providers=[reading.provider_of(name, entry, origin) for name, entry in providers.items()],
-            baseline_id=baseline,
-            profile=chosen,
-            origin=origin,
+            models=tables.model_specs(),
+            providers=tables.provider_specs(),
+            baseline_id=tables.baseline,
+            profile=profile,
+            origin=tables.origin,
         )
 
     def __iter__(self) -> Iterator[ModelSpec]:
@@ -99,10 +92,10 @@ class Registry:
         try:
             return self._models[model_id]
         except KeyError:
-            raise RegistryError(self.lacks(model_id)) from None
+            raise RegistryError(self.unknown_model(model_id)) from None
 
-    def lacks(self, model_id: str) -> str:
-        """What to say of an id that it does not have."""
+    def unknown_model(self, model_id: str) -> str:
+        """The error message for an unknown id."""
         return f"no model {model_id!r}: the registry has {', '.join(self._models)}"
 
     def serving(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
@@ -110,7 +103,7 @@ class Registry:
         return tuple(model for model in self if tier in model.tiers)
 
     def with_models(self, models: Iterable[ModelSpec]) -> Registry:
-        """The same with other specs of its models."""
+        """A copy of this registry with other specs of its models."""
         return Registry(
             models=models,
             providers=self.providers.values(),
@@ -120,25 +113,25 @@ class Registry:
         )
 
     def is_local(self, model: ModelSpec) -> bool:
-        """Whether a model runs inside this machine's own kernel: free, small, always there."""
+        """True for the embedded model, which runs on this machine, is free and always available."""
         provider = self.providers.get(model.provider)
         return provider is not None and provider.api == "local"
 
     def chain(self, model_id: str) -> tuple[ModelSpec, ...]:
-        """The model, its fallback, that one's fallback and so on; a cycle ends the walk."""
+        """The model, its fallback, the fallback's fallback and so on, up to the first repetition."""
         visited: dict[str, ModelSpec] = {}
-        at: str | None = model_id
-        while at is not None and at not in visited:
-            visited[at] = self[at]
-            at = visited[at].fallback_id
+        next_id: str | None = model_id
+        while next_id is not None and next_id not in visited:
+            visited[next_id] = self[next_id]
+            next_id = visited[next_id].fallback_id
         return tuple(visited.values())
 
     def _cycles(self) -> Iterator[str]:
-        told: set[str] = set()
+        reported: set[str] = set()
         for model in self:
             chain = [spec.id for spec in self.chain(model.id)]
-            back = self[chain[-1]].fallback_id
-            if back is not None and back not in told:
-                cycle = chain[chain.index(back) :]
-                told.update(cycle)
-                yield f"fallback cycle {' → '.join([*cycle, back])}: a chain ends where it would come round"
+            first = self[chain[-1]].fallback_id
+            if first is not None and first not in reported:
+                cycle = chain[chain.index(first) :]
+                reported.update(cycle)
+                yield f"fallback cycle {' → '.join([*cycle, first])}: a chain ends before the first repetition"

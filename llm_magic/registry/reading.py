@@ -1,134 +1,154 @@
-"""From TOML to specs: what a file says, laid over what ships. Raises RegistryError, naming file and key."""
+"""TOML to specs: the packaged models.toml, with the user's file on top. Errors name the file and the key."""
 
 from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llm_magic.errors import RegistryError
-from llm_magic.registry.validation import decimal_of, whole
+from llm_magic.registry.validation import exact_amount
 from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
 
-Record = TypeVar("Record")
+PACKAGED = "models.toml"
+_ENDPOINT_KEYS = ("base_url", "api_key_env", "api", "concurrency")
+_DEFAULTS = {"context_window": 32_768, "max_output_tokens": 4_096}
+_Table = dict[str, Any]
+_Record = TypeVar("_Record")
 
 
-def packaged_providers() -> list[ProviderSpec]:
-    """The providers that ship: anthropic, openai, deepseek, local."""
-    return [provider_of(name, entry, "models.toml") for name, entry in packaged()["providers"].items()]
+@dataclasses.dataclass(kw_only=True)
+class Tables:
+    """The tables of one profile, before they become specs. `origin` names the file in errors."""
+
+    models: dict[str, _Table]
+    providers: dict[str, _Table]
+    baseline: str
+    origin: str
+
+    def model_specs(self) -> list[ModelSpec]:
+        enabled = (name for name, table in self.models.items() if _enabled(table, f"{self.origin}: models.{name}"))
+        return [_model(name, self.models[name], f"{self.origin}: models.{name}") for name in enabled]
+
+    def provider_specs(self) -> list[ProviderSpec]:
+        return [_provider(name, table, f"{self.origin}: providers.{name}") for name, table in self.providers.items()]
 
 
-def packaged() -> dict[str, Any]:
-    return _parse(resources.files("llm_magic").joinpath("models.toml").read_text("utf-8"), "models.toml")
+def packaged(profile: str) -> Tables:
+    """The tables that ship for a profile. Raises RegistryError for an unknown one."""
+    document = _parse(_packaged_text(), PACKAGED)
+    profiles = document["profiles"]
+    if profile not in profiles:
+        raise RegistryError(f"no profile {profile!r}: choose one of {', '.join(profiles)}")
+    return Tables(
+        models=profiles[profile]["models"],
+        providers=document["providers"],
+        baseline=profiles[profile]["baseline"],
+        origin=PACKAGED,
+    )
 
 
-def read(path: Path) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _packaged_text() -> str:
+    return resources.files("llm_magic").joinpath(PACKAGED).read_text("utf-8")
+
+
+def overlaid(tables: Tables, path: Path) -> Tables:
+    """The tables with those of the user's file on top, key by key. Raises RegistryError."""
+    origin = str(path)
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RegistryError(f"{path}: can't be read: {error}") from error
-    return _parse(text, str(path))
+        raise RegistryError(f"{origin}: can't be read: {error}") from error
+    user = _parse(text, origin)
+    if unknown := user.keys() - {"models", "providers", "baseline"}:
+        raise RegistryError(
+            f"{origin}: unknown key {min(unknown)!r}; known are models, providers and baseline "
+            '(a name with dots needs quotes: [models."gpt-5.5"])'
+        )
+    baseline = user.get("baseline", tables.baseline)
+    if not isinstance(baseline, str):
+        raise RegistryError(f"{origin}: baseline = {baseline!r} is not a model id")
+    merged = Tables(
+        models=_merged(tables.models, user.get("models", {}), f"{origin}: models"),
+        providers=_merged(tables.providers, user.get("providers", {}), f"{origin}: providers"),
+        baseline=baseline,
+        origin=origin,
+    )
+    for name, model in merged.models.items():
+        _extract_endpoint(name, model, merged)
+    return merged
 
 
-def _parse(text: str, origin: str) -> dict[str, Any]:
+def _parse(text: str, origin: str) -> _Table:
     try:
         return tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise RegistryError(f"{origin}: not valid TOML: {error}") from error
 
 
-def merge_user(
-    user: dict[str, Any], origin: str, models: dict[str, dict[str, Any]], providers: dict[str, dict[str, Any]]
-) -> str | None:
-    """Lay the user's tables over the packaged ones. Returns the user's baseline, if stated."""
-    if unknown := user.keys() - {"models", "providers", "baseline"}:
-        raise RegistryError(
-            f"{origin}: unknown key {min(unknown)!r}; known are models, providers and baseline "
-            '(a name with dots needs quotes: [models."gpt-5.5"])'
-        )
-    for kind, known in (("providers", providers), ("models", models)):
-        tables: Any = user.get(kind, {})
-        if not _is_table(tables) or not all(_is_table(table) for table in tables.values()):
-            raise RegistryError(f"{origin}: {kind} must hold tables, [{kind}.NAME]")
-        for name, table in tables.items():
-            known[name] = {**known.get(name, {}), **table}
-    for name, entry in models.items():
-        _own_endpoint(name, entry, origin, providers)
-    baseline = user.get("baseline")
-    if baseline is not None and not isinstance(baseline, str):
-        raise RegistryError(f"{origin}: baseline = {baseline!r} is no model id")
-    return baseline
+def _merged(base: Mapping[str, _Table], user: Any, where: str) -> dict[str, _Table]:
+    if not _is_table(user) or not all(_is_table(table) for table in user.values()):
+        raise RegistryError(f"{where} must hold tables, [{where.rpartition(' ')[2]}.NAME]")
+    return {**base, **{name: {**base.get(name, {}), **table} for name, table in user.items()}}
 
 
-def _own_endpoint(name: str, entry: dict[str, Any], origin: str, providers: dict[str, dict[str, Any]]) -> None:
-    """Turn a model's own `base_url` into a provider named after the address, or after the model's stated one."""
-    if "base_url" not in entry:
-        if "provider" not in entry:
-            raise RegistryError(f"{origin}: models.{name} needs a provider or a base_url")
+def _extract_endpoint(name: str, model: _Table, tables: Tables) -> None:
+    """Move a model's own `base_url` into a provider, named by the model's `provider` or else by the host."""
+    where = f"{tables.origin}: models.{name}"
+    if "base_url" not in model:
+        if "provider" not in model:
+            raise RegistryError(f"{where} needs a provider or a base_url")
         return
-    endpoint = {key: entry.pop(key) for key in ("base_url", "api_key_env", "api", "concurrency") if key in entry}
+    endpoint = {key: model.pop(key) for key in _ENDPOINT_KEYS if key in model}
     host = urlsplit(str(endpoint["base_url"])).netloc.rpartition("@")[2]
     if not host:
-        raise RegistryError(f"{origin}: models.{name}.base_url = {endpoint['base_url']!r} is no http(s) address")
-    entry.setdefault("provider", host)
-    providers[entry["provider"]] = {**providers.get(entry["provider"], {}), **endpoint}
+        raise RegistryError(f"{where}.base_url = {endpoint['base_url']!r} is not an http(s) URL")
+    provider = model.setdefault("provider", host)
+    tables.providers[provider] = {**tables.providers.get(provider, {}), **endpoint}
 
 
-def enabled(name: str, entry: dict[str, Any], origin: str) -> bool:
-    enabled = entry.pop("enabled", True)
+def _enabled(table: _Table, where: str) -> bool:
+    enabled = table.pop("enabled", True)
     if not isinstance(enabled, bool):
-        raise RegistryError(f"{origin}: models.{name}.enabled = {enabled!r} is neither true nor false")
+        raise RegistryError(f"{where}.enabled = {enabled!r} is neither true nor false")
     return enabled
 
 
-def provider_of(name: str, entry: dict[str, Any], origin: str) -> ProviderSpec:
-    where = f"{origin}: providers.{name}"
-    _known_keys(entry, ProviderSpec, where)
-    spec = _typed(lambda: ProviderSpec(name=name, **entry), where)
-    for key in ("base_url", "base_url_env", "api_key_env"):
-        if (value := getattr(spec, key)) is not None and not isinstance(value, str):
-            raise RegistryError(f"{where}.{key} = {value!r} must be text")
-    if spec.api not in ("anthropic", "openai", "local"):
-        raise RegistryError(f"{where}.api = {spec.api!r}: choose anthropic, openai or local")
-    whole(spec.concurrency, f"{where}.concurrency")
-    return spec
+def _provider(name: str, table: _Table, where: str) -> ProviderSpec:
+    _check_keys(table, ProviderSpec, where)
+    return _build(ProviderSpec, {"name": name, **_converted(table, where)}, where)
 
 
-def model_of(name: str, entry: dict[str, Any], origin: str) -> ModelSpec:
-    where = f"{origin}: models.{name}"
-    _known_keys(entry, ModelSpec, where)
-    fields: dict[str, Any] = {"context_window": 32_768, "max_output_tokens": 4_096, **entry}
-    fields["tiers"] = _tiers(fields.get("tiers", []), f"{where}.tiers")
-    if "price" in fields:
-        fields["price"] = _price(fields["price"], f"{where}.price")
-    if "token_ratio" in fields:
-        ratio = decimal_of(fields["token_ratio"], f"{where}.token_ratio")
-        if ratio == 0:
-            raise RegistryError(f"{where}.token_ratio must be above zero")
-        fields["token_ratio"] = float(ratio)
-    if not isinstance(fields.get("params", {}), dict):
-        raise RegistryError(f"{where}.params = {fields['params']!r} must be a table")
-    if "capability" in fields:
-        fields["capability"] = _capability(fields["capability"], f"{where}.capability")
-    fields["params"] = {key: _plain(value) for key, value in fields.get("params", {}).items()}
-    return _typed(lambda: ModelSpec(id=name, **fields), where)
+def _model(name: str, table: _Table, where: str) -> ModelSpec:
+    _check_keys(table, ModelSpec, where)
+    return _build(ModelSpec, {"id": name, **_DEFAULTS, **_converted(table, where)}, where)
+
+
+def _converted(table: _Table, where: str) -> _Table:
+    """The table with the values of TOML converted to the types of the specs."""
+    return {
+        key: convert(value, f"{where}.{key}") if (convert := _CONVERTERS.get(key)) else value
+        for key, value in table.items()
+    }
 
 
 def _capability(value: Any, where: str) -> dict[TaskTier, float]:
     if not _is_table(value):
         raise RegistryError(f"{where} = {value!r} must be a table {{ TIER = logit }}")
-    found: dict[TaskTier, float] = {}
+    logits: dict[TaskTier, float] = {}
     for name, logit in value.items():
         (tier,) = _tiers([name], where)
         if isinstance(logit, bool) or not isinstance(logit, int | Decimal):
             raise RegistryError(f"{where}.{name} = {logit!r} is not a number")
-        found[tier] = float(logit)
-    return found
+        logits[tier] = float(logit)
+    return logits
 
 
 def _tiers(value: Any, where: str) -> tuple[TaskTier, ...]:
@@ -143,28 +163,54 @@ def _tiers(value: Any, where: str) -> tuple[TaskTier, ...]:
 def _price(value: Any, where: str) -> Price:
     if not _is_table(value):
         raise RegistryError(f"{where} = {value!r} must be a table {{ input = USD, output = USD }} per million tokens")
-    _known_keys(value, Price, where)
+    _check_keys(value, Price, where)
     if missing := {"input", "output"} - value.keys():
-        raise RegistryError(f"{where} has no {min(missing)!r}; unknown is not zero, write 0 where it is free")
-    return Price(**{key: decimal_of(amount, f"{where}.{key}") for key, amount in value.items()})
+        raise RegistryError(f"{where} has no {min(missing)!r}; unknown is not zero, write 0 for a free model")
+    return Price(**{key: exact_amount(amount, f"{where}.{key}") for key, amount in value.items()})
 
 
-def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
+def _token_ratio(value: Any, where: str) -> float:
+    ratio = exact_amount(value, where)
+    if ratio == 0:
+        raise RegistryError(f"{where} must be above zero")
+    return float(ratio)
+
+
+def _params(value: Any, where: str) -> _Table:
+    if not _is_table(value):
+        raise RegistryError(f"{where} = {value!r} must be a table")
+    return {key: float(param) if isinstance(param, Decimal) else param for key, param in value.items()}
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    names = cast("list[Any]", value)
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in names):
+        raise RegistryError(f"{where} = {value!r} must be a list of names")
+    return tuple(names)
+
+
+_CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "capability": _capability,
+    "params": _params,
+    "price": _price,
+    "rejected_params": _names,
+    "tiers": _tiers,
+    "token_ratio": _token_ratio,
+}
+
+
+def _is_table(value: Any) -> TypeGuard[_Table]:
     return isinstance(value, dict)
 
 
-def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def _known_keys(entry: dict[str, Any], record: type[Any], where: str) -> None:
-    known = {part.name for part in dataclasses.fields(record)} - {"id", "name"}
-    if unknown := entry.keys() - known:
+def _check_keys(table: _Table, record: type[Any], where: str) -> None:
+    known = {field.name for field in dataclasses.fields(record)} - {"id", "name"}
+    if unknown := table.keys() - known:
         raise RegistryError(f"{where}: unknown key {min(unknown)!r}; known are {', '.join(sorted(known))}")
 
 
-def _typed(build: Callable[[], Record], where: str) -> Record:
+def _build(record: type[_Record], fields: _Table, where: str) -> _Record:
     try:
-        return build()
-    except TypeError as error:
+        return record(**fields)
+    except TypeError as error:  # a required key is missing
         raise RegistryError(f"{where}: {error}") from error

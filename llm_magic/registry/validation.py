@@ -1,4 +1,4 @@
-"""What a spec must hold, wherever it comes from, and what is taken for granted where it says nothing."""
+"""Checks of specs, whether they come from a file or from Python, and defaults for what they leave out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic.errors import RegistryError
-from llm_magic.types import ModelSpec, Price, TaskTier
+from llm_magic.providers.wires import known_wires
+from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
 
 BEST_CAPABILITY = 2.2
 """In logits: nine good answers in ten to a typical prompt of its kind."""
@@ -18,9 +19,7 @@ CAPABILITY_STEP = 0.75
 gpt-4o, mathematics and code), 0.7 (Mixtral to GPT-4, MMLU), 0.7 (Llama 3.1 8B to 70B, MMLU-Pro), 1.25 (Claude 3
 Haiku to Claude 3.5 Sonnet, mathematics and code)."""
 
-_REFUSED_BY_ANTHROPIC = {"temperature", "top_p", "top_k"}
-
-_OURS = {
+_REQUEST_PARAMS = {
     "best_of",
     "max_completion_tokens",
     "max_tokens",
@@ -31,56 +30,67 @@ _OURS = {
     "stream_options",
     "system",
 }
-"""Not for `params`: they are of each request, and money is held for what they say."""
+"""Set for each request, and part of what the hold is computed from, so never in `params`."""
 
 
-def complete(model: ModelSpec, origin: str) -> ModelSpec:
-    """The spec with what it leaves out filled in, checked."""
+def check_provider(spec: ProviderSpec, origin: str) -> None:
+    where = f"{origin}: providers.{spec.name}"
+    for key in ("base_url", "base_url_env", "api_key_env"):
+        if (value := getattr(spec, key)) is not None:
+            _check_text(value, f"{where}.{key}")
+    if spec.api not in (wires := known_wires()):
+        raise RegistryError(
+            f"{where}.api = {spec.api!r}: choose one of {', '.join(wires)} (llm_magic.register_wire adds others)"
+        )
+    _check_positive(spec.concurrency, f"{where}.concurrency")
+    _check_params(spec.params.keys(), f"{where}.params")
+
+
+def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) -> None:
     where = f"{origin}: models.{model.id}"
     for key in ("context_window", "max_output_tokens"):
-        whole(getattr(model, key), f"{where}.{key}")
-    for key, known in (
-        ("max_tokens_param", ("max_tokens", "max_completion_tokens")),
-        ("json_mode", ("schema", "object", "none")),
-    ):
-        if getattr(model, key) not in known:
-            raise RegistryError(f"{where}.{key} = {getattr(model, key)!r}: choose one of {', '.join(known)}")
+        _check_positive(getattr(model, key), f"{where}.{key}")
+    _check_choice(model.max_tokens_param, ("max_tokens", "max_completion_tokens"), f"{where}.max_tokens_param")
+    _check_choice(model.json_mode, ("schema", "object", "none"), f"{where}.json_mode")
     for key in ("provider", "api_model", "source", "capability_source"):
-        if not isinstance(getattr(model, key), str):
-            raise RegistryError(f"{where}.{key} = {getattr(model, key)!r} must be text")
-    if isinstance(model.image_tokens, bool) or not isinstance(model.image_tokens, int) or model.image_tokens < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from a file
+        _check_text(getattr(model, key), f"{where}.{key}")
+    if not _is_whole(model.image_tokens) or model.image_tokens < 0:
         raise RegistryError(f"{where}.image_tokens = {model.image_tokens!r} must be a whole number of zero or more")
     if model.price is not None:
-        for part in dataclasses.fields(Price):
-            if (amount := getattr(model.price, part.name)) is not None:
-                decimal_of(amount, f"{where}.price.{part.name}")
-    if taken := _OURS & model.params.keys():
-        raise RegistryError(f"{where}.params.{min(taken)}: it is set for each request, not for a model")
-    if model.provider == "anthropic" and (refused := _REFUSED_BY_ANTHROPIC & model.params.keys()):
-        raise RegistryError(f"{where}.params.{min(refused)}: Anthropic's models of today refuse it")
+        for field in dataclasses.fields(Price):
+            if (amount := getattr(model.price, field.name)) is not None:
+                exact_amount(amount, f"{where}.price.{field.name}")
+    _check_params(model.params.keys(), f"{where}.params")
+    if provider is not None and (rejected := set(provider.rejected_params) & model.params.keys()):
+        raise RegistryError(f"{where}.params.{min(rejected)}: provider {provider.name!r} rejects this parameter")
     for tier, logit in model.capability.items():
         if not math.isfinite(logit):
             raise RegistryError(f"{where}.capability.{tier} = {logit!r} must be a finite number")
+
+
+def with_defaults(model: ModelSpec, provider: ProviderSpec | None) -> ModelSpec:
+    """The model with its provider's params, its name on the wire, and its assumed capability filled in."""
     return dataclasses.replace(
         model,
         api_model=model.api_model or model.id,
+        params={**({} if provider is None else provider.params), **model.params},
         capability=model.capability or assumed_capability(model.tiers),
         capability_source=model.capability_source or ("stated" if model.capability else "assumed from its tiers"),
     )
 
 
 def assumed_capability(tiers: tuple[TaskTier, ...]) -> dict[TaskTier, float]:
-    """What is taken for granted of a model that nobody has measured.
+    """The prior for a model without measurements, in logits.
 
-    On the hardest tier that it serves, and on easier ones, it is as good as the best; on each harder one a step less
-    good than on the one before. A model that serves none starts a step below them all.
+    The best capability on the hardest tier that it serves and on easier ones; one step lower for each tier that is
+    harder. A model that serves no tier starts one step below on the easiest.
     """
-    kinds = list(TaskTier)
-    hardest = min((kinds.index(tier) for tier in tiers), default=len(kinds))
-    return {tier: BEST_CAPABILITY - CAPABILITY_STEP * max(0, hardest - place) for place, tier in enumerate(kinds)}
+    from_hardest = list(TaskTier)
+    hardest = min((from_hardest.index(tier) for tier in tiers), default=len(from_hardest))
+    return {tier: BEST_CAPABILITY - CAPABILITY_STEP * max(0, hardest - rank) for rank, tier in enumerate(from_hardest)}
 
 
-def decimal_of(value: Any, where: str) -> Decimal:
+def exact_amount(value: Any, where: str) -> Decimal:
     """A finite amount >= 0 with at most six decimals, so that a token's price is exact in the ledger's units."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise RegistryError(f"{where} = {value!r} is not a number")
@@ -92,6 +102,25 @@ def decimal_of(value: Any, where: str) -> Decimal:
     return amount
 
 
-def whole(value: Any, where: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _check_positive(value: Any, where: str) -> None:
+    if not _is_whole(value) or value < 1:
         raise RegistryError(f"{where} = {value!r} must be a whole number above zero")
+
+
+def _check_text(value: Any, where: str) -> None:
+    if not isinstance(value, str):
+        raise RegistryError(f"{where} = {value!r} must be text")
+
+
+def _check_choice(value: Any, choices: tuple[str, ...], where: str) -> None:
+    if value not in choices:
+        raise RegistryError(f"{where} = {value!r}: choose one of {', '.join(choices)}")
+
+
+def _check_params(names: Any, where: str) -> None:
+    if reserved := _REQUEST_PARAMS & names:
+        raise RegistryError(f"{where}.{min(reserved)}: it is set for each request, not for a model")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -256,7 +256,7 @@ class Router:
         with self._setting_budget:
             for model in given.get("models_usd", ()):
                 if model not in self.registry and model not in self.budget.models_usd:  # it may be another profile's
-                    raise BudgetError(self.registry.lacks(model))
+                    raise BudgetError(self.registry.unknown_model(model))
             self.budget = dataclasses.replace(self.budget, **given)
             return self.budget
 
@@ -345,7 +345,7 @@ class Router:
 
     def _known(self, model: str) -> str:
         if model not in self.registry:
-            raise RequestError(self.registry.lacks(model))
+            raise RequestError(self.registry.unknown_model(model))
         return model
 
     def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:

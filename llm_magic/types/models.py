@@ -55,15 +55,20 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
-    """Where a provider is and how it is spoken to. Holds the *names* of secrets, never their values."""
+    """One endpoint and its wire. Holds the *names* of environment variables with secrets, never the secrets."""
 
     name: str
-    api: Literal["anthropic", "openai", "local"] = "openai"
+    api: str = "openai"
+    """The wire: `anthropic`, `openai`, `local`, or one added by `register_wire`."""
     base_url: str | None = None
     base_url_env: str | None = None
     api_key_env: str | None = None
     concurrency: int = 64
-    """Requests under way at once; further ones queue."""
+    """Maximum number of requests in flight; further ones are queued."""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sent with every request, unless the model's `params` state another value."""
+    rejected_params: tuple[str, ...] = ()
+    """Parameters that the API rejects: an error in the `params` of its models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

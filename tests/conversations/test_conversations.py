@@ -260,7 +260,7 @@ def test_a_model_is_told_that_the_conversation_goes_on() -> None:
     )
     ours.route_sync("one")
     ours.route_sync("one", thread="t")
-    assert [request.goes_on for request in seen] == [False, True]
+    assert [request.in_conversation for request in seen] == [False, True]
 
 
 def test_claude_is_asked_to_cache_a_conversation() -> None:
@@ -272,11 +272,11 @@ def test_claude_is_asked_to_cache_a_conversation() -> None:
         Message(role="assistant", content="b"),
         Message(role="user", content="c"),
     )
-    body = anthropic._body(ProviderRequest(messages=messages, goes_on=True, **asked))
+    body = anthropic.body(ProviderRequest(messages=messages, in_conversation=True, **asked))
     assert [message["content"] for message in body["messages"]] == [
         "a", "b", [{"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}}],
     ]  # fmt: skip
-    body = anthropic._body(ProviderRequest(messages=messages, **asked))
+    body = anthropic.body(ProviderRequest(messages=messages, **asked))
     assert body["messages"][-1]["content"] == "c"
 
 

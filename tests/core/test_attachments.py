@@ -205,11 +205,11 @@ def test_how_the_providers_are_sent_an_image() -> None:
     text = {"type": "text", "text": "<attachment name=\"x\" type='image/png'/>\n\nhello"}
     asked: dict[str, Any] = {"model": model("m", api_model="m"), "messages": (message,), "max_output_tokens": 5}
     source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"123").decode()}
-    claude = anthropic._body(ProviderRequest(**asked))["messages"][0]["content"]
+    claude = anthropic.body(ProviderRequest(**asked))["messages"][0]["content"]
     assert claude == [{"type": "image", "source": source}, text]
-    goes_on = anthropic._body(ProviderRequest(**asked, goes_on=True))["messages"][0]["content"]
-    assert goes_on == [claude[0], text | {"cache_control": {"type": "ephemeral"}}]
-    (gpt,) = openai._body(ProviderRequest(**asked))["messages"]
+    cached = anthropic.body(ProviderRequest(**asked, in_conversation=True))["messages"][0]["content"]
+    assert cached == [claude[0], text | {"cache_control": {"type": "ephemeral"}}]
+    (gpt,) = openai.body(ProviderRequest(**asked))["messages"]
     url = {"url": "data:image/png;base64,MTIz", "detail": "high"}
     assert gpt["content"] == [{"type": "image_url", "image_url": url}, text]
 

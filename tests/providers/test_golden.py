@@ -21,8 +21,10 @@ from genai_prices import calc_price, extract_usage
 
 from llm_magic import Registry, Usage, prices
 from llm_magic.events import TextDelta
-from llm_magic.providers import connect, http, openai
+from llm_magic.providers import http, openai
+from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
+from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.types import Message
 from tests.support.builders import NOON
 
@@ -63,7 +65,8 @@ async def answered(server: Any, name: str) -> tuple[str, Usage, Finished]:
     upper = provider_id.upper()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     environ = {f"{upper}_API_KEY": "sk-none", f"{upper}_BASE_URL": address}
-    provider = connect(Registry.load("current").providers, environ=environ)[provider_id]
+    spec = Registry.load("current").providers[provider_id]
+    provider = (AnthropicProvider if spec.api == "anthropic" else OpenAIProvider)(spec, environ=environ)
     request = ProviderRequest(
         model=model, messages=(Message(role="user", content="What is the capital of France?"),), max_output_tokens=900
     )
@@ -166,5 +169,5 @@ def test_a_cheaper_tier_of_service_costs_less_where_the_catalogue_knows_it() -> 
 
 def test_deepseeks_own_name_for_cached_tokens() -> None:
     counts = {"prompt_tokens": 1_200, "completion_tokens": 300, "prompt_cache_hit_tokens": 1_024}
-    found = openai._usage(counts)
+    found = openai.usage_of(counts)
     assert found == Usage(input_tokens=1_200, cached_input_tokens=1_024, output_tokens=300)

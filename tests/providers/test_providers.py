@@ -30,8 +30,11 @@ from llm_magic import (
     providers,
 )
 from llm_magic.events import TextDelta
-from llm_magic.providers import http
+from llm_magic.providers import anthropic, http
+from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import Finished, Provider, ProviderEvent, ProviderRequest, UsageReport, thinking
+from llm_magic.providers.openai import OpenAIProvider
+from llm_magic.providers.payload import clean_text, usage
 from llm_magic.types import Message
 from tests.support import loopback
 from tests.support.builders import replaced
@@ -55,8 +58,17 @@ async def server(running: loopback.Server) -> Any:
     await providers.aclose()
 
 
+WIRES = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
+
+
+def connect(environ: dict[str, str]) -> dict[str, Provider]:
+    """The article profile's providers, with keys and addresses from `environ`."""
+    specs = [spec for spec in ARTICLE.providers.values() if spec.api in WIRES]
+    return {spec.name: WIRES[spec.api](spec, environ=environ) for spec in specs}
+
+
 def connected(server: loopback.Server, **more: str) -> dict[str, Provider]:
-    return providers.connect(ARTICLE.providers, environ=server.environment() | more)
+    return connect(server.environment() | more)
 
 
 def ask(model_id: str, **fields: Any) -> ProviderRequest:
@@ -281,7 +293,7 @@ async def test_an_endpoint_that_does_not_stream(server: loopback.Server, model_i
 async def test_a_key_is_looked_for_at_each_use_and_never_told(server: loopback.Server) -> None:
     environ = server.environment()
     key = environ.pop("OPENAI_API_KEY")
-    provider = providers.connect(ARTICLE.providers, environ=environ)["openai"]
+    provider = connect(environ)["openai"]
     assert provider.unavailable() == "no OPENAI_API_KEY"
     environ["OPENAI_API_KEY"] = key
     assert provider.unavailable() is None
@@ -330,12 +342,11 @@ async def test_counts_that_are_none_are_not_believed(server: loopback.Server, mo
 
 
 def test_more_cached_than_counted_is_not_believed() -> None:
-    from llm_magic.providers.http import usage
-
-    assert usage(10, 11, 0, 5, 0) is None
-    assert usage(10, 6, 5, 5, 0) is None
-    assert usage(10, 0, 0, 5, 6) is None
-    assert usage(10, None, None, 5, None) == Usage(input_tokens=10, output_tokens=5)
+    assert usage(input_tokens=10, cached=11, output_tokens=5) is None
+    assert usage(input_tokens=10, cached=6, written=5, output_tokens=5) is None
+    assert usage(input_tokens=10, output_tokens=5, reasoning=6) is None
+    assert usage(input_tokens=10, written=2, written_1h=3, output_tokens=5) is None
+    assert usage(input_tokens=10, output_tokens=5) == Usage(input_tokens=10, output_tokens=5)
 
 
 @pytest.mark.parametrize("model_id", MODELS)
@@ -348,27 +359,25 @@ async def test_thinking_is_a_sign_of_life(server: loopback.Server, model_id: str
 
 @pytest.mark.parametrize("part", ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"])
 def test_no_part_of_claudes_input_may_be_junk(part: str) -> None:
-    from llm_magic.providers.anthropic import _usage
-
     counts: dict[str, Any] = {"input_tokens": 3, "output_tokens": 2}
-    assert _usage(counts) == Usage(input_tokens=3, output_tokens=2)
-    assert _usage(counts | {part: "7"}) is None
-    assert _usage(counts | {part: -1}) is None
+    assert anthropic.usage_of(counts) == Usage(input_tokens=3, output_tokens=2)
+    assert anthropic.usage_of(counts | {part: "7"}) is None
+    assert anthropic.usage_of(counts | {part: -1}) is None
 
 
 @pytest.mark.parametrize("key", ["sk-planted\n", " sk-planted "])
 def test_space_around_a_key_is_no_part_of_it(key: str) -> None:
     spec = ARTICLE.providers["openai"]
-    assert http.missing_key(spec, {"OPENAI_API_KEY": key}) is None
-    assert http.endpoint(spec, {"OPENAI_API_KEY": key}).api_key == "sk-planted"
+    assert http.key_problem(spec, {"OPENAI_API_KEY": key}) is None
+    assert http.resolve_endpoint(spec, {"OPENAI_API_KEY": key}).api_key == "sk-planted"
 
 
 @pytest.mark.parametrize("key", ["schlüssel", "sk-one\nsk-two"])
 def test_what_no_header_can_carry_is_no_key(key: str) -> None:
-    assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": key}) == (
-        "OPENAI_API_KEY has characters that no key has"
+    assert http.key_problem(ARTICLE.providers["openai"], {"OPENAI_API_KEY": key}) == (
+        "OPENAI_API_KEY contains characters that are invalid in an API key"
     )
-    assert http.missing_key(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
+    assert http.key_problem(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
 
 
 async def test_an_address_that_is_none(server: loopback.Server) -> None:
@@ -395,15 +404,18 @@ async def test_a_password_in_an_address_is_never_told(server: loopback.Server) -
     ],
 )
 def test_a_providers_text_is_made_fit_to_be_kept(given: str, kept: str) -> None:
-    assert http.text_of(given) == kept
+    assert clean_text(given) == kept
 
 
 @pytest.mark.parametrize(
     "value",
     ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +99999999999999", "²", "9" * 400],
 )
-def test_a_retry_after_that_is_none(value: str) -> None:
-    assert http._retry_after_s({"retry-after": value}) is None
+async def test_an_invalid_retry_after_is_ignored(server: loopback.Server, value: str) -> None:
+    server.script("gpt-5.5", Fault(status=429, headers={"retry-after": value}))
+    with pytest.raises(RateLimited) as caught:
+        await answered(server, ask("gpt-5.5"))
+    assert caught.value.retry_after_s is None
 
 
 async def test_parameters_that_the_sdk_does_not_know_are_sent(server: loopback.Server) -> None:

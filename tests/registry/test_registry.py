@@ -102,7 +102,7 @@ def test_prices_are_exact(clean_environment: Path) -> None:
     [
         ("models = 3", "models must hold tables"),
         ("[models", "not valid TOML"),
-        ('[models.x]\nprovider = "openai"\nfallback_id = "nope"', "models.x.fallback_id = 'nope' is no known model"),
+        ('[models.x]\nprovider = "openai"\nfallback_id = "nope"', "models.x.fallback_id = 'nope' is not a known model"),
         ('[models.x]\nprovider = "openai"\ntiers = ["HARD"]', "models.x.tiers: 'HARD' is not a valid TaskTier"),
         ('[models.x]\nprovider = "openai"\ntiers = "BULK"', "models.x.tiers = 'BULK' must be a list"),
         ('[models.x]\nprovider = "openai"\nprice = { input = -1, output = 1 }', "models.x.price.input = -1 must be"),
@@ -118,14 +118,20 @@ def test_prices_are_exact(clean_environment: Path) -> None:
         ('[models.x]\nprovider = "openai"\nparams = 1', "models.x.params = 1 must be a table"),
         ('[models.x]\nprovider = "openai"\njson_mode = "maybe"', "models.x.json_mode = 'maybe': choose one of"),
         ('[models.x]\nprovider = "openai"\nenabled = 1', "models.x.enabled = 1 is neither"),
-        ('[models.x]\nprovider = "anthropic"\nparams = { temperature = 0.5 }', "params.temperature: Anthropic's"),
+        (
+            '[models.x]\nprovider = "anthropic"\nparams = { temperature = 0.5 }',
+            "params.temperature: provider 'anthropic' rejects",
+        ),
         ("[models.x]\ntiers = []", "models.x needs a provider or a base_url"),
-        ('[models.x]\nbase_url = "here"', "models.x.base_url = 'here' is no http"),
-        ('[providers.x]\napi = "soap"', "providers.x.api = 'soap': choose"),
+        ('[models.x]\nbase_url = "here"', "models.x.base_url = 'here' is not an http"),
+        ('[providers.x]\napi = "soap"', "providers.x.api = 'soap': choose one of anthropic, openai, local"),
+        ("[providers.x]\nrejected_params = 'n'", "providers.x.rejected_params = 'n' must be a list of names"),
+        ("[providers.x]\nparams = { model = 'y' }", "providers.x.params.model: it is set for each request"),
+        ("[providers.x]\nbase_url = 3", "providers.x.base_url = 3 must be text"),
         ("[providers.x]\nconcurrency = 0", "providers.x.concurrency = 0 must be"),
         ("[models.gpt-5.5]\nprice = 1", "unknown key 'gpt-5'|needs a provider|unknown key '5'"),
         ("[modles.x]\n", "unknown key 'modles'"),
-        ('baseline = "nope"', "baseline = 'nope' is no model"),
+        ('baseline = "nope"', "baseline = 'nope' is not a model"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(clean_environment: Path, text: str, says: str) -> None:
@@ -153,3 +159,21 @@ def test_what_is_of_each_request_is_no_parameter_of_a_model(tmp_path: Path, key:
     path.write_text(f'[models."gpt-6-luna"]\nparams = {{ {key} = 4 }}\n')
     with pytest.raises(RegistryError, match=rf"models.gpt-6-luna.params.{key}: it is set for each request"):
         Registry.load("current", user_file=path)
+
+
+def test_parameters_of_a_provider_are_those_of_its_models_unless_they_state_others(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(
+        """
+        [providers.lab]
+        params = { seed = 1, service_tier = "flex" }
+        [models.plain]
+        provider = "lab"
+        [models.own]
+        provider = "lab"
+        params = { seed = 2 }
+        """
+    )
+    registry = Registry.load(user_file=path)
+    assert registry["plain"].params == {"seed": 1, "service_tier": "flex"}
+    assert registry["own"].params == {"seed": 2, "service_tier": "flex"}

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -129,6 +130,16 @@ class LocalProvider:
                 return
         started.stop()
         raise LocalModelUnavailable("the local model was stopped")
+
+
+@lru_cache(maxsize=1)
+def _shared() -> LocalProvider:
+    return LocalProvider()
+
+
+def shared_provider(spec: ProviderSpec) -> LocalProvider:  # noqa: ARG001 - the signature of a ProviderFactory
+    """The process's one provider: the engine takes hundreds of megabytes."""
+    return _shared()
 
 
 class _Job:

@@ -1,0 +1,147 @@
+"""Translation of the SDKs' errors, HTTP statuses and error events into ProviderErrors."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from llm_magic.errors import (
+    AuthFailed,
+    BadRequest,
+    ConnectionFailed,
+    ContextTooLong,
+    ModelNotFound,
+    Overloaded,
+    PaymentRequired,
+    ProviderError,
+    RateLimited,
+    Refused,
+    ServerError,
+    StreamBroken,
+    TimedOut,
+)
+from llm_magic.providers.http import Endpoint
+from llm_magic.providers.payload import clean_text, json_object
+
+_MAX_MESSAGE_CHARS = 300
+_TOO_LONG = re.compile(
+    r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I
+)
+_FILTERED = re.compile(r"content.?(?:filter|policy|management)", re.I)
+_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_BY_STATUS = {404: ModelNotFound, 401: AuthFailed, 403: AuthFailed, 402: PaymentRequired, 413: ContextTooLong}
+_NOT_CONNECTED = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "UnsupportedProtocol",
+    "InvalidURL",
+    "LocalProtocolError",
+    "APIConnectionError",  # the SDK's own error without a cause in the transport: nothing was sent
+)
+
+
+@lru_cache(maxsize=1)
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """The errors of the HTTP library under the SDKs (httpx2, formerly httpx), which they let through in mid-stream."""
+    errors: list[type[Exception]] = []
+    for name in ("httpx2", "httpx"):
+        try:
+            errors.append(importlib.import_module(name).HTTPError)
+        except ImportError:
+            continue
+    return tuple(errors)
+
+
+@asynccontextmanager
+async def translated(sdk: ModuleType, endpoint: Endpoint) -> AsyncGenerator[None]:
+    """Raise an error of the SDK or its HTTP library as a ProviderError, with the key removed from its message.
+
+    The original is not chained: a traceback would show its message, and the headers in its frames.
+    """
+    try:
+        yield
+        return
+    except sdk.APIStatusError as error:
+        translation, cause = _from_status(error, endpoint), _RedactedCause.of(error, endpoint)
+    except (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors()) as error:
+        translation, cause = _from_transport(error, endpoint), _RedactedCause.of(error, endpoint)
+    except sdk.APIError as error:
+        translation, cause = from_event({"message": str(error)}, endpoint), _RedactedCause.of(error, endpoint)
+    raise translation from cause
+
+
+class _RedactedCause(Exception):
+    """The type and redacted message of an SDK's error, for tracebacks."""
+
+    @classmethod
+    def of(cls, error: Exception, endpoint: Endpoint) -> _RedactedCause:
+        return cls(f"{type(error).__module__}.{type(error).__qualname__}: {_message(str(error), endpoint)}")
+
+
+def _from_status(error: Any, endpoint: Endpoint) -> ProviderError:
+    status: int = error.status_code
+    body = json_object(error.body)
+    detail = json_object(body.get("error", body)) or {"message": body.get("error")}
+    code = f"{detail.get('code') or ''} {detail.get('type') or ''}"
+    text = _message(str(detail.get("message") or error), endpoint)
+    message = f"HTTP {status}: {text}"
+    if status == 429 and "insufficient_quota" in code:
+        return PaymentRequired(message)
+    if status in (429, 529) or "overloaded" in code:
+        error_class = RateLimited if status == 429 else Overloaded
+        return error_class(message, retry_after_s=_retry_after_s(error.response.headers))
+    if status >= 500 or status in (408, 409):
+        return ServerError(message, retry_after_s=_retry_after_s(error.response.headers))
+    if status in (400, 422) and _TOO_LONG.search(f"{code} {text}"):
+        return ContextTooLong(message)
+    if status in (400, 422) and _FILTERED.search(code):
+        return Refused(message)
+    return _BY_STATUS.get(status, BadRequest)(message)
+
+
+def from_event(error: Mapping[str, Any], endpoint: Endpoint) -> ProviderError:
+    """The ProviderError for an error event within a stream."""
+    text = f"{error.get('type') or ''} {error.get('message') or ''}".strip()
+    message = _message(text or "an error event", endpoint)
+    if "overloaded" in message.lower():
+        return Overloaded(message)
+    if "rate_limit" in message.lower():
+        return RateLimited(message)
+    return ServerError(message)
+
+
+def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:
+    cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
+    name = type(cause).__name__
+    message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
+    if name in _NOT_CONNECTED:
+        return ConnectionFailed(f"no connection to {endpoint.display_url}: {message}")
+    if "Timeout" in name:
+        return TimedOut(message)
+    return StreamBroken(f"the connection broke: {message}")
+
+
+def _message(text: str, endpoint: Endpoint) -> str:
+    """A provider's message on one short line, without secrets."""
+    return " ".join(clean_text(endpoint.redact(text)).split())[:_MAX_MESSAGE_CHARS]
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The delay of a Retry-After header, which is a number or a date; None if it is missing or invalid."""
+    if _SECONDS.fullmatch(milliseconds := headers.get("retry-after-ms", "").strip()):
+        return float(milliseconds) / 1000
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None
