@@ -4,57 +4,71 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llm_magic.errors import LLMMagicError
-from llm_magic.lab.evaluate import command as evaluation
-from llm_magic.lab.simulate import command
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 plus the number of SIGINT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, or 1 with one line on stderr that says what happened."""
-    parser = argparse.ArgumentParser(prog="llm-magic", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    pull = commands.add_parser("pull", help="fetch the weights of the embedded model, so that its first use is quick")
-    pull.set_defaults(run=_pull)
-    simulate = commands.add_parser("simulate", help="what routing saves, on recorded outcomes or on your own ledger")
-    command.add_options(simulate)
-    simulate.set_defaults(run=command.run)
-    judge = commands.add_parser("eval", help="judge the routing on recorded outcomes, or the tiers on labelled prompts")
-    evaluation.add_eval_options(judge)
-    judge.set_defaults(run=evaluation.run_eval)
-    train = commands.add_parser("train", help="make the classifier's weights from recorded outcomes and tier labels")
-    evaluation.add_train_options(train)
-    train.set_defaults(run=evaluation.run_train)
-    args = parser.parse_args(argv)
+    """Run one command and return its exit code. An error is printed as one line on stderr, with exit code 1."""
+    args = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], None] = args.run
     try:
-        args.run(args)
+        run(args)
     except LLMMagicError as error:
         print(f"llm-magic: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nllm-magic: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from llm_magic.lab.evaluate import command as evaluate
+    from llm_magic.lab.simulate import command as simulate
+
+    parser = argparse.ArgumentParser(prog="llm-magic", description="Command-line tools of llm_magic.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help_text: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        command.set_defaults(run=run)
+        return command
+
+    add("pull", "download the weights of the embedded model, so that its first use is fast", _pull)
+    simulate.add_options(
+        add("simulate", "estimate what routing saves, on recorded outcomes or your ledger", simulate.run)
+    )
+    evaluate.add_eval_options(
+        add("eval", "evaluate routing on recorded outcomes, or tiers on labeled prompts", evaluate.run_eval)
+    )
+    evaluate.add_train_options(
+        add("train", "train the classifier's weights (needs a source checkout)", evaluate.run_train)
+    )
+    return parser
 
 
 def _pull(_: argparse.Namespace) -> None:
     from llm_magic.providers.local import weights
 
-    live = sys.stderr.isatty()
-    said = ""
+    is_terminal = sys.stderr.isatty()
+    last_message = ""
 
-    def progress(message: str, fraction: float | None) -> None:
-        nonlocal said
-        if live:
-            share = "" if fraction is None else f" {fraction:4.0%}"
-            print(f"\r\x1b[K{message}{share}", end="", file=sys.stderr, flush=True)
-        elif message != said:
+    def show_progress(message: str, fraction: float | None) -> None:
+        nonlocal last_message
+        if is_terminal:
+            percent = "" if fraction is None else f" {fraction:4.0%}"
+            print(f"\r\x1b[K{message}{percent}", end="", file=sys.stderr, flush=True)
+        elif message != last_message:
             print(message, file=sys.stderr)
-        said = message
+        last_message = message
 
-    path = weights.pull(progress)
-    if live:
+    path = weights.pull(show_progress)
+    if is_terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     print(path)
 

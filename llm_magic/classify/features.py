@@ -1,4 +1,4 @@
-"""One cheap featurisation for both heads: hashed words and pairs of words, and how the prompt is built.
+"""One cheap featurization for both heads: hashed words and pairs of words, and how the prompt is built.
 
 A prompt becomes a sparse vector of `BUCKETS` numbers. Words and neighbouring pairs are hashed (crc32, so that every
 process and machine agrees); what is known of the structure (length, options, numbers, code, function definitions)
@@ -92,7 +92,7 @@ def window(text: str) -> str:
     return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 
-def featurise(text: str, extra: Iterable[str] = ()) -> Features:
+def featurize(text: str, extra: Iterable[str] = ()) -> Features:
     """The features of a prompt, in time bounded by the window. extra: further details, as names."""
     lowered = window(text).lower()
     words = (_ASCII_WORD if lowered.isascii() else _WORD).findall(lowered)

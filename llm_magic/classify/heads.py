@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 3
-"""Of the arrays' layout and of the featurisation that they belong to."""
+"""Of the arrays' layout and of the featurization that they belong to."""
 TIER_SCALES: Scales = (0.6, 0.4, 0.6, 1.0, 0.6, 2.0)
 DIFFICULTY_SCALES: Scales = (0.0, 0.4, 1.0, 0.0, 0.0, 0.0)
 """Chosen by leaving each source out of the training data in turn: pairs of words carry over from one source to
@@ -154,7 +154,7 @@ def _plain(content: bytes) -> array[Any]:
 
 
 @functools.cache
-def shipped() -> Heads:
+def shipped_heads() -> Heads:
     """The heads in the wheel, read at first use."""
     with resources.files("llm_magic.classify").joinpath("weights.npz").open("rb") as file:
         return Heads.load(file)

@@ -57,7 +57,7 @@ _ENDS, _MOST, _LOOKED = 160, 3, 1_000
 left."""
 
 
-def request_in(text: str) -> str:
+def strip_pleasantries(text: str) -> str:
     """The text without the sentences at its ends that say nothing of the task; all of it where that is nothing."""
     start, end = 0, len(text)
     for _ in range(_MOST):

@@ -137,7 +137,7 @@ _TAG = re.compile(r"</\w{1,20}>")
 _PARTS = re.compile(r"^\s*(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
 
 
-def found_in(text: str, whole: int) -> Iterator[Signal]:
+def detect_signals(text: str, whole: int) -> Iterator[Signal]:
     """What is found at the ends of a text that has, or is the window of one that has, `whole` characters."""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"

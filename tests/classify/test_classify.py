@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic import TaskTier
-from llm_magic.classify import COMPLEX_MISS_COST, OUT_OF_DISTRIBUTION, classify, features_of, signals
+from llm_magic.classify import classify, features_of, signals
+from llm_magic.classify.classifier import COMPLEX_MISS_COST, OUT_OF_DISTRIBUTION
 from llm_magic.classify.features import BUCKETS, FAMILIES
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
-from llm_magic.classify.pleasantries import request_in
+from llm_magic.classify.pleasantries import strip_pleasantries
 from llm_magic.lab.prompts import own_prompts
 
 PLAIN = {
@@ -117,7 +118,7 @@ def test_where_words_begin_is_where_patterns_are_found() -> None:
             for pattern, _, signal in signals._PATTERNS
             if (found := re.search(pattern, head.lower()))
         ]
-        assert [signal.reason for signal in signals.found_in(prompt, len(prompt))][: len(wanted)] == wanted
+        assert [signal.reason for signal in signals.detect_signals(prompt, len(prompt))][: len(wanted)] == wanted
 
 
 @given(st.text(max_size=4_000))
@@ -178,11 +179,11 @@ def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
     ],
 )
 def test_words_that_say_nothing_of_the_task_go_at_the_ends_only(text: str, request_alone: str) -> None:
-    assert request_in(text) == request_alone
+    assert strip_pleasantries(text) == request_alone
 
 
 @given(st.text(max_size=400), st.sampled_from(["Hi there! ", "Please help me with this.\n", "", "(a simple one) "]))
 def test_a_request_is_a_part_of_the_text_and_never_nothing(text: str, before: str) -> None:
-    found = request_in(f"{before}{text}")
+    found = strip_pleasantries(f"{before}{text}")
     assert found in f"{before}{text}"
     assert bool(found.strip()) == bool(f"{before}{text}".strip())

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from llm_magic import TaskTier
 from llm_magic.__main__ import main
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
-from llm_magic.classify import classify, features_of
+from llm_magic.classify import HeadsClassifier, features_of
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
 from llm_magic.lab.evaluate import ablation, multi_model
@@ -254,7 +254,7 @@ def test_training_gives_the_same_bytes_twice(
     assert out.read_bytes() == train.train(data)
     heads = Heads.load(io.BytesIO(out.read_bytes()))
     assert set(heads.difficulty) == {"", "zeroeval", "fusion"}
-    assert classify("Prove theorem number 99.", heads=heads).tier is TaskTier.COMPLEX
+    assert HeadsClassifier(heads).classify("Prove theorem number 99.").tier is TaskTier.COMPLEX
     easy, hard = (features_of(text.format(a=5, b=7)) for text, _ in (EASY, HARD))
     assert heads.difficulty_of(hard) > heads.difficulty_of(easy)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_magic.classify import classify
+from llm_magic.classify import HeadsClassifier
 from llm_magic.classify.heads import Heads
 from llm_magic.lab.evaluate.ablation import ablation
 from llm_magic.lab.evaluate.data import read_outcomes
@@ -56,12 +56,11 @@ def moved(prompts: list[str], heads: Heads | None = None) -> dict[str, float]:
     """The share of prompts whose tier changes: with words before and after that say nothing (the worst of all, and the
     mean), with typos in 2 % of the letters, in capitals and in small letters."""
     chance = random.Random("llm_magic|moved")  # noqa: S311 - for variety, not for secrets
-    plain = [classify(prompt, heads=heads).tier for prompt in prompts]
+    classify = HeadsClassifier(heads).classify
+    plain = [classify(prompt).tier for prompt in prompts]
 
     def share(texts: list[str]) -> float:
-        return float(
-            np.mean([classify(text, heads=heads).tier is not was for text, was in zip(texts, plain, strict=True)])
-        )
+        return float(np.mean([classify(text).tier is not was for text, was in zip(texts, plain, strict=True)]))
 
     before = [share([f"{words}{prompt}" for prompt in prompts]) for words in BEFORE]
     after = [share([f"{prompt}{words}" for prompt in prompts]) for words in AFTER]

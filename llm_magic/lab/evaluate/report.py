@@ -11,7 +11,7 @@ import numpy as np
 
 from llm_magic.classify import features_of
 from llm_magic.classify.features import Features
-from llm_magic.classify.heads import Heads, shipped
+from llm_magic.classify.heads import Heads, shipped_heads
 from llm_magic.errors import EvaluationError
 from llm_magic.lab.evaluate import multi_model
 from llm_magic.lab.evaluate.data import Recorded, read_outcomes
@@ -78,7 +78,7 @@ def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
     trains: dict[str, Recorded] = {}
     if task.train_prompts is not None and task.train_outcomes is not None:
         trains = read_outcomes(task.train_prompts, task.train_outcomes, wanted)
-    heads = heads or shipped()
+    heads = heads or shipped_heads()
     judged = {name: _source(task, test, trains.get(name), *_pair(task, name), heads) for name, test in tests.items()}
     routers = {name: macro([each.routers[name] for each in judged.values()]) for name in _common(judged)}
     report: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_magic.classify import classify
+from llm_magic.classify import HeadsClassifier
 from llm_magic.classify.heads import Heads
 from llm_magic.lab.evaluate.data import Labelled, Recorded
 from llm_magic.lab.evaluate.metrics import RESAMPLES, Array, calibration_error, intervals, reliability, resampled
@@ -108,7 +108,8 @@ class _Found:
 
 def evaluate_tiers(labelled: Labelled, heads: Heads | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
     """The shipped tier head on these prompts. It may have been trained on them: `cross_validated` has not."""
-    return judged(labelled, [classify(prompt, heads=heads) for prompt in labelled.prompts], resamples)
+    classifier = HeadsClassifier(heads)
+    return judged(labelled, [classifier.classify(prompt) for prompt in labelled.prompts], resamples)
 
 
 FOLDS = 5
@@ -137,9 +138,9 @@ def cross_validated(
         wanted = (at >= 0) | (name == "support_left_out")
         found: dict[int, Classification] = {}
         for part in parts:
-            own = dataclasses.replace(heads, tier=next(fitted))
+            classifier = HeadsClassifier(dataclasses.replace(heads, tier=next(fitted)))
             rows: list[int] = np.flatnonzero(part & wanted).tolist()
-            found |= {row: classify(everything.prompts[row], heads=own) for row in rows}
+            found |= {row: classifier.classify(everything.prompts[row]) for row in rows}
         report[name] = judged(everything.take(list(found)), list(found.values()), resamples)
     report["held_out"] = evaluate_tiers(own_prompts(judged=True), heads, resamples)
     return report

@@ -12,6 +12,7 @@ import tomllib
 from importlib import resources
 from typing import Any
 
+from llm_magic.errors import EvaluationError
 from llm_magic.lab.evaluate.data import Labelled
 from llm_magic.types import TaskTier
 
@@ -22,8 +23,15 @@ HELD_OUT = 1 / 6
 
 
 def read(name: str) -> dict[str, Any]:
-    """One of the files."""
-    return tomllib.loads(resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
+    """Read one of the TOML files. Raises EvaluationError in an installation from a wheel, which has none of them."""
+    try:
+        text = resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8")
+    except FileNotFoundError as error:
+        raise EvaluationError(
+            f"the training prompts (lab/prompts/{name}.toml) are not part of the wheel: "
+            "run this in a source checkout of llm_magic"
+        ) from error
+    return tomllib.loads(text)
 
 
 def held_out(text: str) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_magic.classify import classify, features_of
-from llm_magic.classify.heads import Heads, shipped
+from llm_magic.classify import HeadsClassifier, features_of
+from llm_magic.classify.heads import Heads, shipped_heads
 from llm_magic.lab.evaluate.data import Recorded, read_outcomes
 from llm_magic.lab.simulate.lineups import CASTS
 from llm_magic.lab.simulate.table import Array, Outcomes, save
@@ -26,14 +26,17 @@ PRIOR = 20.0
 def build(folder: Path) -> list[Outcomes]:
     """The `dev` outcomes of each source that has a cast."""
     dev, train = _recorded(folder)
-    return [_outcomes(dev[source], train[source], shipped()) for source in CASTS]
+    return [_outcomes(dev[source], train[source], shipped_heads()) for source in CASTS]
 
 
 def read(folder: Path) -> list[tuple[Outcomes, Outcomes]]:
     """The `train` and the `dev` outcomes of each source that has a cast."""
     dev, train = _recorded(folder)
     return [
-        (_outcomes(train[source], train[source], shipped()), _outcomes(dev[source], train[source], shipped()))
+        (
+            _outcomes(train[source], train[source], shipped_heads()),
+            _outcomes(dev[source], train[source], shipped_heads()),
+        )
         for source in CASTS
     ]
 
@@ -69,7 +72,8 @@ def _outcomes(dev: Recorded, train: Recorded, heads: Heads) -> Outcomes:
 
 def _judged(recorded: Recorded, heads: Heads) -> tuple[Array, Array]:
     """What the router makes of each prompt, its difficulty by the head that has not seen this source."""
-    read = [classify(text, heads=heads) for text in recorded.prompts]
+    classifier = HeadsClassifier(heads)
+    read = [classifier.classify(text) for text in recorded.prompts]
     shares = np.array([[one.probabilities[tier] for tier in TaskTier] for one in read])
     hard = np.array([heads.difficulty_of(features_of(text), without=recorded.source) for text in recorded.prompts])
     return shares, hard
