@@ -13,7 +13,7 @@ from llm_magic.execute.state import AttemptState, Run, Services
 from llm_magic.execute.stream_timeout import Silence
 from llm_magic.ledger import Hold
 from llm_magic.ledger.transactions import LedgerLocked
-from llm_magic.plan import costs
+from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS, messages_of
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.types import Attempt, Outcome
 
@@ -111,7 +111,7 @@ def _steering(run: Run, meter: AttemptState, wanted: int) -> list[Note]:
     notes: list[Note] = []
     if candidate.stepped_down and not run.attempts:
         notes.append(run.note(f"near the cap: {candidate.why or f'stepped down to {candidate.model.id}'}"))
-    asked = min(request.max_output_tokens or costs.DEFAULT_MAX_OUTPUT_TOKENS, candidate.model.max_output_tokens)
+    asked = min(request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, candidate.model.max_output_tokens)
     limited = candidate.max_output_tokens < min(asked, candidate.model.context_window - candidate.input_tokens)
     if limited or candidate.max_output_tokens < wanted:
         most = f"{candidate.max_output_tokens:,} output tokens of {candidate.model.id}"
@@ -153,7 +153,7 @@ def _hold(run: Run, meter: AttemptState, services: Services, *, may_wait: bool) 
         raise ProviderError("the run has made all of its attempts")
     while True:
         blank = settlement.blank(run, meter.candidate, services)
-        meter.candidate = candidate = settlement.priced(meter.candidate, blank.started_at)
+        meter.candidate = candidate = meter.candidate.at(blank.started_at)
         try:
             holder = services.ledger if run.reserve is None or run.deliberating else run.reserve
             hold = holder.hold(blank, candidate.worst_usd, run.caps(candidate))
@@ -161,11 +161,11 @@ def _hold(run: Run, meter: AttemptState, services: Services, *, may_wait: bool) 
                 run.reserve = None
         except BudgetExceeded as refused:
             # Others hold what was free when the plan was made: ask for less, while there is less to ask for.
-            smaller = costs.fit_to_budget(candidate, refused.left_usd, blank.started_at)
+            smaller = candidate.fit(refused.left_usd, blank.started_at)
             if smaller is not None and smaller.max_output_tokens < candidate.max_output_tokens:
                 meter.candidate = smaller
                 continue
-            if may_wait and costs.fit_to_budget(candidate, refused.reachable_usd, blank.started_at) is not None:
+            if may_wait and candidate.fit(refused.reachable_usd, blank.started_at) is not None:
                 return None
             raise
         run.sent.append(candidate.model.id)
@@ -179,7 +179,7 @@ async def _stream(run: Run, meter: AttemptState, services: Services) -> AsyncGen
     stream = provider.stream(
         ProviderRequest(
             model=meter.candidate.model,
-            messages=(*costs.messages_of(request), *meter.more),
+            messages=(*messages_of(request), *meter.more),
             system=request.system,
             max_output_tokens=meter.candidate.max_output_tokens,
             schema=None if meter.judging else request.schema,

@@ -21,7 +21,6 @@ from llm_magic.execute import ledger_io, settlement
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.hedge import Contestant, all_ended
 from llm_magic.execute.state import AttemptState, Run, Services
-from llm_magic.plan import costs
 from llm_magic.types import Cascade, Doubt, Message, Outcome
 
 _ALONE = "the other cheap model did not answer"
@@ -39,7 +38,7 @@ async def ask_cheap_first(run: Run, cascade: Cascade, services: Services) -> Asy
         return
     try:
         blank = settlement.blank(run, cascade.strong, services)
-        worst = settlement.priced(cascade.strong, blank.started_at).worst_usd
+        worst = cascade.strong.at(blank.started_at).worst_usd
         run.reserve = await ledger_io.turn(
             lambda: services.ledger.reserve(blank, worst, run.caps(cascade.strong)),
             services,
@@ -188,7 +187,7 @@ def _judge_of(cascade: Cascade, meter: AttemptState, services: Services) -> Atte
     """The judge's attempt: the conversation so far, and the question; None where that is too long for it."""
     assert cascade.judge is not None
     more = (Message(role="assistant", content="".join(meter.text)), Message(role="user", content=_ASK_JUDGE))
-    candidate = costs.with_messages(cascade.judge, more, services.clock.now())
+    candidate = cascade.judge.with_messages(more, services.clock.now())
     if candidate is None:
         return None
     return AttemptState(candidate=candidate, started=services.clock.monotonic(), more=more, judging=True)

@@ -70,7 +70,7 @@ def _reserve(
         run = Run(id=run_ids[label], plan=plan, budget=budget, started=0.0, deadline=0.0)
         (candidate,) = plan.candidates
         blank = settlement.blank(run, candidate, services)
-        asks.append((blank, settlement.priced(candidate, blank.started_at).worst_usd, run.caps(candidate)))
+        asks.append((blank, candidate.at(blank.started_at).worst_usd, run.caps(candidate)))
     try:
         reserves = services.ledger.reserve_all(asks)
     except BudgetExceeded as refused:

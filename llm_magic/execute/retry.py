@@ -13,7 +13,6 @@ from llm_magic.errors import BudgetExceeded, InvalidAnswer, ProviderError, Timed
 from llm_magic.events import RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.state import AttemptState, Clock, RetryPolicy, Run, Services
-from llm_magic.plan import costs
 from llm_magic.types import Candidate, Message
 
 
@@ -91,5 +90,5 @@ def _mending(
         return None
     asked = f"That answer can't be used: {error}. Answer again with the corrected JSON only."
     more = (Message(role="assistant", content=text), Message(role="user", content=asked))
-    longer = costs.with_messages(meter.candidate, more, services.clock.now())
+    longer = meter.candidate.with_messages(more, services.clock.now())
     return None if longer is None else (longer, more)

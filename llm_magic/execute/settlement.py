@@ -77,14 +77,6 @@ def blank(run: Run, candidate: Candidate, services: Services) -> Attempt:
     )
 
 
-def priced(candidate: Candidate, at: datetime) -> Candidate:
-    """The candidate at what it may cost at this hour: a plan may be older."""
-    worst = prices.worst_case(
-        candidate.model, input_tokens=candidate.input_tokens_bound, output_tokens=candidate.max_output_tokens, at=at
-    )
-    return dataclasses.replace(candidate, worst_usd=worst)
-
-
 def settled(
     blank: Attempt, meter: AttemptState, outcome: Outcome, error: str | None, plan: Plan, services: Services
 ) -> Attempt:

@@ -26,10 +26,9 @@ from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
 from llm_magic.execute import Clock, PerEventLoop, RetryPolicy, Services, compare, execute, ledger_io
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Headroom, Ledger
-from llm_magic.plan import make_plan
-from llm_magic.plan.cascade import cascade_mode, with_cascade
-from llm_magic.plan.costs import PlanContext
-from llm_magic.plan.rejection import refusal
+from llm_magic.plan import PlanContext, make_plan
+from llm_magic.plan.cascade import cascade_mode
+from llm_magic.plan.rejection import rejection
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
@@ -179,8 +178,7 @@ class Router:
         if isinstance(prompt, Request) and options:
             raise RequestError(f"{min(options)} beside a Request: give it to router.request(...)")
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
-        standing = self._standing(request)
-        return with_cascade(make_plan(request, _classified(request), self.registry, standing), self.registry, standing)
+        return make_plan(request, _classified(request), self.registry, self._standing(request))
 
     async def stream(self, prompt: str | Request, **options: Any) -> AsyncGenerator[RunEvent]:
         """The events of a run as they happen. Options as `request`.
@@ -355,7 +353,7 @@ class Router:
         def headroom(model: str) -> list[Headroom]:
             return self.ledger.headroom(self._caps(plan.request, model))
 
-        return refusal(plan, self.registry, self._standing(plan.request), headroom)
+        return rejection(plan, self.registry, self._standing(plan.request), headroom)
 
 
 def _classified(request: Request) -> Classification:

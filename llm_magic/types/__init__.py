@@ -2,7 +2,7 @@
 
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import Doubt, Outcome
-from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Skipped
+from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
 from llm_magic.types.requests import DEFAULT_QUALITY, Attachment, CascadeMode, Image, Message, Request, Thread
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
 from llm_magic.types.tasks import Classification, TaskTier
@@ -28,6 +28,7 @@ __all__ = [
     "Plan",
     "Price",
     "ProviderSpec",
+    "Quote",
     "Request",
     "RouteResult",
     "Skipped",

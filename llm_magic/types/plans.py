@@ -1,74 +1,161 @@
-"""Who would be asked, in which order, at what cost."""
+"""Plans: which models to ask, in which order, at what cost."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 from llm_magic.types.models import ModelSpec
-from llm_magic.types.requests import CascadeMode, Request
+from llm_magic.types.requests import CascadeMode, Message, Request
 from llm_magic.types.tasks import Classification, TaskTier
+
+
+class Quote(Protocol):
+    """Cost of one request on one model. Implemented above this layer, by plan.quotes.ModelQuote."""
+
+    @property
+    def model(self) -> ModelSpec: ...
+    @property
+    def input_tokens(self) -> int:
+        """Estimated, rounded upward."""
+        ...
+
+    @property
+    def input_tokens_bound(self) -> int:
+        """Upper bound for every tokenizer."""
+        ...
+
+    @property
+    def max_output_tokens(self) -> int: ...
+    @property
+    def typical_usd(self) -> Decimal:
+        """Cost of a typical answer, without regard to `max_output_tokens`."""
+        ...
+
+    @property
+    def low_usd(self) -> Decimal: ...
+    @property
+    def expected_usd(self) -> Decimal: ...
+    @property
+    def worst_usd(self) -> Decimal:
+        """Cost of `input_tokens_bound` and `max_output_tokens`: what is held."""
+        ...
+
+    def at(self, now: datetime) -> Quote:
+        """The quote with its worst case at the prices of this hour."""
+        ...
+
+    def fit(self, left_usd: Decimal, now: datetime) -> Quote | None:
+        """The quote with its output limit lowered until its worst case fits; None if it can't."""
+        ...
+
+    def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int:
+        """Output tokens, up to `wanted`, with which the worst case stays within `left_usd`."""
+        ...
+
+    def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Quote | None:
+        """The quote with further messages to send; None if the context window is too small."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model in a plan, with what it is expected to cost and the most that it can cost."""
+    """A model in a plan, with its quote."""
 
-    model: ModelSpec
-    input_tokens: int
-    """Estimated, upward."""
-    input_tokens_bound: int
-    """No tokenizer gives more than this."""
-    max_output_tokens: int
-    low_usd: Decimal
-    expected_usd: Decimal
-    worst_usd: Decimal
+    quote: Quote
     why: str = ""
     expected_quality: float = 0.0
-    """The chance of a good answer, 0..1, as far as prompt and capability tell."""
+    """Estimated chance of a good answer, 0..1."""
     cooling: bool = False
-    """It has just failed, and is asked all the same, for want of another."""
+    """Its circuit is open; it is asked because nothing else can be."""
     stepped_down: bool = False
-    """A better one stood before it, which does not fit under the cap."""
+    """It leads because a better model does not fit under the cap."""
+
+    @property
+    def model(self) -> ModelSpec:
+        return self.quote.model
+
+    @property
+    def input_tokens(self) -> int:
+        return self.quote.input_tokens
+
+    @property
+    def input_tokens_bound(self) -> int:
+        return self.quote.input_tokens_bound
+
+    @property
+    def max_output_tokens(self) -> int:
+        return self.quote.max_output_tokens
+
+    @property
+    def typical_usd(self) -> Decimal:
+        return self.quote.typical_usd
+
+    @property
+    def low_usd(self) -> Decimal:
+        return self.quote.low_usd
+
+    @property
+    def expected_usd(self) -> Decimal:
+        return self.quote.expected_usd
+
+    @property
+    def worst_usd(self) -> Decimal:
+        return self.quote.worst_usd
+
+    def at(self, now: datetime) -> Candidate:
+        return replace(self, quote=self.quote.at(now))
+
+    def fit(self, left_usd: Decimal, now: datetime) -> Candidate | None:
+        quote = self.quote.fit(left_usd, now)
+        return None if quote is None else replace(self, quote=quote)
+
+    def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Candidate | None:
+        quote = self.quote.with_messages(messages, now)
+        return None if quote is None else replace(self, quote=quote)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A model that the plan passed over, and the reason in words."""
+    """A model that the plan skipped, and the reason."""
 
     model: ModelSpec
     reason: str
     asked_usd: Decimal | None = None
-    """Its worst case, where that is what did not fit."""
+    """Its worst case, if that exceeds a cap."""
+    typical_usd: Decimal | None = None
+    """Cost of a typical answer; None: no price is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """Cheap candidates to ask before the plan's leader, and what it all is expected to cost."""
+    """Cheap candidates to ask before the plan's leader, with the expected cost of the whole."""
 
     mode: CascadeMode
     cheap: tuple[Candidate, ...]
-    """One; or two that are asked at once, the same one twice or two models."""
+    """One; or two that are asked at the same time: two models, or one model twice."""
     strong: Candidate
-    """The plan's leader: asked where the cheap answers are not confirmed."""
+    """The plan's leader: asked if the cheap answers are not confirmed."""
     judge: Candidate | None
     acceptance_rate: float
-    """Expected share of such runs that end without the strong one, 0..1."""
+    """Expected share of runs that end without the strong model, 0..1."""
     expected_quality: float
-    """The chance that it ends in a good answer, 0..1."""
+    """Chance of a good answer, 0..1."""
     expected_usd: Decimal
     worst_usd: Decimal
-    """All of them asked, at their worst."""
+    """All of them asked, at their worst cases."""
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """Something that is sent besides the prompt, with what it costs on the plan's leader."""
+    """Something that is sent in addition to the prompt, with its cost on the plan's leader."""
 
     name: str
     tokens: int
-    """Estimated, upward."""
+    """Estimated, rounded upward."""
     usd: Decimal
     detail: str = ""
 
@@ -80,7 +167,7 @@ class Plan:
     request: Request
     classification: Classification
     ranked: tuple[Candidate | Skipped, ...]
-    """In the order in which they are tried, the passed-over ones in their places."""
+    """In the order in which they are asked, the skipped ones in their places."""
     baseline_model: ModelSpec
     baseline_usd: Decimal
     """Expected cost on the baseline model."""
@@ -88,9 +175,8 @@ class Plan:
     """What the tightest cap had left when the plan was made; None: no cap."""
     extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
-    """What is asked before the candidates, if anything."""
     no_cascade: str = ""
-    """Why there is none although one was asked for, in words."""
+    """Why there is no cascade although one was asked for."""
 
     @property
     def tier(self) -> TaskTier:
@@ -98,7 +184,7 @@ class Plan:
 
     @property
     def expected_usd(self) -> Decimal | None:
-        """What the run is expected to cost if nothing fails; None where nobody can be asked."""
+        """Expected cost of the run if nothing fails; None without candidates."""
         if self.cascade is not None:
             return self.cascade.expected_usd
         return self.candidates[0].expected_usd if self.candidates else None

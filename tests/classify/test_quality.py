@@ -10,8 +10,7 @@ import pytest
 from llm_magic import Registry, RegistryError, RequestError, TaskTier
 from llm_magic.classify import expected_quality
 from llm_magic.health import Circuit
-from llm_magic.plan import make_plan
-from llm_magic.plan.costs import PlanContext
+from llm_magic.plan import PlanContext, make_plan
 from llm_magic.types import Classification, Plan, Request
 from tests.support.builders import NOON, model, registry, router
 

@@ -472,7 +472,7 @@ def test_the_plan_says_what_it_would_cost() -> None:
     [
         ({"cascade": "vote"}, "no cascade 'vote'"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
         ({"cascade": "judge"}, "needs a judge"), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
-        ({"cascade": False, "judge": "strong"}, "is for a cascade"), ({"cascade": "agree", "judge": "strong"}, "asks no judge"),
+        ({"cascade": False, "judge": "strong"}, "needs a cascade"), ({"cascade": "agree", "judge": "strong"}, "asks no judge"),
         ({"cascade": "judge", "judge": "strong", "check": bool}, "asks no check"),
     ],
 )  # fmt: skip
@@ -551,7 +551,7 @@ def test_what_is_brought_into_a_prompt_does_not_make_it_comparable() -> None:
 def test_an_outlook_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
-        dataclasses.replace(rated, expected_quality=each, low_usd=Decimal(at)) for at, each in enumerate((p, q, best))
+        dataclasses.replace(rated, expected_quality=each, why=str(at)) for at, each in enumerate((p, q, best))
     )
     kept, quality = estimate_cascade(how, (one, other), strong)
     assert 0 <= kept <= 1
@@ -561,8 +561,7 @@ def test_an_outlook_is_a_pair_of_shares(p: float, q: float, best: float, how: An
 def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one() -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
-        dataclasses.replace(rated, expected_quality=each, low_usd=Decimal(at))
-        for at, each in enumerate((0.758, 0.732, 0.819))
+        dataclasses.replace(rated, expected_quality=each, why=str(at)) for at, each in enumerate((0.758, 0.732, 0.819))
     )
     kept, quality = estimate_cascade("agree", (one, other), strong)
     assert kept == pytest.approx(SAME_RIGHT * 0.662 + SAME_MISTAKE * 0.172, abs=0.04), (

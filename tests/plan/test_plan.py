@@ -8,8 +8,8 @@ import pytest
 
 from llm_magic import Registry, RequestError, TaskTier
 from llm_magic.health import Circuit
-from llm_magic.plan import make_plan
-from llm_magic.plan.costs import MIN_OUTPUT_TOKENS, PlanContext
+from llm_magic.plan import PlanContext, make_plan
+from llm_magic.plan.quotes import MIN_OUTPUT_TOKENS
 from llm_magic.types import Classification, Plan, Request
 from tests.support.builders import NOON, model, registry, replaced
 

@@ -18,7 +18,7 @@ from llm_magic.jupyter.magics import namespace, options
 from llm_magic.jupyter.run import background, comparison, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors, watch
-from llm_magic.plan.costs import DEFAULT_MAX_OUTPUT_TOKENS
+from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.registry import PROFILES
 from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
 

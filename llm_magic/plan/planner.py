@@ -1,0 +1,137 @@
+"""The order in which models are asked: the one part of a plan that is a matter of policy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from llm_magic.classify import expected_quality
+from llm_magic.registry import Registry
+from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped, TaskTier
+
+Rated = Candidate | Skipped
+
+
+class Planner(Protocol):
+    """Anything that orders candidates.
+
+    Whatever the order, the core enforces caps, makes the holds, and skips models that can't be used.
+    """
+
+    def order(
+        self, request: Request, classification: Classification, registry: Registry, rated: Sequence[Rated]
+    ) -> Sequence[Rated]:
+        """Return entries of `rated` in the order in which they are to be asked. The first candidate leads.
+
+        rated: one entry for each model of the registry: a Candidate at its cost under the caps, or Skipped with the
+        reason why it can't be used now.
+
+        Entries may be left out, and may be changed in `why` and `stepped_down` only. Skipped entries in the result are
+        displayed in their places. `request.model` and `request.tier` are what the user named, if anything. If the
+        result has no Candidate, `order` is called again with the models whose circuit is open as candidates.
+        """
+        ...
+
+
+class CheapestCapable:
+    """The cheapest model that is good enough leads; its chain of fallbacks follows.
+
+    Good enough: its expected quality is at least `request.quality` of the best model's. Of these, the one with the
+    lowest expected cost (price times tokens of its own tokenizer, for this prompt at this hour) leads. Behind its
+    fallbacks come the models that are a first choice for the tier, with theirs, and at last the free models of this
+    machine. If the request names a tier, the cheapest first choice of the tier leads; if it names a model, that one.
+    If a cap excludes one of them, models of other tiers step in before the free ones, the most expensive that fits
+    first.
+    """
+
+    def order(
+        self, request: Request, classification: Classification, registry: Registry, rated: Sequence[Rated]
+    ) -> Sequence[Rated]:
+        entries = {entry.model.id: entry for entry in rated}
+        free = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
+        heads = _heads(request, classification, registry, entries)
+        chains = (model.id for head in heads for model in registry.chain(head.id))
+        chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in free]
+        ranked = [entries[model_id] for model_id in chain]
+        if any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked):
+            others = [
+                entry
+                for model_id, entry in entries.items()
+                if model_id not in chain and model_id not in free and isinstance(entry, Candidate) and not entry.cooling
+            ]
+            ranked += sorted(others, key=lambda entry: entry.expected_usd, reverse=True)
+        ranked += [entries[model_id] for model_id in free]
+        return list(_explained(ranked, request, classification.tier))
+
+
+def _heads(
+    request: Request, classification: Classification, registry: Registry, entries: Mapping[str, Rated]
+) -> list[ModelSpec]:
+    """The models whose chains make up the plan, in order."""
+
+    def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
+        return sorted(models, key=lambda model: _cost_order(entries[model.id]))
+
+    if request.model is not None:
+        return [registry[request.model]]
+    heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
+    if request.tier is None:
+        return [cheapest_first(good_enough(request.quality, classification, registry))[0], *heads]
+    return heads
+
+
+def _cost_order(entry: Rated) -> tuple[bool, Decimal]:
+    """Sort key: by the cost of a typical answer, unknown prices last."""
+    return entry.typical_usd is None, entry.typical_usd or Decimal(0)
+
+
+def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[ModelSpec, ...]:
+    """The first choices for the tier, and the model whose prompt cache is warm if it serves a tier at least as hard."""
+    serving, warm = registry.serving(tier), request.thread and request.thread.warm_model
+    if warm is None or warm not in registry or registry[warm] in serving:
+        return serving
+    hardness = list(TaskTier).index
+    is_harder = any(hardness(served) <= hardness(tier) for served in registry[warm].tiers)
+    return (*serving, registry[warm]) if is_harder else serving
+
+
+def good_enough(quality: float, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
+    """The models that may lead and whose expected quality is at least this share of the best one's."""
+    leading = [model for model in registry if model.tiers] or [registry.baseline]
+    expected = {model.id: expected_quality(classification, model.capability) for model in leading}
+    minimum = quality * max(expected.values())
+    return (model for model in leading if expected[model.id] >= minimum - 1e-9)
+
+
+def _explained(ranked: Iterable[Rated], request: Request, tier: TaskTier) -> Iterator[Rated]:
+    """Add to each candidate the reason for its place."""
+    unaffordable: list[str] = []
+    has_leader = False
+    for entry in ranked:
+        if isinstance(entry, Skipped):
+            unaffordable += [entry.model.id] if entry.asked_usd is not None else []
+            yield entry
+            continue
+        stepped_down = not has_leader and bool(unaffordable)
+        if request.model == entry.model.id:
+            why = "asked for by name"
+        elif has_leader:
+            why = "fallback"
+        elif unaffordable:
+            why = f"stepped down to: {unaffordable[0]} does not fit under the cap"
+        else:
+            why = _reason_to_lead(entry.model, request, tier)
+        yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)
+        has_leader = True
+
+
+def _reason_to_lead(model: ModelSpec, request: Request, tier: TaskTier) -> str:
+    if request.thread is not None and request.thread.warm_model == model.id:
+        return f"its prompt cache is warm: to go on with it is cheaper than to change to another model for {tier}"
+    if request.tier is None and not request.model:
+        return f"the cheapest first choice with at least {100 * request.quality:g}% of the best expected quality"
+    if tier in model.tiers and not request.model:
+        return f"the cheapest usable model for {tier}"
+    return "the first usable model of the chain"
