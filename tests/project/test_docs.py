@@ -1,68 +1,188 @@
-"""What the documents say is so: their code runs, their names exist, their tables are complete."""
+"""The documentation matches the code: its examples run, its links resolve, and nothing public is missing from it."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nbclient
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
-from llm_magic import Registry
+import llm_magic
+from llm_magic import Registry, Usage
 from llm_magic.jupyter.magics.history import SessionMagics
 from llm_magic.jupyter.magics.ledger import BookMagics
 from llm_magic.jupyter.magics.route import RouteMagics
+from llm_magic.ledger.dataframe import FRAME_DTYPES
+from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Reply, ScriptedProvider
+from llm_magic.types import ModelSpec, Outcome, Price, ProviderSpec
 from tests.jupyter.test_kernel import NotebookKernel
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+ALL_MARKDOWN = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
-def test_the_python_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    scripted = ScriptedProvider([Reply(chunks=("Bonjour ", "le monde."))])
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def listed(text: str) -> set[str]:
+    """The names in backticks in the first cells of a page's tables."""
+    return {name for line in re.findall(r"^\| (.*?) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", line)}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+# Examples
+
+
+def answer(request: ProviderRequest) -> Reply:
+    chunks = ("Bonjour ", "le monde.") if request.schema is None else ('{"name": "Ada", ', '"age": 36}')
+    return Reply(chunks=chunks, usage=Usage(input_tokens=30, output_tokens=12))
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython shell whose routers reach scripted models only."""
+    scripted = ScriptedProvider(answer)
     monkeypatch.setattr("llm_magic.routing.router.connect", lambda specs: dict.fromkeys(specs, scripted))
-    names: dict[str, Any] = {}
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own document
-    said = capsys.readouterr().out
-    assert "COMPLEX ['claude-opus-5-5'" in said
-    assert "Bonjour le monde. gpt-6-luna BULK" in said
+    shell = InteractiveShell.instance(colors="nocolor")
+    shell.run_line_magic("load_ext", "llm_magic")
+    yield shell
+    shell.reset()
+    shell.run_line_magic("unload_ext", "llm_magic")
+    shell.config.pop("RouteMagics", None)
 
 
-def test_the_toml_of_the_readme_loads(clean_environment: Path) -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_the_examples_of_a_page_run(path: Path, shell: InteractiveShell, clean_environment: Path) -> None:
+    """Every `python` and `ipython` block is a cell of one notebook; a `toml` block becomes the user's models.toml."""
     clean_environment.mkdir()
-    (clean_environment / "models.toml").write_text(block)
-    assert "llama3.2" in Registry.load()
+    for language, code in _BLOCK.findall(path.read_text("utf-8")):
+        if language == "toml":
+            (clean_environment / "models.toml").write_text(code)
+            assert tomllib.loads(code)["models"].keys() <= {model.id for model in Registry.load()} | {"claude-opus-5-5"}
+        elif language in ("python", "ipython"):
+            with capture_output() as captured:
+                result = shell.run_cell(code)
+            assert result.success, f"{path.name}:\n{code}\n{captured.stdout}{captured.stderr}"
 
 
-def test_the_readme_names_every_magic_and_every_option() -> None:
+def test_the_first_python_example_prints_what_the_models_answered(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code, *_) = (code for language, code in _BLOCK.findall(page("python-api.md")) if language == "python")
+    assert shell.run_cell(code).success
+    printed = capsys.readouterr().out
+    assert "COMPLEX ['claude-opus-5-5'" in printed
+    assert "Bonjour le monde. gpt-6-luna BULK" in printed
+
+
+# Completeness
+
+
+@pytest.mark.parametrize("path", ALL_MARKDOWN, ids=name_of)
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    for target in _LINK.findall(path.read_text("utf-8")):
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
+
+
+def test_every_page_is_in_the_index() -> None:
+    for path in DOCS.glob("*.md"):
+        assert path.name == "README.md" or f"]({path.name})" in page("README.md"), path.name
+    for path in (DOCS / "decisions").glob("0*.md"):
+        assert f"]({path.name})" in page("decisions/README.md"), path.name
+
+
+def test_every_magic_is_documented() -> None:
     for kind in (RouteMagics, SessionMagics, BookMagics):
         for name in {name for magics in kind.magics.values() for name in magics}:
-            assert f"%{name}" in README
+            assert f"`%{name}" in page("options.md"), name
+
+
+def test_every_option_of_a_cell_is_documented() -> None:
     options = set(re.findall(r"(--[a-z-]+)", RouteMagics.route.__doc__ or ""))
-    assert options
+    assert len(options) > 20
     for option in options:
-        assert f"`{option}" in README, option
+        assert f"`{option}" in page("options.md"), option
 
 
-def test_the_readme_names_every_variable_that_is_read() -> None:
+def test_every_setting_is_documented() -> None:
+    settings = RouteMagics.class_traits(config=True)
+    assert settings.keys() >= {"profile", "quality"}
+    assert settings.keys() <= listed(page("options.md"))
+
+
+def test_every_ledger_column_is_documented() -> None:
+    assert FRAME_DTYPES.keys() <= listed(page("caps-and-ledger.md"))
+
+
+def test_every_outcome_of_a_row_is_documented() -> None:
+    paths_only = {Outcome.SKIPPED, Outcome.RUNNING}
+    text = page("caps-and-ledger.md") + page("errors.md")
+    assert [outcome for outcome in Outcome if outcome not in paths_only and f"`{outcome.value}`" not in text] == []
+
+
+def test_every_public_error_is_documented() -> None:
+    public = {
+        name
+        for name in llm_magic.__all__
+        if isinstance(value := getattr(llm_magic, name), type) and issubclass(value, llm_magic.LLMMagicError)
+    }
+    assert public <= listed(page("errors.md"))
+
+
+@pytest.mark.parametrize("record", [ModelSpec, ProviderSpec, Price])
+def test_every_key_of_models_toml_is_documented(record: type) -> None:
+    keys = {field.name for field in dataclasses.fields(record)} - {"id", "name"}
+    assert [key for key in keys if f"`{key}`" not in page("own-models.md")] == []
+
+
+def test_every_environment_variable_is_documented() -> None:
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "llm_magic").rglob("*.py"))
-    for variable in set(re.findall(r"\"(LLM_MAGIC_[A-Z_]+)\"", sources)):
-        assert variable in README, variable
+    variables = set(re.findall(r"\"(LLM_MAGIC_[A-Z_]+)\"", sources))
+    for spec in Registry.load().providers.values():
+        variables |= {name for name in (spec.api_key_env, spec.base_url_env) if name is not None}
+    assert variables >= {"LLM_MAGIC_HOME", "OPENAI_API_KEY"}
+    assert variables <= listed(page("options.md"))
 
 
-def test_every_room_is_in_the_architecture() -> None:
-    rooms = {path.stem if path.is_file() else path.name for path in (ROOT / "llm_magic").iterdir()}
-    for room in rooms - {"__init__", "__pycache__", "py"}:
-        assert room in ARCHITECTURE, room
+def test_every_package_is_in_the_architecture() -> None:
+    modules = [
+        path for path in (ROOT / "llm_magic").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    names = {path.name + "/" * path.is_dir() for path in modules} - {"__init__.py"}
+    table = (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("## Packages")[1].split("\n## ")[0]
+    assert listed(table) == names
 
+
+def test_the_readme_and_the_architecture_are_short() -> None:
+    for name in ("README.md", "ARCHITECTURE.md"):
+        assert len((ROOT / name).read_text("utf-8").splitlines()) <= 120, name
+
+
+# Notebooks
 
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
