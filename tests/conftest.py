@@ -5,13 +5,19 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from llm_magic import routing
 from llm_magic.providers.local import weights
+from llm_magic.testing import Reply, ScriptedProvider
 from tests.support import postgres
+from tests.support.builders import router
+
+if TYPE_CHECKING:
+    from tests.support.shell import Shell
 
 hypothesis.settings.register_profile("ours", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("ours")
@@ -54,9 +60,23 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LLM_MAGIC_HOME", str(home))
     monkeypatch.setenv("LLM_MAGIC_LEDGER", ":memory:")
     monkeypatch.setenv("LLM_MAGIC_LOCAL", "0")
-    monkeypatch.setattr(routing, "_session", None)
-    monkeypatch.setattr(routing, "_profile", None)
+    routing.reset_session()
     return home
+
+
+@pytest.fixture
+def scripted() -> ScriptedProvider:
+    """The provider of the shell's router."""
+    return ScriptedProvider([Reply()])
+
+
+@pytest.fixture
+def shell(scripted: ScriptedProvider) -> Iterator[Shell]:
+    """An IPython shell with the extension loaded, on scripted models."""
+    from tests.support.shell import loaded
+
+    with loaded(router(providers={"cloud": scripted}), scripted) as shell:
+        yield shell
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from llm_magic.providers import aclose
 from llm_magic.registry import Registry
 from llm_magic.routing.router import Router
 
-__all__ = ["Router", "session_router", "switch_profile", "use_router"]
+__all__ = ["Router", "reset_session", "session_router", "switch_profile", "use_router"]
 
 bridge.at_close(aclose)
 
@@ -33,6 +33,13 @@ def use_router(router: Router) -> Router:
     with _session_lock:
         _session = router
     return router
+
+
+def reset_session() -> None:
+    """Forget the shared router and its profile; the next use makes a new one."""
+    global _session, _profile
+    with _session_lock:
+        _session = _profile = None
 
 
 def switch_profile(profile: str | None) -> None:

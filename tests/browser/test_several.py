@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.browser import scenes
-from tests.browser.test_untrusted import NOTHING, inert
+from tests.browser.inert import NOTHING, inert
 from tests.support import loopback
 from tests.support.payloads import PAYLOADS
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 
 from tests.browser import scenes
+from tests.browser.inert import LIVE, inert
 from tests.support.payloads import PAYLOADS
 
 if TYPE_CHECKING:
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 
     from tests.browser.lab import Lab, Notebook
 
-NOTHING = {"dialogs": [], "requests": [], "globals": []}
-_LIVE = """() => [...document.querySelectorAll('.llmr')].flatMap(root => [...root.querySelectorAll('*')])
-    .filter(each => each.matches('script,iframe,frame,object,embed,applet,form,input,textarea,select,button,img,picture,'
-        + 'video,audio,svg,link,meta,base,portal,template,marquee,details,style,[id],[name],[style],[srcdoc]')
-        || [...each.attributes].some(({name}) => name.startsWith('on') || name.startsWith('data-')))
-    .filter(each => !each.matches('tr[style="text-align: right;"]'))  // of every table that pandas writes
-    .map(each => each.outerHTML.slice(0, 200))"""
-_LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]
-    .map(a => [a.href, a.textContent + (a.nextSibling?.textContent ?? '')])"""
-
 _STRAYS = """() => [...document.querySelectorAll('.jp-OutputArea style')].flatMap(style => {
     if (!style.textContent.includes('llmr')) return [];  // what pandas writes
     const own = style.closest('.jp-OutputArea-child');
@@ -35,15 +26,6 @@ _STRAYS = """() => [...document.querySelectorAll('.jp-OutputArea style')].flatMa
         .filter(rule => rule.selectorText?.includes(':has(')
             || [...document.querySelectorAll(rule.selectorText ?? 'none')].some(each => !own.contains(each)))
         .map(rule => rule.selectorText)})"""
-
-
-def inert(notebook: Any) -> None:
-    """Nothing in the page is live, and every link says where it leads."""
-    assert notebook.watch.seen() == NOTHING
-    assert notebook.page.evaluate(_LIVE) == []
-    for href, said in notebook.page.evaluate(_LINKS):
-        assert href.startswith(("http://", "https://", "mailto:")), href
-        assert "evil.example" in said, (href, said)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +97,7 @@ def converted(saved: nbformat.NotebookNode, file: Path, browser: Browser) -> Non
         page.wait_for_load_state("networkidle")
         assert watch.dialogs == []
         assert watch.globals() == []
-        assert page.evaluate(_LIVE) == []
+        assert page.evaluate(LIVE) == []
         asked.append(sorted(set(watch.requests)))
         page.context.close()
     assert asked[0] == asked[1]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_magic import Ledger, LLMMagicError, Refused, Router, TaskTier
+from llm_magic import Ledger, LLMMagicError, Refused, TaskTier
 from llm_magic import cache as caching
 from llm_magic.cache import store as keeping
 from llm_magic.cache.store import AnswerCache, CachedAnswer
@@ -23,18 +23,12 @@ from llm_magic.home import hash_key
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Request
-from tests.support.builders import model, replaced, router
+from tests.support.builders import model, replaced, router, scripted
 
 KEPT = CachedAnswer(
     text="An answer.", model="cheap", provider="cloud", served_model="cheap-1", tier=TaskTier.BULK, confidence=0.5,
     reasons=("a", "b"), baseline_usd=Decimal("0.25"), baseline_model="strong",
 )  # fmt: skip
-
-
-def scripted(ours: Router) -> ScriptedProvider:
-    provider = ours.providers["cloud"]
-    assert isinstance(provider, ScriptedProvider)
-    return provider
 
 
 def test_the_second_time_costs_nothing_and_says_so() -> None:

@@ -18,8 +18,7 @@ from llm_magic.conversations.store import Conversations, Exchange
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Message, Usage
-from tests.cache.test_cache import scripted
-from tests.support.builders import NOON, model, registry, replaced, router
+from tests.support.builders import NOON, model, registry, replaced, router, scripted
 
 TURN = Exchange(
     run_id="run", prompt="ask", answer="say", model="cheap", tier=TaskTier.BULK, confidence=0.5, input_tokens=7,

@@ -18,10 +18,8 @@ from llm_magic.attachments import attach, image_tokens, message_of, of_value
 from llm_magic.providers import anthropic, openai
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.types import Attachment, Image, Message, Request
-from tests.jupyter.test_magics import Shell
-from tests.jupyter.test_magics import scripted as scripted
-from tests.jupyter.test_magics import shell as shell
 from tests.support.builders import model, router
+from tests.support.shell import Shell
 
 SEES = model("sees", image_tokens=4_784, tiers=(TaskTier.BULK,), price="1/5")
 BLIND = model("blind", tiers=(TaskTier.BULK,), price="0.1/0.5")

@@ -48,6 +48,7 @@ from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, t
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Usage
 from tests.support.builders import NOON, Gate, attempt, model, registry, replaced, router
+from tests.support.providers import Stuck
 
 BULK = {"tier": "bulk"}
 
@@ -255,27 +256,6 @@ async def test_billed_at_the_model_that_served() -> None:
     result = await ours.route("hello")
     assert (result.model, result.served_model, result.cost_usd) == ("cheap", "strong", 4)
     assert result.attempts[0].input_price == 4
-
-
-class Stuck:
-    """Yields some text, then nothing for ever; knows when it was closed."""
-
-    def __init__(self, *chunks: str) -> None:
-        self.chunks = chunks
-        self.stuck = asyncio.Event()
-        self.closed = False
-
-    def unavailable(self) -> None:
-        return None
-
-    async def stream(self, request: ProviderRequest):  # type: ignore[no-untyped-def]
-        try:
-            for chunk in self.chunks:
-                yield TextDelta(text=chunk)
-            self.stuck.set()
-            await asyncio.Event().wait()
-        finally:
-            self.closed = True
 
 
 async def test_leaving_early_cancels_upstream_and_settles() -> None:

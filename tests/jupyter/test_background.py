@@ -10,9 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
-from llm_magic import AllAttemptsFailed, AuthFailed, Ledger, RequestError, Router, routing
+from llm_magic import AllAttemptsFailed, AuthFailed, Ledger, RequestError, Router
 from llm_magic.events import TextDelta
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.render.run_state import RunState
@@ -22,8 +21,8 @@ from llm_magic.jupyter.run.foreground import Stopped
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.testing import FakeClock
 from llm_magic.types import Usage
-from tests.jupyter.test_magics import Shell
 from tests.support.builders import model, registry
+from tests.support.shell import Shell, loaded
 
 WAIT_S = 30
 
@@ -67,17 +66,13 @@ def shell(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
         ledger=Ledger(":memory:"),
         clock=FakeClock().clock(),
     )
-    monkeypatch.setattr(routing, "_session", ours)
     monkeypatch.setattr(background, "_runs", {})
-    ip = InteractiveShell.instance(colors="nocolor")
-    ip.run_line_magic("load_ext", "llm_magic")
-    yield Shell(ip, ours, gate)  # type: ignore[arg-type]
-    gate.open.set()
-    for run in background.chosen([]):
-        run.cancel()
-        run._over.wait(WAIT_S)
-    ip.reset()
-    ip.run_line_magic("unload_ext", "llm_magic")
+    with loaded(ours, gate) as shell:
+        yield shell
+        gate.open.set()
+        for run in background.chosen([]):
+            run.cancel()
+            run._over.wait(WAIT_S)
 
 
 def test_the_cell_returns_at_once_and_the_answer_is_bound_when_it_is_there(shell: Shell, gate: Gate) -> None:

@@ -14,10 +14,8 @@ from llm_magic.jupyter.render import run
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, Reply
-from tests.jupyter.test_run_view import Display, Time, display, paragraphs
 from tests.support.builders import model, router
-
-__all__ = ["display"]
+from tests.support.display import Display, Time, paragraphs
 
 NAMES = ["a", "b", "c"]
 

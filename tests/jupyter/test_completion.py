@@ -6,9 +6,7 @@ import IPython
 import pytest
 from IPython.core.completer import provisionalcompleter
 
-from tests.jupyter.test_magics import Shell, scripted, shell
-
-__all__ = ["scripted", "shell"]
+from tests.support.shell import Shell
 
 
 def tab(shell: Shell, text: str) -> list[str]:
@@ -74,7 +72,7 @@ def test_a_registry_that_can_not_be_read_breaks_no_completion(
 
     from llm_magic import routing
 
-    monkeypatch.setattr(routing, "_session", None)
+    routing.reset_session()
     home = Path(str(clean_environment))
     home.mkdir()
     (home / "models.toml").write_text("[models")

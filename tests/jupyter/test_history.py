@@ -15,10 +15,8 @@ from llm_magic.jupyter.panel import text
 from llm_magic.jupyter.run import background, history
 from llm_magic.jupyter.run.foreground import watch
 from llm_magic.testing import Failure, Reply, ScriptedProvider
-from tests.jupyter.test_magics import Shell, scripted, shell
 from tests.support.builders import model, router
-
-__all__ = ["scripted", "shell"]
+from tests.support.shell import Shell
 
 FOUR = tuple(
     model(name, price=price, tiers=(tier,), fallback_id=fallback)

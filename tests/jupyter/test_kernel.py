@@ -2,116 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbclient
 import nbformat
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager, KernelManager
-from traitlets import HasTraits, default
 
 from llm_magic import Ledger
 from tests.support import loopback
+from tests.support.kernel import WAIT_S, Kernel
 from tests.support.loopback import Answer, Fault
-
-WAIT_S = 60
-
-
-class ThisPython(HasTraits):
-    """Without kernel folders `python3` is this interpreter, whatever kernels the machine has."""
-
-    @default("kernel_spec_manager")
-    def _without_folders(self) -> KernelSpecManager:
-        return KernelSpecManager(kernel_dirs=[])
-
-
-class OneKernel(ThisPython, KernelManager):
-    pass
-
-
-class NotebookKernel(ThisPython, AsyncKernelManager):
-    pass
-
-
-class Kernel:
-    """A kernel, and what its cells put out."""
-
-    def __init__(self, manager: KernelManager) -> None:
-        self.manager = manager
-        self.client = manager.blocking_client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=WAIT_S)
-
-    def send(self, code: str) -> str:
-        return self.client.execute(code, store_history=False, stop_on_error=False)
-
-    def messages(self, of: str) -> Iterator[dict[str, Any]]:
-        """What a cell puts out as it comes, until the kernel is idle again."""
-        while True:
-            message = self.client.get_iopub_msg(timeout=WAIT_S)
-            if message["parent_header"].get("msg_id") != of:
-                continue
-            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                return
-            yield message
-
-    def run(self, code: str) -> list[dict[str, Any]]:
-        """Run a cell that must work."""
-        found = list(self.messages(self.send(code)))
-        errors = [message["content"] for message in found if message["msg_type"] == "error"]
-        assert not errors, "\n".join(errors[0]["traceback"])
-        return found
-
-    def value(self, expression: str) -> str:
-        """The repr of an expression."""
-        (result,) = [message for message in self.run(expression) if message["msg_type"] == "execute_result"]
-        return result["content"]["data"]["text/plain"]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[loopback.Server]:
-    with loopback.running() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: loopback.Server) -> loopback.Server:
-    running.scripts.clear()
-    running.journal.clear()
-    return running
-
-
-@pytest.fixture(scope="module")
-def started(running: loopback.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    home = tmp_path_factory.mktemp("home")
-    manager = OneKernel(kernel_name="python3")
-    manager.start_kernel(
-        env={
-            **os.environ, **running.environment(), "LLM_MAGIC_HOME": str(home), "LLM_MAGIC_PROFILE": "article",
-            "LLM_MAGIC_LEDGER": ":memory:", "LLM_MAGIC_LOCAL": "0", "IPYTHONDIR": str(home / "ipython"),
-        }
-    )  # fmt: skip
-    try:
-        kernel = Kernel(manager)
-        kernel.run("%load_ext llm_magic\nimport llm_magic")
-        yield kernel
-        kernel.client.stop_channels()
-    finally:
-        manager.shutdown_kernel(now=True)
-        kernel.client.context.destroy()
-
-
-@pytest.fixture
-def kernel(started: Kernel, server: loopback.Server) -> Kernel:
-    return started
 
 
 def shown(message: dict[str, Any]) -> str:
@@ -329,8 +234,8 @@ def test_the_stop_button_does_not_stop_what_runs_in_the_background(kernel: Kerne
     assert kernel.value("later.text") == "'first second'"
 
 
-def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel: Kernel, server: loopback.Server) -> None:
-    """Run last: it patches asyncio in the whole kernel."""
+def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel_of_its_own: Kernel, server: loopback.Server) -> None:
+    kernel = kernel_of_its_own
     kernel.run("import nest_asyncio\nnest_asyncio.apply()")
     kernel.run("router = llm_magic.router()" + ASYNC)
     kernel.run(
@@ -344,30 +249,6 @@ import llm_magic
 while not llm_magic.router().ledger.rows() or _route._state.text == "":
     time.sleep(0.01)
 """
-
-
-@pytest.fixture
-def headless(server: loopback.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Runs cells through nbclient, as papermill and CI do; returns the executed notebook."""
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("LLM_MAGIC_PROFILE", "article")
-    monkeypatch.setenv("LLM_MAGIC_LEDGER", str(tmp_path / "ledger.db"))
-
-    def run(*cells: str, allow_errors: bool = False) -> nbformat.NotebookNode:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        client = nbclient.NotebookClient(
-            notebook,
-            kernel_name="python3",
-            kernel_manager_class=NotebookKernel,
-            timeout=WAIT_S,
-            allow_errors=allow_errors,
-        )
-        client.execute()
-        return notebook
-
-    return run
 
 
 def test_headless_leaves_one_static_output_and_no_widget(headless: Any) -> None:

@@ -23,10 +23,8 @@ from llm_magic import routing
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.run import background, history
 from llm_magic.testing import Reply
-from tests.jupyter.test_magics import Shell, scripted, shell
 from tests.support.builders import router
-
-__all__ = ["scripted", "shell"]
+from tests.support.shell import Shell
 
 _OF_IPYTHON = re.compile(r"_+\d*|_i+\d*|_[oid]h|In|Out|__\w+")
 """Names of what went in and came out."""
@@ -64,7 +62,7 @@ def state(shell: InteractiveShell) -> dict[str, Any]:
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Runs cells that must work in a shell that has not seen the extension."""
-    monkeypatch.setattr(routing, "_session", router(replies=[Reply()]))
+    routing.use_router(router(replies=[Reply()]))
     monkeypatch.setattr(background, "_runs", {})
     history._runs.clear()
     before = InteractiveShell._instance

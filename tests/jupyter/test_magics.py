@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,65 +12,18 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
-from llm_magic import Budget, Router, routing
+from llm_magic import Budget, routing
 from llm_magic.attachments import of_value
 from llm_magic.classify import classify
 from llm_magic.jupyter.magics.namespace import split_name
 from llm_magic.jupyter.magics.options import split_options
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.render import run
-from llm_magic.testing import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, Reply
 from llm_magic.types import Outcome
 from tests.support.builders import attempt, router
-
-
-class Shell:
-    """A shell with the extension loaded, and what a person would see of a cell."""
-
-    def __init__(self, shell: InteractiveShell, ours: Router, scripted: ScriptedProvider) -> None:
-        self.shell, self.router, self.scripted = shell, ours, scripted
-
-    def run(self, cell: str) -> str:
-        """Run a cell that must work; returns what it printed."""
-        out, result = self._run(cell)
-        assert result.success, out
-        return out
-
-    def fail(self, cell: str) -> tuple[str, BaseException]:
-        """Run a cell that must fail; returns what it printed, and the error."""
-        out, result = self._run(cell)
-        assert not result.success
-        error = result.error_before_exec or result.error_in_exec
-        assert error is not None
-        return out, error
-
-    def _run(self, cell: str) -> tuple[str, Any]:
-        with capture_output() as captured:
-            result = self.shell.run_cell(cell)
-        return captured.stdout + captured.stderr, result
-
-    def __getitem__(self, name: str) -> Any:
-        return self.shell.user_ns[name]
-
-
-@pytest.fixture
-def scripted() -> ScriptedProvider:
-    return ScriptedProvider([Reply()])
-
-
-@pytest.fixture
-def shell(scripted: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
-    ours = router(providers={"cloud": scripted})
-    monkeypatch.setattr(routing, "_session", ours)
-    ip = InteractiveShell.instance(colors="nocolor")
-    ip.run_line_magic("load_ext", "llm_magic")
-    yield Shell(ip, ours, scripted)
-    ip.reset()
-    ip.run_line_magic("unload_ext", "llm_magic")
-    ip.config.pop("RouteMagics", None)
+from tests.support.shell import Shell
 
 
 def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
@@ -559,7 +511,7 @@ def test_plans_and_results_show_themselves(shell: Shell) -> None:
 def test_a_broken_models_toml_is_said_in_a_line_and_can_be_mended(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, clean_environment: Path
 ) -> None:
-    monkeypatch.setattr(routing, "_session", None)
+    routing.reset_session()
     clean_environment.mkdir()
     file = clean_environment / "models.toml"
     file.write_text("[models")
@@ -572,7 +524,7 @@ def test_a_broken_models_toml_is_said_in_a_line_and_can_be_mended(
 
 
 def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "_session", None)
+    routing.reset_session()
     monkeypatch.setenv("LLM_MAGIC_LEDGER", "/")
     out, _ = shell.fail("%route hello")
     assert "LedgerError: the ledger / can't be opened" in out

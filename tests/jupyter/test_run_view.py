@@ -20,6 +20,7 @@ from llm_magic.jupyter.render import run
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.testing import Failure, Reply
 from tests.support.builders import router
+from tests.support.display import Display, Time, paragraphs
 
 
 def events_of(*replies: Reply | Failure, budget: str | None = "5", **options: Any) -> list[RunEvent]:
@@ -33,14 +34,6 @@ def after(events: list[RunEvent]) -> RunState:
     for event in events:
         state.apply(event)
     return state
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_the_state_says_where_the_run_is() -> None:
@@ -167,30 +160,6 @@ def test_voila_has_a_live_widget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_view.choose(SimpleNamespace(kernel=kernel), freeze=True, stream=True) == "widget"
 
 
-class Display:
-    """Stands in for IPython's display: keeps what was shown, in the order of display, and every update."""
-
-    def __init__(self) -> None:
-        self.places: list[list[dict[str, str]]] = []
-
-    def __call__(self, bundle: dict[str, str], **_: Any) -> Any:
-        place = [bundle]
-        self.places.append(place)
-        return SimpleNamespace(update=lambda update, *, raw: place.append(update))
-
-    @property
-    def updates(self) -> list[dict[str, str]]:
-        """Of the first place."""
-        return self.places[0][1:]
-
-
-@pytest.fixture
-def display(monkeypatch: pytest.MonkeyPatch) -> Display:
-    shown = Display()
-    monkeypatch.setattr("IPython.display.display", shown)
-    return shown
-
-
 def watched(events: list[RunEvent], screen: run_view.Screen, time: Time, step: float = 1.0) -> RunState:
     state = RunState(cap_usd=Decimal(5), monotonic=time)
     for event in events:
@@ -271,10 +240,6 @@ def test_without_freezing_it_stays_live_and_complete(display: Display) -> None:
     assert "this cell" in screen._live.head.value
     assert len(display.places[1]) == 1, "the widget stays"
     assert run.bundle(state)["text/html"] in display.updates[-1]["text/html"], "and so does what is read without it"
-
-
-def paragraphs(number: int) -> str:
-    return f"word {number} " + ("\n\n" if number % 20 == 19 else "")
 
 
 def code(number: int) -> str:

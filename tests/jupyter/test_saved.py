@@ -16,11 +16,8 @@ from llm_magic.jupyter.render import run, style
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.testing import Reply
-from tests.jupyter.test_kernel import headless, running, server
 from tests.support import loopback
 from tests.support.builders import router
-
-__all__ = ["headless", "running", "server"]
 
 ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
 

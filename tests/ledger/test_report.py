@@ -19,10 +19,8 @@ from llm_magic.jupyter.render.tables import _figure
 from llm_magic.ledger.dataframe import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
 from llm_magic.types import Usage
-from tests.jupyter.test_magics import Shell
-from tests.jupyter.test_magics import scripted as scripted
-from tests.jupyter.test_magics import shell as shell
 from tests.support.builders import NOON, attempt
+from tests.support.shell import Shell
 
 
 def ledger_of(*rows: dict[str, Any]) -> Ledger:

@@ -23,7 +23,7 @@ from llm_magic.ledger.dataframe import FRAME_DTYPES
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Reply, ScriptedProvider
 from llm_magic.types import ModelSpec, Outcome, Price, ProviderSpec
-from tests.jupyter.test_kernel import NotebookKernel
+from tests.support.kernel import NotebookKernel
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"

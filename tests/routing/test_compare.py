@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from IPython.core.interactiveshell import InteractiveShell
 
 from llm_magic import (
     AuthFailed,
@@ -23,7 +22,6 @@ from llm_magic import (
     Overloaded,
     RequestError,
     Router,
-    routing,
 )
 from llm_magic.budget import Cap, show_usd
 from llm_magic.events import AttemptStarted, TextDelta
@@ -32,9 +30,9 @@ from llm_magic.jupyter.run import comparison, history
 from llm_magic.ledger import Reservation
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
-from tests.execute.test_execute import Stuck
-from tests.jupyter.test_magics import Shell
 from tests.support.builders import attempt, model, registry, router
+from tests.support.providers import Stuck
+from tests.support.shell import Shell, loaded
 
 THREE = (model("a", price="1/5"), model("b", price="2/10"), model("c", price="4/20"))
 
@@ -201,13 +199,9 @@ def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> 
 def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     scripted = ScriptedProvider(by_model)
     ours = router(*THREE, providers={"cloud": scripted})
-    monkeypatch.setattr(routing, "_session", ours)
     monkeypatch.setattr(comparison, "_last", [])
-    ip = InteractiveShell.instance(colors="nocolor")
-    ip.run_line_magic("load_ext", "llm_magic")
-    yield Shell(ip, ours, scripted)
-    ip.run_line_magic("unload_ext", "llm_magic")
-    ip.reset()
+    with loaded(ours, scripted) as shell:
+        yield shell
 
 
 def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic import ModelSpec, Registry, Router, TaskTier
-from llm_magic.testing import FakeClock, Reply, scripted_model, scripted_router
+from llm_magic.testing import FakeClock, Reply, ScriptedProvider, scripted_model, scripted_router
 from llm_magic.types import Attempt, Outcome, ProviderSpec, Usage
 
 GOOD = Reply()
@@ -30,6 +30,13 @@ def registry(*models: ModelSpec, concurrency: int = 64) -> Registry:
 def router(*models: ModelSpec, **parts: Any) -> Router:
     """A router on scripted models; `strong` and `cheap` by default."""
     return scripted_router(*models, **{"clock": FakeClock(NOON), **parts})
+
+
+def scripted(ours: Router) -> ScriptedProvider:
+    """The provider of a router that `router()` made."""
+    provider = ours.providers["cloud"]
+    assert isinstance(provider, ScriptedProvider)
+    return provider
 
 
 class Gate:
