@@ -8,4 +8,3 @@ from llm_magic.classify.quality import expected_quality
 __all__ = ["Classifier", "HeadsClassifier", "classify", "expected_quality", "features_of"]
 
 classify = HeadsClassifier().classify
-"""The shipped classifier as a function."""

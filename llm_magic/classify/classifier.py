@@ -28,7 +28,6 @@ class HeadsClassifier:
 
     def __init__(self, heads: Heads | None = None) -> None:
         self._heads = heads
-        """None: the shipped heads, loaded at first use."""
 
     def classify(self, text: str) -> Classification:
         """Return the tier of a prompt with the probabilities of all four, its difficulty, and the reasons.

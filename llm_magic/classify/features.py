@@ -1,8 +1,7 @@
-"""One cheap featurization for both heads: hashed words and pairs of words, and how the prompt is built.
+"""The feature vector of a prompt, shared by both heads: hashed words, pairs of words, and structure.
 
-A prompt becomes a sparse vector of `BUCKETS` numbers. Words and neighbouring pairs are hashed (crc32, so that every
-process and machine agrees); what is known of the structure (length, options, numbers, code, function definitions)
-is cut into bins, and each bin is hashed like a word. Each family has length one, so neither drowns the other.
+Every name is hashed into one of `BUCKETS` buckets by crc32, which gives the same result in every process and on every
+machine. Each family of features is scaled to unit length, so that none outweighs the others.
 """
 
 from __future__ import annotations
@@ -11,234 +10,129 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from zlib import crc32
 
-from llm_magic.classify.lexicon import kinds
+from llm_magic.classify.lexicon import task_kinds
+from llm_magic.classify.structure import describe_structure
+
+Value = TypeVar("Value")
 
 BITS = 16
 BUCKETS = 1 << BITS
 FAMILIES = ("words", "pairs", "structure", "details", "ends", "kinds")
 
-_HEAD, _TAIL = 2_000, 1_000
-"""Characters looked at from each end: that is where instructions stand, and it bounds the time."""
+_HEAD_CHARS, _TAIL_CHARS = 2_000, 1_000
+"""The window: instructions stand at the ends of a prompt, and a bounded window bounds the time."""
+_END_WORDS = 20
+"""Words at each end that form a family of their own, so that long material between them cannot drown them."""
 
-_ENDS = 20
-"""Words at each end that are looked at once more on their own: long material between them must not drown them."""
+# A word, a number, or a sign. Scripts without spaces between words are split into letters.
+_ASCII_TOKEN = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
+_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]")
 
-# A word, a number, a sign; scripts without spaces letter by letter.
-_ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]")
-_OPTION = re.compile(r" ?\(?([a-j])[.)] ?(.*)")
-_NUMERIC = re.compile(r"[\s\d.,%$€£/^*+=()×·-]+[a-z°/%]{0,3}[\d^]*\.?\Z")
-_LATEX = re.compile(r"\\[a-z]+|\$[^$\s]")
-_BACKSLASH = "\\"
-_CODE_SIGNS = ("()", ";\n", "```", "#include")
-_ARROW, _TAG = re.compile(r"=[=>]"), re.compile(r"</?\w+>")
-_CODE_WORDS = frozenset(("def", "return", "import", "assert", "elif", "const", "void", "select", "lambda"))
-_FUNCTION = re.compile(r'"name": ?"([^"]{1,80})", ?"description"')
-_PARAMETER = re.compile(r'"type": ?"(?!dict|object)')
-_NEGATIONS = frozenset(("not", "except", "least", "never", "false", "incorrect", "neither", "without"))
-_COMPARISONS = frozenset(
-    (
-        "more",
-        "less",
-        "most",
-        "than",
-        "twice",
-        "half",
-        "each",
-        "every",
-        "per",
-        "total",
-        "percent",
-        "times",
-        "remaining",
-        "average",
-    )
-)
-_STATEMENTS = ("statement 1", "\ni. ", "(i)")
-_LISTED = re.compile(r"[ \t]*(?:\d+[.)]|[-*•])\s")
+_LOG_1P = [math.log1p(count) for count in range(2 * (_HEAD_CHARS + _TAIL_CHARS) + 4)]
 
 Scales = tuple[float, float, float, float, float, float]
-"""How much of each family, in the order of `FAMILIES`, a head looks at."""
-
+"""The weight that a head gives each family, in the order of `FAMILIES`."""
 
 Group = tuple[float, "array[int]"]
-"""So much of each of these buckets."""
+"""A value, and the buckets that have it. Most buckets of a family have the same value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """A prompt as a sparse vector, by family: distinct buckets, and how much of each."""
+    families: tuple[tuple[Group, ...], ...]
+    """In the order of `FAMILIES`: distinct buckets, of unit length unless empty."""
 
-    parts: tuple[tuple[Group, ...], ...]
-    """One for each of `FAMILIES`, of length one where there is anything in it: most buckets have the same amount."""
-
-    def groups(self, scales: Scales) -> list[Group]:
-        """Amounts and buckets (not always distinct), each family scaled."""
-        pairs = zip(self.parts, scales, strict=True)
-        return [(scale * amount, buckets) for part, scale in pairs if scale for amount, buckets in part]
+    def scaled(self, scales: Scales) -> list[Group]:
+        """Return the groups of all families, scaled. A bucket can occur in several families."""
+        pairs = zip(self.families, scales, strict=True)
+        return [(scale * value, buckets) for family, scale in pairs if scale for value, buckets in family]
 
     @property
-    def words(self) -> list[int]:
-        """The buckets of its different words."""
-        return [bucket for _, buckets in self.parts[0] for bucket in buckets]
+    def word_buckets(self) -> list[int]:
+        return [bucket for _, buckets in self.families[0] for bucket in buckets]
 
 
 def window(text: str) -> str:
-    """The part of a text that is looked at."""
-    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
+    """Return the part of a text that is read: its first and last characters."""
+    if len(text) <= _HEAD_CHARS + _TAIL_CHARS:
+        return text
+    return f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
 
 
-def featurize(text: str, extra: Iterable[str] = ()) -> Features:
-    """The features of a prompt, in time bounded by the window. extra: further details, as names."""
+def featurize(text: str, signals: Iterable[str] = ()) -> Features:
+    """Compute the features of a prompt. signals: names that are added to the family of details."""
     lowered = window(text).lower()
-    words = (_ASCII_WORD if lowered.isascii() else _WORD).findall(lowered)
-    own, left, right, end = zip(*map(_PLACES.__getitem__, words), strict=True) if words else ((), (), (), ())
-    pairs = [first + second & _LAST for first, second in zip(left, right[1:], strict=False)]
-    facts, details = structure(lowered, words, len(text))
-    named = [map(_FACTS.__getitem__, names) for names in (facts, [*details, *extra], kinds(lowered, words))]
-    ends = end if len(end) <= 2 * _ENDS else end[:_ENDS] + end[-_ENDS:]
-    return Features(parts=tuple(map(_counted, (own, pairs, *named[:2], ends, named[2]))))
+    words = (_ASCII_TOKEN if lowered.isascii() else _TOKEN).findall(lowered)
+    hashed = map(_WORD_BUCKETS.__getitem__, words)
+    own, left, right, end = zip(*hashed, strict=True) if words else ((), (), (), ())
+    pairs = [first + second & _BUCKET_MASK for first, second in zip(left, right[1:], strict=False)]
+    ends = end if len(end) <= 2 * _END_WORDS else end[:_END_WORDS] + end[-_END_WORDS:]
+    facts, details = describe_structure(lowered, words, len(text))
+    name_bucket = _NAME_BUCKETS.__getitem__
+    structure = map(name_bucket, facts)
+    more = map(name_bucket, [*details, *signals])
+    kinds = map(name_bucket, task_kinds(lowered, words))
+    return Features(families=tuple(map(_normalized, (own, pairs, structure, more, ends, kinds))))
 
 
-_LAST = BUCKETS - 1
-_SPREAD = 2654435761
-"""A multiplicative hash: a bucket is the upper bits of the lower half of a hash times this."""
-
-
-_LONGEST = 40
-"""Letters of a word whose places are kept."""
-
-
-class _Places(dict[str, tuple[int, int, int, int]]):
-    """Of a word: its bucket, what it adds to the bucket of a pair as the first and as the second of it, and its bucket
-    at the ends of a prompt. Of a number, by how many digits it has."""
-
-    def __missing__(self, word: str) -> tuple[int, int, int, int]:
-        if len(self) >= 1 << 15:
-            self.clear()
-        found = crc32((f"0{min(len(word), 6)}" if word.isdigit() else word).encode("utf-8", "surrogatepass"))
-        left, right = _bucket(found * 0x9E3779B1 + 1), _bucket(found * 0x85EBCA77)
-        places = _bucket(found), left, right, _bucket(found * 3 + 7)
-        if len(word) <= _LONGEST:
-            self[word] = places
-        return places
-
-
-class _Facts(dict[str, int]):
-    """The bucket of a name."""
-
-    def __missing__(self, name: str) -> int:
-        if len(self) >= 1 << 13:
-            self.clear()
-        self[name] = bucket = _bucket(crc32(f"={name}".encode("utf-8", "surrogatepass")))
-        return bucket
-
-
-_PLACES, _FACTS = _Places(), _Facts()
-_LOGS = [math.log1p(count) for count in range(2 * (_HEAD + _TAIL) + 4)]
-
-
-def _bucket(found: int) -> int:
-    return (found * _SPREAD & 0xFFFFFFFF) >> (32 - BITS)
-
-
-def _counted(buckets: Iterable[int]) -> tuple[Group, ...]:
-    """Distinct buckets with the logarithm of their counts, scaled to a vector of length one."""
+def _normalized(buckets: Iterable[int]) -> tuple[Group, ...]:
     counts = Counter(buckets)
-    alike: dict[int, list[int]] = {1: [bucket for bucket, count in counts.items() if count == 1]}
-    if len(alike[1]) < len(counts):
+    by_count: dict[int, list[int]] = {1: [bucket for bucket, count in counts.items() if count == 1]}
+    if len(by_count[1]) < len(counts):
         for bucket, count in counts.items():
             if count > 1:
-                alike.setdefault(count, []).append(bucket)
-    length = math.sqrt(sum(len(each) * _LOGS[count] ** 2 for count, each in alike.items()))
-    return tuple((_LOGS[count] / length, array("H", each)) for count, each in alike.items() if each)
+                by_count.setdefault(count, []).append(bucket)
+    length = math.sqrt(sum(len(group) * _LOG_1P[count] ** 2 for count, group in by_count.items()))
+    return tuple((_LOG_1P[count] / length, array("H", group)) for count, group in by_count.items() if group)
 
 
-def line_starts(text: str) -> list[int]:
-    """Where its lines begin. To try a pattern there is quicker than to let it look for them."""
-    starts, at = [0], text.find("\n")
-    while at >= 0:
-        starts.append(at + 1)
-        at = text.find("\n", at + 1)
-    return starts
+_BUCKET_MASK = BUCKETS - 1
+_HASH_MULTIPLIER = 2654435761  # 2^32 / golden ratio (Knuth)
 
 
-def structure(lowered: str, words: list[str], whole: int) -> tuple[list[str], list[str]]:
-    """How a prompt is built, in bins, as short names: what holds across kinds of task, and further details."""
-    many = max(1, len(words))
-    lines = lowered.count("\n")
-    starts = line_starts(lowered)
-    options = [found[2] for start in starts if (found := _OPTION.match(lowered, start))] if lines else []
-    found = list(filter(str.isdigit, words))
-    numbers, longest = len(found), max(map(len, found), default=0)
-    letters = sum(map(len, words))
-    stated = any(mark in lowered for mark in _STATEMENTS) or lowered.startswith("i. ")
-    code = sum(map(lowered.count, _CODE_SIGNS)) + len(_ARROW.findall(lowered)) + len(_TAG.findall(lowered))
-    body = lowered[: lowered.find("\na.")] if options and "\na." in lowered else lowered
-    facts = [
-        f"body {round(2 * math.log2(len(body) + 1))}",
-        f"lines {round(2 * math.log2(lines + 1))}",
-        f"word length {round(4 * letters / many)}",
-        f"numbers per word {round(20 * numbers / many)}",
-        f"longest number {min(longest, 6)}",
-        f"questions {_few(lowered.count('?'))}",
-        f"latex {_few(len(_LATEX.findall(lowered)) if '$' in lowered or _BACKSLASH in lowered else 0)}",
-        f"code {_few(code + sum(map(_CODE_WORDS.__contains__, words)))}",
-        f"negated {not _NEGATIONS.isdisjoint(words)}",
-        f"ends {body.rstrip()[-1:]}",
-        f"ends at last {lowered.rstrip()[-1:]}",
-        f"first {' '.join(words[:1])}",
-        f"first two {' '.join(words[:2])}",
-    ]
-    details = [
-        f"length {round(2 * math.log2(whole + 1))}",
-        f"numbers {_few(numbers)}",
-        f"comparisons {_few(sum(map(_COMPARISONS.__contains__, words)))}",
-        f"listed {_few(sum(_LISTED.match(lowered, start) is not None for start in starts))}",
-        f"different words {round(10 * len(set(words)) / many)}",
-        f"statements {stated}",
-    ]
-    if "__" in lowered:
-        facts.append("blank")
-    if options:
-        facts += [
-            f"options {min(len(options), 12)}",
-            f"length of options {round(2 * math.log2(1 + sum(map(len, options)) / len(options)))}",
-        ]
-        numeric = sum(bool(_NUMERIC.match(option)) for option in options)
-        details.append(f"numeric options {round(4 * numeric / len(options))}")
-    else:
-        facts.append(f"no options, length {round(math.log2(whole + 1))}")
-        details.append(f"no options, numbers {_few(numbers)}")
-    if functions := _FUNCTION.findall(lowered):
-        details += _tools(lowered, functions)
-    return facts, details
+def _bucket(hashed: int) -> int:
+    return (hashed * _HASH_MULTIPLIER & 0xFFFFFFFF) >> (32 - BITS)
 
 
-def _tools(lowered: str, functions: list[str]) -> list[str]:
-    """What is known of function definitions, and of how far they match what is asked."""
-    start = lowered.find('"name":')
-    asked = set(re.findall(r"[a-z]{4,}", lowered[:start]))
-    offered = set(re.findall(r"[a-z]{4,}", lowered[start:]))
-    names = set(re.findall(r"[a-z]{4,}", " ".join(functions).replace("_", " ")))
-    overlap = len(asked & offered) / max(1, len(asked))
-    named = len({word[:5] for word in asked} & {word[:5] for word in names}) / max(1, len(names))
-    many = "several functions" if len(functions) > 1 else "one function"
-    return [
-        f"functions {min(len(functions), 6)}",
-        f"parameters {_few(len(_PARAMETER.findall(lowered)))}",
-        f"overlap {round(5 * overlap)}",
-        f"{many}, names asked for {round(4 * named)}",
-        f"list {'[' in lowered[max(0, start - 4) : start]}",
-        f"{many}, asks for several {bool(re.search(r' and |also|then|;|, and', lowered[:start]))}",
-        f"{many}, numbers {_few(len(re.findall(r'[0-9]+', lowered[:start])))}",
-    ]
+def _hash_name(name: str) -> int:
+    return _bucket(crc32(f"={name}".encode("utf-8", "surrogatepass")))
 
 
-def _few(count: int) -> int:
-    """A count in bins: 0, 1, 2, 3, 4, then doubling."""
-    return count if count <= 4 else 3 + round(math.log2(count / 2.0))
+def _hash_word(word: str) -> tuple[int, int, int, int]:
+    """Return the bucket of a word, its share of a pair's bucket as the first and as the second word, and its bucket at
+    the ends of a prompt. A number is hashed by how many digits it has."""
+    text = f"0{min(len(word), 6)}" if word.isdigit() else word
+    hashed = crc32(text.encode("utf-8", "surrogatepass"))
+    return (
+        _bucket(hashed),
+        _bucket(hashed * 0x9E3779B1 + 1),
+        _bucket(hashed * 0x85EBCA77),
+        _bucket(hashed * 3 + 7),
+    )
+
+
+class _HashCache(dict[str, Value], Generic[Value]):
+    """A dict that computes missing values. It starts over when full, which is faster than an LRU cache."""
+
+    def __init__(self, compute: Callable[[str], Value], *, max_entries: int, max_key_length: int) -> None:
+        super().__init__()
+        self._compute = compute
+        self._max_entries = max_entries
+        self._max_key_length = max_key_length
+
+    def __missing__(self, key: str) -> Value:
+        value = self._compute(key)
+        if len(key) <= self._max_key_length:
+            if len(self) >= self._max_entries:
+                self.clear()
+            self[key] = value
+        return value
+
+
+_WORD_BUCKETS = _HashCache(_hash_word, max_entries=1 << 15, max_key_length=40)
+_NAME_BUCKETS = _HashCache(_hash_name, max_entries=1 << 13, max_key_length=120)

@@ -1,7 +1,7 @@
-"""The two learned heads, as plain arrays in the wheel: a prompt's tier, and how hard it is.
+"""The two learned linear heads: the tier of a prompt, and its difficulty.
 
-To decide takes no numpy, whose import costs more than a hundred decisions: a weight is a whole number of 16 bits times
-its head's scale, and what a prompt scores is a sum over its few hundred features.
+Scoring needs no numpy, whose import takes longer than a hundred decisions: weights are 16-bit integers times a scale,
+and a score is a sum over a few hundred features.
 """
 
 from __future__ import annotations
@@ -26,82 +26,76 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 3
-"""Of the arrays' layout and of the featurization that they belong to."""
 TIER_SCALES: Scales = (0.6, 0.4, 0.6, 1.0, 0.6, 2.0)
 DIFFICULTY_SCALES: Scales = (0.0, 0.4, 1.0, 0.0, 0.0, 0.0)
-"""Chosen by leaving each source out of the training data in turn: pairs of words carry over from one source to
-another, single words (the topic) hardly, the details of one kind of task not at all."""
-_LARGEST = 32_767
+"""Chosen by leaving out each training source in turn: pairs of words carry over between sources, single words (the
+topic) hardly do, and details of one kind of task do not."""
+_MAX_WEIGHT = 32_767
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """score = x . weights * scale + bias, of each class."""
+    """score = features · weights × scale + bias, per class."""
 
     weights: tuple[array[int], ...]
-    """For each class, of each bucket, -32,767..32,767."""
     scale: float
     bias: tuple[float, ...]
 
     @classmethod
-    def of(cls, weights: NDArray[np.float64], bias: NDArray[np.float64] | float) -> Linear:
-        """From weights (BUCKETS, or BUCKETS x classes), to the nearest of the whole numbers."""
+    def quantize(cls, weights: NDArray[np.float64], bias: NDArray[np.float64] | float) -> Linear:
+        """Round float weights (BUCKETS, or BUCKETS x classes) to 16 bits."""
         import numpy as np
 
-        scale = float(np.abs(weights).max()) / _LARGEST or 1.0
-        whole = np.rint(weights.T.reshape(-1, len(weights)) / scale).astype(np.int16)
+        scale = float(np.abs(weights).max()) / _MAX_WEIGHT or 1.0
+        rounded = np.rint(weights.T.reshape(-1, len(weights)) / scale).astype(np.int16)
         return cls(
-            weights=tuple(array("h", row.tobytes()) for row in whole),
+            weights=tuple(array("h", row.tobytes()) for row in rounded),
             scale=scale,
-            bias=tuple(float(each) for each in np.atleast_1d(bias)),
+            bias=tuple(map(float, np.atleast_1d(bias))),
         )
 
     def times(self, factor: float) -> Linear:
-        """The head whose scores are so many times as large."""
-        return dataclasses.replace(self, scale=self.scale * factor, bias=tuple(each * factor for each in self.bias))
+        return dataclasses.replace(self, scale=self.scale * factor, bias=tuple(bias * factor for bias in self.bias))
 
     def scores(self, features: Features, scales: Scales) -> list[float]:
-        found = [0.0] * len(self.bias)
-        for amount, buckets in features.groups(scales):
-            of_buckets = itemgetter(*buckets, 0)  # one more, so that it gives a tuple of a single one too
-            for place, row in enumerate(self.weights):
-                found[place] += amount * (sum(of_buckets(row)) - row[0])
-        return [self.scale * each + bias for each, bias in zip(found, self.bias, strict=True)]
+        sums = [0.0] * len(self.bias)
+        for value, buckets in features.scaled(scales):
+            select = itemgetter(*buckets, 0)  # the extra bucket makes it return a tuple for a single bucket too
+            for index, row in enumerate(self.weights):
+                sums[index] += value * (sum(select(row)) - row[0])
+        return [self.scale * total + bias for total, bias in zip(sums, self.bias, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """The weights of one training run."""
-
     tier: Linear
-    """A class a tier, in the order of `TaskTier`; divided by the temperature already."""
+    """One class per tier, in the order of `TaskTier`; the temperature is already applied."""
     difficulty: dict[str, Linear]
-    """`""`: trained on every source; by name: on every source but that one, for judging on it."""
+    """`""`: trained on every source. A source's name: trained on all other sources, to evaluate on that one."""
     temperature: float
-    """What the tier head's scores were divided by, so that held-out probabilities are right."""
+    """The divisor of the tier scores that calibrates their probabilities on held-out prompts."""
     known: bytes
-    """Of each bucket, 1 where words of the training prompts fell into it, else 0."""
+    """One byte per bucket: 1 if a word of a training prompt fell into it, else 0."""
 
     def tier_probabilities(self, features: Features) -> dict[TaskTier, float]:
         scores = self.tier.scores(features, TIER_SCALES)
         odds = [math.exp(score - max(scores)) for score in scores]
-        return {tier: each / sum(odds) for tier, each in zip(TaskTier, odds, strict=True)}
+        return {tier: share / sum(odds) for tier, share in zip(TaskTier, odds, strict=True)}
 
     def difficulty_of(self, features: Features, *, without: str = "") -> float:
-        """How hard a prompt is, in logits: 0 is typical, and a model's chance of being right falls as it rises.
+        """Return the difficulty in logits: 0 is typical, and higher values mean fewer correct answers.
 
-        without: by a head that has not seen this source's outcomes; the whole one where there is none.
+        without: use the head that was not trained on this source, if there is one.
         """
         head = self.difficulty.get(without) or self.difficulty[""]
         return head.scores(features, DIFFICULTY_SCALES)[0]
 
     def familiarity(self, features: Features) -> float:
-        """The share of the prompt's different words that the training prompts had, 0..1."""
-        words = features.words
+        """Return the share of the prompt's distinct words that occur in the training prompts, 0..1."""
+        words = features.word_buckets
         return sum(map(self.known.__getitem__, words)) / len(words) if words else 0.0
 
     def save(self, file: IO[bytes]) -> None:
-        """Write the arrays as numpy's `load` reads them, uncompressed, the same bytes for the same weights."""
         import numpy as np
 
         arrays: dict[str, Any] = {
@@ -117,19 +111,19 @@ class Heads:
 
     @classmethod
     def load(cls, file: IO[bytes]) -> Heads:
-        """Raises ValueError for weights of another version."""
+        """Read a file that `save` wrote. Raises ValueError if its version differs."""
         with zipfile.ZipFile(file) as arrays:
 
             def read(name: str) -> array[Any]:
-                return _plain(arrays.read(f"{name}.npy"))
+                return _parse_npy(arrays.read(f"{name}.npy"))
 
             def head(name: str) -> Linear:
                 bias = tuple(read(f"{name}/bias"))
-                rows = tuple(read(f"{name}/{place}") for place in range(len(bias)))
+                rows = tuple(read(f"{name}/{index}") for index in range(len(bias)))
                 return Linear(weights=rows, scale=read(f"{name}/scale")[0], bias=bias)
 
             if (version := int(read("version")[0])) != VERSION:
-                raise ValueError(f"weights of version {version}, but this is version {VERSION}: train them anew")
+                raise ValueError(f"the weights have version {version}, but {VERSION} is needed: train them again")
             sources = {name.split("/")[1] for name in arrays.namelist() if name.startswith("difficulty/")}
             return cls(
                 tier=head("tier"),
@@ -139,22 +133,22 @@ class Heads:
             )
 
 
-_CODES = {"<i2": "h", "<i8": "q", "<f8": "d", "|u1": "B"}
+_ARRAY_CODES = {"<i2": "h", "<i8": "q", "<f8": "d", "|u1": "B"}
 
 
-def _plain(content: bytes) -> array[Any]:
-    """The numbers of an array of one dimension in numpy's file format, version 1: ten bytes, of which the last two
-    say how long the header behind them is, the header, the numbers."""
+def _parse_npy(content: bytes) -> array[Any]:
+    """Parse a one-dimensional array in numpy's .npy format, version 1: a magic string and version in 8 bytes, the
+    length of the header in 2, the header, the numbers."""
     start = 10 + int.from_bytes(content[8:10], "little")
-    found: array[Any] = array(_CODES[ast.literal_eval(content[10:start].decode("latin-1"))["descr"]])
-    found.frombytes(content[start:])
+    header = ast.literal_eval(content[10:start].decode("latin-1"))
+    numbers: array[Any] = array(_ARRAY_CODES[header["descr"]])
+    numbers.frombytes(content[start:])
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        numbers.byteswap()
+    return numbers
 
 
 @functools.cache
 def shipped_heads() -> Heads:
-    """The heads in the wheel, read at first use."""
     with resources.files("llm_magic.classify").joinpath("weights.npz").open("rb") as file:
         return Heads.load(file)

@@ -1,7 +1,7 @@
-"""Words around a request that say nothing of it: greetings, thanks, haste, praise, how hard or important it is.
+"""Removal of sentences around a request that say nothing about the task: greetings, thanks, urgency, praise.
 
-They must not decide what kind of task it is. A sentence at either end goes where all of its words are such words, or
-fill in between them, and something is left; no word in the middle of a text is touched.
+A sentence at either end is dropped if all of its words are pleasantries or fillers and something remains. Text in the
+middle is not changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 _WORDS: Final = {
-    "courtesy": """
+    "pleasantries": """
         abend advance advanced ai aide aider aidez aiutami aiuto ajuda amazing android apologies apologise
         appreciate appreciated appreciation asap assist assistance assistant assistants attention awesome
         ayuda ayúdame beaucoup best beste bitte bonjour bonne bot bother bothering brauche breath breeze
@@ -28,7 +28,7 @@ _WORDS: Final = {
         tired tough tricky trivial trouble trust ty urgency urgent urgently viele vielen warm warning
         welcome wish wishes wonder wondered wonderful wondering здравствуйте пожалуйста помоги помогите
         привет спасибо""",
-    "filling": """
+    "fillers": """
         a able above afternoon again ahead all always an and any are as at attached be been before believe
         below bit boss buddy buenas buenos but by can certain colleague could day deep device did do does
         don't down días early evening ever every everybody everyone feel following for friend friends from
@@ -42,51 +42,51 @@ _WORDS: Final = {
         up us user very vous was we we'd we'll we're we've weekend well were while who will with won't world
         world's would yes yet you you'd you'll you're you've your yours""",
 }
-_COURTESY, _FILLING = (frozenset(words.split()) for words in _WORDS.values())
+_PLEASANTRIES, _FILLERS = (frozenset(words.split()) for words in _WORDS.values())
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_FIRST = re.compile(r"\s*(?:[>*#\[({<-]+ ?)?([^.!?:,;\n]{1,120})(?:[.!?:,;)\]}>*]+(?:\s+|$)|\s*\n\s*)")
-_LAST = re.compile(r"(?:(?<!\s\w)[.!?;)\]}]\s|[(\n]|^)([^.!?;(\[\n]{1,120})[.!?)\]}\s:]*\Z")
+_FIRST_SENTENCE = re.compile(r"\s*(?:[>*#\[({<-]+ ?)?([^.!?:,;\n]{1,120})(?:[.!?:,;)\]}>*]+(?:\s+|$)|\s*\n\s*)")
+_LAST_SENTENCE = re.compile(r"(?:(?<!\s\w)[.!?;)\]}]\s|[(\n]|^)([^.!?;(\[\n]{1,120})[.!?)\]}\s:]*\Z")
 _THANKS = re.compile(
     r"(?<![:\"'«“])[\s,.!;-]+"
     r"(?:(?:many |a lot of )?thanks|thank you|thx|cheers|please|pls|plz|danke|merci|gracias|grazie|спасибо)"
     r"(?: you| a lot| so much| very much| in advance| again| im voraus| d'avance)*[\s.!:)]*\Z"
 )
-_SIGNED = re.compile(r"\n--+ ?\n[^\n]{1,80}\s*\Z")
-_ENDS, _MOST, _LOOKED = 160, 3, 1_000
-"""Characters of each end that are looked at, sentences that may go there, and how far a word is looked for in what is
-left."""
+_SIGNATURE = re.compile(r"\n--+ ?\n[^\n]{1,80}\s*\Z")
+_CHARS_PER_END = 160
+_SENTENCES_PER_END = 3
+_WORD_WITHIN_CHARS = 1_000
 
 
 def strip_pleasantries(text: str) -> str:
-    """The text without the sentences at its ends that say nothing of the task; all of it where that is nothing."""
+    """Drop the sentences at both ends that say nothing about the task, unless nothing would remain."""
     start, end = 0, len(text)
-    for _ in range(_MOST):
-        found = _FIRST.match(text, start, min(end, start + _ENDS))
-        if not found or not _says_nothing(found[1]):
+    for _ in range(_SENTENCES_PER_END):
+        match = _FIRST_SENTENCE.match(text, start, min(end, start + _CHARS_PER_END))
+        if not match or not _is_pleasantry(match[1]):
             break
-        start = found.end()
+        start = match.end()
     if start >= end:
         return text
-    for _ in range(_MOST):
-        kept = _without_end(text[max(start, end - _ENDS) : end])
-        if kept is None:
+    for _ in range(_SENTENCES_PER_END):
+        tail_start = max(start, end - _CHARS_PER_END)
+        kept_chars = _strip_end(text[tail_start:end])
+        if kept_chars is None:
             break
-        end = max(start, end - _ENDS) + kept
+        end = tail_start + kept_chars
     rest = text[start:end]
-    return rest if _WORD.search(rest[:_LOOKED]) else text
+    return rest if _WORD.search(rest[:_WORD_WITHIN_CHARS]) else text
 
 
-def _without_end(tail: str) -> int | None:
-    """How much of the end of a text is left without its last words, where these say nothing."""
+def _strip_end(tail: str) -> int | None:
     lowered = tail.lower()
-    for pattern in (_SIGNED, _THANKS):
-        if (found := pattern.search(lowered)) and found.start():
-            return found.start()
-    if (found := _LAST.search(lowered)) and found.start(1) and _says_nothing(found[1]):
-        return len(lowered[: found.start(1)].rstrip(" \n([")) or None
+    for pattern in (_SIGNATURE, _THANKS):
+        if (match := pattern.search(lowered)) and match.start():
+            return match.start()
+    if (match := _LAST_SENTENCE.search(lowered)) and match.start(1) and _is_pleasantry(match[1]):
+        return len(lowered[: match.start(1)].rstrip(" \n([")) or None
     return None
 
 
-def _says_nothing(sentence: str) -> bool:
+def _is_pleasantry(sentence: str) -> bool:
     words = _WORD.findall(sentence.lower().replace("’", "'"))
-    return not _COURTESY.isdisjoint(words) and all(word in _COURTESY or word in _FILLING for word in words)
+    return not _PLEASANTRIES.isdisjoint(words) and all(word in _PLEASANTRIES or word in _FILLERS for word in words)

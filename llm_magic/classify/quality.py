@@ -1,9 +1,9 @@
-"""The chance that a model answers a prompt well: item response theory, with a prompt's difficulty and a model's
-capability on one scale. A new model needs its capability stated and nothing trained.
+"""The probability that a model answers a prompt well, by item response theory.
 
-    P(right) = sum over tiers of P(tier) / (1 + exp(difficulty - capability[tier]))
+    P(correct) = sum over tiers of P(tier) / (1 + exp(difficulty - capability[tier]))
 
-the one-parameter logistic model of Rasch (1960), mixed over what kind of task the prompt may be.
+This is the one-parameter logistic model of Rasch (1960), mixed over the tiers that the prompt may have. Difficulty and
+capability share one scale, so a new model needs a capability and no training.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from llm_magic.types import Classification, TaskTier
 
 
 def expected_quality(classification: Classification, capability: Mapping[TaskTier, float]) -> float:
-    """The chance, 0..1, that a model of this capability (in logits, by tier) answers well.
+    """Return the probability that a model with this capability (in logits, per tier) answers well.
 
-    A tier that `capability` does not name counts as the lowest that it does name.
+    A tier that `capability` lacks counts as the lowest one that it has.
     """
     lowest = min(capability.values(), default=0.0)
     shares = classification.probabilities or {classification.tier: 1.0}

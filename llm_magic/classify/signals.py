@@ -1,5 +1,6 @@
-"""What can be seen in a prompt and said in words: what is asked for (verbs, the wanted format), how it is built (code,
-mathematics, several parts, constraints, length). The learned head weighs them; here they are found and named.
+"""Signals of a tier that can be explained in words: verbs, requested formats, code, mathematics, constraints, length.
+
+They give the reasons of a classification, and are features of the learned heads, which weigh them.
 """
 
 from __future__ import annotations
@@ -17,28 +18,26 @@ C, S, F, B = TaskTier.COMPLEX, TaskTier.STANDARD, TaskTier.STRUCTURED, TaskTier.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """Something found in a prompt, the tier it speaks for, and how loudly."""
-
     tier: TaskTier
     weight: float
     reason: str
     name: str
-    """The reason without what was found."""
+    """The reason without the words that matched: the name of the feature."""
 
 
-_HEAD, _TAIL = 800, 500
-"""Characters looked at from each end: that is where instructions stand."""
+_HEAD_CHARS, _TAIL_CHARS = 800, 500
 
 
-# Matched against lower-cased text, which is faster than IGNORECASE. Ordered by tier. The reason may name what was found: {0}. Behind it, how the words begin that a find begins with:
-# to try the pattern there alone is what makes it quick. Empty: anywhere.
-_PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
+# Matched against lowercased text, which is faster than IGNORECASE. {0} in a reason is the matched text. The last column
+# lists the prefixes of the words that a match can begin with: trying a pattern at these words only makes it fast. If it
+# is empty, the whole text is searched.
+PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
     (
-        words,
-        frozenset(beginnings.split()),
+        pattern,
+        frozenset(prefixes.split()),
         Signal(tier=tier, weight=weight, reason=reason, name=f"signal {reason}"),
     )
-    for words, tier, weight, reason, beginnings in (
+    for pattern, tier, weight, reason, prefixes in (
         (r"\b(?:prove|proof|disprove|derive|derivation|theorem|lemma)\b", C, 2.6, "asks for a proof ({0})", "pro dis der the lem"),
         (
             r"\b(?:integral|eigenvalue|differential equation|polynomial|convex|asymptotic|stochastic|bayesian|"
@@ -113,61 +112,64 @@ _PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
     )
 )  # fmt: skip
 
-_ANYWHERE = [place for place, (_, beginnings, _) in enumerate(_PATTERNS) if not beginnings]
-_STARTING = {
-    beginning: [place for place, (_, other, _) in enumerate(_PATTERNS) if beginning in other]
-    for beginning in frozenset[str]().union(*(beginnings for _, beginnings, _ in _PATTERNS))
+_ANYWHERE = [index for index, (_, prefixes, _) in enumerate(PATTERNS) if not prefixes]
+_BY_PREFIX = {
+    prefix: [index for index, (_, prefixes, _) in enumerate(PATTERNS) if prefix in prefixes]
+    for prefix in frozenset[str]().union(*(prefixes for _, prefixes, _ in PATTERNS))
 }
-"""By how a word begins: the places of the patterns that may be found there."""
-_BEGINNING = re.compile(r"\b[a-z]{1,3}")
+_PREFIX = re.compile(r"\b[a-z]{1,3}")
 
 
 @functools.cache
-def _pattern(place: int) -> re.Pattern[str]:
-    """Compiled at first need: all of them would take as long as a hundred decisions."""
-    return re.compile(_PATTERNS[place][0])
+def _pattern(index: int) -> re.Pattern[str]:
+    """Compile a pattern at first use: compiling all of them takes as long as a hundred decisions."""
+    return re.compile(PATTERNS[index][0])
 
 
 _CODE_LINE = re.compile(
     r"[ \t]*(?:def|class|import|from|const|let|var|function|public|private|#include|SELECT|fn|package|async)\b"
     r"|\s*\}\s*$"
 )
-_CODE_SIGNS = ("```", ");", "){", "Traceback (most recent")
+_CODE_MARKS = ("```", ");", "){", "Traceback (most recent")
 _TAG = re.compile(r"</\w{1,20}>")
-_PARTS = re.compile(r"^\s*(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
+_LIST_ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
 
 
-def detect_signals(text: str, whole: int) -> Iterator[Signal]:
-    """What is found at the ends of a text that has, or is the window of one that has, `whole` characters."""
-    if len(text) > _HEAD + _TAIL:
-        text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    lowered = text.lower()
-    found = {place: hit for place in _ANYWHERE if (hit := _pattern(place).search(lowered))}
-    for word in _BEGINNING.finditer(lowered):
-        for place in _STARTING.get(word[0], ()):
-            if place not in found and (hit := _pattern(place).match(lowered, word.start())):
-                found[place] = hit
-    for place in sorted(found):
-        signal, said = _PATTERNS[place][2], " ".join(found[place][0].split())[:40]
-        yield dataclasses.replace(signal, reason=signal.reason.format(said))
+def detect_signals(text: str, text_length: int) -> Iterator[Signal]:
+    """Find the signals at the ends of a text: a whole prompt, or the window of one with `text_length` characters."""
+    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
+        text = f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
+    yield from _matched_patterns(text.lower())
     code = (
-        sum(map(text.count, _CODE_SIGNS))
+        sum(map(text.count, _CODE_MARKS))
         + len(_TAG.findall(text))
         + sum(line.endswith((";", "{")) or bool(_CODE_LINE.match(line)) for line in text.split("\n"))
     )
     if code:
         yield Signal(tier=C, weight=min(2.2, 0.8 + 0.2 * code), reason="contains code", name="signal contains code")
-    parts = len(_PARTS.findall(text))
-    if parts >= 3:
-        yield Signal(
-            tier=C, weight=min(1.2, 0.25 * parts), reason=f"{parts} listed points", name="signal listed points"
-        )
+    points = len(_LIST_ITEM.findall(text))
+    if points >= 3:
+        reason = f"{points} listed points"
+        yield Signal(tier=C, weight=min(1.2, 0.25 * points), reason=reason, name="signal listed points")
     if text.count("?") >= 3:
         yield Signal(tier=C, weight=0.6, reason="several questions", name="signal several questions")
-    words = len(text.split()) if whole < 2_000 else whole // 6
-    if words <= 12 and not code:
+    word_count = len(text.split()) if text_length < 2_000 else text_length // 6
+    if word_count <= 12 and not code:
         yield Signal(tier=B, weight=0.7, reason="very short", name="signal very short")
-    elif words > 120:
-        yield Signal(tier=C, weight=min(1.5, words / 250), reason="long instructions", name="signal long instructions")
-    if whole > 20_000:
-        yield Signal(tier=S, weight=0.8, reason=f"long text ({whole:,} characters)", name="signal long text")
+    elif word_count > 120:
+        weight = min(1.5, word_count / 250)
+        yield Signal(tier=C, weight=weight, reason="long instructions", name="signal long instructions")
+    if text_length > 20_000:
+        reason = f"long text ({text_length:,} characters)"
+        yield Signal(tier=S, weight=0.8, reason=reason, name="signal long text")
+
+
+def _matched_patterns(lowered: str) -> Iterator[Signal]:
+    matches = {index: match for index in _ANYWHERE if (match := _pattern(index).search(lowered))}
+    for word in _PREFIX.finditer(lowered):
+        for index in _BY_PREFIX.get(word[0], ()):
+            if index not in matches and (match := _pattern(index).match(lowered, word.start())):
+                matches[index] = match
+    for index in sorted(matches):
+        signal, matched_text = PATTERNS[index][2], " ".join(matches[index][0].split())[:40]
+        yield dataclasses.replace(signal, reason=signal.reason.format(matched_text))

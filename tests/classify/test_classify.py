@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -47,6 +48,19 @@ PLAIN = {
         "Say hello",
     ],
 }
+
+
+ODD = (
+    "",
+    "?!",
+    "\ud800 x",
+    "x" * 5_000,
+    "写一篇文章 为什么",
+    "(i) i. statement 1 __ 000000001234567",
+    "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
+    'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
+)
+FEATURE_DIGEST = "5fba4817006a0def246e7b9783abc6d20e22eed5ca7685b595650b52fe8d9018"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
@@ -115,7 +129,7 @@ def test_where_words_begin_is_where_patterns_are_found() -> None:
         head = prompt if len(prompt) <= 1_300 else f"{prompt[:800]}\n{prompt[-500:]}"
         wanted = [
             signal.reason.format(" ".join(found[0].split())[:40])
-            for pattern, _, signal in signals._PATTERNS
+            for pattern, _, signal in signals.PATTERNS
             if (found := re.search(pattern, head.lower()))
         ]
         assert [signal.reason for signal in signals.detect_signals(prompt, len(prompt))][: len(wanted)] == wanted
@@ -123,15 +137,15 @@ def test_where_words_begin_is_where_patterns_are_found() -> None:
 
 @given(st.text(max_size=4_000))
 def test_each_family_of_features_has_length_one(text: str) -> None:
-    for part in features_of(text).parts:
+    for part in features_of(text).families:
         buckets = [bucket for _, group in part for bucket in group]
         assert len(set(buckets)) == len(buckets)
         assert sum(amount**2 * len(group) for amount, group in part) == pytest.approx(1.0 if buckets else 0.0)
 
 
 def test_features_are_the_same_on_every_machine() -> None:
-    """The weights belong to them: where this changes, train anew."""
-    parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").parts, strict=True))
+    """The weights depend on the features: if this changes, train again."""
+    parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").families, strict=True))
     found = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
     assert found == {
         "words": [(0.3329, 63667, 25614, 57301, 14415), (0.5276, 37052, 16817)],
@@ -139,12 +153,25 @@ def test_features_are_the_same_on_every_machine() -> None:
     }
 
 
+def test_no_feature_of_any_known_prompt_has_changed() -> None:
+    """A digest over hundreds of prompts in many languages. If it changes, the weights must be trained again."""
+    own = own_prompts(judged=True).prompts
+    prompts = [*own, *(prompt for prompts in PLAIN.values() for prompt in prompts), *ODD]
+    prompts += [" ".join(own[start : start + 40]) for start in range(0, len(own), 20)]
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        for family in features_of(prompt).families:
+            digest.update(repr([(round(value, 9), list(buckets)) for value, buckets in family]).encode())
+    assert len(prompts) > 250
+    assert digest.hexdigest() == FEATURE_DIGEST
+
+
 def test_a_head_sums_amounts_times_weights() -> None:
     weights = np.random.default_rng(0).normal(size=(BUCKETS, 3))
-    head = Linear.of(weights, np.array([0.5, -0.5, 0.0]))
+    head = Linear.quantize(weights, np.array([0.5, -0.5, 0.0]))
     features = features_of("Prove that 2 + 2 = 4, and that 4 = 2 + 2.")
     wanted = np.array([0.5, -0.5, 0.0])
-    for part, scale in zip(features.parts, DIFFICULTY_SCALES, strict=True):
+    for part, scale in zip(features.families, DIFFICULTY_SCALES, strict=True):
         for amount, group in part:
             wanted += scale * amount * weights[list(group)].sum(axis=0)
     assert head.scores(features, DIFFICULTY_SCALES) == pytest.approx(list(wanted), abs=1e-3)
@@ -152,7 +179,7 @@ def test_a_head_sums_amounts_times_weights() -> None:
 
 
 def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
-    head = Linear.of(np.ones((BUCKETS, 1)), 0.25)
+    head = Linear.quantize(np.ones((BUCKETS, 1)), 0.25)
     assert head.scores(features_of(""), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == [0.25]
     assert head.scores(features_of("word"), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx([1.25])
 

@@ -10,7 +10,7 @@ import pytest
 
 from llm_magic import TaskTier
 from llm_magic.classify import classify
-from llm_magic.classify.lexicon import kinds
+from llm_magic.classify.lexicon import task_kinds
 from llm_magic.lab.evaluate.data import Recorded
 from llm_magic.lab.evaluate.tiers import SUPPORT, evaluate_tiers
 from llm_magic.lab.prompts import OWN, own_prompts
@@ -120,9 +120,9 @@ def test_so_many_prompts_of_a_task_spread_evenly() -> None:
 
 
 def test_kinds_of_words_are_found_in_any_script() -> None:
-    assert {"programming language 1+", "starts programming language"} <= set(kinds("python", ["python"]))
-    assert "programming 2+" in kinds("用java编写代码", list("用编写代码"))
-    assert kinds("zzz", ["zzz"]) == ["no kind"]
+    assert {"programming language 1+", "starts programming language"} <= set(task_kinds("python", ["python"]))
+    assert "programming 2+" in task_kinds("用java编写代码", list("用编写代码"))
+    assert task_kinds("zzz", ["zzz"]) == ["no kind"]
 
 
 # How the shipped head judges the project's own prompts that it never saw

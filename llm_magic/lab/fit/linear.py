@@ -76,7 +76,7 @@ class Matrix:
 
 
 def _vector(features: Features, scales: Scales) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-    groups = features.groups(scales)
+    groups = features.scaled(scales)
     if not groups:
         return None
     return (

@@ -39,7 +39,7 @@ def fit(recorded: Sequence[Recorded], labelled: Labelled) -> Heads:
     tier_features, tier, temperature = tier_head(labelled)
     known = bytearray(BUCKETS)
     for features in (*tier_features, *(one for many in seen.values() for one in many)):
-        for bucket in features.words:
+        for bucket in features.word_buckets:
             known[bucket] = 1
     return Heads(tier=tier, difficulty=difficulty_heads(recorded, seen), temperature=temperature, known=bytes(known))
 
@@ -75,7 +75,7 @@ def difficulty_heads(recorded: Sequence[Recorded], seen: dict[str, list[Features
         for weights, bias in [raw[each.source]]
     ]
     slope = _slope(unseen)
-    return {name: Linear.of(weights, bias).times(slope) for name, (weights, bias) in raw.items()}
+    return {name: Linear.quantize(weights, bias).times(slope) for name, (weights, bias) in raw.items()}
 
 
 def _difficulty(

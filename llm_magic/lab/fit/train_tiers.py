@@ -66,7 +66,7 @@ class Examples:
             weight[tiers == place] /= max(1e-12, float(weight[tiers == place].sum()))
         matrix = Matrix.of([self.features[at] for at in there], TIER_SCALES)
         weights, bias = softmax(matrix, tiers, len(_TIERS), weight=weight, alpha=TIER_ALPHA)
-        return Linear.of(weights, bias)
+        return Linear.quantize(weights, bias)
 
 
 def tier_prompts(tiers: Labelled, recorded: Mapping[str, Recorded]) -> Labelled:
