@@ -4,6 +4,8 @@ LLMMagicError
 ├─ RegistryError          a models.toml that can't be used; also a ValueError
 │  └─ UnknownPrice        a model that nobody has priced
 ├─ RequestError           the caller's own prompt or option; also a ValueError
+│  ├─ InvalidOption       an option with a value that it can't take
+│  └─ UnknownOption       an option that does not exist; also a TypeError
 ├─ BudgetError            an amount that is none; also a ValueError
 ├─ TuningError            a tuning.toml that can't be used; also a ValueError
 ├─ LedgerError            the books can't be read or written
@@ -43,6 +45,20 @@ class UnknownPrice(RegistryError):
 
 class RequestError(LLMMagicError, ValueError):
     """A prompt or option that no provider could serve."""
+
+
+class InvalidOption(RequestError):
+    """An option of a request with a value that it can't take."""
+
+    def __init__(self, option: str, value: object, requirement: str) -> None:
+        super().__init__(f"{option} = {value!r} must be {requirement}")
+        self.option = option
+        self.value = value
+        self.requirement = requirement
+
+
+class UnknownOption(RequestError, TypeError):
+    """A keyword that a method does not take."""
 
 
 class BudgetError(LLMMagicError, ValueError):

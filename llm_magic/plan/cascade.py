@@ -19,7 +19,7 @@ from llm_magic.answers.agreement import LONGEST_LABEL, SAME_MISTAKE, SAME_RIGHT
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
-from llm_magic.errors import RequestError
+from llm_magic.errors import InvalidOption, RequestError
 from llm_magic.plan.rating import Rater
 from llm_magic.registry import Registry
 from llm_magic.types import ZERO, Candidate, Cascade, CascadeMode, Plan, Request
@@ -62,7 +62,7 @@ def cascade_mode(
     if mode is None or mode == "off":
         return mode
     if mode not in MODES:
-        raise RequestError(f"no cascade {cascade!r}: choose one of {', '.join(MODES)}")
+        raise InvalidOption("cascade", cascade, f"one of {', '.join(MODES)}, off")
     for needed, given in (("check", check), ("judge", judge), ("schema", schema)):
         if mode == needed and given is None:
             raise RequestError(f"a cascade by {needed} needs a {needed}")

@@ -1,4 +1,4 @@
-"""The same prompt for several models: what each is asked, and which of them can be asked at all."""
+"""Comparison of several models on one prompt: their requests, and the plans that can run."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from llm_magic.events import RunFailed
 from llm_magic.types import Plan, Request, TaskTier
 
 
-def asked_of(request: Request, models: Sequence[str]) -> dict[str, Request]:
-    """The request to each model, by its id, or to each tier, where `models` is `("tiers",)`."""
+def requests_of(request: Request, models: Sequence[str]) -> dict[str, Request]:
+    """Return the request to each model by its id, or to each tier if `models` is `("tiers",)`."""
     request = dataclasses.replace(request, cache=False, hedge_s=None, cascade="off")
     if tuple(models) == ("tiers",):
         return {str(tier): dataclasses.replace(request, tier=tier) for tier in TaskTier}
-    asked = {model: dataclasses.replace(request, model=model) for model in models}
-    if len(asked) < 2:
-        raise RequestError("a comparison needs two models or more: name them with commas between, or say tiers")
-    return asked
+    requests = {model: dataclasses.replace(request, model=model) for model in models}
+    if len(requests) < 2:
+        raise RequestError("a comparison needs two models or more: separate their ids by commas, or compare tiers")
+    return requests
 
 
 def single_candidate(plan: Plan) -> Plan:
-    """The plan with the model that was asked for alone, or else with its first candidate alone."""
-    asked = plan.request.model
-    ranked = [each for each in plan.ranked if each.model.id == asked] if asked else plan.candidates[:1] or plan.ranked
-    return dataclasses.replace(plan, ranked=tuple(ranked))
+    """Return the plan with the requested model only, or with its first candidate only."""
+    if requested := plan.request.model:
+        return dataclasses.replace(plan, ranked=tuple(entry for entry in plan.ranked if entry.model.id == requested))
+    return dataclasses.replace(plan, ranked=plan.candidates[:1] or plan.ranked)
 
 
-def runs_of(
+def split_usable(
     plans: Mapping[str, Plan], refusal: Callable[[Plan], NoCandidate | BudgetExceeded]
 ) -> tuple[dict[str, Plan], dict[str, str], dict[str, RunFailed]]:
-    """The plans that can run, the id of each one's run, and why the others can't. The first run is the others' parent.
+    """Return the plans that can run, the run ids of all, and the errors of the others.
 
-    Raises BudgetExceeded where one of them does not fit under a cap.
+    The first run is the parent of the others. Raises BudgetExceeded if a plan does not fit under a cap.
     """
     usable: dict[str, Plan] = {}
     failed: dict[str, RunFailed] = {}
@@ -46,8 +46,8 @@ def runs_of(
             usable[label] = dataclasses.replace(plan, request=request)
             parent = parent or run_ids[label]
             continue
-        why = refusal(plan)
-        if isinstance(why, BudgetExceeded):
-            raise why
-        failed[label] = RunFailed(error=why)
+        error = refusal(plan)
+        if isinstance(error, BudgetExceeded):
+            raise error
+        failed[label] = RunFailed(error=error)
     return usable, run_ids, failed

@@ -1,4 +1,4 @@
-"""The whole path of a prompt, on one page."""
+"""The path of a prompt from its request to its result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import dataclasses
 import functools
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from types import EllipsisType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from llm_magic import answers, conversations, tuning
 from llm_magic import cache as caching
-from llm_magic.attachments import attach as attachments_of
+from llm_magic import conversations, tuning
 from llm_magic.bridge import Job, bridge
-from llm_magic.budget import Amount, Budget, Cap, usd
+from llm_magic.budget import Amount, Budget, Cap
 from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import classify
 from llm_magic.conversations.store import Conversations
@@ -32,7 +31,8 @@ from llm_magic.plan.rejection import rejection
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import comparison, validation
+from llm_magic.routing import comparison, options, validation
+from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.types import (
     DEFAULT_QUALITY,
     Classification,
@@ -43,17 +43,17 @@ from llm_magic.types import (
     Plan,
     Request,
     RouteResult,
-    TaskTier,
+    Thread,
 )
 
 Result = TypeVar("Result")
 
 
 class Router:
-    """Routes prompts to the cheapest capable model, under a budget, and keeps the ledger.
+    """Routes prompts to the cheapest capable model under a budget, and records every attempt in the ledger.
 
-    Every part can be replaced; what is left out comes from the packaged registry and the environment. All of its
-    methods may be used from any thread and any event loop.
+    Every part can be replaced. The defaults come from the packaged registry and the environment. All methods may be
+    called from any thread and any event loop.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Router:
     ) -> None:
         self.quality = validation.quality(quality)
         self.base_registry = Registry.load() if registry is None else registry
-        """The registry without what `%route_tune` has taught."""
+        """The registry without the tuning of `%route_tune`."""
         self.registry = tuning.tuned(self.base_registry, tuning.load())
         self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
         self.cache = AnswerCache(self.ledger)
@@ -98,137 +98,84 @@ class Router:
 
     # The path of a prompt: request -> classification -> plan -> events -> result.
 
-    def request(
-        self,
-        prompt: str,
-        *,
-        tier: TaskTier | str | None = None,
-        model: str | None = None,
-        system: str | None = None,
-        max_output_tokens: int | None = None,
-        max_cost: Amount | None = None,
-        schema: Any = None,
-        tags: Sequence[str] = (),
-        routing_text: str | None = None,
-        hedge_s: float | None = None,
-        quality: float | None = None,
-        parent_run_id: str | None = None,
-        attach: Iterable[Any] = (),
-        thread: str | None = None,
-        thread_tokens: int = conversations.THREAD_TOKENS,
-        history: Sequence[Message] = (),
-        cache: bool = False,
-        cascade: bool | str | None = None,
-        check: Callable[[str], bool] | None = None,
-        judge: str | None = None,
-    ) -> Request:
-        """A checked request. Raises RequestError, naming what is wrong with it.
+    def request(self, prompt: str, **given: Unpack[RequestOptions]) -> Request:
+        """Return a checked request. Raises RequestError, naming the option; `RequestOptions` describes each one."""
+        options.check_names("request", given)
+        fields: dict[str, Any] = {"quality": self.quality} | options.fields_of(given)
+        limit = fields.pop("thread_tokens", conversations.THREAD_TOKENS)
+        if (name := fields.pop("thread", None)) is not None:
+            if fields.get("history"):
+                raise RequestError("a thread has its own history: give thread or history, not both")
+            fields["history"], fields["thread"] = self._conversation(name, limit)
+        if (judge := fields.get("judge")) is not None and judge not in self.registry:
+            raise RequestError(self.registry.unknown_model(judge))
+        check, schema = fields.get("check"), fields.get("schema")
+        fields["cascade"] = cascade_mode(fields.get("cascade"), check=check, judge=judge, schema=schema)
+        return Request(prompt=validation.prompt(prompt), **fields)
 
-        quality: the least share of the best model's expected quality that will do, 0..1; else the router's own.
-        hedge_s: ask the next candidate too when the first token takes longer than this, in seconds. Both are billed.
-        parent_run_id: the run that this one repeats or escalates, for the ledger.
-        attach: paths of text files and images, DataFrames, or `Attachment`s. They do not decide the tier.
-        thread: the name of a conversation: what was said in it is sent along, up to `thread_tokens` tokens, and this
-        exchange is added to it. Its text is kept in the ledger's database.
-        history: what was said before, where you keep it yourself.
-        cache: where the very same was asked before, take that answer; else keep this one, with its text.
-        cascade: ask cheap models first, and the plan's leader only where their answer is not confirmed: True, or
-        `agree` (by a second cheap model), `twice` (by the same one), `schema`, `check`, `judge`.
-        check: a test of the answer's text, run off the event loop; what it raises is a no.
-        judge: the id of a model that is asked whether a cheap answer will do.
+    def plan(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Plan:
+        """Return the candidates for a prompt in their order, with their costs. Sends nothing; needs no key."""
+        _check("plan", prompt, given)
+        request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
+        return make_plan(request, _classified(request), self.registry, self._context(request))
+
+    def stream(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> AsyncGenerator[RunEvent]:
+        """Return the events of a run as they happen.
+
+        Close it if you leave early: `async with contextlib.aclosing(router.stream(...)) as events: ...`.
         """
-        attachments = attachments_of(attach)
-        for attached in attachments:
-            validation.text(attached.text, attached.name)
-            validation.text(attached.name, "the name of an attachment")
-        kept = None
-        if thread is not None:
-            if history:
-                raise RequestError("a thread has its own history: give one of the two")
-            # Where only a small window can be used, as much again is left for the prompt and the answer.
-            windows = [model.context_window for model in self.registry if self.unavailable(model) is None]
-            limit = min(thread_tokens, max(windows, default=thread_tokens) // 2)
-            history, kept = conversations.load(self.conversations, thread, limit, self._clock.now())
-        for message in history:
-            validation.text(message.content, "the history")
-        return Request(
-            prompt=validation.prompt(prompt),
-            tier=None if tier is None else validation.tier(tier),
-            model=model,
-            system=None if system is None else validation.text(system, "the system prompt"),
-            max_output_tokens=None if max_output_tokens is None else validation.output_tokens(max_output_tokens),
-            max_cost_usd=None if max_cost is None else usd(max_cost),
-            schema=None if schema is None else answers.schema_of(schema),
-            tags=validation.tags(tags),
-            routing_text=routing_text,
-            hedge_s=None if hedge_s is None else validation.hedge_s(hedge_s),
-            quality=self.quality if quality is None else validation.quality(quality),
-            parent_run_id=parent_run_id,
-            attachments=attachments,
-            history=tuple(history),
-            thread=kept,
-            cache=cache,
-            cascade=cascade_mode(cascade, check=check, judge=judge, schema=schema),
-            check=check,
-            judge=None if judge is None else self._known(judge),
-        )
+        _check("stream", prompt, given)
+        return bridge.aiterate(self._run(prompt, given))
 
-    def plan(self, prompt: str | Request, **options: Any) -> Plan:
-        """Who would be asked, in which order, at what cost. Sends nothing; needs no key. Options as `request`."""
-        if isinstance(prompt, Request) and options:
-            raise RequestError(f"{min(options)} beside a Request: give it to router.request(...)")
-        request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
-        return make_plan(request, _classified(request), self.registry, self._standing(request))
+    def stream_sync(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Iterator[RunEvent]:
+        """Return the events of a run in this thread."""
+        _check("stream_sync", prompt, given)
+        return bridge.iterate(self._run(prompt, given))
 
-    async def stream(self, prompt: str | Request, **options: Any) -> AsyncGenerator[RunEvent]:
-        """The events of a run as they happen. Options as `request`.
+    def job(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Job[RunEvent]:
+        """Start a run in the background. The job yields its events, and can be canceled or joined."""
+        _check("job", prompt, given)
+        return bridge.start(self._run(prompt, given))
 
-        Close it when you leave early: `async with contextlib.aclosing(router.stream(...)) as events: ...`.
-        """
-        async with aclosing(bridge.aiterate(self._run(prompt, options))) as events:
+    async def route(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> RouteResult:
+        """Run a prompt to its answer. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
+        _check("route", prompt, given)
+        async with aclosing(bridge.aiterate(self._last_event(prompt, given))) as events:
             async for event in events:
-                yield event
-
-    def stream_sync(self, prompt: str | Request, **options: Any) -> Iterator[RunEvent]:
-        """The same, in this thread."""
-        return bridge.iterate(self._run(prompt, options))
-
-    def job(self, prompt: str | Request, **options: Any) -> Job[RunEvent]:
-        """The run started in the background: for whoever watches it, cancels it or joins it."""
-        return bridge.start(self._run(prompt, options))
-
-    async def route(self, prompt: str | Request, **options: Any) -> RouteResult:
-        """Run a prompt to its answer. Options as `request`. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
-        async with aclosing(bridge.aiterate(self._end(prompt, options))) as ends:
-            async for end in ends:
-                return end.result
+                return event.result
         raise AssertionError("a run ends with a result or an error")
 
-    def route_sync(self, prompt: str | Request, **options: Any) -> RouteResult:
-        """The same without `await`: in a script, or in a cell."""
-        for end in bridge.iterate(self._end(prompt, options)):
-            return end.result
+    def route_sync(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> RouteResult:
+        """Run a prompt to its answer without `await`, in a script or in a cell."""
+        _check("route_sync", prompt, given)
+        for event in bridge.iterate(self._last_event(prompt, given)):
+            return event.result
         raise AssertionError("a run ends with a result or an error")
 
-    def plans(self, prompt: str | Request, *, models: Sequence[str], **options: Any) -> dict[str, Plan]:
-        """For `compare`: a plan for each of several models, or for each tier (`models=("tiers",)`), with no fallbacks.
+    def plans(
+        self, prompt: str | Request, *, models: Sequence[str], **given: Unpack[RequestOptions]
+    ) -> dict[str, Plan]:
+        """Return a plan without fallbacks for each of several models, by model id, for `compare_job`.
 
-        By model id, or by tier. A model that can't be used has a plan without candidates. Options as `request`.
+        `models=("tiers",)` compares the tiers instead. The plan of a model that can't be used has no candidates.
         """
-        request = prompt if isinstance(prompt, Request) else self.request(prompt, **options)
+        _check("plans", prompt, given)
+        request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
         return {
-            label: comparison.single_candidate(self.plan(each))
-            for label, each in comparison.asked_of(request, models).items()
+            label: comparison.single_candidate(self.plan(asked))
+            for label, asked in comparison.requests_of(request, models).items()
         }
 
     def compare_job(self, plans: Mapping[str, Plan]) -> Job[tuple[str, RunEvent | RunFailed]]:
         """Run several plans, as `plans` makes them, at once. Their events come with their labels."""
         return bridge.start(self._compare(plans))
 
-    async def compare(self, prompt: str | Request, *, models: Sequence[str], **options: Any) -> Comparison:
-        """Ask several models at once. Options as `request`. Raises BudgetExceeded, with nothing sent, where the money
-        for all of them does not fit."""
-        plans = self.plans(prompt, models=models, **options)
+    async def compare(
+        self, prompt: str | Request, *, models: Sequence[str], **given: Unpack[RequestOptions]
+    ) -> Comparison:
+        """Run a prompt on several models at once. Raises BudgetExceeded, with nothing sent, if not all of them fit."""
+        _check("compare", prompt, given)
+        plans = self.plans(prompt, models=models, **given)
         ends: dict[str, Compared] = {}
         async with aclosing(bridge.aiterate(self._compare(plans))) as events:
             async for label, event in events:
@@ -239,81 +186,70 @@ class Router:
         return Comparison(columns=tuple(ends[label] for label in plans))
 
     def retune(self) -> None:
-        """Take note that what was learnt from the ledger has changed."""
+        """Apply the stored tuning again, after it changed."""
         self.registry = tuning.tuned(self.base_registry, tuning.load())
         self._services = dataclasses.replace(self._services, registry=self.registry)
 
-    def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Any) -> Budget:
-        """Cap what this session may spend, in USD; None takes the cap away.
+    def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Unpack[Caps]) -> Budget:
+        """Cap the spending of this session, in USD; None removes the cap. Caps that are not given stay.
 
-        It binds runs that are under way too, in whatever they have yet to send.
-        caps: the other fields of `Budget`, e.g. `day_usd=20` or `models_usd={"gpt-5.5": 1}`; what is not named stays.
-        Raises BudgetError for what is no amount or no model of the registry.
+        The new caps also bind the runs in flight, for what they still have to send. Raises BudgetError for an invalid
+        amount or an unknown model.
         """
-        given = caps if session_usd is ... else caps | {"session_usd": session_usd}
+        options.check_names("set_budget", caps, ("session_usd", *Caps.__annotations__))
+        changes: dict[str, Any] = {**caps} if session_usd is ... else {**caps, "session_usd": session_usd}
         with self._setting_budget:
-            for model in given.get("models_usd", ()):
-                if model not in self.registry and model not in self.budget.models_usd:  # it may be another profile's
+            for model in changes.get("models_usd", ()):
+                if model not in self.registry and model not in self.budget.models_usd:  # it may be of another profile
                     raise BudgetError(self.registry.unknown_model(model))
-            self.budget = dataclasses.replace(self.budget, **given)
+            self.budget = dataclasses.replace(self.budget, **changes)
             return self.budget
 
     def unavailable(self, model: ModelSpec) -> str | None:
-        """Why a model can't be used now; None where it can."""
+        """Return the reason why a model can't be used now, or None if it can."""
         provider = self.providers.get(model.provider)
         return f"no provider {model.provider!r}" if provider is None else provider.unavailable()
 
     def circuit(self, model: ModelSpec) -> Circuit:
-        """How a model has been doing: its circuit is closed while it is well."""
+        """Return the state of a model's circuit breaker."""
         return self._services.health.circuit(model.id)
 
-    async def _run(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEvent]:
-        """The core, on the private loop."""
-        plan = await self._turn(lambda: self.plan(prompt, **options))
+    # The core, on the private loop.
+
+    async def _run(self, prompt: str | Request, given: RequestOptions) -> AsyncGenerator[RunEvent]:
+        plan = await self._with_ledger(lambda: self.plan(prompt, **given))
         run_id, key = uuid.uuid4().hex, ""
-        if plan.request.cache and plan.request.check is None:  # two functions can't be told apart
+        if plan.request.cache and plan.request.check is None:  # two functions can't be compared
             key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
-            at = self._clock.now()
-            known = await self._turn(
-                lambda: caching.recall(plan, key, self.cache, self.ledger, self.budget, run_id=run_id, at=at)
-            )
-            if known is not None:
-                known = await self._in_thread(plan.request, known)
-                for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=known.text), RunEnded(result=known)):
+            cached = await self._cached(plan, key, run_id)
+            if cached is not None:
+                for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=cached.text), RunEnded(result=cached)):
                     yield event
                 return
         if not plan.candidates:
-            raise await self._turn(lambda: self._refusal(plan))
+            raise await self._with_ledger(lambda: self._rejection(plan))
         try:
             async with aclosing(execute(plan, self._services, run_id=run_id, budget=lambda: self.budget)) as events:
                 async for event in events:
-                    if isinstance(event, RunEnded):
-                        result = event.result
-                        if key:
-                            keep = functools.partial(caching.keep, result, key, self.cache)
-                            result = await ledger_io.kept(result, "cache", keep, self._services)
-                        event = RunEnded(result=await self._in_thread(plan.request, result))
-                    yield event
+                    yield (
+                        RunEnded(result=await self._saved(plan, event.result, key))
+                        if isinstance(event, RunEnded)
+                        else event
+                    )
         except BudgetExceeded as refused:
-            # There was money when it was planned, which other runs have spent since: say what there is now.
-            now = await self._turn(lambda: self.plan(plan.request))
-            raise (refused if now.candidates else await self._turn(lambda: self._refusal(now))) from None
+            # Other runs have spent the money since it was planned: report what is left now.
+            now = await self._with_ledger(lambda: self.plan(plan.request))
+            raise (refused if now.candidates else await self._with_ledger(lambda: self._rejection(now))) from None
 
-    async def _turn(self, call: Callable[[], Result]) -> Result:
-        """What asks the ledger, on the private loop."""
-        return await ledger_io.turn(
-            call, self._services, until=self._clock.monotonic() + self._services.policy.deadline_s
-        )
-
-    async def _in_thread(self, request: Request, result: RouteResult) -> RouteResult:
-        if request.thread is None:
-            return result
-        keep = functools.partial(conversations.keep, self.conversations, request, result, self._clock.now())
-        return await ledger_io.kept(result, "thread", keep, self._services)
+    async def _last_event(self, prompt: str | Request, given: RequestOptions) -> AsyncGenerator[RunEnded]:
+        """Yield the last event only, so that the others need not cross to the caller's thread."""
+        async with aclosing(self._run(prompt, given)) as events:
+            async for event in events:
+                if isinstance(event, RunEnded):
+                    yield event
 
     async def _compare(self, plans: Mapping[str, Plan]) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
-        """The core of a comparison, on the private loop."""
-        usable, run_ids, failed = await self._turn(lambda: comparison.runs_of(plans, self._refusal))
+        usable, run_ids, failed = await self._with_ledger(lambda: comparison.split_usable(plans, self._rejection))
         for label, failure in failed.items():
             yield label, failure
         if usable:
@@ -321,18 +257,38 @@ class Router:
                 async for event in events:
                     yield event
 
-    async def _end(self, prompt: str | Request, options: dict[str, Any]) -> AsyncGenerator[RunEnded]:
-        """The core's last event only: what nobody watches need not cross over from its loop."""
-        async with aclosing(self._run(prompt, options)) as events:
-            async for event in events:
-                if isinstance(event, RunEnded):
-                    yield event
+    async def _cached(self, plan: Plan, key: str, run_id: str) -> RouteResult | None:
+        now = self._clock.now()
+        result = await self._with_ledger(
+            lambda: caching.recall(plan, key, self.cache, self.ledger, self.budget, run_id=run_id, at=now)
+        )
+        return None if result is None else await self._saved_to_conversation(plan, result)
 
-    def _standing(self, request: Request) -> PlanContext:
-        rooms = functools.lru_cache(self.ledger.headroom)
+    async def _saved(self, plan: Plan, result: RouteResult, key: str) -> RouteResult:
+        if key:
+            keep = functools.partial(caching.keep, result, key, self.cache)
+            result = await ledger_io.kept(result, "cache", keep, self._services)
+        return await self._saved_to_conversation(plan, result)
+
+    async def _saved_to_conversation(self, plan: Plan, result: RouteResult) -> RouteResult:
+        if plan.request.thread is None:
+            return result
+        keep = functools.partial(conversations.keep, self.conversations, plan.request, result, self._clock.now())
+        return await ledger_io.kept(result, "thread", keep, self._services)
+
+    async def _with_ledger(self, call: Callable[[], Result]) -> Result:
+        """Call a function that reads or writes the ledger, again while the database is locked."""
+        until = self._clock.monotonic() + self._services.policy.deadline_s
+        return await ledger_io.turn(call, self._services, until=until)
+
+    # What a plan depends on.
+
+    def _context(self, request: Request) -> PlanContext:
+        headroom_under = functools.lru_cache(self.ledger.headroom)
 
         def left_usd(model: ModelSpec) -> Decimal | None:
-            return min((room.reachable_usd for room in rooms(self._caps(request, model.id))), default=None)
+            under_caps = headroom_under(self._caps(request, model.id))
+            return min((headroom.reachable_usd for headroom in under_caps), default=None)
 
         return PlanContext(
             now=self._clock.now(),
@@ -341,19 +297,26 @@ class Router:
             circuit=self._services.health.circuit,
         )
 
-    def _known(self, model: str) -> str:
-        if model not in self.registry:
-            raise RequestError(self.registry.unknown_model(model))
-        return model
+    def _conversation(self, name: str, limit_tokens: int) -> tuple[tuple[Message, ...], Thread]:
+        # If only small context windows can be used, half of the largest is left for the prompt and the answer.
+        windows = [model.context_window for model in self.registry if self.unavailable(model) is None]
+        limit = min(limit_tokens, max(windows, default=limit_tokens) // 2)
+        return conversations.load(self.conversations, name, limit, self._clock.now())
 
     def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
         return self.budget.caps(model=model, tags=request.tags, max_cost_usd=request.max_cost_usd)
 
-    def _refusal(self, plan: Plan) -> NoCandidate | BudgetExceeded:
+    def _rejection(self, plan: Plan) -> NoCandidate | BudgetExceeded:
         def headroom(model: str) -> list[Headroom]:
             return self.ledger.headroom(self._caps(plan.request, model))
 
-        return rejection(plan, self.registry, self._standing(plan.request), headroom)
+        return rejection(plan, self.registry, self._context(plan.request), headroom)
+
+
+def _check(method: str, prompt: str | Request, given: RequestOptions) -> None:
+    options.check_names(method, given)
+    if isinstance(prompt, Request) and given:
+        raise RequestError(f"{method}() takes no {min(given)} with a Request: give it to router.request(...)")
 
 
 def _classified(request: Request) -> Classification:

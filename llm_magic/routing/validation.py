@@ -1,72 +1,98 @@
-"""What a request may hold. Each check gives the value back as it is used, or raises RequestError, naming the fault."""
+"""Checks of the values of a request. Each returns the value as the request holds it, or raises RequestError."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Literal
 
-from llm_magic.errors import RequestError
-from llm_magic.types import TaskTier
+from llm_magic.attachments import attach
+from llm_magic.errors import InvalidOption, RequestError
+from llm_magic.types import Attachment, Message, TaskTier
 
 MAX_CHARACTERS = 20_000_000
-"""Longer than any context window: refused before it is counted."""
+"""Longer than any context window: rejected before its tokens are counted."""
 
 
-def text(value: object, what: str) -> str:
-    """Text that can be sent."""
+def text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise RequestError(f"{what} must be text, not {type(value).__name__}")
+        raise RequestError(f"{name} must be text, not {type(value).__name__}")
     if len(value) > MAX_CHARACTERS:
-        raise RequestError(f"{what} has {len(value):,} characters, more than any model reads: shorten it")
+        raise RequestError(f"{name} has {len(value):,} characters, more than any model reads: shorten it")
     if "\0" in value:
-        raise RequestError(f"{what} has a NUL byte at character {value.index(chr(0)):,}: remove it")
+        raise RequestError(f"{name} has a NUL byte at character {value.index(chr(0)):,}: remove it")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise RequestError(
-            f"{what} has half of a character (a lone surrogate) at character {error.start:,}: remove it"
+            f"{name} has half of a character (a lone surrogate) at character {error.start:,}: remove it"
         ) from None
     return value
 
 
 def prompt(value: object) -> str:
-    found = text(value, "the prompt")
-    if not found.strip():
+    checked = text(value, "the prompt")
+    if not checked.strip():
         raise RequestError("the prompt is empty: write what you want to know")
-    return found
+    return checked
 
 
-def tags(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One tag or several, each without commas."""
-    found = (value,) if isinstance(value, str) else tuple(value)
-    for tag in found:
+def system(value: object) -> str:
+    return text(value, "the system prompt")
+
+
+def attachments(value: Iterable[object]) -> tuple[Attachment, ...]:
+    checked = attach(value)
+    for attachment in checked:
+        text(attachment.text, attachment.name)
+        text(attachment.name, "the name of an attachment")
+    return checked
+
+
+def history(value: Iterable[Message]) -> tuple[Message, ...]:
+    checked = tuple(value)
+    for message in checked:
+        text(message.content, "the history")
+    return checked
+
+
+def tags(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return one tag or several as a tuple. A tag contains no comma, because the ledger separates tags by commas."""
+    checked = (value,) if isinstance(value, str) else tuple(value)
+    for tag in checked:
         if "," in text(tag, "the tag") or not tag.strip():
             raise RequestError(f"the tag {tag!r} must be a word without commas")
-    return found
+    return checked
 
 
 def tier(value: TaskTier | str) -> TaskTier:
     try:
         return TaskTier(value)
     except ValueError:
-        raise RequestError(f"no tier {value!r}: choose one of {', '.join(TaskTier)}") from None
+        raise InvalidOption("tier", value, f"one of {', '.join(TaskTier)}") from None
 
 
 def quality(value: float) -> float:
-    """A share, 0..1."""
-    if isinstance(value, bool) or not 0 <= value <= 1:  # also not a number
-        raise RequestError(f"quality = {value!r} must be a share from 0 (the cheapest) to 1 (the best)")
+    if isinstance(value, bool) or not 0 <= value <= 1:  # also rejects NaN
+        raise InvalidOption("quality", value, "a share from 0 (the cheapest) to 1 (the best)")
     return float(value)
 
 
-def output_tokens(value: int) -> int:
+def max_output_tokens(value: int) -> int:
+    return _positive(value, "max_output_tokens")
+
+
+def thread_tokens(value: int) -> int:
+    return _positive(value, "thread_tokens")
+
+
+def _positive(value: int, name: Literal["max_output_tokens", "thread_tokens"]) -> int:
     if type(value) is not int or value < 1:
-        raise RequestError(f"max_output_tokens = {value!r} must be a whole number of at least 1")
+        raise InvalidOption(name, value, "a whole number of at least 1")
     return value
 
 
 def hedge_s(value: float) -> float:
-    """Seconds."""
     if not (type(value) in (int, float) and math.isfinite(value) and value >= 0):
-        raise RequestError(f"hedge_s = {value!r} must be seconds, zero or more")
+        raise InvalidOption("hedge_s", value, "a number of seconds, zero or more")
     return value

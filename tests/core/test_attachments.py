@@ -234,7 +234,10 @@ def test_a_cell_attaches_files_and_variables(shell: Shell, tmp_path: Path) -> No
     assert "the first 2 rows" in shell.scripted.requests[1].messages[0].content
     for cell, says in (
         ("%route --attach nowhere.csv hello", "RequestError: 'nowhere.csv' can't be attached: No such file"),
-        ("%route --attach {{nothing}} hello", "UsageError: --attach nothing: no such name in the notebook"),
+        (
+            "%route --attach {{nothing}} hello",
+            "UsageError: --attach nothing: must be the name of a variable in the notebook",
+        ),
         ("%route --attach {{pd}} hello", "RequestError: a module can't be attached"),
     ):
         out, _ = shell.fail(cell)

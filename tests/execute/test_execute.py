@@ -610,7 +610,7 @@ async def test_a_broken_stream_is_charged_for_its_schema_too() -> None:
         ({"max_output_tokens": "100"}, "must be a whole number"),
         ({"tags": (1,)}, "the tag must be text, not int"),
         ({"tags": ("half \ud800",)}, "lone surrogate"),
-        ({"hedge_s": "soon"}, "must be seconds"),
+        ({"hedge_s": "soon"}, "must be a number of seconds"),
     ],
 )
 def test_options_of_the_wrong_kind(options: dict[str, Any], says: str) -> None:
@@ -628,5 +628,5 @@ def test_one_tag_may_be_a_word_and_options_beside_a_request_are_refused() -> Non
     ours = router()
     request = ours.request("hello", tags="batch")
     assert request.tags == ("batch",)
-    with pytest.raises(RequestError, match="max_cost beside a Request"):
+    with pytest.raises(RequestError, match="takes no max_cost with a Request"):
         ours.route_sync(request, max_cost=1)

@@ -139,7 +139,7 @@ def test_again_and_rate(shell: Shell) -> None:
     [
         ("%route_rate", "UsageError: the following arguments are required: rating"),
         ("%route_rate 5", "UsageError: argument rating: invalid choice"),
-        ("%route_again --tier hard", "UsageError: no tier 'hard'"),
+        ("%route_again --tier hard", "UsageError: --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK"),
         ("%route_again --model gpt-1", "RequestError: no model 'gpt-1'"),
         ("%route_again --out 3x", "UsageError: --out 3x: not a name"),
         ("%route_again hello", "UsageError: unrecognized arguments: hello"),

@@ -157,7 +157,7 @@ def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
     shell.run("threads = %route_threads")
     assert len(shell["threads"]) == 0
     out, _ = shell.fail("%route --compare strong,cheap --thread trip hello")
-    assert "--compare does not go together with --thread" in out
+    assert "--compare can't be combined with --thread" in out
 
 
 def test_what_of_a_long_thread_is_left_out_is_said_everywhere(shell: Shell) -> None:
@@ -247,7 +247,7 @@ def test_what_is_uncertain_is_shown_and_closed_only_on_the_users_word(
 def test_hedging_is_asked_for_in_seconds(shell: Shell) -> None:
     shell.run("%%route --hedge 2.5\nhello")
     assert len(shell.router.ledger.rows()) == 1, "the first token was in time"
-    for bad, says in (("soon", "invalid float value: 'soon'"), ("-1", "must be seconds, zero or more")):
+    for bad, says in (("soon", "invalid float value: 'soon'"), ("-1", "must be a number of seconds, zero or more")):
         out, _ = shell.fail(f"%%route --hedge {bad}\nhello")
         assert says in out
 
@@ -376,11 +376,14 @@ def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
     ("cell", "says"),
     [
         ("%%route --nope\nhello", "UsageError: unrecognized arguments: --nope"),
-        ("%%route --tier hard\nhello", "UsageError: no tier 'hard': choose one of COMPLEX, STANDARD, STRUCTURED, BULK"),
+        ("%%route --tier hard\nhello", "UsageError: --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK"),
         ("%%route --max-tokens many\nhello", "UsageError: argument --max-tokens: invalid int value: 'many'"),
-        ("%%route --max-tokens 0\nhello", "UsageError: --max-tokens 0: must be at least 1"),
+        ("%%route --max-tokens 0\nhello", "UsageError: --max-tokens 0: must be a whole number of at least 1"),
         ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is no amount of USD"),
-        ("%%route --schema nothing\nhello", "UsageError: --schema nothing: no such name in the notebook"),
+        (
+            "%%route --schema nothing\nhello",
+            "UsageError: --schema nothing: must be the name of a variable in the notebook",
+        ),
         ("%%route --out 3x\nhello", "UsageError: --out 3x: not a name"),
         ("%%route --out class\nhello", "UsageError: --out class: not a name"),
         ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
@@ -556,7 +559,7 @@ def test_a_cascade_in_a_plan(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [("--check nobody", "no such name"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "no cascade 'vote'"), ("--cascade=check", "needs a check")],
+    [("--check nobody", "must be the name of a variable"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "--cascade vote: must be one of agree"), ("--cascade=check", "needs a check")],
 )  # fmt: skip
 def test_a_cascade_that_can_not_be(shell: Shell, options: str, said: str) -> None:
     _, error = shell.fail(f"%%route {options}\nhello")

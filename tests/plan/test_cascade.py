@@ -470,7 +470,7 @@ def test_the_plan_says_what_it_would_cost() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"cascade": "vote"}, "no cascade 'vote'"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
+        ({"cascade": "vote"}, "cascade = 'vote' must be one of agree"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
         ({"cascade": "judge"}, "needs a judge"), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
         ({"cascade": False, "judge": "strong"}, "needs a cascade"), ({"cascade": "agree", "judge": "strong"}, "asks no judge"),
         ({"cascade": "judge", "judge": "strong", "check": bool}, "asks no check"),

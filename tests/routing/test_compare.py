@@ -232,9 +232,9 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
         ("%route_pick 1", "RequestError: compare first, with %%route --compare"),
         ("%%route --compare a\nhello", "RequestError: a comparison needs two models or more"),
         ("%%route --compare a,x\nhello", "RequestError: no model 'x'"),
-        ("%%route --compare a,b --model c\nhello", "UsageError: --compare does not go together with --model"),
-        ("%%route --compare a,b --plan\nhello", "UsageError: --compare does not go together with --plan"),
-        ("%%route --compare a,b --background\nhello", "UsageError: --compare does not go together with --background"),
+        ("%%route --compare a,b --model c\nhello", "UsageError: --compare can't be combined with --model"),
+        ("%%route --compare a,b --plan\nhello", "UsageError: --compare can't be combined with --plan"),
+        ("%%route --compare a,b --background\nhello", "UsageError: --compare can't be combined with --background"),
         ("%route_budget 0.0001\n%route --compare a,b hello", "BudgetExceeded: "),
     ],
 )

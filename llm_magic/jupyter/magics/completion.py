@@ -1,28 +1,36 @@
-"""Tab completion of the magics' lines: options, models, tiers, threads."""
+"""Tab completion on the lines of the magics: options, models, tiers, threads."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from llm_magic import routing
 from llm_magic.errors import LLMMagicError
+from llm_magic.plan.cascade import MODES
 from llm_magic.types import TaskTier
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%{1,2}(route\w*)[ \t]")
-_WORDS = {"route_budget": ("off",)}
-"""Words of magics whose line is no parser's."""
+_POSITIONAL = {"route_budget": ("off",)}
+"""Words that may stand first on the line of a magic, where its parser has no list of choices."""
+_VALUES: dict[str, Callable[[], Iterable[str]]] = {
+    "TIER": lambda: [tier.lower() for tier in TaskTier],
+    "MODEL": lambda: [model.id for model in routing.session_router().registry],
+    "THREAD": lambda: routing.session_router().conversations.names(),
+    "MODE": lambda: [*MODES, "off"],
+}
+"""Possible values of an argument, by its metavar."""
 
 
 def matcher(shell: Any) -> Any:
-    """For `shell.Completer.custom_matchers`."""
+    """Return a matcher for `shell.Completer.custom_matchers`."""
     try:
         from IPython.core.completer import SimpleCompletion, context_matcher
-    except ImportError:  # IPython 7, as Colab has it: a matcher gives the words alone
+    except ImportError:  # IPython 7, as in Colab: a matcher returns only the words
 
         def words(_: str) -> list[str]:
             return completions(shell, shell.Completer.text_until_cursor)[0]
@@ -31,10 +39,10 @@ def matcher(shell: Any) -> Any:
 
     @context_matcher(identifier="llm_magic", priority=200)
     def complete(context: CompletionContext) -> Any:
-        found, fragment = completions(shell, context.text_until_cursor)
+        words, fragment = completions(shell, context.text_until_cursor)
         return {
-            "completions": [SimpleCompletion(text=text, type="param") for text in found],
-            "suppress": bool(found),
+            "completions": [SimpleCompletion(text=text, type="param") for text in words],
+            "suppress": bool(words),
             "matched_fragment": fragment,
         }
 
@@ -42,7 +50,10 @@ def matcher(shell: Any) -> Any:
 
 
 def completions(shell: Any, line: str) -> tuple[list[str], str]:
-    """What could stand at the end of a line, and the part of it that is there already. Nothing for lines not ours."""
+    """Return the words that can complete a line, and the part of the last word that they replace.
+
+    Empty for lines without a magic of llm_magic.
+    """
     if not (magic := _LINE.match(line)):
         return [], ""
     method = shell.find_line_magic(magic.group(1))
@@ -51,15 +62,14 @@ def completions(shell: Any, line: str) -> tuple[list[str], str]:
     *before, word = re.split(r"\s+", line[magic.end() :])
     option, assigned, value = word.partition("=")
     fragment = value if assigned else word
-    found = _at(shell, magic.group(1), method, before, option if assigned else None, word)
-    return [each for each in found if each.startswith(fragment)], fragment
+    words = _words(shell, magic.group(1), method, before, option if assigned else None, word)
+    return [each for each in words if each.startswith(fragment)], fragment
 
 
-def _at(shell: Any, name: str, method: Any, before: list[str], assigned: str | None, word: str) -> Iterable[str]:
-    """What could stand behind the words before."""
+def _words(shell: Any, name: str, method: Any, before: list[str], assigned: str | None, word: str) -> Iterable[str]:
     parser = getattr(shell.find_line_magic("route") if name == "route_plan" else method, "parser", None)
     if parser is None:
-        return _WORDS.get(name, ())
+        return ()
     options = {option: action for action in parser._actions for option in action.option_strings}
     if assigned is not None:
         return _values(options.get(assigned))
@@ -67,22 +77,18 @@ def _at(shell: Any, name: str, method: Any, before: list[str], assigned: str | N
         return _values(action)
     if word.startswith("-"):
         return sorted(options)
-    return [str(choice) for each in parser._actions if not (each.option_strings or before) for choice in _values(each)]
+    if before:
+        return ()
+    positional = [action for action in parser._actions if not action.option_strings]
+    return [*_POSITIONAL.get(name, ()), *(value for action in positional for value in _values(action))]
 
 
 def _values(action: Any) -> list[str]:
-    """What an argument may be."""
     if action is None:
         return []
     if action.choices:
         return [str(choice) for choice in action.choices]
     try:
-        if action.metavar == "TIER":
-            return [str(tier).lower() for tier in TaskTier]
-        if action.dest in ("model", "judge"):
-            return [model.id for model in routing.session_router().registry]
-        if action.metavar == "NAME" and action.dest in ("thread", "name"):
-            return routing.session_router().conversations.names()
+        return list(_VALUES[action.metavar]()) if action.metavar in _VALUES else []
     except LLMMagicError:
         return []
-    return []

@@ -9,11 +9,13 @@ from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from llm_magic import routing
+from llm_magic.errors import InvalidOption
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.magics import namespace
+from llm_magic.jupyter.magics.options import usage_error
 from llm_magic.jupyter.run import history
 from llm_magic.jupyter.run.foreground import short_errors, watch
-from llm_magic.types import TaskTier
+from llm_magic.routing import validation
 
 _RATINGS: dict[str, Literal[1, -1] | None] = {"up": 1, "down": -1, "clear": None}
 
@@ -46,7 +48,7 @@ class SessionMagics(Magics):
 
     @magic_arguments()
     @argument("--tier", metavar="TIER", help="For this tier. Default: one tier up.")
-    @argument("--model", metavar="ID", help="Ask this model first.")
+    @argument("--model", metavar="MODEL", help="Try this model first.")
     @argument("--out", metavar="NAME", help="Bind the RouteResult to this name, beside _route.")
     @line_magic
     def route_again(self, line: str) -> None:
@@ -63,7 +65,11 @@ class SessionMagics(Magics):
             if args.tier is None and args.model is None:
                 request = history.escalated(router, done)
             else:
-                request = history.again(done, tier=_tier(args.tier), model=args.model)
+                try:
+                    tier = None if args.tier is None else validation.tier(args.tier)
+                except InvalidOption as error:
+                    raise usage_error(error) from None
+                request = history.again(done, tier=tier, model=args.model)
             screen = run_view.choose(self._shell, freeze=self._settings.freeze, stream=True)
             result = watch(router, request, screen)
         self._shell.push(dict.fromkeys(namespace.names(args.out), result))
@@ -108,12 +114,3 @@ def _show_once(shell: Any) -> None:
         print(run_view.printable(bundle["text/plain"]))  # noqa: T201 - a terminal shows no other kind
     else:
         display(bundle, raw=True)
-
-
-def _tier(name: str | None) -> TaskTier | None:
-    if name is None:
-        return None
-    try:
-        return TaskTier(name)
-    except ValueError:
-        raise UsageError(f"no tier {name!r}: choose one of {', '.join(TaskTier)}") from None

@@ -11,9 +11,9 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from llm_magic import routing
 from llm_magic.errors import BudgetError, RequestError
 from llm_magic.jupyter.magics import budget
-from llm_magic.jupyter.magics.options import unquoted
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.ledger import Ledger
+from llm_magic.routing.options import unquoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ class BookMagics(Magics):
         return report
 
     @magic_arguments()
-    @argument("name", nargs="?", metavar="NAME", help="Show what was said in this thread.")
+    @argument("name", nargs="?", metavar="THREAD", help="Show what was said in this thread.")
     @argument("--purge", action="store_true", help="Forget the thread, or without a name all of them.")
     @line_magic
     def route_threads(self, line: str) -> pd.DataFrame | None:
@@ -128,7 +128,7 @@ class BookMagics(Magics):
         from llm_magic.jupyter.render.tables import thread_frame, threads_frame
 
         args = parse_argstring(self.route_threads, line)
-        name = unquoted(args.name)
+        name = None if args.name is None else unquoted(args.name)
         with short_errors():
             threads = routing.session_router().conversations
             if name is not None and not threads.exchanges(name):
@@ -198,5 +198,5 @@ class BookMagics(Magics):
 
 def _rows_of(args: Any, ledger: Ledger) -> dict[str, Any]:
     """Which rows `--tag` and `--session` choose."""
-    tags = [unquoted(tag) or "" for tag in args.tag or ()]
+    tags = [unquoted(tag) for tag in args.tag or ()]
     return {"tags": tags, "session_id": ledger.session_id if args.session else None}

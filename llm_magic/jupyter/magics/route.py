@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import BooleanOptionalAction
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -18,7 +17,6 @@ from llm_magic.jupyter.magics import namespace, options
 from llm_magic.jupyter.run import background, comparison, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors, watch
-from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.registry import PROFILES
 from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
 
@@ -79,84 +77,25 @@ class RouteMagics(Magics):
         return value
 
     @magic_arguments("%route")
-    @argument(
-        "--tier",
-        metavar="TIER",
-        help="The tier: complex, standard, structured or bulk. Without it the text is classified.",
-    )
-    @argument("--model", metavar="ID", help="Ask this model first. Its fallbacks stay.")
-    @argument(
-        "--quality",
-        type=float,
-        metavar="SHARE",
-        help="How good is enough, from 0 (the cheapest) to 1 (the best). "
-        f"Default: that of %%config RouteMagics.quality, else {DEFAULT_QUALITY:g}.",
-    )
-    @argument("--system", metavar="TEXT", help="The system prompt. Default: none.")
-    @argument(
-        "--max-tokens",
-        type=int,
-        metavar="N",
-        help=f"The most output tokens, reasoning included. Default: {DEFAULT_MAX_OUTPUT_TOKENS:,} if the model can.",
-    )
-    @argument("--max-cost", metavar="USD", help="The most that this run may cost, such as 0.05. Default: the caps.")
-    @argument(
-        "--schema",
-        metavar="NAME",
-        help="A JSON Schema, Pydantic model or dataclass in the notebook. The answer is checked against it and parsed "
-        "into _route.data.",
-    )
+    @options.request_arguments
     @argument(
         "--out",
         metavar="NAME",
-        help="Bind the RouteResult to this name, beside _route. %%%%route NAME << [options] says the same.",
+        help="Bind the RouteResult to this name as well as to _route. Same as %%%%route NAME << [options].",
     )
-    @argument("--tag", action="append", metavar="WORD", help="A word for the ledger. May be repeated.")
-    @argument(
-        "--hedge",
-        type=float,
-        metavar="SECONDS",
-        help="Ask the next model too where the first token takes longer than this. Both are billed.",
-    )
-    @argument("--plan", action="store_true", help="A dry run: who would be asked, at what cost. Nothing is sent.")
-    @argument("--no-stream", action="store_true", help="Show the answer when it is complete. Default: as it comes.")
-    @argument(
-        "--cache",
-        action=BooleanOptionalAction,
-        help="Where the very same was asked before, show that answer at no cost, else keep this one. "
-        "Default: as %%config RouteMagics.cache says, at first no.",
-    )
-    @argument(
-        "--attach",
-        action="append",
-        metavar="WHAT",
-        help="Send a text file, an image, or {{name}}, a DataFrame or text of the notebook, along. May be repeated.",
-    )
-    @argument(
-        "--thread",
-        metavar="NAME",
-        help="Go on with this conversation. Its text is kept in the ledger's database: see %%route_threads.",
-    )
+    @argument("--plan", action="store_true", help="Dry run: show the candidates and their costs, and send nothing.")
+    @argument("--no-stream", action="store_true", help="Show the answer when it is complete.")
     @argument(
         "--compare",
-        metavar="IDS",
-        help="Ask several models at once and show their answers side by side: their ids with commas between, or tiers.",
+        metavar="MODELS",
+        help="Send the prompt to several models at once and show their answers side by side: model ids separated by "
+        "commas, or tiers.",
     )
     @argument(
         "--background",
         action="store_true",
-        help="Return at once. The answer arrives here while other cells run; %%route_jobs lists, waits and cancels.",
+        help="Return at once. The answer appears here while other cells run; %%route_jobs lists, awaits and cancels.",
     )
-    @argument(
-        "--cascade",
-        nargs="?",
-        const=True,
-        metavar="HOW",
-        help="Ask cheap models first, and the plan's leader only where they do not agree. --cascade=twice asks one of "
-        "them twice, --cascade=schema keeps what fits the schema, --cascade=off forbids it. Default: where it pays.",
-    )
-    @argument("--check", metavar="NAME", help="A function in the notebook: keep a cheap answer whose text it passes.")
-    @argument("--judge", metavar="ID", help="Keep a cheap answer that this model finds good enough.")
     @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text as it is.")
     @line_cell_magic
     @no_var_expand

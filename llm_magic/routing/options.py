@@ -1,0 +1,311 @@
+"""The options of a request, each defined once.
+
+The keywords of the methods of `Router`, the options of `%%route`, their help, and the table in the documentation are
+all made from `RequestOptions`.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict, cast, get_type_hints
+
+from llm_magic import answers
+from llm_magic.attachments import TABLE_ROWS, attach, of_value
+from llm_magic.budget import Amount, usd
+from llm_magic.conversations import THREAD_TOKENS
+from llm_magic.errors import InvalidOption, UnknownOption
+from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
+from llm_magic.routing import validation
+from llm_magic.types import DEFAULT_QUALITY, Attachment, Message, TaskTier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notebook:
+    """The part of a notebook that the text of an option can refer to."""
+
+    variables: Mapping[str, object]
+    table_rows: int = TABLE_ROWS
+    """Maximum number of rows of an attached DataFrame that are sent."""
+
+
+def unquoted(text: str) -> str:
+    """Return an argument of a magic without its quotes, which IPython leaves in place."""
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _variable(name: str, text: str, notebook: Notebook) -> object:
+    if text not in notebook.variables:
+        raise InvalidOption(name, text, "the name of a variable in the notebook")
+    return notebook.variables[text]
+
+
+def _schema(name: str, text: str, notebook: Notebook) -> object:
+    return text if text.lstrip().startswith("{") else _variable(name, text, notebook)
+
+
+def _attachment(name: str, text: str, notebook: Notebook) -> Attachment:
+    if not (text.startswith("{{") and text.endswith("}}")):
+        return attach([text], rows=notebook.table_rows)[0]
+    variable = text[2:-2].strip()
+    return of_value(variable, _variable(name, variable, notebook), rows=notebook.table_rows)
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: its check as a keyword, and its form on the line of a magic."""
+
+    help: str
+    default: str = ""
+    """Shown behind the help."""
+    check: Callable[[Any], object] = _unchanged
+    """Return the value as `Request` holds it, or raise RequestError."""
+    field: str | None = None
+    """Field of `Request` that takes the value, if its name differs from the keyword."""
+    flag: str | None = None
+    """None: the option exists as a keyword only."""
+    metavar: str | None = None
+    """None: a switch, such as `--cache` and `--no-cache`."""
+    parse: Callable[[str], object] = unquoted
+    resolve: Callable[[str, str, Notebook], object] | None = None
+    """Turns the keyword, the parsed text and the notebook into the value, if the text refers to something."""
+    is_repeatable: bool = False
+    bare: object = None
+    """Value of the flag alone, as in `--cascade`; None: the flag needs a value."""
+
+    @property
+    def full_help(self) -> str:
+        return f"{self.help} Default: {self.default}." if self.default else self.help
+
+
+class RequestOptions(TypedDict, total=False):
+    """The keywords that every method of `Router` with a prompt takes. None stands for the default."""
+
+    tier: Annotated[
+        TaskTier | str | None,
+        Option(
+            flag="--tier",
+            metavar="TIER",
+            help="The tier: complex, standard, structured or bulk.",
+            default="classified from the text",
+            check=validation.tier,
+        ),
+    ]
+    model: Annotated[
+        str | None,
+        Option(flag="--model", metavar="MODEL", help="Try this model first. Its fallbacks stay."),
+    ]
+    quality: Annotated[
+        float | None,
+        Option(
+            flag="--quality",
+            metavar="SHARE",
+            parse=float,
+            help="Minimum share of the best expected quality, from 0 (the cheapest model) to 1 (the best).",
+            default=f"%config RouteMagics.quality, else that of the router, {DEFAULT_QUALITY:g}",
+            check=validation.quality,
+        ),
+    ]
+    system: Annotated[
+        str | None,
+        Option(flag="--system", metavar="TEXT", help="The system prompt.", default="none", check=validation.system),
+    ]
+    max_output_tokens: Annotated[
+        int | None,
+        Option(
+            flag="--max-tokens",
+            metavar="N",
+            parse=int,
+            help="Maximum number of output tokens, including reasoning.",
+            default=f"{DEFAULT_MAX_OUTPUT_TOKENS:,}, or the limit of the model if that is lower",
+            check=validation.max_output_tokens,
+        ),
+    ]
+    max_cost: Annotated[
+        Amount | None,
+        Option(
+            flag="--max-cost",
+            metavar="USD",
+            help="Maximum cost of this run, such as 0.05.",
+            default="the caps of %route_budget",
+            check=usd,
+            field="max_cost_usd",
+        ),
+    ]
+    schema: Annotated[
+        Mapping[str, Any] | str | type | None,
+        Option(
+            flag="--schema",
+            metavar="VARIABLE",
+            resolve=_schema,
+            help="A JSON Schema, Pydantic model or dataclass. The answer is validated against it and parsed into "
+            "result.data.",
+            check=answers.schema_of,
+        ),
+    ]
+    tags: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            flag="--tag",
+            metavar="WORD",
+            is_repeatable=True,
+            help="A label for the ledger. May be repeated.",
+            check=validation.tags,
+        ),
+    ]
+    hedge_s: Annotated[
+        float | None,
+        Option(
+            flag="--hedge",
+            metavar="SECONDS",
+            parse=float,
+            help="Also send the prompt to the next model if the first token takes longer than this. Both are billed.",
+            default="never",
+            check=validation.hedge_s,
+        ),
+    ]
+    cache: Annotated[
+        bool | None,
+        Option(
+            flag="--cache",
+            help="Reuse the stored answer to an identical request at no cost, else store this answer with its text.",
+            default="%config RouteMagics.cache, which is off at first",
+            check=bool,
+        ),
+    ]
+    attach: Annotated[
+        Iterable[object] | None,
+        Option(
+            flag="--attach",
+            metavar="PATH",
+            resolve=_attachment,
+            is_repeatable=True,
+            help="A text file, an image, or {{name}}: a DataFrame or text of the notebook. It does not influence the "
+            "tier. May be repeated.",
+            check=validation.attachments,
+            field="attachments",
+        ),
+    ]
+    thread: Annotated[
+        str | None,
+        Option(
+            flag="--thread",
+            metavar="THREAD",
+            help="Continue this conversation. Its text is stored in the ledger's database: see %route_threads.",
+        ),
+    ]
+    cascade: Annotated[
+        bool | str | None,
+        Option(
+            flag="--cascade",
+            metavar="MODE",
+            bare=True,
+            help="Try cheap models first, and the plan's first candidate only if they disagree. --cascade=twice asks "
+            "one cheap model twice, --cascade=schema accepts an answer that fits the schema, --cascade=off turns "
+            "cascades off.",
+            default="if it saves money",
+        ),
+    ]
+    check: Annotated[
+        Callable[[str], bool] | None,
+        Option(
+            flag="--check",
+            metavar="VARIABLE",
+            resolve=_variable,
+            help="A function that takes the text of an answer. A cheap answer is accepted if it returns True.",
+        ),
+    ]
+    judge: Annotated[
+        str | None,
+        Option(flag="--judge", metavar="MODEL", help="Accept a cheap answer that this model finds good enough."),
+    ]
+    routing_text: Annotated[
+        str | None,
+        Option(help="The part of the prompt that determines the tier.", default="the whole prompt"),
+    ]
+    history: Annotated[
+        Sequence[Message] | None,
+        Option(
+            help="Earlier messages of a conversation that you store yourself, sent before the prompt.",
+            check=validation.history,
+        ),
+    ]
+    thread_tokens: Annotated[
+        int | None,
+        Option(
+            help="Maximum number of tokens of a thread that are sent.",
+            default=f"{THREAD_TOKENS:,}",
+            check=validation.thread_tokens,
+        ),
+    ]
+    parent_run_id: Annotated[
+        str | None,
+        Option(help="The run that this one repeats or escalates, for the ledger."),
+    ]
+
+
+class Caps(TypedDict, total=False):
+    """The keywords of `Router.set_budget`: the fields of `Budget`. None removes a cap."""
+
+    run_usd: Amount | None
+    day_usd: Amount | None
+    month_usd: Amount | None
+    models_usd: Mapping[str, Amount]
+    tags_usd: Mapping[str, Amount]
+
+
+def _read_options() -> dict[str, Option]:
+    hints = get_type_hints(RequestOptions, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
+OPTIONS: Mapping[str, Option] = _read_options()
+"""Every option by its keyword, in the order of the help."""
+
+
+def check_names(method: str, given: Mapping[str, object], known: Iterable[str] = OPTIONS) -> None:
+    """Raise UnknownOption for a keyword that a method does not take, naming the nearest one."""
+    for name in given:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"the options are {', '.join(known)}"
+            raise UnknownOption(f"{method}() has no option {name!r}: {hint}")
+
+
+def fields_of(given: RequestOptions) -> dict[str, Any]:
+    """Return the checked values by the field of `Request` that takes them. Raises RequestError."""
+    values = cast("Mapping[str, object]", given)
+    return {
+        option.field or name: option.check(value)
+        for name, option in OPTIONS.items()
+        if (value := values.get(name)) is not None
+    }
+
+
+def from_arguments(arguments: Mapping[str, Any], notebook: Notebook) -> RequestOptions:
+    """Return the options that the parsed arguments of a magic state, by keyword. Raises RequestError."""
+    given: dict[str, object] = {}
+    for name, option in OPTIONS.items():
+        value = arguments.get(name)
+        if option.flag is None or value is None:
+            continue
+        if (resolve := option.resolve) is not None:
+            value = (
+                [resolve(name, text, notebook) for text in value]
+                if option.is_repeatable
+                else resolve(name, value, notebook)
+            )
+        given[name] = value
+    return cast("RequestOptions", given)
+
+
+def markdown_table() -> str:
+    """Return every option as a Markdown table, for the documentation."""
+    lines = ["| `%%route` | Python | Meaning | Default |", "|---|---|---|---|"]
+    for name, option in OPTIONS.items():
+        flag = "" if option.flag is None else f"`{' '.join(filter(None, (option.flag, option.metavar)))}`"
+        lines.append(f"| {flag} | `{name}` | {option.help} | {option.default} |")
+    return "\n".join(lines) + "\n"
