@@ -161,9 +161,16 @@ class EmptyAnswer(ProviderError):
 
 
 class InvalidAnswer(ProviderError):
-    """The answer is not what the schema asks for."""
+    """The answer does not fit its schema.
+
+    hint: a validator's own message. It can quote the answer, so it is sent to the model but never recorded or shown.
+    """
 
     outcome, billed = Outcome.INVALID, True
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Refused(ProviderError):

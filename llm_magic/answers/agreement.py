@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, cast
 
-from llm_magic.answers import parse
+from llm_magic.answers.schema import parse_json
 from llm_magic.errors import InvalidAnswer
+from llm_magic.types import Schema
 
 LONGEST_LABEL = 60
 """Characters of an answer that may be a label: `B`, `not spam`, `Paris`."""
@@ -61,7 +62,7 @@ def agree(
     one: str,
     other: str,
     *,
-    schema: Mapping[str, Any] | None = None,
+    schema: Schema | None = None,
     check: Callable[[str], bool] | None = None,
 ) -> bool:
     """Whether two answers say the same.
@@ -71,7 +72,7 @@ def agree(
     """
     if schema is not None:
         try:
-            return _canonical(parse(one, schema)) == _canonical(parse(other, schema))
+            return _canonical(parse_json(one, schema)) == _canonical(parse_json(other, schema))
         except (InvalidAnswer, RecursionError):
             return False
     first, second = canonical_form(one), canonical_form(other)

@@ -17,7 +17,7 @@ from llm_magic.cache.store import AnswerCache, CachedAnswer
 from llm_magic.errors import InvalidAnswer
 from llm_magic.home import hash_key
 from llm_magic.ledger import Ledger
-from llm_magic.types import ZERO, Attempt, ModelSpec, Outcome, Plan, Request, RouteResult, Step, Usage
+from llm_magic.types import ZERO, Attempt, ModelSpec, Outcome, Plan, Request, RouteResult, Schema, Step, Usage
 
 _NO_MATTER = ("tags", "hedge_s", "cache", "parent_run_id", "thread")
 """What of a request does not change its answer."""
@@ -116,6 +116,8 @@ def _fields(record: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """What JSON has no form for: records as their fields, bytes by their digest, all else as Python writes it."""
+    if isinstance(value, Schema):
+        return value.json_schema
     if dataclasses.is_dataclass(value):
         return _fields(value)
     return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)

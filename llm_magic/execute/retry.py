@@ -88,7 +88,8 @@ def _mending(
     text = "".join(meter.text)
     if run.repaired or not isinstance(error, InvalidAnswer) or not text.strip():
         return None
-    asked = f"That answer can't be used: {error}. Answer again with the corrected JSON only."
+    reason = f"{error} ({error.hint})" if error.hint else str(error)
+    asked = f"That answer can't be used: {reason}. Answer again with the corrected JSON only."
     more = (Message(role="assistant", content=text), Message(role="user", content=asked))
     longer = meter.candidate.with_messages(more, services.clock.now())
     return None if longer is None else (longer, more)

@@ -11,9 +11,9 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Literal, cast, get_args
+from typing import Literal, get_args
 
 from llm_magic.answers.agreement import LONGEST_LABEL, SAME_MISTAKE, SAME_RIGHT
 from llm_magic.budget import show_usd
@@ -102,7 +102,7 @@ def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, ra
 def comparable(request: Request) -> bool:
     """True if two equal answers can be recognized: labels, numbers, or JSON without free text."""
     if request.schema is not None:
-        return _is_closed(request.schema)
+        return request.schema.has_only_short_values(LONGEST_LABEL)
     text = window(request.prompt if request.routing_text is None else request.routing_text)
     return len(_OPTION.findall(text)) >= 3 or _SHORT_ANSWER.search(text) is not None
 
@@ -113,29 +113,6 @@ _SHORT_ANSWER = re.compile(
     r"one word|single word|single number|yes or no|true or false|final answer)\b|\\boxed\b|####",
     re.IGNORECASE,
 )
-
-
-def _is_closed(schema: Any) -> bool:
-    """True if every string in the JSON that a schema allows is from a list, or has a stated form or small length.
-
-    False for a schema that uses less common keywords.
-    """
-    if not isinstance(schema, Mapping):
-        return False
-    table = cast("Mapping[str, Any]", schema)
-    if table.keys() & {"enum", "const"}:
-        return True
-    match table.get("type"):
-        case "string":
-            longest = table.get("maxLength")
-            return bool(table.keys() & {"format", "pattern"}) or (isinstance(longest, int) and longest <= LONGEST_LABEL)
-        case "object":
-            parts = table.get("properties")
-            return isinstance(parts, Mapping) and all(map(_is_closed, cast("Mapping[str, Any]", parts).values()))
-        case "array":
-            return _is_closed(table.get("items"))
-        case kind:
-            return kind in ("number", "integer", "boolean")
 
 
 def _pays(cascade: Cascade, plan: Plan, registry: Registry) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import datetime
 from decimal import Decimal
 
@@ -91,7 +90,7 @@ class Quoter:
         self.messages = messages_of(request)
         self.images = [image for message in self.messages for image in message.images]
         self._now = now
-        self._schema = "" if request.schema is None else json.dumps(request.schema, ensure_ascii=False)
+        self._schema = "" if request.schema is None else request.schema.text
         self._bound = tokens.bound_input(self.messages, request.system, self._schema)
         shares = classification.probabilities or {classification.tier: 1.0}
         self._output_tokens = sum(chance * EXPECTED_OUTPUT_TOKENS[tier] for tier, chance in shares.items())

@@ -10,7 +10,6 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import errors, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
@@ -80,7 +79,7 @@ def body(request: ProviderRequest) -> dict[str, Any]:
         body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
     extra = dict(request.model.params)
     if request.schema is not None:
-        output_format = {"type": "json_schema", "schema": answers.closed(request.schema)}
+        output_format = {"type": "json_schema", "schema": request.schema.closed}
         extra["output_config"] = {**json_object(extra.get("output_config")), "format": output_format}
     # The SDK passes parameters that it does not know on as they are.
     return body | {"extra_body": extra}

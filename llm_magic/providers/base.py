@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
-from llm_magic.types import Message, ModelSpec, ProviderSpec, Usage
+from llm_magic.types import Message, ModelSpec, ProviderSpec, Schema, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class ProviderRequest:
     messages: tuple[Message, ...]
     max_output_tokens: int
     system: str | None = None
-    schema: Mapping[str, Any] | None = None
+    schema: Schema | None = None
     in_conversation: bool = False
     """Part of a conversation, so worth caching: the next request begins with this one."""
 

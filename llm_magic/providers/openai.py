@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -11,7 +10,6 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from llm_magic import answers
 from llm_magic.events import TextDelta
 from llm_magic.providers import errors, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
@@ -90,11 +88,11 @@ def _response_format(request: ProviderRequest) -> tuple[dict[str, Any], str]:
     if request.schema is None:
         return {}, ""
     if request.model.json_mode == "schema":
-        strict = answers.is_strict(schema := answers.closed(request.schema))
-        json_schema = {"name": "answer", "schema": schema if strict else dict(request.schema), "strict": strict}
+        strict = request.schema.is_strict
+        schema = request.schema.closed if strict else dict(request.schema.json_schema)
+        json_schema = {"name": "answer", "schema": schema, "strict": strict}
         return {"response_format": {"type": "json_schema", "json_schema": json_schema}}, ""
-    text = json.dumps(request.schema, ensure_ascii=False)
-    instruction = f"Answer with JSON only, fitting this JSON Schema: {text}"
+    instruction = f"Answer with JSON only, fitting this JSON Schema: {request.schema.text}"
     if request.model.json_mode == "object":
         return {"response_format": {"type": "json_object"}}, instruction
     return {}, instruction

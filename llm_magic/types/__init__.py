@@ -5,6 +5,7 @@ from llm_magic.types.outcomes import Doubt, Outcome
 from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
 from llm_magic.types.requests import DEFAULT_QUALITY, Attachment, CascadeMode, Image, Message, Request, Thread
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
+from llm_magic.types.schemas import Schema
 from llm_magic.types.tasks import Classification, TaskTier
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Quote",
     "Request",
     "RouteResult",
+    "Schema",
     "Skipped",
     "Step",
     "TaskTier",

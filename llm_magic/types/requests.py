@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
+from llm_magic.types.schemas import Schema
 from llm_magic.types.tasks import TaskTier
 
 DEFAULT_QUALITY = 0.965
@@ -92,7 +93,7 @@ class Request:
     model: str | None = None
     max_output_tokens: int | None = None
     max_cost_usd: Decimal | None = None
-    schema: Mapping[str, Any] | None = None
+    schema: Schema | None = None
     tags: tuple[str, ...] = ()
     routing_text: str | None = None
     """The part of the prompt that decides the tier; None: all of it."""

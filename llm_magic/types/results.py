@@ -92,7 +92,7 @@ class RouteResult:
     ttft_s: float | None
     latency_s: float
     data: Any = None
-    """The parsed JSON where a schema was given."""
+    """With a schema: an instance of its class, or parsed JSON."""
     notes: tuple[str, ...] = ()
     """What the user should know besides: a cap that is nearly reached, a model stepped down to, stale prices."""
 

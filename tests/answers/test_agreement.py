@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_magic.answers import schema_of
 from llm_magic.answers.agreement import agree, canonical_form
 
 PROSE = "The sea is salt because rivers carry minerals into it, and only the water leaves it again as vapour."
@@ -66,7 +67,7 @@ def test_what_kind_of_answer_it_is(text: str, kind: str) -> None:
 
 
 def test_with_a_schema_both_must_fit_it() -> None:
-    schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "number"}}}
+    schema = schema_of({"type": "object", "required": ["n"], "properties": {"n": {"type": "number"}}})
     assert agree('{"n": 1}', '```json\n{"n": 1.0}\n```', schema=schema)
     assert not agree('{"n": 1}', '{"n": 2}', schema=schema)
     assert not agree('{"m": 1}', '{"m": 1}', schema=schema)

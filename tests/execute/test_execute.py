@@ -42,6 +42,7 @@ from llm_magic import (
     StreamBroken,
     TimedOut,
 )
+from llm_magic.answers import schema_of
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy, execute
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
@@ -235,7 +236,7 @@ async def test_a_schema_is_passed_on_and_checked_first() -> None:
     scripted = ScriptedProvider([Reply(chunks=('{"n": 1}',))])
     ours = Router(registry=registry(model("only")), providers={"cloud": scripted}, ledger=Ledger(":memory:"))
     await ours.route("hello", schema=SCHEMA)
-    assert scripted.requests[0].schema == SCHEMA
+    assert scripted.requests[0].schema == schema_of(SCHEMA)
     from llm_magic import RequestError
 
     with pytest.raises(RequestError, match="not a valid JSON Schema"):

@@ -67,7 +67,7 @@ def test_every_option_reaches_the_request(shell: Shell) -> None:
     )
     (sent,) = shell.scripted.requests
     assert (sent.model.id, sent.system, sent.max_output_tokens) == ("cheap", "be kind", 77)
-    assert sent.schema == {"type": "object"}
+    assert sent.schema.json_schema == {"type": "object"}
     assert shell["answer"] is shell["_route"]
     assert shell["answer"].tier == "COMPLEX"
     assert shell["answer"].data == {}
@@ -78,8 +78,8 @@ def test_a_dataclass_is_a_schema(shell: Shell) -> None:
     shell.scripted._reply = lambda request: Reply(chunks=('{"name": "Ada", "age": 36}',))
     shell.run("import dataclasses\n@dataclasses.dataclass\nclass Person:\n    name: str\n    age: int")
     shell.run("%%route --schema Person\nWho?")
-    assert shell["_route"].data == {"name": "Ada", "age": 36}
-    assert shell.scripted.requests[-1].schema["required"] == ["name", "age"]
+    assert shell["_route"].data == shell["Person"](name="Ada", age=36)
+    assert shell.scripted.requests[-1].schema.json_schema["required"] == ["name", "age"]
     shell.run("@dataclasses.dataclass\nclass Odd:\n    what: object()")
     out, _ = shell.fail("%%route --schema Odd\nWho?")
     assert "RequestError: no JSON Schema can be made of Odd" in out
@@ -90,7 +90,9 @@ def test_an_inline_schema_and_a_pydantic_model(shell: Shell) -> None:
     shell.run('%%route --schema \'{"type": "object"}\'\nhello')
     shell.run("import pydantic\nclass N(pydantic.BaseModel):\n    n: int")
     shell.run("%%route --schema N\nhello")
-    assert shell.scripted.requests[1].schema["properties"]["n"]["type"] == "integer"  # type: ignore[index]
+    assert shell.scripted.requests[1].schema.json_schema["properties"]["n"]["type"] == "integer"
+    assert shell["_route"].data == shell["N"](n=1)
+    assert shell["_route"].data.model_dump() == {"n": 1}
 
 
 def test_max_cost_holds(shell: Shell) -> None:

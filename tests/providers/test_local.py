@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from llm_magic.answers import schema_of
 from llm_magic.errors import ContextTooLong, LocalModelUnavailable
 from llm_magic.events import Progress, TextDelta
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
@@ -372,7 +373,7 @@ async def test_an_answer_bound_to_a_schema_parses(real: LocalProvider) -> None:
         "required": ["city", "large"],
         "additionalProperties": False,
     }
-    answer = json.loads(text_of(await events_of(real, ask("Tell me about Paris.", 64, schema=schema))))
+    answer = json.loads(text_of(await events_of(real, ask("Tell me about Paris.", 64, schema=schema_of(schema)))))
     assert set(answer) == {"city", "large"}
     assert isinstance(answer["large"], bool)
 

@@ -29,6 +29,7 @@ from llm_magic import (
     Usage,
     providers,
 )
+from llm_magic.answers import schema_of
 from llm_magic.events import TextDelta
 from llm_magic.providers import anthropic, http
 from llm_magic.providers.anthropic import AnthropicProvider
@@ -75,6 +76,8 @@ def ask(model_id: str, **fields: Any) -> ProviderRequest:
     asked = ProviderRequest(
         model=ARTICLE[model_id], messages=(Message(role="user", content="What is it?"),), max_output_tokens=100
     )
+    if "schema" in fields:
+        fields["schema"] = schema_of(fields["schema"])
     return replaced(asked, **fields)
 
 

@@ -1,0 +1,219 @@
+"""Schemas: what they are made from, what an answer has to fit, and what becomes of its data."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pydantic
+import pytest
+
+from llm_magic import InvalidAnswer, RequestError
+from llm_magic.answers import parse, schema_of
+from llm_magic.testing import Reply, ScriptedProvider
+from llm_magic.types import Schema
+from tests.support.builders import model, router
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int = pydantic.Field(ge=0)
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def known(cls, name: str) -> str:
+        if name != "Ada":
+            raise ValueError(f"{name} is not in the list of staff")
+        return name
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Line:
+    price: Decimal
+    color: Color
+
+
+@dataclass
+class Order:
+    placed_at: datetime
+    due: date
+    lines: list[Line]
+    prices: dict[str, int] = field(default_factory=dict)
+
+
+ORDER = """{"placed_at": "2026-11-24T12:00:00Z", "due": "2026-12-01", "lines":
+ [{"price": "0.10", "color": "red"}, {"price": 2.5, "color": "blue"}], "prices": {"secret": 3}}"""
+ADA, EVE = '{"name": "Ada", "age": 36}', '{"name": "Eve", "age": 36}'
+
+
+def answering(*texts: str) -> ScriptedProvider:
+    return ScriptedProvider([Reply(chunks=(text,)) for text in texts])
+
+
+def invalid(text: str, schema: Schema) -> InvalidAnswer:
+    with pytest.raises(InvalidAnswer) as caught:
+        parse(text, schema)
+    return caught.value
+
+
+def test_a_pydantic_model_gives_an_instance() -> None:
+    person = parse(f"```json\n{ADA}\n```", schema_of(Person))
+    assert person == Person(name="Ada", age=36)
+    assert person.model_dump() == {"name": "Ada", "age": 36}
+
+
+def test_a_dataclass_gives_an_instance_with_converted_fields() -> None:
+    order = parse(ORDER, schema_of(Order))
+    assert isinstance(order, Order)
+    assert order.placed_at.isoformat() == "2026-11-24T12:00:00+00:00"
+    assert order.due == date(2026, 12, 1)
+    assert order.lines == [Line(Decimal("0.10"), Color.RED), Line(Decimal("2.5"), Color.BLUE)]
+
+
+def test_a_model_in_strict_mode_still_reads_dates_from_json() -> None:
+    class Event(pydantic.BaseModel, strict=True):
+        day: date
+
+    assert parse('{"day": "2026-11-24"}', schema_of(Event)).day == date(2026, 11, 24)
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, '{"type": "object"}'])
+def test_a_json_schema_gives_plain_data(schema: Any) -> None:
+    assert parse(ADA, schema_of(schema)) == {"name": "Ada", "age": 36}
+
+
+def test_a_schema_is_kept_as_it_is() -> None:
+    schema = schema_of(Person)
+    assert schema_of(schema) is schema
+
+
+def test_the_json_schema_is_checked_before_the_instance_is_built() -> None:
+    assert str(invalid('{"name": "Ada"}', schema_of(Person))) == (
+        "the answer does not fit the schema: 'required' fails at $"
+    )
+
+
+def test_an_error_of_a_validator_names_the_place_and_quotes_nothing() -> None:
+    error = invalid(EVE, schema_of(Person))
+    assert str(error) == "the answer is not a valid Person: 'value_error' at $.name"
+    assert error.hint == "$.name: Value error, Eve is not in the list of staff"
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+
+
+def test_a_key_of_the_answer_is_not_quoted() -> None:
+    @dataclass
+    class Ages:
+        by_name: dict[str, int]
+        nested: list[dict[str, Decimal]]
+
+        def __post_init__(self) -> None:
+            raise KeyError("secret")
+
+    error = invalid('{"by_name": {"secret": 1}, "nested": []}', schema_of(Ages))
+    assert str(error) == "the answer is not a valid Ages: a validator raised KeyError"
+
+    class Even(pydantic.BaseModel):
+        by_name: dict[str, pydantic.conint(multiple_of=2)]  # type: ignore[valid-type]
+
+        @pydantic.field_validator("by_name", mode="before")
+        @classmethod
+        def odd(cls, by_name: dict[str, int]) -> dict[str, int]:
+            return dict.fromkeys(by_name, 3)
+
+    error = invalid('{"by_name": {"secret": 2}}', schema_of(Even))
+    assert str(error) == "the answer is not a valid Even: 'multiple_of' at $.by_name.*"
+    assert "secret" not in error.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (3, "a schema must be a JSON Schema, a Pydantic model or a dataclass, not int"),
+        (dict, "a schema must be a JSON Schema, a Pydantic model or a dataclass, not the class dict"),
+        ("{", "the schema is not JSON"),
+        ({"type": "nonsense"}, "not a valid JSON Schema"),
+    ],
+)
+def test_an_unusable_schema_is_a_request_error(value: object, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        schema_of(value)
+
+
+def test_a_class_with_an_undefined_annotation_is_a_request_error() -> None:
+    @dataclass
+    class Odd:
+        what: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(RequestError, match="no JSON Schema can be made of Odd"):
+        schema_of(Odd)
+
+
+def test_each_object_of_a_closed_schema_rejects_further_properties() -> None:
+    schema = schema_of({"type": "object", "properties": {"a": {"type": "object", "properties": {}}, "b": {}}})
+    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert schema.closed == {**closed, "properties": {"a": closed, "b": {}}}
+
+
+def test_a_schema_is_strict_if_each_object_requires_all_of_its_properties() -> None:
+    assert schema_of(Person).is_strict
+    assert not schema_of(Order).is_strict, "prices has a default"
+    assert not schema_of({"properties": {"a": {}}}).is_strict
+
+
+async def test_a_validators_error_is_billed_and_repaired_once_with_its_message() -> None:
+    scripted = answering(EVE, ADA)
+    ours = router(model("only"), providers={"cloud": scripted})
+    result = await ours.route("Who?", schema=Person)
+    assert result.data == Person(name="Ada", age=36)
+    first, second = ours.ledger.rows()
+    assert (first.outcome, second.outcome) == ("invalid", "ok")
+    assert first.cost_usd > 0
+    assert first.error == "the answer is not a valid Person: 'value_error' at $.name"
+    assert "Eve is not in the list of staff" in scripted.requests[1].messages[-1].content
+    assert not any("Eve" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("schema", "build"), [(Person, lambda: Person(name="Ada", age=36)), ({}, lambda: {"name": "Ada", "age": 36})]
+)
+def test_a_cached_answer_is_rebuilt(schema: Any, build: Callable[[], object]) -> None:
+    ours = router(providers={"cloud": answering(ADA)})
+    first, second = (ours.route_sync("Who?", schema=schema, cache=True) for _ in range(2))
+    assert second.cached
+    assert first.data == second.data == build()
+    assert first.data is not second.data
+
+
+def test_a_cached_answer_that_another_class_rejects_is_asked_again() -> None:
+    def person(*, youngest: int) -> type[pydantic.BaseModel]:
+        class Person(pydantic.BaseModel):
+            age: int
+
+            @pydantic.field_validator("age")
+            @classmethod
+            def check(cls, age: int) -> int:
+                assert age >= youngest
+                return age
+
+        return Person
+
+    ours = router(model("only"), providers={"cloud": answering('{"age": 20}', '{"age": 40}')})
+    asked: dict[str, Any] = {"cache": True}
+    assert ours.route_sync("Who?", schema=person(youngest=18), **asked).data.age == 20
+    assert ours.route_sync("Who?", schema=person(youngest=30), **asked).data.age == 40
+
+
+async def test_each_answer_of_a_comparison_is_an_instance() -> None:
+    ours = router(model("a"), model("b"), providers={"cloud": answering(ADA)})
+    compared = await ours.compare("Who?", models=["a", "b"], schema=Person)
+    assert [result.data for result in compared.results] == [Person(name="Ada", age=36)] * 2
