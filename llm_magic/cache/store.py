@@ -1,7 +1,7 @@
-"""Answers kept in the ledger's database, so that the same prompt is not paid for twice.
+"""Storage of cached answers in the ledger's database.
 
-It keeps the text of answers, which the ledger otherwise never does: nothing is in it unless the user asks for it. The
-prompt is there as a keyed hash only. Bounded: what was used least recently makes room.
+The cache stores the text of answers, so it is empty unless the user turns it on. Prompts are stored as a keyed hash
+only. The least recently used answers are evicted.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from llm_magic.types import TaskTier
 
 MAX_ANSWERS = 2_000
 MAX_BYTES = 64_000_000
-"""Of all answers together; one that is longer than a tenth of it is not kept."""
+"""Of all answers together. An answer longer than a tenth of it is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
-    """An answer as the cache keeps it: enough to show it again, and what it would cost on the baseline model."""
+    """What is needed to show an answer again, and what it would cost on the baseline model."""
 
     text: str
     model: str
@@ -35,69 +35,73 @@ class CachedAnswer:
 
 
 class AnswerCache:
-    """The answers of all sessions, by a key that says what was asked of whom. May be used from any thread."""
+    """The cached answers of all sessions, by request key. Any thread may use it."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._transactions, self._clock = ledger.transactions, ledger.clock
+        from llm_magic.cache.table import answers
+        from llm_magic.ledger.side_table import SideTable
+
+        self._clock = ledger.clock
+        self._answers = answers
+        self._table = SideTable(ledger.transactions, answers)
 
     def get(self, key: str) -> CachedAnswer | None:
-        """The answer that is kept under a key."""
-        from llm_magic.ledger.schema import cache
-
-        with self._transactions.writing() as db:
-            row = db.execute(cache.select().where(cache.c.key == key)).mappings().first()
+        answers = self._answers
+        with self._table.writing() as db:
+            row = db.execute(answers.select().where(answers.c.key == key)).mappings().first()
             if row is None:
                 return None
-            db.execute(cache.update().where(cache.c.key == key).values(used_at=self._clock()))
+            db.execute(answers.update().where(answers.c.key == key).values(used_at=self._clock()))
         about = json.loads(row["about"])
-        known = {"tier": TaskTier(about["tier"]), "reasons": tuple(about["reasons"])}
-        return CachedAnswer(**about | known | {"text": row["text"], "baseline_usd": Decimal(about["baseline_usd"])})
+        converted = {"tier": TaskTier(about["tier"]), "reasons": tuple(about["reasons"])}
+        return CachedAnswer(**about | converted | {"text": row["text"], "baseline_usd": Decimal(about["baseline_usd"])})
 
-    def put(self, key: str, kept: CachedAnswer) -> None:
-        """Keep an answer, in the place of an older one; those used least recently make room for it."""
-        import sqlalchemy as sa
-
-        from llm_magic.ledger.schema import cache
-
-        size = len(kept.text.encode("utf-8", "surrogatepass"))
+    def put(self, key: str, answer: CachedAnswer) -> None:
+        """Store an answer, replacing the one under the same key, and evict the least recently used ones."""
+        size = len(answer.text.encode("utf-8", "surrogatepass"))
         if size > MAX_BYTES // 10:
             return
         about: dict[str, Any] = {
-            "model": kept.model,
-            "provider": kept.provider,
-            "served_model": kept.served_model,
-            "tier": str(kept.tier),
-            "confidence": kept.confidence,
-            "reasons": kept.reasons,
-            "baseline_usd": str(kept.baseline_usd),
-            "baseline_model": kept.baseline_model,
+            "model": answer.model,
+            "provider": answer.provider,
+            "served_model": answer.served_model,
+            "tier": str(answer.tier),
+            "confidence": answer.confidence,
+            "reasons": answer.reasons,
+            "baseline_usd": str(answer.baseline_usd),
+            "baseline_model": answer.baseline_model,
         }
-        row = {"key": key, "text": kept.text, "about": json.dumps(about), "size": size, "used_at": self._clock()}
-        with self._transactions.writing() as db:
-            db.execute(cache.delete().where(cache.c.key == key))
-            db.execute(cache.insert(), row)
-            # Room after so many of the most recently used: what lies beyond goes.
-            upto = sa.func.sum(cache.c.size).over(order_by=(cache.c.used_at.desc(), cache.c.key))
-            nth = sa.func.row_number().over(order_by=(cache.c.used_at.desc(), cache.c.key))
-            ranked = sa.select(cache.c.key, upto.label("upto"), nth.label("nth")).subquery()
-            beyond = sa.select(ranked.c.key).where((ranked.c.upto > MAX_BYTES) | (ranked.c.nth > MAX_ANSWERS))
-            db.execute(cache.delete().where(cache.c.key.in_(beyond)))
+        row = {"key": key, "text": answer.text, "about": json.dumps(about), "size": size, "used_at": self._clock()}
+        with self._table.writing() as db:
+            db.execute(self._answers.delete().where(self._answers.c.key == key))
+            db.execute(self._answers.insert(), row)
+            db.execute(self._eviction())
 
     def size(self) -> tuple[int, int]:
-        """How many answers are kept, and their bytes."""
+        """Return the number of cached answers, and their bytes."""
         import sqlalchemy as sa
 
-        from llm_magic.ledger.schema import cache
-
-        with self._transactions.reading() as db:
-            count, total = db.execute(sa.select(sa.func.count(), sa.func.sum(cache.c.size)).select_from(cache)).one()
+        with self._table.reading() as db:
+            if db is None:
+                return 0, 0
+            columns = sa.func.count(), sa.func.sum(self._answers.c.size)
+            count, total = db.execute(sa.select(*columns).select_from(self._answers)).one()
         return int(count), int(total or 0)
 
     def purge(self) -> int:
-        """Forget every answer; returns how many there were. In SQLite their bytes are overwritten."""
-        from llm_magic.ledger.schema import cache
+        """Delete every answer, and return how many there were. In SQLite their bytes are overwritten."""
+        return self._table.clear()
 
-        with self._transactions.writing() as db:
-            count = db.execute(cache.delete()).rowcount
-        self._transactions.sweep()
-        return count
+    def _eviction(self) -> Any:
+        """Return the statement that deletes the answers beyond MAX_ANSWERS and MAX_BYTES."""
+        import sqlalchemy as sa
+
+        columns = self._answers.c
+        by_use = (columns.used_at.desc(), columns.key)
+        ranked = sa.select(
+            columns.key,
+            sa.func.sum(columns.size).over(order_by=by_use).label("bytes"),
+            sa.func.row_number().over(order_by=by_use).label("rank"),
+        ).subquery()
+        evicted = sa.select(ranked.c.key).where((ranked.c.bytes > MAX_BYTES) | (ranked.c.rank > MAX_ANSWERS))
+        return self._answers.delete().where(columns.key.in_(evicted))

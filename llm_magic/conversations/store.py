@@ -1,19 +1,20 @@
-"""Conversations kept in the ledger's database: the text of prompts and answers, until the user purges it."""
+"""Storage of conversations in the ledger's database: the text of prompts and answers, until the user purges it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from llm_magic.ledger import Ledger
 from llm_magic.types import TaskTier
 
 MAX_EXCHANGES = 500
-"""Kept of one thread: older ones go."""
+"""Per thread. Older exchanges are deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One exchange: what was said, what was answered, by whom."""
+    """A prompt and its answer."""
 
     run_id: str
     prompt: str
@@ -22,58 +23,58 @@ class Exchange:
     tier: TaskTier
     confidence: float
     input_tokens: int
-    """Of the whole request, as the provider counted them; 0 where nothing was sent."""
+    """Of the whole request, as the provider counted them; 0 for an answer from the cache."""
     at: float
     """Seconds since 1970."""
 
 
 class Conversations:
-    """The threads of all sessions, by name. May be used from any thread of the process."""
+    """The threads of all sessions, by name. Any thread of the process may use it."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._transactions = ledger.transactions
+        from llm_magic.conversations.table import exchanges
+        from llm_magic.ledger.side_table import SideTable
+
+        self._exchanges = exchanges
+        self._table = SideTable(ledger.transactions, exchanges)
 
     def exchanges(self, name: str) -> list[Exchange]:
-        """The exchanges of a thread in their order; none where there is no such thread."""
+        """Return the exchanges of a thread in their order; none for an unknown thread."""
         import sqlalchemy as sa
 
-        from llm_magic.ledger.schema import turns
-
-        columns = [turns.c[part] for part in Exchange.__slots__]
-        with self._transactions.reading() as db:
-            found = db.execute(sa.select(*columns).where(turns.c.thread == name).order_by(turns.c.id)).mappings().all()
-        return [Exchange(**{**row, "tier": TaskTier(row["tier"])}) for row in found]
+        table = self._exchanges.c
+        columns = [table[field] for field in Exchange.__slots__]
+        with self._table.reading() as db:
+            if db is None:
+                return []
+            rows = db.execute(sa.select(*columns).where(table.thread == name).order_by(table.id)).mappings().all()
+        stored: list[dict[str, Any]] = [{**row, "tier": TaskTier(row["tier"])} for row in rows]
+        return [Exchange(**fields) for fields in stored]
 
     def append(self, name: str, exchange: Exchange) -> None:
         import sqlalchemy as sa
 
-        from llm_magic.ledger.schema import turns
-
-        row = {part: getattr(exchange, part) for part in Exchange.__slots__} | {
-            "thread": name,
-            "tier": str(exchange.tier),
-        }
-        with self._transactions.writing() as db:
-            db.execute(turns.insert(), row)
-            kept = sa.select(turns.c.id).where(turns.c.thread == name).order_by(turns.c.id.desc()).limit(MAX_EXCHANGES)
-            db.execute(turns.delete().where(turns.c.thread == name, turns.c.id.not_in(kept)))
+        columns = self._exchanges.c
+        row = {field: getattr(exchange, field) for field in Exchange.__slots__}
+        row |= {"thread": name, "tier": str(exchange.tier)}
+        with self._table.writing() as db:
+            db.execute(self._exchanges.insert(), row)
+            latest = (
+                sa.select(columns.id).where(columns.thread == name).order_by(columns.id.desc()).limit(MAX_EXCHANGES)
+            )
+            db.execute(self._exchanges.delete().where(columns.thread == name, columns.id.not_in(latest)))
 
     def names(self) -> list[str]:
-        """Every thread, the one that was used last first."""
+        """Return the names of all threads, the most recently used first."""
         import sqlalchemy as sa
 
-        from llm_magic.ledger.schema import turns
-
-        with self._transactions.reading() as db:
-            query = sa.select(turns.c.thread).group_by(turns.c.thread).order_by(sa.func.max(turns.c.id).desc())
+        columns = self._exchanges.c
+        with self._table.reading() as db:
+            if db is None:
+                return []
+            query = sa.select(columns.thread).group_by(columns.thread).order_by(sa.func.max(columns.id).desc())
             return list(db.execute(query).scalars())
 
     def purge(self, name: str | None = None) -> int:
-        """Forget a thread, or all; returns how many exchanges there were. In SQLite their bytes are overwritten."""
-        from llm_magic.ledger.schema import turns
-
-        with self._transactions.writing() as db:
-            gone = turns.delete() if name is None else turns.delete().where(turns.c.thread == name)
-            count = db.execute(gone).rowcount
-        self._transactions.sweep()
-        return count
+        """Delete a thread, or all; returns the number of exchanges. In SQLite their bytes are overwritten."""
+        return self._table.clear(*([] if name is None else [self._exchanges.c.thread == name]))

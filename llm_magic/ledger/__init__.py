@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_magic.budget import Cap
 from llm_magic.errors import LedgerError
 from llm_magic.home import home
+from llm_magic.ledger import dataframe, owners
+from llm_magic.ledger.columns import to_pico, to_usd
+from llm_magic.ledger.report import Report, summarize
+from llm_magic.ledger.rows import from_row, to_row
 from llm_magic.ledger.transactions import Transactions
 from llm_magic.types import Attempt, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     import sqlalchemy as sa
-
-    from llm_magic.ledger.report import Report
 from llm_magic.ledger.reservations import Headroom, Hold, Reservation, exceeded
 
 _LEASE_S = 900.0
@@ -142,14 +144,14 @@ class Ledger:
 
     def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
         """The row of money that is held, where it fits under the caps."""
-        from llm_magic.ledger import owners, queries, rows
+        from llm_magic.ledger import queries
 
         for cap in caps if worst_usd > 0 else ():
             used = self._used(db, cap, attempt.run_id, attempt.started_at)
             if worst_usd > cap.limit_usd - sum(used):
                 raise exceeded(attempt, worst_usd, self._room(db, cap, attempt.run_id, attempt.started_at))
-        row = rows.to_row(attempt) | {
-            "held_pusd": rows.to_pico(worst_usd),
+        row = to_row(attempt) | {
+            "held_pusd": to_pico(worst_usd),
             "lease_until": self.clock() + _LEASE_S,
             "owner": owners.process_name(os.getpid()),
         }
@@ -169,12 +171,10 @@ class Ledger:
 
     def record(self, attempt: Attempt) -> None:
         """Keep a row for which nothing is sent, and so nothing held: an answer from the cache."""
-        from llm_magic.ledger import queries, rows
+        from llm_magic.ledger import queries
 
         with self.transactions.writing() as db:
-            self.transactions.database.run(
-                db, queries.INSERT, rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-            )
+            self.transactions.database.run(db, queries.INSERT, to_row(attempt) | {"held_pusd": 0, "lease_until": None})
 
     def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
         """Keep what the user thinks of a run's answer, 1 good or -1 bad, or take it back."""
@@ -186,13 +186,13 @@ class Ledger:
 
     def uncertain(self) -> list[tuple[Attempt, Decimal]]:
         """The attempts whose process died before it settled them, each with the USD that it holds. Of all sessions."""
-        from llm_magic.ledger import owners, queries, rows
+        from llm_magic.ledger import queries
 
         with self.transactions.reading() as db:
             held = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
             dead = owners.is_dead(self.clock())
             return [
-                (dataclasses.replace(rows.from_row(row), outcome=Outcome.UNCERTAIN), rows.to_usd(row["held_pusd"]))
+                (dataclasses.replace(from_row(row), outcome=Outcome.UNCERTAIN), to_usd(row["held_pusd"]))
                 for row in held
                 if dead(row["owner"], row["lease_until"])
             ]
@@ -216,37 +216,35 @@ class Ledger:
 
     def rows(self, *, run_id: str | None = None) -> list[Attempt]:
         """Every attempt in the ledger, or of one run, in the order in which they were sent."""
-        from llm_magic.ledger import queries, rows
+        from llm_magic.ledger import queries
 
         query, parameters = (queries.ALL, {}) if run_id is None else (queries.OF_RUN, {"of_run": run_id})
         read = self.transactions.browsing if run_id is None else self.transactions.reading
         with read() as db:
-            return [rows.from_row(row) for row in db.execute(query, parameters).mappings()]
+            return [from_row(row) for row in db.execute(query, parameters).mappings()]
 
     def to_frame(self, *, tags: Sequence[str] = (), session_id: str | None = None) -> pd.DataFrame:
-        """The ledger as a DataFrame: one row an attempt, in order, with the columns and types of `frame.FRAME_DTYPES`.
+        """The ledger as a DataFrame: one row an attempt, in order, with the columns and types of FRAME_DTYPES.
 
         tags: only the rows that have all of these. session_id: only the rows of this session.
         Money is float64 here, for plotting; `rows()` has it exact. An attempt under way has the outcome `in_flight`,
         one that its process never settled `uncertain`; both cost 0 so far and show what they hold.
         """
-        from llm_magic.ledger import dataframe, queries
+        from llm_magic.ledger import queries
 
-        with self.transactions.browsing() as db, dataframe.no_collection():
+        with self.transactions.browsing() as db, dataframe.paused_gc():
             # The driver's own cursor: SQLAlchemy's rows would take as long again.
             cursor: Any = db.execute(queries.columnar(self.transactions.database.dialect)).cursor
-            table = dataframe.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
+            table: Any = dataframe.to_frame(iter(lambda: cursor.fetchmany(4_000), []))
         if dead := {(attempt.run_id, attempt.attempt) for attempt, _ in self.uncertain()}:
             keys = zip(table["run_id"], table["attempt"], table["outcome"], strict=True)
             uncertain = [outcome == Outcome.IN_FLIGHT and (run_id, number) in dead for run_id, number, outcome in keys]
             table["outcome"] = table["outcome"].mask(uncertain, Outcome.UNCERTAIN.value)
-        return dataframe.chosen(table, tags, session_id)
+        return dataframe.select(table, tags, session_id)
 
     def report(self, *, tags: Sequence[str] = (), session_id: str | None = None) -> Report:
         """Spend over time, by model and by tier, savings, fallbacks and latencies. Chooses rows as `to_frame`."""
-        from llm_magic.ledger import report
-
-        return report.of_rows(self.to_frame(tags=tags, session_id=session_id))
+        return summarize(self.to_frame(tags=tags, session_id=session_id))
 
     def to_csv(self, path: str | Path, *, tags: Sequence[str] = (), session_id: str | None = None) -> None:
         """Write the rows that `to_frame` gives into a CSV file.
@@ -254,14 +252,10 @@ class Ledger:
         A text from a provider (`error`, `served_model`) that a spreadsheet would take for a formula gets an apostrophe
         in front; every other column comes back as it was.
         """
-        from llm_magic.ledger import dataframe
-
         dataframe.write_csv(self.to_frame(tags=tags, session_id=session_id), path)
 
     def to_parquet(self, path: str | Path, *, tags: Sequence[str] = (), session_id: str | None = None) -> None:
         """Write the rows that `to_frame` gives into a Parquet file, with their types. Needs the extra `parquet`."""
-        from llm_magic.ledger import dataframe
-
         dataframe.write_parquet(self.to_frame(tags=tags, session_id=session_id), path)
 
     def close(self) -> None:
@@ -270,14 +264,14 @@ class Ledger:
 
     def _used(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> tuple[Decimal, Decimal]:
         """What is spent and what is held within a cap's scope."""
-        from llm_magic.ledger import queries, rows
+        from llm_magic.ledger import queries
 
         scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
         spent, held = self.transactions.database.run(db, queries.used(cap), scope).fetchone() or (0, 0)
-        return rows.to_usd(int(spent or 0)), rows.to_usd(int(held or 0))
+        return to_usd(int(spent or 0)), to_usd(int(held or 0))
 
     def _room(self, db: sa.Connection, cap: Cap, run_id: str, now: datetime) -> Headroom:
-        from llm_magic.ledger import owners, queries, rows
+        from llm_magic.ledger import queries
 
         spent, held = self._used(db, cap, run_id, now)
         live = 0
@@ -286,15 +280,15 @@ class Ledger:
             scope = queries.scope(cap, session_id=self.session_id, run_id=run_id, now=now)
             holds = self.transactions.database.run(db, queries.held(cap), scope).fetchall()
             live = sum(held for owner, lease_until, held in holds if not dead(owner, lease_until))
-        return Headroom(cap=cap, left_usd=cap.limit_usd - spent - held, in_flight_usd=rows.to_usd(live))
+        return Headroom(cap=cap, left_usd=cap.limit_usd - spent - held, in_flight_usd=to_usd(live))
 
     def _stands(self) -> tuple[Decimal, Decimal, Decimal]:
         """What the session has spent, what it holds, and its baseline."""
-        from llm_magic.ledger import queries, rows
+        from llm_magic.ledger import queries
 
         with self.transactions.reading() as db:
             found = self.transactions.database.run(db, queries.STANDS, {"of_session": self.session_id}).fetchone()
-        spent, held, baseline = (rows.to_usd(amount) for amount in found or (0, 0, 0))
+        spent, held, baseline = (to_usd(amount) for amount in found or (0, 0, 0))
         return spent, held, baseline
 
 

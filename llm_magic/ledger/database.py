@@ -17,7 +17,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from llm_magic.errors import LedgerError
-from llm_magic.ledger import schema
+from llm_magic.ledger import migrations
 
 _HOLDS_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
 """In PostgreSQL, holds are made one at a time under an advisory lock."""
@@ -74,7 +74,7 @@ class Database:
                     raise
                 time.sleep(_BUSY_S)
         try:
-            schema.prepare(db, self.shown)
+            migrations.prepare(db, self.shown)
             self.commit()
         except BaseException:
             self.rollback()
@@ -193,7 +193,7 @@ class Database:
         values = [parameters[name] if name in parameters else defaults[name] for name in names]
         return self._raw.execute(text, values)
 
-    def sweep(self) -> bool:
+    def vacuum(self) -> bool:
         """Bring deletions from SQLite's log into its file, and empty the log; False where somebody is reading from it.
 
         PostgreSQL's own vacuum does so later.

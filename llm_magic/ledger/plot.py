@@ -1,4 +1,4 @@
-"""A report on one slide: what was spent against what the top model would have cost, and where it went."""
+"""A plot of a report in the format of a slide: spending against the baseline, over time, by model and by tier."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 from llm_magic.errors import LedgerError
 
 if TYPE_CHECKING:
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     from matplotlib.figure import Figure
 
-    from llm_magic.ledger.report import Report
-
 INK, FAINT, SPENT, TOP, SAVED, OVER = "#1f2933", "#6b7785", "#1565c0", "#8a94a0", "#2e7d32", "#c62828"
-_MOST_BARS = 8
-_MOST_POINTS = 2_000
-"""Beyond, periods are drawn instead of attempts."""
+_MAX_BARS = 8
+_MAX_POINTS = 2_000
+"""With more attempts than this, periods are drawn instead."""
 
 
-def draw(report: Report) -> Figure:
-    """A figure of 16 by 9 inches. Raises LedgerError where matplotlib is missing."""
+def draw(
+    *, rows: pd.DataFrame, totals: pd.Series, over_time: pd.DataFrame, by_model: pd.DataFrame, by_tier: pd.DataFrame
+) -> Figure:
+    """Draw the parts of a report on 16 by 9 inches. Raises LedgerError if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -29,18 +30,17 @@ def draw(report: Report) -> Figure:
     grid = figure.add_gridspec(
         2, 2, width_ratios=(1.55, 1), left=0.1, right=0.97, top=0.79, bottom=0.09, wspace=0.3, hspace=0.5
     )
-    figure.text(0.1, 0.92, headline(report), fontsize=25, fontweight="bold", color=INK)
-    figure.text(0.1, 0.865, subline(report), fontsize=14, color=FAINT)
-    _over_time(figure.add_subplot(grid[:, 0]), report)
-    _bars(figure.add_subplot(grid[0, 1]), report.by_model, "by model")
-    _bars(figure.add_subplot(grid[1, 1]), report.by_tier, "by tier")
+    figure.text(0.1, 0.92, headline(totals), fontsize=25, fontweight="bold", color=INK)
+    figure.text(0.1, 0.865, subline(totals), fontsize=14, color=FAINT)
+    _draw_over_time(figure.add_subplot(grid[:, 0]), rows, over_time)
+    _draw_bars(figure.add_subplot(grid[0, 1]), by_model, "by model")
+    _draw_bars(figure.add_subplot(grid[1, 1]), by_tier, "by tier")
     return figure
 
 
-def headline(report: Report) -> str:
-    """What it comes to, in a line."""
-    totals: Any = report.totals
-    if not len(report.rows):
+def headline(totals: Any) -> str:
+    """Return the spending and the savings in one line."""
+    if not totals["runs"]:
         return "Nothing spent yet"
     saved = totals["saved_usd"]
     word = "saved" if saved >= 0 else "lost"
@@ -48,9 +48,8 @@ def headline(report: Report) -> str:
     return f"USD {_money(totals['spent_usd'])} spent, USD {_money(abs(saved))} {word} against the top model{share}"
 
 
-def subline(report: Report) -> str:
-    """How it went, in a line."""
-    totals: Any = report.totals
+def subline(totals: Any) -> str:
+    """Return the counts of runs and attempts, the share of fallbacks, and the latencies in one line."""
     parts = [
         ", ".join(
             f"{count:,} {noun}{'s' * (count != 1)}"
@@ -68,15 +67,15 @@ def subline(report: Report) -> str:
     return "   ·   ".join(parts)
 
 
-def _over_time(axes: Any, report: Report) -> None:
+def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
     axes.set_title("Spent, and what the top model would have cost", loc="left", fontsize=15, color=INK, pad=14)
-    _bare(axes)
-    if not len(report.rows):
+    _strip(axes)
+    if not len(rows):
         axes.set_xticks([])
         axes.set_yticks([])
         return
     axes.grid(axis="y", color="#e4e7eb", linewidth=1)
-    moments, cost, top = _sums(report)
+    moments, cost, top = _running_sums(rows, over_time)
     axes.plot(moments, top, color=TOP, linewidth=2.5, linestyle=(0, (5, 2)))
     axes.plot(moments, cost, color=SPENT, linewidth=3.5)
     axes.fill_between(moments, cost, top, where=top >= cost, color=SAVED, alpha=0.12, linewidth=0, interpolate=True)
@@ -85,12 +84,12 @@ def _over_time(axes: Any, report: Report) -> None:
     span = max(moments[-1] - moments[0], timedelta(minutes=1))
     axes.set_xlim(moments[0] - span / 40, moments[-1] + span / 3.6)
     lowest, highest = sorted(((cost[-1], "spent", SPENT), (top[-1], "top model", TOP)))
-    for (value, words, colour), place in ((lowest, "top"), (highest, "bottom")):
+    for (value, words, color), place in ((lowest, "top"), (highest, "bottom")):
         axes.annotate(
             f"{words}\nUSD {_money(value)}", (moments[-1], value), xytext=(10, 8 if place == "top" else -8), va=place,
-            textcoords="offset points", fontsize=14, fontweight="bold", color=colour,
+            textcoords="offset points", fontsize=14, fontweight="bold", color=color,
         )  # fmt: skip
-    axes.yaxis.set_major_formatter(lambda value, _: f"USD {_money(value)}")
+    axes.yaxis.set_major_formatter(_tick_label)
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=3, maxticks=7)
@@ -98,49 +97,53 @@ def _over_time(axes: Any, report: Report) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def _sums(report: Report) -> tuple[Any, Any, Any]:
-    """When money was spent, and what had been spent by then here and on the top model; from nothing on."""
+def _tick_label(value: float, _: int) -> str:
+    return f"USD {_money(value)}"
+
+
+def _running_sums(rows: Any, over_time: Any) -> tuple[Any, Any, Any]:
+    """Return moments, with the cost and the baseline summed up to each; both start at zero."""
     import numpy as np
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
     frames: Any = pd
-    rows: Any = report.rows.sort_values("started_at", kind="stable")
-    table: Any = report.over_time if len(rows) > _MOST_POINTS else rows.set_index("started_at")
+    rows = rows.sort_values("started_at", kind="stable")
+    table = over_time if len(rows) > _MAX_POINTS else rows.set_index("started_at")
     naive = frames.DatetimeIndex(table.index).tz_convert(None).to_pydatetime()
     money = table[["cost_usd", "baseline_usd"]]
     sums = np.vstack([np.zeros(2), money.to_numpy(dtype=float).cumsum(axis=0)])
     return np.concatenate([naive[:1], naive]), sums[:, 0], sums[:, 1]
 
 
-def _bars(axes: Any, table: Any, what: str) -> None:
-    axes.set_title(f"Spent {what}", loc="left", fontsize=15, color=INK, pad=12)
-    _bare(axes)
+def _draw_bars(axes: Any, table: Any, grouping: str) -> None:
+    axes.set_title(f"Spent {grouping}", loc="left", fontsize=15, color=INK, pad=12)
+    _strip(axes)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    shown = table.head(_MOST_BARS)
+    shown = table.head(_MAX_BARS)
     names, costs = [str(name) for name in shown.index], shown["cost_usd"].to_numpy()
-    if len(table) > _MOST_BARS:
-        names.append(f"{len(table) - _MOST_BARS} more")
-        costs = [*costs, table["cost_usd"].iloc[_MOST_BARS:].sum()]
-    places = range(len(names))
-    axes.barh(places, costs, color=SPENT, height=0.62)
+    if len(table) > _MAX_BARS:
+        names.append(f"{len(table) - _MAX_BARS} more")
+        costs = [*costs, table["cost_usd"].iloc[_MAX_BARS:].sum()]
+    positions = range(len(names))
+    axes.barh(positions, costs, color=SPENT, height=0.62)
     axes.set_yticks(
-        places,
+        positions,
         [name if len(name) <= 24 else f"{name[:23]}…" for name in names],
         fontsize=12,
         color=INK,
         parse_math=False,
     )
     axes.set_ylim(max(len(names), 4) - 0.5, -0.5)
-    most = max(costs, default=0.0) or 1.0
-    axes.set_xlim(0, most * 1.6)
-    answers = [*shown["answers"], *([table["answers"].iloc[_MOST_BARS:].sum()] if len(table) > _MOST_BARS else [])]
-    for place, cost, count in zip(places, costs, answers, strict=True):
+    largest = max(costs, default=0.0) or 1.0
+    axes.set_xlim(0, largest * 1.6)
+    answers = [*shown["answers"], *([table["answers"].iloc[_MAX_BARS:].sum()] if len(table) > _MAX_BARS else [])]
+    for position, cost, count in zip(positions, costs, answers, strict=True):
         words = f"USD {_money(cost)}  ({count:,} answer{'' if count == 1 else 's'})"
-        axes.text(cost + most * 0.02, place, words, va="center", fontsize=11, color=INK)
+        axes.text(cost + largest * 0.02, position, words, va="center", fontsize=11, color=INK)
 
 
-def _bare(axes: Any) -> None:
+def _strip(axes: Any) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#c3c8cf")
@@ -148,7 +151,7 @@ def _bare(axes: Any) -> None:
 
 
 def _money(amount: float) -> str:
-    """Two digits behind the point, or as many as it takes to see two."""
+    """Format USD with two decimals, or as many as show two significant digits."""
     if amount == 0:
         return "0"
     if abs(amount) >= 1:

@@ -9,9 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from llm_magic.budget import Cap
-from llm_magic.ledger import rows
-from llm_magic.ledger import totals as totals_of
+from llm_magic.ledger.columns import to_microseconds
+from llm_magic.ledger.dataframe import REPEATING, VARYING
 from llm_magic.ledger.schema import attempts, totals
+from llm_magic.ledger.totals import day_of
 from llm_magic.types import Attempt
 
 _c = attempts.c
@@ -89,14 +90,14 @@ def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str,
             return {"of_session": session_id, "scope": cap.scope, "key": cap.key, "like": like}
         case "day" | "month":
             since = since.replace(day=1) if cap.scope == "month" else since
-            return {"since": totals_of.day_of(since), "since_us": rows.microseconds(since)}
+            return {"since": day_of(since), "since_us": to_microseconds(since)}
 
 
 @cache
 def columnar(dialect: str) -> sa.Select[*tuple[Any, ...]]:
-    """Every row: its id, what describes it as one JSON text (few differ, so few are ever parsed), and its numbers."""
+    """Select every row: its id, its repeating columns as one JSON text (few differ, so few are parsed), its numbers."""
     pack = sa.func.json_array if dialect == "sqlite" else sa.func.json_build_array
-    described: Any = pack(*(_c[name] for name in rows.DESCRIPTIONS))
+    repeating: Any = pack(*(_c[column.sql_name] for column in REPEATING))
     if dialect != "sqlite":
-        described = sa.cast(described, sa.Text)
-    return sa.select(_c.run_id, described, *(_c[name] for name in rows.NUMBERS)).order_by(_c.id)
+        repeating = sa.cast(repeating, sa.Text)
+    return sa.select(_c.run_id, repeating, *(_c[column.sql_name] for column in VARYING)).order_by(_c.id)

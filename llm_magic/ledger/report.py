@@ -1,25 +1,27 @@
-"""The ledger summed up: spend over time, by model and by tier, against the baseline; as DataFrames and as a plot."""
+"""Reports on the ledger: spending over time, by model and by tier, against the baseline."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llm_magic.types import Outcome
+
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     from matplotlib.figure import Figure
 
-ANSWERED = ("ok", "cached")
-"""Outcomes of the row that a run's answer is of."""
-NOT_FAILED = (*ANSWERED, "agreed", "superseded", "judged", "unconfirmed", "cancelled", "in_flight", "uncertain")
+_ANSWERS = [outcome.value for outcome in Outcome if outcome.is_answer]
+_FAILURES = [outcome.value for outcome in Outcome if outcome.is_failure]
+_SENT = [outcome.value for outcome in Outcome if outcome.was_sent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a part of the ledger comes to. Money in USD, times in seconds; savings are signed, failed attempts included.
+    """The sums of a part of the ledger. Money in USD, times in seconds. Savings are signed and include failed attempts.
 
-    `rows`: what was summed up, one row an attempt. `totals`: a Series. `over_time`: one row a minute, hour or day, in
-    UTC, whichever suits the span. `by_model`, `by_tier`: one row each, the dearest first.
+    rows: the rows that were summed up, one for each attempt. over_time: one row for each minute, hour or day (UTC),
+    depending on the span. by_model, by_tier: the most expensive first.
     """
 
     rows: pd.DataFrame
@@ -29,34 +31,39 @@ class Report:
     by_tier: pd.DataFrame
 
     def plot(self) -> Figure:
-        """The report as a figure in the format of a slide; `report.plot().savefig("report.png")` keeps it.
+        """Draw the report in the format of a slide; `report.plot().savefig("report.png")` saves it.
 
-        Raises LedgerError where matplotlib is missing.
+        Raises LedgerError if matplotlib is not installed.
         """
         from llm_magic.ledger.plot import draw
 
-        return draw(self)
+        return draw(
+            rows=self.rows,
+            totals=self.totals,
+            over_time=self.over_time,
+            by_model=self.by_model,
+            by_tier=self.by_tier,
+        )
 
 
-def of_rows(rows: Any) -> Report:
-    """The report on rows of `Ledger.to_frame()`."""
+def summarize(rows: Any) -> Report:
+    """Make the report on rows of `Ledger.to_frame()`."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     frames: Any = pd
-    rows = rows.loc[rows["outcome"] != "reserved"]
-    answers = rows.loc[rows["outcome"].isin(ANSWERED)]
-    sent = rows.loc[rows["outcome"] != "cached"]
+    rows = rows.loc[rows["outcome"] != Outcome.RESERVED.value]
+    answers = rows.loc[rows["outcome"].isin(_ANSWERS)]
+    sent = rows.loc[rows["outcome"].isin(_SENT)]
     spent, baseline = float(rows["cost_usd"].sum()), float(rows["baseline_usd"].sum())
-    fell_back = _fell_back(rows, answers)
-    times = answers.loc[answers["outcome"] == "ok", "latency_s"]
-    first = answers["ttft_s"].dropna()
+    latencies = answers.loc[answers["outcome"] == Outcome.OK.value, "latency_s"]
+    ttfts = answers["ttft_s"].dropna()
     totals: dict[str, Any] = {
         "runs": rows["run_id"].nunique(),
         "answered": len(answers),
-        "from_cache": int((rows["outcome"] == "cached").sum()),
+        "from_cache": int((rows["outcome"] == Outcome.CACHED.value).sum()),
         "attempts": len(sent),
-        "failed_attempts": int((~rows["outcome"].isin(NOT_FAILED)).sum()),
-        "fallback_rate": fell_back / len(answers) if len(answers) else float("nan"),
+        "failed_attempts": int(rows["outcome"].isin(_FAILURES).sum()),
+        "fallback_rate": _count_fallbacks(rows, answers) / len(answers) if len(answers) else float("nan"),
         "spent_usd": spent,
         "baseline_usd": baseline,
         "saved_usd": baseline - spent,
@@ -65,9 +72,9 @@ def of_rows(rows: Any) -> Report:
         "held_usd": float(rows["held_usd"].sum()),
         "input_tokens": int(rows["input_tokens"].sum()),
         "output_tokens": int(rows["output_tokens"].sum()),
-        "latency_p50_s": times.quantile(0.5),
-        "latency_p95_s": times.quantile(0.95),
-        "ttft_p50_s": first.quantile(0.5),
+        "latency_p50_s": latencies.quantile(0.5),
+        "latency_p95_s": latencies.quantile(0.95),
+        "ttft_p50_s": ttfts.quantile(0.5),
     }
     return Report(
         rows=rows,
@@ -78,15 +85,15 @@ def of_rows(rows: Any) -> Report:
     )
 
 
-def _fell_back(rows: Any, answers: Any) -> int:
-    """How many answers came from another model than one that had failed before in the same run."""
-    failed = rows.loc[~rows["outcome"].isin(NOT_FAILED), ["run_id", "model"]].drop_duplicates()
+def _count_fallbacks(rows: Any, answers: Any) -> int:
+    """Count the answers from another model than one that failed before in the same run."""
+    failed = rows.loc[rows["outcome"].isin(_FAILURES), ["run_id", "model"]].drop_duplicates()
     pairs = answers[["run_id", "model"]].merge(failed, on="run_id", suffixes=("", "_failed"))
     return int(pairs.loc[pairs["model"] != pairs["model_failed"], "run_id"].nunique())
 
 
 def _over_time(rows: Any) -> Any:
-    """Cost, baseline and savings of each period that something happened in, and their running sums."""
+    """Return cost, baseline and savings of each period that has attempts, and their running sums."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     frames: Any = pd
@@ -103,17 +110,17 @@ def _over_time(rows: Any) -> Any:
 
 
 def _grouped(rows: Any, by: str) -> Any:
-    """One row a model or a tier. The baseline stands on the row that answered, so each saves what its answers saved."""
+    """Sum up by model or tier. The baseline is on the row that answered, so savings go to the model that answered."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     frames: Any = pd
     groups = rows.groupby(by, observed=True)
-    answered = rows.loc[rows["outcome"] == "ok"].groupby(by, observed=True)["latency_s"]
+    answered = rows.loc[rows["outcome"] == Outcome.OK.value].groupby(by, observed=True)["latency_s"]
     table = frames.DataFrame(
         {
-            "answers": groups["outcome"].agg(lambda outcomes: int(outcomes.isin(ANSWERED).sum())),
-            "attempts": groups["outcome"].agg(lambda outcomes: int((outcomes != "cached").sum())),
-            "failed": groups["outcome"].agg(lambda outcomes: int((~outcomes.isin(NOT_FAILED)).sum())),
+            "answers": _count(groups, _ANSWERS),
+            "attempts": _count(groups, _SENT),
+            "failed": _count(groups, _FAILURES),
             "input_tokens": groups["input_tokens"].sum(),
             "output_tokens": groups["output_tokens"].sum(),
             "cost_usd": groups["cost_usd"].sum(),
@@ -124,3 +131,12 @@ def _grouped(rows: Any, by: str) -> Any:
     )
     table.insert(7, "saved_usd", table["baseline_usd"] - table["cost_usd"])
     return table.rename_axis(by).sort_values(["cost_usd", "answers"], ascending=False)
+
+
+def _count(groups: Any, outcomes: list[str]) -> Any:
+    """Count the rows of each group that have one of the outcomes."""
+
+    def count(values: Any) -> int:
+        return int(values.isin(outcomes).sum())
+
+    return groups["outcome"].agg(count)

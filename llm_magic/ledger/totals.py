@@ -32,8 +32,8 @@ def day_of(moment: datetime) -> str:
     return moment.astimezone(UTC).date().isoformat()
 
 
-def begin(db: sa.Connection) -> None:
-    """Add up what is there, and have the database go on with it."""
+def create(db: sa.Connection) -> None:
+    """Add up the rows that are there, and create the triggers that keep the totals from then on."""
     sums: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in db.execute(sa.select(*(attempts.c[name] for name in (*_SCOPED, *_MONEY)))).mappings():
         session, model, tags = row["session_id"], row["model"], row["tags"]

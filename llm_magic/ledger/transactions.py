@@ -118,13 +118,13 @@ class Transactions:
             with self._errors(), self.database.aside() as db:
                 yield db
 
-    def sweep(self) -> None:
+    def vacuum(self) -> None:
         """Overwrite what was deleted, unless somebody goes on reading it."""
         until = time.monotonic() + _PATIENCE_S
         with self._errors():
             while True:
                 with self._lock:
-                    if self.database.sweep():
+                    if self.database.vacuum():
                         return
                 if time.monotonic() > until:
                     return

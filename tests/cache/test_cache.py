@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from decimal import Decimal
@@ -23,7 +22,7 @@ from llm_magic.home import hash_key
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Request
-from tests.support.builders import model, replaced, router, scripted
+from tests.support.builders import model, replaced, router, scripted, table_names
 
 KEPT = CachedAnswer(
     text="An answer.", model="cheap", provider="cloud", served_model="cheap-1", tier=TaskTier.BULK, confidence=0.5,
@@ -175,7 +174,8 @@ def test_json_is_parsed_again_and_what_no_longer_fits_is_asked_anew() -> None:
     asked: dict[str, Any] = {"schema": {"type": "object"}, "cache": True}
     ours.route_sync("hello", **asked)
     assert ours.route_sync("hello", **asked).data == {"n": 1}
-    (stored,) = ours.ledger.transactions.database._kept.exec_driver_sql("SELECT key FROM llm_magic_cache").scalars()  # type: ignore[union-attr]
+    with ours.ledger.transactions.reading() as db:
+        (stored,) = db.exec_driver_sql("SELECT key FROM llm_magic_cache").scalars()
     ours.cache.put(stored, replaced(KEPT, text="no JSON"))
     assert not ours.route_sync("hello", **asked).cached
 
@@ -258,15 +258,15 @@ def test_the_hash_key_is_kept_private_and_made_up_where_it_can_not_be(
     assert len(hash_key()) == 32
 
 
-def test_a_ledger_of_before_there_was_a_cache_gets_one(tmp_path: Path) -> None:
+def test_the_table_of_answers_is_created_at_the_first_write(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    Ledger(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE llm_magic_cache")
-        db.execute("UPDATE llm_magic_about SET version = 2")
-    db.close()
     ledger = Ledger(path)
+    assert AnswerCache(ledger).size() == (0, 0)
+    assert "llm_magic_cache" not in table_names(path)
     AnswerCache(ledger).put("k", KEPT)
     assert AnswerCache(ledger).get("k") == KEPT
+    assert "llm_magic_cache" in table_names(path)
     ledger.close()
-    Ledger(path).close()
+    ledger = Ledger(path)
+    assert AnswerCache(ledger).size() == (1, len(KEPT.text))
+    ledger.close()

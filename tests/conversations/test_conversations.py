@@ -18,7 +18,7 @@ from llm_magic.conversations.store import Conversations, Exchange
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Message, Usage
-from tests.support.builders import NOON, model, registry, replaced, router, scripted
+from tests.support.builders import NOON, model, registry, replaced, router, scripted, table_names
 
 TURN = Exchange(
     run_id="run", prompt="ask", answer="say", model="cheap", tier=TaskTier.BULK, confidence=0.5, input_tokens=7,
@@ -232,6 +232,17 @@ def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str, monkeyp
     assert Conversations(ledger).purge("t") == 2
     assert Conversations(ledger).names() == ["u"]
     assert Conversations(ledger).purge() == 1
+    ledger.close()
+
+
+def test_the_table_of_exchanges_is_created_at_the_first_write(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert Conversations(ledger).names() == []
+    assert Conversations(ledger).exchanges("t") == []
+    assert "llm_magic_turns" not in table_names(tmp_path / "ledger.db")
+    Conversations(ledger).append("t", TURN)
+    assert "llm_magic_turns" in table_names(tmp_path / "ledger.db")
+    assert Conversations(ledger).exchanges("t") == [TURN]
     ledger.close()
 
 

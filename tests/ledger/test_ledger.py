@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -21,10 +22,10 @@ from hypothesis import strategies as st
 
 from llm_magic import BudgetExceeded, Ledger, LedgerError, RouteResult
 from llm_magic.budget import Cap
-from llm_magic.ledger import queries, rows
-from llm_magic.ledger.dataframe import FRAME_DTYPES
+from llm_magic.ledger import queries
+from llm_magic.ledger.columns import COLUMNS, FRAME_DTYPES, to_usd
 from llm_magic.testing import ScriptedProvider
-from llm_magic.types import Doubt, Outcome, Usage
+from llm_magic.types import Attempt, Doubt, Outcome, Usage
 from tests.support.builders import NOON, attempt, replaced, router
 
 CENT = Decimal("0.01")
@@ -100,7 +101,7 @@ def test_a_settled_attempt_comes_back_as_it_was() -> None:
 @given(st.integers(-(10**30), 10**30))
 def test_pico_dollars_in_usd_are_exact_in_any_context_and_short(pico: int) -> None:
     with localcontext(prec=3):
-        usd = rows.to_usd(pico)
+        usd = to_usd(pico)
     assert usd.scaleb(12, Context(prec=50)) == pico
     assert not ("." in f"{usd:f}" and f"{usd:f}".endswith("0"))
 
@@ -287,6 +288,13 @@ def test_the_frame_has_the_designed_columns_with_the_same_types_on_no_rows() -> 
     assert full.loc[0, "cost_usd"] == 0.25
     assert full.loc[0, "input_tokens"] == 3
     assert full["served_model"].isna().all()
+
+
+def test_every_field_of_an_attempt_is_a_column() -> None:
+    fields = {field.name for field in dataclasses.fields(Attempt)} - {"usage"}
+    fields |= {f"usage.{field.name}" for field in dataclasses.fields(Usage)}
+    assert {column.path for column in COLUMNS if column.path} == fields
+    assert all(column.nullable or column.default for column in COLUMNS if column.since > 1), "for rows of older ledgers"
 
 
 def test_two_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:

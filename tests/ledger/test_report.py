@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from llm_magic import Ledger, LedgerError, TaskTier
 from llm_magic.jupyter.render.tables import _figure
-from llm_magic.ledger.dataframe import FRAME_DTYPES
+from llm_magic.ledger.columns import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
 from llm_magic.types import Usage
 from tests.support.builders import NOON, attempt
@@ -177,15 +177,15 @@ def test_it_can_be_drawn(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> No
 
 
 def test_its_headline_is_what_it_comes_to() -> None:
-    report = ledger_of(*MIXED).report()
-    assert headline(report) == "USD 5.25 spent, USD 2.75 saved against the top model (34%)"
-    assert subline(report).split("   ·   ") == [
+    totals = ledger_of(*MIXED).report().totals
+    assert headline(totals) == "USD 5.25 spent, USD 2.75 saved against the top model (34%)"
+    assert subline(totals).split("   ·   ") == [
         "5 runs, 5 attempts", "1 from the cache", "25.0% answered by a fallback",
         "half of the answers within 1.0 s, 95 % within 2.8 s",
     ]  # fmt: skip
-    worse = ledger_of({"cost_usd": Decimal("0.0002"), "baseline_usd": Decimal("0.0001")}).report()
+    worse = ledger_of({"cost_usd": Decimal("0.0002"), "baseline_usd": Decimal("0.0001")}).report().totals
     assert headline(worse) == "USD 0.00020 spent, USD 0.00010 lost against the top model (100%)"
-    assert headline(ledger_of().report()) == "Nothing spent yet"
+    assert headline(ledger_of().report().totals) == "Nothing spent yet"
 
 
 def test_without_matplotlib_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from llm_magic import ModelSpec, Registry, Router, TaskTier
@@ -72,3 +75,9 @@ def attempt(**fields: Any) -> Attempt:
 
 def replaced(record: Any, **fields: Any) -> Any:
     return dataclasses.replace(record, **fields)
+
+
+def table_names(path: Path) -> set[str]:
+    """Return the names of the tables in an SQLite file."""
+    with closing(sqlite3.connect(path)) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}

@@ -95,7 +95,7 @@ def show_plot(shell: Any, report: Report) -> None:
 
     from llm_magic.ledger.plot import headline, subline
 
-    words = f"{headline(report)}\n{subline(report)}"
+    words = f"{headline(report.totals)}\n{subline(report.totals)}"
     try:
         figure = report.plot()
     except LedgerError as error:
