@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -15,6 +16,22 @@ def home() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("llm_magic", appauthor=False)
+
+
+_CHILD_VARIABLES = re.compile(
+    r"PATH|HOME|USER|LANG|LANGUAGE|TZ|TMPDIR|TEMP|TMP|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH|SYSTEMROOT|WINDIR|COMSPEC|"
+    r"PATHEXT|APPDATA|LOCALAPPDATA|PROGRAMDATA|USERPROFILE|NUMBER_OF_PROCESSORS|LLM_MAGIC_HOME|LLM_MAGIC_LOCAL\w*|"
+    r"(?:LC|XDG|DYLD|PYTHON|OMP|GGML|CUDA|PIP|SSL_CERT)\w*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|\w+_PROXY",
+    re.IGNORECASE,
+)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for a child process: what Python and pip need, and no API key or other secret.
+
+    A list of what is passed on, because an API key may be in a variable of any name.
+    """
+    return {name: value for name, value in os.environ.items() if _CHILD_VARIABLES.fullmatch(name)}
 
 
 def hash_key() -> bytes:

@@ -47,20 +47,25 @@ class AnthropicProvider:
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
-        client = http.client(_client, endpoint)
-        async with (
-            errors.translated(_sdk(), endpoint),
-            client.messages.with_streaming_response.create(**body(request)) as response,
-            aclosing(sse.events(response)) as events,
-        ):
-            async for event in _read(events, endpoint):
-                yield event
+        failure, accepted = None, False
+        try:
+            client = http.client(_client, endpoint)
+            async with (
+                client.messages.with_streaming_response.create(**body(request)) as response,
+                aclosing(sse.events(response)) as events,
+            ):
+                accepted = True
+                async for event in _read(events, endpoint):
+                    yield event
+        except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
+            failure = errors.translate(error, _sdk(), endpoint, accepted=accepted)
+        if failure is not None:
+            client = endpoint = None  # a traceback keeps this frame
+            raise failure
 
 
-def _client(endpoint: Endpoint) -> Any:
-    sdk = _sdk()
-    timeout = sdk.Timeout(None, connect=http.CONNECT_TIMEOUT_S)
-    return sdk.AsyncAnthropic(api_key=endpoint.api_key, base_url=endpoint.base_url, max_retries=0, timeout=timeout)
+def _client(endpoint: http.Endpoint) -> Any:
+    return http.make_client(_sdk(), "AsyncAnthropic", endpoint)
 
 
 def body(request: ProviderRequest) -> dict[str, Any]:

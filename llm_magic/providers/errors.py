@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -60,22 +59,36 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(errors)
 
 
-@asynccontextmanager
-async def translated(sdk: ModuleType, endpoint: Endpoint) -> AsyncGenerator[None]:
-    """Raise an error of the SDK or its HTTP library as a ProviderError, with the key removed from its message.
+def translate(error: Exception, sdk: ModuleType, endpoint: Endpoint, *, accepted: bool) -> ProviderError:
+    """Return the ProviderError for an error of the SDK, its HTTP library or its set-up, with secrets removed.
 
-    The original is not chained: a traceback would show its message, and the headers in its frames.
+    Raise it outside of the `except` block: Python would chain the original to it, whose request has the key in its
+    headers. `accepted`: the response had begun, so that an unknown error may have been billed.
     """
-    try:
-        yield
-        return
-    except sdk.APIStatusError as error:
-        translation, cause = _from_status(error, endpoint), _RedactedCause.of(error, endpoint)
-    except (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors()) as error:
-        translation, cause = _from_transport(error, endpoint), _RedactedCause.of(error, endpoint)
-    except sdk.APIError as error:
-        translation, cause = from_event({"message": str(error)}, endpoint), _RedactedCause.of(error, endpoint)
-    raise translation from cause
+    if isinstance(error, ProviderError):
+        return _detached(error)
+    if isinstance(error, sdk.APIStatusError):
+        translation = _from_status(error, endpoint)
+    elif isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors())):
+        translation = _from_transport(error, endpoint)
+    elif isinstance(error, sdk.APIError):
+        translation = from_event({"message": str(error)}, endpoint)
+    else:
+        message = _message(f"{type(error).__name__}: {error}", endpoint)
+        if accepted:
+            translation = StreamBroken(f"the connection broke: {message}")
+        else:
+            translation = ConnectionFailed(f"nothing could be sent to {endpoint.display_url}: {message}")
+    translation.__cause__ = _RedactedCause.of(error, endpoint)
+    return translation
+
+
+def _detached(error: ProviderError) -> ProviderError:
+    """The error without references to frames, some of which hold the key in a variable."""
+    error.__context__ = None
+    if (cause := error.__cause__) is not None:
+        cause.__traceback__ = cause.__context__ = None
+    return error.with_traceback(None)
 
 
 class _RedactedCause(Exception):

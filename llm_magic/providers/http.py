@@ -3,51 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import weakref
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from llm_magic.types import ProviderSpec
 
 CONNECT_TIMEOUT_S = 10.0
+_SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+_KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """The URL of an API and its credentials."""
 
-    base_url: str | None = field(repr=False)
+    base_url: str | None
+    """Without user and password, so that no log or error contains them."""
     api_key: str = field(repr=False)
+    basic_auth: str = field(default="", repr=False)
+    """`user:password` of the URL."""
+    owns_sdk_variables: bool = False
+    """True if the SDK's own environment variables (organization, custom headers) are meant for this endpoint."""
 
     @property
     def display_url(self) -> str:
-        """The URL without the user and password that it may contain."""
-        if self.base_url is None:
-            return "the provider"
-        scheme, slashes, rest = self.base_url.rpartition("://")
-        host, slash, path = rest.partition("/")
-        return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+        return self.base_url or "the provider"
+
+    @property
+    def is_loopback(self) -> bool:
+        host = urlsplit(self.base_url or "").hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
 
     def redact(self, text: str) -> str:
         """The text without this endpoint's key, user or password."""
         if len(self.api_key) > 4:
             text = text.replace(self.api_key, "[key]")
-        if self.base_url is None:
-            return text
-        text = text.replace(self.base_url, self.display_url)
-        host = self.base_url.rpartition("://")[2].partition("/")[0]
-        if credentials := host.rpartition("@")[0]:
-            text = text.replace(credentials, "[user]")
-            for secret in credentials.split(":"):
-                text = text.replace(secret, "[user]") if len(secret) > 4 else text
+        for secret in (self.basic_auth, *self.basic_auth.split(":")):
+            text = text.replace(secret, "[user]") if len(secret) > 4 else text
         return text
 
 
 def resolve_endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
     """The provider's endpoint by the current values of its environment variables."""
     base_url = environ.get(spec.base_url_env or "", "").strip() or spec.base_url
-    return Endpoint(base_url=base_url, api_key=environ.get(spec.api_key_env or "", "").strip() or "none")
+    basic_auth = ""
+    if base_url is not None:
+        scheme, slashes, rest = base_url.rpartition("://")
+        authority, slash, path = rest.partition("/")
+        basic_auth, _, host = authority.rpartition("@")
+        base_url = f"{scheme}{slashes}{host}{slash}{path}"
+    return Endpoint(
+        base_url=base_url,
+        api_key=environ.get(spec.api_key_env or "", "").strip() or "none",
+        basic_auth=basic_auth,
+        owns_sdk_variables=spec.api_key_env in _SDK_KEYS,
+    )
 
 
 def key_problem(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
@@ -73,6 +89,39 @@ def client(build: Callable[[Endpoint], Any], endpoint: Endpoint) -> Any:
     if (build, endpoint) not in pool:
         pool[build, endpoint] = build(endpoint)
     return pool[build, endpoint]
+
+
+def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
+    """Make an SDK client with this endpoint's credentials alone, without SDK retries.
+
+    The SDKs add headers from environment variables (OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS,
+    ANTHROPIC_CUSTOM_HEADERS, ANTHROPIC_AUTH_TOKEN) to every client, whatever its URL. They are kept only for the
+    provider that they are named after, and never replace its key. A loopback endpoint is never reached by way of a
+    proxy.
+    """
+    timeout = sdk.Timeout(None, connect=CONNECT_TIMEOUT_S)
+    http_client = None
+    if endpoint.is_loopback:
+        base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]  # of httpx2, formerly httpx
+        library = importlib.import_module(base_class.__module__.partition(".")[0])
+        transport = library.AsyncHTTPTransport(trust_env=False, limits=library.Limits(max_connections=1_000))
+        http_client = sdk.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
+    client = getattr(sdk, class_name)(
+        api_key=endpoint.api_key,
+        base_url=endpoint.base_url,
+        max_retries=0,
+        timeout=timeout,
+        http_client=http_client,
+    )
+    headers: dict[str, str] = dict(client._custom_headers) if endpoint.owns_sdk_variables else {}
+    headers = {name: value for name, value in headers.items() if name.lower() not in _KEY_HEADERS}
+    if endpoint.basic_auth:
+        headers["Authorization"] = f"Basic {b64encode(unquote(endpoint.basic_auth).encode()).decode('ascii')}"
+    client._custom_headers = headers
+    for name in ("auth_token",) if endpoint.owns_sdk_variables else ("auth_token", "organization", "project"):
+        if hasattr(client, name):
+            setattr(client, name, None)
+    return client
 
 
 async def aclose() -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_magic.errors import LocalModelUnavailable
+from llm_magic.home import child_environment
 from llm_magic.providers.local.resources import usable_cores
 
 CONTEXT_TOKENS = 4096
@@ -102,6 +103,7 @@ def _spawn() -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
+            env=child_environment(),
             start_new_session=True,
             creationflags=windows_flags,
         )

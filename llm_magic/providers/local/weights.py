@@ -27,7 +27,7 @@ from typing import IO
 from urllib.request import urlopen
 
 from llm_magic.errors import LocalModelUnavailable
-from llm_magic.home import home
+from llm_magic.home import child_environment, home
 from llm_magic.providers.local.resources import Lock, free_memory
 
 ReportProgress = Callable[[str, float | None], None]
@@ -275,7 +275,7 @@ def _run_pip(arguments: Sequence[str], stop: threading.Event) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # An interrupt is ours to act on: another request may be waiting for it too.
             # Its own temporary files go with ours, also where it has to be killed.
-            env={**os.environ, "TMPDIR": temp, "TEMP": temp, "TMP": temp, "PYTHONIOENCODING": "utf-8"},
+            env={**child_environment(), "TMPDIR": temp, "TEMP": temp, "TMP": temp, "PYTHONIOENCODING": "utf-8"},
         ) as process,
     ):
         try:

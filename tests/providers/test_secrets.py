@@ -1,0 +1,234 @@
+"""API keys and URL credentials: sent to their own endpoint alone, and absent from errors, tracebacks, logs and children."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import pickle
+import types
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llm_magic import AllAttemptsFailed, LLMMagicError, Router
+from llm_magic.home import child_environment
+from llm_magic.providers import aclose
+from llm_magic.providers.anthropic import AnthropicProvider
+from llm_magic.providers.local import engine
+from llm_magic.providers.openai import OpenAIProvider
+from llm_magic.types import Outcome, ProviderSpec
+from tests.support.builders import model, registry
+
+KEY = "sk-planted-key-0123456789"
+PASSWORD = "hunter2secret"
+WIRES = {"openai": OpenAIProvider, "anthropic": AnthropicProvider}
+SDK_VARIABLES = {
+    "OPENAI_ORG_ID": "org-of-another",
+    "OPENAI_PROJECT_ID": "proj-of-another",
+    "OPENAI_CUSTOM_HEADERS": "X-Team: gateway\nAuthorization: Bearer another-key",
+    "ANTHROPIC_CUSTOM_HEADERS": "X-Team: gateway\nx-api-key: another-key\nAuthorization: Bearer another-key",
+    "ANTHROPIC_AUTH_TOKEN": "another-token",
+}
+ERROR_EVENT = 'event: error\ndata: {"type": "error", "error": {"type": "api_error", "message": "failed"}}\n\n'
+
+
+class RawServer:
+    """Answers every request with the same bytes, and keeps the requests' headers."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+        self.headers: list[dict[str, str]] = []
+        self.port = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        await reader.readexactly(int(headers.get("content-length", "0")))
+        self.headers.append(headers)
+        writer.write(self.reply)
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def raw_server(status: int, body: str, content_type: str = "application/json") -> AsyncIterator[RawServer]:
+    payload = body.encode()
+    head = f"HTTP/1.1 {status} x\r\nContent-Type: {content_type}\r\nContent-Length: {len(payload)}\r\n"
+    server = RawServer(f"{head}Connection: close\r\n\r\n".encode() + payload)
+    listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        yield server
+    await aclose()
+
+
+def spec(wire: str, port: int, *, key_variable: str = "OWN_KEY", user: str = "") -> ProviderSpec:
+    return ProviderSpec(name="own", api=wire, base_url=f"http://{user}127.0.0.1:{port}/v1", api_key_env=key_variable)
+
+
+def router(wire: str, port: int, **fields: str) -> Router:
+    own = spec(wire, port, **fields)
+    environ = {own.api_key_env or "": KEY}
+    models = registry(model("m", provider="own"))
+    return Router(registry=models, providers={"own": WIRES[wire](own, environ=environ)})
+
+
+async def failure(routed: Router) -> BaseException:
+    with pytest.raises(LLMMagicError) as caught:
+        await routed.route("hello", cascade=False)
+    return caught.value
+
+
+def contains_secret(root: object, ignored: Mapping[str, str]) -> str:
+    """Walk everything that an error tool can reach from an error; return the path to a secret, or an empty text."""
+    seen: set[int] = {id(ignored)}
+    queue: list[tuple[object, str, int]] = [(root, "error", 0)]
+    while queue:
+        value, path, depth = queue.pop()
+        if id(value) in seen or isinstance(value, (types.ModuleType, type, types.FunctionType)):
+            continue
+        seen.add(id(value))
+        if isinstance(value, (str, bytes)):
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            if KEY in text or PASSWORD in text:
+                return path
+            continue
+        if isinstance(value, BaseException):
+            for name in ("__context__", "__cause__", "__dict__", "args", "exceptions"):
+                queue.append((getattr(value, name, None), f"{path}.{name}", depth))
+            traceback = value.__traceback__
+            while traceback is not None:
+                if (
+                    "llm_magic" in traceback.tb_frame.f_code.co_filename
+                    and "/tests/" not in traceback.tb_frame.f_code.co_filename
+                ):
+                    for name, local in traceback.tb_frame.f_locals.items():
+                        queue.append((local, f"{path} {traceback.tb_frame.f_code.co_qualname}.{name}", depth))
+                traceback = traceback.tb_next
+        elif depth < 3 and not isinstance(value, Router):
+            for part in gc.get_referents(value):
+                queue.append((part, f"{path}>{type(part).__name__}", depth + 1))
+    return ""
+
+
+FAILURES = {
+    "status": (401, json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}}), "application/json"),
+    "server error": (500, "oops", "text/plain"),
+    "malformed": (200, "data: {not json\n\n", "text/event-stream"),
+    "error event": (200, ERROR_EVENT, "text/event-stream"),
+    "cut": (200, "", "text/event-stream"),
+}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("kind", [*FAILURES, "no connection"])
+async def test_nothing_reachable_from_an_error_contains_the_key(
+    wire: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("openai", "anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "llm_magic"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    async with raw_server(*FAILURES.get(kind, (200, "", "text/plain"))) as server:
+        port = 9 if kind == "no connection" else server.port
+        routed = router(wire, port, user=f"bob:{PASSWORD}@")
+        error = await failure(routed)
+    assert isinstance(error, AllAttemptsFailed)
+    environ: dict[str, str] = routed.providers["own"]._environ  # type: ignore[attr-defined]
+    assert contains_secret(error, environ) == ""
+    assert KEY not in str(pickle.dumps([str(error), *map(str, error.exceptions)]))
+    assert KEY not in caplog.text
+    assert PASSWORD not in caplog.text
+    assert all(KEY not in str(row.error) and PASSWORD not in str(row.error) for row in routed.ledger.rows())
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_own_endpoint_receives_its_own_key_and_no_header_of_the_sdk_variables(
+    wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SDK_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    async with raw_server(500, "{}") as server:
+        await failure(router(wire, server.port))
+    for headers in server.headers:
+        assert "another" not in json.dumps(headers)
+        assert "x-team" not in headers
+        keys = {headers[name] for name in ("authorization", "x-api-key") if name in headers}
+        assert keys in ({KEY}, {f"Bearer {KEY}"})
+
+
+@pytest.mark.parametrize(("wire", "variable"), [("openai", "OPENAI_API_KEY"), ("anthropic", "ANTHROPIC_API_KEY")])
+async def test_the_provider_that_the_sdk_variables_are_named_after_keeps_its_headers_but_not_another_key(
+    wire: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SDK_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    async with raw_server(500, "{}") as server:
+        await failure(router(wire, server.port, key_variable=variable))
+    headers = server.headers[0]
+    assert headers["x-team"] == "gateway"
+    assert "another-key" not in json.dumps(headers)
+    assert "another-token" not in json.dumps(headers)
+    assert wire == "anthropic" or headers["openai-organization"] == "org-of-another"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_credentials_in_a_url_are_sent_as_a_header(wire: str) -> None:
+    async with raw_server(500, "{}") as server:
+        await failure(router(wire, server.port, user="bob:p%40ss@"))
+    assert {headers["authorization"] for headers in server.headers} == {"Basic Ym9iOnBAc3M="}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ALL_PROXY", "socks5://127.0.0.1:9"), ("HTTP_PROXY", "http://127.0.0.1:9"), ("HTTPS_PROXY", "ftp://x:1")],
+)
+async def test_a_loopback_endpoint_is_not_reached_by_way_of_a_proxy(
+    wire: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    async with raw_server(401, "{}") as server:
+        await failure(router(wire, server.port))
+    assert len(server.headers) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the SDK's half-made client
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(
+    ("variable", "value"), [("ALL_PROXY", "socks9://127.0.0.1:9"), ("SSL_CERT_FILE", "/nowhere.pem")]
+)
+async def test_a_wrong_proxy_or_certificate_setting_is_reported_and_not_billed(
+    wire: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    own = ProviderSpec(name="own", api=wire, base_url="https://remote.example/v1", api_key_env="OWN_KEY")
+    provider = WIRES[wire](own, environ={"OWN_KEY": KEY})
+    routed = Router(registry=registry(model("m", provider="own")), providers={"own": provider})
+    error = await failure(routed)
+    assert "nothing could be sent to https://remote.example/v1" in str(error)
+    assert {(row.outcome, row.cost_usd) for row in routed.ledger.rows()} == {(Outcome.CONNECTION_FAILED, 0)}
+    await aclose()
+
+
+def test_a_child_process_gets_no_secret_whatever_its_variable_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "MY_LLM", "ANTHROPIC_CUSTOM_HEADERS", "LLM_MAGIC_LEDGER", "GITHUB_TOKEN"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    passed_on = child_environment()
+    assert KEY not in passed_on.values()
+    assert {"PATH", "PIP_INDEX_URL"} <= passed_on.keys()
+
+
+@pytest.mark.local_model
+def test_the_engine_process_has_no_secret_in_its_environment(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_LLM", KEY)
+    running = engine.start(smollm2, "small")
+    try:
+        assert KEY not in psutil.Process(running.process.pid).environ().values()
+    finally:
+        running.stop()
