@@ -16,8 +16,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from llm_magic.budget import Budget
+from llm_magic.classify import Classifier
 from llm_magic.execute import Clock, RetryPolicy
 from llm_magic.ledger import Ledger
+from llm_magic.plan import Planner
 from llm_magic.providers.base import Provider, ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.registry import Registry
@@ -97,6 +99,8 @@ def scripted_router(
     clock: FakeClock | None = None,
     ledger: Ledger | None = None,
     budget: Budget | None = None,
+    classifier: Classifier | None = None,
+    planner: Planner | None = None,
     session_id: str | None = None,
     policy: RetryPolicy | None = None,
     quality: float = DEFAULT_QUALITY,
@@ -119,6 +123,8 @@ def scripted_router(
         clock=(FakeClock() if clock is None else clock).clock(),
         ledger=Ledger(":memory:", session_id=session_id) if ledger is None else ledger,
         budget=budget,
+        classifier=classifier,
+        planner=planner,
         policy=policy,
         quality=quality,
     )

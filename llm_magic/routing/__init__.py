@@ -1,4 +1,4 @@
-"""The router, and the one that magics and Python code of a process share."""
+"""The router, and the session's router, which magics and Python code of a process share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _session_lock = threading.Lock()
 
 
 def session_router() -> Router:
-    """The router that magics and Python code of this process share, made at first use."""
+    """Return the session's router. The first call makes it."""
     global _session
     with _session_lock:
         if _session is None:
@@ -28,7 +28,7 @@ def session_router() -> Router:
 
 
 def use_router(router: Router) -> Router:
-    """Make a router of your own the one that magics and Python code of this process share."""
+    """Make a router the session's router, for the magics and for `llm_magic.router()`."""
     global _session
     with _session_lock:
         _session = router
@@ -36,23 +36,22 @@ def use_router(router: Router) -> Router:
 
 
 def reset_session() -> None:
-    """Forget the shared router and its profile; the next use makes a new one."""
+    """Forget the session's router and its profile. The next use makes a new one."""
     global _session, _profile
     with _session_lock:
         _session = _profile = None
 
 
 def switch_profile(profile: str | None) -> None:
-    """Another set of models for the session, None for the default one; its ledger and budget stay.
+    """Switch the session to another set of models, or to the default one if None.
 
-    Raises RegistryError where it can't be loaded, and then nothing is switched. The same again switches nothing: a
-    router of the user's own stays when the extension is loaded anew.
+    Ledger, budget, classifier and planner stay. The current profile changes nothing: a router set by `use_router`
+    survives `%reload_ext`. Raises RegistryError if the profile can't be loaded, and then nothing is switched.
     """
     global _session, _profile
     with _session_lock:
         if profile == _profile:
             return
-        if (before := _session) is not None:
-            registry = Registry.load(profile)
-            _session = Router(registry=registry, ledger=before.ledger, budget=before.budget, quality=before.quality)
+        if _session is not None:
+            _session = _session.with_registry(Registry.load(profile))
         _profile = profile

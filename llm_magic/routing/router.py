@@ -18,24 +18,24 @@ from llm_magic import conversations, tuning
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap
 from llm_magic.cache.store import AnswerCache
-from llm_magic.classify import classify
+from llm_magic.classify import Classifier, HeadsClassifier
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
 from llm_magic.execute import Clock, PerEventLoop, RetryPolicy, Services, compare, execute, ledger_io
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Headroom, Ledger
-from llm_magic.plan import PlanContext, make_plan
+from llm_magic.plan import PlanContext, Planner, make_plan
 from llm_magic.plan.cascade import cascade_mode
 from llm_magic.plan.rejection import rejection
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
 from llm_magic.routing import comparison, options, validation
+from llm_magic.routing.classification import classification_of
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.types import (
     DEFAULT_QUALITY,
-    Classification,
     Compared,
     Comparison,
     Message,
@@ -63,6 +63,8 @@ class Router:
         ledger: Ledger | None = None,
         budget: Budget | None = None,
         providers: Mapping[str, Provider] | None = None,
+        classifier: Classifier | None = None,
+        planner: Planner | None = None,
         session_id: str | None = None,
         policy: RetryPolicy | None = None,
         clock: Clock | None = None,
@@ -76,6 +78,9 @@ class Router:
         self.cache = AnswerCache(self.ledger)
         self.conversations = Conversations(self.ledger)
         self.budget = Budget() if budget is None else budget
+        self.classifier: Classifier = HeadsClassifier() if classifier is None else classifier
+        self.planner = planner
+        """None: `CheapestCapable`."""
         self._setting_budget = threading.Lock()
         specs = self.registry.providers
         self.providers: Mapping[str, Provider] = connect(specs) if providers is None else providers
@@ -117,7 +122,8 @@ class Router:
         """Return the candidates for a prompt in their order, with their costs. Sends nothing; needs no key."""
         _check("plan", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
-        return make_plan(request, _classified(request), self.registry, self._context(request))
+        classification = classification_of(request, self.classifier)
+        return make_plan(request, classification, self.registry, self._context(request), planner=self.planner)
 
     def stream(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> AsyncGenerator[RunEvent]:
         """Return the events of a run as they happen.
@@ -184,6 +190,19 @@ class Router:
                 elif isinstance(event, RunFailed):
                     ends[label] = Compared(label=label, result=None, error=str(event.error))
         return Comparison(columns=tuple(ends[label] for label in plans))
+
+    def with_registry(self, registry: Registry) -> Router:
+        """Return a router over another registry, with the same ledger, budget and policies."""
+        return Router(
+            registry=registry,
+            ledger=self.ledger,
+            budget=self.budget,
+            classifier=self.classifier,
+            planner=self.planner,
+            policy=self._services.policy,
+            clock=self._clock,
+            quality=self.quality,
+        )
 
     def retune(self) -> None:
         """Apply the stored tuning again, after it changed."""
@@ -317,13 +336,3 @@ def _check(method: str, prompt: str | Request, given: RequestOptions) -> None:
     options.check_names(method, given)
     if isinstance(prompt, Request) and given:
         raise RequestError(f"{method}() takes no {min(given)} with a Request: give it to router.request(...)")
-
-
-def _classified(request: Request) -> Classification:
-    if request.tier is not None:
-        return Classification(tier=request.tier, confidence=1.0, reasons=("you asked for this tier",))
-    thread, text = request.thread, request.prompt if request.routing_text is None else request.routing_text
-    if thread is not None and thread.tier is not None and conversations.follows_on(text):
-        reasons = ("a short follow-up keeps the tier of what it follows",)
-        return Classification(tier=thread.tier, confidence=thread.confidence, reasons=reasons)
-    return classify(text)

@@ -135,7 +135,7 @@ def test_a_short_follow_up_keeps_the_tier() -> None:
     plan = ours.plan("yes, go on", thread="t")
     assert plan.classification.tier == TaskTier.COMPLEX
     assert plan.classification.confidence == 0.75
-    assert plan.classification.reasons == ("a short follow-up keeps the tier of what it follows",)
+    assert plan.classification.reasons == ("a short follow-up keeps the tier of the prompt before it",)
     assert ours.plan("Translate to French: good morning", thread="t").tier == TaskTier.BULK
     assert ours.plan("yes, go on", thread="t", tier="structured").tier == TaskTier.STRUCTURED
 

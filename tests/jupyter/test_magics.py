@@ -141,7 +141,7 @@ def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
     assert [message.content for message in shell.scripted.requests[1].messages] == [
         "Translate to French: hello", "A scripted answer.", "and in Italian?",
     ]  # fmt: skip
-    assert "a short follow-up keeps the tier of what it follows" in out
+    assert "a short follow-up keeps the tier of the prompt before it" in out
     assert "history: " in out
     assert "(1 exchange)" in out
     assert "history: " in shell.run("%route --plan --thread trip and in German")
