@@ -1,31 +1,34 @@
-# Needs git, make (3.81 will do) and a Python >= 3.11; everything else comes from uv.lock.
+# Needs git, make (3.81 or newer), and Python >= 3.11. Everything else comes from uv.lock.
 SHELL := /bin/sh
 BIN := .venv/bin
 ARGS :=
 
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null | grep . && break; done)
-NEED_PYTHON = @test -n "$(PYTHON)" || { echo "llm_magic needs Python 3.11 or newer, and found none on the PATH (looked for" \
+NEED_PYTHON = @test -n "$(PYTHON)" || { echo "llm_magic needs Python 3.11 or newer, but none is on the PATH (looked for" \
 	"python3, python3.14 ... python3.11). Debian: apt-get install python3. macOS: brew install python" >&2; exit 1; }
 
-# Run it, do not just look for it: a pyenv shim exists without working, and an old uv knows no --all-groups.
+# Run each candidate: a pyenv shim can exist without working, and old versions of uv lack --all-groups.
 UV := $(shell uv sync --all-groups --help >/dev/null 2>&1 && echo uv || echo build/bin/uv)
 
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON_DOWNLOADS := never
-# Trust what the machine trusts, as Python and git do: behind a company proxy uv's own list of authorities is not enough.
+# Use the system's certificates, like Python and git: behind a company proxy, uv's own list isn't enough.
 export UV_SYSTEM_CERTS ?= true
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 OLDEST := build/oldest
+# A fast subset: what the wheel could get wrong is packaging. CI sets WHEEL_TESTS to everything that needs no source tree.
+WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
+	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-oldest test-slow test-browser check demo lab bench clean
+.PHONY: help setup test test-wheel test-oldest test-slow test-browser check demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
 		$(if $(wildcard benchmarks/__main__.py),,| grep -v 'make bench ')
 
-setup: .venv/.synced ## create .venv with exactly what uv.lock names
+setup: .venv/.synced ## create .venv with the exact versions of uv.lock
 
 .venv/.synced: uv.lock pyproject.toml $(filter build/bin/uv,$(UV))
 	$(NEED_PYTHON)
@@ -40,13 +43,17 @@ build/bin/uv: scripts/get_uv.py
 	$(NEED_PYTHON)
 	@"$(PYTHON)" scripts/get_uv.py $@
 
-test: setup ## run the tests, the slow ones left out (ARGS="-k ledger" is passed on)
+test: setup ## run the tests except the slow ones (ARGS="-k ledger" is passed to pytest)
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-test-oldest: $(OLDEST)/.synced ## run the tests with the oldest packages that pyproject.toml admits
+test-wheel: setup ## build the wheel and run a fast subset of the tests against it (WHEEL_TESTS=... selects others)
+	sh scripts/test_wheel.sh "$$(command -v $(UV))" "$(PYTHON)" $(WHEEL_TESTS) -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-oldest: $(OLDEST)/.synced ## run the tests with the oldest packages that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -W ignore::DeprecationWarning $(ARGS)
 
-# Only our own requirements are old: their requirements, and the tests' tools, are of today, and old packages warn of them.
+# Only the direct requirements are at their oldest versions. Transitive ones and test tools are current, which old
+# packages warn about.
 $(OLDEST)/.synced: pyproject.toml $(filter build/bin/uv,$(UV))
 	$(NEED_PYTHON)
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(OLDEST)
@@ -56,20 +63,20 @@ $(OLDEST)/.synced: pyproject.toml $(filter build/bin/uv,$(UV))
 		--editable '.[local,parquet,plots,postgres]'
 	@touch $@
 
-test-slow: setup ## run the slow tests: a Binder environment from nothing, several kernels on one ledger
+test-slow: setup ## run the slow tests: a Binder environment from scratch, several kernels on one ledger
 	$(BIN)/pytest -m slow $(ARGS)
 
-test-browser: setup .venv/.browser ## look at it in JupyterLab, in a headless Chromium; screenshots in build/screenshots
+test-browser: setup .venv/.browser ## run the tests in JupyterLab with a headless Chromium; screenshots in build/screenshots
 	@sh scripts/get_chromium.sh
 	$(BIN)/pytest -m browser $(ARGS)
 
-check: setup ## lint, format, types, and the direction of imports
+check: setup ## check lint, format, types, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
 
-demo: setup ## run the quickstart notebook without a key, and show the bill
+demo: setup ## run the quickstart notebook without a key and print the ledger
 	$(BIN)/python scripts/demo.py $(ARGS)
 
 lab: setup ## open the quickstart notebook in JupyterLab
