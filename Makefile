@@ -22,7 +22,7 @@ OLDEST := build/oldest
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-wheel test-oldest test-slow test-browser check demo lab bench clean
+.PHONY: help setup test test-wheel test-oldest test-slow test-browser check docs demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -75,6 +75,9 @@ check: setup ## check lint, format, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+
+docs: setup ## write the generated parts of docs/
+	$(BIN)/python -m scripts.update_docs
 
 demo: setup ## run the quickstart notebook without a key and print the ledger
 	$(BIN)/python scripts/demo.py $(ARGS)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         EmptyAnswer,
         EvaluationError,
         InvalidAnswer,
+        InvalidOption,
         LedgerError,
         LLMMagicError,
         LocalModelUnavailable,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         StreamBroken,
         TimedOut,
         TuningError,
+        UnknownOption,
         UnknownPrice,
     )
     from llm_magic.ledger import Ledger
@@ -60,10 +62,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AllAttemptsFailed", "Attempt", "AuthFailed", "BadRequest", "Budget", "BudgetError", "BudgetExceeded",
     "Classification", "Comparison", "ConnectionFailed", "ContextTooLong", "EmptyAnswer", "EvaluationError",
-    "InvalidAnswer", "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable", "ModelNotFound", "ModelSpec",
-    "NoCandidate", "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError", "ProviderError", "RateLimited",
-    "Refused", "Registry", "RegistryError", "RequestError", "RouteResult", "Router", "ServerError", "StreamBroken",
-    "TaskTier", "TimedOut", "TuningError", "UnknownPrice", "Usage", "register_wire", "router", "use_router",
+    "InvalidAnswer", "InvalidOption", "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable",
+    "ModelNotFound", "ModelSpec", "NoCandidate", "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError",
+    "ProviderError", "RateLimited", "Refused", "Registry", "RegistryError", "RequestError", "RouteResult", "Router",
+    "ServerError", "StreamBroken", "TaskTier", "TimedOut", "TuningError", "UnknownOption", "UnknownPrice", "Usage",
+    "register_wire", "router", "use_router",
 ]  # fmt: skip
 
 _ROOMS = {

@@ -1,4 +1,4 @@
-"""The package as a whole: light to import, complete in its names."""
+"""The package as a whole: light to import, with a complete list of public names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import llm_magic
 HEAVY = ("IPython", "ipywidgets", "pandas", "anthropic", "openai", "tiktoken", "xllamacpp", "genai_prices", "numpy")
 
 
-def test_import_brings_in_nothing_heavy() -> None:
+def test_importing_loads_no_heavy_package() -> None:
     code = f"import llm_magic, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_import_is_quick() -> None:
-    """A tenth of a second on an idle machine; on a busy one, in its own measure: no more than importing asyncio twice."""
+def test_importing_is_fast() -> None:
+    """At most 0.1 s on an idle machine; on a busy one, at most twice the import of asyncio."""
     code = "import asyncio, llm_magic"
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
     took = {
@@ -29,7 +29,7 @@ def test_import_is_quick() -> None:
     assert not re.search(rf"\|\s+({'|'.join(HEAVY)})$", done.stderr, re.MULTILINE)
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in llm_magic.__all__:
         assert getattr(llm_magic, name) is not None
     assert set(dir(llm_magic)) == set(llm_magic.__all__)
@@ -38,11 +38,11 @@ def test_every_public_name_is_there() -> None:
 def test_every_error_is_public_and_has_one_root() -> None:
     from llm_magic import errors
 
-    found = {
+    names = {
         name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
     }
-    assert found <= set(llm_magic.__all__)
-    assert all(issubclass(getattr(errors, name), errors.LLMMagicError) for name in found)
+    assert names <= set(llm_magic.__all__)
+    assert all(issubclass(getattr(errors, name), errors.LLMMagicError) for name in names)
 
 
 def test_the_session_has_one_router() -> None:
