@@ -14,10 +14,10 @@ _loaded: dict[str, Any] = {}
 
 def load(shell: Any) -> None:
     """Register the magics and how plans and results are shown."""
-    from llm_magic.jupyter.display.reprs import FORMATS
     from llm_magic.jupyter.magics import completion, namespace
     from llm_magic.jupyter.magics.history import SessionMagics
     from llm_magic.jupyter.magics.ledger import BookMagics
+    from llm_magic.jupyter.render.bundles import FORMATTERS
 
     if _loaded:
         unload(shell)
@@ -28,7 +28,7 @@ def load(shell: Any) -> None:
     took["magics"] = [magics, SessionMagics(shell, magics), BookMagics(shell, magics)]
     shell.register_magics(*took["magics"])
     formatter = shell.display_formatter.mimebundle_formatter
-    took["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATS.items()]
+    took["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATTERS.items()]
     took["completing"] = completion.matcher(shell)
     shell.Completer.custom_matchers.append(took["completing"])
     if not shell.custom_exceptions:

@@ -12,9 +12,9 @@ from IPython.core.getipython import get_ipython
 
 from llm_magic import Overloaded, use_router
 from llm_magic.attachments import attach, of_value
-from llm_magic.jupyter.display import run_view
-from llm_magic.jupyter.run import background
-from llm_magic.jupyter.run.foreground import watch
+from llm_magic.jupyter.display.run_view import choose_view
+from llm_magic.jupyter.display.static_view import StaticView
+from llm_magic.jupyter.run import background, foreground
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.routing import session_router
 from llm_magic.testing import Failure, Reply
@@ -80,11 +80,12 @@ def runs_named(start: int, stop: int) -> None:
             payload.replace("\0", ""), model=payload, system=payload.replace("\0", ""), **named_after(payload)
         )
         if number % 5 == 0:
-            screen = run_view.in_background(shell, freeze=True, stream=True)
-            background.start(ours, request, screen, {}, [payload])
+            view = choose_view(shell, freeze=True, stream=True, background=True)
+            background.start(ours, request, view, {}, [payload])
         else:
-            live = run_view.choose(shell, freeze=True, stream=True) if number % 5 == 1 else run_view.StaticScreen()
-            watch(ours, request, live)
+            is_live = number % 5 == 1
+            view = choose_view(shell, freeze=True, stream=True) if is_live else StaticView()
+            foreground.run(ours, request, view)
 
 
 def named_after(payload: str) -> dict[str, Any]:

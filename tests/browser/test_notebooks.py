@@ -165,5 +165,5 @@ def said_after_reopening(notebook: Notebook) -> None:
     said = notebook.cell(1)
     said.get_by_text("claude-opus-4-7").first.wait_for()
     words = said.inner_text()
-    assert "stopped after" in words or "did not end" in words, words
+    assert "stopped after" in words or "did not finish" in words, words
     assert "widget" not in words.lower(), words

@@ -97,7 +97,7 @@ def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     said += ".map(e => getComputedStyle(e, '::before'))"  # the arrows of a path are no words
     said += ".filter(style => style.display !== 'none' && style.content !== 'none').map(style => style.content)"
     again = "%load_ext llm_magic, then %route_panel"
-    assert notebook.page.evaluate(said) == [f'"As it was when its kernel ended. For the live one: {again}."']
+    assert notebook.page.evaluate(said) == [f'"Last state before the kernel ended. For a live panel: {again}."']
     assert not gone.get_by_role("button", name="Good").first.is_visible()
     assert gone.get_by_role("button", name="Copy").first.is_visible()
     notebook.screenshots("panel-gone", notebook.page.locator(".jp-CodeCell").nth(1))

@@ -1,4 +1,4 @@
-"""Runs in the background: cells that return at once, answers that arrive later, in a shell of this process."""
+"""Background runs in a shell of this process: their cells return at once, their answers arrive later."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from llm_magic import AllAttemptsFailed, AuthFailed, Ledger, RequestError, Router
 from llm_magic.events import TextDelta
-from llm_magic.jupyter.display import run_view
-from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.jupyter.display.run_view import choose_view
+from llm_magic.jupyter.render.run_state import RunState, RunStates
 from llm_magic.jupyter.run import background, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import Stopped
@@ -28,20 +28,20 @@ WAIT_S = 30
 
 
 class Gate:
-    """A provider that answers when told to; knows how many it serves at once."""
+    """A provider that finishes its answers once `open` is set, and counts concurrent requests."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
-        self.now = self.most = 0
-        self.begun = threading.Semaphore(0)
+        self.current = self.max_concurrent = 0
+        self.started = threading.Semaphore(0)
 
     def unavailable(self) -> None:
         return None
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        self.begun.release()
+        self.current += 1
+        self.max_concurrent = max(self.max_concurrent, self.current)
+        self.started.release()
         try:
             yield TextDelta(text="Half ")
             while not self.open.is_set():
@@ -50,7 +50,7 @@ class Gate:
             yield UsageReport(usage=Usage(input_tokens=10, output_tokens=5))
             yield Finished(finish_reason="stop", served_model=request.model.id)
         finally:
-            self.now -= 1
+            self.current -= 1
 
 
 @pytest.fixture
@@ -60,36 +60,37 @@ def gate() -> Gate:
 
 @pytest.fixture
 def shell(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
-    ours = Router(
+    session = Router(
         registry=registry(model("cheap", price="0.1/0.5"), concurrency=2),
         providers={"cloud": gate},
         ledger=Ledger(":memory:"),
         clock=FakeClock().clock(),
     )
-    monkeypatch.setattr(background, "_runs", {})
-    with loaded(ours, gate) as shell:
+    background.clear()
+    with loaded(session, gate) as shell:
         yield shell
         gate.open.set()
-        for run in background.chosen([]):
+        for run in background.select():
             run.cancel()
-            run._over.wait(WAIT_S)
+            run.wait(WAIT_S)
+    background.clear()
 
 
-def test_the_cell_returns_at_once_and_the_answer_is_bound_when_it_is_there(shell: Shell, gate: Gate) -> None:
+def test_the_cell_returns_at_once_and_the_answer_is_bound_when_it_arrives(shell: Shell, gate: Gate) -> None:
     assert shell.run("%%route --background --out answer\nhello") == ""
     run = shell["answer"]
     assert isinstance(run, BackgroundRun)
     assert shell["_route"] is run
     assert not run.done()
-    assert gate.begun.acquire(timeout=WAIT_S)
+    assert gate.started.acquire(timeout=WAIT_S)
     gate.open.set()
     assert run.result(WAIT_S).text == "Half and whole."
     assert shell["answer"] is shell["_route"] is run.result()
-    assert history.last().state.result is run.result(), "the panel knows it"
+    assert history.last().state.result is run.result(), "listed in the panel"
     assert repr(run) == f"<background run {run.number}: answered>"
 
 
-def test_a_name_that_was_used_for_something_else_meanwhile_is_left_alone(shell: Shell, gate: Gate) -> None:
+def test_a_name_that_was_reassigned_meanwhile_is_left_alone(shell: Shell, gate: Gate) -> None:
     shell.run("%%route --background --out answer\nhello")
     run = shell["answer"]
     shell.run("answer = 'mine'")
@@ -99,11 +100,11 @@ def test_a_name_that_was_used_for_something_else_meanwhile_is_left_alone(shell: 
     assert shell["_route"] is run.result()
 
 
-def test_many_wait_their_turn_and_jobs_lists_and_joins_them(shell: Shell, gate: Gate) -> None:
+def test_runs_beyond_the_concurrency_limit_queue_and_jobs_lists_and_joins_them(shell: Shell, gate: Gate) -> None:
     for number in range(6):
         shell.run(f"%%route --background --out r{number}\nprompt   number {number}")
     for _ in range(2):
-        assert gate.begun.acquire(timeout=WAIT_S)
+        assert gate.started.acquire(timeout=WAIT_S)
     shell.run("table = %route_jobs")
     table = shell["table"]
     assert list(table["names"])[:2] == ["_route, r0", "_route, r1"]
@@ -111,12 +112,12 @@ def test_many_wait_their_turn_and_jobs_lists_and_joins_them(shell: Shell, gate: 
     gate.open.set()
     out = shell.run("%route_jobs wait")
     assert out.count("Half and whole.") == 6
-    assert gate.most == 2
+    assert gate.max_concurrent == 2
     assert shell.router.ledger.held_usd == 0
     assert len(shell.router.ledger.rows()) == 6
     shell.run("table = %route_jobs")
-    assert set(shell["table"]["standing"]) == {"answered"}
-    assert shell.run("%route_jobs wait") == "", "shown once"
+    assert set(shell["table"]["status"]) == {"answered"}
+    assert shell.run("%route_jobs wait") == "", "displayed once"
 
 
 def test_cancel_cancels_upstream_and_settles(shell: Shell, gate: Gate) -> None:
@@ -124,9 +125,9 @@ def test_cancel_cancels_upstream_and_settles(shell: Shell, gate: Gate) -> None:
     shell.run("%%route --background --out two\nhello")
     one, two = shell["one"], shell["two"]
     for _ in range(2):
-        assert gate.begun.acquire(timeout=WAIT_S)
+        assert gate.started.acquire(timeout=WAIT_S)
     shell.run(f"%route_jobs cancel {one.number}")
-    with pytest.raises(CancelledError, match=rf"run {one.number} was cancelled after \d tokens, about USD"):
+    with pytest.raises(CancelledError, match=rf"run {one.number} was canceled after \d tokens, about USD"):
         one.result(WAIT_S)
     assert shell["one"] is one
     gate.open.set()
@@ -136,7 +137,9 @@ def test_cancel_cancels_upstream_and_settles(shell: Shell, gate: Gate) -> None:
     assert shell.router.ledger.held_usd == 0
 
 
-def test_a_failure_stops_whoever_waits_once(shell: Shell, monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
+def test_a_failure_is_raised_once_for_the_cell_that_waits(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
     async def refuse(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         raise AuthFailed("bad key")
         yield
@@ -152,10 +155,10 @@ def test_a_failure_stops_whoever_waits_once(shell: Shell, monkeypatch: pytest.Mo
     with pytest.raises(AllAttemptsFailed):
         run.result()
     shell.run("table = %route_jobs")
-    assert "bad key" in shell["table"]["standing"].iloc[0]
+    assert "bad key" in shell["table"]["status"].iloc[0]
 
 
-def test_a_run_that_may_not_start_says_so(shell: Shell) -> None:
+def test_a_run_over_budget_reports_it_to_the_cell_that_waits(shell: Shell) -> None:
     shell.run("%route_budget 0\n")
     shell.run("%%route --background\nhello")
     out, error = shell.fail("%route_jobs wait")
@@ -174,59 +177,59 @@ def test_an_interrupt_ends_the_waiting_and_not_the_runs(
 
     with monkeypatch.context() as patched:
         patched.setattr(run, "result", interrupted)
-        with pytest.raises(Stopped, match="the runs go on"):
+        with pytest.raises(Stopped, match="the runs continue"):
             background.wait([run])
     assert not run.done()
     gate.open.set()
     assert run.result(WAIT_S).text == "Half and whole."
 
 
-def test_result_has_a_limit(shell: Shell) -> None:
+def test_result_raises_a_timeout_error(shell: Shell) -> None:
     shell.run("%%route --background --out answer\nhello")
-    with pytest.raises(TimeoutError, match="is still under way"):
+    with pytest.raises(TimeoutError, match="is still running"):
         shell["answer"].result(0)
 
 
-def test_what_there_is_not_is_said(shell: Shell) -> None:
-    for cell, says in (
+def test_unknown_runs_and_actions_are_reported_on_one_line(shell: Shell) -> None:
+    for cell, message in (
         ("%route_jobs wait 9999", "RequestError: no run 9999 in the background"),
         ("%route_jobs stop", "UsageError: argument action: invalid choice: 'stop'"),
         ("%route_jobs wait x", "invalid int value: 'x'"),
     ):
         out, _ = shell.fail(cell)
-        assert says in out
+        assert message in out
         assert "Traceback" not in out
 
 
-def test_those_that_are_over_are_forgotten_in_the_end(
+def test_the_oldest_finished_runs_are_dropped_from_the_list(
     shell: Shell, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "KEPT", 2)
+    monkeypatch.setattr(background, "MAX_LISTED", 2)
     gate.open.set()
     for _ in range(3):
         shell.run("run = %route --background hello")
         shell["run"].result(WAIT_S)
-    assert [run.number for run in background.chosen([])] == [shell["run"].number - 1, shell["run"].number]
+    assert [run.number for run in background.select()] == [shell["run"].number - 1, shell["run"].number]
     with pytest.raises(RequestError, match="no run"):
-        background.chosen([shell["run"].number - 2])
+        background.select([shell["run"].number - 2])
 
 
 def test_a_drawing_that_fails_does_not_lose_the_answer(shell: Shell, gate: Gate) -> None:
-    class Torn:
-        def update(self, state: RunState) -> None:
+    class FailingView:
+        def update(self, states: RunStates) -> None:
             raise RuntimeError("no front end")
 
         finish = update
 
     gate.open.set()
     request = shell.router.request("hello")
-    run = background.start(shell.router, request, Torn(), {}, ())
-    assert run._over.wait(WAIT_S)
+    run = background.start(shell.router, request, FailingView(), {}, ())
+    assert run.wait(WAIT_S)
     run.joined = True
     assert run.result().text == "Half and whole."
 
 
-def test_where_nobody_watches_the_place_is_taken_at_once_and_filled_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unattended_notebook_gets_a_placeholder_that_is_replaced_later(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
 
     def display(bundle: dict[str, str], raw: bool, display_id: bool) -> Any:
@@ -235,11 +238,11 @@ def test_where_nobody_watches_the_place_is_taken_at_once_and_filled_later(monkey
 
     monkeypatch.setattr("IPython.display.display", display)
     shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False))
-    screen = run_view.in_background(shell, freeze=True, stream=True)
+    view = choose_view(shell, freeze=True, stream=True, background=True)
     assert shown == [{"text/plain": "running in the background"}]
-    state = RunState(unwatched=True)
-    screen.update(state)
+    state = RunState(shows_error=True)
+    view.update({"": state})
     state.ended = "no answer: <b>over budget"
-    screen.finish(state)
+    view.finish({"": state})
     assert "no answer: &lt;b&gt;over budget" in shown[1]["text/html"]
     assert "no answer: <b>over budget" in shown[1]["text/plain"]

@@ -63,8 +63,8 @@ def state(shell: InteractiveShell) -> dict[str, Any]:
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Runs cells that must work in a shell that has not seen the extension."""
     routing.use_router(router(replies=[Reply()]))
-    monkeypatch.setattr(background, "_runs", {})
-    history._runs.clear()
+    background.clear()
+    history.clear()
     before = InteractiveShell._instance
     InteractiveShell.clear_instance()
     new = InteractiveShell.instance(colors="nocolor")
@@ -76,7 +76,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
 
     run.shell = new  # type: ignore[attr-defined]
     yield run
-    history._runs.clear()
+    history.clear()
     new.history_manager.end_session()
     InteractiveShell.clear_instance()
     if before is not None:
@@ -87,7 +87,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
 def test_unloading_gives_back_exactly_what_was_taken(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import llm_magic.bridge  # noqa: F401 - imported once: it says goodbye to its loop when Python ends
 
-    monkeypatch.setattr("llm_magic.jupyter.display.run_view.is_watched", lambda _: True)
+    monkeypatch.setattr("llm_magic.jupyter.display.run_view.is_attended", lambda _: True)
     fresh("import llm_magic\n%config")  # the first use of %config loads magics of IPython's own
     before = state(fresh.shell)
     fresh("%load_ext llm_magic")

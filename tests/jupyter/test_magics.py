@@ -19,7 +19,7 @@ from llm_magic.classify import classify
 from llm_magic.jupyter.magics.namespace import split_name
 from llm_magic.jupyter.magics.options import split_options
 from llm_magic.jupyter.magics.route import RouteMagics
-from llm_magic.jupyter.render import run
+from llm_magic.jupyter.render import bundles
 from llm_magic.testing import Failure, Reply
 from llm_magic.types import Outcome
 from tests.support.builders import attempt, router
@@ -323,7 +323,7 @@ def test_a_cell_names_its_result_in_front_of_its_options(shell: Shell) -> None:
         assert shell["answer"] is shell["_route"]
         assert shell.scripted.requests[-1].messages[0].content == "print(1 << 3)\nb << c"
     plan = shell.shell.run_cell("%%route plan << --plan\nhello").result
-    assert "nothing was sent" in "\n".join(run.plan_lines(plan))
+    assert "nothing was sent" in bundles.plan(plan)["text/plain"]
     with_line = shell.run("%route answer << hello")
     assert with_line
     assert shell.scripted.requests[-1].messages[0].content == "answer << hello", "a line is its prompt"
@@ -553,9 +553,10 @@ def test_a_cascade_from_a_cell(shell: Shell) -> None:
 def test_a_cascade_in_a_plan(shell: Shell) -> None:
     shell.run("plan = %route_plan --tier complex --cascade how many things")
     assert shell["plan"].request.prompt == "how many things"
-    assert "cascade: cheap and cheap first, kept where they agree (about " in run.plan_html(shell["plan"])
-    assert "no cascade: no usable model is cheaper than cheap" in "\n".join(
-        run.plan_lines(shell.router.plan("x", tier="bulk", cascade=True))
+    assert "cascade: cheap and cheap first, kept if they agree (about " in bundles.plan(shell["plan"])["text/html"]
+    assert (
+        "no cascade: no usable model is cheaper than cheap"
+        in (bundles.plan(shell.router.plan("x", tier="bulk", cascade=True))["text/plain"])
     )
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic.jupyter.render import code, mathml
-from llm_magic.jupyter.render.markdown import _TAGS, escape, fenced, markdown_to_html
+from llm_magic.jupyter.render.html import escape
+from llm_magic.jupyter.render.markdown import _TAGS, fenced, markdown_to_html
 from tests.support.payloads import PAYLOADS
 
 
@@ -73,7 +74,7 @@ def test_code_is_coloured_by_five_classes() -> None:
     assert '<span class="llmr-s">"&lt;b&gt;"</span>' in html
     assert '<span class="llmr-n">1</span>  <span class="llmr-c"># c</span>' in html
     assert "<span" not in markdown_to_html("```whatever\ndef f(x): pass\n```")
-    assert "<span" not in markdown_to_html(f"```python\n{'x = 1' * code.MOST_CHARS}\n```")
+    assert "<span" not in markdown_to_html(f"```python\n{'x = 1' * code.MAX_CHARS}\n```")
 
 
 def test_every_language_of_the_list_is_known() -> None:

@@ -12,7 +12,7 @@ import nh3
 import pytest
 
 from llm_magic.jupyter import panel
-from llm_magic.jupyter.render import run, style
+from llm_magic.jupyter.render import bundles
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.testing import Reply
@@ -25,16 +25,16 @@ ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|
 @pytest.fixture
 def saved() -> nbformat.NotebookNode:
     """A notebook as it is saved: the frozen run, what is left of its widget, and the panel with its dead widget."""
-    history._runs.clear()
+    history.clear()
     ours = router(replies=[Reply(chunks=(ANSWER,))])
     ours.set_budget(5)
     request = ours.request("hello", tier="bulk")
     state = RunState(cap_usd=ours.budget.session_usd)
     for event in ours.stream_sync(request):
         state.apply(event)
-    history.note(request, state)
+    history.add(request, state)
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "gone", "version_major": 2, "version_minor": 0}}
-    cells = [[run.bundle(state), style.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
+    cells = [[bundles.runs({"": state}), bundles.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
     return nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell(
@@ -102,7 +102,7 @@ def test_what_is_saved_stays_in_proportion() -> None:
     state = RunState()
     for event in ours.stream_sync("hello", tier="bulk"):
         state.apply(event)
-    bundle = run.bundle(state)
+    bundle = bundles.runs({"": state})
     assert sum(map(len, bundle.values())) < 5 * len(text)
 
 
@@ -128,7 +128,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "failed in the background": ("--tier structured --max-cost 0.000001 --background", ("no answer: over budget",)),
     "side by side": (
         "--compare claude-sonnet-4-6,gpt-5.5,deepseek-v3",
-        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "together USD 0.0"),
+        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "total USD 0.0"),
     ),
     "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "USD 0")),
     "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "stopped after 4 tokens, about USD 0.0")),

@@ -6,9 +6,7 @@ import re
 from decimal import Decimal
 
 from llm_magic.jupyter import panel
-from llm_magic.jupyter.display import comparison_view
-from llm_magic.jupyter.render import run as render_run
-from llm_magic.jupyter.render import tables
+from llm_magic.jupyter.render import bundles, tables
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.testing import Reply
@@ -23,19 +21,19 @@ def run(prompt: str) -> RunState:
     request = ours.request(prompt, tier="bulk")
     for event in ours.stream_sync(request):
         state.apply(event)
-    history.note(request, state)
+    history.add(request, state)
     return state
 
 
 def outputs() -> dict[str, str]:
     """One of every kind that is styled, and a second answer."""
-    history._runs.clear()
+    history.clear()
     ours, states = router(), [run("one"), run("two")]
     return {
-        "answer": render_run.bundle(states[0])["text/html"],
-        "another": render_run.bundle(states[1])["text/html"],
-        "plan": render_run.plan_html(ours.plan("hello")),
-        "comparison": comparison_view.bundle({"a": states[0], "b": states[1]})["text/html"],
+        "answer": bundles.runs({"": states[0]})["text/html"],
+        "another": bundles.runs({"": states[1]})["text/html"],
+        "plan": bundles.plan(ours.plan("hello"))["text/html"],
+        "comparison": bundles.runs({"a": states[0], "b": states[1]})["text/html"],
         "report": tables.report_bundle(ours.ledger.report())["text/html"],
         "panel": panel.bundle(ours)["text/html"],
     }
@@ -61,5 +59,5 @@ def test_every_rule_holds_for_its_own_output_alone() -> None:
 
 
 def test_the_same_output_is_saved_the_same_twice() -> None:
-    state = run("one")
-    assert render_run.bundle(state) == render_run.bundle(state)
+    states = {"": run("one")}
+    assert bundles.runs(states) == bundles.runs(states)

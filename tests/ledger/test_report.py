@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Ledger, LedgerError, TaskTier
-from llm_magic.jupyter.render.tables import _figure
+from llm_magic.jupyter.render.tables import format_figure
 from llm_magic.ledger.columns import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
 from llm_magic.types import Usage
@@ -228,7 +228,7 @@ def test_the_magic_gives_the_numbers_and_shows_the_plot(shell: Shell, monkeypatc
     ):
         assert figure in found["text/html"], "as people read it"
     assert re.search(r"<th>latency_p50_s</th>\s*<td>\d+\.\d\d s</td>", found["text/html"])
-    assert _figure("saved_share", float("nan")) == "–"
+    assert format_figure("saved_share", float("nan")) == "–"
     out, _ = shell.fail("%route_report --nope")
     assert "UsageError: unrecognized arguments: --nope" in out
 

@@ -25,7 +25,7 @@ from llm_magic import (
 )
 from llm_magic.budget import Cap, show_usd
 from llm_magic.events import AttemptStarted, TextDelta
-from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.jupyter.render.run_state import RunStates
 from llm_magic.jupyter.run import comparison, history
 from llm_magic.ledger import Reservation
 from llm_magic.providers.base import ProviderRequest
@@ -210,7 +210,7 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
         assert f"{number}. {name}  [USD 0.0" in out
         assert f"\n{name} says so" in out
     spent = show_usd(shell.router.ledger.spent_usd)
-    assert f"together {spent} | session {spent} | keep the best one: %route_pick N, or Pick in %route_panel" in out
+    assert f"total {spent} | session {spent} | keep the best one: %route_pick N, or Pick in %route_panel" in out
     assert isinstance(shell["_route"], Comparison)
     assert shell["all"] is shell["_route"]
     assert {done.model for done in history.recent()[:3]} == {"a", "b", "c"}, "the panel knows them"
@@ -229,7 +229,7 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%route_pick 1", "RequestError: compare first, with %%route --compare"),
+        ("%route_pick 1", "RequestError: nothing to pick from: run %%route --compare first"),
         ("%%route --compare a\nhello", "RequestError: a comparison needs two models or more"),
         ("%%route --compare a,x\nhello", "RequestError: no model 'x'"),
         ("%%route --compare a,b --model c\nhello", "UsageError: --compare can't be combined with --model"),
@@ -262,7 +262,7 @@ def test_columns_are_the_same_facts_thrice_and_inert(shell: Shell) -> None:
     found, _ = shell.shell.display_formatter.format(shell["_route"])
     assert set(found) == {"text/html", "text/markdown", "text/plain"}
     for twin in found.values():
-        for fact in ("1. a", "2. b", "10 in, 5 out tokens", "auth failed", "together USD"):
+        for fact in ("1. a", "2. b", "10 in, 5 out tokens", "auth failed", "total USD"):
             assert fact in twin
     assert "<strong>Hi</strong> &lt;b&gt;" in found["text/html"]
     assert "&lt;i&gt;no" in found["text/html"]
@@ -275,13 +275,13 @@ def test_a_stop_settles_every_column(shell: Shell, monkeypatch: pytest.MonkeyPat
         shell.router, "_services", dataclasses.replace(shell.router._services, providers=shell.router.providers)
     )
 
-    def stop(self: Any, states: dict[str, RunState]) -> None:
+    def stop(self: Any, states: RunStates) -> None:
         if all(state.text for state in states.values()):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("llm_magic.jupyter.display.comparison_view._Terminal.update", stop)
+    monkeypatch.setattr("llm_magic.jupyter.display.terminal_view.TerminalView.update", stop)
     out, error = shell.fail("%route --compare a,b hello")
-    assert str(error).startswith("stopped: together USD 0.0000")
+    assert str(error).startswith("stopped: total USD 0.0000")
     assert {row.outcome for row in shell.router.ledger.rows()} == {"cancelled"}
     assert shell.router.ledger.held_usd == 0
     assert "1. a  [stopped after 2 tokens, about USD" in out

@@ -1,4 +1,4 @@
-"""A run as live widgets: its head, and its answer in blocks, so that an update carries the end of the text only."""
+"""A run as live widgets. The answer is split into blocks, so that an update sends only the end of the text."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Callable
 from typing import Any
 
 from llm_magic.jupyter.display.static_copy import close_tree
-from llm_magic.jupyter.render import run
+from llm_magic.jupyter.render import html
+from llm_magic.jupyter.render.facts import answer_markdown, run_facts
 from llm_magic.jupyter.render.run_state import RunState
 
 FRAME_S = 0.1
-"""Seconds between two updates."""
 BLOCK_CHARS = 1_000
-"""Beyond this, or a fiftieth of a long text, what will not change any more gets a widget of its own."""
-MOST_TRAFFIC = 50
-"""Characters sent for each one of the answer, at the most: text that can't be cut is drawn less and less often."""
-_CUT = re.compile(r"\n(?:\n+|(?=[-*+] |\d{1,9}[.)] |#{1,6} ))")
+"""The finished part of a longer last block moves to a block of its own (in long texts: beyond 1/50 of the text)."""
+MAX_TRAFFIC_PER_CHAR = 50
+"""Characters sent per character of the answer. Text that can't be split is drawn less often to stay below it."""
+_BLOCK_END = re.compile(r"\n(?:\n+|(?=[-*+] |\d{1,9}[.)] |#{1,6} ))")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
-class Pace:
-    """When to draw again: not within `frame_s` seconds, and for half of the time at most, however slow the machine."""
+class FrameLimiter:
+    """Limits drawing to one frame in `frame_s` seconds, and to half of the time on slow machines."""
 
     def __init__(self, frame_s: float = FRAME_S, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._frame_s, self._monotonic = frame_s, monotonic
         self._next = monotonic()
 
     def draw(self, drawing: Callable[[], None]) -> None:
-        """Draw, unless it was drawn just now."""
+        """Call `drawing` if the next frame is due."""
         if (started := self._monotonic()) < self._next:
             return
         drawing()
@@ -37,34 +37,43 @@ class Pace:
         self._next = max(started + self._frame_s, 2 * ended - started)
 
 
-class LiveView:
-    """`box` is the widget to show. Drawn by one thread at a time; `head` says what is above the answer, as HTML."""
+def run_head(state: RunState) -> str:
+    return html.run_head(run_facts(state))
 
-    def __init__(self, *, stream: bool = True, head: Callable[[RunState], str] = run.head) -> None:
+
+class LiveView:
+    """`box` is the widget to display. `head` renders what is above the answer. One thread at a time may draw."""
+
+    def __init__(self, *, stream: bool = True, head: Callable[[RunState], str] = run_head) -> None:
         import ipywidgets
 
-        self._stream, self._says = stream, head
+        self._stream, self._render_head = stream, head
         self.head = ipywidgets.HTML()
-        self.blocks: list[Any] = [self._block()]
+        self.blocks: list[Any] = [self._new_block()]
         self.box = ipywidgets.VBox([self.head, *self.blocks], layout=self.head.layout)
         self.box.add_class("llm-magic")
         self._attempt = 0
-        self._from, self._fence = 0, ""
-        """Where in the text the last block begins, and the fence that is open there."""
-        self._sent = 0
+        self._block_start = 0
+        self._open_fence = ""
+        """The opening line of the code fence that the last block continues."""
+        self._sent_chars = 0
+
+    @property
+    def answer_html(self) -> str:
+        """The HTML of the answer so far."""
+        return "".join(block.value for block in self.blocks)
 
     def draw(self, state: RunState) -> None:
-        """Draw where the run is."""
         self._draw_head(state)
         if self._stream:
             self._draw_text(state)
 
     def finish(self, state: RunState) -> None:
-        """Draw how it ended, whole."""
+        """Draw the finished run in a single block."""
         self._draw_head(state)
-        self._begin(state)
-        self._fence = ""
-        _set(self.blocks[0], run.body(run.shown(state)))
+        self._restart(state)
+        self._open_fence = ""
+        set_value(self.blocks[0], html.answer(answer_markdown(state)))
 
     def close(self) -> None:
         for widget in (*self.blocks, self.box):
@@ -72,81 +81,83 @@ class LiveView:
         close_tree(self.head)
 
     def _draw_head(self, state: RunState) -> None:
-        _set(self.head, f"<div class='llmr'>{self._says(state)}</div>")
+        set_value(self.head, f"<div class='llmr'>{self._render_head(state)}</div>")
 
-    def _begin(self, state: RunState) -> None:
-        """Start again from the first block."""
-        json = state.plan is not None and state.plan.request.schema is not None
-        self._attempt, self._from, self._fence = state.started, 0, "```json\n" if json else ""
+    def _restart(self, state: RunState) -> None:
+        """Go back to a single block, which the next drawing overwrites."""
+        is_json = state.plan is not None and state.plan.request.schema is not None
+        self._attempt, self._block_start = state.attempts_started, 0
+        self._open_fence = "```json\n" if is_json else ""
         for block in self.blocks[1:]:
             block.close()
         if self.blocks[1:]:
             del self.blocks[1:]
-            self._arrange()
+            self._update_children()
 
-    def _block(self) -> Any:
-        """Layout and style are widgets, too: one of each will do for all."""
+    def _new_block(self) -> Any:
+        """Return a block that shares its layout and style, which are widgets too, with the others."""
         import ipywidgets
 
         return ipywidgets.HTML(layout=self.head.layout, style=self.head.style)
 
     def _draw_text(self, state: RunState) -> None:
-        if self._attempt != state.started:
-            self._begin(state)
+        if self._attempt != state.attempts_started:
+            self._restart(state)
         text = state.text
-        if len(text) - self._from > max(BLOCK_CHARS, len(text) // 50):
-            end, fence = _settled(text, self._from, self._fence)
-            if end > self._from:
-                self._send(text[self._from : end])
-                self._from, self._fence = end, fence
-                self.blocks.append(self._block())
-                self._arrange()
-        rest = text[self._from :]
-        if self._sent + len(rest) <= MOST_TRAFFIC * (len(text) + BLOCK_CHARS):
-            self._send(rest)
+        if len(text) - self._block_start > max(BLOCK_CHARS, len(text) // 50):
+            end, fence = finished_part(text, self._block_start, self._open_fence)
+            if end > self._block_start:
+                self._draw_last_block(text[self._block_start : end])
+                self._block_start, self._open_fence = end, fence
+                self.blocks.append(self._new_block())
+                self._update_children()
+        rest = text[self._block_start :]
+        if self._sent_chars + len(rest) <= MAX_TRAFFIC_PER_CHAR * (len(text) + BLOCK_CHARS):
+            self._draw_last_block(rest)
 
-    def _send(self, text: str) -> None:
-        """Draw the last block."""
-        value = run.body(self._fence + text)
+    def _draw_last_block(self, text: str) -> None:
+        value = html.answer(self._open_fence + text)
         if self.blocks[-1].value != value:
-            self._sent += len(value)
-        _set(self.blocks[-1], value)
+            self._sent_chars += len(value)
+        set_value(self.blocks[-1], value)
 
-    def _arrange(self) -> None:
+    def _update_children(self) -> None:
         self.box.children = (self.head, *self.blocks)
 
 
-def _set(widget: Any, value: str) -> None:
+def set_value(widget: Any, value: str) -> None:
+    """Set the widget's value if it differs, because each assignment sends a message."""
     if widget.value != value:
         widget.value = value
 
 
-def _settled(text: str, start: int, fence: str) -> tuple[int, str]:
-    """The end of what can be drawn for good after `start`, and the opening of the fence, if any, that is open there.
+def finished_part(text: str, start: int, fence: str) -> tuple[int, str]:
+    """Return the end of the Markdown after `start` that later text can't change, and the code fence open there.
 
-    Outside of fences that is the end of a paragraph or of an item of a list; within one the end of a line.
+    The end is that of a paragraph or a list item, or within a code fence that of a line. `fence` is the opening line
+    of the fence that is open at `start`, or empty.
     """
-    begins = start
-    end, still = start, fence
-    for found in [*_FENCE.finditer(text, start), None]:
-        stretch = found.start() if found is not None else text.rfind("\n", start) + 1
+    position = start
+    end, fence_at_end = start, fence
+    for match in [*_FENCE.finditer(text, start), None]:
+        stop = match.start() if match is not None else text.rfind("\n", start) + 1
         if fence:
-            if (newline := text.rfind("\n", begins, stretch)) >= begins:
-                end, still = newline + 1, fence
+            if (newline := text.rfind("\n", position, stop)) >= position:
+                end, fence_at_end = newline + 1, fence
         else:
-            for cut in _CUT.finditer(text, begins, max(begins, stretch)):
-                end, still = cut.end(), ""
-        if found is None:
+            for block_end in _BLOCK_END.finditer(text, position, max(position, stop)):
+                end, fence_at_end = block_end.end(), ""
+        if match is None:
             break
-        mark, info = found.groups()
+        mark, info = match.groups()
         if not fence:
-            fence = found.group().rstrip() + "\n"
-        elif mark[0] == fence.lstrip()[0] and len(mark) >= len(_mark(fence)) and not info.strip():
+            fence = match.group().rstrip() + "\n"
+        elif mark[0] == fence.lstrip()[0] and len(mark) >= _mark_length(fence) and not info.strip():
             fence = ""
-        begins = found.end()
-    return end, still
+        position = match.end()
+    return end, fence_at_end
 
 
-def _mark(fence: str) -> str:
-    opened = fence.lstrip()
-    return opened[: len(opened) - len(opened.lstrip(opened[0]))]
+def _mark_length(fence: str) -> int:
+    mark = fence.lstrip()
+    return len(mark) - len(mark.lstrip(mark[0]))

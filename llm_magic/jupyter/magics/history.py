@@ -13,8 +13,9 @@ from llm_magic.errors import InvalidOption
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.magics import namespace
 from llm_magic.jupyter.magics.options import usage_error
-from llm_magic.jupyter.run import history
-from llm_magic.jupyter.run.foreground import short_errors, watch
+from llm_magic.jupyter.render.text import printable
+from llm_magic.jupyter.run import foreground, history
+from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.routing import validation
 
 _RATINGS: dict[str, Literal[1, -1] | None] = {"up": 1, "down": -1, "clear": None}
@@ -35,7 +36,7 @@ class SessionMagics(Magics):
         if line.strip():
             raise UsageError("%route_panel takes no arguments")
         with short_errors():
-            if not run_view.is_watched(self._shell):
+            if not run_view.is_attended(self._shell):
                 _show_once(self._shell)
                 return
             if self._panel is None:
@@ -70,8 +71,8 @@ class SessionMagics(Magics):
                 except InvalidOption as error:
                     raise usage_error(error) from None
                 request = history.again(done, tier=tier, model=args.model)
-            screen = run_view.choose(self._shell, freeze=self._settings.freeze, stream=True)
-            result = watch(router, request, screen)
+            view = run_view.choose_view(self._shell, freeze=self._settings.freeze, stream=True)
+            result = foreground.run(router, request, view)
         self._shell.push(dict.fromkeys(namespace.names(args.out), result))
 
     @magic_arguments()
@@ -111,6 +112,6 @@ def _show_once(shell: Any) -> None:
 
     bundle = panel.bundle(routing.session_router())
     if getattr(shell, "kernel", None) is None:
-        print(run_view.printable(bundle["text/plain"]))  # noqa: T201 - a terminal shows no other kind
+        print(printable(bundle["text/plain"]))  # noqa: T201 - a terminal shows no other kind
     else:
         display(bundle, raw=True)

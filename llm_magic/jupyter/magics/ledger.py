@@ -10,6 +10,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 from llm_magic import routing
 from llm_magic.errors import BudgetError, RequestError
+from llm_magic.jupyter.display.report_plot import show_plot
 from llm_magic.jupyter.magics import budget
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.ledger import Ledger
@@ -103,13 +104,11 @@ class BookMagics(Magics):
 
         Example: report = %route_report --tag draft
         """
-        from llm_magic.jupyter.render import tables
-
         args = parse_argstring(self.route_report, line)
         with short_errors():
             ledger = routing.session_router().ledger
             report = ledger.report(**_rows_of(args, ledger))
-            tables.show_plot(self._shell, report)
+            show_plot(self._shell, report)
         return report
 
     @magic_arguments()

@@ -14,9 +14,9 @@ from llm_magic.attachments import TABLE_ROWS
 from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.magics import namespace, options
-from llm_magic.jupyter.run import background, comparison, history
+from llm_magic.jupyter.run import background, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
-from llm_magic.jupyter.run.foreground import short_errors, watch
+from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.registry import PROFILES
 from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
 
@@ -160,7 +160,7 @@ class RouteMagics(Magics):
         """
         args = parse_argstring(self.route_jobs, line)
         with short_errors():
-            runs = background.chosen(args.runs)
+            runs = background.select(args.runs)
             if args.action == "wait":
                 return background.wait(runs)
             for run in runs if args.action == "cancel" else ():
@@ -184,8 +184,8 @@ class RouteMagics(Magics):
                 self._shell.push(dict.fromkeys(names, compared))
                 return compared
             if args.background:
-                screen = run_view.in_background(self._shell, **how)
-                return background.start(router, request, screen, self._shell.user_ns, names)
-            result = watch(router, request, run_view.choose(self._shell, **how))
+                view = run_view.choose_view(self._shell, **how, background=True)
+                return background.start(router, request, view, self._shell.user_ns, names)
+            result = foreground.run(router, request, run_view.choose_view(self._shell, **how))
         self._shell.push(dict.fromkeys(names, result))
         return result

@@ -1,141 +1,140 @@
-"""The session's panel: what it has cost, how the providers are, and the last runs with what can be done about them.
+"""The live panel of a session.
 
-It is one live widget; its twin, plain HTML in the same cell, is hidden while the widget lives and is what a saved
-notebook shows. A button's callback runs when the kernel is idle, on any thread: it only starts runs in the background,
-updates widgets, and never prints.
+It is one widget with a static copy, which a saved notebook shows instead. A button's callback runs on any thread while
+the kernel is idle, so it only starts background runs and updates widgets. It never prints.
 """
 
 from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from llm_magic import routing
-from llm_magic.jupyter.display.live_view import LiveView, Pace
+from llm_magic.jupyter.display.live_view import FrameLimiter, LiveView
 from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
-from llm_magic.jupyter.panel.rows import ComparedRow, Row, RunRow, put
-from llm_magic.jupyter.panel.text import LIVE_AGAIN, SHOWN, bundle, head_html
-from llm_magic.jupyter.render import run
-from llm_magic.jupyter.render.markdown import escape
+from llm_magic.jupyter.panel.output import MAX_ENTRIES, REOPEN_HINT, bundle, head_html
+from llm_magic.jupyter.panel.rows import ComparisonRow, Row, RunRow, set_html
+from llm_magic.jupyter.render.facts import run_cost
+from llm_magic.jupyter.render.html import escape
+from llm_magic.jupyter.render.run_state import RunState, RunStates
 from llm_magic.jupyter.render.style import PANEL_STYLE
 from llm_magic.jupyter.run import background, history
-from llm_magic.jupyter.run.history import PastRun
-
-if TYPE_CHECKING:
-    from llm_magic.jupyter.render.run_state import RunState
-
-__all__ = ["Panel", "bundle"]
+from llm_magic.jupyter.run.history import PastRun, Rating
 
 
 class Panel:
-    """Made at the first `%route_panel`; shown again by each further one."""
+    """The panel of this session. `%route_panel` creates it once and shows the same one again later."""
 
     def __init__(self, shell: Any) -> None:
         import ipywidgets
 
         self._shell = shell
-        self._head, self._said = ipywidgets.HTML(), ipywidgets.HTML()
-        self._rows = ipywidgets.VBox()
-        self._box = ipywidgets.VBox([self._head, self._said, self._rows])
-        self._box.add_class("llmr-panel")
-        self._twin = StaticCopy(self._box, PANEL_STYLE, gone=f"For the live one: {LIVE_AGAIN}.")
-        self._of: dict[int, Row] = {}
-        self._under_way: list[_Escalation] = []
+        self.head, self.message = ipywidgets.HTML(), ipywidgets.HTML()
+        self.list = ipywidgets.VBox()
+        self.box = ipywidgets.VBox([self.head, self.message, self.list])
+        self.box.add_class("llmr-panel")
+        self._static_copy = StaticCopy(self.box, PANEL_STYLE, disconnected_hint=f"For a live panel: {REOPEN_HINT}.")
+        self.rows: list[Row] = []
+        """The listed rows, newest first."""
+        self._running: list[_Escalation] = []
         self._lock = threading.RLock()
 
     def show(self) -> None:
-        """In the cell that is running."""
+        """Display the panel in the current cell."""
         self.refresh()
-        self._twin.show(bundle(routing.session_router()))
+        self._static_copy.show(bundle(routing.session_router()))
 
     def refresh(self) -> None:
-        """Draw it anew. From any thread."""
+        """Redraw the panel. Thread-safe."""
         with self._lock:
             router = routing.session_router()
-            put(self._head, head_html(router))
-            rows = [self._row(runs) for runs in history.entries()[:SHOWN]]
-            children = (*(each.live.box for each in self._under_way), *(row.box for row in rows))
-            if self._rows.children != children:
-                self._rows.children = children
-            gone, self._of = self._of, {row.number: row for row in rows}
-            for number in gone.keys() - self._of.keys():
-                close_tree(gone[number].box)
-            self._twin.update(bundle(router))
+            set_html(self.head, head_html(router))
+            rows = [self._row(runs) for runs in history.entries()[:MAX_ENTRIES]]
+            children = (*(escalation.live.box for escalation in self._running), *(row.box for row in rows))
+            if self.list.children != children:
+                self.list.children = children
+            for row in self.rows:
+                if row not in rows:
+                    close_tree(row.box)
+            self.rows = rows
+            self._static_copy.update(bundle(router))
 
     def close(self) -> None:
-        """Take it down; the twins stay."""
-        self._twin.close()
-        close_tree(self._box)
+        """Close the widget. Its static copies stay."""
+        self._static_copy.close()
+        close_tree(self.box)
 
-    def say(self, words: str) -> None:
-        put(self._said, f'<div class="llmr-said" role="status" aria-live="polite">{escape(words)}</div>')
+    def show_message(self, message: str) -> None:
+        set_html(self.message, f'<div class="llmr-said" role="status" aria-live="polite">{escape(message)}</div>')
+
+    def escalate(self, past: PastRun) -> None:
+        """Run a request again one tier up, in the background. The answer appears in the panel."""
+        router = routing.session_router()
+        request = history.escalated(router, past)
+        escalation = _Escalation(self, past)
+        with self._lock:
+            self._running.insert(0, escalation)
+        self.show_message(f"Run {past.number} is running again one tier up: {router.plan(request).tier}.")
+        self.refresh()
+        background.start(router, request, escalation, self._shell.user_ns, [history.RESULT_NAME])
+
+    def rate(self, past: PastRun, rating: Rating) -> None:
+        """Rate a run. The same rating again clears it."""
+        new = None if past.rating == rating else rating
+        history.rate(routing.session_router(), past, new)
+        words = {1: "rated good", -1: "rated bad", None: "no longer rated"}
+        self.show_message(f"Run {past.number} is {words[new]}.")
+
+    def pick(self, runs: list[PastRun], past: PastRun) -> None:
+        """Pick a run as the best of its comparison, as `%route_pick` does. The same pick again clears it."""
+        cleared = past.rating == 1
+        answered = [run.state.run_id for run in runs if run.state.result is not None]
+        history.pick(routing.session_router(), answered, None if cleared else past.state.run_id)
+        if not cleared:
+            self._shell.user_ns[history.RESULT_NAME] = past.state.result
+        self.show_message(f"{past.model} is {'no longer ' if cleared else ''}your pick.")
+
+    def drop(self, escalation: _Escalation) -> None:
+        """Remove an escalation that was refused before it began."""
+        with self._lock:
+            self._running = [running for running in self._running if running is not escalation]
+        self.refresh()
 
     def _row(self, runs: list[PastRun]) -> Row:
-        """What is there stays, and with it the focus."""
-        if (row := self._of.get(runs[0].number)) is None:
-            if runs[0].column is not None:
-                row = ComparedRow(self, runs)
-            else:
-                mine = [each for each in self._under_way if each.state is runs[0].state]
-                self._under_way = [each for each in self._under_way if each.state is not runs[0].state]
-                row = RunRow(self, runs[0], mine[0].live.box if mine else None)
+        """Return the row of an entry. An existing row is reused, so that it keeps the focus."""
+        row = next((row for row in self.rows if row.number == runs[0].number), None)
+        if row is None and runs[0].column is not None:
+            row = ComparisonRow(self, runs)
+        elif row is None:
+            escalation = next((item for item in self._running if item.state is runs[0].state), None)
+            if escalation is not None:
+                self._running.remove(escalation)
+            row = RunRow(self, runs[0], None if escalation is None else escalation.live.box)
         row.refresh()
         return row
 
-    def escalate(self, done: PastRun) -> None:
-        """Run it again one tier up, in the background; the answer comes into the panel."""
-        router = routing.session_router()
-        request = history.escalated(router, done)
-        run = _Escalation(self, done)
-        with self._lock:
-            self._under_way.insert(0, run)
-        self.say(f"Run {done.number} is asked again one tier up: {router.plan(request).tier}.")
-        self.refresh()
-        background.start(router, request, run, self._shell.user_ns, [history.RESULT_NAME])
-
-    def rate(self, done: PastRun, rating: Literal[1, -1]) -> None:
-        """Rate it, or take the same rating back."""
-        new: Literal[1, -1] | None = None if done.rating == rating else rating
-        history.rate(routing.session_router(), done, new)
-        words = {1: "rated good", -1: "rated bad", None: "no longer rated"}
-        self.say(f"Run {done.number} is {words[new]}.")
-
-    def pick(self, runs: list[PastRun], done: PastRun) -> None:
-        """Keep it as the best of a comparison, as `%route_pick` does, or take the same pick back."""
-        taken_back = done.rating == 1
-        answered = [each.state.run_id for each in runs if each.state.result is not None]
-        history.pick(routing.session_router(), answered, None if taken_back else done.state.run_id)
-        if not taken_back:
-            self._shell.user_ns[history.RESULT_NAME] = done.state.result
-        self.say(f"{done.model} is {'no longer ' if taken_back else ''}your pick.")
-
-    def forget(self, run: _Escalation) -> None:
-        """One that was refused before it began."""
-        with self._lock:
-            self._under_way = [each for each in self._under_way if each is not run]
-        self.refresh()
-
 
 class _Escalation:
-    """The screen of a run that was started by a button: in the panel, above the others."""
+    """The view of a run that a button started: in the panel, above the rows."""
 
-    def __init__(self, panel: Panel, of: PastRun) -> None:
-        self.live, self._pace = LiveView(), Pace()
+    def __init__(self, panel: Panel, past: PastRun) -> None:
+        self.live, self._limiter = LiveView(), FrameLimiter()
         self.state: RunState | None = None
-        self._panel, self._of = panel, of
+        self._panel, self._past = panel, past
 
-    def update(self, state: RunState) -> None:
-        self.state = state
-        self._pace.draw(partial(self.live.draw, state))
+    def update(self, states: RunStates) -> None:
+        (self.state,) = states.values()
+        self._limiter.draw(partial(self.live.draw, self.state))
 
-    def finish(self, state: RunState) -> None:
+    def finish(self, states: RunStates) -> None:
+        (state,) = states.values()
         self.state = state
         if state.plan is None:
-            self._panel.say(f"Run {self._of.number} was not asked again: {state.ended}")
-            self._panel.forget(self)
+            self._panel.show_message(f"Run {self._past.number} could not run again: {state.ended}")
+            self._panel.drop(self)
             self.live.close()
             return
         self.live.finish(state)
-        cost = run.cost(state).removeprefix("this cell ")
-        self._panel.say(f"Run {self._of.number} was asked again: {state.ended or f'answered, {cost}'}.")
+        outcome = state.ended or f"answered, {run_cost(state)}"
+        self._panel.show_message(f"Run {self._past.number} was run again: {outcome}.")

@@ -1,147 +1,157 @@
-"""What was asked, in the panel: a run, or a comparison, with its buttons."""
+"""The panel's rows: a run or a comparison, with its buttons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Protocol
 
 from llm_magic.errors import LLMMagicError
-from llm_magic.jupyter.panel import text
-from llm_magic.jupyter.render.markdown import escape
+from llm_magic.jupyter.display.live_view import set_value
+from llm_magic.jupyter.panel import facts
+from llm_magic.jupyter.panel.output import column_html, entry_html
+from llm_magic.jupyter.render.html import INERT_CLASSES, escape
 from llm_magic.jupyter.run.foreground import error_text
-from llm_magic.jupyter.run.history import PastRun
+from llm_magic.jupyter.run.history import PastRun, Rating
 
-if TYPE_CHECKING:
-    from llm_magic.jupyter.panel import Panel
-
-_COPY = (
+_ON_COPY = (
     "const button=this,text=this.nextElementSibling;"
     "(navigator.clipboard?navigator.clipboard.writeText(text.value):Promise.reject())"
     ".then(()=>{button.textContent='Copied'},"
     "()=>{text.hidden=false;text.select();document.execCommand('copy');button.textContent='Select and copy'})"
 )
-"""In the page alone: it works while the kernel is busy, and when it is gone."""
+"""Runs in the page, so that copying works while the kernel is busy and after it has ended."""
+_LABEL_CHARS = 60
+_RATINGS: tuple[tuple[str, Rating], ...] = (("Good", 1), ("Bad", -1))
 
 
-_RATINGS: tuple[tuple[str, Literal[1, -1]], ...] = (("Good", 1), ("Bad", -1))
+class Actions(Protocol):
+    """The effects of the buttons."""
+
+    def escalate(self, past: PastRun) -> None: ...
+
+    def rate(self, past: PastRun, rating: Rating) -> None: ...
+
+    def pick(self, runs: list[PastRun], past: PastRun) -> None: ...
+
+    def show_message(self, message: str) -> None: ...
 
 
 class RunRow:
-    """One run: its facts, its buttons, and its answer where that came into the panel."""
+    """One run: its facts, its buttons, and its answer if that was displayed in the panel."""
 
-    def __init__(self, panel: Panel, done: PastRun, answer: Any) -> None:
+    def __init__(self, actions: Actions, past: PastRun, answer: Any) -> None:
         import ipywidgets
 
-        self.number, self._done = done.number, done
+        self.number, self._past = past.number, past
         self._facts = ipywidgets.HTML()
-        about = f"run {done.number}: {text.prompt(done, 60)}"
-        self._rates = [
-            _Choice(panel, word, word, f"rate {word.lower()} {about}", partial(panel.rate, done, rating), rating)
+        run = f"run {past.number}: {facts.short_prompt(past, _LABEL_CHARS)}"
+        self._ratings = [
+            _Toggle(actions, word, word, f"rate {word.lower()} {run}", partial(actions.rate, past, rating), rating)
             for word, rating in _RATINGS
-            if done.state.result is not None
+            if past.state.result is not None
         ]
-        escalate = _button(panel, f"ask again one tier up {about}", partial(panel.escalate, done))
-        _say(escalate, "Escalate")
-        buttons = [escalate, *(each.button for each in self._rates), *_copy(done, about)]
-        actions = ipywidgets.HBox(buttons)
-        actions.add_class("llmr-actions")
-        self.box = ipywidgets.VBox([self._facts, actions, *([answer] if answer is not None else [])])
+        escalate = _button(actions, f"ask again one tier up {run}", partial(actions.escalate, past))
+        _set_word(escalate, "Escalate")
+        self.buttons = ipywidgets.HBox([escalate, *(toggle.button for toggle in self._ratings), *_copy(past, run)])
+        self.buttons.add_class("llmr-actions")
+        self.box = ipywidgets.VBox([self._facts, self.buttons, *([answer] if answer is not None else [])])
         self.box.add_class("llmr-run")
 
     def refresh(self) -> None:
-        put(self._facts, text.run_html(self._done, rated=False))
-        for each in self._rates:
-            each.chosen(self._done.rating)
+        set_html(self._facts, entry_html(facts.run_entry(self._past, with_rating=False)))
+        for toggle in self._ratings:
+            toggle.set_rating(self._past.rating)
 
 
-class ComparedRow:
-    """A comparison: the facts of all, and of each model with its buttons."""
+class ComparisonRow:
+    """A comparison: the facts of all runs, and a line with buttons for each model."""
 
-    def __init__(self, panel: Panel, runs: list[PastRun]) -> None:
+    def __init__(self, actions: Actions, runs: list[PastRun]) -> None:
         import ipywidgets
 
         self.number, self._runs = runs[0].number, runs
         self._facts = ipywidgets.HTML()
-        self._picks: list[tuple[PastRun, _Choice]] = []
+        self._picks: list[tuple[PastRun, _Toggle]] = []
         self._columns: list[tuple[PastRun, Any]] = []
-        lines: list[Any] = []
-        for done in runs:
-            facts = ipywidgets.HTML()
-            self._columns.append((done, facts))
-            about = f"{done.model} for comparison {self.number}: {text.prompt(done, 60)}"
+        self.lines: list[Any] = []
+        for past in runs:
+            column = ipywidgets.HTML()
+            self._columns.append((past, column))
             buttons: list[Any] = []
-            if done.state.result is not None:
-                choice = _Choice(panel, "Pick", "Picked", about, partial(panel.pick, runs, done), 1)
-                self._picks.append((done, choice))
-                buttons = [choice.button, *_copy(done, about)]
-            line = ipywidgets.HBox([facts, *buttons])
+            if past.state.result is not None:
+                label = f"{past.model} for comparison {self.number}: {facts.short_prompt(past, _LABEL_CHARS)}"
+                toggle = _Toggle(actions, "Pick", "Picked", label, partial(actions.pick, runs, past), 1)
+                self._picks.append((past, toggle))
+                buttons = [toggle.button, *_copy(past, label)]
+            line = ipywidgets.HBox([column, *buttons])
             line.add_class("llmr-actions")
             line.add_class("llmr-column")
-            lines.append(line)
-        self.box = ipywidgets.VBox([self._facts, *lines])
+            self.lines.append(line)
+        self.box = ipywidgets.VBox([self._facts, *self.lines])
         self.box.add_class("llmr-run")
 
     def refresh(self) -> None:
-        put(self._facts, text.compared_html(self._runs))
-        for done, facts in self._columns:
-            put(facts, text.column_html(done, rated=False))
-        for done, choice in self._picks:
-            choice.chosen(done.rating)
+        set_html(self._facts, entry_html(facts.comparison_entry(self._runs)))
+        for past, column in self._columns:
+            set_html(column, column_html(facts.entry_column(past, with_rating=False)))
+        for past, toggle in self._picks:
+            toggle.set_rating(past.rating)
 
 
-Row = RunRow | ComparedRow
+Row = RunRow | ComparisonRow
 
 
-class _Choice:
-    """A button that can be on: said by a sign and a word."""
+class _Toggle:
+    """A button that is on for one rating. A sign and a word show it."""
 
-    def __init__(self, panel: Panel, off: str, on: str, about: str, do: Callable[[], None], rating: int) -> None:
-        self.button = _button(panel, about, do)
+    def __init__(
+        self, actions: Actions, off: str, on: str, label: str, press: Callable[[], None], rating: Rating
+    ) -> None:
+        self.button = _button(actions, label, press)
         self._off, self._on, self._rating = off, f"✓ {on}", rating
-        self.chosen(None)
+        self.set_rating(None)
 
-    def chosen(self, rating: int | None) -> None:
-        _say(self.button, self._on if rating == self._rating else self._off)
+    def set_rating(self, rating: Rating | None) -> None:
+        _set_word(self.button, self._on if rating == self._rating else self._off)
 
 
-def _button(panel: Panel, about: str, do: Callable[[], None]) -> Any:
+def set_html(widget: Any, html: str) -> None:
+    set_value(widget, f"<div class='{INERT_CLASSES}'>{html}</div>")
+
+
+def _button(actions: Actions, label: str, press: Callable[[], None]) -> Any:
     import ipywidgets
 
-    button = ipywidgets.Button(tooltip=about)
+    button = ipywidgets.Button(tooltip=label)
 
-    def pressed(_: Any) -> None:
+    def on_click(_: Any) -> None:
         try:
-            do()
+            press()
         except LLMMagicError as error:
-            panel.say(error_text(error))
+            actions.show_message(error_text(error))
 
-    button.on_click(pressed)
+    button.on_click(on_click)
     return button
 
 
-def _say(button: Any, word: str) -> None:
-    """A button's word; its second line is cut off by the style, and is there for screen readers."""
+def _set_word(button: Any, word: str) -> None:
+    """Set the visible first line of a button. The second line is for screen readers; the style hides it."""
     if button.description != (description := f"{word}\n{button.tooltip}"):
         button.description = description
 
 
-def _copy(done: PastRun, about: str) -> list[Any]:
+def _copy(past: PastRun, label: str) -> list[Any]:
+    """Return the button that copies the answer, if there is one."""
     import ipywidgets
 
-    if done.state.result is None:
+    if past.state.result is None:
         return []
-    label = escape(f"Copy the answer of {about}")
+    label = escape(f"Copy the answer of {label}")
     return [
         ipywidgets.HTML(
             f'<button type="button" class="llmr-copy" aria-label="{label}" title="{label}" '
-            f'onclick="{escape(_COPY)}">Copy</button>'
-            f'<textarea hidden readonly aria-label="{label}" rows="4">{escape(done.state.result.text)}</textarea>'
+            f'onclick="{escape(_ON_COPY)}">Copy</button>'
+            f'<textarea hidden readonly aria-label="{label}" rows="4">{escape(past.state.result.text)}</textarea>'
         )
     ]
-
-
-def put(widget: Any, html: str) -> None:
-    """Show this, if it does not already."""
-    if widget.value != (value := f"<div class='llmr mathjax_ignore tex2jax_ignore'>{html}</div>"):
-        widget.value = value

@@ -1,4 +1,4 @@
-"""Code in an answer, coloured: five classes, whatever the language. Their colours are in `style`."""
+"""Syntax highlighting of code in an answer, with five CSS classes for all languages. `style` has their colors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-MOST_CHARS = 20_000
-"""Longer code stays plain: colouring takes about a second per 500,000 characters."""
+MAX_CHARS = 20_000
+"""Longer code stays plain: highlighting takes about one second per 500,000 characters."""
 LANGUAGES = {
     "bash", "c", "console", "cpp", "csharp", "css", "diff", "docker", "dockerfile", "elixir", "fortran", "go",
     "graphql", "haskell", "html", "http", "ini", "ipython", "java", "javascript", "js", "json", "jsx", "julia",
@@ -17,24 +17,24 @@ LANGUAGES = {
     "scheme", "scss", "sh", "shell", "shell-session", "sql", "swift", "tex", "toml", "ts", "tsx", "typescript", "xml",
     "yaml", "yml", "zsh",
 }  # fmt: skip
-"""Pygments knows six hundred; the expressions of some rare ones take for ever on a text made for it."""
+"""A subset of the languages that Pygments supports: some rare lexers have regexes with exponential backtracking."""
 _ALIASES = {"yml": "yaml"}
-"""Names that Pygments has learnt only lately."""
+"""Aliases that older versions of Pygments lack."""
 CLASSES = {"Keyword": "llmr-k", "String": "llmr-s", "Comment": "llmr-c", "Number": "llmr-n", "Name": "llmr-f"}
 _NAMES = ("Function", "Class", "Decorator", "Builtin", "Tag", "Attribute")
 
 
 def highlight(code: str, language: str, attributes: str = "") -> str:
-    """The inside of a code element: escaped, with `span`s of the classes above. Empty where it is to stay plain."""
-    if len(code) > MOST_CHARS or (lexer := _lexer(language.lower())) is None:
+    """Return the escaped content of a code element, with spans of these classes. Empty if the code stays plain."""
+    if len(code) > MAX_CHARS or (lexer := _lexer(language.lower())) is None:
         return ""
-    found = list(lexer.get_tokens(code))
-    if sum(len(text) for _, text in found) != len(code):
+    tokens = list(lexer.get_tokens(code))
+    if sum(len(text) for _, text in tokens) != len(code):
         return ""
     parts: list[str] = []
-    for name, tokens in groupby(found, key=lambda token: _class(token[0])):
-        shown = html.escape("".join(text for _, text in tokens))
-        parts.append(f'<span class="{name}">{shown}</span>' if name and not shown.isspace() else shown)
+    for name, group in groupby(tokens, key=lambda token: _class(token[0])):
+        escaped = html.escape("".join(text for _, text in group))
+        parts.append(f'<span class="{name}">{escaped}</span>' if name and not escaped.isspace() else escaped)
     return "".join(parts)
 
 
@@ -53,7 +53,7 @@ def _lexer(language: str) -> Any:
 
 @lru_cache(maxsize=512)
 def _class(kind: Any) -> str:
-    """The class of a token of Pygments, of which there are a hundred kinds."""
+    """Return the CSS class of a Pygments token type."""
     for part in reversed(kind):
         if part == "Name":
             break

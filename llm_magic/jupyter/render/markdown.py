@@ -1,13 +1,12 @@
-"""Model output as HTML in which nothing runs and nothing loads.
+"""A model's Markdown as sanitized HTML, in which nothing runs and nothing loads.
 
-A cell that was run is trusted: JupyterLab sanitises none of its HTML. So the answer goes through a Markdown renderer
-that passes no HTML on, and then through an allow-list of tags and attributes. Images become text, links say where they
-lead, and mathematics is put in at the very end, from a list of its own.
+JupyterLab does not sanitize the output of a cell that the user ran. The Markdown renderer drops raw HTML, and an
+allow-list of tags and attributes is applied to its output. Images become text, links show their targets, and formulas
+are inserted after sanitizing, from their own allow-list.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,8 @@ _TAGS = {
 }  # fmt: skip
 _LANGUAGE = re.compile(r"language-[\w+#.-]{1,30}\Z")
 _FENCES = re.compile(r"`{3,}")
-_ELSEWHERE = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
-_ALIGNED = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
+_EXTERNAL_LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
+_ALIGNMENTS = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
 
 
 @lru_cache(maxsize=1)
@@ -40,11 +39,10 @@ def _renderer() -> MarkdownIt:
 
 
 def markdown_to_html(text: str) -> str:
-    """The Markdown of a model as inert HTML."""
     import nh3
 
     renderer, env = _renderer(), dict[str, Any]()
-    tokens = renderer.parse(mathml.without_places(text), env)
+    tokens = renderer.parse(mathml.without_placeholders(text), env)
     for token in tokens:
         _align(token)
         if token.children:
@@ -60,50 +58,50 @@ def markdown_to_html(text: str) -> str:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )  # fmt: skip
-    # Wide code scrolls, also by the keyboard.
+    # Makes wide code scrollable by keyboard.
     return mathml.restore(cleaned.replace("<pre>", '<pre tabindex="0">'), env.get("formulas", []))
 
 
 def _keep(tag: str, name: str, value: str) -> str | None:
-    """nh3 also lets `title` and `lang` through, on every tag."""
-    if mathml.has_place(value):
+    """Return the value of an allowed attribute. nh3 by itself also allows `title` and `lang` on every tag."""
+    if mathml.has_placeholder(value):
         return None
     if name == "class":
-        ours = _LANGUAGE.match(value) if tag == "code" else value in CLASSES.values()
-        return value if ours else None
+        is_allowed = _LANGUAGE.match(value) if tag == "code" else value in CLASSES.values()
+        return value if is_allowed else None
     return value if name in ("href", "start", "align") else None
 
 
 def _align(token: Token) -> None:
-    """A column's alignment by attribute: no style of any kind gets through."""
-    if token.type in ("th_open", "td_open") and (side := _ALIGNED.get(str(token.attrs.pop("style", "")))):
+    """Replace the style of an aligned table cell by an attribute, because styles are not allowed."""
+    if token.type in ("th_open", "td_open") and (side := _ALIGNMENTS.get(str(token.attrs.pop("style", "")))):
         token.attrSet("align", side)
 
 
 def _inert(tokens: list[Token]) -> list[Token]:
-    """Images as text; behind each link where it leads, unless its text is just that."""
+    """Replace images by text, and append the target to each link whose text differs from it."""
     from markdown_it.token import Token
 
-    found: list[Token] = []
-    target, begins = "", 0
+    inert: list[Token] = []
+    target, link_start = "", 0
     for token in tokens:
         if token.type == "image":
-            about = f"{token.content}: " if token.content else ""
-            token = Token("text", "", 0, content=f"[image {about}{_short(str(token.attrGet('src') or ''))}]")
-        found.append(token)
+            title = f"{token.content}: " if token.content else ""
+            token = Token("text", "", 0, content=f"[image {title}{_short(str(token.attrGet('src') or ''))}]")
+        inert.append(token)
         if token.type == "link_open":
-            target, begins = str(token.attrGet("href") or ""), len(found)
-            if not _ELSEWHERE.match(target):
+            target, link_start = str(token.attrGet("href") or ""), len(inert)
+            if not _EXTERNAL_LINK.match(target):
                 token.attrs.pop("href", None)
         elif token.type == "link_close":
-            said = "".join(each.content for each in found[begins:])
-            if (named := place(target)) not in (said, said.split("://")[-1]) and said != target:
-                found.append(Token("text", "", 0, content=f" ({named})"))
-    return found
+            text = "".join(part.content for part in inert[link_start:])
+            if (name := target_name(target)) not in (text, text.split("://")[-1]) and text != target:
+                inert.append(Token("text", "", 0, content=f" ({name})"))
+    return inert
 
 
-def place(url: str) -> str:
-    """Where a link leads, in a word: the host, the address, or the whole of what is neither."""
+def target_name(url: str) -> str:
+    """Return the host of a URL, the address of a mailto link, or any other target as it is."""
     try:
         parts = urlsplit(url)
         return parts.hostname or _short(parts.path if parts.scheme == "mailto" else url)
@@ -115,13 +113,8 @@ def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def escape(text: str) -> str:
-    """Any other text, fit for HTML content and for a quoted attribute."""
-    return html.escape(text, quote=True)
-
-
 def fenced(text: str, language: str = "") -> str:
-    """Text as Markdown that shows it and does nothing else: in a fence longer than any within it."""
+    """Return text as a Markdown code block, with a fence that is longer than any within the text."""
     longest = max((len(fence) for fence in _FENCES.findall(text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

@@ -1,7 +1,7 @@
-"""TeX in an answer as MathML, drawn by the browser itself.
+"""TeX in an answer as MathML, which the browser draws.
 
-MathJax is kept away from what a model wrote: its `\\href`, `\\style` and `\\require` make links, styles, requests, and
-which of them a front end allows differs. Here TeX becomes elements of a fixed list, with nothing but text in them.
+MathJax never sees a model's text: its `\\href`, `\\style` and `\\require` create links, styles and requests, and front
+ends differ in which of them they allow. Here TeX becomes elements of an allow-list that contain only text.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
 
-MOST_CHARS = 2_000
-"""Longer than any formula that a person reads."""
+MAX_CHARS = 2_000
+"""Longer formulas are displayed as code."""
 _OPEN, _CLOSE = "\ue000", "\ue001"
-_PLACE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+_PLACEHOLDER = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 _INLINE = [
-    # As pandoc has it: no space inside the dollars, no digit behind them, so that prices stay prices. Bounded, and
-    # stopped by the next opening: a text full of openings takes linear time.
+    # Pandoc's rule: no space inside the dollar signs and no digit after them, so that prices stay prices. Each match
+    # is bounded and stops at the next opening, so that a text full of openings takes linear time.
     (re.compile(r"\$\$((?:[^$\\]|\\.){1,2000}?)\$\$", re.DOTALL), True),
     (re.compile(r"\$(?![\s$])((?:[^$\\\n]|\\.){1,500}?)(?<!\s)\$(?!\d)"), False),
     (re.compile(r"\\\(((?:(?!\\[()]).){1,500}?)\\\)", re.DOTALL), False),
@@ -30,7 +30,7 @@ _INLINE = [
 _ENVIRONMENT = re.compile(r"\\begin\{((?:align|equation|gather|multline)\*?)\}")
 _NUMBERED = re.compile(r"(\\(?:begin|end)\{(?:align|equation|gather|multline))\}")
 _MACROS = re.compile(r"\\(?:(?:re)?newcommand|provide|def|let|DeclareMathOperator)")
-"""A few of them can grow without bound."""
+"""Macros can expand without limit."""
 _TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup",
     "munder", "mover", "munderover", "mmultiscripts", "mprescripts", "mtable", "mtr", "mtd", "mphantom", "mpadded",
@@ -44,62 +44,62 @@ _VALUE = re.compile(r"[\w.+ %-]{0,40}\Z")
 
 
 def plugin(renderer: MarkdownIt) -> None:
-    """Teach a Markdown renderer `$x$`, `$$x$$`, `\\(x\\)`, `\\[x\\]` and the usual environments.
+    """Add `$x$`, `$$x$$`, `\\(x\\)`, `\\[x\\]` and the usual environments to a Markdown renderer.
 
-    What it renders has a placeholder for each formula; `restore` puts the formulas in, once the rest is sanitised.
+    The rendered HTML has a placeholder for each formula. `restore` inserts the formulas after sanitizing.
     """
     renderer.block.ruler.before("fence", "math", _block, {"alt": ["paragraph", "blockquote", "list"]})
     renderer.inline.ruler.before("escape", "math", _inline)
     renderer.add_render_rule("math", _placeholder)
 
 
-def without_places(text: str) -> str:
-    """Text in which nothing looks like a placeholder."""
+def without_placeholders(text: str) -> str:
+    """Replace characters that could forge a placeholder."""
     return text.replace(_OPEN, "\ufffd").replace(_CLOSE, "\ufffd")
 
 
-def has_place(text: str) -> bool:
+def has_placeholder(text: str) -> bool:
     return _OPEN in text
 
 
 def restore(cleaned: str, formulas: list[str]) -> str:
-    """The formulas in the places that were kept for them."""
-    return _PLACE.sub(lambda place: formulas[int(place.group(1))], cleaned)
+    """Insert the formulas at their placeholders."""
+    return _PLACEHOLDER.sub(lambda match: formulas[int(match.group(1))], cleaned)
 
 
 def to_html(tex: str, *, display: bool) -> str:
-    """A formula as MathML, or as code where it is not understood."""
+    """Return a formula as MathML, or as code if it can't be parsed."""
     if (element := _parsed(tex, display=display)) is not None:
-        return _written(element, label=tex)
-    shown = html.escape(tex)
-    return f"<pre><code>{shown}</code></pre>" if display else f"<code>{shown}</code>"
+        return _serialized(element, label=tex)
+    escaped = html.escape(tex)
+    return f"<pre><code>{escaped}</code></pre>" if display else f"<code>{escaped}</code>"
 
 
 def _parsed(tex: str, *, display: bool) -> Any:
-    if len(tex) > MOST_CHARS or _MACROS.search(tex) or tex.count("{") > 200:
+    if len(tex) > MAX_CHARS or _MACROS.search(tex) or tex.count("{") > 200:
         return None
     from latex2mathml.converter import convert_to_element
 
     try:
         return convert_to_element(_NUMBERED.sub(r"\1*}", tex.strip()), display="block" if display else "inline")
-    except Exception:  # noqa: BLE001 - it fails on a formula in as many ways as formulas can be wrong
+    except Exception:  # noqa: BLE001 - invalid formulas raise errors of many types
         return None
 
 
-def _written(element: Any, *, label: str = "") -> str:
-    """An element and what is in it, by the lists above; of any other element only its children are left."""
-    inner = _text(element.text) + "".join(_written(child) + _text(child.tail) for child in element)
+def _serialized(element: Any, *, label: str = "") -> str:
+    """Serialize the allowed elements and attributes. An element that is not allowed is replaced by its children."""
+    inner = _text(element.text) + "".join(_serialized(child) + _text(child.tail) for child in element)
     if element.tag not in _TAGS:
         return inner
-    kept = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _VALUE.match(value)}
+    allowed = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _VALUE.match(value)}
     if label:
-        kept["alttext"] = label
-    attributes = "".join(f' {name}="{html.escape(value)}"' for name, value in kept.items())
+        allowed["alttext"] = label
+    attributes = "".join(f' {name}="{html.escape(value)}"' for name, value in allowed.items())
     return f"<{element.tag}{attributes}>{inner}</{element.tag}>"
 
 
 def _text(text: str | None) -> str:
-    """The library leaves `&#x02211;` in its texts."""
+    """Escape a text of latex2mathml, which contains character references such as `&#x02211;`."""
     return html.escape(html.unescape(text or ""))
 
 
@@ -107,17 +107,17 @@ def _inline(state: StateInline, silent: bool) -> bool:
     if state.src[state.pos] not in "$\\":
         return False
     for pattern, display in _INLINE:
-        if found := pattern.match(state.src, state.pos):
+        if match := pattern.match(state.src, state.pos):
             if not silent:
                 token = state.push("math", "math", 0)
-                token.content, token.meta = found.group(1), {"display": display}
-            state.pos = found.end()
+                token.content, token.meta = match.group(1), {"display": display}
+            state.pos = match.end()
             return True
     return False
 
 
 def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Lines from `$$`, `\\[` or `\\begin{align}` to its end. No Markdown is seen in them."""
+    """Parse lines from `$$`, `\\[` or `\\begin{align}` to its end, in which Markdown has no meaning."""
     if state.is_code_block(start):
         return False
     first = _line(state, start)
@@ -132,13 +132,13 @@ def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     for number in range(start, min(end, start + 60)):
         line = _line(state, number)
         size += len(line)
-        if size > MOST_CHARS or not line:
+        if size > MAX_CHARS or not line:
             return False
-        at = line.find(closing, skip if number == start else 0)
-        if at >= 0:
-            if line[at + len(closing) :].strip():
+        position = line.find(closing, skip if number == start else 0)
+        if position >= 0:
+            if line[position + len(closing) :].strip():
                 return False
-            lines.append(line[: at + (len(closing) if skip == 0 else 0)])
+            lines.append(line[: position + (len(closing) if skip == 0 else 0)])
             break
         lines.append(line)
     else:
@@ -159,5 +159,5 @@ def _placeholder(self: Any, tokens: Any, index: int, options: Any, env: Any) -> 
     formulas: list[str] = env.setdefault("formulas", [])
     token = tokens[index]
     formulas.append(to_html(token.content, display=token.meta["display"]))
-    place = f"{_OPEN}{len(formulas) - 1}{_CLOSE}"
-    return f"<p>{place}</p>\n" if token.block else place
+    placeholder = f"{_OPEN}{len(formulas) - 1}{_CLOSE}"
+    return f"<p>{placeholder}</p>\n" if token.block else placeholder

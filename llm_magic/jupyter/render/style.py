@@ -1,29 +1,26 @@
-"""How runs and the panel look, in light and in dark, wide and narrow.
+"""Style sheets of runs and of the panel, for light and dark themes and for wide and narrow pages.
 
-Text is in --jp-ui-font-color1 only: the other colours of the themes are too faint to read. What a step came to is said
-by a word and a sign, its border only repeats it. The colours of code have a contrast of 4.5 and more on their ground.
+Text uses --jp-ui-font-color1 only, because the other text colors of the themes have too little contrast. Colors never
+carry information alone: each outcome also has a word and a sign. Code colors have a contrast of at least 4.5.
 
-Every output brings its own rules, since it may be the only one of the page, and they hold for that output alone: rules
-for all would be matched once for each output, against every element of every other, whenever one more comes in.
+Each output includes its own rules, because it may be the only one on the page. The rules are scoped to that output:
+with global rules, each new output would make the browser match all elements of all outputs again.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-NOTHING = {"text/html": ""}
-"""An output without height. Front ends display an empty text as a line, and nbconvert warns if there is no data."""
-
 
 def sheet(scope: str, *rules: str) -> str:
-    """These rules for what has the class `scope`, which is `&` in them, and for all within it."""
+    """Return a style element with these rules, in which `&` stands for the class `scope`."""
     return f"<style>{''.join(rules).replace('&', f'.{scope}')}</style>"
 
 
 def styled(html: str, *more: str) -> str:
-    """An output that needs no other to look right. `more` are rules beside those of STYLE.
+    """Return HTML with its own style rules: STYLE and `more`.
 
-    Its class is of what is in it, so that what is saved twice is the same twice.
+    The class is a hash of the HTML, so that an unchanged output is saved unchanged.
     """
     scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:12]}"
     return f'{sheet(scope, STYLE, *more)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'

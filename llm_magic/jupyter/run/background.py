@@ -1,4 +1,4 @@
-"""Runs in the background: their cells end at once, their answers arrive in their places while other cells run."""
+"""Background runs: their cells return at once, and their answers appear there while other cells run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from llm_magic.bridge import POLL_S
 from llm_magic.errors import RequestError
-from llm_magic.jupyter.display.run_view import Screen
+from llm_magic.jupyter.display.run_view import RunView
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
-from llm_magic.jupyter.run.foreground import Stopped, no_answer, settled
+from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
 from llm_magic.types import Request, RouteResult
 
@@ -26,111 +26,118 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("llm_magic")
 
-KEPT = 200
-"""Runs listed at the most: older ones that are over are forgotten."""
+MAX_LISTED = 200
+"""Beyond this number the oldest finished runs are dropped from the list."""
+_COLUMNS = ("run", "status", "model", "tier", "cost_usd", "names", "prompt")
 
 
 class BackgroundRun:
-    """What `--background` gives until the answer is there. Like a future: `done()`, `result()`, `cancel()`."""
+    """A run started by `--background`. Like a future, it has `done()`, `result()` and `cancel()`."""
 
-    def __init__(self, number: int, router: Router, request: Request, screen: Screen) -> None:
+    def __init__(self, number: int, router: Router, request: Request, view: RunView) -> None:
         self.number = number
         self.error: Exception | None = None
         self.names: dict[str, MutableMapping[str, Any]] = {}
-        """Where it is bound until its result takes its place."""
-        self._router, self._request, self._screen = router, request, screen
-        self._state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd, unwatched=True)
-        self._over = threading.Event()
+        """The namespaces in which this run is bound, by name, until its result replaces it there."""
         self.joined = False
-        # ipykernel keeps the cell that an output belongs to in a context variable.
+        """True once its result or its error was waited for."""
+        self._router, self._request, self._view = router, request, view
+        self.state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd, shows_error=True)
+        self._states = {"": self.state}
+        self._ended = threading.Event()
+        # ipykernel keeps the cell of an output in a context variable.
         self._context = contextvars.copy_context()
         self._job = router.job(request)
 
     def done(self) -> bool:
-        """Whether it is over: answered, failed or cancelled."""
-        return self._over.is_set()
+        """Return True once the run has answered, failed or been canceled."""
+        return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Cancel the request upstream; what it cost is settled."""
+        """Cancel the request upstream. Its cost so far is settled."""
         self._job.cancel()
 
-    def result(self, timeout_s: float | None = None) -> RouteResult:
-        """Wait for the answer. Raises what the run raised, CancelledError, and TimeoutError after `timeout_s` seconds.
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the run has ended, and return False after `timeout_s` seconds. Other threads keep running."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._ended.wait(POLL_S):
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+        return True
 
-        An interrupt ends the waiting, not the run.
+    def result(self, timeout_s: float | None = None) -> RouteResult:
+        """Wait for the answer.
+
+        Raises the error of the run, CancelledError if it was canceled, and TimeoutError after `timeout_s` seconds. An
+        interrupt ends the waiting, not the run.
         """
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._over.wait(POLL_S):
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"run {self.number} is still under way: {self._state.phase()}")
+        if not self.wait(timeout_s):
+            raise TimeoutError(f"run {self.number} is still running: {self.state.phase()}")
         if not self.joined:
-            # nbclient passes over what comes from a cell that has ended: drawn once more, from the cell that waited.
+            # nbclient ignores output of cells that have ended, so the cell that waits draws the run again.
             self.joined = True
-            self._screen.finish(self._state)
+            self._view.finish(self._states)
         if self.error is not None:
             raise self.error
-        assert self._state.result is not None
-        return self._state.result
+        assert self.state.result is not None
+        return self.state.result
 
     def __repr__(self) -> str:
-        return f"<background run {self.number}: {self.standing()}>"
+        return f"<background run {self.number}: {self.status()}>"
 
-    def standing(self) -> str:
-        """Where it is, in words."""
-        return "answered" if self._state.result is not None else self._state.ended or self._state.phase()
+    def status(self) -> str:
+        """Describe what the run is doing or how it ended."""
+        return "answered" if self.state.result is not None else self.state.ended or self.state.phase()
 
     def row(self) -> dict[str, Any]:
-        """The run as a row of `%route_jobs`."""
-        result, plan = self._state.result, self._state.plan
-        model = result.model if result is not None else self._state.current and self._state.current.model.id
-        cost = result.cost_usd if result is not None else self._state.cost_usd
+        """Return the run as a row of `%route_jobs`."""
+        result, plan, current = self.state.result, self.state.plan, self.state.current
         return {
             "run": self.number,
-            "standing": self.standing(),
-            "model": model,
+            "status": self.status(),
+            "model": result.model if result is not None else current and current.model.id,
             "tier": None if plan is None else str(plan.tier),
-            "cost_usd": float(cost),
+            "cost_usd": float(self.state.cost_usd if result is None else result.cost_usd),
             "names": ", ".join(self.names),
             "prompt": " ".join(self._request.prompt.split())[:60],
         }
 
-    def advance(self) -> bool:
-        """Take what has happened and draw it; False once it is over. Called by the drawing thread only."""
-        return self._context.run(self._advance)
+    def advance(self) -> None:
+        """Apply the new events and draw the run. Only the drawing thread calls this."""
+        self._context.run(self._advance)
 
-    def _advance(self) -> bool:
-        over = self._take()
-        if self._state.result is not None:
-            # Before it is drawn: whoever sees the answer finds it under its names.
-            for name, where in self.names.items():
-                if where.get(name) is self:
-                    where[name] = self._state.result
+    def _advance(self) -> None:
+        ended = self._apply_events()
+        if self.state.result is not None:
+            # Bound before it is drawn, so that a displayed answer can be used at once.
+            for name, namespace in self.names.items():
+                if namespace.get(name) is self:
+                    namespace[name] = self.state.result
         try:
-            if over:
-                self._screen.finish(self._state)
+            if ended:
+                self._view.finish(self._states)
             else:
-                self._screen.update(self._state)
+                self._view.update(self._states)
         except Exception:
-            log.exception("a run in the background could not be drawn")
-        if over:
-            history.note(self._request, self._state)
-            self._over.set()
-        return not over
+            log.exception("a background run could not be drawn")
+        if ended:
+            history.add(self._request, self.state)
+            self._ended.set()
 
-    def _take(self) -> bool:
-        """Take what has happened by now; True once it is over, with what it failed with in `error`."""
+    def _apply_events(self) -> bool:
+        """Apply the new events. Return True once the run has ended, with a failure in `error`."""
         try:
             try:
-                return self._job.poll(self._state.apply)
+                return self._job.poll(self.state.apply)
             except asyncio.CancelledError:
-                settled(self._router, self._state, "cancelled")
-                self.error = CancelledError(f"run {self.number} was {self._state.ended}")
+                record_end(self._router, self.state, "canceled")
+                self.error = CancelledError(f"run {self.number} was {self.state.ended}")
             except Exception:
-                settled(self._router, self._state, "no answer")
+                record_end(self._router, self.state, "no answer")
                 raise
-        except Exception as error:  # noqa: BLE001 - here a cell ends; whoever waits for it gets the error
+        except Exception as error:  # noqa: BLE001 - kept for the cell that waits for this run
             self.error = error
-            self._state.ended = no_answer(error)
+            self.state.ended = failure_text(error)
         return True
 
 
@@ -141,17 +148,17 @@ _drawing: threading.Thread | None = None
 
 
 def start(
-    router: Router, request: Request, screen: Screen, names: MutableMapping[str, Any], bind: Iterable[str]
+    router: Router, request: Request, view: RunView, namespace: MutableMapping[str, Any], names: Iterable[str]
 ) -> BackgroundRun:
-    """Start a run and bind it to each name of `bind` in `names`; its result takes its place there."""
+    """Start a run and bind it to these names in the namespace. Its result replaces it there."""
     global _drawing
-    run = BackgroundRun(next(_numbers), router, request, screen)
-    for name in bind:
-        names[name] = run
-        run.names[name] = names
+    run = BackgroundRun(next(_numbers), router, request, view)
+    for name in names:
+        namespace[name] = run
+        run.names[name] = namespace
     with _lock:
-        over = [number for number, each in _runs.items() if each.done()]
-        for number in over[: max(0, len(_runs) - KEPT + 1)]:
+        finished = [number for number, listed in _runs.items() if listed.done()]
+        for number in finished[: max(0, len(_runs) - MAX_LISTED + 1)]:
             del _runs[number]
         _runs[run.number] = run
         if _drawing is None:
@@ -161,21 +168,21 @@ def start(
 
 
 def _draw() -> None:
-    """One thread draws every run: widgets and displays may be updated from it, nothing may be printed."""
+    """Draw all runs from one thread, which may update widgets and displays but must not print."""
     global _drawing
     while True:
         with _lock:
-            under_way = [run for run in _runs.values() if not run.done()]
-            if not under_way:
+            running = [run for run in _runs.values() if not run.done()]
+            if not running:
                 _drawing = None
                 return
-        for run in under_way:
+        for run in running:
             run.advance()
         time.sleep(POLL_S)
 
 
-def chosen(numbers: Iterable[int]) -> list[BackgroundRun]:
-    """The runs of these numbers, or all. Raises RequestError for one that there is not."""
+def select(numbers: Iterable[int] = ()) -> list[BackgroundRun]:
+    """Return the runs with these numbers, or all. Raises RequestError for an unknown number."""
     with _lock:
         known = dict(_runs)
     wanted = list(numbers) or list(known)
@@ -184,28 +191,34 @@ def chosen(numbers: Iterable[int]) -> list[BackgroundRun]:
     return [known[number] for number in wanted]
 
 
-def wait(runs: Iterable[BackgroundRun]) -> None:
-    """Wait until all are over; then raise the first error that nobody has waited for yet. Cancelled ones have none.
+def clear() -> None:
+    """Drop all runs from the list."""
+    with _lock:
+        _runs.clear()
 
-    An interrupt ends the waiting, not the runs.
+
+def wait(runs: Iterable[BackgroundRun]) -> None:
+    """Wait until all runs have ended, then raise the first error that was not raised before.
+
+    Canceled runs raise nothing. An interrupt ends the waiting, not the runs.
     """
-    failed: list[Exception] = []
+    errors: list[Exception] = []
     try:
         for run in runs:
-            fresh = not run.joined
+            joined_before = run.joined
             try:
                 run.result()
             except Exception as error:  # noqa: BLE001 - raised below
-                failed += [error] if fresh and not isinstance(error, CancelledError) else []
+                if not joined_before and not isinstance(error, CancelledError):
+                    errors.append(error)
     except KeyboardInterrupt:
-        raise Stopped("stopped waiting; the runs go on, %route_jobs cancel ends them") from None
-    if failed:
-        raise failed[0]
+        raise Stopped("stopped waiting; the runs continue, %route_jobs cancel ends them") from None
+    if errors:
+        raise errors[0]
 
 
 def frame(runs: Iterable[BackgroundRun]) -> pd.DataFrame:
-    """One row a run."""
+    """Return one row per run."""
     import pandas as pd
 
-    columns = ["run", "standing", "model", "tier", "cost_usd", "names", "prompt"]
-    return pd.DataFrame([run.row() for run in runs], columns=columns).set_index("run")
+    return pd.DataFrame([run.row() for run in runs], columns=list(_COLUMNS)).set_index("run")

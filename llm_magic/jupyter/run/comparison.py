@@ -1,4 +1,4 @@
-"""Several models side by side: run at once, drawn in columns, and a pick that is kept."""
+"""Comparisons: several models run at once and displayed side by side, and the user's pick."""
 
 from __future__ import annotations
 
@@ -7,86 +7,101 @@ from typing import Any
 
 from llm_magic.bridge import SETTLE_S
 from llm_magic.errors import LLMMagicError, RequestError
-from llm_magic.events import RunFailed
-from llm_magic.jupyter.display import comparison_view
-from llm_magic.jupyter.display.comparison_view import Screen, States
-from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.events import RunEvent, RunFailed
+from llm_magic.jupyter.display.run_view import RunView, choose_view
+from llm_magic.jupyter.render.facts import total_cost
+from llm_magic.jupyter.render.run_state import RunState, RunStates
 from llm_magic.jupyter.run import history
-from llm_magic.jupyter.run.foreground import Stopped, no_answer, settled
+from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
 from llm_magic.types import Compared, Comparison, Plan, RouteResult
 
 _last: list[Comparison] = []
-"""The last comparison, if it came to its end. Like the session's runs it outlives `%reload_ext`."""
+"""The last comparison that ended. It outlives `%reload_ext`, like the session's runs."""
 
 
 def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: bool, stream: bool) -> Comparison:
-    """Ask several models at once and draw them. An interrupt cancels and settles all of them before the cell ends.
+    """Send a prompt to several models at once and display them. An interrupt cancels and settles all of them.
 
-    Raises BudgetExceeded where the money for all does not fit, and the first model's error where none has answered.
+    Raises BudgetExceeded if the budget does not cover all models, and the first model's error if none has answered.
     """
     _last.clear()
     plans = router.plans(prompt, models=models)
-    states = {label: RunState(session_usd=router.ledger.spent_usd, unwatched=True) for label in plans}
+    states = {label: RunState(session_usd=router.ledger.spent_usd, shows_error=True) for label in plans}
     errors: dict[str, LLMMagicError] = {}
-    screen = comparison_view.choose(shell, list(plans), freeze=freeze, stream=stream)
+    view = choose_view(shell, list(plans), freeze=freeze, stream=stream)
     job = router.compare_job(plans)
     try:
         for item in job.ticking():
             if item is not None:
-                label, event = item
-                if isinstance(event, RunFailed):
-                    errors[label] = event.error
-                    settled(router, states[label], "failed")
-                    states[label].ended = no_answer(event.error)
-                else:
-                    states[label].apply(event)
-            screen.update(states)
+                _apply(router, states, errors, *item)
+            view.update(states)
     except KeyboardInterrupt:
         job.cancel()
         job.join(SETTLE_S)
         for state in states.values():
             if state.result is None and not state.ended:
-                settled(router, state, "stopped")
-        _over(router, plans, states, screen)
-        raise Stopped(f"stopped: {comparison_view.together(states)}") from None
+                record_end(router, state, "stopped")
+        _finish(router, plans, states, view)
+        raise Stopped(f"stopped: {total_cost(states)}") from None
     except LLMMagicError:
-        screen.finish({})
+        view.finish({})
         raise
     finally:
         job.cancel()
-    _over(router, plans, states, screen)
+    _finish(router, plans, states, view)
     if len(errors) == len(plans):
         raise next(iter(errors.values()))
-    compared = [
+    columns = [
         Compared(label=label, result=state.result, error="" if state.result is not None else state.ended)
         for label, state in states.items()
     ]
-    _last.append(Comparison(columns=tuple(compared)))
+    _last.append(Comparison(columns=tuple(columns)))
     return _last[-1]
 
 
-def _over(router: Router, plans: Mapping[str, Plan], states: States, screen: Screen) -> None:
+def clear() -> None:
+    """Forget the last comparison."""
+    _last.clear()
+
+
+def _apply(
+    router: Router,
+    states: Mapping[str, RunState],
+    errors: dict[str, LLMMagicError],
+    label: str,
+    event: RunEvent | RunFailed,
+) -> None:
+    state = states[label]
+    if isinstance(event, RunFailed):
+        errors[label] = event.error
+        record_end(router, state, "failed")
+        state.ended = failure_text(event.error)
+    else:
+        state.apply(event)
+
+
+def _finish(router: Router, plans: Mapping[str, Plan], states: RunStates, view: RunView) -> None:
     for state in states.values():
         state.session_usd = router.ledger.spent_usd
-    history.note_compared({label: (plans[label].request, state) for label, state in states.items()})
-    screen.finish(states)
+    history.add_comparison({label: (plans[label].request, state) for label, state in states.items()})
+    view.finish(states)
 
 
 def pick(router: Router, which: str) -> RouteResult:
-    """The answer of a column, by its number or its label, rated 1 in the ledger; the others' ratings are taken back.
+    """Rate the answer of one column good, by number or label, and clear the other ratings. Return its result.
 
-    Raises RequestError where nothing was compared, and where the last comparison has no such column or no answer in it.
+    Raises RequestError if there is no comparison, no such column, or no answer in it.
     """
     if not _last:
-        raise RequestError("compare first, with %%route --compare")
+        raise RequestError("nothing to pick from: run %%route --compare first")
     comparison = _last[-1]
     labels = [column.label for column in comparison.columns]
-    number = int(which) - 1 if which.isdecimal() else labels.index(which) if which in labels else -1
-    if not 0 <= number < len(labels):
+    index = int(which) - 1 if which.isdecimal() else labels.index(which) if which in labels else -1
+    if not 0 <= index < len(labels):
         raise RequestError(f"no column {which!r}: pick 1 to {len(labels)}, or one of {', '.join(labels)}")
-    picked = comparison.columns[number].result
-    if picked is None:
-        raise RequestError(f"{labels[number]} has no answer to pick")
-    history.pick(router, [result.run_id for result in comparison.results], picked.run_id)
-    return picked
+    result = comparison.columns[index].result
+    if result is None:
+        raise RequestError(f"{labels[index]} has no answer to pick")
+    history.pick(router, [answered.run_id for answered in comparison.results], result.run_id)
+    return result

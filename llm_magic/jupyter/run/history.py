@@ -1,6 +1,6 @@
-"""The last runs of this session, in memory only: what is needed to run them again, to rate them and to list them.
+"""The last runs of this session, kept to run them again, to rate them and to list them.
 
-The ledger keeps no text. This does, up to a bound, and it goes with the kernel.
+They are in memory only, up to a limit, and end with the kernel. The ledger stores no text.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from llm_magic.types import Request, TaskTier
 
 RESULT_NAME = "_route"
 """The name in the notebook that each result is bound to."""
-MOST_RUNS = 50
-MOST_CHARS = 4_000_000
-"""Of prompts and answers: older runs are forgotten, the last one never."""
+MAX_RUNS = 50
+MAX_CHARS = 4_000_000
+"""Limit for all prompts and answers. The last run is always kept."""
+
+Rating = Literal[1, -1]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """The place of a run in a comparison."""
 
-    of: int
-    """The comparison: the number of its first run."""
+    comparison: int
+    """The number of the comparison's first run."""
     number: int
     """1, 2, 3, ... from the left."""
     label: str
@@ -38,19 +40,18 @@ class Column:
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class PastRun:
-    """A run that is over."""
+    """A finished run."""
 
     number: int
     at: datetime
     request: Request
     state: RunState
-    rating: Literal[1, -1] | None = None
+    rating: Rating | None = None
     column: Column | None = None
-    """Where it was one of several models that were compared."""
 
     @property
     def model(self) -> str:
-        """The model that answered, or was asked last."""
+        """The model that answered, or else the last one that was sent the request."""
         if self.state.result is not None:
             return self.state.result.model
         return self.state.current.model.id if self.state.current is not None else "no model"
@@ -60,111 +61,116 @@ class PastRun:
         return None if self.state.plan is None else self.state.plan.tier
 
 
-_runs: deque[PastRun] = deque(maxlen=MOST_RUNS)
+_runs: deque[PastRun] = deque(maxlen=MAX_RUNS)
 _numbers = itertools.count(1)
 _lock = threading.Lock()
 watchers: set[Callable[[], None]] = set()
-"""Called when a run has ended or was rated, from whichever thread that happened in."""
+"""Called on any thread after a run has ended or was rated."""
 
 
-def note(request: Request, state: RunState) -> None:
-    """Remember a run that is over. One that was refused before it was planned leaves nothing to run again."""
-    _note([(request, state, "")])
+def add(request: Request, state: RunState) -> None:
+    """Keep a finished run, unless it was refused before it was planned."""
+    _add([(request, state, "")])
 
 
-def note_compared(columns: Mapping[str, tuple[Request, RunState]]) -> None:
-    """Remember the runs of a comparison, by their labels."""
-    _note([(request, state, label) for label, (request, state) in columns.items()])
+def add_comparison(columns: Mapping[str, tuple[Request, RunState]]) -> None:
+    """Keep the runs of a comparison, by label."""
+    _add([(request, state, label) for label, (request, state) in columns.items()])
 
 
-def _note(runs: Iterable[tuple[Request, RunState, str]]) -> None:
+def clear() -> None:
+    with _lock:
+        _runs.clear()
+
+
+def _add(runs: Iterable[tuple[Request, RunState, str]]) -> None:
     with _lock:
         first = 0
-        for place, (request, state, label) in enumerate(runs, 1):
+        for position, (request, state, label) in enumerate(runs, 1):
             if state.plan is None:
                 continue
             number = next(_numbers)
             first = first or number
-            column = Column(of=first, number=place, label=label) if label else None
+            column = Column(comparison=first, number=position, label=label) if label else None
             _runs.append(PastRun(number=number, at=datetime.now(UTC), request=request, state=state, column=column))
-        while len(_runs) > 1 and sum(map(_chars, _runs)) > MOST_CHARS:
+        while len(_runs) > 1 and sum(map(_chars, _runs)) > MAX_CHARS:
             _runs.popleft()
-    tell()
+    notify()
 
 
 def recent() -> list[PastRun]:
-    """The runs that are remembered, the last one first."""
+    """Return the kept runs, newest first."""
     with _lock:
         return list(reversed(_runs))
 
 
 def entries() -> list[list[PastRun]]:
-    """The same as a person asked for them: a run alone, or the runs of a comparison from left to right."""
-    grouped = itertools.groupby(recent(), lambda done: done.number if done.column is None else done.column.of)
-    return [list(reversed(list(runs))) for _, runs in grouped]
+    """Group the kept runs by cell, newest first: a single run, or a comparison's runs from left to right."""
+    groups = itertools.groupby(recent(), lambda past: past.number if past.column is None else past.column.comparison)
+    return [list(reversed(list(runs))) for _, runs in groups]
 
 
 def last(*, answered: bool = False) -> PastRun:
-    """The last run, or the last one that has an answer. Raises RequestError where there is none."""
-    for done in recent():
-        if done.state.result is not None or not answered:
-            return done
-    raise RequestError(f"no run of this session {'has an answer' if answered else 'is remembered'} yet: %%route first")
+    """Return the last run, or the last one with an answer. Raises RequestError if there is none."""
+    for past in recent():
+        if past.state.result is not None or not answered:
+            return past
+    raise RequestError(f"no run of this session {'has an answer' if answered else 'is kept'} yet: run a %%route cell")
 
 
-def rate(router: Router, done: PastRun, rating: Literal[1, -1] | None) -> None:
-    """Keep in the ledger what the user thinks of an answer. Raises LedgerError where it has no such answer."""
-    router.ledger.rate(done.state.run_id, rating)
-    done.rating = rating
-    tell()
+def rate(router: Router, past: PastRun, rating: Rating | None) -> None:
+    """Store the user's rating in the ledger. Raises LedgerError if the run has no answer there."""
+    router.ledger.rate(past.state.run_id, rating)
+    past.rating = rating
+    notify()
 
 
-def pick(router: Router, of: Sequence[str], run_id: str | None) -> None:
-    """Of these runs rate one good and take the others' ratings back; None takes back all."""
-    for each in of:
-        router.ledger.rate(each, 1 if each == run_id else None)
-    for done in recent():
-        if done.state.run_id in of:
-            done.rating = 1 if done.state.run_id == run_id else None
-    tell()
+def pick(router: Router, run_ids: Sequence[str], picked: str | None) -> None:
+    """Rate one of these runs good and clear the ratings of the others. None clears all of them."""
+    for run_id in run_ids:
+        router.ledger.rate(run_id, 1 if run_id == picked else None)
+    for past in recent():
+        if past.state.run_id in run_ids:
+            past.rating = 1 if past.state.run_id == picked else None
+    notify()
 
 
-def again(done: PastRun, *, tier: TaskTier | str | None = None, model: str | None = None) -> Request:
-    """The same request, for this tier or this model, as a child of that run. Never answered from the cache."""
+def again(past: PastRun, *, tier: TaskTier | str | None = None, model: str | None = None) -> Request:
+    """Return the request for another run of this tier or model. It bypasses the cache and names the run as parent."""
     return dataclasses.replace(
-        done.request,
-        tier=done.request.tier if tier is None else TaskTier(tier),
-        model=model if model is not None or tier is not None else done.request.model,
-        parent_run_id=done.state.run_id,
+        past.request,
+        tier=past.request.tier if tier is None else TaskTier(tier),
+        model=model if model is not None or tier is not None else past.request.model,
+        parent_run_id=past.state.run_id,
         cache=False,
         cascade=None,
     )
 
 
-def escalated(router: Router, done: PastRun) -> Request:
-    """The same request one tier up; further up where that would ask the same model; at last the top model itself.
+def escalated(router: Router, past: PastRun) -> Request:
+    """Return the request one tier up, or the next tier that leads to another model, or else the top model.
 
-    Raises RequestError where no other model is left to ask.
+    Raises RequestError if no other model is left.
     """
     tiers = list(TaskTier)
-    now = done.tier or TaskTier.BULK
-    for tier in reversed(tiers[: tiers.index(now)]):
-        request = again(done, tier=tier)
-        if (candidates := router.plan(request).candidates) and candidates[0].model.id != done.model:
+    current = past.tier or TaskTier.BULK
+    for tier in reversed(tiers[: tiers.index(current)]):
+        request = again(past, tier=tier)
+        if (candidates := router.plan(request).candidates) and candidates[0].model.id != past.model:
             return request
-    top = again(done, tier=TaskTier.COMPLEX)
-    plan = router.plan(top)
-    others = [each.model.id for each in plan.candidates if each.model.id != done.model]
+    request = again(past, tier=TaskTier.COMPLEX)
+    plan = router.plan(request)
+    others = [candidate.model.id for candidate in plan.candidates if candidate.model.id != past.model]
     if plan.baseline_model.id in others:
-        return dataclasses.replace(top, model=plan.baseline_model.id)
-    raise RequestError(f"{done.model} has answered, and no model above it can be used: name one with --model")
+        return dataclasses.replace(request, model=plan.baseline_model.id)
+    raise RequestError(f"{past.model} has answered, and no model above it can be used: name one with --model")
 
 
-def tell() -> None:
-    """Let every watcher know that something has changed."""
+def notify() -> None:
+    """Call every watcher."""
     for watcher in tuple(watchers):
         watcher()
 
 
-def _chars(done: PastRun) -> int:
-    return len(done.request.prompt) + sum(map(len, done.state.parts))
+def _chars(past: PastRun) -> int:
+    return len(past.request.prompt) + sum(map(len, past.state.parts))

@@ -1,0 +1,35 @@
+"""Views that produce one static output at the end."""
+
+from __future__ import annotations
+
+from llm_magic.jupyter.render import bundles
+from llm_magic.jupyter.render.run_state import RunStates
+
+
+class StaticView:
+    """Displays the finished runs in the current cell."""
+
+    def update(self, states: RunStates) -> None:
+        pass
+
+    def finish(self, states: RunStates) -> None:
+        from IPython.display import display
+
+        if (bundle := bundles.runs(states)) != bundles.NOTHING:
+            display(bundle, raw=True)
+
+
+class PlaceholderView:
+    """Displays a placeholder at once, in the cell that is running, and replaces it by the finished run."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self._handle = display({"text/plain": "running in the background"}, raw=True, display_id=True)
+
+    def update(self, states: RunStates) -> None:
+        pass
+
+    def finish(self, states: RunStates) -> None:
+        if self._handle is not None:
+            self._handle.update(bundles.runs(states), raw=True)

@@ -1,0 +1,258 @@
+"""The displayed facts of runs, comparisons and plans, in words and independent of the output format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, auto
+
+from llm_magic.budget import part_line, show_usd
+from llm_magic.jupyter.render.markdown import fenced
+from llm_magic.jupyter.render.run_state import RunState, RunStates
+from llm_magic.types import ZERO, Cascade, Classification, Outcome, Plan, RouteResult, Step
+
+_SIGNS = {
+    Outcome.OK: "✓", Outcome.CACHED: "✓", Outcome.AGREED: "✓", Outcome.JUDGED: "✓", Outcome.SUPERSEDED: "–",
+    Outcome.SKIPPED: "–", Outcome.RUNNING: "…",
+}  # fmt: skip
+
+
+class Tone(Enum):
+    GOOD = auto()
+    BAD = auto()
+    NEUTRAL = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """A step of a path, or a provider. The text includes a sign, so that nothing depends on color."""
+
+    text: str
+    tone: Tone
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierFacts:
+    name: str
+    confidence: float
+    reasons: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFacts:
+    text: str
+    spent_usd: Decimal
+    cap_usd: Decimal | None
+
+    @property
+    def share(self) -> float:
+        """The spent share of the cap, at most 1."""
+        return float(min(Decimal(1), self.spent_usd / self.cap_usd)) if self.cap_usd else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """One run without its answer. A fact that is not known yet is empty."""
+
+    model: str
+    tier: TierFacts | None
+    path: tuple[Badge, ...]
+    phase: str
+    ended: str
+    usage: str
+    cost: str
+    details: tuple[str, ...]
+    """Savings, times, and anything unusual about the answer."""
+    notes: tuple[str, ...]
+    session: SessionFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnFacts:
+    """One model of a comparison."""
+
+    name: str
+    lines: tuple[str, ...]
+    answer_markdown: str
+    answer_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonFacts:
+    columns: tuple[ColumnFacts, ...]
+    footer: tuple[str, ...]
+
+
+def run_facts(state: RunState) -> RunFacts:
+    result = state.result
+    known = result or (state.plan.classification if state.plan is not None else None)
+    return RunFacts(
+        model=model_name(state),
+        tier=None if known is None else tier_facts(known),
+        path=tuple(map(_step_badge, state.path())),
+        phase=state.phase(),
+        ended=state.ended,
+        usage="" if result is None else _usage(result),
+        cost=run_cost(state),
+        details=() if result is None else tuple(_details(result)),
+        notes=state.notes,
+        session=session_facts(state.session_usd, state.cap_usd),
+    )
+
+
+def tier_facts(source: RouteResult | Classification) -> TierFacts:
+    return TierFacts(name=str(source.tier), confidence=source.confidence, reasons="; ".join(source.reasons))
+
+
+def session_facts(spent_usd: Decimal, cap_usd: Decimal | None) -> SessionFacts:
+    limit = "" if cap_usd is None else f" of {show_usd(cap_usd)}"
+    return SessionFacts(text=f"session {show_usd(spent_usd)}{limit}", spent_usd=spent_usd, cap_usd=cap_usd)
+
+
+def model_name(state: RunState) -> str:
+    if state.result is not None:
+        return state.result.model
+    return state.current.model.id if state.current is not None else "no model yet"
+
+
+def run_cost(state: RunState) -> str:
+    """Return the cost of a run so far. Empty before the first attempt is settled."""
+    if state.result is not None:
+        return _cost(state.result.cost_usd, estimated=state.result.cost_estimated)
+    if not state.attempts:
+        return ""
+    return _cost(state.cost_usd, estimated=any(attempt.cost_estimated for attempt in state.attempts))
+
+
+def savings(amount_usd: Decimal, baseline_usd: Decimal, baseline_model: str) -> str:
+    if baseline_usd == 0:
+        return f"{show_usd(amount_usd)} against {baseline_model}"
+    amount = show_usd(abs(amount_usd))
+    words = f"saved {amount}" if amount_usd >= 0 else f"spent {amount} more"
+    return f"{words} against {baseline_model} ({abs(amount_usd) / baseline_usd:.0%})"
+
+
+def comparison_facts(states: RunStates) -> ComparisonFacts:
+    footer = [total_cost(states), f"session {show_usd(max(state.session_usd for state in states.values()))}"]
+    if any(state.result is not None for state in states.values()):
+        footer.append("keep the best one: %route_pick N, or Pick in %route_panel")
+    columns = tuple(
+        ColumnFacts(
+            name=column_name(number, label),
+            lines=tuple(column_lines(label, state)),
+            answer_markdown=answer_markdown(state),
+            answer_text=state.text,
+        )
+        for number, (label, state) in enumerate(states.items(), 1)
+    )
+    return ComparisonFacts(columns=columns, footer=tuple(footer))
+
+
+def column_name(number: int, label: str) -> str:
+    return f"{number}. {label}"
+
+
+def column_lines(label: str, state: RunState) -> list[str]:
+    """Return the facts of a column without its answer."""
+    result = state.result
+    if result is None:
+        return [state.ended or f"… {state.phase()}"]
+    lines = [f"{_cost(result.cost_usd, estimated=result.cost_estimated)}, {result.latency_s:.1f} s"]
+    lines += [result.model] if result.model != label else []
+    lines.append(f"{result.usage.input_tokens:,} in, {result.usage.output_tokens:,} out tokens")
+    return [*lines, *_truncation(result), *state.notes]
+
+
+def total_cost(states: RunStates) -> str:
+    return f"total {show_usd(sum((state.cost_usd for state in states.values()), ZERO))}"
+
+
+def answer_markdown(state: RunState) -> str:
+    """Return the answer as Markdown: the model's own, or a code block if JSON was requested."""
+    if state.plan is None or state.plan.request.schema is None:
+        return state.text
+    return fenced(state.text, "json")
+
+
+def unfinished(models: Sequence[str]) -> str:
+    """Return the text that a notebook shows if the kernel dies during a run."""
+    sent = f"Sent to {' and '.join(models)}. " if models else ""
+    return (
+        f"{sent}This run did not finish: its kernel was stopped or died. "
+        "Its reserved amount stays charged, as uncertain, until you reconcile it: see %route_budget."
+    )
+
+
+def plan_notes(plan: Plan) -> list[str]:
+    """Return the lines below the candidates of a plan: extras, the cascade and the budget."""
+    if plan.cascade is not None:
+        cascade = [_cascade(plan.cascade)]
+    else:
+        cascade = [f"no cascade: {plan.no_cascade}"] if plan.no_cascade else []
+    return [*map(part_line, plan.extras), *cascade, _budget_after(plan)]
+
+
+def _cascade(cascade: Cascade) -> str:
+    names = " and ".join(candidate.model.id for candidate in cascade.cheap)
+    condition = {
+        "agree": "if they agree",
+        "twice": "if they agree",
+        "schema": "if it fits the schema",
+        "check": "if the check accepts it",
+        "judge": f"if {cascade.judge.model.id if cascade.judge else ''} finds it good",
+    }[cascade.mode]
+    return (
+        f"cascade: {names} first, kept {condition} (about {cascade.acceptance_rate:.0%}), else "
+        f"{cascade.strong.model.id}: {show_usd(cascade.expected_usd)} expected, "
+        f"{show_usd(cascade.worst_usd)} at worst, quality {cascade.expected_quality:.0%}; {cascade.why}"
+    )
+
+
+def _budget_after(plan: Plan) -> str:
+    baseline = f"on {plan.baseline_model.id} alone: {show_usd(plan.baseline_usd)} expected"
+    if plan.left_usd is None:
+        return f"no cap is set; {baseline}; nothing was sent"
+    if plan.expected_usd is None:
+        return f"{show_usd(plan.left_usd)} left: nothing fits; {baseline}; nothing was sent"
+    after = plan.left_usd - plan.expected_usd
+    return f"{show_usd(plan.left_usd)} left, {show_usd(after)} expected after; {baseline}; nothing was sent"
+
+
+def _usage(result: RouteResult) -> str:
+    if result.cached:
+        return "from the cache: nothing was sent"
+    usage = result.usage
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    reasoning = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    return f"{usage.input_tokens:,}{cached} in, {usage.output_tokens:,}{reasoning} out tokens"
+
+
+def _details(result: RouteResult) -> list[str]:
+    first = "" if result.ttft_s is None else f"first token {result.ttft_s:.1f} s, "
+    details = [
+        savings(result.savings_usd, result.baseline_usd, result.baseline_model),
+        f"{first}total {result.latency_s:.1f} s",
+        *_truncation(result),
+    ]
+    if result.served_model not in (result.model, ""):
+        details.append(f"served by {result.served_model}")
+    return details
+
+
+def _truncation(result: RouteResult) -> list[str]:
+    cut_off = result.finish_reason == "length"
+    return ["cut off at the output limit: allow more with --max-tokens"] if cut_off else []
+
+
+def _cost(amount_usd: Decimal, *, estimated: bool) -> str:
+    return f"{show_usd(amount_usd)}{' (estimated)' if estimated else ''}"
+
+
+def _step_badge(step: Step) -> Badge:
+    sign = _SIGNS.get(step.outcome)
+    reason = step.detail if step.outcome == Outcome.SKIPPED else step.outcome.words
+    text = f"{sign or '✗'} {step.model}" + ("" if step.outcome == Outcome.OK else f": {reason}")
+    tone = Tone.GOOD if step.outcome.is_answer else Tone.BAD if sign is None else Tone.NEUTRAL
+    return Badge(text=text, tone=tone, detail=step.detail)
