@@ -18,11 +18,12 @@ export UV_SYSTEM_CERTS ?= true
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 OLDEST := build/oldest
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 # A fast subset: what the wheel could get wrong is packaging. CI sets WHEEL_TESTS to everything that needs no source tree.
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-wheel test-oldest test-slow test-browser check docs demo lab bench clean
+.PHONY: help setup test test-all test-lab test-slow test-browser test-wheel test-oldest fuzz check docs demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -43,14 +44,24 @@ build/bin/uv: scripts/get_uv.py
 	$(NEED_PYTHON)
 	@"$(PYTHON)" scripts/get_uv.py $@
 
-test: setup ## run the tests except the slow ones (ARGS="-k ledger" is passed to pytest)
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: setup ## run the tests, except the marked ones: lab, slow, browser (ARGS="-k ledger" is passed to pytest)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+# One after the other, each once. (No -j: they share the machine's cores and build/.)
+test-all: test test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+
+test-lab: setup ## run the tests of the laboratory: training, evaluation, simulation
+	$(BIN)/pytest -m "lab and not slow" $(PARALLEL) $(ARGS)
+
+FUZZ_MINUTES := 10
+fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
+	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 test-wheel: setup ## build the wheel and run a fast subset of the tests against it (WHEEL_TESTS=... selects others)
-	sh scripts/test_wheel.sh "$$(command -v $(UV))" "$(PYTHON)" $(WHEEL_TESTS) -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	sh scripts/test_wheel.sh "$$(command -v $(UV))" "$(PYTHON)" $(WHEEL_TESTS) $(PARALLEL) $(ARGS)
 
 test-oldest: $(OLDEST)/.synced ## run the tests with the oldest packages that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -W ignore::DeprecationWarning $(ARGS)
+	$(OLDEST)/bin/python -m pytest $(PARALLEL) -W ignore::DeprecationWarning $(ARGS)
 
 # Only the direct requirements are at their oldest versions. Transitive ones and test tools are current, which old
 # packages warn about.

@@ -1,8 +1,11 @@
-"""No network but loopback, no key, no file of the user's: every test starts from nothing."""
+"""Isolation of every test: only loopback connections, no keys, no files of the user."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +18,55 @@ from llm_magic.providers.local import weights
 from llm_magic.testing import Reply, ScriptedProvider
 from tests.support import postgres
 from tests.support.builders import router
+from tests.support.fuzzing import examples
 
 if TYPE_CHECKING:
     from tests.support.shell import Shell
 
-hypothesis.settings.register_profile("ours", deadline=None)  # how long an example takes is the machine's affair
-hypothesis.settings.load_profile("ours")
+# No deadline: the time of an example depends on the machine. `make test` is the same every time; `make fuzz` is not.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile(
+    "fuzz", deadline=None, derandomize=False, database=None, print_blob=True, max_examples=examples(100)
+)
+hypothesis.settings.load_profile("fixed")
+
+_SHARED = "LLM_MAGIC_TEST_RUN"
+"""Names a folder that the processes of one test run share."""
 
 _KEYS = [f"{name}_{part}" for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK") for part in ("API_KEY", "BASE_URL")]
 _OWN = ["LLM_MAGIC_PROFILE", "LLM_MAGIC_SESSION", "LLM_MAGIC_LOCAL_MODEL"]
+_MARKERS = {
+    "postgres_server": "database",
+    "running_kernel": "kernel",
+    "kernel_of_its_own": "kernel",
+    "headless": "kernel",
+}
+"""By the fixtures that tests use."""
 _connect = socket.socket.connect
 _getaddrinfo = socket.getaddrinfo
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist, which inherit the variable
+        os.environ[_SHARED] = tempfile.mkdtemp(prefix="llm_magic-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared = Path(os.environ.pop(_SHARED))
+        if postgres.unusable() is None:
+            postgres.stop(shared)
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture, marker in _MARKERS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and callspec.params.get("location") == "postgresql":
+            item.add_marker("database")
 
 
 def _is_loopback(host: object) -> bool:
@@ -34,7 +75,7 @@ def _is_loopback(host: object) -> bool:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection off this machine, or even the look-up of a name, is an error."""
+    """Fail on a connection to another machine, and on the look-up of its name."""
 
     def connect(self: socket.socket, address: object) -> None:
         if isinstance(address, tuple) and not _is_loopback(address[0]):
@@ -53,7 +94,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A fresh home, a ledger in memory, the local model off, no session. Returns the home."""
+    """Set a fresh home, a ledger in memory, no local model and no session. Returns the home."""
     for name in (*_KEYS, *_OWN):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
@@ -87,17 +128,16 @@ def smollm2() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """A PostgreSQL server, where one can be started."""
+def postgres_server() -> str:
+    """The address of a PostgreSQL server, if one can be started."""
     if why := postgres.unusable():
         pytest.skip(why)
-    with postgres.running() as address:
-        yield address
+    return postgres.start(Path(os.environ[_SHARED]))
 
 
 @pytest.fixture(params=["memory", "file", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty ledger can be, in each kind of database."""
+    """The location of an empty ledger, in each kind of database."""
     if request.param == "postgresql":
         return postgres.new_database(request.getfixturevalue("postgres_server"))
     return ":memory:" if request.param == "memory" else str(tmp_path / "ledger.db")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llm_magic.answers import schema_of
 from llm_magic.answers.agreement import agree, canonical_form
+from tests.support.fuzzing import examples
 
 PROSE = "The sea is salt because rivers carry minerals into it, and only the water leaves it again as vapour."
 FUNCTION = "```python\ndef double(x):\n    return 2 * x\n```"
@@ -118,7 +119,7 @@ def test_numbers_agree_only_where_they_are_equal(one: Any, other: Any) -> None:
     assert agree(f"{one:,}", f"The answer is {other}.") == (one == other)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(values.filter(lambda value: isinstance(value, dict | list)), st.randoms(use_true_random=False))
 def test_json_agrees_whatever_its_order_and_dress(value: Any, random: Any) -> None:
     def shuffled(part: Any) -> Any:

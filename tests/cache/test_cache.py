@@ -23,6 +23,7 @@ from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Request
 from tests.support.builders import model, replaced, router, scripted, table_names
+from tests.support.fuzzing import examples
 
 KEPT = CachedAnswer(
     text="An answer.", model="cheap", provider="cloud", served_model="cheap-1", tier=TaskTier.BULK, confidence=0.5,
@@ -94,7 +95,7 @@ def test_what_does_not_change_it_is_not() -> None:
     assert ours.ledger.rows()[-1].parent_run_id == "run"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_prompts_share_a_key_only_if_they_are_the_same(one: str, other: str) -> None:
     keys = {caching.key(Request(prompt=text), [model("m")]) for text in (one, other)}

@@ -19,6 +19,7 @@ from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Message, Usage
 from tests.support.builders import NOON, model, registry, replaced, router, scripted, table_names
+from tests.support.fuzzing import examples
 
 TURN = Exchange(
     run_id="run", prompt="ask", answer="say", model="cheap", tier=TaskTier.BULK, confidence=0.5, input_tokens=7,
@@ -90,7 +91,7 @@ def test_what_history_costs_is_in_the_plan_and_in_the_notes() -> None:
     assert f"history: {part.tokens:,} tokens, USD 0.00010 (1 exchange)" in result.notes
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.integers(0, 5_000), max_size=30), st.integers(100, 10_000))
 def test_what_is_sent_never_exceeds_the_limit_and_its_beginning_moves_seldom(sizes: list[int], limit: int) -> None:
     starts = [first_sent(sizes[:end], limit) for end in range(len(sizes) + 1)]

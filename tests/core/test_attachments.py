@@ -19,6 +19,7 @@ from llm_magic.providers import anthropic, openai
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.types import Attachment, Image, Message, Request
 from tests.support.builders import model, router
+from tests.support.fuzzing import examples
 from tests.support.shell import Shell
 
 SEES = model("sees", image_tokens=4_784, tiers=(TaskTier.BULK,), price="1/5")
@@ -105,7 +106,7 @@ def test_kinds_of_images_by_their_content(data: bytes, kind: str, size: tuple[in
     assert (image.width, image.height) == size
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(-1, 20_000), st.integers(-1, 20_000), st.integers(1, 10_000))
 def test_an_image_never_comes_to_more_than_its_bound(width: int, height: int, most: int) -> None:
     image = Image(data=b"", media_type="image/png", width=width, height=height)

@@ -49,6 +49,7 @@ from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, t
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Usage
 from tests.support.builders import NOON, Gate, attempt, model, registry, replaced, router
+from tests.support.fuzzing import examples
 from tests.support.providers import Stuck
 
 BULK = {"tier": "bulk"}
@@ -514,7 +515,7 @@ def obedient(script: list[Reply | Failure]) -> Callable[[ProviderRequest], Reply
     return reply
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(
     cap=st.integers(1, 200),
     runs=st.integers(1, 30),

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from llm_magic import Budget, LLMMagicError
 from llm_magic.types import Request
 from tests.support import builders
+from tests.support.fuzzing import examples
 from tests.support.journal import FAULTS, Journal
 
 # Micro-dollars per million tokens: prices with as many digits as the registry takes.
@@ -159,4 +160,4 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestBooks.settings = settings(max_examples=examples(40), stateful_step_count=30)

@@ -20,6 +20,7 @@ from llm_magic.ledger.columns import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
 from llm_magic.types import Usage
 from tests.support.builders import NOON, attempt
+from tests.support.fuzzing import examples
 from tests.support.shell import Shell
 
 
@@ -84,7 +85,7 @@ def test_periods_suit_the_span(hours: float, periods: int) -> None:
 money = st.decimals(0, 100, places=6)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.lists(st.tuples(money, money, st.sampled_from(["a", "b", "c"]), st.sampled_from(list(TaskTier))), max_size=12)
 )

@@ -18,6 +18,7 @@ from llm_magic.budget import Cap
 from llm_magic.ledger.schema import attempts, totals
 from llm_magic.types import Attempt
 from tests.support.builders import NOON, attempt, replaced
+from tests.support.fuzzing import examples
 
 MONEY = ("cost_pusd", "held_pusd", "baseline_pusd")
 TAGS = st.lists(st.sampled_from(["a", "b", 'say "x"', "back\\slash", "größe", "it's", "%", "_"]), max_size=3).map(tuple)
@@ -87,7 +88,7 @@ def walk(ledger: Ledger, steps: list[tuple[str, int, str, tuple[str, ...], objec
 
 
 @given(STEPS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_totals_are_the_sums_of_the_rows(steps: list[tuple[str, int, str, tuple[str, ...], object, Decimal]]) -> None:
     ledger = Ledger(":memory:", session_id="s0")
     walk(ledger, steps)
@@ -96,7 +97,7 @@ def test_totals_are_the_sums_of_the_rows(steps: list[tuple[str, int, str, tuple[
 
 
 @given(STEPS)
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_so_they_are_in_each_kind_of_database(
     location: str, steps: list[tuple[str, int, str, tuple[str, ...], object, Decimal]]
 ) -> None:

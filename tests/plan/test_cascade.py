@@ -38,6 +38,7 @@ from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, U
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, Doubt, Skipped, Usage
 from tests.support.builders import Gate, attempt, model, router
+from tests.support.fuzzing import examples
 
 HARD = {"tier": "complex"}
 Answers = dict[str, str | Failure]
@@ -427,7 +428,7 @@ async def test_many_cascades_at_once_end_and_keep_the_cap() -> None:
     assert ours.ledger.held_usd == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(
     said=st.lists(st.sampled_from(["1", "2", "overloaded", "invalid"]), min_size=3, max_size=3),
     cap=st.sampled_from([None, "0.001", "0.03", "0.05"]),

@@ -31,6 +31,7 @@ from llm_magic.ledger import Reservation
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.support.builders import attempt, model, registry, router
+from tests.support.fuzzing import examples
 from tests.support.providers import Stuck
 from tests.support.shell import Shell, loaded
 
@@ -173,7 +174,7 @@ def test_an_unknown_model_is_named() -> None:
         router(*THREE).plans("hello", models=["a", "x"])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 150))
 def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> None:
     ledger = Ledger(":memory:", session_id="session")

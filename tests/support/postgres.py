@@ -1,31 +1,30 @@
-"""A PostgreSQL server of the tests' own, on a free port of loopback."""
+"""One PostgreSQL server for all processes of a test run, on a free port of loopback."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 USER = "postgres"
 
 
 def binaries() -> Path | None:
-    """The folder of initdb and postgres: on the PATH, or where Debian's package puts them."""
+    """The folder of initdb and pg_ctl: on the PATH, or the one of Debian's package."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 
 
 def unusable() -> str | None:
-    """Why no server can be started here; None where one can."""
+    """The reason why no server can be started here, or None."""
     if binaries() is None:
         return "no PostgreSQL is installed (Debian: apt-get install postgresql)"
     if os.name != "posix":
@@ -33,46 +32,54 @@ def unusable() -> str | None:
     return None
 
 
-@contextmanager
-def running() -> Iterator[str]:
-    """The address of the server: `postgresql://...`, without a database."""
-    where = binaries()
-    assert where is not None
-    # It refuses to run as root; Debian's package has made a user for it.
-    drop = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="llm_magic-pg-"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    try:
-        if drop:
-            shutil.chown(folder, USER, USER)
-        data = folder / "data"
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-        made = [str(where / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(made, check=True, **drop, **quiet)  # type: ignore[call-overload]
-        options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        server = subprocess.Popen([str(where / "postgres"), "-D", str(data), *options], **drop, **quiet)  # type: ignore[call-overload]
-        try:
-            _wait_until_ready(where, port)
-            yield f"postgresql://{USER}@127.0.0.1:{port}"
-        finally:
-            server.send_signal(signal.SIGINT)  # at once, whoever is connected
-            server.wait(20)
-    finally:
+def start(shared: Path) -> str:
+    """Start the server, or join the one that another process of this test run has started. Returns its address.
+
+    `shared`: a folder of the test run, which `stop` gets too.
+    """
+    with (shared / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = shared / "postgres.json"
+        if not state.exists():
+            folder, port = _started()
+            state.write_text(json.dumps({"folder": folder, "address": f"postgresql://{USER}@127.0.0.1:{port}"}))
+        return json.loads(state.read_text())["address"]
+
+
+def stop(shared: Path) -> None:
+    """Stop the server, if one was started."""
+    state = shared / "postgres.json"
+    if state.exists():
+        folder = Path(json.loads(state.read_text())["folder"])
+        _pg("pg_ctl", "stop", "-D", folder / "data", "-m", "immediate", cwd=folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_until_ready(where: Path, port: int) -> None:
-    for _ in range(300):
-        ready = subprocess.run([str(where / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)], check=False)
-        if ready.returncode == 0:
-            return
-        time.sleep(0.05)
-    raise AssertionError("PostgreSQL did not come up")
+def _started() -> tuple[str, int]:
+    folder = Path(tempfile.mkdtemp(prefix="llm_magic-pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, USER, USER)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    data = folder / "data"
+    _pg("initdb", "-D", data, "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", cwd=folder)
+    unsafe = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 {unsafe}"
+    _pg("pg_ctl", "start", "-w", "-t", "60", "-D", data, "-l", folder / "log", "-o", options, cwd=folder)
+    return str(folder), port
+
+
+def _pg(program: str, *arguments: object, cwd: Path) -> None:
+    """Run one of PostgreSQL's programs. It refuses to run as root; Debian's package has made a user for it."""
+    where = binaries()
+    assert where is not None
+    drop: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
+    command = [str(where / program), *map(str, arguments)]
+    subprocess.run(command, check=True, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **drop)
 
 
 def new_database(server: str) -> str:
-    """The address of an empty database."""
+    """Make an empty database; returns its address."""
     import psycopg
 
     name = f"ledger_{uuid.uuid4().hex}"
