@@ -115,9 +115,11 @@ class ProviderError(LLMMagicError):
     billed: ClassVar[bool] = False
     """The provider may bill for it even if no token arrived."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, accepted: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.accepted = accepted
+        """The response had begun (HTTP 200), so that the input may be billed."""
 
 
 class RateLimited(ProviderError):

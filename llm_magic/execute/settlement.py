@@ -82,7 +82,7 @@ def settled(
 ) -> Attempt:
     """The row of an attempt that is over, at what it cost."""
     served = meter.finished.served_model if meter.finished else None
-    billed = not isinstance(meter.error, ProviderError) or meter.error.billed
+    billed = not isinstance(meter.error, ProviderError) or meter.error.billed or meter.error.accepted
     usage, estimated = meter.usage(billed=billed)
     model = prices.served_spec(meter.candidate.model, served, services.registry)
     tier = meter.finished.service_tier if meter.finished else None

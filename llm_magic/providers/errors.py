@@ -125,10 +125,10 @@ def from_event(error: Mapping[str, Any], endpoint: Endpoint) -> ProviderError:
     text = f"{error.get('type') or ''} {error.get('message') or ''}".strip()
     message = _message(text or "an error event", endpoint)
     if "overloaded" in message.lower():
-        return Overloaded(message)
+        return Overloaded(message, accepted=True)
     if "rate_limit" in message.lower():
-        return RateLimited(message)
-    return ServerError(message)
+        return RateLimited(message, accepted=True)
+    return ServerError(message, accepted=True)
 
 
 def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:

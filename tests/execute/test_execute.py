@@ -90,6 +90,16 @@ async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error:
     assert [(step.model, step.outcome) for step in result.path] == outcomes(ours)
 
 
+@pytest.mark.parametrize("error", [ServerError, Overloaded, RateLimited])
+async def test_an_error_event_in_an_accepted_stream_is_charged_for_its_input(error: type[ProviderError]) -> None:
+    ours = router(replies=[Failure(error=error("failed", accepted=True)), Reply()])
+    result = await ours.route("hello there", tier="BULK")
+    first = result.attempts[0]
+    assert first.cost_estimated
+    assert (first.usage.input_tokens > 0, first.usage.output_tokens) == (True, 0)
+    assert first.cost_usd > 0
+
+
 @pytest.mark.parametrize("error", [AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong])
 async def test_lasting_errors_fall_back_at_once_and_are_free(error: type[ProviderError]) -> None:
     time = FakeClock()

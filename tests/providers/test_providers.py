@@ -193,9 +193,10 @@ async def test_every_fault_is_one_of_our_errors(
 async def test_an_error_event_within_a_stream(
     server: loopback.Server, model_id: str, error: type[ProviderError]
 ) -> None:
-    server.script(model_id, Broken(how="error"))
-    with pytest.raises(error):
+    server.script(model_id, Broken(how="error", chunks=()))
+    with pytest.raises(error) as caught:
         await answered(server, ask(model_id))
+    assert caught.value.accepted
 
 
 @pytest.mark.parametrize("model_id", MODELS)
