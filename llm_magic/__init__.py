@@ -1,7 +1,9 @@
-"""Route each notebook cell to the cheapest capable LLM, never pass the cap, keep a bill that is right to the cent.
+"""Route each notebook cell to the cheapest capable LLM, under a spend cap, with an exact ledger.
 
 In a notebook: `%load_ext llm_magic`, then cells that start with `%%route`. In Python: `Router`.
 """
+
+# ruff: noqa: I001 - one import for each module
 
 from __future__ import annotations
 
@@ -9,86 +11,107 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from llm_magic.budget import Budget
+if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under an alias.
+    from llm_magic.budget import Budget as Budget
+    from llm_magic.classify import (
+        Classifier as Classifier,
+        HeadsClassifier as HeadsClassifier,
+    )
     from llm_magic.errors import (
-        AllAttemptsFailed,
-        AuthFailed,
-        BadRequest,
-        BudgetError,
-        BudgetExceeded,
-        ConnectionFailed,
-        ContextTooLong,
-        EmptyAnswer,
-        EvaluationError,
-        InvalidAnswer,
-        InvalidOption,
-        LedgerError,
-        LLMMagicError,
-        LocalModelUnavailable,
-        ModelNotFound,
-        NoCandidate,
-        Overloaded,
-        PaymentRequired,
-        ProtocolError,
-        ProviderError,
-        RateLimited,
-        Refused,
-        RegistryError,
-        RequestError,
-        ServerError,
-        StreamBroken,
-        TimedOut,
-        TuningError,
-        UnknownOption,
-        UnknownPrice,
+        AllAttemptsFailed as AllAttemptsFailed,
+        AuthFailed as AuthFailed,
+        BadRequest as BadRequest,
+        BudgetError as BudgetError,
+        BudgetExceeded as BudgetExceeded,
+        ConnectionFailed as ConnectionFailed,
+        ContextTooLong as ContextTooLong,
+        EmptyAnswer as EmptyAnswer,
+        EvaluationError as EvaluationError,
+        InvalidAnswer as InvalidAnswer,
+        InvalidOption as InvalidOption,
+        LedgerError as LedgerError,
+        LLMMagicError as LLMMagicError,
+        LocalModelUnavailable as LocalModelUnavailable,
+        ModelNotFound as ModelNotFound,
+        NoCandidate as NoCandidate,
+        Overloaded as Overloaded,
+        PaymentRequired as PaymentRequired,
+        ProtocolError as ProtocolError,
+        ProviderError as ProviderError,
+        RateLimited as RateLimited,
+        Refused as Refused,
+        RegistryError as RegistryError,
+        RequestError as RequestError,
+        ServerError as ServerError,
+        StreamBroken as StreamBroken,
+        TimedOut as TimedOut,
+        TuningError as TuningError,
+        UnknownOption as UnknownOption,
+        UnknownPrice as UnknownPrice,
     )
-    from llm_magic.ledger import Ledger
-    from llm_magic.providers import register_wire
-    from llm_magic.registry import Registry
-    from llm_magic.routing import Router, use_router
+    from llm_magic.ledger import Ledger as Ledger
+    from llm_magic.plan import (
+        CheapestCapable as CheapestCapable,
+        Planner as Planner,
+    )
+    from llm_magic.providers import register_wire as register_wire
+    from llm_magic.registry import Registry as Registry
+    from llm_magic.routing import (
+        Router as Router,
+        use_router as use_router,
+    )
     from llm_magic.types import (
-        Attempt,
-        Classification,
-        Comparison,
-        ModelSpec,
-        Plan,
-        Price,
-        RouteResult,
-        TaskTier,
-        Usage,
+        Attachment as Attachment,
+        Attempt as Attempt,
+        Candidate as Candidate,
+        Classification as Classification,
+        Comparison as Comparison,
+        Message as Message,
+        ModelSpec as ModelSpec,
+        Outcome as Outcome,
+        Plan as Plan,
+        Price as Price,
+        Request as Request,
+        RouteResult as RouteResult,
+        Skipped as Skipped,
+        TaskTier as TaskTier,
+        Usage as Usage,
     )
 
-__all__ = [
-    "AllAttemptsFailed", "Attempt", "AuthFailed", "BadRequest", "Budget", "BudgetError", "BudgetExceeded",
-    "Classification", "Comparison", "ConnectionFailed", "ContextTooLong", "EmptyAnswer", "EvaluationError",
-    "InvalidAnswer", "InvalidOption", "LLMMagicError", "Ledger", "LedgerError", "LocalModelUnavailable",
-    "ModelNotFound", "ModelSpec", "NoCandidate", "Overloaded", "PaymentRequired", "Plan", "Price", "ProtocolError",
-    "ProviderError", "RateLimited", "Refused", "Registry", "RegistryError", "RequestError", "RouteResult", "Router",
-    "ServerError", "StreamBroken", "TaskTier", "TimedOut", "TuningError", "UnknownOption", "UnknownPrice", "Usage",
-    "register_wire", "router", "use_router",
-]  # fmt: skip
+_EXPORTS = {
+    "budget": "Budget",
+    "classify": "Classifier HeadsClassifier",
+    "errors": (
+        "AllAttemptsFailed AuthFailed BadRequest BudgetError BudgetExceeded ConnectionFailed ContextTooLong "
+        "EmptyAnswer EvaluationError InvalidAnswer InvalidOption LLMMagicError LedgerError "
+        "LocalModelUnavailable ModelNotFound NoCandidate Overloaded PaymentRequired ProtocolError "
+        "ProviderError RateLimited Refused RegistryError RequestError ServerError StreamBroken TimedOut "
+        "TuningError UnknownOption UnknownPrice"
+    ),
+    "ledger": "Ledger",
+    "plan": "CheapestCapable Planner",
+    "providers": "register_wire",
+    "registry": "Registry",
+    "routing": "Router use_router",
+    "types": (
+        "Attachment Attempt Candidate Classification Comparison Message ModelSpec Outcome Plan Price Request "
+        "RouteResult Skipped TaskTier Usage"
+    ),
+}
+"""The public names of each module, imported at first use."""
 
-_ROOMS = {
-    "Budget": "budget",
-    "Ledger": "ledger",
-    "Registry": "registry",
-    "Router": "routing",
-    "register_wire": "providers",
-    "use_router": "routing",
-} | dict.fromkeys(
-    ("Attempt", "Classification", "Comparison", "ModelSpec", "Plan", "Price", "RouteResult", "TaskTier", "Usage"),
-    "types",
-)
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 
-if not logging.getLogger(__name__).handlers:  # `%reload_ext` runs this module once more
+__all__ = [*_MODULES, "router"]  # pyright: ignore[reportUnsupportedDunderAll] - the aliases above state it
+
+if not logging.getLogger(__name__).handlers:  # `%reload_ext` runs this module again
     logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ROOMS.get(name, 'errors')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
@@ -96,7 +119,7 @@ def __dir__() -> list[str]:
 
 
 def router() -> Router:
-    """The session's router: what `%%route` uses, with the same ledger and the same budget."""
+    """Return the session's router, which `%%route` uses: the same ledger and the same budget."""
     from llm_magic.routing import session_router
 
     return session_router()
