@@ -1,1 +1,1 @@
-"""What llm_magic costs in time, each figure beside a peer or a floor of the same run: `make bench`."""
+"""Benchmarks of llm_magic. Each figure is compared with a baseline measured in the same run: `make bench`."""

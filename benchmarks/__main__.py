@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them, or those named, e.g. `make bench ARGS=ledger`."""
+"""Run all benchmarks, or those that are named: `make bench ARGS=ledger`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a decision takes: the tier, the difficulty, and what is expected of every model of the registry."""
+"""Time of a decision: the tier, the difficulty, and the expected quality of every model of the registry."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ print(time.perf_counter() - began)
 
 def _decide_ms(prompt: str, registry: Registry) -> float:
     began = time.perf_counter()
-    found = classify(prompt)
+    classification = classify(prompt)
     for model in registry:
-        expected_quality(found, model.capability)
+        expected_quality(classification, model.capability)
     return 1e3 * (time.perf_counter() - began)
 
 
 def main() -> None:
-    """Print milliseconds a decision, at the median and the 99th percentile of prompts, each the best of its rounds:
-    others are at work on the machine too."""
+    """Print milliseconds per decision, at the median and the 99th percentile of prompts.
+
+    Each prompt's time is the best of its rounds, because other programs use the machine too.
+    """
     registry = Registry.load()
-    own = own_prompts().prompts
-    long = [" ".join(own[at : at + 40])[:2_000] for at in range(0, len(own), 2)]
+    short = own_prompts().prompts
+    long = [" ".join(short[start : start + 40])[:2_000] for start in range(0, len(short), 2)]
     rows: list[Row] = []
     for name, prompts in (
-        ("up to 2 KB, mixed", [*own, *long]),
+        ("up to 2 KB, mixed", [*short, *long]),
         ("2 KB each", long),
         ("100,000 characters", ["word, " * 16_667, "x" * 100_000]),
     ):
-        for prompt in prompts:  # the words' hashes, as in a session that has begun
+        for prompt in prompts:  # fill the cache of word hashes, as in a running session
             classify(prompt)
-        took = [min(_decide_ms(prompt, registry) for _ in range(ROUNDS)) for prompt in prompts]
-        cuts = statistics.quantiles(took, n=100)
-        rows.append((name, f"{cuts[49]:.2f}", f"{cuts[98]:.2f}", f"{1e3 / statistics.fmean(took):,.0f}"))
-    show("A decision", ("prompts", "p50, ms", "p99, ms", "a second"), rows)
-    firsts = [float(subprocess.check_output([sys.executable, "-c", FIRST], text=True)) for _ in range(5)]
-    first = f"{1e3 * min(firsts):.0f}"
-    show("The first decision after the import, the weights included", ("", "ms"), [("best of 5", first)])
+        times_ms = [min(_decide_ms(prompt, registry) for _ in range(ROUNDS)) for prompt in prompts]
+        cuts = statistics.quantiles(times_ms, n=100)
+        rows.append((name, f"{cuts[49]:.2f}", f"{cuts[98]:.2f}", f"{1e3 / statistics.fmean(times_ms):,.0f}"))
+    show("A decision", ("prompts", "p50, ms", "p99, ms", "per second"), rows)
+    first_s = [float(subprocess.check_output([sys.executable, "-c", FIRST], text=True)) for _ in range(5)]
+    first = f"{1e3 * min(first_s):.0f}"
+    show("The first decision after the import, including loading the weights", ("", "ms"), [("best of 5", first)])

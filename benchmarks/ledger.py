@@ -1,4 +1,4 @@
-"""What the books cost: a hold and its settlement beside two bare commits, a million rows as a frame."""
+"""Time of the ledger: a hold and its settlement against two bare commits, and a DataFrame of a million rows."""
 
 from __future__ import annotations
 
@@ -17,49 +17,50 @@ from llm_magic.ledger import rows
 from llm_magic.types import Attempt, Outcome
 
 HOLDS = 2_000
-BEFORE = (0, 1_000, 100_000)
-"""Rows of the session that are there already."""
-KEPT = 1_000_000
+EXISTING_ROWS = (0, 1_000, 100_000)
+FRAME_ROWS = 1_000_000
 
 
 def main() -> None:
-    """Print microseconds a hold with its settlement, and seconds for a million rows."""
+    """Print microseconds per hold with its settlement, and seconds for a million rows."""
     with tempfile.TemporaryDirectory(prefix="llm_magic-bench-") as folder:
-        # The same two transactions with nothing of ours: what SQLite itself takes on this disk.
-        floor = _each_us(_bare(Path(folder) / "floor.db"))
+        # The same two transactions without llm_magic: the time of SQLite itself on this disk.
+        floor_us = _time_us(_bare(Path(folder) / "floor.db"))
         rates: list[Row] = []
-        for before in BEFORE:
+        for before in EXISTING_ROWS:
             path = Path(folder) / f"{before}.db"
             ledger = Ledger(path, session_id="bench")
             _fill(path, before)
-            held = _each_us(_holding(ledger))
-            what = f"hold + settle, one cap, after {before:,} rows"
-            rates.append((what, f"{held:.0f}", f"{floor:.0f}", f"{held / floor:.1f}", f"{1e6 / held:,.0f}"))
+            hold_us = _time_us(_holding(ledger))
+            label = f"hold + settle, one cap, after {before:,} rows"
+            rates.append(
+                (label, f"{hold_us:.0f}", f"{floor_us:.0f}", f"{hold_us / floor_us:.1f}", f"{1e6 / hold_us:,.0f}")
+            )
         header = ("ledger in SQLite (WAL)", "us", "bare commits, us", "ratio", "rows/s")
-        show("Reserving and settling", header, rates)
+        show("Holding and settling", header, rates)
         path = Path(folder) / "ledger.db"
         Ledger(path).close()
-        _fill(path, KEPT)
+        _fill(path, FRAME_ROWS)
         ledger = Ledger(path, session_id="bench")
-        began = time.perf_counter()
+        start = time.perf_counter()
         frame = ledger.to_frame()
-        took = time.perf_counter() - began
-        began = time.perf_counter()
+        frame_s = time.perf_counter() - start
+        start = time.perf_counter()
         with sqlite3.connect(path) as db:
             db.execute("SELECT * FROM llm_magic_attempts ORDER BY id").fetchall()
-        read = time.perf_counter() - began
-        shown: list[Row] = [(f"{len(frame):,} rows", f"{took:.2f}", f"{read:.2f}", f"{took / read:.2f}")]
+        fetch_s = time.perf_counter() - start
+        shown: list[Row] = [(f"{len(frame):,} rows", f"{frame_s:.2f}", f"{fetch_s:.2f}", f"{frame_s / fetch_s:.2f}")]
         show("to_frame()", ("rows", "s", "fetchall() alone, s", "ratio"), shown)
 
 
-def _each_us(once: Callable[[int], None]) -> float:
-    """CPU and disk microseconds of one call, the best of five rounds: others are at work on the machine too."""
+def _time_us(call: Callable[[int], None]) -> float:
+    """Return the microseconds of one call, the best of five rounds, because other programs use the machine too."""
     best = float("inf")
-    for turn in range(5):
-        began = time.perf_counter()
+    for round_number in range(5):
+        start = time.perf_counter()
         for number in range(HOLDS // 5):
-            once(turn * HOLDS + number)
-        best = min(best, (time.perf_counter() - began) / (HOLDS // 5))
+            call(round_number * HOLDS + number)
+        best = min(best, (time.perf_counter() - start) / (HOLDS // 5))
     return best * 1e6
 
 
@@ -100,19 +101,19 @@ def _bare(path: Path) -> Callable[[int], None]:
 
 
 def _fill(path: Path, count: int) -> None:
-    """So many thousand rows of a few models, written in one go."""
-    given = [
+    """Insert `count` rows, a multiple of 1,000, of a few models."""
+    thousand_rows = [
         rows.to_row(_attempt(10_000_000 + number)) | {"held_pusd": 0, "owner": "bench", "model": f"model-{number % 7}"}
         for number in range(1_000)
     ]
-    names = ", ".join(given[0])
-    marks = ", ".join("?" * len(given[0]))
+    names = ", ".join(thousand_rows[0])
+    marks = ", ".join("?" * len(thousand_rows[0]))
     with sqlite3.connect(path) as db:
         for thousand in range(count // 1_000):
-            for number, row in enumerate(given):
+            for number, row in enumerate(thousand_rows):
                 row["run_id"] = f"run{thousand}-{number}"
                 row["input_tokens"] = thousand
             db.executemany(
-                f"INSERT INTO llm_magic_attempts ({names}) VALUES ({marks})",  # noqa: S608 - names of ours
-                [tuple(row.values()) for row in given],
+                f"INSERT INTO llm_magic_attempts ({names}) VALUES ({marks})",  # noqa: S608 - the names are constants
+                [tuple(row.values()) for row in thousand_rows],
             )

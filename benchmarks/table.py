@@ -1,4 +1,4 @@
-"""Figures as aligned text."""
+"""Aligned text tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Row = tuple[str, ...]
 
 
 def show(title: str, header: Row, rows: Sequence[Row]) -> None:
-    """Print a table: the first column to the left, figures to the right."""
+    """Print a table with the first column left-aligned and the others right-aligned."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     print(f"\n{title}")
     for row in (header, *rows):

@@ -1,7 +1,7 @@
-"""Run the quickstart notebook top to bottom in a real kernel, then show the bill.
+"""Run the quickstart notebook in a real kernel, then print the ledger.
 
-Writes build/quickstart.ipynb and build/quickstart.html. API keys are hidden from the kernel unless --keys is given, so
-that the demo costs nothing: it then runs on the embedded local model.
+Writes build/quickstart.ipynb and build/quickstart.html. API keys are hidden from the kernel unless --keys is given: the
+demo then runs on the embedded model and costs nothing.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LEDGER_COLUMNS = ["tier", "model", "outcome", "input_tokens", "output_tokens", "
 
 
 class Progress:
-    """One line a cell: its number and first line when it starts, the seconds when it ends."""
+    """Print one line per cell: its number and first line when it starts, and its duration when it ends."""
 
     def __init__(self, notebook):
         code = (index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code")
@@ -41,27 +41,27 @@ class Progress:
             print(f"{number:>8} {first[:80]:<80}", end=" ", flush=True)
 
     def end(self, cell, cell_index, execute_reply):
-        word = "ok" if execute_reply["content"]["status"] == "ok" else "FAILED"
-        print(f"{word} {time.monotonic() - self.started:6.1f} s", flush=True)
+        status = "ok" if execute_reply["content"]["status"] == "ok" else "FAILED"
+        print(f"{status} {time.monotonic() - self.started:6.1f} s", flush=True)
 
 
-class KernelOfThisPython(AsyncKernelManager):
-    """Without kernel folders `python3` is this interpreter, whatever kernels the user has installed."""
+class ThisPythonKernel(AsyncKernelManager):
+    """A kernel on this interpreter. Without kernel folders, `python3` always means `sys.executable`."""
 
     @default("kernel_spec_manager")
-    def _without_folders(self):
+    def _without_kernel_folders(self):
         return KernelSpecManager(kernel_dirs=[])
 
 
 def run(source: Path, build: Path, *, timeout: float) -> str | None:
-    """Execute `source` into `build`, whether or not it fails half-way; the error's text, or None."""
+    """Execute `source`, write the result to `build` even if a cell fails, and return the error's text or None."""
     notebook = nbformat.read(source, as_version=4)
     progress = Progress(notebook)
     client = NotebookClient(
         notebook,
         kernel_name="python3",
-        kernel_manager_class=KernelOfThisPython,
-        extra_arguments=["--log-level=ERROR"],  # not its advice on how kernels should be reached
+        kernel_manager_class=ThisPythonKernel,
+        extra_arguments=["--log-level=ERROR"],  # hide warnings about transports
         timeout=timeout,
         startup_timeout=120,
         resources={"metadata": {"path": str(source.parent)}},
@@ -73,7 +73,7 @@ def run(source: Path, build: Path, *, timeout: float) -> str | None:
     except CellExecutionError as exc:
         return str(exc)
     except CellTimeoutError as exc:
-        return f"\n{exc}\nA cell may take {timeout:.0f} s; --timeout changes it."
+        return f"\n{exc}\nThe limit is {timeout:.0f} s per cell; change it with --timeout."
     except DeadKernelError as exc:
         return f"\nThe kernel died: {exc}"
     finally:
@@ -93,8 +93,8 @@ def print_ledger(path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", nargs="?", type=Path, default=ROOT / "notebooks" / "quickstart.ipynb")
-    parser.add_argument("--keys", action="store_true", help="let the kernel see your API keys: this costs money")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds a cell may take (default: %(default)s)")
+    parser.add_argument("--keys", action="store_true", help="let the kernel use your API keys, which costs money")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds per cell (default: %(default)s)")
     options = parser.parse_args()
 
     build = ROOT / "build"
@@ -103,21 +103,21 @@ def main() -> int:
         Path(f"{ledger}{suffix}").unlink(missing_ok=True)
     build.mkdir(exist_ok=True)
     os.environ["LLM_MAGIC_LEDGER"] = str(ledger)
-    os.environ["IPYTHONDIR"] = str(build / "ipython")  # not the user's: no start-up files, no history
+    os.environ["IPYTHONDIR"] = str(build / "ipython")  # without the user's startup files and history
     if not options.keys:
         hidden = [key for key in KEYS if os.environ.pop(key, None)]
         if hidden:
-            print(f"{', '.join(hidden)} hidden from the demo, so that it costs nothing (ARGS=--keys uses them)")
+            print(f"{', '.join(hidden)} hidden from the demo, so it costs nothing (ARGS=--keys uses them)")
 
-    print(f"Running {options.notebook} (the first time, the weights of the local model are fetched)", flush=True)
+    print(f"Running {options.notebook} (on first use, the weights of the embedded model are downloaded)", flush=True)
     started = time.monotonic()
     error = run(options.notebook, build, timeout=options.timeout)
     if error:
         print(f"\n{error}", file=sys.stderr)
-        print(f"\nThe demo failed; what ran until then is in {build / 'quickstart.html'}", file=sys.stderr)
+        print(f"\nThe demo failed; the cells that ran are in {build / 'quickstart.html'}", file=sys.stderr)
         return 1
     print_ledger(ledger)
-    print(f"\n{time.monotonic() - started:.0f} s. Look at {build / 'quickstart.html'} (or the .ipynb).")
+    print(f"\n{time.monotonic() - started:.0f} s. Open {build / 'quickstart.html'} or the .ipynb.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What binder/ promises: the quickstart runs without a key in an environment made from those files alone."""
+"""The Binder environment: the quickstart runs without a key in an environment made from binder/ alone."""
 
 import json
 import os
@@ -34,7 +34,7 @@ finally:
 
 
 def run(*command: object, env: dict[str, str] | None = None) -> str:
-    """Run in the repository's root, as repo2docker does; stdout and stderr, shown in full if it fails."""
+    """Run a command in the root of the repository, as repo2docker does, and return its output."""
     done = subprocess.run(
         [str(word) for word in command], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -44,7 +44,7 @@ def run(*command: object, env: dict[str, str] | None = None) -> str:
 
 
 def base_image_versions() -> list[str]:
-    """`name==version` of what Binder's frozen base image brings, from repo2docker's own lock."""
+    """Return the packages of Binder's base image as `name==version`, from repo2docker's lock file."""
     package = find_spec("repo2docker")  # found, not imported: that warns of deprecations
     assert package
     assert package.origin
@@ -55,7 +55,7 @@ def base_image_versions() -> list[str]:
 
 @pytest.fixture(scope="module")
 def binder_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment variables of a venv made as Binder makes its own: base image, requirements.txt, postBuild."""
+    """Environment variables of a venv made like Binder's: base image, requirements.txt, postBuild."""
     venv = tmp_path_factory.mktemp("binder") / "venv"
     uv = find_uv_bin()
     python = subprocess.run(
@@ -77,16 +77,16 @@ def binder_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_requirements_leave_the_base_image_alone(binder_env: dict[str, str]) -> None:
-    """A requirement that moves JupyterLab or ipywidgets breaks the front end that the image has built in."""
+def test_the_requirements_do_not_change_the_base_image(binder_env: dict[str, str]) -> None:
+    """Another version of JupyterLab or ipywidgets would break the front end of the image."""
     frozen = run(find_uv_bin(), "pip", "freeze", env=binder_env).splitlines()
     assert len(base_image_versions()) == len(BASE)
     assert set(base_image_versions()) <= set(frozen)
 
 
 @pytest.mark.slow
-def test_quickstart_runs_without_a_key(binder_env: dict[str, str], tmp_path: Path) -> None:
-    """Every code cell of the quickstart runs, without an error, in the Binder environment's own kernel."""
+def test_the_quickstart_runs_without_a_key(binder_env: dict[str, str], tmp_path: Path) -> None:
+    """Every code cell runs without an error in the kernel of the Binder environment."""
     target = tmp_path / "executed.ipynb"
     run(
         shutil.which("python", path=binder_env["PATH"]),
@@ -105,7 +105,7 @@ def test_quickstart_runs_without_a_key(binder_env: dict[str, str], tmp_path: Pat
 
 
 def test_repo2docker_reads_the_binder_folder() -> None:
-    """The build that Binder would do: Python 3.12, our requirements after the sources are there, then postBuild."""
+    """repo2docker plans Python 3.12, the requirements after the sources, then postBuild."""
     plan = run(sys.executable, "-m", "repo2docker", "--no-build", "--debug", ".", env=OUTSIDE)
     assert "conda environment for python=3.12" in plan
     steps = [
@@ -120,7 +120,7 @@ def test_repo2docker_reads_the_binder_folder() -> None:
 
 
 def test_post_build_is_executable_and_never_fails_the_build(tmp_path: Path) -> None:
-    """Without weights, here without the command even, Binder still gets its image."""
+    """Binder builds the image even if the weights can't be downloaded."""
     assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
     bash = shutil.which("bash")
     assert bash

@@ -1,4 +1,4 @@
-"""scripts/get_uv.py: the one program here that runs before anything is installed."""
+"""scripts/get_uv.py, which runs before anything is installed."""
 
 import hashlib
 import importlib.util
@@ -28,35 +28,39 @@ spec.loader.exec_module(get_uv)
         ("Windows", "AMD64", False, "win_amd64"),
     ],
 )
-def test_the_lock_has_uv_for(system: str, machine: str, glibc: bool, expected: str) -> None:
-    """Each platform finds its own wheel in the lock, and no other's."""
+def test_the_lock_file_has_a_wheel_of_uv_for_each_platform(
+    system: str, machine: str, glibc: bool, expected: str
+) -> None:
+    """Each platform gets its own wheel."""
     url, sha256 = get_uv.locked_wheel(get_uv.LOCK, get_uv.platform_tags(system, machine, glibc=glibc))
     assert expected in url
     assert len(sha256) == 64
 
 
-def test_unknown_machine_says_what_to_do() -> None:
-    """A machine without a wheel is told to bring its own uv."""
+def test_an_unknown_machine_is_reported_with_a_way_out() -> None:
+    """The message asks the user to install uv."""
     with pytest.raises(SystemExit, match=r"no uv for this machine .*Or install uv yourself"):
         get_uv.locked_wheel(get_uv.LOCK, get_uv.platform_tags("Linux", "vax", glibc=True))
 
 
 def test_a_changed_download_is_refused(tmp_path: Path) -> None:
-    """The sha256 of the lock is checked, and the message has both."""
+    """The download is compared with the sha256 of the lock file, and the message has both."""
     wheel = tmp_path / "uv.whl"
     wheel.write_bytes(b"not it")
-    with pytest.raises(SystemExit, match=f"(?s)not the file.*{'0' * 64}.*{hashlib.sha256(b'not it').hexdigest()}"):
+    with pytest.raises(
+        SystemExit, match=f"(?s)doesn't match uv.lock.*{'0' * 64}.*{hashlib.sha256(b'not it').hexdigest()}"
+    ):
         get_uv.download(wheel.as_uri(), "0" * 64)
 
 
-def test_no_network_names_the_address(tmp_path: Path) -> None:
-    """A failed download says what failed, and the way round it."""
+def test_a_failed_download_names_the_address(tmp_path: Path) -> None:
+    """A failed download reports what failed and how to proceed."""
     with pytest.raises(SystemExit, match=r"(?s)Could not download file:.*Or install uv yourself"):
         get_uv.download((tmp_path / "absent.whl").as_uri(), "0" * 64)
 
 
-def test_install_replaces_in_one_step(tmp_path: Path) -> None:
-    """The executable lands with its mode set, over an old one, with nothing left beside it."""
+def test_an_older_executable_is_replaced_atomically(tmp_path: Path) -> None:
+    """The executable has its mode set, and no temporary file remains."""
     wheel, target = tmp_path / "uv.whl", tmp_path / "bin" / "uv"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("uv-1.data/scripts/uv", b"new")
