@@ -33,7 +33,7 @@ def platform_tags(system: str, machine: str, *, glibc: bool) -> list[str]:
 
 
 def locked_wheel(lock: Path, tags: list[str]) -> tuple[str, str]:
-    """Return the (url, sha256) of the wheel for the first of `tags` that is locked; the oldest platform version wins."""
+    """Return the (url, sha256) of the first of `tags` that is locked; the oldest platform version wins."""
     packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
     wheels = next((p["wheels"] for p in packages if p["name"] == "uv"), [])
     for tag in tags:
@@ -63,7 +63,8 @@ def advice(exc: Exception) -> str:
     if isinstance(getattr(exc, "reason", exc), ssl.SSLCertVerificationError):
         return (
             "Python has no certificate authority for this server. Debian: apt-get install ca-certificates.\n"
-            "macOS, Python of python.org: run 'Install Certificates.command' in its folder. Proxy: SSL_CERT_FILE=/path/ca.pem make setup"
+            "macOS, Python of python.org: run 'Install Certificates.command' in its folder.\n"
+            "Proxy: SSL_CERT_FILE=/path/ca.pem make setup"
         )
     return "Check the network. HTTPS_PROXY sets a proxy."
 
