@@ -1,7 +1,7 @@
-"""The one bridge between the world's threads and the async core: a private event loop in a thread of its own.
+"""A private event loop in a thread of its own, on which all async code runs.
 
-Everything async runs there, whoever asks: a cell, a script, or a coroutine on another loop. So there is one
-connection pool per provider, one queue per provider, and an interrupt of the asker ends in a clean cancellation here.
+Cells, scripts, and coroutines on other loops share it, so each provider has one connection pool and one queue, and an
+interrupt of the caller becomes a clean cancellation.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-POLL_S = 0.05
-"""How long a thread waits for the next item at a time: an untimed wait can't be interrupted on Windows."""
-FAIR_S = 0.01
+POLL_INTERVAL_S = 0.05
+"""Longest single wait of a thread for an item: a wait without a timeout can't be interrupted on Windows."""
+CHECKPOINT_INTERVAL_S = 0.01
 """Longest time for which a job's items may keep an event loop from its other tasks."""
-SETTLE_S = 5.0
-"""How long a cancelled job may take to settle before its asker goes on without it."""
+SETTLE_TIMEOUT_S = 5.0
+"""Longest wait for a canceled job to settle."""
 
 
 class Bridge:
-    """A loop in a daemon thread, started at first use and again after a fork."""
+    """An event loop in a daemon thread, started at first use and again after a fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,14 +41,14 @@ class Bridge:
         atexit.register(self.close)
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The private loop, running."""
+        """The private loop, started if necessary."""
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 if self._pid != os.getpid():
-                    self._jobs.clear()  # after a fork: they are the parent's, and end there
+                    self._jobs.clear()  # after a fork, they belong to the parent
                 self._pid = os.getpid()
                 self._loop = asyncio.ProactorEventLoop() if sys.platform == "win32" else asyncio.new_event_loop()
-                # An empty context: ipykernel keeps the current cell in a context variable, and this outlives the cell.
+                # An empty context: ipykernel keeps the current cell in a context variable, and the loop outlives it.
                 run = contextvars.Context().run
                 self._thread = threading.Thread(
                     target=run, args=(self._loop.run_forever,), name="llm_magic", daemon=True
@@ -57,36 +57,43 @@ class Bridge:
             return self._loop
 
     def start(self, generator: AsyncGenerator[Item]) -> Job[Item]:
-        """Run an async generator on the private loop; the job hands its items over."""
-        return Job(self, generator)
+        """Run an async generator on the private loop; the returned job passes its items on."""
+        job: Job[Item] = Job(self.loop(), on_end=self._jobs.discard)
+        self._jobs.add(job)
+        job.launch(generator)
+        return job
+
+    @property
+    def running_jobs(self) -> int:
+        return len(self._jobs)
 
     def iterate(self, generator: AsyncGenerator[Item]) -> Iterator[Item]:
-        """The generator's items, in this thread. Interrupted or abandoned, it is cancelled and settled first."""
+        """Yield the items in this thread. On an interrupt or early exit, cancel the generator and wait for its end."""
         job = self.start(generator)
         try:
             yield from job
         finally:
             job.cancel()
-            job.join(SETTLE_S)
+            job.join(SETTLE_TIMEOUT_S)
 
     async def aiterate(self, generator: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
-        """The generator's items, on the asker's own loop."""
+        """Yield the items on the caller's loop. On early exit, cancel the generator and wait for its end."""
         job = self.start(generator)
         try:
-            while not isinstance(item := await job.anext(), _End):
+            while not isinstance(item := await job.next_item(), _End):
                 yield item
         finally:
             job.cancel()
             with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_S):
+                async with asyncio.timeout(SETTLE_TIMEOUT_S):
                     await job.ajoin()
 
     def at_close(self, closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a coroutine function on the private loop before it stops for good."""
+        """Register a coroutine function to run on the private loop before it stops."""
         self._at_close.append(closing)
 
     def close(self) -> None:
-        """Cancel and settle whatever is under way, close the connections, stop the loop."""
+        """Cancel and settle all running jobs, run the `at_close` functions, and stop the loop."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is None or self._pid != os.getpid():
@@ -94,72 +101,73 @@ class Bridge:
         for job in tuple(self._jobs):
             job.cancel()
         for job in tuple(self._jobs):
-            job.join(SETTLE_S)
+            job.join(SETTLE_TIMEOUT_S)
         for closing in self._at_close:
             try:
-                asyncio.run_coroutine_threadsafe(closing(), loop).result(SETTLE_S)
+                asyncio.run_coroutine_threadsafe(closing(), loop).result(SETTLE_TIMEOUT_S)
             except TimeoutError:
                 continue
         loop.call_soon_threadsafe(loop.stop)
-        self._thread.join(SETTLE_S)
+        self._thread.join(SETTLE_TIMEOUT_S)
         if not loop.is_running():
             loop.close()
 
 
 class _End:
-    """Behind the last item."""
+    """Marks the end of a job's items."""
 
 
 _END = _End()
 
 
-class _FairTurn:
-    """Yields to the event loop every FAIR_S seconds in a loop that may never suspend by itself."""
+class _Checkpoints:
+    """Yields to the event loop every CHECKPOINT_INTERVAL_S, in a loop that may not suspend by itself."""
 
     def __init__(self) -> None:
-        self._until = time.monotonic() + FAIR_S
+        self._next_due = time.monotonic() + CHECKPOINT_INTERVAL_S
 
-    async def give_way(self) -> None:
-        if time.monotonic() >= self._until:
+    async def checkpoint(self) -> None:
+        if time.monotonic() >= self._next_due:
             await asyncio.sleep(0)
-            self._until = time.monotonic() + FAIR_S
+            self._next_due = time.monotonic() + CHECKPOINT_INTERVAL_S
 
 
 class Job(Generic[Item]):
-    """An async generator under way on the private loop, and the queue of what it has yielded."""
+    """An async generator that runs on the private loop, and a queue of its items."""
 
-    def __init__(self, bridge: Bridge, generator: AsyncGenerator[Item]) -> None:
-        self._bridge = bridge
-        self._loop = bridge.loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, on_end: Callable[[Job[Any]], None]) -> None:
+        self._loop = loop
+        self._on_end = on_end
         self._items: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._done = threading.Event()
         self._wakers: list[Callable[[], None]] = []
         self._end_callbacks: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
-        self._turn = _FairTurn()
-        bridge._jobs.add(self)  # pyright: ignore[reportPrivateUsage] - the two are one
-        context = contextvars.copy_context()
-        self._loop.call_soon_threadsafe(self._launch, generator, context)
+        self._checkpoints = _Checkpoints()
 
-    def _launch(self, generator: AsyncGenerator[Item], context: contextvars.Context) -> None:
+    def launch(self, generator: AsyncGenerator[Item]) -> None:
+        """Start the generator, in the caller's context. Call it once."""
+        self._loop.call_soon_threadsafe(self._create_task, generator, contextvars.copy_context())
+
+    def _create_task(self, generator: AsyncGenerator[Item], context: contextvars.Context) -> None:
         self._task = self._loop.create_task(self._run(generator), context=context)
         self._task.add_done_callback(self._ended)
 
     async def _run(self, generator: AsyncGenerator[Item]) -> None:
         async with aclosing(generator):
-            turn = _FairTurn()
+            checkpoints = _Checkpoints()
             async for item in generator:
                 self._put(item)
-                await turn.give_way()
+                await checkpoints.checkpoint()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self._bridge._jobs.discard(self)  # pyright: ignore[reportPrivateUsage]
+        self._on_end(self)
         self._done.set()
         self._put(_END)
-        for ended in tuple(self._end_callbacks):
-            ended()
+        for callback in tuple(self._end_callbacks):
+            callback()
 
     def _put(self, item: Item | _End) -> None:
         self._items.put(item)
@@ -167,19 +175,19 @@ class Job(Generic[Item]):
             wake()
 
     def cancel(self) -> None:
-        """Cancel it, wherever it is. May be called from any thread, and again."""
+        """Cancel the job. May be called from any thread, and repeatedly."""
         if not self._done.is_set():
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        assert self._task is not None, "launched before, on the same loop"
+        assert self._task is not None, "launched earlier on the same loop"
         self._task.cancel()
 
     def done(self) -> bool:
         return self._done.is_set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until it is over and settled; False if that takes longer."""
+        """Wait until the job has ended and settled. Returns False after a timeout."""
         return self._done.wait(timeout_s)
 
     async def ajoin(self) -> None:
@@ -199,13 +207,13 @@ class Job(Generic[Item]):
             self._end_callbacks.remove(wake)
 
     def __iter__(self) -> Iterator[Item]:
-        return (item for item in self.ticking() if item is not None)
+        return (item for item in self.items_with_ticks() if item is not None)
 
-    def ticking(self) -> Iterator[Item | None]:
-        """Its items, and None whenever nothing has come for POLL_S seconds."""
+    def items_with_ticks(self) -> Iterator[Item | None]:
+        """Yield the items, and None after each POLL_INTERVAL_S without one."""
         while True:
             try:
-                item = self._items.get(timeout=POLL_S)
+                item = self._items.get(timeout=POLL_INTERVAL_S)
             except queue.Empty:
                 yield None
                 continue
@@ -214,8 +222,8 @@ class Job(Generic[Item]):
                 return
             yield item
 
-    def poll(self, take: Callable[[Item], None]) -> bool:
-        """Hand over what has come by now, without waiting. True once all has come; raises what it raised."""
+    def drain(self, receive: Callable[[Item], None]) -> bool:
+        """Pass on the queued items without waiting. Returns True after the last item; raises the generator's error."""
         while True:
             try:
                 item = self._items.get_nowait()
@@ -224,38 +232,36 @@ class Job(Generic[Item]):
             if isinstance(item, _End):
                 self._raise()
                 return True
-            take(item)
+            receive(item)
 
-    async def anext(self) -> Item | _End:
-        """The next item, on the asker's loop; `_END` behind the last."""
-        await self._turn.give_way()
+    async def next_item(self) -> Item | _End:
+        """Wait for the next item on the caller's loop. Returns `_END` after the last."""
+        await self._checkpoints.checkpoint()
         while True:
             try:
                 item = self._items.get_nowait()
             except queue.Empty:
-                await self._woken()
+                await self._wait_for_item()
                 continue
             if isinstance(item, _End):
                 self._raise()
             return item
 
-    async def _woken(self) -> None:
-        """Wait until there is something new."""
+    async def _wait_for_item(self) -> None:
         loop = asyncio.get_running_loop()
-        news = asyncio.Event()
-
-        told = False
+        arrived = asyncio.Event()
+        scheduled = False
 
         def wake() -> None:
-            nonlocal told
-            if not told and not loop.is_closed():
-                told = True  # once is enough: whoever is woken takes all that is there
-                loop.call_soon_threadsafe(news.set)
+            nonlocal scheduled
+            if not scheduled and not loop.is_closed():
+                scheduled = True  # one wake-up is enough for all queued items
+                loop.call_soon_threadsafe(arrived.set)
 
         self._wakers.append(wake)
         try:
             if self._items.empty() and not self._done.is_set():
-                await news.wait()
+                await arrived.wait()
         finally:
             self._wakers.remove(wake)
 
@@ -265,4 +271,4 @@ class Job(Generic[Item]):
 
 
 bridge = Bridge()
-"""The process's own."""
+"""The bridge that the whole process shares."""

@@ -2,24 +2,24 @@
 
 LLMMagicError
 ├─ RegistryError          a models.toml that can't be used; also a ValueError
-│  └─ UnknownPrice        a model that nobody has priced
+│  └─ UnknownPrice        a model without a known price
 ├─ RequestError           the caller's own prompt or option; also a ValueError
 │  ├─ InvalidOption       an option with a value that it can't take
 │  └─ UnknownOption       an option that does not exist; also a TypeError
-├─ BudgetError            an amount that is none; also a ValueError
+├─ BudgetError            not an amount of money; also a ValueError
 ├─ TuningError            a tuning.toml that can't be used; also a ValueError
-├─ LedgerError            the books can't be read or written
-├─ EvaluationError        recorded outcomes that can't be read or judged; also a ValueError
-├─ BudgetExceeded         a cap would be passed: nothing was sent
-├─ NoCandidate            no model of the plan can be used now
+├─ LedgerError            the ledger can't be read or written
+├─ EvaluationError        recorded outcomes that can't be read or evaluated; also a ValueError
+├─ BudgetExceeded         a cap would be exceeded: nothing was sent
+├─ NoCandidate            no model in the plan can be used now
 ├─ AllAttemptsFailed      an ExceptionGroup with every cause
 └─ ProviderError          one attempt failed
    ├─ RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut      retried, then the next candidate
    ├─ StreamBroken, EmptyAnswer, InvalidAnswer, ProtocolError                billed; the next candidate
    ├─ AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong             free; the next candidate at once
    ├─ LocalModelUnavailable                                                  free; the next candidate at once
-   ├─ Refused                                                                stop: the model said no
-   └─ BadRequest                                                             stop: every model would say so
+   ├─ Refused                                                                stop: the model refused to answer
+   └─ BadRequest                                                             stop: every model would reject it
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from llm_magic.types.outcomes import Outcome
 
 
 class LLMMagicError(Exception):
-    """The root: `except LLMMagicError` catches whatever this package raises on purpose."""
+    """The base class of all errors that llm_magic raises on purpose."""
 
 
 class RegistryError(LLMMagicError, ValueError):
@@ -40,7 +40,7 @@ class RegistryError(LLMMagicError, ValueError):
 
 
 class UnknownPrice(RegistryError):
-    """No price is known for a model. Unknown is not zero: it can't be used until it is priced."""
+    """A model without a known price, which can't be used: unknown is not zero."""
 
 
 class RequestError(LLMMagicError, ValueError):
@@ -62,11 +62,11 @@ class UnknownOption(RequestError, TypeError):
 
 
 class BudgetError(LLMMagicError, ValueError):
-    """An amount of money that is none: negative, NaN, infinite, or not a number."""
+    """An amount of money that is negative, NaN, infinite, or not a number."""
 
 
 class TuningError(LLMMagicError, ValueError):
-    """What was learnt from the user's own ledger can't be read."""
+    """A tuning.toml that can't be read or used."""
 
 
 class LedgerError(LLMMagicError):
@@ -74,11 +74,11 @@ class LedgerError(LLMMagicError):
 
 
 class EvaluationError(LLMMagicError, ValueError):
-    """Recorded outcomes that can't be read, or that say nothing of what is asked. The message names the file."""
+    """Recorded outcomes that can't be read, or don't cover what is evaluated. The message names the file."""
 
 
 class BudgetExceeded(LLMMagicError):
-    """A hold did not fit under a cap. Nothing was sent for it."""
+    """A hold did not fit under a cap, so nothing was sent."""
 
     def __init__(
         self, message: str, *, scope: str, asked_usd: Decimal, left_usd: Decimal, reachable_usd: Decimal
@@ -88,11 +88,11 @@ class BudgetExceeded(LLMMagicError):
         self.asked_usd = asked_usd
         self.left_usd = left_usd
         self.reachable_usd = reachable_usd
-        """What is left at the most once the attempts under way have been settled."""
+        """At most this much is left once the attempts in flight are settled."""
 
 
 class NoCandidate(LLMMagicError):
-    """No model of the registry can serve the request now; the message gives each one's reason."""
+    """No model in the registry can serve the request now. The message gives the reason for each."""
 
 
 class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
@@ -103,15 +103,15 @@ class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
 
 
 class ProviderError(LLMMagicError):
-    """One attempt failed. The class says what follows from it."""
+    """One attempt failed. The class attributes determine what follows."""
 
     outcome: ClassVar[Outcome] = Outcome.ERROR
     retryable: ClassVar[bool] = False
-    """The same model may answer if asked again."""
+    """The same model may answer a retry."""
     falls_back: ClassVar[bool] = True
     """Another model may answer."""
     cools_down: ClassVar[bool] = False
-    """The model is passed over for a while once its retries are used up. Not for what the user can mend at once."""
+    """The model is skipped for a while after its retries. False for errors that the user can fix at once."""
     billed: ClassVar[bool] = False
     """The provider may bill for it even if no token arrived."""
 
@@ -135,25 +135,25 @@ class ServerError(ProviderError):
 
 
 class ConnectionFailed(ProviderError):
-    """No connection was made, so no request was read."""
+    """No connection was made, so the provider read no request."""
 
     outcome, retryable, cools_down = Outcome.CONNECTION_FAILED, True, True
 
 
 class TimedOut(ProviderError):
-    """The provider was silent for too long. It may have worked all the same: charged."""
+    """The provider sent nothing for too long. It may still have generated an answer, so the attempt is charged."""
 
     outcome, retryable, cools_down, billed = Outcome.TIMED_OUT, True, True, True
 
 
 class StreamBroken(ProviderError):
-    """The stream ended before the model said that it was done."""
+    """The stream ended before the answer was complete."""
 
     outcome, retryable, cools_down, billed = Outcome.STREAM_BROKEN, True, True, True
 
 
 class ProtocolError(ProviderError):
-    """The endpoint answered something that is not its API."""
+    """The endpoint's response does not follow its API."""
 
     outcome, retryable, cools_down, billed = Outcome.PROTOCOL_ERROR, True, True, True
 

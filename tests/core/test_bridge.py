@@ -1,4 +1,4 @@
-"""The bridge: one private loop for whoever asks, and a clean end however they leave."""
+"""The bridge: one private loop for all callers, and a clean end of each job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from llm_magic.bridge import Bridge, bridge
 
-WHO = contextvars.ContextVar("WHO", default="nobody")
+CALLER = contextvars.ContextVar("CALLER", default="unset")
 
 
 async def count(upto: int) -> AsyncGenerator[object]:
@@ -25,7 +25,7 @@ async def count(upto: int) -> AsyncGenerator[object]:
 
 
 class Endless:
-    """Counts for ever; notes that it was closed."""
+    """Counts without end, and records that it was closed."""
 
     def __init__(self) -> None:
         self.closed = threading.Event()
@@ -51,11 +51,11 @@ def test_items_come_in_order_in_a_thread_and_on_a_loop() -> None:
     assert asyncio.run(collect()) == list(range(100)), "and on the next loop"
 
 
-def test_everything_runs_on_one_loop_in_the_askers_context() -> None:
+def test_generators_run_on_one_loop_in_their_callers_context() -> None:
     async def where() -> AsyncGenerator[tuple[asyncio.AbstractEventLoop, str]]:
-        yield asyncio.get_running_loop(), WHO.get()
+        yield asyncio.get_running_loop(), CALLER.get()
 
-    WHO.set("me")
+    CALLER.set("me")
     (first,) = bridge.iterate(where())
 
     async def ask() -> tuple[asyncio.AbstractEventLoop, str]:
@@ -65,7 +65,7 @@ def test_everything_runs_on_one_loop_in_the_askers_context() -> None:
     assert first == asyncio.run(ask()) == (bridge.loop(), "me")
 
 
-def test_an_error_crosses_over() -> None:
+def test_an_error_of_the_generator_is_raised_in_the_caller() -> None:
     async def fails() -> AsyncGenerator[int]:
         yield 1
         raise ValueError("from the core")
@@ -109,7 +109,7 @@ async def test_closing_with_items_queued_leaves_the_callers_loop_running() -> No
 
 
 async def test_items_that_come_without_a_pause_leave_room_for_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_magic.bridge.FAIR_S", 0.0)
+    monkeypatch.setattr("llm_magic.bridge.CHECKPOINT_INTERVAL_S", 0.0)
     turns = {"caller": 0, "private": 0}
 
     async def tick(loop: str) -> None:
@@ -137,18 +137,18 @@ def test_a_job_can_be_cancelled_before_it_starts() -> None:
         list(job)
 
 
-def test_ticks_come_while_nothing_does() -> None:
+def test_ticks_come_while_there_is_no_item() -> None:
     async def silent() -> AsyncGenerator[int]:
         await asyncio.Event().wait()
         yield 1
 
     job = bridge.start(silent())
-    assert next(job.ticking()) is None
+    assert next(job.items_with_ticks()) is None
     job.cancel()
     assert job.join(5)
 
 
-def test_closing_settles_what_is_under_way() -> None:
+def test_closing_settles_running_jobs() -> None:
     own = Bridge()
     endless = Endless()
     job = own.start(endless.run())
@@ -200,7 +200,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_child_waits_for_nothing_of_its_parents(tmp_path: Path) -> None:
+def test_a_forked_child_does_not_wait_for_jobs_of_its_parent(tmp_path: Path) -> None:
     code = f"""
 import asyncio, os
 from llm_magic import Ledger
@@ -230,7 +230,7 @@ while not any(row.outcome == "in_flight" for row in ours.ledger.rows()):
     pass
 child = os.fork()
 if child == 0:
-    ok = asyncio.run(three()) == ["x"] * 3 and not bridge._jobs
+    ok = asyncio.run(three()) == ["x"] * 3 and not bridge.running_jobs
     os._exit(0 if ok else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 job.cancel()

@@ -1,12 +1,9 @@
-"""Token counts: offline, official ranks, and a bound that no byte-level tokenizer passes."""
+"""Token counts: offline with the official ranks, and an upper bound for any byte-level tokenizer."""
 
 from __future__ import annotations
 
 import gzip
-import inspect
-import os
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import tiktoken_ext.openai_public
@@ -23,43 +20,40 @@ def test_counts_are_tiktokens_own() -> None:
     assert tokens.count_o200k("") == 0
 
 
-def test_ranks_come_from_the_installed_wheel_and_nothing_is_left_behind(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import tiktoken
-    import tiktoken.registry
-
-    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "/the/users/own")
-    tokens._encoding.cache_clear()
-    encoding = tokens._encoding()  # the network guard would fail a download, and tiktoken a wrong hash
-    assert encoding.encode("hello world") == [24912, 2375]
-    assert os.environ["TIKTOKEN_CACHE_DIR"] == "/the/users/own"
-    assert list(tmp_path.glob("llm_magic-*")) == []
+@pytest.fixture
+def unloaded_encoding() -> Iterator[None]:
+    tokens.load_encoding.cache_clear()
+    yield
+    tokens.load_encoding.cache_clear()
 
 
-def test_broken_ranks_are_refused_before_tiktoken_would_download_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_come_from_an_installed_wheel_without_a_download(unloaded_encoding: None) -> None:
+    assert tokens.load_encoding().encode("hello world") == [24912, 2375]  # the network guard would fail a download
+
+
+def test_broken_ranks_are_refused(monkeypatch: pytest.MonkeyPatch, unloaded_encoding: None) -> None:
     monkeypatch.setattr(gzip, "decompress", lambda _: b"broken")
-    tokens._encoding.cache_clear()
     with pytest.raises(RuntimeError, match="reinstall it"):
-        tokens._encoding()
+        tokens.load_encoding()
 
 
-def test_address_and_hash_are_the_ones_tiktoken_uses() -> None:
-    source = inspect.getsource(tiktoken_ext.openai_public)
-    assert tokens._RANKS_URL in source
-    assert tokens._RANKS_SHA256 in source
+def test_pattern_and_hash_are_tiktokens_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes: list[str] = []
+    monkeypatch.setattr(
+        tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda _, expected_hash: hashes.append(expected_hash) or {}
+    )
+    assert tiktoken_ext.openai_public.o200k_base()["pat_str"] == tokens.PATTERN
+    assert hashes == [tokens.RANKS_SHA256]
 
 
-def test_a_family_is_estimated_by_its_ratio_upward() -> None:
+def test_an_estimate_is_the_count_times_the_familys_ratio_rounded_up() -> None:
     text = "one two three four five six seven eight nine ten"
     assert tokens.estimate(text, model("plain")) == 10
     assert tokens.estimate(text, model("other", token_ratio=1.61)) == 17
 
 
 @given(text=st.text(max_size=2_000), system=st.none() | st.text(max_size=200))
-def test_the_bound_holds(text: str, system: str | None) -> None:
+def test_the_bound_is_never_below_the_count(text: str, system: str | None) -> None:
     messages = (Message(role="user", content=text),)
     counted = tokens.count_o200k(text) + (tokens.count_o200k(system) if system else 0)
     bound = tokens.bound_input(messages, system)
@@ -69,5 +63,5 @@ def test_the_bound_holds(text: str, system: str | None) -> None:
 
 @pytest.mark.parametrize("text", ["a" * 3_000_000, "word " * 600_000, "\u4e2d" * 1_000_000])
 def test_huge_texts_take_bounded_work(text: str) -> None:
-    exact_share = tokens.count_o200k(text[: tokens._SLICE]) / tokens._SLICE
+    exact_share = tokens.count_o200k(text[: tokens.SLICE_CHARS]) / tokens.SLICE_CHARS
     assert tokens.count_o200k(text) == pytest.approx(exact_share * len(text), rel=0.05)

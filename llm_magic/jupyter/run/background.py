@@ -12,7 +12,7 @@ from collections.abc import Iterable, MutableMapping
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from llm_magic.bridge import POLL_S
+from llm_magic.bridge import POLL_INTERVAL_S
 from llm_magic.errors import RequestError
 from llm_magic.jupyter.display.run_view import RunView
 from llm_magic.jupyter.render.run_state import RunState
@@ -60,7 +60,7 @@ class BackgroundRun:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the run has ended, and return False after `timeout_s` seconds. Other threads keep running."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._ended.wait(POLL_S):
+        while not self._ended.wait(POLL_INTERVAL_S):
             if deadline is not None and time.monotonic() >= deadline:
                 return False
         return True
@@ -128,7 +128,7 @@ class BackgroundRun:
         """Apply the new events. Return True once the run has ended, with a failure in `error`."""
         try:
             try:
-                return self._job.poll(self.state.apply)
+                return self._job.drain(self.state.apply)
             except asyncio.CancelledError:
                 record_end(self._router, self.state, "canceled")
                 self.error = CancelledError(f"run {self.number} was {self.state.ended}")
@@ -178,7 +178,7 @@ def _draw() -> None:
                 return
         for run in running:
             run.advance()
-        time.sleep(POLL_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def select(numbers: Iterable[int] = ()) -> list[BackgroundRun]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_magic.bridge import SETTLE_S
+from llm_magic.bridge import SETTLE_TIMEOUT_S
 from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.events import RunEvent, RunFailed
 from llm_magic.jupyter.display.run_view import RunView, choose_view
@@ -32,13 +32,13 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: b
     view = choose_view(shell, list(plans), freeze=freeze, stream=stream)
     job = router.compare_job(plans)
     try:
-        for item in job.ticking():
+        for item in job.items_with_ticks():
             if item is not None:
                 _apply(router, states, errors, *item)
             view.update(states)
     except KeyboardInterrupt:
         job.cancel()
-        job.join(SETTLE_S)
+        job.join(SETTLE_TIMEOUT_S)
         for state in states.values():
             if state.result is None and not state.ended:
                 record_end(router, state, "stopped")

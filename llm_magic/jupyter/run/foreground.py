@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from llm_magic.bridge import SETTLE_S
+from llm_magic.bridge import SETTLE_TIMEOUT_S
 from llm_magic.budget import show_usd
 from llm_magic.errors import AllAttemptsFailed, LLMMagicError
 from llm_magic.jupyter.display.run_view import RunView
@@ -28,13 +28,13 @@ def run(router: Router, request: Request, view: RunView) -> RouteResult:
     states = {"": state}
     job = router.job(request)
     try:
-        for event in job.ticking():
+        for event in job.items_with_ticks():
             if event is not None:
                 state.apply(event)
             view.update(states)
     except KeyboardInterrupt:
         job.cancel()
-        job.join(SETTLE_S)
+        job.join(SETTLE_TIMEOUT_S)
         record_end(router, state, "stopped")
         raise Stopped(state.ended) from None
     except LLMMagicError:
