@@ -1,4 +1,4 @@
-"""One JupyterLab, one browser and one loopback server for all browser tests; a page for each."""
+"""One JupyterLab, browser and loopback server for all browser tests, and a page for each test."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(lab: Lab, browser: Browser) -> Iterator[Callable[..., Notebook]]:
-    """Opens a notebook of these code cells, or a file that is there already."""
+    """Return a function that opens a notebook of these code cells, or an existing file."""
     from tests.browser.lab import Notebook
 
     pages = []

@@ -18,7 +18,7 @@ LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]
 
 
 def inert(notebook: Any) -> None:
-    """Nothing in the page is live, and every link says where it leads."""
+    """Check that the page has no active content, and that every link shows its target."""
     assert notebook.watch.seen() == NOTHING
     assert notebook.page.evaluate(LIVE) == []
     for href, said in notebook.page.evaluate(LINKS):

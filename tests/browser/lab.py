@@ -1,4 +1,4 @@
-"""JupyterLab in a headless Chromium, as a person has it: open a notebook, run it from the menu, read, press, save."""
+"""JupyterLab in a headless Chromium: open a notebook, run it from the menu, read it, press buttons, save it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PENDING = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt'
 
 
 class Lab:
-    """A JupyterLab server with a home of its own; its kernels see `environment` and the tests' own modules."""
+    """A JupyterLab server with its own home. Its kernels have `environment` and can import the test modules."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self.home, self.files = home, home / "files"
@@ -90,7 +90,7 @@ class Lab:
             self._process.wait()
 
     def write(self, name: str, *cells: str) -> Path:
-        """A notebook of code cells."""
+        """Write a notebook of code cells."""
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=nbformat.from_dict(kernel)
@@ -101,7 +101,7 @@ class Lab:
 
 
 class Watch:
-    """What a page must not do: open a dialog, ask anyone else for anything, leave a global behind."""
+    """Records what a page must not do: open dialogs, send requests to other hosts, set globals."""
 
     def __init__(self, page: Page, home: str) -> None:
         self.dialogs: list[str] = []
@@ -120,7 +120,7 @@ class Watch:
             self.requests.append(url)
 
     def globals(self) -> list[str]:
-        """The globals that payloads set, in any frame."""
+        """Return the globals that payloads set, in any frame."""
         names = "Object.keys(window).filter(name => name.startsWith('pwned'))"
         return [name for frame in self._page.frames for name in frame.evaluate(names)]
 
@@ -133,7 +133,7 @@ def _own(url: str, home: str) -> bool:
 
 
 class Notebook:
-    """One notebook open in a page."""
+    """A notebook that is open in a page."""
 
     def __init__(self, page: Page, lab: Lab, name: str) -> None:
         self.page, self.lab, self.name = page, lab, name
@@ -141,7 +141,7 @@ class Notebook:
         self.open()
 
     def open(self, *, kernel: bool = True) -> None:
-        """Open it, or open it again, and wait until its kernel is ready."""
+        """Open or reopen the notebook, and wait until its kernel is ready."""
         self.page.goto(f"{self.lab.url}lab/tree/{self.name}?reset")
         self.page.wait_for_function(f"window.jupyterapp && {_CURRENT}?.context?.isReady", timeout=WAIT_S * 1000)
         if kernel:
@@ -160,35 +160,38 @@ class Notebook:
             self.wait()
 
     def run_in_turn(self) -> None:
-        """One code cell after the other. Run All with hundreds of runs makes a kernel send faster than a busy server
-        reads, and what ZeroMQ then drops, the page waits for in vain."""
+        """Run one code cell after the other.
+
+        Run All with hundreds of runs makes a kernel send faster than a busy server reads. The page would then wait for
+        messages that ZeroMQ has dropped.
+        """
         for number in range(self.page.locator(".jp-CodeCell").count()):
             self.run(number)
             self.wait()
 
     def wait(self) -> None:
-        """Until every cell has run, or one has failed."""
+        """Wait until every cell has run, or one has failed."""
         self.page.wait_for_function(
             f"() => ({_PENDING})() === 0 && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
             timeout=4 * WAIT_S * 1000,
-            polling=250,  # looking at every frame would leave a long page no time to draw
+            polling=250,  # polling at every frame would leave a long page no time to draw
         )
 
     def pending(self) -> int:
-        """How many cells run, or wait for their turn. The kernel's status is no guide: widgets' messages change it."""
+        """Count the cells that run or are queued. The kernel's status does not tell: widget messages change it."""
         return int(self.page.evaluate(_PENDING))
 
     def command(self, name: str, **args: Any) -> None:
         self.page.evaluate("([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, args])
 
     def run(self, number: int) -> None:
-        """Run one code cell, and do not wait."""
+        """Start one code cell, without waiting for it."""
         self.page.locator(".jp-CodeCell").nth(number).locator(".jp-InputArea").click()
-        # The command's promise ends with the cell.
+        # The command's promise resolves when the cell has ended.
         self.page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-cell') }")
 
     def value(self, expression: str) -> str:
-        """The repr of an expression in the kernel."""
+        """Return the repr of an expression in the kernel."""
         code = """async expression => {
             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
             const late = new Promise((_, reject) => setTimeout(() => reject(Error('no reply: ' + expression)), 30000));
@@ -200,7 +203,7 @@ class Notebook:
         return str(reply["data"]["text/plain"])
 
     def pasted(self) -> str:
-        """What the clipboard holds. Reading it by script would wait for a permission for ever."""
+        """Paste the clipboard and return its text. Reading it by script would wait for a permission forever."""
         self.page.evaluate(
             "() => {const area = document.createElement('textarea'); area.id = 'pasted';"
             "document.body.append(area); area.focus()}"
@@ -212,34 +215,34 @@ class Notebook:
         )
 
     def accessible(self, within: str) -> None:
-        """axe finds nothing wrong, contrast included, wide and narrow, in either theme."""
+        """Check with axe, contrast included, for wide and narrow pages and both themes."""
         from axe_playwright_python.sync_playwright import Axe
 
         for width, theme in itertools.product((1280, 480), ("light", "dark")):
             self.page.set_viewport_size({"width": width, "height": 1000})
             self.theme(theme)
-            found = Axe().run(self.page, context=within, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+            report = Axe().run(self.page, context=within, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
             wrong = [
-                (width, theme, each["id"], node["html"][:200], node["failureSummary"][:300])
-                for each in found.response["violations"]
-                for node in each["nodes"]
+                (width, theme, violation["id"], node["html"][:200], node["failureSummary"][:300])
+                for violation in report.response["violations"]
+                for node in violation["nodes"]
             ]
             assert not wrong, repr(wrong)
         self.page.set_viewport_size({"width": 1280, "height": 1000})
         self.theme("light")
 
     def cell(self, number: int) -> Locator:
-        """The outputs of a code cell, counted from 0."""
+        """Return the outputs of a code cell, counted from 0."""
         return self.page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea").first
 
     def errors(self) -> list[str]:
-        """What the error outputs say."""
+        """Return the texts of the error outputs."""
         return self.page.locator(
             ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
         ).all_inner_texts()
 
     def save(self) -> nbformat.NotebookNode:
-        """Save it; what is in the file now."""
+        """Save the notebook and read the file."""
         self.command("docmanager:save")
         self.page.wait_for_function(f"!{_CURRENT}.context.model.dirty", timeout=WAIT_S * 1000)
         return nbformat.read(self.lab.files / self.name, as_version=4)
@@ -251,8 +254,8 @@ class Notebook:
         self.page.wait_for_selector(f"body[data-jp-theme-light='{dark}']", state="attached")
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
-    def screenshots(self, name: str, of: Locator | None = None) -> None:
-        """Pictures in both themes, wide and narrow, for people to look at."""
+    def screenshots(self, name: str, area: Locator | None = None) -> None:
+        """Take pictures of wide and narrow pages in both themes, for people to look at."""
         folder = ROOT / "build" / "screenshots"
         folder.mkdir(parents=True, exist_ok=True)
         if self.page.locator(".jp-SideBar .lm-TabBar-tab.lm-mod-current[data-id='filebrowser']").count():
@@ -261,8 +264,8 @@ class Notebook:
             self.page.set_viewport_size({"width": width, "height": 1000})
             for theme in ("light", "dark"):
                 self.theme(theme)
-                target = of or self.page.locator(".jp-Notebook").first
-                # What is taller than the page would be cut off.
+                target = area or self.page.locator(".jp-Notebook").first
+                # A target taller than the page would be cut off.
                 box = target.bounding_box()
                 self.page.set_viewport_size(
                     {"width": width, "height": max(1000, int(box["height"] if box else 0) + 300)}

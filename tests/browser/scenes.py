@@ -1,4 +1,4 @@
-"""What the kernels of the browser tests load: sessions with scripted models."""
+"""Sessions with scripted models, loaded by the kernels of the browser tests."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ BATCH = 10
 
 
 def hostile() -> None:
-    """A session whose first model fails with payload N as its message, and whose second answers with it.
+    """Use a session whose first model fails with a payload as its error, and whose second answers with it.
 
-    The payload's number is the prompt's last word. The model that served is called as the payload says, too.
+    The payload's number is the last word of the prompt. The payload is also the name of the served model.
     """
 
     def reply(request: ProviderRequest) -> Reply | Failure:
@@ -37,14 +37,14 @@ def hostile() -> None:
         half = len(payload) // 2
         return Reply(chunks=(payload[:half], payload[half:]), served_model=payload)
 
-    # Circuits stay closed: each payload is to be an error as well.
+    # Circuits stay closed, so that each payload also appears as an error.
     ours = router(model("failing", price="0.1/0.5", fallback_id="answering"), model("answering"), replies=reply)
     ours._services.health.failed = lambda *_, **__: None  # type: ignore[method-assign]
     use_router(ours)
 
 
 def hostile_names() -> Any:
-    """A session whose models are called after payloads; returns a plan and a result whose reasons are payloads."""
+    """Use a session whose models are named after payloads. Return a plan and a result whose reasons are payloads."""
     evil = [payload for payload in PAYLOADS if payload.startswith("<img")][:4]
     ours = use_router(router(*(model(name) for name in evil)))
     plan = ours.plan("hello")
@@ -58,7 +58,7 @@ def hostile_names() -> Any:
 
 
 def hostile_everywhere() -> None:
-    """A session whose models are called after payloads; every third run fails once with its payload as the error."""
+    """Use a session whose models are named after payloads. Every third run fails once, with its payload as error."""
     failed: set[str] = set()
 
     def reply(request: ProviderRequest) -> Reply | Failure:
@@ -72,7 +72,7 @@ def hostile_everywhere() -> None:
 
 
 def runs_named(start: int, stop: int) -> None:
-    """Run these payloads, each as prompt, system prompt, tag, thread, and as name of files, of variables and of columns."""
+    """Run with each payload as prompt, system prompt, tag, thread, and as name of a file, a variable and a column."""
     shell = get_ipython()
     ours = session_router()
     for number, payload in list(enumerate(PAYLOADS))[start:stop]:
@@ -89,7 +89,7 @@ def runs_named(start: int, stop: int) -> None:
 
 
 def named_after(payload: str) -> dict[str, Any]:
-    """What of a request has a name, called after a payload."""
+    """Return the options of a request that contain names, all named after a payload."""
     word = payload.replace("\0", "")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / word.replace("/", "\N{DIVISION SLASH}")[:60]
@@ -101,6 +101,6 @@ def named_after(payload: str) -> dict[str, Any]:
 
 
 def batches(magic: str) -> list[str]:
-    """Cells that ask for every payload."""
+    """Return cells that request every payload."""
     lines = [f"{magic} payload {number}" for number in range(len(PAYLOADS))]
     return ["\n".join(lines[start : start + BATCH]) for start in range(0, len(lines), BATCH)]

@@ -1,4 +1,4 @@
-"""Notebooks run from the menu, as a person would."""
+"""Notebooks that are run from the menu."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ $$\\int_0^n x^2\\,dx = \\frac{n^3}{3}$$
 )
 
 
-def test_an_answer_as_a_person_sees_it(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+def test_an_answer_and_a_plan_are_displayed(opened: Callable[..., Notebook], server: loopback.Server) -> None:
     server.script("claude-opus-4-7", loopback.Fault(status=401, message="invalid x-api-key"))
     server.script("claude-sonnet-4-6", ANSWER)
     notebook = opened(
@@ -63,22 +63,22 @@ def test_an_answer_as_a_person_sees_it(opened: Callable[..., Notebook], server: 
     )
     notebook.run_all()
     assert notebook.errors() == []
-    said = notebook.cell(1).inner_text()
+    text = notebook.cell(1).inner_text()
     for part in ("claude-sonnet-4-6", "COMPLEX", "you asked for this tier", "auth failed", "of USD 0.05", "Two ways"):
-        assert part in said
+        assert part in text
     notebook.accessible(".llmr")
     notebook.screenshots("answer", notebook.cell(1))
     notebook.screenshots("plan", notebook.cell(2))
 
 
 @pytest.mark.parametrize("name", ["budget_and_fallback.ipynb", "ledger.ipynb", "quickstart.ipynb"])
-def test_our_notebooks_run_from_top_to_bottom(
+def test_the_example_notebooks_run_from_top_to_bottom(
     name: str, opened: Callable[..., Notebook], lab: Lab, smollm2: Path
 ) -> None:
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     if name == "quickstart.ipynb":
         settings = {"LLM_MAGIC_LOCAL": "1", "LLM_MAGIC_LOCAL_MODEL": str(smollm2)}
-        keys = [f"{each}_API_KEY" for each in ("ANTHROPIC", "OPENAI", "DEEPSEEK")]
+        keys = [f"{name}_API_KEY" for name in ("ANTHROPIC", "OPENAI", "DEEPSEEK")]
         first = f"import os\nos.environ.update({settings})\nfor key in {keys}:\n    os.environ.pop(key, None)"
         notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     nbformat.write(notebook, lab.files / name)
@@ -89,8 +89,8 @@ def test_our_notebooks_run_from_top_to_bottom(
     assert all(cell.execution_count for cell in code)
 
 
-def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], server: loopback.Server) -> None:
-    """At most 300 ms beyond twice what stopping a cell that only waits takes in this front end, on this machine."""
+def test_stopping_in_mid_stream_is_immediate(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    """Takes at most 300 ms more than twice the time to stop a cell that only waits."""
     server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
     notebook = opened(
         "stop.ipynb",
@@ -102,12 +102,12 @@ def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], se
     notebook.wait()
     notebook.run(1)
     notebook.cell(1).get_by_text("waiting").wait_for()
-    alone = stopped_in_ms(notebook)
+    baseline_ms = stopped_in_ms(notebook)
     notebook.run(2)
     notebook.cell(2).get_by_text("The", exact=True).wait_for()
-    took = stopped_in_ms(notebook)
-    logging.getLogger(__name__).warning("quiet %.0f ms after stop; a cell that waits: %.0f ms", took, alone)
-    assert took < 300 + 2 * alone
+    took_ms = stopped_in_ms(notebook)
+    logging.getLogger(__name__).warning("stopped in %.0f ms; a cell that only waits in %.0f ms", took_ms, baseline_ms)
+    assert took_ms < 300 + 2 * baseline_ms
 
     server.wait_until(lambda: server.journal[-1].ended == "disconnected")
     assert "stopped after" in notebook.cell(2).inner_text()
@@ -119,7 +119,7 @@ def test_stop_in_mid_stream_is_quiet_at_once(opened: Callable[..., Notebook], se
 
 
 def stopped_in_ms(notebook: Notebook) -> float:
-    """Press the toolbar's stop; the time until no cell is running, the mouse's way to the button included."""
+    """Press the stop button and return the time until no cell is running, including the move of the mouse."""
     assert notebook.pending() == 1
     pressed = time.monotonic()
     notebook.page.get_by_role("button", name="Interrupt the kernel").click()
@@ -128,8 +128,8 @@ def stopped_in_ms(notebook: Notebook) -> float:
     return (time.monotonic() - pressed) * 1000
 
 
-def test_a_kernel_that_is_restarted_leaves_word(opened: Callable[..., Notebook], server: loopback.Server) -> None:
-    """Kernel > Restart in mid-stream: Jupyter interrupts first, so the run is settled and says that it was stopped."""
+def test_a_restarted_kernel_leaves_a_readable_output(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+    """Jupyter interrupts the kernel before it restarts it, so the run is settled and displayed as stopped."""
     server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
     notebook = opened("restart.ipynb", "%load_ext llm_magic", "%%route --tier complex\nhello")
     notebook.run_all(wait=False)
@@ -137,10 +137,10 @@ def test_a_kernel_that_is_restarted_leaves_word(opened: Callable[..., Notebook],
     notebook.page.get_by_role("button", name="Restart the kernel", exact=True).click()
     notebook.page.get_by_role("button", name="Confirm Kernel Restart").click()
     server.wait_until(lambda: server.journal[-1].ended == "disconnected")
-    said_after_reopening(notebook)
+    assert_readable_after_reopening(notebook)
 
 
-def test_a_kernel_that_is_killed_leaves_word_and_an_uncertain_hold(
+def test_a_killed_kernel_leaves_a_readable_output_and_an_uncertain_hold(
     opened: Callable[..., Notebook], server: loopback.Server
 ) -> None:
     server.script("claude-opus-4-7", loopback.Answer(chunks=("The ", "answer"), gate=threading.Event()))
@@ -151,19 +151,19 @@ def test_a_kernel_that_is_killed_leaves_word_and_an_uncertain_hold(
     notebook.cell(1).get_by_text("The", exact=True).wait_for()
     os.kill(int(notebook.cell(0).inner_text().split()[0]), signal.SIGKILL)
     server.wait_until(lambda: server.journal[-1].ended == "disconnected")
-    said_after_reopening(notebook)
+    assert_readable_after_reopening(notebook)
     ledger = Ledger(notebook.lab.home / "llm_magic" / "ledger.db")
     (held,) = [attempt for attempt, _ in ledger.uncertain()]
     assert held.model == "claude-opus-4-7"
     ledger.close()
 
 
-def said_after_reopening(notebook: Notebook) -> None:
-    """The saved notebook, reopened without a kernel, says what was asked and what became of it."""
+def assert_readable_after_reopening(notebook: Notebook) -> None:
+    """Check that the saved notebook, reopened without a kernel, shows the model and how the run ended."""
     notebook.save()
     notebook.open(kernel=False)
-    said = notebook.cell(1)
-    said.get_by_text("claude-opus-4-7").first.wait_for()
-    words = said.inner_text()
-    assert "stopped after" in words or "did not finish" in words, words
-    assert "widget" not in words.lower(), words
+    output = notebook.cell(1)
+    output.get_by_text("claude-opus-4-7").first.wait_for()
+    text = output.inner_text()
+    assert "stopped after" in text or "did not finish" in text, text
+    assert "widget" not in text.lower(), text

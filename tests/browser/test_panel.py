@@ -1,4 +1,4 @@
-"""The session's panel, as a person uses it: with the mouse, with the keyboard, with a screen reader, on a phone."""
+"""The session's panel, used with the mouse and the keyboard, and checked for screen readers and narrow pages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def notebook(opened: Callable[..., Notebook], server: loopback.Server) -> Notebo
     return notebook
 
 
-def test_the_panel_is_used(notebook: Notebook) -> None:
+def test_the_panel_works_with_mouse_and_keyboard(notebook: Notebook) -> None:
     assert notebook.errors() == []
     panel = notebook.page.locator(".llmr-panel")
     rows = panel.locator(".llmr-run")
@@ -43,7 +43,7 @@ def test_the_panel_is_used(notebook: Notebook) -> None:
         assert part in panel.inner_text()
     assert "Extract every date" in rows.nth(0).inner_text()
     assert not notebook.cell(1).locator(".llmr-twin").is_visible()
-    # Of this kernel: other notebooks have rows in the same ledger.
+    # Other notebooks have rows in the same ledger.
     run = "next(r for r in llm_magic.router().ledger.rows() if r.session_id == llm_magic.router().ledger.session_id)"
     rating = f"{run}.rating"
     notebook.value("__import__('builtins').__dict__.update(llm_magic=__import__('llm_magic'))")
@@ -53,7 +53,7 @@ def test_the_panel_is_used(notebook: Notebook) -> None:
     first.get_by_role("button", name="Good").click()
     first.get_by_role("button", name="✓ Good").wait_for()
     assert notebook.value(rating) == "1"
-    # With the keyboard: the next stop is the next button.
+    # With the keyboard: Tab moves to the next button.
     first.get_by_role("button", name="✓ Good").focus()
     notebook.page.keyboard.press("Tab")
     notebook.page.keyboard.press("Enter")
@@ -66,7 +66,7 @@ def test_the_panel_is_used(notebook: Notebook) -> None:
     first.get_by_text("Copied").wait_for()
     assert notebook.pasted() == "Where is the library? *Où est la bibliothèque ?*"
 
-    # While a cell runs a press waits, and is not lost.
+    # A button that is pressed while a cell runs acts afterwards.
     notebook.run(4)
     notebook.page.wait_for_function(
         "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
@@ -91,33 +91,33 @@ def test_the_panel_is_used(notebook: Notebook) -> None:
 def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     notebook.page.get_by_role("button", name="Restart the kernel", exact=True).click()
     notebook.page.get_by_role("button", name="Confirm Kernel Restart").click()
-    gone = notebook.cell(1).locator(".llmr-live.jupyter-widgets-disconnected")
-    gone.wait_for()
-    said = "[...document.querySelectorAll('.llmr-live, .llmr-live :not(.llmr-path *)')]"
-    said += ".map(e => getComputedStyle(e, '::before'))"  # the arrows of a path are no words
-    said += ".filter(style => style.display !== 'none' && style.content !== 'none').map(style => style.content)"
+    disconnected = notebook.cell(1).locator(".llmr-live.jupyter-widgets-disconnected")
+    disconnected.wait_for()
+    texts = "[...document.querySelectorAll('.llmr-live, .llmr-live :not(.llmr-path *)')]"
+    texts += ".map(e => getComputedStyle(e, '::before'))"  # except the arrows of a path
+    texts += ".filter(style => style.display !== 'none' && style.content !== 'none').map(style => style.content)"
     again = "%load_ext llm_magic, then %route_panel"
-    assert notebook.page.evaluate(said) == [f'"Last state before the kernel ended. For a live panel: {again}."']
-    assert not gone.get_by_role("button", name="Good").first.is_visible()
-    assert gone.get_by_role("button", name="Copy").first.is_visible()
+    assert notebook.page.evaluate(texts) == [f'"Last state before the kernel ended. For a live panel: {again}."']
+    assert not disconnected.get_by_role("button", name="Good").first.is_visible()
+    assert disconnected.get_by_role("button", name="Copy").first.is_visible()
     notebook.screenshots("panel-gone", notebook.page.locator(".jp-CodeCell").nth(1))
 
     notebook.save()
     notebook.command("notebook:shutdown-kernel")
     notebook.open(kernel=False)
-    twin = notebook.cell(1).locator(".llmr-twin")
-    twin.wait_for()
+    copy = notebook.cell(1).locator(".llmr-twin")
+    copy.wait_for()
     for part in ("of USD 0.05", "saved USD", "cooling down until", "Extract every date", "as of 20", again):
-        assert part in twin.inner_text()
-    only_the_twin(notebook, 1)
+        assert part in copy.inner_text()
+    assert_only_the_static_copy(notebook, 1)
     notebook.open()
-    twin.wait_for()
-    only_the_twin(notebook, 1)
+    copy.wait_for()
+    assert_only_the_static_copy(notebook, 1)
     notebook.screenshots("panel-saved", notebook.page.locator(".jp-CodeCell").nth(1))
 
 
-def only_the_twin(notebook: Notebook, cell: int) -> None:
-    """Beside what is readable there is no word of a widget that can't be shown."""
+def assert_only_the_static_copy(notebook: Notebook, cell: int) -> None:
+    """Check that the message about a widget that can't be displayed is hidden."""
     dead = notebook.cell(cell).locator(".jp-OutputArea-output").nth(1)
     dead.filter(has_text=re.compile("Loading widget|Error displaying widget")).wait_for(state="attached")
     assert "widget" not in notebook.cell(cell).inner_text().lower()

@@ -1,4 +1,4 @@
-"""Several answers at once, later, in a row; and what they come to: as a person sees it."""
+"""Comparisons, background runs and reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 MODELS = ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5")
 
 
-def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+def test_a_comparison_streams_side_by_side_and_stacks_on_narrow_pages(
+    opened: Callable[..., Notebook], server: loopback.Server
+) -> None:
     gates = {model: threading.Event() for model in MODELS}
     for model in MODELS:
         half = f"## From {model}\n\nA *list comprehension*:\n\n```python\n[i**2 for i in range(n)]\n```\n\n"
@@ -45,11 +47,11 @@ def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Note
     columns = notebook.cell(1).locator("section")
     assert columns.count() == 4
     for number, model in enumerate(MODELS):
-        said = columns.nth(number).inner_text()
-        assert f"{number + 1}. {model}" in said
-        assert f"From {model}" in said
-        assert "The end." in said
-        assert "USD 0.0" in said
+        text = columns.nth(number).inner_text()
+        assert f"{number + 1}. {model}" in text
+        assert f"From {model}" in text
+        assert "The end." in text
+        assert "USD 0.0" in text
     assert "auth failed" in columns.nth(3).inner_text()
     assert live.count() == 0
     notebook.screenshots("compare", notebook.cell(1))
@@ -59,15 +61,15 @@ def test_answers_side_by_side_and_one_below_the_other(opened: Callable[..., Note
         ".map(each => Math.round(each.getBoundingClientRect().left))).size === 1"
     )
     notebook.page.set_viewport_size({"width": 1280, "height": 1000})
-    picked(notebook)
+    pick_in_the_panel(notebook)
     assert notebook.watch.seen() == NOTHING
 
 
-def picked(notebook: Notebook) -> None:
-    """The best answer is picked in the panel: with the mouse, then another one with the keyboard."""
+def pick_in_the_panel(notebook: Notebook) -> None:
+    """Pick one answer with the mouse, then another one with the keyboard."""
     panel = notebook.page.locator(".llmr-panel")
     entry = panel.locator(".llmr-run").first
-    assert entry.get_by_role("button", name="Pick").count() == 3, "one an answer"
+    assert entry.get_by_role("button", name="Pick").count() == 3, "one per answer"
     second = entry.get_by_role("button", name="Pick claude-sonnet-4-6 for comparison")
     second.click()
     entry.get_by_role("button", name="✓ Picked claude-sonnet-4-6").wait_for()
@@ -122,10 +124,12 @@ def test_an_answer_arrives_in_its_own_cell_while_others_run(
     assert "and the second" in answer.data["text/plain"]
     assert rest.data == {"text/html": ""}
     place = notebook.cell(1).locator("> .jp-OutputArea-child").nth(1)
-    assert not place.is_visible(), "nothing is seen of where the widget was"
+    assert not place.is_visible(), "the remaining output is invisible"
 
 
-def test_a_report_is_a_picture_and_tables(opened: Callable[..., Notebook], server: loopback.Server) -> None:
+def test_a_report_is_displayed_as_a_picture_and_tables(
+    opened: Callable[..., Notebook], server: loopback.Server
+) -> None:
     notebook = opened(
         "report.ipynb",
         "%load_ext llm_magic",

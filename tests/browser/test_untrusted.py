@@ -1,4 +1,4 @@
-"""What a hostile model writes, in a trusted notebook: nothing of it runs, nothing of it loads."""
+"""Hostile model output in a trusted notebook: nothing in it runs or loads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STRAYS = """() => [...document.querySelectorAll('.jp-OutputArea style')].flatMa
 
 @pytest.fixture(scope="module")
 def hostile(lab: Lab) -> str:
-    """A notebook of every payload: as answer, as provider's error, as the name of the model that served."""
+    """A notebook with every payload as answer, as provider error, and as name of the served model."""
     name = "hostile.ipynb"
     lab.write(
         name,
@@ -46,7 +46,7 @@ def hostile(lab: Lab) -> str:
     return name
 
 
-def test_the_detector_detects(opened: Callable[..., Notebook]) -> None:
+def test_active_content_is_detected(opened: Callable[..., Notebook]) -> None:
     notebook = opened(
         "live.ipynb",
         "from IPython.display import HTML\nHTML('<img src=x onerror=pwned=1;alert(1)><img src=https://evil.example/a.png>')",
@@ -65,7 +65,7 @@ def test_every_payload_is_inert_live_reopened_and_converted(
     notebook.run_in_turn()
     assert notebook.errors() == []
     assert notebook.page.locator(".llmr-body").count() == len(PAYLOADS) + 2
-    # A long notebook stays quick: one style an output, and its rules are for that output alone.
+    # A long notebook stays fast: one style sheet per output, whose rules apply to that output only.
     assert (
         notebook.page.locator(".jp-OutputArea style").count() <= notebook.page.locator(".jp-OutputArea-child").count()
     )
@@ -83,12 +83,12 @@ def test_every_payload_is_inert_live_reopened_and_converted(
 
 
 def converted(saved: nbformat.NotebookNode, file: Path, browser: Browser) -> None:
-    """The notebook as HTML, in a page of its own, asks for no more than an empty one does."""
+    """Check that the notebook as an HTML page sends no more requests than an empty one."""
     from nbconvert.exporters import HTMLExporter
 
     from tests.browser.lab import Watch
 
-    asked: list[list[str]] = []
+    requests: list[list[str]] = []
     for notebook in (nbformat.v4.new_notebook(), saved):
         file.write_text(HTMLExporter().from_notebook_node(notebook)[0])
         page = browser.new_page()
@@ -98,9 +98,9 @@ def converted(saved: nbformat.NotebookNode, file: Path, browser: Browser) -> Non
         assert watch.dialogs == []
         assert watch.globals() == []
         assert page.evaluate(LIVE) == []
-        asked.append(sorted(set(watch.requests)))
+        requests.append(sorted(set(watch.requests)))
         page.context.close()
-    assert asked[0] == asked[1]
+    assert requests[0] == requests[1]
 
 
 def test_every_payload_is_inert_in_a_widget_that_stays(opened: Callable[..., Notebook]) -> None:
@@ -116,7 +116,7 @@ def test_every_payload_is_inert_in_a_widget_that_stays(opened: Callable[..., Not
 
 
 def test_every_payload_is_inert_as_a_name(opened: Callable[..., Notebook], lab: Lab, browser: Browser) -> None:
-    """Of models, tags, threads, files, columns, variables; in runs and plans, in the panel and in every table."""
+    """Checks names of models, tags, threads, files, columns and variables, in runs, plans, the panel and all tables."""
     word = next(payload for payload in PAYLOADS if payload.startswith("<img/src/"))
     batches = range(0, len(PAYLOADS), scenes.BATCH)
     notebook = opened(

@@ -20,20 +20,20 @@ from tests.support.loopback import Answer, Fault
 
 
 def shown(message: dict[str, Any]) -> str:
-    """The HTML that a message shows: of an output, or of a live widget."""
+    """Return the HTML that a message displays, in an output or in a live widget."""
     content = message["content"]
     state = content.get("data", {}).get("state", {}) if message["msg_type"].startswith("comm") else {}
     return str(state.get("value") or content.get("data", {}).get("text/html") or "")
 
 
 def frozen(messages: list[dict[str, Any]]) -> dict[str, str]:
-    """The static output that took the widget's place."""
-    static, view = [each for each in messages if each["msg_type"] == "display_data"]
+    """Return the static output that replaced the widget."""
+    static, view = [message for message in messages if message["msg_type"] == "display_data"]
     assert "application/vnd.jupyter.widget-view+json" not in static["content"]["data"]
     assert "application/vnd.jupyter.widget-view+json" in view["content"]["data"]
-    updates = [each for each in messages if each["msg_type"] == "update_display_data"]
-    *_, last = [each for each in updates if each["content"]["transient"] == static["content"]["transient"]]
-    (rest,) = [each for each in updates if each["content"]["transient"] == view["content"]["transient"]]
+    updates = [message for message in messages if message["msg_type"] == "update_display_data"]
+    *_, last = [update for update in updates if update["content"]["transient"] == static["content"]["transient"]]
+    (rest,) = [update for update in updates if update["content"]["transient"] == view["content"]["transient"]]
     assert rest["content"]["data"] == {"text/html": ""}
     return last["content"]["data"]
 
@@ -46,14 +46,14 @@ def test_the_answer_streams_while_the_cell_runs_and_is_frozen(kernel: Kernel, se
     for message in kernel.messages(cell):
         found.append(message)
         if "<p>first" in shown(message) and not gate.is_set():
-            assert server.journal[0].ended != "whole", "it was shown while the server had not finished"
+            assert server.journal[0].ended != "whole", "displayed before the server had finished"
             gate.set()
     assert gate.is_set()
     bundle = frozen(found)
     assert set(bundle) == {"text/html", "text/markdown", "text/plain"}
-    for twin in bundle.values():
-        assert "first second" in twin
-        assert "deepseek-v3" in twin
+    for rendered in bundle.values():
+        assert "first second" in rendered
+        assert "deepseek-v3" in rendered
     assert kernel.value("_route.text") == "'first second'"
 
 
@@ -90,8 +90,8 @@ get_ipython().events.register("post_run_cell", note_ending)
 """
 
 
-def test_after_a_stop_everything_comes_in_its_order_and_nothing_late(kernel: Kernel, server: loopback.Server) -> None:
-    """Settled, then drawn, then the error, then idle. What the provider would still say is heard by nobody."""
+def test_after_a_stop_messages_are_in_order_and_none_is_late(kernel: Kernel, server: loopback.Server) -> None:
+    """The run is settled, then drawn; the error follows, then idle. Text that the provider sends later is dropped."""
     gate = threading.Event()
     server.script("claude-opus-4-7", Answer(chunks=("The ", "tardy ", "words"), gate=gate))
     kernel.run(ENDINGS)
@@ -122,7 +122,9 @@ def test_after_a_stop_everything_comes_in_its_order_and_nothing_late(kernel: Ker
     assert "The answer is 42." in frozen(kernel.run("%%route --tier bulk\nhello"))["text/plain"]
 
 
-def test_an_interrupt_before_the_first_token(kernel: Kernel, server: loopback.Server) -> None:
+def test_an_interrupt_before_the_first_token_stops_the_cell_and_settles(
+    kernel: Kernel, server: loopback.Server
+) -> None:
     server.script("deepseek-v3", loopback.Broken(how="silent", chunks=()))
     cell = kernel.send("%%route --tier bulk\nhello")
     server.wait_until(lambda: bool(server.journal))
@@ -132,7 +134,7 @@ def test_an_interrupt_before_the_first_token(kernel: Kernel, server: loopback.Se
     assert kernel.value("llm_magic.router().ledger.held_usd == 0") == "True"
 
 
-def test_two_cells_queued_behind_each_other(kernel: Kernel, server: loopback.Server) -> None:
+def test_queued_cells_run_one_after_the_other(kernel: Kernel, server: loopback.Server) -> None:
     first = kernel.send("%%route --tier bulk --out one\nhello")
     second = kernel.send("%%route --tier structured --out two\nhello")
     for cell in (first, second):
@@ -148,7 +150,7 @@ several = await asyncio.gather(*[router.route("hello", tier="bulk") for _ in ran
 """
 
 
-def test_await_and_plain_calls_work_after_a_magic(kernel: Kernel, server: loopback.Server) -> None:
+def test_async_and_sync_calls_work_after_a_magic(kernel: Kernel, server: loopback.Server) -> None:
     kernel.run("%route --tier bulk hello")
     kernel.run("router = llm_magic.router()" + ASYNC)
     assert kernel.value("[awaited.text, plain.text, len(several)]") == "['The answer is 42.', 'The answer is 42.', 5]"
@@ -167,7 +169,7 @@ def long(tokens):
 """
 
 
-def test_traffic_grows_with_the_text_and_fifty_thousand_tokens_are_nothing(kernel: Kernel) -> None:
+def test_traffic_grows_linearly_and_an_answer_of_fifty_thousand_tokens_is_displayed(kernel: Kernel) -> None:
     kernel.run(LONG)
     try:
         sizes: list[int] = []
@@ -187,7 +189,7 @@ def test_traffic_grows_with_the_text_and_fifty_thousand_tokens_are_nothing(kerne
         kernel.run("_ = llm_magic.use_router(usual)")
 
 
-def test_an_error_is_short_and_real(kernel: Kernel, server: loopback.Server) -> None:
+def test_an_error_is_one_line_and_fails_the_cell(kernel: Kernel, server: loopback.Server) -> None:
     for model in ("claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5"):
         server.script(
             model, Fault(status=401, message=f"Incorrect API key: {loopback.KEY}-anthropic, {loopback.KEY}-openai")
@@ -200,9 +202,7 @@ def test_an_error_is_short_and_real(kernel: Kernel, server: loopback.Server) -> 
     assert f"{loopback.KEY}-anthropic" not in str(error["traceback"][0]).split("claude-sonnet")[0]
 
 
-def test_a_run_in_the_background_fills_its_own_place_while_other_cells_run(
-    kernel: Kernel, server: loopback.Server
-) -> None:
+def test_a_background_run_updates_its_own_cell_while_other_cells_run(kernel: Kernel, server: loopback.Server) -> None:
     gate = threading.Event()
     server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
     begun = kernel.run("%%route --tier bulk --background --out later\nhello")
@@ -217,7 +217,7 @@ def test_a_run_in_the_background_fills_its_own_place_while_other_cells_run(
     assert kernel.value("later.text") == "'first second'"
 
 
-def test_the_stop_button_does_not_stop_what_runs_in_the_background(kernel: Kernel, server: loopback.Server) -> None:
+def test_the_stop_button_does_not_stop_background_runs(kernel: Kernel, server: loopback.Server) -> None:
     gate = threading.Event()
     server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
     kernel.run("%%route --tier bulk --background --out later\nhello")
@@ -228,7 +228,7 @@ def test_the_stop_button_does_not_stop_what_runs_in_the_background(kernel: Kerne
             kernel.manager.interrupt_kernel()
         elif message["msg_type"] == "error":
             errors.append(message["content"]["ename"])
-    assert errors in (["Stopped"], ["KeyboardInterrupt"]), "the latter where it came before the waiting"
+    assert errors in (["Stopped"], ["KeyboardInterrupt"]), "KeyboardInterrupt if it arrived before the waiting began"
     gate.set()
     kernel.run("%route_jobs wait")
     assert kernel.value("later.text") == "'first second'"
@@ -246,19 +246,19 @@ def test_nest_asyncio_applied_by_the_user_changes_nothing(kernel_of_its_own: Ker
 
 STARTED = """
 import llm_magic
-while not llm_magic.router().ledger.rows() or _route._state.text == "":
+while not llm_magic.router().ledger.rows() or _route.state.text == "":
     time.sleep(0.01)
 """
 
 
-def test_headless_leaves_one_static_output_and_no_widget(headless: Any) -> None:
+def test_a_headless_notebook_has_one_static_output_and_no_widget(headless: Any) -> None:
     notebook = headless("%load_ext llm_magic", "%%route --tier bulk\nhello")
     (output,) = notebook.cells[1].outputs
     assert set(output.data) == {"text/html", "text/markdown", "text/plain"}
     assert "widgets" not in notebook.metadata
 
 
-def test_headless_whoever_waits_draws_the_answers_in_their_own_cells(headless: Any) -> None:
+def test_in_a_headless_notebook_the_waiting_cell_draws_the_answers_in_their_own_cells(headless: Any) -> None:
     notebook = headless(
         "%load_ext llm_magic",
         "%%route --tier bulk --background\nhello",
@@ -272,7 +272,7 @@ def test_headless_whoever_waits_draws_the_answers_in_their_own_cells(headless: A
     assert notebook.cells[3].outputs == []
 
 
-def test_a_kernel_that_is_shut_down_settles_what_runs_in_the_background(
+def test_a_kernel_that_is_shut_down_settles_its_background_runs(
     headless: Any, server: loopback.Server, tmp_path: Path
 ) -> None:
     server.script("deepseek-v3", Answer(gate=threading.Event()))
@@ -288,10 +288,10 @@ def test_a_wrong_option_stops_run_all(headless: Any) -> None:
         headless("%load_ext llm_magic", "%%route --nope\nhello", "print('not reached')")
 
 
-def test_a_key_is_nowhere_in_the_notebook_the_ledger_or_the_log(
+def test_no_key_reaches_the_notebook_the_ledger_or_the_log(
     headless: Any, server: loopback.Server, tmp_path: Path
 ) -> None:
-    """Whatever is asked for, though a provider repeats the key in its errors."""
+    """Runs every magic, with providers that repeat the key in their errors."""
     keys = [value for name, value in server.environment().items() if name.endswith("_KEY")]
     server.script("gpt-5.5", Fault(status=401, message=f"bad key {loopback.KEY}-openai"))
     server.script("claude-opus-4-7", Fault(status=429, message=f"slow down, {loopback.KEY}-anthropic"))
@@ -331,18 +331,16 @@ def test_a_key_is_nowhere_in_the_notebook_the_ledger_or_the_log(
     )
     kept = nbformat.writes(notebook) + log.read_text() + table.read_text()
     kept += "".join(path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*"))
-    for told in ("bad key [key]", "slow down, [key]", "auth failed", "rate limited", "notes.txt", "frame", "cached"):
-        assert told in kept, told
+    for fact in ("bad key [key]", "slow down, [key]", "auth failed", "rate limited", "notes.txt", "frame", "cached"):
+        assert fact in kept, fact
     assert "BudgetExceeded" in nbformat.writes(notebook)
     for key in keys:
         assert key not in kept
 
 
 @pytest.mark.parametrize("mode", ["Context", "Verbose"])
-def test_a_key_is_in_no_log_and_in_no_traceback(
-    headless: Any, server: loopback.Server, tmp_path: Path, mode: str
-) -> None:
-    """Also where everything is logged, and where tracebacks show the values of variables."""
+def test_no_key_reaches_a_log_or_a_traceback(headless: Any, server: loopback.Server, tmp_path: Path, mode: str) -> None:
+    """Even with debug logging, and with tracebacks that show the values of variables."""
     keys = [value for name, value in server.environment().items() if name.endswith("_KEY")]
     for name in ("claude-opus-4-7", "claude-sonnet-4-6"):
         server.script(name, Fault(status=401, message=f"bad key {loopback.KEY}-anthropic"))
@@ -367,5 +365,5 @@ def test_a_key_is_in_no_log_and_in_no_traceback(
         assert key not in log.read_text()
 
 
-def test_the_kernel_of_these_tests_is_this_python(kernel: Kernel) -> None:
+def test_the_kernel_runs_this_python(kernel: Kernel) -> None:
     assert kernel.value("import sys; sys.executable") == repr(sys.executable)

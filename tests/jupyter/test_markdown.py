@@ -1,4 +1,4 @@
-"""Model output in a trusted notebook: nothing of it runs, nothing of it loads."""
+"""Model output in a trusted notebook: nothing in it runs or loads."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_magic.jupyter.render import code, mathml
+from llm_magic.jupyter.render import code, markdown, mathml
 from llm_magic.jupyter.render.html import escape
-from llm_magic.jupyter.render.markdown import _TAGS, fenced, markdown_to_html
+from llm_magic.jupyter.render.markdown import fenced, markdown_to_html
 from tests.support.payloads import PAYLOADS
 
 
-class LiveView(HTMLParser):
-    """Collects whatever in a page could run or load."""
+class ActiveContent(HTMLParser):
+    """Collects the tags and attributes of a page that could run or load something."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.active: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in _TAGS | mathml._TAGS:
-            self.found.append(tag)
+        if tag not in markdown.TAGS | mathml.TAGS:
+            self.active.append(tag)
         for name, value in attrs:
             url_ok = tag == "a" and name == "href" and str(value).split(":")[0].lower() in ("http", "https", "mailto")
-            ours = tag == "span" and name == "class" and value in code.CLASSES.values()
+            highlighting = tag == "span" and name == "class" and value in code.CLASSES.values()
             plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align")
-            formula = tag in mathml._TAGS and (name in mathml._ATTRIBUTES or name == "alttext")
-            if not (url_ok or ours or plain or formula or (tag, name) == ("pre", "tabindex")):
-                self.found.append(f"{tag} {name}={value}")
+            formula = tag in mathml.TAGS and (name in mathml.ATTRIBUTES or name == "alttext")
+            if not (url_ok or highlighting or plain or formula or (tag, name) == ("pre", "tabindex")):
+                self.active.append(f"{tag} {name}={value}")
 
 
-def live_parts(html: str) -> list[str]:
-    parser = LiveView()
+def active_parts(html: str) -> list[str]:
+    parser = ActiveContent()
     parser.feed(html)
-    return parser.found
+    return parser.active
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_payloads_are_inert(payload: str) -> None:
-    assert live_parts(markdown_to_html(payload)) == []
+    assert active_parts(markdown_to_html(payload)) == []
 
 
 @given(
@@ -51,10 +51,10 @@ def test_payloads_are_inert(payload: str) -> None:
     )
 )
 def test_mixtures_of_payloads_are_inert(text: str) -> None:
-    assert live_parts(markdown_to_html(text)) == []
+    assert active_parts(markdown_to_html(text)) == []
 
 
-def test_markdown_is_still_markdown() -> None:
+def test_markdown_is_rendered() -> None:
     html = markdown_to_html(
         "# Title\n\n**bold** `code`\n\n```python\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[t](https://x.example)"
     )
@@ -68,7 +68,7 @@ def test_markdown_is_still_markdown() -> None:
         assert part in html
 
 
-def test_code_is_coloured_by_five_classes() -> None:
+def test_code_is_highlighted_with_five_classes() -> None:
     html = markdown_to_html('```python\ndef f(x):\n    return "<b>" + 1  # c\n```').replace("&quot;", '"')
     assert '<span class="llmr-k">def</span> <span class="llmr-f">f</span>' in html
     assert '<span class="llmr-s">"&lt;b&gt;"</span>' in html
@@ -77,20 +77,20 @@ def test_code_is_coloured_by_five_classes() -> None:
     assert "<span" not in markdown_to_html(f"```python\n{'x = 1' * code.MAX_CHARS}\n```")
 
 
-def test_every_language_of_the_list_is_known() -> None:
+def test_pygments_supports_every_listed_language() -> None:
     assert [name for name in code.LANGUAGES if not code.highlight("x = 1\n", name)] == []
 
 
 @pytest.mark.parametrize(
     "text", ["$x_1$", "\\(x_1\\)", "$$x_1$$", "$$\nx_1\n$$", "\\[x_1\\]", "> - \\[\n>   x_1\n>   \\]"]
 )
-def test_mathematics_is_drawn_by_the_browser(text: str) -> None:
+def test_formulas_become_mathml(text: str) -> None:
     html = markdown_to_html(text)
     assert "<msub><mi>x</mi><mn>1</mn></msub>" in html
     assert ('display="inline"' in html) == (text in ("$x_1$", "\\(x_1\\)"))
 
 
-def test_lines_of_mathematics_are_no_markdown() -> None:
+def test_markdown_has_no_meaning_in_display_formulas() -> None:
     html = markdown_to_html("\\begin{align}\na &= b \\\\\n- 4 &= *c*\n\\end{align}")
     assert html.count("<mtr>") == 2
     assert "<li>" not in html
@@ -101,22 +101,22 @@ def test_lines_of_mathematics_are_no_markdown() -> None:
     "text",
     ["it costs $5 or $6", "between $5-$10", "a $ b $ c", "`$x$`", "```\n$x$\n```", "    $$x$$", "\\$x$", "$$\n\nx"],
 )
-def test_what_is_no_mathematics_stays_as_it_is(text: str) -> None:
+def test_dollar_signs_outside_formulas_stay_text(text: str) -> None:
     assert "<math" not in markdown_to_html(text)
 
 
 @pytest.mark.parametrize("tex", ["\\frac{", "\\newcommand{\\a}{b}\\a", "{" * 220 + "}" * 220])
-def test_a_formula_that_is_not_understood_stays_legible(tex: str) -> None:
+def test_a_formula_that_can_not_be_parsed_is_displayed_as_code(tex: str) -> None:
     assert f"<code>{tex}</code>" in markdown_to_html(f"${tex}$")
 
 
-def test_a_formula_can_not_be_forged() -> None:
+def test_a_formula_placeholder_can_not_be_forged() -> None:
     assert markdown_to_html("\ue0000\ue001 $x$").count("<math") == 1
     assert "<math" not in markdown_to_html("[a](https://a.example/\ue0000\ue001)")
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "rendered"),
     [
         ("[x](https://evil.example/?q=secret)", ">x</a> (evil.example)"),
         ("[https://bank.example](https://evil.example/login)", ">https://bank.example</a> (evil.example)"),
@@ -130,15 +130,15 @@ def test_a_formula_can_not_be_forged() -> None:
         ("![](https://evil.example/p.png)", "<p>[image https://evil.example/p.png]</p>"),
     ],
 )
-def test_links_and_images_say_where_they_lead(text: str, says: str) -> None:
+def test_links_and_images_show_their_targets(text: str, rendered: str) -> None:
     html = markdown_to_html(text)
-    assert says in html
+    assert rendered in html
     if text.startswith(("[x](/", "![")):
         assert "href" not in html
 
 
 def test_hostile_text_takes_linear_time() -> None:
-    """Ten times the text in some ten times the time, for whatever opens and never closes."""
+    """Checked for every kind of opening that is never closed, with ten times the text."""
     for opening in ("$a ", "\\(", "\\[", "$$", "\\begin{align}\n", "$$\na\n\n", "[a](", "*a ", "`a "):
         once, tenfold = (min(_seconds(opening * count) for _ in range(2)) for count in (300, 3_000))
         assert tenfold < 30 * once + 0.1, opening
@@ -151,7 +151,7 @@ def _seconds(text: str) -> float:
 
 
 @given(st.text(alphabet="`a\n ", max_size=40))
-def test_no_fence_within_ends_the_fence(text: str) -> None:
+def test_no_fence_in_the_text_closes_the_outer_fence(text: str) -> None:
     from markdown_it import MarkdownIt
 
     (token,) = MarkdownIt("commonmark").parse(fenced(text))
@@ -159,5 +159,5 @@ def test_no_fence_within_ends_the_fence(text: str) -> None:
     assert token.content.rstrip("\n") == text.rstrip("\n")
 
 
-def test_everything_else_is_escaped() -> None:
+def test_html_characters_are_escaped() -> None:
     assert escape("<b a=\"1\" c='2'>&") == "&lt;b a=&quot;1&quot; c=&#x27;2&#x27;&gt;&amp;"

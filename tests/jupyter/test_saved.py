@@ -1,4 +1,4 @@
-"""Executed notebooks, kept and passed on: without a kernel, as HTML, and on sites that sanitise what they show."""
+"""Saved notebooks, viewed without a kernel, as HTML, and on sites that sanitize outputs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|
 
 @pytest.fixture
 def saved() -> nbformat.NotebookNode:
-    """A notebook as it is saved: the frozen run, what is left of its widget, and the panel with its dead widget."""
+    """A saved notebook: a frozen run with the empty output of its widget, and the panel with its dead widget."""
     history.clear()
-    ours = router(replies=[Reply(chunks=(ANSWER,))])
-    ours.set_budget(5)
-    request = ours.request("hello", tier="bulk")
-    state = RunState(cap_usd=ours.budget.session_usd)
-    for event in ours.stream_sync(request):
+    session = router(replies=[Reply(chunks=(ANSWER,))])
+    session.set_budget(5)
+    request = session.request("hello", tier="bulk")
+    state = RunState(cap_usd=session.budget.session_usd)
+    for event in session.stream_sync(request):
         state.apply(event)
     history.add(request, state)
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "gone", "version_major": 2, "version_minor": 0}}
-    cells = [[bundles.runs({"": state}), bundles.NOTHING], [panel.bundle(ours), {**view, "text/plain": ""}]]
+    cells = [[bundles.runs({"": state}), bundles.NOTHING], [panel.bundle(session), {**view, "text/plain": ""}]]
     return nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell(
@@ -45,7 +45,7 @@ def saved() -> nbformat.NotebookNode:
     )
 
 
-def facts_in(text: str) -> None:
+def assert_has_facts(text: str) -> None:
     for fact in (
         "Title",
         "cheap",
@@ -58,33 +58,33 @@ def facts_in(text: str) -> None:
         assert fact in text, fact
 
 
-def test_it_is_a_valid_notebook(saved: nbformat.NotebookNode) -> None:
+def test_the_saved_notebook_is_valid(saved: nbformat.NotebookNode) -> None:
     nbformat.validate(saved)
     assert "widgets" not in saved.metadata
 
 
-def test_converted_to_html(saved: nbformat.NotebookNode) -> None:
+def test_the_facts_survive_conversion_to_html(saved: nbformat.NotebookNode) -> None:
     from nbconvert.exporters import HTMLExporter
 
-    html, _ = HTMLExporter().from_notebook_node(saved)
-    facts_in(re.sub(r"<[^>]+>", "", html.split("<body", 1)[1]))
-    assert "Error displaying widget" not in html
+    page, _ = HTMLExporter().from_notebook_node(saved)
+    assert_has_facts(re.sub(r"<[^>]+>", "", page.split("<body", 1)[1]))
+    assert "Error displaying widget" not in page
 
 
-def test_converted_to_markdown(saved: nbformat.NotebookNode) -> None:
+def test_the_facts_survive_conversion_to_markdown(saved: nbformat.NotebookNode) -> None:
     from nbconvert.exporters import MarkdownExporter
 
     text, _ = MarkdownExporter().from_notebook_node(saved)
-    facts_in(text)
+    assert_has_facts(text)
 
 
-def test_on_a_site_that_sanitises(saved: nbformat.NotebookNode) -> None:
-    """Styles, classes and attributes gone, unknown tags dropped: what is left is still the whole story, in order."""
-    shown = [nh3.clean(cell.outputs[0].data["text/html"], attributes={}) for cell in saved.cells]
-    text = re.sub(r"<[^>]+>", " ", "".join(shown))
-    facts_in(text)
-    assert "{" not in text, "no style sheet left as text"
-    assert "<table>" in shown[0]
+def test_the_facts_survive_sanitizing(saved: nbformat.NotebookNode) -> None:
+    """Without styles, classes, attributes and unknown tags, all facts remain, in order."""
+    outputs = [nh3.clean(cell.outputs[0].data["text/html"], attributes={}) for cell in saved.cells]
+    text = re.sub(r"<[^>]+>", " ", "".join(outputs))
+    assert_has_facts(text)
+    assert "{" not in text, "no style sheet remains as text"
+    assert "<table>" in outputs[0]
     assert text.index("cheap") < text.index("Title")
 
 
@@ -95,18 +95,18 @@ def test_every_cell_has_a_readable_first_output(saved: nbformat.NotebookNode) ->
         assert "application/vnd.jupyter.widget-view+json" not in cell.outputs[0].data
 
 
-def test_what_is_saved_stays_in_proportion() -> None:
-    """A long answer is kept as HTML, Markdown and text: at most some four times its length, and no widget state at all."""
+def test_the_saved_size_is_proportional_to_the_answer() -> None:
+    """HTML, Markdown and text together are less than five times as long as the answer."""
     text = "A paragraph of **words** and `code`, of the usual kind.\n\n" * 2_000
-    ours = router(replies=[Reply(chunks=(text,))])
+    session = router(replies=[Reply(chunks=(text,))])
     state = RunState()
-    for event in ours.stream_sync("hello", tier="bulk"):
+    for event in session.stream_sync("hello", tier="bulk"):
         state.apply(event)
     bundle = bundles.runs({"": state})
     assert sum(map(len, bundle.values())) < 5 * len(text)
 
 
-# Every way in which a run can end, through a kernel, into a file, and out again as others show it.
+# Every way in which a run can end, executed by a kernel, saved, and rendered by other tools.
 
 STOPPING = """
 import _thread
@@ -137,7 +137,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.fixture
 def executed(headless: Any, server: loopback.Server) -> dict[str, nbformat.NotebookNode]:
-    """An executed notebook's cells, by kind."""
+    """The cells of an executed notebook, by kind of run."""
     server.script("gpt-5.5", loopback.Fault(status=401, message="bad key"))
     server.script("claude-opus-4-7", loopback.Fault(status=400, message="no"))
     answer, halting = loopback.Answer(), loopback.Answer(gate=threading.Event())
@@ -150,23 +150,24 @@ def executed(headless: Any, server: loopback.Server) -> dict[str, nbformat.Noteb
     return dict(zip(KINDS, [cell for cell in notebook.cells if cell.source.startswith("%%route")], strict=True))
 
 
-def test_every_kind_of_run_is_readable_wherever_it_is_shown(executed: dict[str, nbformat.NotebookNode]) -> None:
-    """As a page, where every style and attribute is taken away, and where there is nothing but text."""
+def test_every_kind_of_run_is_readable_as_a_page_sanitized_and_as_text(
+    executed: dict[str, nbformat.NotebookNode],
+) -> None:
     from nbconvert.exporters import HTMLExporter
 
     for kind, cell in executed.items():
         nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
         page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
         first = cell.outputs[0].data
-        sanitised = " ".join(re.sub(r"<[^>]+>", " ", nh3.clean(first["text/html"], attributes={})).split())
-        shown = {
+        sanitized = " ".join(re.sub(r"<[^>]+>", " ", nh3.clean(first["text/html"], attributes={})).split())
+        renderings = {
             "page": re.sub(r"<[^>]+>", "", page.split("<body", 1)[1]),
-            "sanitised": sanitised,
+            "sanitized": sanitized,
             "Markdown": first["text/markdown"],
             "text": first["text/plain"],
         }
-        for place, text in shown.items():
+        for place, text in renderings.items():
             for fact in KINDS[kind][1]:
                 assert fact in html.unescape(text), (kind, place, fact)
             assert "Error displaying widget" not in text
-        assert "{" not in sanitised, "no style sheet left as text"
+        assert "{" not in sanitized, "no style sheet remains as text"

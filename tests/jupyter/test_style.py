@@ -1,4 +1,4 @@
-"""Many outputs in one page: what each brings holds for itself alone, and is no more than it needs."""
+"""The style rules of outputs, each of which applies to its own output only."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
 def run(prompt: str) -> RunState:
-    ours = router(replies=[Reply(chunks=(f"You said {prompt}.",))])
+    session = router(replies=[Reply(chunks=(f"You said {prompt}.",))])
     state = RunState(cap_usd=Decimal(5))
-    request = ours.request(prompt, tier="bulk")
-    for event in ours.stream_sync(request):
+    request = session.request(prompt, tier="bulk")
+    for event in session.stream_sync(request):
         state.apply(event)
     history.add(request, state)
     return state
 
 
 def outputs() -> dict[str, str]:
-    """One of every kind that is styled, and a second answer."""
+    """Return one styled output of each kind, and a second answer."""
     history.clear()
-    ours, states = router(), [run("one"), run("two")]
+    session, states = router(), [run("one"), run("two")]
     return {
         "answer": bundles.runs({"": states[0]})["text/html"],
         "another": bundles.runs({"": states[1]})["text/html"],
-        "plan": bundles.plan(ours.plan("hello"))["text/html"],
+        "plan": bundles.plan(session.plan("hello"))["text/html"],
         "comparison": bundles.runs({"a": states[0], "b": states[1]})["text/html"],
-        "report": tables.report_bundle(ours.ledger.report())["text/html"],
-        "panel": panel.bundle(ours)["text/html"],
+        "report": tables.report_bundle(session.ledger.report())["text/html"],
+        "panel": panel.bundle(session)["text/html"],
     }
 
 
 def selectors(html: str) -> list[str]:
     (style,) = _STYLE.findall(html)
-    lists = re.findall(r"(?:^|[{}])\s*([^{}@;]+)\{", style)
-    return [each.strip() for of in lists for each in re.split(r",(?![^(]*\))", of)]
+    groups = re.findall(r"(?:^|[{}])\s*([^{}@;]+)\{", style)
+    return [selector.strip() for group in groups for selector in re.split(r",(?![^(]*\))", group)]
 
 
-def test_every_rule_holds_for_its_own_output_alone() -> None:
-    """Rules for all would be matched once an output against every element of all the others."""
+def test_every_rule_applies_to_its_own_output_only() -> None:
+    """With global rules, each output would make the browser match all elements of all other outputs."""
     scopes: dict[str, str] = {}
     for kind, html in outputs().items():
         (scope,) = re.findall(r'</style><div class="llmr (llmr-[0-9a-f]+) ', html)
-        found = selectors(html)
-        assert len(found) > 40, kind
-        assert [each for each in found if not re.search(rf"\.{scope}(?![\w-])", each)] == [], kind
+        selected = selectors(html)
+        assert len(selected) > 40, kind
+        assert [selector for selector in selected if not re.search(rf"\.{scope}(?![\w-])", selector)] == [], kind
         assert ":has(" not in html, kind
         scopes[kind] = scope
     assert len(set(scopes.values())) == len(scopes)
 
 
-def test_the_same_output_is_saved_the_same_twice() -> None:
+def test_an_unchanged_output_is_saved_unchanged() -> None:
     states = {"": run("one")}
     assert bundles.runs(states) == bundles.runs(states)

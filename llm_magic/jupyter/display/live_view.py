@@ -29,7 +29,6 @@ class FrameLimiter:
         self._next = monotonic()
 
     def draw(self, drawing: Callable[[], None]) -> None:
-        """Call `drawing` if the next frame is due."""
         if (started := self._monotonic()) < self._next:
             return
         drawing()
@@ -60,7 +59,6 @@ class LiveView:
 
     @property
     def answer_html(self) -> str:
-        """The HTML of the answer so far."""
         return "".join(block.value for block in self.blocks)
 
     def draw(self, state: RunState) -> None:
@@ -69,7 +67,6 @@ class LiveView:
             self._draw_text(state)
 
     def finish(self, state: RunState) -> None:
-        """Draw the finished run in a single block."""
         self._draw_head(state)
         self._restart(state)
         self._open_fence = ""
@@ -84,7 +81,6 @@ class LiveView:
         set_value(self.head, f"<div class='llmr'>{self._render_head(state)}</div>")
 
     def _restart(self, state: RunState) -> None:
-        """Go back to a single block, which the next drawing overwrites."""
         is_json = state.plan is not None and state.plan.request.schema is not None
         self._attempt, self._block_start = state.attempts_started, 0
         self._open_fence = "```json\n" if is_json else ""
@@ -95,7 +91,6 @@ class LiveView:
             self._update_children()
 
     def _new_block(self) -> Any:
-        """Return a block that shares its layout and style, which are widgets too, with the others."""
         import ipywidgets
 
         return ipywidgets.HTML(layout=self.head.layout, style=self.head.style)

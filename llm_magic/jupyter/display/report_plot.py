@@ -12,7 +12,6 @@ from llm_magic.ledger.report import Report
 
 
 def show_plot(shell: Any, report: Report) -> None:
-    """Display the plot, or the reason why it can't be drawn. A terminal shows neither."""
     if getattr(shell, "kernel", None) is None:
         return
     from IPython.display import display

@@ -15,9 +15,7 @@ from llm_magic.jupyter.render.run_state import RunStates
 class RunView(Protocol):
     """Displays a run, or the runs of a comparison. One thread at a time calls it."""
 
-    def update(self, states: RunStates) -> None:
-        """Draw the runs in progress. Called after each event, and regularly between events."""
-        ...
+    def update(self, states: RunStates) -> None: ...
 
     def finish(self, states: RunStates) -> None:
         """Draw the final output. `states` is empty if nothing was sent."""

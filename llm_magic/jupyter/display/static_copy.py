@@ -44,7 +44,6 @@ class StaticCopy:
         self._widget_handle: Any = None
 
     def show(self, copy: Bundle) -> None:
-        """Display both in the current cell. A copy in an earlier cell no longer changes."""
         from IPython.display import display
 
         self._copy_handle = display(self._hidden(copy, _HIDE_DEAD_WIDGET, _SHOW_LATE), raw=True, display_id=True)
@@ -53,12 +52,10 @@ class StaticCopy:
         self._widget_handle = display({WIDGET_VIEW: view, "text/plain": ""}, raw=True, display_id=True)
 
     def update(self, copy: Bundle) -> None:
-        """Replace the static copy. Thread-safe."""
         if self._copy_handle is not None:
             self._copy_handle.update(self._hidden(copy, _HIDE_DEAD_WIDGET), raw=True)
 
     def freeze(self, copy: Bundle) -> None:
-        """Replace the static copy and remove the widget. Thread-safe."""
         if self._copy_handle is not None:
             self._copy_handle.update(self._hidden(copy), raw=True)
         if self._widget_handle is not None:

@@ -7,8 +7,6 @@ from llm_magic.jupyter.render.run_state import RunStates
 
 
 class StaticView:
-    """Displays the finished runs in the current cell."""
-
     def update(self, states: RunStates) -> None:
         pass
 

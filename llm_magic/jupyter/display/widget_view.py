@@ -62,7 +62,6 @@ class WidgetView:
             self.live[label].draw(state)
 
     def _name_model(self, states: RunStates) -> None:
-        """Name the model of a single run in the output that stays if the kernel dies."""
         if len(states) > 1:
             return
         models = [state.current.model.id for state in states.values() if state.current is not None]

@@ -17,8 +17,6 @@ PROMPT_CHARS = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFacts:
-    """A run, or a comparison as a whole."""
-
     number: str
     prompt: str
     facts: tuple[str, ...]
@@ -26,8 +24,6 @@ class EntryFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryColumn:
-    """One model of a comparison."""
-
     name: str
     facts: tuple[str, ...]
 
@@ -68,7 +64,6 @@ def _provider(router: Router, name: str, models: list[ModelSpec]) -> Badge:
 
 
 def run_entry(past: PastRun, *, with_rating: bool = True) -> EntryFacts:
-    """Return the facts of a run. The live panel leaves out the rating, which its buttons show."""
     parent_id = past.request.parent_run_id
     parent = next((run.number for run in history.recent() if run.state.run_id == parent_id), None)
     rating = {1: "rated good", -1: "rated bad", None: ""}[past.rating if with_rating else None]
@@ -94,7 +89,6 @@ def comparison_entry(runs: list[PastRun]) -> EntryFacts:
 
 
 def entry_column(past: PastRun, *, with_rating: bool = True) -> EntryColumn:
-    """Return the facts of one model. The live panel leaves out the pick, which its buttons show."""
     assert past.column is not None
     result = past.state.result
     facts = [
@@ -107,7 +101,6 @@ def entry_column(past: PastRun, *, with_rating: bool = True) -> EntryColumn:
 
 
 def short_prompt(past: PastRun, max_chars: int) -> str:
-    """Return the start of the prompt on one line."""
     prompt = " ".join(past.request.prompt[:1_000].split())
     return prompt if len(prompt) <= max_chars else f"{prompt[: max_chars - 1]}…"
 

@@ -14,7 +14,6 @@ from llm_magic.jupyter.run.history import PastRun
 from llm_magic.routing import Router
 
 MAX_ENTRIES = 8
-"""Runs and comparisons that the panel lists."""
 REOPEN_HINT = "%load_ext llm_magic, then %route_panel"
 
 
@@ -29,7 +28,6 @@ def bundle(router: Router) -> Bundle:
 
 
 def head_html(router: Router) -> str:
-    """Return the session's cost and savings, and the providers."""
     return html.panel_head(facts.session(router), facts.savings(router), facts.providers(router))
 
 

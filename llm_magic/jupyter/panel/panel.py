@@ -36,17 +36,14 @@ class Panel:
         self.box.add_class("llmr-panel")
         self._static_copy = StaticCopy(self.box, PANEL_STYLE, disconnected_hint=f"For a live panel: {REOPEN_HINT}.")
         self.rows: list[Row] = []
-        """The listed rows, newest first."""
         self._running: list[_Escalation] = []
         self._lock = threading.RLock()
 
     def show(self) -> None:
-        """Display the panel in the current cell."""
         self.refresh()
         self._static_copy.show(bundle(routing.session_router()))
 
     def refresh(self) -> None:
-        """Redraw the panel. Thread-safe."""
         with self._lock:
             router = routing.session_router()
             set_html(self.head, head_html(router))
@@ -61,7 +58,6 @@ class Panel:
             self._static_copy.update(bundle(router))
 
     def close(self) -> None:
-        """Close the widget. Its static copies stay."""
         self._static_copy.close()
         close_tree(self.box)
 
@@ -96,7 +92,6 @@ class Panel:
         self.show_message(f"{past.model} is {'no longer ' if cleared else ''}your pick.")
 
     def drop(self, escalation: _Escalation) -> None:
-        """Remove an escalation that was refused before it began."""
         with self._lock:
             self._running = [running for running in self._running if running is not escalation]
         self.refresh()

@@ -26,8 +26,6 @@ _RATINGS: tuple[tuple[str, Rating], ...] = (("Good", 1), ("Bad", -1))
 
 
 class Actions(Protocol):
-    """The effects of the buttons."""
-
     def escalate(self, past: PastRun) -> None: ...
 
     def rate(self, past: PastRun, rating: Rating) -> None: ...
@@ -38,8 +36,6 @@ class Actions(Protocol):
 
 
 class RunRow:
-    """One run: its facts, its buttons, and its answer if that was displayed in the panel."""
-
     def __init__(self, actions: Actions, past: PastRun, answer: Any) -> None:
         import ipywidgets
 
@@ -65,8 +61,6 @@ class RunRow:
 
 
 class ComparisonRow:
-    """A comparison: the facts of all runs, and a line with buttons for each model."""
-
     def __init__(self, actions: Actions, runs: list[PastRun]) -> None:
         import ipywidgets
 
@@ -142,7 +136,6 @@ def _set_word(button: Any, word: str) -> None:
 
 
 def _copy(past: PastRun, label: str) -> list[Any]:
-    """Return the button that copies the answer, if there is one."""
     import ipywidgets
 
     if past.state.result is None:

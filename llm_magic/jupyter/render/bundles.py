@@ -18,7 +18,6 @@ NOTHING: Bundle = {"text/html": ""}
 
 
 def bundle(page: str, plain: str) -> Bundle:
-    """Return HTML and plain text as a bundle, with the text also as Markdown."""
     return {"text/html": page, "text/markdown": fenced(plain), "text/plain": plain}
 
 
@@ -41,7 +40,6 @@ def runs_text(states: RunStates) -> str:
 
 
 def unfinished(models: Sequence[str]) -> Bundle:
-    """Return the output that stays if the kernel dies during a run of these models."""
     plain = facts.unfinished(models)
     return bundle(html.unfinished(plain), plain)
 

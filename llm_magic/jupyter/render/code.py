@@ -19,7 +19,6 @@ LANGUAGES = {
 }  # fmt: skip
 """A subset of the languages that Pygments supports: some rare lexers have regexes with exponential backtracking."""
 _ALIASES = {"yml": "yaml"}
-"""Aliases that older versions of Pygments lack."""
 CLASSES = {"Keyword": "llmr-k", "String": "llmr-s", "Comment": "llmr-c", "Number": "llmr-n", "Name": "llmr-f"}
 _NAMES = ("Function", "Class", "Decorator", "Builtin", "Tag", "Attribute")
 
@@ -53,7 +52,6 @@ def _lexer(language: str) -> Any:
 
 @lru_cache(maxsize=512)
 def _class(kind: Any) -> str:
-    """Return the CSS class of a Pygments token type."""
     for part in reversed(kind):
         if part == "Name":
             break

@@ -64,15 +64,12 @@ class RunFacts:
     usage: str
     cost: str
     details: tuple[str, ...]
-    """Savings, times, and anything unusual about the answer."""
     notes: tuple[str, ...]
     session: SessionFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnFacts:
-    """One model of a comparison."""
-
     name: str
     lines: tuple[str, ...]
     answer_markdown: str
@@ -118,7 +115,6 @@ def model_name(state: RunState) -> str:
 
 
 def run_cost(state: RunState) -> str:
-    """Return the cost of a run so far. Empty before the first attempt is settled."""
     if state.result is not None:
         return _cost(state.result.cost_usd, estimated=state.result.cost_estimated)
     if not state.attempts:
@@ -155,7 +151,6 @@ def column_name(number: int, label: str) -> str:
 
 
 def column_lines(label: str, state: RunState) -> list[str]:
-    """Return the facts of a column without its answer."""
     result = state.result
     if result is None:
         return [state.ended or f"… {state.phase()}"]
@@ -177,7 +172,6 @@ def answer_markdown(state: RunState) -> str:
 
 
 def unfinished(models: Sequence[str]) -> str:
-    """Return the text that a notebook shows if the kernel dies during a run."""
     sent = f"Sent to {' and '.join(models)}. " if models else ""
     return (
         f"{sent}This run did not finish: its kernel was stopped or died. "

@@ -21,14 +21,12 @@ from llm_magic.jupyter.render.style import PANEL_STYLE, styled
 from llm_magic.types import Candidate, Plan, Skipped
 
 INERT_CLASSES = "llmr mathjax_ignore tex2jax_ignore"
-"""The classes that keep MathJax away from untrusted text."""
 _TONE_CLASS = {Tone.GOOD: "ok", Tone.BAD: "bad", Tone.NEUTRAL: ""}
 _PLAN_COLUMNS = ("model", "reason", "expected quality", "tokens in", "max tokens out", "low", "expected", "worst")
 _WORDS = ' class="llmr-words"'
 
 
 def escape(text: str) -> str:
-    """Escape text for HTML content and for quoted attributes."""
     return html.escape(text, quote=True)
 
 
@@ -65,13 +63,11 @@ def comparison(facts: ComparisonFacts) -> str:
 
 
 def column_head(name: str, lines: Iterable[str]) -> str:
-    """Return everything in a column but the answer."""
     title = _row(f'<span class="llmr-model">{escape(name)}</span>')
     return _head(name, title + "".join(map(_text_row, lines)))
 
 
 def plan(plan: Plan) -> str:
-    """Return a dry run as a table."""
     notes = "".join(map(_text_row, plan_notes(plan)))
     header = "".join(f'<th scope="col"{_WORDS if name == "reason" else ""}>{name}</th>' for name in _PLAN_COLUMNS)
     rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
@@ -87,7 +83,6 @@ def unfinished(text: str) -> str:
 
 
 def panel(head: str, entries: Iterable[str], footer: str) -> str:
-    """Return the whole panel from `panel_head` and `panel_entry`."""
     items = "".join(f'<li class="llmr-run">{entry}</li>' for entry in entries)
     return styled(
         f'<div class="llmr-still">{head}<ol class="llmr-runs" aria-label="The last runs">{items}</ol>'
@@ -113,7 +108,6 @@ def panel_entry(number: str, prompt: str, facts: Iterable[str]) -> str:
 
 
 def panel_column(name: str, facts: Iterable[str]) -> str:
-    """Return one model of a comparison in the panel."""
     return _row(f"<b>{escape(name)}</b>{_spans(facts)}")
 
 
@@ -163,7 +157,6 @@ def _session(session: SessionFacts) -> str:
 
 
 def _meter(session: SessionFacts) -> str:
-    """Return a bar with the spent share of the cap. Empty without a cap."""
     if session.cap_usd is None:
         return ""
     share = session.share

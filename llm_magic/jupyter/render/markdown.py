@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-_TAGS = {
+TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre", "blockquote",
     "ul", "ol", "li", "a", "span", "table", "thead", "tbody", "tr", "th", "td",
 }  # fmt: skip
@@ -49,7 +49,7 @@ def markdown_to_html(text: str) -> str:
             token.children = _inert(token.children)
     cleaned = nh3.clean(
         renderer.renderer.render(tokens, renderer.options, env),
-        tags=_TAGS,
+        tags=TAGS,
         attributes={
             "a": {"href"}, "code": {"class"}, "span": {"class"}, "ol": {"start"}, "th": {"align"}, "td": {"align"},
         },
@@ -114,7 +114,6 @@ def _short(text: str) -> str:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return text as a Markdown code block, with a fence that is longer than any within the text."""
     longest = max((len(fence) for fence in _FENCES.findall(text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

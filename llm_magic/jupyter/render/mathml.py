@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
 
 MAX_CHARS = 2_000
-"""Longer formulas are displayed as code."""
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _PLACEHOLDER = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 _INLINE = [
@@ -31,12 +30,12 @@ _ENVIRONMENT = re.compile(r"\\begin\{((?:align|equation|gather|multline)\*?)\}")
 _NUMBERED = re.compile(r"(\\(?:begin|end)\{(?:align|equation|gather|multline))\}")
 _MACROS = re.compile(r"\\(?:(?:re)?newcommand|provide|def|let|DeclareMathOperator)")
 """Macros can expand without limit."""
-_TAGS = {
+TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup",
     "munder", "mover", "munderover", "mmultiscripts", "mprescripts", "mtable", "mtr", "mtd", "mphantom", "mpadded",
     "mstyle", "menclose",
 }  # fmt: skip
-_ATTRIBUTES = {
+ATTRIBUTES = {
     "stretchy", "fence", "form", "accent", "accentunder", "displaystyle", "scriptlevel", "linethickness",
     "mathvariant", "minsize", "maxsize", "width", "columnalign", "separator", "largeop", "movablelimits", "display",
 }  # fmt: skip
@@ -54,7 +53,6 @@ def plugin(renderer: MarkdownIt) -> None:
 
 
 def without_placeholders(text: str) -> str:
-    """Replace characters that could forge a placeholder."""
     return text.replace(_OPEN, "\ufffd").replace(_CLOSE, "\ufffd")
 
 
@@ -63,7 +61,6 @@ def has_placeholder(text: str) -> bool:
 
 
 def restore(cleaned: str, formulas: list[str]) -> str:
-    """Insert the formulas at their placeholders."""
     return _PLACEHOLDER.sub(lambda match: formulas[int(match.group(1))], cleaned)
 
 
@@ -89,9 +86,9 @@ def _parsed(tex: str, *, display: bool) -> Any:
 def _serialized(element: Any, *, label: str = "") -> str:
     """Serialize the allowed elements and attributes. An element that is not allowed is replaced by its children."""
     inner = _text(element.text) + "".join(_serialized(child) + _text(child.tail) for child in element)
-    if element.tag not in _TAGS:
+    if element.tag not in TAGS:
         return inner
-    allowed = {name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _VALUE.match(value)}
+    allowed = {name: value for name, value in element.attrib.items() if name in ATTRIBUTES and _VALUE.match(value)}
     if label:
         allowed["alttext"] = label
     attributes = "".join(f' {name}="{html.escape(value)}"' for name, value in allowed.items())

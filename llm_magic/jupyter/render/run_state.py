@@ -23,20 +23,16 @@ from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Outcome, Plan,
 
 @dataclass(slots=True, kw_only=True)
 class RunState:
-    """One run, in progress or finished."""
-
     monotonic: Callable[[], float] = time.monotonic
     run_id: str = ""
     plan: Plan | None = None
     current: Candidate | None = None
     attempts_started: int = 0
     attempts: list[Attempt] = field(default_factory=list[Attempt])
-    """Settled attempts."""
     result: RouteResult | None = None
     parts: list[str] = field(default_factory=list[str])
-    """Text received from the last attempt."""
     ended: str = ""
-    """How the run ended, for display, if it ended without an answer."""
+    """The displayed ending of a run without an answer."""
     shows_error: bool = False
     """The error is part of the output, because no cell raises it."""
     cap_usd: Decimal | None = None
@@ -52,7 +48,6 @@ class RunState:
 
     @classmethod
     def of_result(cls, result: RouteResult) -> RunState:
-        """Return the state of a run that has answered."""
         return cls(
             result=result,
             parts=[result.text],
@@ -97,12 +92,10 @@ class RunState:
 
     @property
     def cost_usd(self) -> Decimal:
-        """The total of the settled attempts."""
         return sum((attempt.cost_usd for attempt in self.attempts), ZERO)
 
     @property
     def is_visible(self) -> bool:
-        """True if there is something to display: a plan, a result or an error."""
         return self.plan is not None or self.result is not None or self.shows_error
 
     def phase(self) -> str:
@@ -156,7 +149,6 @@ RunStates = Mapping[str, RunState]
 
 
 def states_of(comparison: Comparison) -> RunStates:
-    """Return the states of a finished comparison."""
     return {
         column.label: RunState(ended=column.error, shows_error=True)
         if column.result is None

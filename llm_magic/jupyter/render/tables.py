@@ -63,7 +63,6 @@ def thread_frame(threads: Conversations, name: str, max_tokens: int) -> pd.DataF
 
 
 def report_bundle(report: Report) -> dict[str, str]:
-    """Return the totals and the tables by model and by tier."""
     totals = pd.DataFrame({"": {name: format_figure(str(name), value) for name, value in report.totals.items()}})
     parts = {"by model": _formatted(report.by_model), "by tier": _formatted(report.by_tier)}
     sections = [totals.to_string(header=False), *(f"{name}\n{table.to_string()}" for name, table in parts.items())]
@@ -113,6 +112,5 @@ def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:
 
 
 def _formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with formatted figures and a single header row, which includes the name of the index."""
     columns = {name: [format_figure(str(name), value) for value in table[name]] for name in table.columns}
     return pd.DataFrame(columns, index=table.index).rename_axis(index=None, columns=table.index.name)

@@ -12,7 +12,6 @@ def run(facts: RunFacts, answer: str) -> str:
 
 
 def run_lines(facts: RunFacts) -> list[str]:
-    """Return the facts without the answer."""
     lines: list[str] = []
     if facts.tier is not None:
         lines.append(f"{facts.model}  [{_tier(facts.tier)}]")
@@ -25,7 +24,6 @@ def run_lines(facts: RunFacts) -> list[str]:
 
 
 def comparison(facts: ComparisonFacts) -> str:
-    """Return the columns one below the other."""
     columns = [f"{column.name}  [{'; '.join(column.lines)}]\n{column.answer_text}".rstrip() for column in facts.columns]
     return "\n\n".join([*columns, " | ".join(facts.footer)])
 

@@ -50,7 +50,6 @@ class BackgroundRun:
         self._job = router.job(request)
 
     def done(self) -> bool:
-        """Return True once the run has answered, failed or been canceled."""
         return self._ended.is_set()
 
     def cancel(self) -> None:
@@ -90,7 +89,6 @@ class BackgroundRun:
         return "answered" if self.state.result is not None else self.state.ended or self.state.phase()
 
     def row(self) -> dict[str, Any]:
-        """Return the run as a row of `%route_jobs`."""
         result, plan, current = self.state.result, self.state.plan, self.state.current
         return {
             "run": self.number,
@@ -103,7 +101,6 @@ class BackgroundRun:
         }
 
     def advance(self) -> None:
-        """Apply the new events and draw the run. Only the drawing thread calls this."""
         self._context.run(self._advance)
 
     def _advance(self) -> None:
@@ -182,7 +179,6 @@ def _draw() -> None:
 
 
 def select(numbers: Iterable[int] = ()) -> list[BackgroundRun]:
-    """Return the runs with these numbers, or all. Raises RequestError for an unknown number."""
     with _lock:
         known = dict(_runs)
     wanted = list(numbers) or list(known)
@@ -192,7 +188,6 @@ def select(numbers: Iterable[int] = ()) -> list[BackgroundRun]:
 
 
 def clear() -> None:
-    """Drop all runs from the list."""
     with _lock:
         _runs.clear()
 
@@ -218,7 +213,6 @@ def wait(runs: Iterable[BackgroundRun]) -> None:
 
 
 def frame(runs: Iterable[BackgroundRun]) -> pd.DataFrame:
-    """Return one row per run."""
     import pandas as pd
 
     return pd.DataFrame([run.row() for run in runs], columns=list(_COLUMNS)).set_index("run")

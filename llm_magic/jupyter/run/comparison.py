@@ -61,7 +61,6 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: b
 
 
 def clear() -> None:
-    """Forget the last comparison."""
     _last.clear()
 
 

@@ -19,7 +19,6 @@ from llm_magic.routing import Router
 from llm_magic.types import Request, TaskTier
 
 RESULT_NAME = "_route"
-"""The name in the notebook that each result is bound to."""
 MAX_RUNS = 50
 MAX_CHARS = 4_000_000
 """Limit for all prompts and answers. The last run is always kept."""
@@ -29,19 +28,14 @@ Rating = Literal[1, -1]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The place of a run in a comparison."""
-
     comparison: int
     """The number of the comparison's first run."""
     number: int
-    """1, 2, 3, ... from the left."""
     label: str
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class PastRun:
-    """A finished run."""
-
     number: int
     at: datetime
     request: Request
@@ -74,7 +68,6 @@ def add(request: Request, state: RunState) -> None:
 
 
 def add_comparison(columns: Mapping[str, tuple[Request, RunState]]) -> None:
-    """Keep the runs of a comparison, by label."""
     _add([(request, state, label) for label, (request, state) in columns.items()])
 
 
@@ -99,7 +92,6 @@ def _add(runs: Iterable[tuple[Request, RunState, str]]) -> None:
 
 
 def recent() -> list[PastRun]:
-    """Return the kept runs, newest first."""
     with _lock:
         return list(reversed(_runs))
 
@@ -167,7 +159,6 @@ def escalated(router: Router, past: PastRun) -> Request:
 
 
 def notify() -> None:
-    """Call every watcher."""
     for watcher in tuple(watchers):
         watcher()
 
