@@ -1,15 +1,16 @@
-"""What happens in a run, in order: the vocabulary between the executor and whoever watches.
+"""Events of a run, in order.
 
-    Planned, then per attempt: [Waiting] AttemptStarted [Progress ...] [TextDelta ...] AttemptEnded, at last RunEnded.
+    Planned, then per attempt: [Waiting] AttemptStarted [Progress ...] [TextDelta ...] AttemptEnded, finally RunEnded.
 
-A Note may come anywhere between. An answer from the cache is Planned, one TextDelta, RunEnded.
+A Note or a CandidateSkipped may come between any two. An answer from the cache is Planned, one TextDelta, RunEnded.
 
-After an AttemptEnded that did not answer, text shown so far is void: the next attempt starts from nothing.
+After an AttemptEnded without an answer, the text so far is void: the next attempt starts from nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from llm_magic.errors import LLMMagicError
 from llm_magic.types import Attempt, Candidate, Plan, RouteResult
@@ -23,36 +24,68 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Nothing is under way for `seconds` (None: not known), because of `reason`."""
+    """Nothing happens for `seconds` (None: unknown), because of `reason`."""
 
     reason: str
     seconds: float | None = None
 
 
+class NoteKind(StrEnum):
+    """The subject of a note."""
+
+    NEAR_CAP = "near_cap"
+    """The output limit was lowered to fit under a cap."""
+    STEPPED_DOWN = "stepped_down"
+    CAP_ALARM = "cap_alarm"
+    """A share of a cap is spent."""
+    STALE_PRICES = "stale_prices"
+    EXTRA = "extra"
+    """The cost of an attachment or of the history."""
+    NO_CASCADE = "no_cascade"
+    NOT_CONFIRMED = "not_confirmed"
+    """A cheap answer was replaced by the leader's."""
+    HEDGED = "hedged"
+    REPAIR = "repair"
+    """A model was asked to fix an answer that does not fit its schema."""
+    LEDGER = "ledger"
+    """The ledger could not be read or written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that the user should know: a cap that is nearly reached, a model stepped down to, stale prices."""
+    """A message to the user about the run."""
 
+    kind: NoteKind
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateSkipped:
+    """A candidate of the plan is not asked after all."""
+
+    model_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted:
     attempt: int
     candidate: Candidate
+    in_cascade: bool = False
+    """True if the answer will be confirmed before it is accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Something slow that is no waiting for tokens, e.g. loading the local model."""
+    """Progress of something slow other than waiting for tokens, e.g. loading the local model."""
 
     message: str
     fraction: float | None = None
-    """0..1 where it is known."""
+    """0..1; None: unknown."""
     done: bool = False
-    """It is over: from now on tokens are waited for."""
+    """True at the end: tokens come next."""
     unseen: str = ""
-    """What the model has thought since: billed, not shown."""
+    """Reasoning since the last event: billed, not displayed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +105,9 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """How a run ends without an answer where others beside it go on: in a comparison. Elsewhere it raises."""
+    """End of a run without an answer in a comparison, where the other runs go on. A run alone raises the error."""
 
     error: LLMMagicError
 
 
-RunEvent = Planned | Note | Waiting | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded
+RunEvent = Planned | Note | Waiting | CandidateSkipped | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded

@@ -1,4 +1,4 @@
-"""Two candidates at once, where the first token is late: whoever speaks first answers, the other one is billed too."""
+"""Two candidates at once if the first token is late: the first to send a token answers, the other one is billed too."""
 
 from __future__ import annotations
 
@@ -6,90 +6,89 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
-from llm_magic.events import RunEvent, TextDelta
+from llm_magic.events import NoteKind, RunEvent, TextDelta
 from llm_magic.execute.retry import ask
-from llm_magic.execute.state import Run, Services
+from llm_magic.execute.state import Run
 from llm_magic.types import Candidate
 
 _LOST = "another model answered first"
 
 
-async def race(
-    run: Run, first: Candidate, waiting: list[Candidate], services: Services, *, late_s: float
-) -> AsyncGenerator[RunEvent]:
-    """Ask `first`, and the head of `waiting` too (taken from it) when no token has come after `late_s` seconds.
+async def hedge(run: Run, first: Candidate, waiting: list[Candidate], *, after_s: float) -> AsyncGenerator[RunEvent]:
+    """Ask `first`, and the head of `waiting` too (taken from it) if no token has arrived after `after_s` seconds.
 
-    The first to show a token goes on alone. Where one fails before, the other goes on. Both have their holds. Where the
-    first to speak fails after all, the other one is back at the head of `waiting`.
+    The first to send a token goes on alone. If one fails before, the other goes on. Both have their holds. If the first
+    to send a token fails after all, the other one is put back at the head of `waiting`.
     """
     events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
-    contestants = [Contestant(run, first, services, events, last=False)]
-    alarm = asyncio.create_task(services.clock.sleep(late_s))
+    contestants = [Contestant(run, first, events, last=False)]
+    alarm = asyncio.create_task(run.services.clock.sleep(after_s))
     try:
-        ahead: Contestant | None = None
-        while any(not each.ended for each in contestants):
-            coming = asyncio.create_task(events.get())
+        leader: Contestant | None = None
+        while not all(contestant.ended for contestant in contestants):
+            next_event = asyncio.create_task(events.get())
             try:
-                watched = {coming} if len(contestants) > 1 or ahead is not None else {coming, alarm}
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    if run.may_send(services.policy):
+                may_hedge = len(contestants) == 1 and leader is None
+                await asyncio.wait(
+                    {next_event, alarm} if may_hedge else {next_event}, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not next_event.done():
+                    if run.may_send:
                         rival = waiting.pop(0)
-                        yield run.note(f"{first.model.id}: no token after {late_s:g} s; asked {rival.model.id} too")
-                        contestants.append(Contestant(run, rival, services, events, last=not waiting))
-                    await asyncio.wait({coming})
-                who, event = coming.result()
+                        message = f"{first.model.id}: no token after {after_s:g} s; asked {rival.model.id} too"
+                        yield run.note(NoteKind.HEDGED, message)
+                        contestants.append(Contestant(run, rival, events, last=not waiting))
+                    await asyncio.wait({next_event})
+                contestant, event = next_event.result()
             finally:
-                coming.cancel()
+                next_event.cancel()
             if event is None:
-                who.ended = True
-                with suppress(asyncio.CancelledError):
-                    await who.task
-                if run.over and run.answer is None:
+                await contestant.join()
+                if run.exhausted and run.answer is None:
                     return
                 continue
-            if ahead is None and isinstance(event, TextDelta):
-                ahead = who
+            if leader is None and isinstance(event, TextDelta):
+                leader = contestant
                 for other in contestants:
-                    if other is not who:
+                    if other is not contestant:
                         other.lost = other.task.cancel(_LOST)
-            if ahead in (None, who):
+            if leader in (None, contestant):
                 yield event
-        if run.answer is None and not run.over:
-            waiting[:0] = [each.candidate for each in contestants if each.lost]
+        if run.answer is None and not run.exhausted:
+            waiting[:0] = [contestant.candidate for contestant in contestants if contestant.lost]
     finally:
         alarm.cancel()
-        await all_ended(contestants)
+        await stop_all(contestants)
 
 
-async def all_ended(contestants: Sequence[Contestant]) -> None:
-    """Stop those that are still at it and wait until all have settled. Raises what the first of them raised."""
-    for each in contestants:
-        each.task.cancel()
-    for ended in await asyncio.gather(*(each.task for each in contestants), return_exceptions=True):
+async def stop_all(contestants: Sequence[Contestant]) -> None:
+    """Cancel the running ones and wait until all have settled. Raises the first error."""
+    for contestant in contestants:
+        contestant.task.cancel()
+    for ended in await asyncio.gather(*(contestant.task for contestant in contestants), return_exceptions=True):
         if isinstance(ended, Exception):
             raise ended
 
 
 class Contestant:
-    """One of several that are asked at once, running by itself. None behind its last event."""
+    """One of several candidates that are asked at the same time, in a task of its own. Its last event is None."""
 
     def __init__(
-        self,
-        run: Run,
-        candidate: Candidate,
-        services: Services,
-        events: asyncio.Queue[tuple[Contestant, RunEvent | None]],
-        *,
-        last: bool,
+        self, run: Run, candidate: Candidate, events: asyncio.Queue[tuple[Contestant, RunEvent | None]], *, last: bool
     ) -> None:
         self.candidate = candidate
         self.ended = False
         self.lost = False
-        """Stopped because another one spoke first."""
-        self._asking = ask(run, candidate, services, last=last)
+        """True if it was canceled because another one sent a token first."""
+        self._asking = ask(run, candidate, last=last)
         self._events = events
         self.task = asyncio.create_task(self._run())
+
+    async def join(self) -> None:
+        """Wait for the task after its last event. Raises its error, unless it was canceled."""
+        self.ended = True
+        with suppress(asyncio.CancelledError):
+            await self.task
 
     async def _run(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The ledger as the event loop uses it: while one run waits for a lock on it, all others go on."""
+"""Access to the ledger from the event loop. A database lock never blocks the loop."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from decimal import Decimal
 from typing import TypeVar
 
 from llm_magic.errors import LedgerError
-from llm_magic.execute.state import Run, Services
+from llm_magic.events import NoteKind
+from llm_magic.execute.services import Services
+from llm_magic.execute.state import Run
 from llm_magic.ledger import Headroom
 from llm_magic.ledger.transactions import LedgerLocked
 from llm_magic.types import ZERO, Candidate, RouteResult
 
 Result = TypeVar("Result")
 
-_LOOK_S = 0.5
-"""Between two looks at a lock that stays. Each takes a millisecond of the loop, and many runs may be waiting."""
-TOLD_S = 0.2
-"""A lock is not worth telling for as long as another kernel may have it for its own holds."""
-_WRITTEN_S = 5.0
-"""How long a run that has its answer waits for what it cost to be written."""
+_MAX_POLL_S = 0.5
+"""Longest interval between two looks at a locked ledger: each takes a millisecond of the loop, for every run."""
+_MAX_WRITE_WAIT_S = 5.0
+"""How long a run that has its answer waits for its cost to be written."""
 
 
-async def turn(call: Callable[[], Result], services: Services, *, until: float) -> Result:
-    """What `call` does in the ledger, as soon as it can be done. Raises LedgerLocked when it can't by `until`."""
+async def when_unlocked(call: Callable[[], Result], services: Services, *, until: float) -> Result:
+    """Call `call`, and again while the ledger is locked. Raises LedgerLocked if it still is at `until`."""
     wait_s = services.policy.money_poll_s
     while True:
         try:
@@ -35,57 +35,63 @@ async def turn(call: Callable[[], Result], services: Services, *, until: float) 
             if services.clock.monotonic() >= until:
                 raise
         await services.clock.sleep(wait_s)
-        wait_s = min(2 * wait_s, _LOOK_S)
+        wait_s = min(2 * wait_s, _MAX_POLL_S)
 
 
 @contextmanager
-def owed(services: Services) -> Generator[None]:
-    """Within it something is settled or given up: now, or by the ledger as soon as it can. A cancellation must not
-    stop it, and an answer is not lost for it."""
+def settling(services: Services) -> Generator[None]:
+    """Settle or release in here. If the ledger can't write it now, the ledger retries it in the background.
+
+    Does not await, so a cancellation can't interrupt it.
+    """
     with suppress(LedgerError), services.ledger.fail_fast():
         yield
 
 
-def free_reserve(run: Run, services: Services) -> None:
-    """Give up what a run has kept back, if anything."""
-    reserve, run.reserve = run.reserve, None
-    if reserve is not None:
-        with owed(services):
-            reserve.give_up()
+def give_up_reservation(run: Run) -> None:
+    """Release the run's reservation, if any."""
+    reservation, run.reservation = run.reservation, None
+    if reservation is not None:
+        with settling(run.services):
+            reservation.give_up()
 
 
-async def unwritten(services: Services) -> LedgerError | None:
-    """Why what was settled is not written. Waits for what passes, for a while."""
-    until = services.clock.monotonic() + _WRITTEN_S
+async def write_problem(run: Run) -> LedgerError | None:
+    """Wait a while for pending settlements to be written, and return what prevents it, if anything."""
+    services = run.services
+    until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
     while services.ledger.has_pending_writes:
-        trouble = services.ledger.last_write_error
-        if services.clock.monotonic() >= until or not isinstance(trouble, LedgerLocked | None):
-            return trouble or LedgerError(f"the ledger {services.ledger.location} is slow")
+        error = services.ledger.last_write_error
+        if services.clock.monotonic() >= until or not isinstance(error, LedgerLocked | None):
+            return error or LedgerError(f"the ledger {services.ledger.location} is slow")
         await services.clock.sleep(services.policy.money_poll_s)
     return None
 
 
-async def headroom(run: Run, candidate: Candidate, services: Services) -> list[Headroom]:
-    """What the caps of an attempt leave; none where that can't be read: the answer is there, and must not be lost."""
+async def headroom(run: Run, candidate: Candidate) -> list[Headroom]:
+    """The headroom of each cap; empty if the ledger can't be read, because the answer must not be lost."""
+    ledger = run.services.ledger
     try:
-        return await turn(lambda: services.ledger.headroom(run.caps(candidate), run.id), services, until=0.0)
+        return await when_unlocked(lambda: ledger.headroom(run.caps(candidate), run.id), run.services, until=0.0)
     except LedgerError:
         return []
 
 
-async def kept(result: RouteResult, where: str, keep: Callable[[], None], services: Services) -> RouteResult:
-    """The result, which `keep` keeps in the cache or in a thread; where the ledger can't, it says so."""
+async def saved(result: RouteResult, store: str, save: Callable[[], None], services: Services) -> RouteResult:
+    """Call `save`, and return the result, with a note if the ledger can't store it."""
     try:
-        await turn(keep, services, until=services.clock.monotonic() + _WRITTEN_S)
+        await when_unlocked(save, services, until=services.clock.monotonic() + _MAX_WRITE_WAIT_S)
     except LedgerError as error:
-        return dataclasses.replace(result, notes=(*result.notes, f"not kept in the {where}: {error}"))
+        return dataclasses.replace(result, notes=(*result.notes, f"not saved in the {store}: {error}"))
     return result
 
 
-async def spent_usd(run: Run, services: Services) -> Decimal:
-    """What the session has spent; where that can't be read, what the run has, and the run says so."""
+async def session_cost_usd(run: Run) -> Decimal:
+    """The session's cost. If it can't be read, this run's cost, with a note."""
+    services = run.services
+    until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
     try:
-        return await turn(lambda: services.ledger.spent_usd, services, until=services.clock.monotonic() + _WRITTEN_S)
+        return await when_unlocked(lambda: services.ledger.spent_usd, services, until=until)
     except LedgerError as error:
-        run.note(f"{error}. The session's cost is not known; this run's is shown for it")
+        run.note(NoteKind.LEDGER, f"{error}. The session's cost is not known; the run's cost is shown instead")
         return sum((attempt.cost_usd for attempt in run.attempts), ZERO)

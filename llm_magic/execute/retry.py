@@ -1,7 +1,7 @@
-"""The tries on one candidate: again after what may pass, once more to mend an answer that does not fit its schema.
+"""The tries on one candidate: again after a transient error, and once to repair an answer that does not fit its schema.
 
-The retry loop is our own: every try needs a hold before it and a row after it, every wait is an event that somebody
-watches, and one deadline and one number of attempts bound the whole run, which no retry library's per-call loop knows.
+No retry library fits: every try needs a hold before it and a row after it, every wait is an event, and one deadline and
+one number of attempts bound the whole run.
 """
 
 from __future__ import annotations
@@ -10,86 +10,103 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from llm_magic.errors import BudgetExceeded, InvalidAnswer, ProviderError, TimedOut
-from llm_magic.events import RunEvent, Waiting
+from llm_magic.events import CandidateSkipped, NoteKind, RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
-from llm_magic.execute.state import AttemptState, Clock, RetryPolicy, Run, Services
+from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
 from llm_magic.types import Candidate, Message
 
+_MAX_REQUESTED_COOL_DOWN_S = 3600.0
 
-async def ask(run: Run, candidate: Candidate, services: Services, *, last: bool) -> AsyncGenerator[RunEvent]:
-    """Ask one candidate until it answers (then `run.answer` is set) or its tries are used up.
 
-    The last candidate of all is asked even where its circuit is open: there is nobody else.
+async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[RunEvent]:
+    """Ask one candidate until it answers, which `run.accept` records, or its tries are used up.
+
+    The last candidate of a plan is asked even if its circuit is open.
     """
-    clock, policy, health = services.clock, services.policy, services.health
-    model_id = candidate.model.id
+    model_id, health = candidate.model.id, run.services.health
+    must_ask = last or candidate.cooling
     asker = object()
-    if not health.enter(model_id, asker) and not (last or candidate.cooling):
-        run.passed[model_id] = health.circuit(model_id).blocked or ""
+    if not health.enter(model_id, asker) and not must_ask:
+        yield _skip(run, model_id, health.circuit(model_id).blocked or "")
         return
-    nth, more = 1, ()
+    state = run.new_attempt(candidate)
+    tries = 0
     try:
         while True:
-            meter = AttemptState(candidate=candidate, started=clock.monotonic(), more=more)
-            async with aclosing(attempt(run, meter, services)) as events:
+            async with aclosing(attempt(run, state)) as events:
                 async for event in events:
                     yield event
-            error = meter.error
-            if error is None:
-                run.deliver(meter)
-                health.succeeded(model_id)
-                return
-            run.errors.append(error)
-            if meter.row is None:
-                run.passed[model_id] = "over budget" if isinstance(error, BudgetExceeded) else str(error)
-                run.over = run.over or isinstance(error, TimedOut)
-                return
-            assert isinstance(error, ProviderError)
-            out_of_time = clock.monotonic() >= run.deadline
-            wait = _wait_s(error, nth, policy, clock)
-            if error.cools_down and not out_of_time:
-                asked = min(error.retry_after_s or 0.0, 3600.0)
-                health.failed(model_id, gave_up=wait is None, at_least_s=asked)
-            if out_of_time or not error.falls_back:
-                run.over = True
-                return
-            if not run.may_send(policy):
-                return
-            mended = _mending(run, meter, error, services)
-            if mended is not None:
-                run.repaired = True
-                candidate, more = mended
-                yield run.note(f"{model_id}: {error}; asked once to mend it")
-                continue
-            given_up = health.circuit(model_id).state == "open" and not last and not candidate.cooling
-            if wait is None or given_up or clock.monotonic() + wait >= run.deadline:
-                return
-            yield Waiting(reason=f"{model_id}: {error.outcome.replace('_', ' ')}, trying again", seconds=wait)
-            await clock.sleep(wait)
-            nth += 1
+            match state.result:
+                case NotSent(error):
+                    run.errors.append(error)
+                    run.exhausted = run.exhausted or isinstance(error, TimedOut)
+                    yield _skip(run, model_id, "over budget" if isinstance(error, BudgetExceeded) else str(error))
+                    return
+                case Failed(error):
+                    tries += 1
+                    wait_s = _wait_s(run, error, tries)
+                    _record_failure(run, model_id, error, gave_up=wait_s is None)
+                    if run.exhausted or not run.may_send:
+                        return
+                    if (repair := _repair(run, state, error)) is not None:
+                        tries -= 1
+                        yield run.note(NoteKind.REPAIR, f"{model_id}: {error}; asked once to fix it")
+                        state = repair
+                        continue
+                    is_down = health.circuit(model_id).state == "open" and not must_ask
+                    if wait_s is None or is_down or wait_s >= run.time_left_s:
+                        return
+                    yield Waiting(reason=f"{model_id}: {error.outcome.words}, trying again", seconds=wait_s)
+                    await run.services.clock.sleep(wait_s)
+                    state = run.new_attempt(state.candidate, state.messages)
+                case Answered() | None:
+                    run.accept(state)
+                    health.succeeded(model_id)
+                    return
     finally:
         health.left(model_id, asker)
 
 
-def _wait_s(error: ProviderError, nth: int, policy: RetryPolicy, clock: Clock) -> float | None:
+def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:
+    run.skipped[model_id] = reason
+    return CandidateSkipped(model_id=model_id, reason=reason)
+
+
+def _record_failure(run: Run, model_id: str, error: ProviderError, *, gave_up: bool) -> None:
+    """Count a failed request against the model's circuit, and mark the run as exhausted if nothing can follow."""
+    run.errors.append(error)
+    out_of_time = run.time_left_s <= 0
+    if error.cools_down and not out_of_time:
+        requested_s = min(error.retry_after_s or 0.0, _MAX_REQUESTED_COOL_DOWN_S)
+        run.services.health.failed(model_id, gave_up=gave_up, at_least_s=requested_s)
+    if out_of_time or not error.falls_back:
+        run.exhausted = True
+
+
+def _wait_s(run: Run, error: ProviderError, tries: int) -> float | None:
     """Seconds to wait before the same candidate is tried again; None: go to the next."""
-    if not error.retryable or nth >= policy.tries:
+    policy = run.services.policy
+    if not error.retryable or tries >= policy.tries:
         return None
-    if (asked := error.retry_after_s) is not None and asked > policy.retry_after_cap_s:
+    retry_after_s = error.retry_after_s or 0.0
+    if retry_after_s > policy.retry_after_cap_s:
         return None
-    backoff = min(policy.backoff_cap_s, policy.backoff_s * 2 ** (nth - 1)) * clock.jitter()
-    return max(backoff, error.retry_after_s or 0.0)
+    backoff_s = min(policy.backoff_cap_s, policy.backoff_s * 2 ** (tries - 1)) * run.services.clock.jitter()
+    return max(backoff_s, retry_after_s)
 
 
-def _mending(
-    run: Run, meter: AttemptState, error: ProviderError, services: Services
-) -> tuple[Candidate, tuple[Message, ...]] | None:
-    """The candidate with its own answer and what is wrong with it to send along; None where that was done before."""
-    text = "".join(meter.text)
-    if run.repaired or not isinstance(error, InvalidAnswer) or not text.strip():
+def _repair(run: Run, state: AttemptState, error: ProviderError) -> AttemptState | None:
+    """An attempt that sends an invalid answer back with the error; None if there was one, or it would not fit."""
+    if run.repaired or not isinstance(error, InvalidAnswer) or not state.answer_text.strip():
         return None
     reason = f"{error} ({error.hint})" if error.hint else str(error)
-    asked = f"That answer can't be used: {reason}. Answer again with the corrected JSON only."
-    more = (Message(role="assistant", content=text), Message(role="user", content=asked))
-    longer = meter.candidate.with_messages(more, services.clock.now())
-    return None if longer is None else (longer, more)
+    instruction = f"That answer can't be used: {reason}. Answer again with the corrected JSON only."
+    messages = (
+        Message(role="assistant", content=state.answer_text),
+        Message(role="user", content=instruction),
+    )
+    candidate = state.candidate.with_messages(messages, run.services.clock.now())
+    if candidate is None:
+        return None
+    run.repaired = True
+    return run.new_attempt(candidate, messages)

@@ -1,4 +1,4 @@
-"""How an attempt and a run end: their rows, their result, their error."""
+"""The end of an attempt and of a run: row, result, error."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import answers, prices
-from llm_magic.errors import (
-    AllAttemptsFailed,
-    BudgetExceeded,
-    EmptyAnswer,
-    ProviderError,
-    Refused,
-    StreamBroken,
-)
-from llm_magic.execute import ledger_io
-from llm_magic.execute.state import AttemptState, Run, Services
+from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Refused, StreamBroken
+from llm_magic.execute.path import path_of
+from llm_magic.execute.state import AttemptState, Run
 from llm_magic.types import (
     ZERO,
     Attempt,
@@ -27,34 +20,34 @@ from llm_magic.types import (
     Outcome,
     Plan,
     RouteResult,
-    Skipped,
     Step,
     Usage,
 )
 
+_MAX_ERROR_CHARACTERS = 500
 
-def check(meter: AttemptState, plan: Plan) -> None:
-    """Raise what is wrong with an answer whose stream has ended."""
-    if meter.finished is None:
-        raise StreamBroken("the stream ended before the model said that it was done")
-    if meter.finished.finish_reason == "refusal":
+
+def check(state: AttemptState, plan: Plan) -> None:
+    """Raise a ProviderError if the stream has ended without a usable answer."""
+    if state.finished is None:
+        raise StreamBroken("the stream ended before the model reported that it was done")
+    if state.finished.finish_reason == "refusal":
         raise Refused("the model refused to answer: rephrase the prompt, or ask another one with --model")
-    if not "".join(meter.text).strip():
-        cut = meter.finished.finish_reason == "length"
-        raise EmptyAnswer(
-            "all of its output tokens went into reasoning: allow more with --max-tokens" if cut else "an empty answer"
-        )
-    if plan.request.schema is not None and not meter.judging:
-        meter.data = answers.parse("".join(meter.text), plan.request.schema)
+    if not state.answer_text.strip():
+        if state.finished.finish_reason == "length":
+            raise EmptyAnswer("all of its output tokens went into reasoning: allow more with --max-tokens")
+        raise EmptyAnswer("an empty answer")
+    if plan.request.schema is not None and not state.is_judge:
+        state.data = answers.parse(state.answer_text, plan.request.schema)
 
 
-def blank(run: Run, candidate: Candidate, services: Services) -> Attempt:
+def pending_row(run: Run, candidate: Candidate) -> Attempt:
     """The row of an attempt that is about to be sent."""
-    before = run.sent[-1] if run.sent and not run.deliberating else None
+    previous = run.sent_models[-1] if run.sent_models and not run.awaiting_confirmation else None
     return Attempt(
         run_id=run.id,
-        attempt=len(run.sent) + 1,
-        started_at=services.clock.now(),
+        attempt=len(run.sent_models) + 1,
+        started_at=run.services.clock.now(),
         tier=run.plan.tier,
         confidence=run.plan.classification.confidence,
         difficulty=run.plan.classification.difficulty,
@@ -63,7 +56,7 @@ def blank(run: Run, candidate: Candidate, services: Services) -> Attempt:
         served_model=None,
         outcome=Outcome.IN_FLIGHT,
         error=None,
-        fallback_from=before if before != candidate.model.id else None,
+        fallback_from=previous if previous != candidate.model.id else None,
         usage=Usage(),
         cost_usd=ZERO,
         cost_estimated=False,
@@ -71,132 +64,104 @@ def blank(run: Run, candidate: Candidate, services: Services) -> Attempt:
         price_source="",
         ttft_s=None,
         latency_s=0.0,
-        session_id=services.ledger.session_id,
+        session_id=run.services.ledger.session_id,
         tags=run.plan.request.tags,
         parent_run_id=run.plan.request.parent_run_id,
     )
 
 
-def settled(
-    blank: Attempt, meter: AttemptState, outcome: Outcome, error: str | None, plan: Plan, services: Services
-) -> Attempt:
-    """The row of an attempt that is over, at what it cost."""
-    served = meter.finished.served_model if meter.finished else None
-    billed = not isinstance(meter.error, ProviderError) or meter.error.billed or meter.error.accepted
-    usage, estimated = meter.usage(billed=billed)
-    model = prices.served_spec(meter.candidate.model, served, services.registry)
-    tier = meter.finished.service_tier if meter.finished else None
-    cost = prices.cost(model, usage, blank.started_at, tier)
-    answered = outcome == Outcome.OK or (outcome == Outcome.CANCELLED and bool(meter.text))
+def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, error: str | None) -> Attempt:
+    """The row of an attempt that has ended, at its actual cost."""
+    served = state.finished.served_model if state.finished else None
+    service_tier = state.finished.service_tier if state.finished else None
+    usage, estimated = state.usage()
+    model = prices.served_spec(state.candidate.model, served, run.services.registry)
+    cost = prices.cost(model, usage, row.started_at, service_tier)
+    answered = outcome == Outcome.OK or (outcome == Outcome.CANCELLED and bool(state.text))
     return dataclasses.replace(
-        blank,
+        row,
         served_model=served,
         outcome=outcome,
-        error=None if error is None else error[:500],
+        error=None if error is None else error[:_MAX_ERROR_CHARACTERS],
         usage=usage,
         cost_usd=cost.usd,
         cost_estimated=estimated,
-        baseline_usd=_baseline_usd(model, usage, cost, plan, blank.started_at) if answered else ZERO,
+        baseline_usd=_baseline_usd(model, usage, cost, run.plan, row.started_at) if answered else ZERO,
         price_source=cost.price_source,
         input_price=cost.input_price,
         output_price=cost.output_price,
-        service_tier=tier,
-        ttft_s=None if meter.first_token is None else meter.first_token - meter.started,
-        latency_s=services.clock.monotonic() - meter.started,
+        service_tier=service_tier,
+        ttft_s=None if state.first_token is None else state.first_token - state.started,
+        latency_s=run.services.clock.monotonic() - state.started,
     )
 
 
-def decided(
-    meter: AttemptState,
-    outcome: Outcome,
-    run: Run,
-    services: Services,
-    *,
-    error: str | None = None,
-    reason: Doubt | None = None,
+def decided_row(
+    run: Run, state: AttemptState, outcome: Outcome, error: str | None = None, reason: Doubt | None = None
 ) -> Attempt:
-    """What became of an unconfirmed answer, in the books too: it is `ok`, `agreed`, `superseded` or `judged`."""
-    was = meter.row
-    assert was is not None, "it has been settled"
+    """The row of an attempt of a cascade once its outcome is decided: `ok`, `agreed`, `superseded` or `judged`."""
+    row = state.row
+    assert row is not None, "it has been settled"
     baseline = ZERO
     if outcome == Outcome.OK:
-        model = prices.served_spec(meter.candidate.model, was.served_model, services.registry)
-        cost = prices.cost(model, was.usage, was.started_at, was.service_tier)
-        baseline = _baseline_usd(model, was.usage, cost, run.plan, was.started_at)
-    now = dataclasses.replace(was, outcome=outcome, error=error, reason=reason, baseline_usd=baseline)
-    with ledger_io.owed(services):  # the cost is settled already
-        services.ledger.settle(now)
-    run.attempts[run.attempts.index(was)] = meter.row = now
-    return now
+        model = prices.served_spec(state.candidate.model, row.served_model, run.services.registry)
+        cost = prices.cost(model, row.usage, row.started_at, row.service_tier)
+        baseline = _baseline_usd(model, row.usage, cost, run.plan, row.started_at)
+    return dataclasses.replace(row, outcome=outcome, error=error, reason=reason, baseline_usd=baseline)
 
 
 def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: datetime) -> Decimal:
-    """What the same exchange costs on the baseline model: every kind of token, in that model's own tokens."""
-    top = plan.baseline_model
-    if top.id == model.id:
+    """Cost of the same exchange on the baseline model, every kind of token in that model's own tokens."""
+    baseline = plan.baseline_model
+    if baseline.id == model.id:
         return cost.usd
-    ratio = top.token_ratio / model.token_ratio
-    counts = {part.name: round(getattr(usage, part.name) * ratio) for part in dataclasses.fields(Usage)}
-    return prices.cost(top, Usage(**counts), at).usd
+    ratio = baseline.token_ratio / model.token_ratio
+    counts = {field.name: round(getattr(usage, field.name) * ratio) for field in dataclasses.fields(Usage)}
+    return prices.cost(baseline, Usage(**counts), at).usd
 
 
-def result(run: Run, meter: AttemptState, services: Services, *, session_cost_usd: Decimal) -> RouteResult:
-    assert meter.finished is not None
-    last = next(attempt for attempt in run.attempts if attempt.outcome == Outcome.OK)
+def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> RouteResult:
+    assert state.finished is not None
+    answer = next(attempt for attempt in run.attempts if attempt.outcome == Outcome.OK)
     classification = run.plan.classification
     return RouteResult(
         run_id=run.id,
-        text="".join(meter.text),
-        data=meter.data,
-        model=last.model,
-        served_model=last.served_model or last.model,
+        text=state.answer_text,
+        data=state.data,
+        model=answer.model,
+        served_model=answer.served_model or answer.model,
         tier=classification.tier,
         confidence=classification.confidence,
         reasons=classification.reasons,
         path=_path(run),
         attempts=tuple(run.attempts),
-        usage=last.usage,
-        finish_reason=meter.finished.finish_reason,
+        usage=answer.usage,
+        finish_reason=state.finished.finish_reason,
         cost_usd=sum((attempt.cost_usd for attempt in run.attempts), ZERO),
         cost_estimated=any(attempt.cost_estimated for attempt in run.attempts),
         session_cost_usd=session_cost_usd,
         cap_usd=run.budget().session_usd,
-        baseline_usd=last.baseline_usd,
+        baseline_usd=answer.baseline_usd,
         baseline_model=run.plan.baseline_model.id,
-        ttft_s=last.ttft_s,
-        latency_s=services.clock.monotonic() - run.started,
+        ttft_s=answer.ttft_s,
+        latency_s=run.services.clock.monotonic() - run.started,
         notes=tuple(run.notes),
     )
 
 
-def _path(run: Run) -> tuple[Step, ...]:
-    """What became of each model up to the one that answered: skipped, failed, or ok."""
-    before = sorted(run.attempts, key=lambda attempt: attempt.attempt)[: run.prelude]
-    steps = [Step(model=each.model, outcome=each.outcome, detail=each.error or "") for each in before]
-    if any(each.outcome == Outcome.OK for each in before):
-        return tuple(steps)
-    for entry in run.plan.ranked:
-        if isinstance(entry, Skipped):
-            steps.append(Step(model=entry.model.id, outcome=Outcome.SKIPPED, detail=entry.reason))
-            continue
-        if why := run.passed.get(entry.model.id):
-            steps.append(Step(model=entry.model.id, outcome=Outcome.SKIPPED, detail=why))
-        tries = [each for each in run.attempts if each.model == entry.model.id and each not in before]
-        steps += [Step(model=entry.model.id, outcome=each.outcome, detail=each.error or "") for each in tries]
-        if any(each.outcome == Outcome.OK for each in tries):
-            break
-    return tuple(steps)
-
-
-def failed(run: Run) -> Exception:
+def failure(run: Run) -> Exception:
     """The error of a run that has no answer."""
     if not run.attempts:
         last = run.errors[-1]
         return last if isinstance(last, BudgetExceeded) else AllAttemptsFailed(f"no answer: {last}", run.errors)
     causes = "; ".join(
-        f"{step.model}: {step.outcome.replace('_', ' ')}{f' ({step.detail})' if step.detail else ''}"
-        for step in _path(run)
+        f"{step.model}: {step.outcome.words}{f' ({step.detail})' if step.detail else ''}" for step in _path(run)
     )
-    refused = next((f"; {error}" for error in run.errors if isinstance(error, BudgetExceeded)), "")
+    over_budget = next((f"; {error}" for error in run.errors if isinstance(error, BudgetExceeded)), "")
     count = len(run.attempts)
-    return AllAttemptsFailed(f"no answer after {count} attempt{'s' * (count > 1)}: {causes}{refused}", run.errors)
+    return AllAttemptsFailed(f"no answer after {count} attempt{'s' * (count > 1)}: {causes}{over_budget}", run.errors)
+
+
+def _path(run: Run) -> tuple[Step, ...]:
+    cascade_models = dict(enumerate(run.sent_models[: run.cascade_attempts], start=1))
+    return path_of(run.plan, run.attempts, cascade_models=cascade_models, skipped=run.skipped)

@@ -1,190 +1,149 @@
-"""What a run is made of: how long to try, what to work with, what has happened so far."""
+"""State of a run and of its attempts."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import random
-import time
-import weakref
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from llm_magic import tokens
-from llm_magic.budget import Alarms, Budget, Cap
-from llm_magic.events import Note
-from llm_magic.health import Health
-from llm_magic.ledger import Ledger, Reservation
-from llm_magic.providers.base import Finished, Provider, UsageReport
-from llm_magic.registry import Registry
+from llm_magic.budget import Budget, Cap
+from llm_magic.errors import BudgetExceeded, ProviderError
+from llm_magic.events import Note, NoteKind
+from llm_magic.execute.services import Services
+from llm_magic.ledger import Hold, Reservation
+from llm_magic.providers.base import Finished, UsageReport
 from llm_magic.types import Attempt, Candidate, Message, Plan, Usage
-
-Turn = TypeVar("Turn", asyncio.Lock, asyncio.Semaphore)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How long and how often to try. Seconds."""
-
-    tries: int = 3
-    """Per candidate."""
-    attempts: int = 8
-    """Of the whole run."""
-    deadline_s: float = 600.0
-    """Of the whole run. Fetching and loading the local model does not count."""
-    first_token_s: float = 300.0
-    """A model that reasons may say nothing until it has done so."""
-    between_tokens_s: float = 60.0
-    backoff_s: float = 0.5
-    """Before try n + 1: between 0 and backoff_s * 2 ** (n - 1), at most backoff_cap_s (full jitter)."""
-    backoff_cap_s: float = 8.0
-    retry_after_cap_s: float = 20.0
-    """A longer Retry-After is not waited out: the next candidate is asked."""
-    cool_down_s: float = 30.0
-    """For which a circuit opens first; twice as long each time that it is tried out in vain."""
-    money_poll_s: float = 0.02
-    """Between two looks at whether other runs have settled what they held."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """Time and chance, as parameters."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
-    jitter: Callable[[], float] = random.random
-    """0..1"""
-
-
-class PerEventLoop(Generic[Turn]):
-    """A lock or a semaphore, one for each loop: a forked child has its own, and waits for nobody of its parent."""
-
-    def __init__(self, make: Callable[[], Turn]) -> None:
-        self._make = make
-        self._of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = weakref.WeakKeyDictionary()
-
-    def __call__(self) -> Turn:
-        """That of the running loop."""
-        loop = asyncio.get_running_loop()
-        if (turn := self._of.get(loop)) is None:
-            turn = self._of[loop] = self._make()
-        return turn
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """All that a run works with."""
-
-    registry: Registry
-    providers: Mapping[str, Provider]
-    ledger: Ledger
-    health: Health
-    policy: RetryPolicy
-    clock: Clock
-    slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
-    """By provider: how many requests may be under way at once. First come, first served."""
-    alarms: Alarms = dataclasses.field(default_factory=Alarms)
-    budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
-    """Whose turn it is to wait for money that other runs hold. First come, first served."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Run:
-    """What has happened in one run so far."""
+    """One run in progress."""
 
     id: str
     plan: Plan
+    services: Services
     budget: Callable[[], Budget]
-    """As it is by now: a cap that is set while a run is under way binds what it has yet to send."""
+    """Read at each hold: a cap that is set during the run applies to everything that it has yet to send."""
     started: float
     deadline: float
-    sent: list[str] = dataclasses.field(default_factory=list[str])
-    """The model of each attempt."""
+    sent_models: list[str] = dataclasses.field(default_factory=list[str])
+    """The model of each attempt, in order of attempt numbers."""
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
-    """Those that have ended."""
+    """Rows of the attempts that have ended."""
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
-    passed: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
-    """By model id: why a candidate of the plan was passed over after all."""
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    """Reason by model id, for candidates of the plan that were not asked."""
     notes: list[str] = dataclasses.field(default_factory=list[str])
     repaired: bool = False
-    over: bool = False
-    """No further candidate may be asked."""
+    exhausted: bool = False
+    """True if no further candidate may be asked."""
     answer: AttemptState | None = None
-    deliberating: bool = False
-    """What comes now is a cheap answer that has to be confirmed first."""
-    heard: list[AttemptState] = dataclasses.field(default_factory=list["AttemptState"])
-    """The cheap answers, while they are."""
-    prelude: int = 0
-    """How many attempts were made before the plan's leader was asked."""
-    reserve: Reservation | None = None
-    """Kept back for the plan's leader. Who has one waits for no money, or two such runs could wait for each other."""
+    awaiting_confirmation: bool = False
+    """True while the cascade's cheap models are asked."""
+    unconfirmed: list[AttemptState] = dataclasses.field(default_factory=list["AttemptState"])
+    """Cheap answers that await confirmation."""
+    cascade_attempts: int = 0
+    """Number of attempts before the plan's leader was asked."""
+    reservation: Reservation | None = None
+    """Money set aside for the plan's leader. A run that has a reservation must not wait for budget (deadlock)."""
 
-    def deliver(self, meter: AttemptState) -> None:
-        """An answer has come."""
-        if self.deliberating:
-            self.heard.append(meter)
+    @property
+    def time_left_s(self) -> float:
+        return max(0.0, self.deadline - self.services.clock.monotonic())
+
+    @property
+    def may_send(self) -> bool:
+        """True if another attempt may be made. A cascade leaves one for the plan's leader."""
+        return len(self.sent_models) < self.services.policy.attempts - self.awaiting_confirmation
+
+    def new_attempt(self, candidate: Candidate, messages: tuple[Message, ...] = ()) -> AttemptState:
+        return AttemptState(candidate=candidate, started=self.services.clock.monotonic(), messages=messages)
+
+    def accept(self, state: AttemptState) -> None:
+        if self.awaiting_confirmation:
+            self.unconfirmed.append(state)
         else:
-            self.answer = meter
+            self.answer = state
 
-    def may_send(self, policy: RetryPolicy) -> bool:
-        """Whether one more attempt may be made. One is left for the leader behind a cascade."""
-        return len(self.sent) < policy.attempts - self.deliberating
-
-    def note(self, message: str) -> Note:
+    def note(self, kind: NoteKind, message: str) -> Note:
         if message not in self.notes:
             self.notes.append(message)
-        return Note(message=message)
+        return Note(kind=kind, message=message)
 
     def caps(self, candidate: Candidate) -> tuple[Cap, ...]:
-        """What an attempt on this candidate has to fit under."""
         request = self.plan.request
         return self.budget().caps(model=candidate.model.id, tags=request.tags, max_cost_usd=request.max_cost_usd)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answered:
+    """The attempt has an answer."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """The request was sent, and has no usable answer."""
+
+    error: ProviderError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NotSent:
+    """No request was sent, so there is no row."""
+
+    error: ProviderError | BudgetExceeded
+
+
 @dataclasses.dataclass(slots=True, kw_only=True)
 class AttemptState:
-    """What one attempt has seen so far: enough to settle it at any moment."""
+    """One attempt in progress: enough to settle it at any moment."""
 
     candidate: Candidate
     started: float
-    more: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()
     """Sent after the prompt."""
+    is_judge: bool = False
+    """True if it answers a question about another answer, not the user's prompt."""
+    hold: Hold | None = None
     text: list[str] = dataclasses.field(default_factory=list[str])
     thoughts: list[str] = dataclasses.field(default_factory=list[str])
-    """Billed, not shown."""
+    """Billed, not displayed."""
     report: UsageReport | None = None
     finished: Finished | None = None
     first_token: float | None = None
     data: Any = None
     row: Attempt | None = None
-    """As it was settled."""
-    judging: bool = False
-    """It answers not the user but us."""
-    error: Exception | None = None
-    """Why it is no answer: a ProviderError, or BudgetExceeded. Where there is no `row`, nothing was sent."""
+    """The row that the hold was made with, then as it is settled."""
+    result: Answered | Failed | NotSent | None = None
+    """None while it runs, and after a cancellation."""
 
-    def usage(self, *, billed: bool) -> tuple[Usage, bool]:
-        """The tokens to settle, and whether they are an estimate."""
-        report = self.report if self.report is not None and self._believable(self.report.usage) else None
+    @property
+    def answer_text(self) -> str:
+        return "".join(self.text)
+
+    def usage(self) -> tuple[Usage, bool]:
+        """The tokens to settle, and True if they are an estimate."""
+        report = self.report if self.report is not None and self._is_plausible(self.report.usage) else None
         if report is not None and report.final:
             return report.usage, False
+        error = self.result.error if isinstance(self.result, Failed) else None
+        billed = error is None or error.billed or error.accepted
         if not billed and not self.text and not self.thoughts and self.report is None:
             return Usage(), False
         seen = report.usage if report is not None else Usage(input_tokens=self.candidate.input_tokens)
         model = self.candidate.model
-        # An event is a token at least, however little of the thought it shows.
+        # An event is at least one token, however little of the reasoning it shows.
         thought = max(tokens.estimate("".join(self.thoughts), model), len(self.thoughts))
-        received = tokens.estimate("".join(self.text), model) + thought
+        received = tokens.estimate(self.answer_text, model) + thought
         output = max(seen.output_tokens, received)
         return dataclasses.replace(
             seen, output_tokens=output, reasoning_tokens=max(seen.reasoning_tokens, thought)
         ), True
 
-    def _believable(self, usage: Usage) -> bool:
-        """No more than ten times what the model can read and write: beyond that it is nonsense, and no bill."""
+    def _is_plausible(self, usage: Usage) -> bool:
+        """True up to ten times what the model can read and write; a report beyond that is not a bill."""
         model = self.candidate.model
-        most_read = max(model.context_window, self.candidate.input_tokens_bound)
-        most_written = max(model.max_output_tokens, self.candidate.max_output_tokens)
-        return usage.input_tokens <= 10 * most_read and usage.output_tokens <= 10 * most_written
+        max_input = max(model.context_window, self.candidate.input_tokens_bound)
+        max_output = max(model.max_output_tokens, self.candidate.max_output_tokens)
+        return usage.input_tokens <= 10 * max_input and usage.output_tokens <= 10 * max_output

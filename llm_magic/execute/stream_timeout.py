@@ -1,6 +1,6 @@
-"""How long to wait for the next event of a stream, with one timer for all of it.
+"""Timeout for each event of a stream, with one timer for the whole stream.
 
-`asyncio.timeout` around each event sets and cancels a timer per token, a tenth of the CPU of a streamed answer.
+`asyncio.timeout` around each event sets and cancels a timer per token: a tenth of the CPU of a streamed answer.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TypeVar
 Event = TypeVar("Event")
 
 
-class Silence:
-    """Waits for the events of a stream on behalf of the task that makes it. Close it when the stream is done with."""
+class StreamTimeout:
+    """Waits for the events of a stream, in the task that creates it. Close it after the stream."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -22,43 +22,42 @@ class Silence:
         self._loop = asyncio.get_running_loop()
         self._until: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._rang = False
+        self._expired = False
 
     async def next_of(self, stream: AsyncGenerator[Event], limit_s: float | None) -> Event | None:
-        """The stream's next event; None behind its last. Raises TimeoutError after `limit_s`; with None, never."""
+        """The stream's next event; None after the last. Raises TimeoutError after `limit_s`; None means no limit."""
         if limit_s is not None:
             self._until = self._loop.time() + limit_s
             if self._timer is None or self._timer.when() > self._until:
                 self.close()
-                self._timer = self._loop.call_at(self._until, self._ring)
+                self._timer = self._loop.call_at(self._until, self._expire)
         try:
             return await anext(stream, None)
         except asyncio.CancelledError:
-            if not self._rang:
+            if not self._expired:
                 raise
-            self._rang = False
-            if self._task.uncancel() > 0:  # somebody else has cancelled it too
+            self._expired = False
+            if self._task.uncancel() > 0:  # the task was canceled from elsewhere too
                 raise
             raise TimeoutError from None
         finally:
             self._until = None
-            if self._rang:
-                self._rang = False
+            if self._expired:
+                self._expired = False
                 self._task.uncancel()
 
     def close(self) -> None:
-        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _ring(self) -> None:
-        """The timer is up: the wait that it was set for may be long over, and another one under way."""
+    def _expire(self) -> None:
+        # The wait that the timer was set for may be over, and another one in progress.
         self._timer = None
         if self._until is None:
             return
         if self._loop.time() < self._until:
-            self._timer = self._loop.call_at(self._until, self._ring)
+            self._timer = self._loop.call_at(self._until, self._expire)
         else:
-            self._rang = True
+            self._expired = True
             self._task.cancel()

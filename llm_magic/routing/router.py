@@ -22,7 +22,7 @@ from llm_magic.classify import Classifier, HeadsClassifier
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
-from llm_magic.execute import Clock, PerEventLoop, RetryPolicy, Services, compare, execute, ledger_io
+from llm_magic.execute import Clock, Executor, PerEventLoop, RetryPolicy, Services, ledger_io
 from llm_magic.health import Circuit, Health
 from llm_magic.ledger import Headroom, Ledger
 from llm_magic.plan import PlanContext, Planner, make_plan
@@ -248,7 +248,9 @@ class Router:
         if not plan.candidates:
             raise await self._with_ledger(lambda: self._rejection(plan))
         try:
-            async with aclosing(execute(plan, self._services, run_id=run_id, budget=lambda: self.budget)) as events:
+            async with aclosing(
+                Executor(self._services).execute(plan, run_id=run_id, budget=lambda: self.budget)
+            ) as events:
                 async for event in events:
                     yield (
                         RunEnded(result=await self._saved(plan, event.result, key))
@@ -272,7 +274,9 @@ class Router:
         for label, failure in failed.items():
             yield label, failure
         if usable:
-            async with aclosing(compare(usable, self._services, run_ids=run_ids, budget=lambda: self.budget)) as events:
+            async with aclosing(
+                Executor(self._services).compare(usable, run_ids=run_ids, budget=lambda: self.budget)
+            ) as events:
                 async for event in events:
                     yield event
 
@@ -286,19 +290,19 @@ class Router:
     async def _saved(self, plan: Plan, result: RouteResult, key: str) -> RouteResult:
         if key:
             keep = functools.partial(caching.keep, result, key, self.cache)
-            result = await ledger_io.kept(result, "cache", keep, self._services)
+            result = await ledger_io.saved(result, "cache", keep, self._services)
         return await self._saved_to_conversation(plan, result)
 
     async def _saved_to_conversation(self, plan: Plan, result: RouteResult) -> RouteResult:
         if plan.request.thread is None:
             return result
         keep = functools.partial(conversations.keep, self.conversations, plan.request, result, self._clock.now())
-        return await ledger_io.kept(result, "thread", keep, self._services)
+        return await ledger_io.saved(result, "thread", keep, self._services)
 
     async def _with_ledger(self, call: Callable[[], Result]) -> Result:
         """Call a function that reads or writes the ledger, again while the database is locked."""
         until = self._clock.monotonic() + self._services.policy.deadline_s
-        return await ledger_io.turn(call, self._services, until=until)
+        return await ledger_io.when_unlocked(call, self._services, until=until)
 
     # What a plan depends on.
 

@@ -191,7 +191,7 @@ def test_an_answer_that_can_not_be_kept_is_not_lost(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ours.cache, "put", full)
     result = ours.route_sync("hello", cache=True)
     assert result.text == "A scripted answer."
-    assert result.notes == ("not kept in the cache: the disk is full",)
+    assert result.notes == ("not saved in the cache: the disk is full",)
 
 
 def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str) -> None:

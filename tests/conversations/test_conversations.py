@@ -218,7 +218,7 @@ def test_an_answer_whose_exchange_can_not_be_kept_is_not_lost(monkeypatch: pytes
 
     ours = router()
     monkeypatch.setattr(ours.conversations, "append", full)
-    assert ours.route_sync("one", thread="t").notes[-1] == "not kept in the thread: the disk is full"
+    assert ours.route_sync("one", thread="t").notes[-1] == "not saved in the thread: the disk is full"
 
 
 def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str, monkeypatch: pytest.MonkeyPatch) -> None:

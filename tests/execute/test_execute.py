@@ -44,7 +44,7 @@ from llm_magic import (
 )
 from llm_magic.answers import schema_of
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
-from llm_magic.execute import RetryPolicy, execute
+from llm_magic.execute import Executor, RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Usage
@@ -213,7 +213,7 @@ async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_mended_once(
     assert second[: len(first)] == first
     assert [message.role for message in second] == ["user", "assistant", "user"]
     assert "'type' fails at $.n" in second[-1].content
-    assert result.notes == (f"cheap: {bad.error}; asked once to mend it",)
+    assert result.notes == (f"cheap: {bad.error}; asked once to fix it",)
 
 
 async def test_an_answer_that_can_not_be_mended_is_passed_on() -> None:
@@ -406,7 +406,7 @@ async def test_who_still_waits_for_money_at_its_deadline_sends_nothing() -> None
     worst = ours.plan("hello").candidates[0].worst_usd
     ours.set_budget(worst)
     other = ours.ledger.hold(attempt(session_id=ours.ledger.session_id), worst, ours.budget.caps(model="only"))
-    with pytest.raises(AllAttemptsFailed, match="other runs held the money when the run's time was up"):
+    with pytest.raises(AllAttemptsFailed, match="other runs held the money until the run's time was up"):
         await ours.route("hello")
     assert scripted.requests == []
     other.settle(attempt(session_id=ours.ledger.session_id))
@@ -454,7 +454,7 @@ async def test_a_hold_is_at_the_price_of_its_hour() -> None:
     ours.set_budget(None)
     hour = 7
     held.clear()
-    async with aclosing(execute(plan, ours._services, run_id="run", budget=Budget)) as events:
+    async with aclosing(Executor(ours._services).execute(plan, run_id="run", budget=Budget)) as events:
         async for event in events:
             if isinstance(event, AttemptStarted):
                 break

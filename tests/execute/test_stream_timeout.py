@@ -1,4 +1,4 @@
-"""The wait for the next event of a stream: cut short by silence, never by anything else."""
+"""The timeout for the next event of a stream."""
 
 from __future__ import annotations
 
@@ -8,51 +8,62 @@ from contextlib import closing
 
 import pytest
 
-from llm_magic.execute.stream_timeout import Silence
+from llm_magic.execute.stream_timeout import StreamTimeout
 
 
-async def saying(*pauses: float | None) -> AsyncGenerator[int]:
-    """Counts, turning the loop between; for ever silent at None."""
-    for number, pause in enumerate(pauses):
-        await (asyncio.sleep(0) if pause is not None else asyncio.Event().wait())
+async def numbers(*pauses_s: float | None) -> AsyncGenerator[int]:
+    """Yield 0, 1, ... after these pauses. None is a pause that never ends."""
+    for number, pause_s in enumerate(pauses_s):
+        await (asyncio.Event().wait() if pause_s is None else asyncio.sleep(pause_s))
         yield number
 
 
-async def test_events_come_through_and_then_none() -> None:
-    with closing(Silence()) as silence:
-        stream = saying(0, 0)
-        assert [await silence.next_of(stream, limit) for limit in (60, None, 60)] == [0, 1, None]
+def assert_not_canceled() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
-async def test_silence_is_a_timeout_and_the_task_goes_on() -> None:
-    with closing(Silence()) as silence:
+async def test_events_are_returned_and_none_after_the_last() -> None:
+    with closing(StreamTimeout()) as timeout:
+        stream = numbers(0, 0)
+        assert [await timeout.next_of(stream, limit_s) for limit_s in (60, None, 60)] == [0, 1, None]
+
+
+async def test_a_silent_stream_times_out_and_the_task_can_go_on() -> None:
+    with closing(StreamTimeout()) as timeout:
         with pytest.raises(TimeoutError):
-            await silence.next_of(saying(None), 0)
-        assert await silence.next_of(saying(0), 60) == 0
-        task = asyncio.current_task()
-        assert task is not None
-        assert task.cancelling() == 0
+            await timeout.next_of(numbers(None), 0)
+        assert await timeout.next_of(numbers(0), 60) == 0
+        assert_not_canceled()
 
 
-async def test_a_timer_that_rings_too_early_or_for_nobody_cancels_nothing() -> None:
-    with closing(Silence()) as silence:
-        silence._loop.call_soon(silence._ring)
-        assert await silence.next_of(saying(0), 60) == 0, "the wait has a minute yet"
-        silence._ring()
-        assert await silence.next_of(saying(0), 60) == 0, "nobody was waiting"
+async def test_a_timer_that_expires_during_a_later_wait_does_not_end_it() -> None:
+    with closing(StreamTimeout()) as timeout:
+        assert await timeout.next_of(numbers(0), 0.01) == 0
+        assert await timeout.next_of(numbers(0.03), 60) == 0
+        assert_not_canceled()
 
 
-async def test_a_shorter_limit_after_a_longer_one() -> None:
-    with closing(Silence()) as silence:
-        assert await silence.next_of(saying(0), 60) == 0
+async def test_a_timer_that_expires_between_two_waits_cancels_nothing() -> None:
+    with closing(StreamTimeout()) as timeout:
+        assert await timeout.next_of(numbers(0), 0.01) == 0
+        await asyncio.sleep(0.03)
+        assert await timeout.next_of(numbers(0), 60) == 0
+        assert_not_canceled()
+
+
+async def test_a_shorter_limit_after_a_longer_one_is_kept() -> None:
+    with closing(StreamTimeout()) as timeout:
+        assert await timeout.next_of(numbers(0), 60) == 0
         with pytest.raises(TimeoutError):
-            await silence.next_of(saying(None), 0)
+            await timeout.next_of(numbers(None), 0)
 
 
-async def test_a_cancellation_stays_one() -> None:
+async def test_a_cancellation_is_not_turned_into_a_timeout() -> None:
     async def wait() -> None:
-        with closing(Silence()) as silence:
-            await silence.next_of(saying(None), 60)
+        with closing(StreamTimeout()) as timeout:
+            await timeout.next_of(numbers(None), 60)
 
     task = asyncio.create_task(wait())
     await asyncio.sleep(0)
@@ -61,27 +72,25 @@ async def test_a_cancellation_stays_one() -> None:
         await task
 
 
-async def test_a_cancellation_in_the_same_moment_wins() -> None:
+async def test_a_cancellation_at_the_moment_of_the_timeout_wins() -> None:
     async def wait() -> None:
-        with closing(Silence()) as silence:
-            silence._loop.call_soon(task.cancel)
-            await silence.next_of(saying(None), 0)
+        with closing(StreamTimeout()) as timeout:
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await timeout.next_of(numbers(None), 0)
 
     task = asyncio.create_task(wait())
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def test_a_stream_that_swallows_the_timeout_leaves_no_trace() -> None:
-    async def deaf() -> AsyncGenerator[str]:
+async def test_a_stream_that_swallows_the_cancellation_leaves_the_task_not_canceled() -> None:
+    async def stubborn() -> AsyncGenerator[str]:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            yield "all the same"
+            yield "an event after all"
 
-    with closing(Silence()) as silence:
-        assert await silence.next_of(deaf(), 0) == "all the same"
-        task = asyncio.current_task()
-        assert task is not None
-        assert task.cancelling() == 0
+    with closing(StreamTimeout()) as timeout:
+        assert await timeout.next_of(stubborn(), 0) == "an event after all"
+        assert_not_canceled()
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from llm_magic import AuthFailed, Overloaded
-from llm_magic.events import AttemptStarted, Note, Progress, TextDelta, Waiting
+from llm_magic.events import AttemptStarted, Note, NoteKind, Progress, TextDelta, Waiting
 from llm_magic.jupyter.render import bundles, facts, html
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.testing import Failure, Reply
@@ -94,7 +94,10 @@ def test_the_session_meter_has_a_label_and_never_exceeds_its_maximum() -> None:
 
 def test_notes_are_displayed_during_and_after_a_run() -> None:
     state = RunState()
-    events = [*events_of(Reply())[:-1], Note(message="history: 900 tokens, USD 0.0001 (2 exchanges, the 4 <oldest>)")]
+    events = [
+        *events_of(Reply())[:-1],
+        Note(kind=NoteKind.EXTRA, message="history: 900 tokens, USD 0.0001 (2 exchanges, the 4 <oldest>)"),
+    ]
     for event in events:
         state.apply(event)
     assert "(2 exchanges, the 4 &lt;oldest&gt;)" in head_of(state)

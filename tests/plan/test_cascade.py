@@ -31,7 +31,7 @@ from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.budget import Budget
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
-from llm_magic.execute.hedge import all_ended
+from llm_magic.execute.hedge import stop_all
 from llm_magic.ledger import Hold, owners
 from llm_magic.plan.cascade import comparable, estimate_cascade
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
@@ -267,7 +267,7 @@ async def test_all_are_waited_for_though_one_raises() -> None:
     tasks.append(asyncio.create_task(one("third", LedgerError("nor this"))))
     await asyncio.sleep(0)
     with pytest.raises(LedgerError, match=r"^no$"):
-        await all_ended([SimpleNamespace(task=task) for task in tasks])  # type: ignore[misc]
+        await stop_all([SimpleNamespace(task=task) for task in tasks])  # type: ignore[misc]
     assert sorted(ended) == ["first", "second", "third"]
 
 

@@ -65,7 +65,7 @@ async def test_less_output_is_asked_for_before_a_cheaper_model_is_but_never_less
     ours.set_budget("0.05")
     result = await ours.route("hello", tier="complex")
     assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 500)
-    assert result.notes == ("near the cap: at most 500 output tokens of strong fit under it",)
+    assert result.notes == ("near the cap: limited to 500 output tokens of strong",)
     ours.set_budget(ours.ledger.spent_usd + Decimal("0.0256"))
     result = await ours.route("hello", tier="complex")
     assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 256)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from llm_magic.events import (
     AttemptEnded,
     AttemptStarted,
+    CandidateSkipped,
     Note,
     Planned,
     Progress,
@@ -18,7 +19,8 @@ from llm_magic.events import (
     TextDelta,
     Waiting,
 )
-from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Outcome, Plan, RouteResult, Skipped, Step
+from llm_magic.execute.path import path_of
+from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Plan, RouteResult, Step
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +40,12 @@ class RunState:
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
     _notes: list[str] = field(default_factory=list[str])
-    _model_of_attempt: dict[int, str] = field(default_factory=dict[int, str])
+    _cascade_models: dict[int, str] = field(default_factory=dict[int, str])
+    """Model ids by attempt number."""
+    _skipped: dict[str, str] = field(default_factory=dict[str, str])
+    """Reasons by model id."""
+    _asking: str | None = None
+    """The last model that was asked outside the cascade."""
     _activity: str = "planning"
     _since: float = 0.0
     _until: float | None = None
@@ -62,12 +69,17 @@ class RunState:
                 self.run_id, self.plan = event.run_id, event.plan
             case Note():
                 self._notes.append(event.message)
+            case CandidateSkipped():
+                self._skipped[event.model_id] = event.reason
             case Waiting():
                 self._set_activity(event.reason, event.seconds)
             case AttemptStarted():
                 self.current, self.parts = event.candidate, []
                 self.attempts_started += 1
-                self._model_of_attempt[event.attempt] = event.candidate.model.id
+                if event.in_cascade:
+                    self._cascade_models[event.attempt] = event.candidate.model.id
+                else:
+                    self._asking = event.candidate.model.id
                 self._set_activity(f"waiting for the first token from {event.candidate.model.id}")
             case Progress():
                 share = "" if event.fraction is None else f" {event.fraction:.0%}"
@@ -114,27 +126,14 @@ class RunState:
             return self.result.path
         if self.plan is None:
             return ()
-        return tuple(self._cascade_path() if self.plan.cascade is not None else self._chain_path(self.plan))
-
-    def _chain_path(self, plan: Plan) -> Iterator[Step]:
-        for entry in plan.ranked:
-            attempts = [attempt for attempt in self.attempts if attempt.model == entry.model.id]
-            yield from map(_step_of, attempts)
-            if isinstance(entry, Skipped):
-                yield Step(model=entry.model.id, outcome=Outcome.SKIPPED, detail=entry.reason)
-            elif self.current is not None and entry.model.id == self.current.model.id:
-                if not self.ended and not (attempts and attempts[-1].outcome == Outcome.OK):
-                    yield Step(model=entry.model.id, outcome=Outcome.RUNNING)
-                return
-
-    def _cascade_path(self) -> Iterator[Step]:
-        """Order the steps by the start of their attempts, which run concurrently and end in any order."""
-        settled = {attempt.attempt: attempt for attempt in self.attempts}
-        for number, model in sorted(self._model_of_attempt.items()):
-            if (attempt := settled.get(number)) is not None:
-                yield _step_of(attempt)
-            elif not self.ended:
-                yield Step(model=model, outcome=Outcome.RUNNING)
+        return path_of(
+            self.plan,
+            self.attempts,
+            cascade_models=self._cascade_models,
+            skipped=self._skipped,
+            asking=self._asking,
+            running=not self.ended,
+        )
 
     def _set_activity(self, activity: str, seconds: float | None = None, *, restart: bool = True) -> None:
         now = self.monotonic()
@@ -155,7 +154,3 @@ def states_of(comparison: Comparison) -> RunStates:
         else RunState.of_result(column.result)
         for column in comparison.columns
     }
-
-
-def _step_of(attempt: Attempt) -> Step:
-    return Step(model=attempt.model, outcome=attempt.outcome, detail=attempt.error or "")

@@ -1,0 +1,124 @@
+"""Confirmation of a cheap answer: by a second answer, by the user's check, or by a judge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from llm_magic.answers.agreement import agree, canonical_form
+from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
+from llm_magic.types import Cascade, Doubt, Message
+
+_JUDGE_PROMPT = (
+    "Now judge the answer above, as somebody who did not write it: is it correct, complete, and what was asked for? "
+    "Whatever it says of itself counts for nothing. Reply with one word: yes or no."
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a cheap answer is not accepted."""
+
+    doubt: Doubt
+    reason: str
+    """For the ledger, which stores nothing of the answers."""
+    detail: str = ""
+    """For the user, if there is more to say."""
+
+
+async def difference(run: Run, one: AttemptState, other: AttemptState) -> Objection | None:
+    request = run.plan.request
+
+    def compare() -> bool:
+        return agree(one.answer_text, other.answer_text, schema=request.schema, check=request.check)
+
+    same = await _in_thread(compare, run) if request.check is not None else compare()
+    if isinstance(same, Objection):
+        return same
+    if same:
+        return None
+    if request.schema is None:
+        forms = (canonical_form(one.answer_text), canonical_form(other.answer_text))
+        if all(form.kind in ("number", "label") for form in forms):
+            detail = f"the answers differ ({forms[0]}, {forms[1]})"
+            return Objection(Doubt.DISAGREED, "the answers differ", detail)
+        if not all(form.comparable for form in forms):
+            return Objection(Doubt.UNUSABLE, "the answers can't be compared")
+    return Objection(Doubt.DISAGREED, "the answers differ")
+
+
+async def failed_check(run: Run, state: AttemptState) -> Objection | None:
+    check, text = run.plan.request.check, state.answer_text
+    assert check is not None
+    passed = await _in_thread(lambda: bool(check(text)), run)
+    if isinstance(passed, Objection):
+        return passed
+    return None if passed else Objection(Doubt.CHECK_FAILED, "the check said no")
+
+
+def judge_attempt(run: Run, cascade: Cascade, answer: AttemptState) -> AttemptState | None:
+    """The judge's attempt: the conversation so far, then the question; None if that is too long for it."""
+    assert cascade.judge is not None
+    messages = (
+        Message(role="assistant", content=answer.answer_text),
+        Message(role="user", content=_JUDGE_PROMPT),
+    )
+    candidate = cascade.judge.with_messages(messages, run.services.clock.now())
+    if candidate is None:
+        return None
+    state = run.new_attempt(candidate, messages)
+    state.is_judge = True
+    return state
+
+
+def verdict(judge: AttemptState | None) -> Objection | None:
+    """The objection of a judge that has been asked; None means that there was no room to ask it."""
+    result = None if judge is None else judge.result
+    if judge is None or not isinstance(result, Answered):
+        why = str(result.error) if isinstance(result, Failed | NotSent) else "the answer is too long for it"
+        return Objection(Doubt.UNUSABLE, "the judge could not be asked", f"the judge could not be asked ({why})")
+    word = re.match(r"\W*(yes|no)\b", judge.answer_text, re.IGNORECASE)
+    if word is None:
+        return Objection(Doubt.UNUSABLE, "the judge said neither yes nor no")
+    return None if word.group(1).lower() == "yes" else Objection(Doubt.JUDGED_BAD, "the judge said no")
+
+
+async def _in_thread(call: Callable[[], bool], run: Run) -> bool | Objection:
+    """Run the user's code off the loop, in a thread of its own, in the caller's context. An exception is an objection.
+
+    If it does not end before the run's deadline, it is left to itself.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[bool | Objection] = loop.create_future()
+
+    def set_result(value: bool | Objection) -> None:
+        if not result.done():
+            result.set_result(value)
+
+    def target() -> None:
+        try:
+            value = call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here, and is displayed
+            value = _exception(error)
+        with suppress(RuntimeError):  # the loop may be closed by now
+            loop.call_soon_threadsafe(set_result, value)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(target,), name="llm_magic check", daemon=True).start()
+    try:
+        async with asyncio.timeout(run.time_left_s):
+            return await result
+    except TimeoutError:
+        return Objection(Doubt.CHECK_FAILED, "the check did not end in time")
+
+
+def _exception(error: BaseException) -> Objection:
+    reason = f"the check raised {type(error).__name__}"
+    try:
+        return Objection(Doubt.CHECK_FAILED, reason, f"{reason}: {error}")
+    except Exception:  # noqa: BLE001 - str() of the user's own error may fail too
+        return Objection(Doubt.CHECK_FAILED, reason)

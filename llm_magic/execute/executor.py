@@ -1,0 +1,152 @@
+"""Candidate after candidate until one answers, under one deadline and one number of attempts for the whole run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from decimal import Decimal
+
+from llm_magic import prices
+from llm_magic.budget import Budget, Cap, part_line, show_usd
+from llm_magic.errors import BudgetExceeded, LLMMagicError
+from llm_magic.events import NoteKind, Planned, RunEnded, RunEvent, RunFailed
+from llm_magic.execute import ledger_io, settlement
+from llm_magic.execute.cascade import ask_cheap_first
+from llm_magic.execute.hedge import hedge
+from llm_magic.execute.retry import ask
+from llm_magic.execute.services import Services
+from llm_magic.execute.state import Run
+from llm_magic.ledger import Reservation
+from llm_magic.types import Attempt, Plan
+
+
+class Executor:
+    """Executes plans with the given services."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def execute(
+        self, plan: Plan, *, run_id: str, budget: Callable[[], Budget], reservation: Reservation | None = None
+    ) -> AsyncGenerator[RunEvent]:
+        """Try the plan's candidates until one answers. Raises AllAttemptsFailed or BudgetExceeded if none does.
+
+        budget: returns the caps; called for each hold. reservation: money set aside for the plan's leader.
+        Closing the generator, or canceling its task, cancels the request upstream and settles it.
+        """
+        run = self._new_run(plan, run_id, budget)
+        run.reservation = reservation
+        yield Planned(run_id=run_id, plan=plan)
+        if stale := prices.stale(self._services.clock.now()):
+            yield run.note(NoteKind.STALE_PRICES, stale)
+        for extra in plan.extras:
+            yield run.note(NoteKind.EXTRA, part_line(extra))
+        if plan.no_cascade:
+            yield run.note(NoteKind.NO_CASCADE, f"no cascade: {plan.no_cascade}")
+        try:
+            if plan.cascade is not None:
+                async with aclosing(ask_cheap_first(run, plan.cascade)) as events:
+                    async for event in events:
+                        yield event
+            async with aclosing(_ask_in_order(run)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            ledger_io.give_up_reservation(run)
+        if run.answer is None:
+            raise settlement.failure(run)
+        spent_usd = await ledger_io.session_cost_usd(run)
+        yield RunEnded(result=settlement.result(run, run.answer, session_cost_usd=spent_usd))
+
+    async def compare(
+        self, plans: Mapping[str, Plan], *, run_ids: Mapping[str, str], budget: Callable[[], Budget]
+    ) -> AsyncGenerator[tuple[str, RunEvent | RunFailed]]:
+        """Execute plans of one candidate each, by label, at the same time. Yields their events, each with its label.
+
+        The worst case of every first attempt is reserved in one transaction, before anything is sent. Raises
+        BudgetExceeded if they do not fit together. Each run ends with RunEnded or with RunFailed; closing the
+        generator cancels and settles them all.
+        """
+        services = self._services
+        deadline = services.clock.monotonic() + services.policy.deadline_s
+        reservations = await ledger_io.when_unlocked(
+            lambda: self._reserve_all(plans, run_ids, budget), services, until=deadline
+        )
+        events: asyncio.Queue[tuple[str, RunEvent | RunFailed | None]] = asyncio.Queue()
+
+        async def run_one(label: str, plan: Plan) -> None:
+            running = self.execute(plan, run_id=run_ids[label], budget=budget, reservation=reservations[label])
+            try:
+                async with aclosing(running) as run_events:
+                    async for event in run_events:
+                        events.put_nowait((label, event))
+            except LLMMagicError as error:
+                events.put_nowait((label, RunFailed(error=error)))
+            finally:
+                events.put_nowait((label, None))
+
+        tasks = [asyncio.create_task(run_one(label, plan)) for label, plan in plans.items()]
+        try:
+            running = len(tasks)
+            while running:
+                label, event = await events.get()
+                if event is None:
+                    running -= 1
+                else:
+                    yield label, event
+            await asyncio.gather(*tasks)
+        finally:
+            await self._stop(tasks, reservations)
+
+    async def _stop(self, tasks: list[asyncio.Task[None]], reservations: Mapping[str, Reservation]) -> None:
+        """Cancel the tasks, wait until they have settled, and release what is still reserved."""
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for reservation in reservations.values():
+                with ledger_io.settling(self._services):
+                    reservation.give_up()
+
+    def _new_run(self, plan: Plan, run_id: str, budget: Callable[[], Budget]) -> Run:
+        started = self._services.clock.monotonic()
+        deadline = started + self._services.policy.deadline_s
+        return Run(id=run_id, plan=plan, services=self._services, budget=budget, started=started, deadline=deadline)
+
+    def _reserve_all(
+        self, plans: Mapping[str, Plan], run_ids: Mapping[str, str], budget: Callable[[], Budget]
+    ) -> dict[str, Reservation]:
+        """Reserve the worst cases of all first attempts, in one transaction. Raises BudgetExceeded."""
+        asks: list[tuple[Attempt, Decimal, tuple[Cap, ...]]] = []
+        for label, plan in plans.items():
+            run = self._new_run(plan, run_ids[label], budget)
+            (candidate,) = plan.candidates
+            row = settlement.pending_row(run, candidate)
+            asks.append((row, candidate.at(row.started_at).worst_usd, run.caps(candidate)))
+        try:
+            reservations = self._services.ledger.reserve_all(asks)
+        except BudgetExceeded as error:
+            total_usd = sum((worst_usd for _, worst_usd, _ in asks), Decimal(0))
+            raise BudgetExceeded(
+                f"nothing was sent: together the {len(asks)} models could cost up to {show_usd(total_usd)}. {error}",
+                scope=error.scope,
+                asked_usd=total_usd,
+                left_usd=error.left_usd,
+                reachable_usd=error.reachable_usd,
+            ) from error
+        return dict(zip(plans, reservations, strict=True))
+
+
+async def _ask_in_order(run: Run) -> AsyncGenerator[RunEvent]:
+    waiting, hedge_s = list(run.plan.candidates), run.plan.request.hedge_s
+    while waiting and not run.exhausted and run.answer is None and run.may_send:
+        candidate = waiting.pop(0)
+        if hedge_s is None or not waiting:
+            asking = ask(run, candidate, last=not waiting)
+        else:
+            asking = hedge(run, candidate, waiting, after_s=hedge_s)
+        async with aclosing(asking) as events:
+            async for event in events:
+                yield event

@@ -1,0 +1,87 @@
+"""The services that runs share: policy, time, providers, ledger and locks."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from llm_magic.budget import Alarms
+from llm_magic.health import Health
+from llm_magic.ledger import Ledger
+from llm_magic.providers.base import Provider
+from llm_magic.registry import Registry
+
+Primitive = TypeVar("Primitive", asyncio.Lock, asyncio.Semaphore)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """Limits on time and number of attempts."""
+
+    tries: int = 3
+    """Per candidate."""
+    attempts: int = 8
+    """Per run."""
+    deadline_s: float = 600.0
+    """Per run, without fetching and loading the local model."""
+    first_token_s: float = 300.0
+    """A model that reasons may send nothing until it is done."""
+    between_tokens_s: float = 60.0
+    backoff_s: float = 0.5
+    """Before try n + 1: between 0 and backoff_s * 2 ** (n - 1), at most backoff_cap_s (full jitter)."""
+    backoff_cap_s: float = 8.0
+    retry_after_cap_s: float = 20.0
+    """With a longer Retry-After, the next candidate is asked instead."""
+    cool_down_s: float = 30.0
+    """First open period of a circuit; doubled each time a probe fails."""
+    money_poll_s: float = 0.02
+    """Interval at which a run that waits for budget tries its hold again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time and randomness, as parameters."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    """0..1"""
+
+
+class PerEventLoop(Generic[Primitive]):
+    """A lock or a semaphore per event loop. A forked child gets its own."""
+
+    def __init__(self, make: Callable[[], Primitive]) -> None:
+        self._make = make
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Primitive] = weakref.WeakKeyDictionary()
+
+    def __call__(self) -> Primitive:
+        """Return the one of the running loop."""
+        loop = asyncio.get_running_loop()
+        if (primitive := self._by_loop.get(loop)) is None:
+            primitive = self._by_loop[loop] = self._make()
+        return primitive
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a run works with."""
+
+    registry: Registry
+    providers: Mapping[str, Provider]
+    ledger: Ledger
+    health: Health
+    policy: RetryPolicy
+    clock: Clock
+    slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
+    """Concurrency limit of each provider. First come, first served."""
+    alarms: Alarms = dataclasses.field(default_factory=Alarms)
+    budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
+    """Held by the run that is next to get budget which other runs hold. First come, first served."""
