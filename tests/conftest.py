@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -67,6 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and callspec.params.get("location") == "postgresql":
             item.add_marker("database")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what is loaded by now from garbage collection, which every reset of an IPython shell runs in full."""
+    gc.collect()
+    gc.freeze()
 
 
 def _is_loopback(host: object) -> bool:

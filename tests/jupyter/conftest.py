@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbclient
-import nbformat
 import pytest
 
 from tests.support import loopback
 from tests.support.display import Display
 from tests.support.kernel import WAIT_S, Kernel, NotebookKernel, started
+
+if TYPE_CHECKING:
+    import nbformat
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +52,9 @@ def kernel_of_its_own(server: loopback.Server, tmp_path: Path) -> Iterator[Kerne
 @pytest.fixture
 def headless(server: loopback.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs cells through nbclient, as papermill and CI do; returns the executed notebook."""
+    import nbclient  # takes seconds
+    import nbformat
+
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
