@@ -39,7 +39,38 @@ BANNED = {
     r"is(e|es|ed|er|ers|ing|ation)": "the spelling -ize",
 }
 FORBIDDEN = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
-UNFINISHED: frozenset[str] = frozenset()
+UNFINISHED: frozenset[str] = frozenset(
+    [
+        "ARCHITECTURE.md",
+        "docs/security.md",
+        "llm_magic/answers",
+        "llm_magic/attachments.py",
+        "llm_magic/budget.py",
+        "llm_magic/cache",
+        "llm_magic/conversations",
+        "llm_magic/errors.py",
+        "llm_magic/events.py",
+        "llm_magic/execute",
+        "llm_magic/health.py",
+        "llm_magic/home.py",
+        "llm_magic/jupyter/__init__.py",
+        "llm_magic/jupyter/magics",
+        "llm_magic/jupyter/render",
+        "llm_magic/jupyter/run",
+        "llm_magic/lab/evaluate",
+        "llm_magic/lab/fit",
+        "llm_magic/lab/prompts",
+        "llm_magic/lab/simulate",
+        "llm_magic/ledger",
+        "llm_magic/plan",
+        "llm_magic/prices.py",
+        "llm_magic/providers/local",
+        "llm_magic/providers/scripted.py",
+        "llm_magic/tokens.py",
+        "llm_magic/tuning",
+        "llm_magic/types",
+    ]
+)
 """Folders and files whose prose is still to be rewritten."""
 DATA = ("llm_magic/lab/prompts", "llm_magic/classify/signals.py", "llm_magic/classify/pleasantries.py")
 """Prompts of people, and the patterns that recognize them."""
