@@ -25,7 +25,7 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     provider = state.candidate.model.provider
     slot = run.services.slots[provider]()
     if slot.locked():
-        ledger_io.give_up_reservation(run)  # runs ahead in the queue may be waiting for this money
+        ledger_io.release_reservation(run)  # runs ahead in the queue may be waiting for this money
         yield Waiting(reason=f"queued: {provider} has as many requests in flight as it allows")
     if not await acquire_in_time(slot, run):
         state.result = NotSent(TimedOut(f"the run's time was up before anything could be sent to {provider}"))

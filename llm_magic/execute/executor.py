@@ -53,7 +53,7 @@ class Executor:
                 async for event in events:
                     yield event
         finally:
-            ledger_io.give_up_reservation(run)
+            ledger_io.release_reservation(run)
         if run.answer is None:
             raise settlement.failure(run)
         spent_usd = await ledger_io.session_cost_usd(run)
@@ -108,7 +108,7 @@ class Executor:
         finally:
             for reservation in reservations.values():
                 with ledger_io.settling(self._services):
-                    reservation.give_up()
+                    reservation.release()
 
     def _new_run(self, plan: Plan, run_id: str, budget: Callable[[], Budget]) -> Run:
         started = self._services.clock.monotonic()

@@ -29,7 +29,7 @@ async def when_unlocked(call: Callable[[], Result], services: Services, *, until
     wait_s = services.policy.money_poll_s
     while True:
         try:
-            with services.ledger.fail_fast():
+            with services.ledger.transactions.fail_fast():
                 return call()
         except LedgerLocked:
             if services.clock.monotonic() >= until:
@@ -44,24 +44,25 @@ def settling(services: Services) -> Generator[None]:
 
     Does not await, so a cancellation can't interrupt it.
     """
-    with suppress(LedgerError), services.ledger.fail_fast():
+    with suppress(LedgerError), services.ledger.transactions.fail_fast():
         yield
 
 
-def give_up_reservation(run: Run) -> None:
+def release_reservation(run: Run) -> None:
     """Release the run's reservation, if any."""
     reservation, run.reservation = run.reservation, None
     if reservation is not None:
         with settling(run.services):
-            reservation.give_up()
+            reservation.release()
 
 
 async def write_problem(run: Run) -> LedgerError | None:
     """Wait a while for pending settlements to be written, and return what prevents it, if anything."""
     services = run.services
     until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
-    while services.ledger.has_pending_writes:
-        error = services.ledger.last_write_error
+    pending = services.ledger.transactions.pending
+    while pending:
+        error = pending.last_error
         if services.clock.monotonic() >= until or not isinstance(error, LedgerLocked | None):
             return error or LedgerError(f"the ledger {services.ledger.location} is slow")
         await services.clock.sleep(services.policy.money_poll_s)

@@ -1,4 +1,4 @@
-"""How the ledger's database is reached: one thread at a time, what is owed to it first, and nobody held up for long."""
+"""Serialized transactions on the ledger's database, with pending writes flushed first and bounded waits for locks."""
 
 from __future__ import annotations
 
@@ -12,116 +12,97 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from llm_magic.errors import LedgerError
+from llm_magic.ledger.pending import Flusher, PendingWrites
 from llm_magic.types import Attempt
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_PATIENCE_S = 5.0
-"""How long whoever may stand still waits for another process's transaction."""
+_LOCK_TIMEOUT_S = 5.0
 _POLL_S = 0.02
-_RETRY_S = 0.25
-"""Between two attempts to write what is owed."""
 
 
 class LedgerLocked(LedgerError):
-    """Another process is writing: the same may work in a moment."""
+    """Another process is writing. The same call may succeed in a moment."""
 
 
 class Transactions:
     """Transactions on one database, from any thread.
 
-    What could not be settled or given up when its time came is owed: it goes in before whatever is written next, and a
-    thread sees to it that this is soon.
+    Settlements and releases that can't be written now stay pending. They are written before anything else is, and a
+    background thread retries them.
     """
 
     def __init__(self, location: str) -> None:
-        from llm_magic.ledger.database import Database
+        from llm_magic.ledger.attempts import AttemptTable
+        from llm_magic.ledger.opening import open_database
 
-        self.database = Database(location)
-        self.begin_anew()
-        _all.add(self)
+        self.database = open_database(location)
+        self.attempts = AttemptTable(self.database)
+        self.reset()
+        _instances.add(self)
 
-    def begin_anew(self) -> None:
-        """Nothing is owed, and nobody else is here."""
-        self._lock = threading.RLock()  # a collected ledger closes itself, whatever is under way in this thread
-        self._in_haste = threading.local()
-        self._to_settle: list[Attempt] = []
-        self._to_give_up: list[Attempt] = []
-        self.last_write_error: LedgerError | None = None
-        """Why what is owed could not be written, the last time."""
-        self._payer: threading.Thread | None = None
-        self._hiring = threading.Lock()
+    def reset(self) -> None:
+        """Forget pending writes and threads: in a forked child, they are the parent's."""
+        self._lock = threading.RLock()  # the garbage collector may close a ledger within a transaction of this thread
+        self._local = threading.local()
+        self.pending = PendingWrites()
+        self._flusher = Flusher(self.pending, self._flush)
 
     @contextmanager
     def fail_fast(self) -> Generator[None]:
-        """Within it, this thread does not stand still: what another process has locked raises LedgerLocked at once."""
-        before = self._is_in_haste
-        self._in_haste.is_so = True
+        """Raise LedgerLocked in this thread instead of waiting for a locked database."""
+        before = self._fails_fast
+        self._local.fails_fast = True
         try:
             yield
         finally:
-            self._in_haste.is_so = before
+            self._local.fails_fast = before
 
     @property
-    def _is_in_haste(self) -> bool:
-        return getattr(self._in_haste, "is_so", False)
-
-    @property
-    def has_pending_writes(self) -> bool:
-        """Whether something settled or given up is not written yet."""
-        return bool(self._to_settle or self._to_give_up)
+    def _fails_fast(self) -> bool:
+        return getattr(self._local, "fails_fast", False)
 
     def settle(self, attempt: Attempt) -> None:
-        """Owe it, and pay. Where that raises LedgerError it is owed still."""
-        self.last_write_error = None
-        self._to_settle.append(attempt)
-        self._pay()
+        """Write the settlement of an attempt. If that raises LedgerError, it stays pending."""
+        self.pending.settle(attempt)
+        self._flush_or_retry()
 
-    def give_up(self, attempt: Attempt) -> None:
-        """Free a hold, or what was kept back, as `settle`."""
-        self.last_write_error = None
-        self._to_give_up.append(attempt)
-        self._pay()
+    def release(self, attempt: Attempt) -> None:
+        """Delete the row of an attempt and with it what it holds. If that raises LedgerError, it stays pending."""
+        self.pending.release(attempt)
+        self._flush_or_retry()
 
     @contextmanager
     def writing(self) -> Generator[sa.Connection]:
-        """A transaction, in which whatever is owed goes first."""
-        from llm_magic.ledger import queries, rows
-
-        with self._turn(to_read=False) as db:
-            settled, given_up = tuple(self._to_settle), tuple(self._to_give_up)
-            for attempt in settled:
-                row = rows.to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-                self.database.run(db, queries.SETTLE, row | queries.key(attempt))
-            for attempt in given_up:
-                self.database.run(db, queries.DROP, queries.key(attempt))
+        """Begin a transaction, and write in it first what is pending."""
+        with self._transaction(to_read=False) as db:
+            batch = self.pending.batch()
+            batch.write(db, self.attempts)
             yield db
             self.database.commit()
-            del self._to_settle[: len(settled)]
-            del self._to_give_up[: len(given_up)]
+            self.pending.remove(batch)
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
-        """A transaction in which nothing changes."""
-        with self._turn(to_read=True) as db:
+        with self._transaction(to_read=True) as db:
             yield db
             self.database.rollback()
 
     @contextmanager
-    def browsing(self) -> Generator[sa.Connection]:
-        """The same for what takes long. Nobody waits for it, but in memory, where there is only one connection."""
+    def snapshot(self) -> Generator[sa.Connection]:
+        """Begin a long read. It blocks no other transaction, except in memory, which has one connection only."""
         if self.database.in_memory:
             with self.reading() as db:
                 yield db
         else:
-            with self._errors(), self.database.aside() as db:
+            with self._translated_errors(), self.database.separate_connection() as db:
                 yield db
 
     def vacuum(self) -> None:
-        """Overwrite what was deleted, unless somebody goes on reading it."""
-        until = time.monotonic() + _PATIENCE_S
-        with self._errors():
+        """Overwrite deleted rows on disk, unless another program keeps reading them."""
+        until = time.monotonic() + _LOCK_TIMEOUT_S
+        with self._translated_errors():
             while True:
                 with self._lock:
                     if self.database.vacuum():
@@ -131,26 +112,38 @@ class Transactions:
                 time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """Write what is owed, where that can be done, and close the database; it opens again when it is used again."""
-        if self.has_pending_writes:
-            with suppress(LedgerError), self.writing():
-                pass
+        """Write what is pending if possible, and close the database. Later use opens it again."""
+        if self.pending:
+            with suppress(LedgerError):
+                self._flush()
         with self._lock:
             self.database.close()
 
+    def _flush(self) -> None:
+        with self.writing():
+            pass
+
+    def _flush_or_retry(self) -> None:
+        try:
+            self._flush()
+        except LedgerError as error:
+            self.pending.last_error = error.with_traceback(None)
+            self._flusher.start()
+            raise
+
     @contextmanager
-    def _turn(self, *, to_read: bool) -> Generator[sa.Connection]:
-        """A transaction, once no other process stands in its way. Where it is not ended within, it is rolled back."""
+    def _transaction(self, *, to_read: bool) -> Generator[sa.Connection]:
+        """Begin a transaction as soon as no other process blocks it; roll it back unless the caller has ended it."""
         from llm_magic.ledger.database import is_locked
 
         until = 0.0
         while True:
-            with self._errors(), self._lock:
+            with self._translated_errors(), self._lock:
                 try:
                     db = self.database.begin(to_read=to_read)
                 except Exception as error:
-                    until = until or time.monotonic() + _PATIENCE_S
-                    if not is_locked(error) or self._is_in_haste or time.monotonic() > until:
+                    until = until or time.monotonic() + _LOCK_TIMEOUT_S
+                    if not is_locked(error) or self._fails_fast or time.monotonic() > until:
                         raise
                 else:
                     try:
@@ -161,39 +154,9 @@ class Transactions:
                     return
             time.sleep(_POLL_S)
 
-    def _pay(self) -> None:
-        try:
-            with self.writing():
-                pass
-        except LedgerError as error:
-            self.last_write_error = error.with_traceback(None)
-            self._pay_soon()
-            raise
-
-    def _pay_soon(self) -> None:
-        with self._hiring:
-            if self._payer is None:
-                self._payer = threading.Thread(target=self._keep_paying, name="llm_magic ledger", daemon=True)
-                try:
-                    self._payer.start()
-                except RuntimeError:  # the interpreter is about to end: `close` follows
-                    self._payer = None
-
-    def _keep_paying(self) -> None:
-        while True:
-            with self._hiring:
-                if not self.has_pending_writes:
-                    self._payer = None
-                    return
-            try:
-                with self.writing():
-                    pass
-            except LedgerError as error:
-                self.last_write_error = error.with_traceback(None)
-                time.sleep(_RETRY_S)
-
     @contextmanager
-    def _errors(self) -> Generator[None]:
+    def _translated_errors(self) -> Generator[None]:
+        """Raise database errors as LedgerError."""
         from sqlalchemy.exc import DBAPIError
 
         from llm_magic.ledger.database import is_locked
@@ -201,22 +164,23 @@ class Transactions:
         try:
             yield
         except (DBAPIError, sqlite3.Error) as error:
+            location = self.database.location
             if is_locked(error):
                 raise LedgerLocked(
-                    f"the ledger {self.database.shown} is locked by another program: end what it writes there"
+                    f"the ledger {location} is locked by another program: end what it writes there"
                 ) from error
-            why = error.orig if isinstance(error, DBAPIError) else error
-            raise LedgerError(f"the ledger {self.database.shown}: {why}") from error
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise LedgerError(f"the ledger {location}: {reason}") from error
 
 
-_all: weakref.WeakSet[Transactions] = weakref.WeakSet()
+_instances: weakref.WeakSet[Transactions] = weakref.WeakSet()
 
 
-def _in_forked_child() -> None:
-    """What the parent owes is the parent's to pay; whoever of its threads had a lock is not here to release it."""
-    for access in tuple(_all):
-        access.begin_anew()
+def _reset_in_forked_child() -> None:
+    """Reset all instances: the parent's threads do not run here, so they can't release a lock."""
+    for transactions in tuple(_instances):
+        transactions.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)
+    os.register_at_fork(after_in_child=_reset_in_forked_child)

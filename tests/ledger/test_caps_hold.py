@@ -71,15 +71,15 @@ class Books(RuleBasedStateMachine):
         words=WORDS,
         most=st.integers(1, 2_000),
         tagged=st.booleans(),
-        fail_fast=st.sampled_from([None, "hedge", "agree", "twice"]),
+        mode=st.sampled_from([None, "hedge", "agree", "twice"]),
     )
-    def ask(self, words: list[str], most: int, tagged: bool, fail_fast: str | None) -> None:
+    def ask(self, words: list[str], most: int, tagged: bool, mode: str | None) -> None:
         request = self.router.request(
             " ".join([*words, "?"]),
             max_output_tokens=most,
             tags=("batch",) if tagged else (),
-            hedge_s=0.5 if fail_fast == "hedge" else None,
-            cascade=None if fail_fast == "hedge" else fail_fast,
+            hedge_s=0.5 if mode == "hedge" else None,
+            cascade=None if mode == "hedge" else mode,
         )
 
         self.tasks.append(self.loop.create_task(self.run(request)))

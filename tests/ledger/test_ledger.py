@@ -309,8 +309,22 @@ def test_where_the_ledger_is(monkeypatch: pytest.MonkeyPatch, clean_environment:
     assert Ledger().location == f"{tmp_path}/other.db"
     monkeypatch.delenv("LLM_MAGIC_LEDGER")
     assert Ledger().location == str(clean_environment / "ledger.db")
-    with pytest.raises(LedgerError, match=r"mysql://\.\.\. is of no known kind"):
+    with pytest.raises(LedgerError, match=r"mysql://\.\.\. is not of a supported kind"):
         Ledger("mysql://user:secret@host/db")
+
+
+@pytest.mark.parametrize("location", ["file:ledger.db", "file:/tmp/ledger.db", "sqlite:///file:ledger.db"])
+def test_a_file_address_is_not_taken_for_a_path(location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LedgerError, match=r"is a file: address: .*uri=true"):
+        Ledger(location)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sqlite_uri_creates_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Ledger(f"sqlite:///file:{tmp_path}/ledger.db?uri=true").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.db"]
 
 
 def test_the_session_is_shared_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,14 +504,14 @@ def test_what_could_not_be_given_up_is_with_the_next_write(
     broken = [True]
 
     def failing(db: Any, statement: Any, parameters: Any) -> Any:
-        if statement is queries.DROP and broken:
+        if statement is queries.DELETE and broken:
             raise sqlite3.OperationalError("database is locked")
         return run(db, statement, parameters)
 
     monkeypatch.setattr(ledger.transactions.database, "run", failing)
     reserve = ledger.reserve(attempt(), CENT, ())
     with pytest.raises(LedgerError, match="locked"):
-        reserve.give_up()
+        reserve.release()
     assert ledger.held_usd == CENT
     broken.clear()
     with ledger.hold(attempt(run_id="next"), CENT, ()) as hold:

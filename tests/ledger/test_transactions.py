@@ -103,6 +103,17 @@ def patient(ledger: Ledger, journal: Journal) -> Router:
     return builders.router(builders.model("only"), ledger=ledger, providers={"cloud": journal}, clock=time)
 
 
+async def wait_until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def no_thread(_: threading.Thread) -> None:
+    """Fail as `Thread.start` does when the interpreter is about to end."""
+    raise RuntimeError("can't start new thread")
+
+
 async def test_while_one_run_waits_for_the_lock_another_streams_on(ledger: Ledger, browser: Browser) -> None:
     journal = Journal()
     ours = patient(ledger, journal)
@@ -154,11 +165,13 @@ async def test_an_answer_is_not_held_up_by_a_lock_and_its_cost_is_written_when_i
     await run.task
     assert run.result.text == "word "
     assert any("locked by another program" in note and "until then it is held" in note for note in run.result.notes)
-    assert (ledger.spent_usd, ledger.has_pending_writes) == (0, True)
+    assert ledger.transactions.pending
+    assert ledger.spent_usd == 0
     assert ledger.held_usd > run.result.cost_usd > 0
     browser.release()
-    ledger.transactions.close()  # writes what is owed, if its thread has not done so yet
-    assert (ledger.spent_usd, ledger.held_usd, ledger.has_pending_writes) == (run.result.cost_usd, 0, False)
+    ledger.close()  # writes what is pending, if the thread has not done so yet
+    assert not ledger.transactions.pending
+    assert (ledger.spent_usd, ledger.held_usd) == (run.result.cost_usd, 0)
 
 
 async def test_a_run_that_is_stopped_under_a_lock_ends_at_once_and_is_settled_later(
@@ -173,10 +186,7 @@ async def test_a_run_that_is_stopped_under_a_lock_ends_at_once_and_is_settled_la
         await run.task
     assert ledger.held_usd > 0
     browser.release()
-    payer = ledger.transactions._payer
-    if payer is not None:
-        payer.join(10)  # with nothing else to write
-    assert not ledger.has_pending_writes
+    await wait_until(lambda: not ledger.transactions.pending)  # with nothing else to write
     (row,) = ledger.rows()
     assert (row.outcome, row.cost_estimated, ledger.held_usd) == ("cancelled", True, 0)
     assert ledger.spent_usd == row.cost_usd > 0
@@ -206,24 +216,25 @@ def test_who_may_stand_still_waits_for_the_lock(ledger: Ledger, browser: Browser
 
 def test_at_once_means_at_once(ledger: Ledger, browser: Browser) -> None:
     browser.lock()
-    with ledger.fail_fast(), pytest.raises(transactions.LedgerLocked):
+    with ledger.transactions.fail_fast(), pytest.raises(transactions.LedgerLocked):
         ledger.hold(attempt(), CENT, ())
     browser.release()
-    with ledger.fail_fast():
+    with ledger.transactions.fail_fast():
         ledger.hold(attempt(), CENT, ())
 
 
 def test_what_is_owed_is_written_when_it_is_closed(
     ledger: Ledger, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger.transactions, "_pay_soon", lambda: None)  # no thread can be started any more
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
     hold = ledger.hold(attempt(), CENT, ())
     browser.lock()
-    with ledger.fail_fast(), pytest.raises(LedgerError):
+    with ledger.transactions.fail_fast(), pytest.raises(LedgerError):
         hold.settle(attempt(cost_usd=CENT / 2))
     browser.release()
     ledger.close()
-    assert (ledger.spent_usd, ledger.held_usd, ledger.has_pending_writes) == (CENT / 2, 0, False)
+    assert not ledger.transactions.pending
+    assert (ledger.spent_usd, ledger.held_usd) == (CENT / 2, 0)
 
 
 def test_a_hold_that_fails_as_it_ends_is_given_up(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +316,7 @@ def test_a_ledger_that_is_taken_away_in_mid_answer_loses_no_answer(path: Path, l
     result = ours.route_sync("hello")
     assert result.text == "A scripted answer."
     assert "was deleted or replaced" in result.notes[0]
-    assert ledger.has_pending_writes
+    assert ledger.transactions.pending
     aside.rename(path)
     ledger.record(attempt(run_id="next"))
     assert (ledger.spent_usd, ledger.held_usd) == (result.cost_usd, 0)
@@ -325,18 +336,24 @@ def test_a_closed_ledger_does_not_begin_anew_where_its_file_is_gone(path: Path, 
 def test_a_ledger_in_memory_says_that_it_ended() -> None:
     ledger = Ledger(":memory:")
     ledger.close()
-    with pytest.raises(LedgerError, match="a ledger in memory ends when it is closed, and no forked process has it"):
+    with pytest.raises(
+        LedgerError, match="a ledger in memory ends when it is closed, and a forked process does not have it"
+    ):
         ledger.hold(attempt(), CENT, ())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_owes_nothing_and_waits_for_no_thread_of_its_parent(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger.transactions, "_pay_soon", lambda: None)
     hold = ledger.hold(attempt(), CENT, ())
-    ledger.transactions._to_settle.append(attempt(cost_usd=CENT))
+    browser.lock()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with ledger.transactions.fail_fast(), pytest.raises(LedgerError):
+            hold.settle(attempt(cost_usd=CENT))
+    browser.release()
     locked, done = threading.Event(), threading.Event()
 
     def lock() -> None:
@@ -349,13 +366,13 @@ def test_a_forked_child_owes_nothing_and_waits_for_no_thread_of_its_parent(
     locked.wait(10)
     if (child := os.fork()) == 0:
         try:
-            os._exit(0 if not ledger.has_pending_writes and ledger.held_usd == CENT else 1)
+            os._exit(0 if not ledger.transactions.pending and ledger.held_usd == CENT else 1)
         except BaseException:  # noqa: BLE001 - the child must not go on with the tests
             os._exit(2)
     done.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    hold.settle(attempt(cost_usd=CENT))
+    ledger.close()
     assert ledger.spent_usd == CENT
 
 

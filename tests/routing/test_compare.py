@@ -147,7 +147,7 @@ async def test_every_reserve_is_given_up_though_the_ledger_fails(monkeypatch: py
         given_up.append(reserve.attempt.run_id)
         raise LedgerError("the disk is full")
 
-    monkeypatch.setattr(Reservation, "give_up", failing)
+    monkeypatch.setattr(Reservation, "release", failing)
     async with aclosing(ours._compare(ours.plans("hello", models=["a", "b", "c"]))) as events:
         await anext(events)
     assert len(set(given_up)) == 3
@@ -190,7 +190,7 @@ def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> 
         reserves[0].hold(*asks[0]).settle(attempt(run_id="0", cost_usd=Decimal(1)))
         assert ledger.held_usd == sum(worsts[1:])
         for reserve in reserves:
-            reserve.give_up()
+            reserve.release()
         assert [row.run_id for row in ledger.rows()] == ["0"]
         assert (ledger.spent_usd, ledger.held_usd) == (1, 0)
     ledger.close()

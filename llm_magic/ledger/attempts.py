@@ -1,0 +1,103 @@
+"""Reading and writing of the table of attempts, within transactions that the caller has begun."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from llm_magic.budget import Cap
+from llm_magic.ledger import owners, queries
+from llm_magic.ledger.columns import to_pico, to_usd
+from llm_magic.ledger.database import Database
+from llm_magic.ledger.rows import from_row, to_row
+from llm_magic.types import Attempt, Outcome
+
+_FETCHED_ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whose rows a cap counts: the session and the run that ask, and the time."""
+
+    session_id: str
+    run_id: str
+    now: datetime
+
+    def parameters(self, cap: Cap) -> dict[str, Any]:
+        return queries.scope(cap, session_id=self.session_id, run_id=self.run_id, now=self.now)
+
+
+class AttemptTable:
+    """The table of attempts of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(
+        self, db: sa.Connection, attempt: Attempt, *, held_usd: Decimal = Decimal(0), lease_until: float | None = None
+    ) -> None:
+        """Insert a row. A hold has a lease, until which it counts as in flight if its process can't be looked up."""
+        hold: dict[str, Any] = {"held_pusd": to_pico(held_usd), "lease_until": lease_until}
+        if lease_until is not None:
+            hold["owner"] = owners.process_name(os.getpid())
+        self._database.run(db, queries.INSERT, to_row(attempt) | hold)
+
+    def settle(self, db: sa.Connection, attempt: Attempt) -> None:
+        row = to_row(attempt) | {"held_pusd": 0, "lease_until": None}
+        self._database.run(db, queries.SETTLE, row | queries.key(attempt))
+
+    def delete(self, db: sa.Connection, attempt: Attempt) -> None:
+        self._database.run(db, queries.DELETE, queries.key(attempt))
+
+    def rate(self, db: sa.Connection, run_id: str, rating: Literal[1, -1] | None) -> bool:
+        """Set the rating of a run's answer; False if the ledger has none."""
+        return db.execute(queries.RATE, {"run": run_id, "rating": rating}).rowcount > 0
+
+    def all(self, db: sa.Connection) -> list[Attempt]:
+        return [from_row(row) for row in db.execute(queries.ALL).mappings()]
+
+    def of_run(self, db: sa.Connection, run_id: str) -> list[Attempt]:
+        return [from_row(row) for row in db.execute(queries.ONE_RUN, {"run": run_id}).mappings()]
+
+    def uncertain(self, db: sa.Connection, now: float) -> list[tuple[Attempt, Decimal]]:
+        """Return the holds whose process is gone, each with the USD that it holds."""
+        rows = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
+        is_dead = owners.is_dead(now)
+        return [
+            (dataclasses.replace(from_row(row), outcome=Outcome.UNCERTAIN), to_usd(row["held_pusd"]))
+            for row in rows
+            if is_dead(row["owner"], row["lease_until"])
+        ]
+
+    def chunks(self, db: sa.Connection) -> Iterable[Sequence[tuple[Any, ...]]]:
+        """Return all rows as `queries.columnar` selects them.
+
+        They come from the driver's own cursor: SQLAlchemy's rows take twice as long.
+        """
+        cursor: Any = db.execute(queries.columnar(self._database.dialect)).cursor
+        return iter(lambda: cursor.fetchmany(_FETCHED_ROWS), [])
+
+    def session_totals(self, db: sa.Connection, session_id: str) -> tuple[Decimal, Decimal, Decimal]:
+        """Return what a session has spent, what it holds, and its baseline, in USD."""
+        row = self._database.run(db, queries.SESSION_TOTALS, {"session": session_id}).fetchone()
+        spent, held, baseline = (to_usd(amount) for amount in row or (0, 0, 0))
+        return spent, held, baseline
+
+    def used_usd(self, db: sa.Connection, cap: Cap, scope: Scope) -> tuple[Decimal, Decimal]:
+        """Return what is spent and what is held within a cap's scope."""
+        row = self._database.run(db, queries.used(cap), scope.parameters(cap)).fetchone()
+        spent, held = row or (0, 0)
+        return to_usd(int(spent or 0)), to_usd(int(held or 0))
+
+    def in_flight_usd(self, db: sa.Connection, cap: Cap, scope: Scope, now: float) -> Decimal:
+        """Return what is held within a cap's scope by processes that still run."""
+        holds = self._database.run(db, queries.held(cap), scope.parameters(cap)).fetchall()
+        is_dead = owners.is_dead(now)
+        return to_usd(sum(held for owner, lease_until, held in holds if not is_dead(owner, lease_until)))

@@ -1,0 +1,77 @@
+"""Opening of a ledger's database: which kind it is, and its tables."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from llm_magic.errors import LedgerError
+from llm_magic.ledger import migrations
+from llm_magic.ledger.database import OPENING_TIMEOUT_S, Database, is_locked
+from llm_magic.ledger.postgresql import PostgreSQLDatabase
+from llm_magic.ledger.sqlite import SQLiteDatabase
+
+_RETRY_S = 0.001
+
+
+def open_database(location: str) -> Database:
+    """Open the database at a path or address, and create or migrate its tables. Raises LedgerError."""
+    database = _at(location)
+    try:
+        _prepare(database)
+    except (DBAPIError, OSError, sqlite3.Error) as error:
+        database.close()
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise LedgerError(
+            f"the ledger {database.location} can't be opened: {str(reason).strip()}. Move it away, or point "
+            "LLM_MAGIC_LEDGER at another file, or at :memory: to keep none"
+        ) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _at(location: str) -> Database:
+    if "://" not in location:
+        if location.startswith("file:"):
+            raise LedgerError(
+                f"the ledger {location!r} is a file: address: give the path alone, or sqlite:///{location}?uri=true"
+            )
+        path = location if location == ":memory:" else str(Path(location).expanduser())
+        return SQLiteDatabase(sa.URL.create("sqlite", database=path))
+    try:
+        url = sa.make_url(location)
+    except (ArgumentError, ValueError):
+        raise LedgerError(
+            "LLM_MAGIC_LEDGER is not a valid database address: give a file's path, or postgresql://..."
+        ) from None
+    if url.drivername == "sqlite":
+        return SQLiteDatabase(url)
+    if url.drivername in ("postgres", "postgresql"):
+        return PostgreSQLDatabase(url)
+    raise LedgerError(
+        f"the ledger {url.drivername}://... is not of a supported kind: give a file's path, or postgresql://..."
+    )
+
+
+def _prepare(database: Database) -> None:
+    until = time.monotonic() + OPENING_TIMEOUT_S
+    while True:
+        try:
+            db = database.begin()
+            break
+        except (DBAPIError, sqlite3.Error) as error:
+            if not is_locked(error) or time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_S)
+    try:
+        migrations.prepare(db, database.location)
+        database.commit()
+    except BaseException:
+        database.rollback()
+        raise

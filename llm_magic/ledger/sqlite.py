@@ -1,0 +1,175 @@
+"""A ledger in SQLite."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import sqlite
+
+from llm_magic.errors import LedgerError
+from llm_magic.ledger.database import OPENING_TIMEOUT_S
+
+_BUSY_TIMEOUT_S = 0.001
+"""How long a statement blocks while another process writes. A transaction of llm_magic takes a fraction of it."""
+_NO_FILE = (0, 0)
+
+
+class SQLiteDatabase:
+    """One connection that stays open: taking one from a pool and returning it takes longer than a hold."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: sa.URL) -> None:
+        self.location = url.database or ":memory:"
+        self._url = url
+        if self.location.startswith("file:") and "uri" not in url.query:
+            raise LedgerError(
+                f"the ledger {self.location!r} is a file: address: append ?uri=true, or give the path alone"
+            )
+        self._path = ""
+        self._identity = _NO_FILE
+        """Device and inode of the file, once it was opened."""
+        self._was_opened = False
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._engine = _create_engine(self._url)
+        self._connection: sa.Connection | None = None
+        self._driver: sqlite3.Connection | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        return self._was_opened and not self._path
+
+    def begin(self, *, to_read: bool = False) -> sa.Connection:
+        db, driver = self._connected()
+        if driver.in_transaction:
+            self.rollback()  # after an interrupt
+        if to_read:
+            driver.execute("BEGIN")
+            try:
+                driver.execute("SELECT 1 FROM sqlite_schema").fetchone()  # takes the lock for reading
+            except BaseException:
+                self.rollback()
+                raise
+        else:
+            self._check_file()
+            driver.execute("BEGIN IMMEDIATE")
+        return db
+
+    def commit(self) -> None:
+        assert self._driver is not None, "a transaction has begun"
+        self._driver.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._driver is not None:
+            with suppress(sqlite3.Error):  # a full disk has ended the transaction already
+                self._driver.execute("ROLLBACK")
+
+    def run(self, db: sa.Connection, statement: sa.Executable, parameters: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """Execute a statement on the driver's own connection: through SQLAlchemy, a hold takes twice as long."""
+        assert self._driver is not None, "a transaction has begun"
+        text, names, defaults = _compiled(statement, tuple(parameters))
+        values = [parameters[name] if name in parameters else defaults[name] for name in names]
+        return self._driver.execute(text, values)
+
+    @contextmanager
+    def separate_connection(self) -> Generator[sa.Connection]:
+        self._check_file()
+        engine = _create_engine(self._url)
+        try:
+            with engine.connect() as db:
+                db.exec_driver_sql(f"PRAGMA busy_timeout = {OPENING_TIMEOUT_S * 1_000:.0f}").close()
+                yield db
+        finally:
+            engine.dispose()
+
+    def vacuum(self) -> bool:
+        """Move deletions from the write-ahead log into the file, and truncate the log."""
+        return self._connected()[1].execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = self._driver = None
+        self._engine.dispose()
+
+    def _connected(self) -> tuple[sa.Connection, sqlite3.Connection]:
+        if self._pid != os.getpid():
+            self._start()
+        if self._connection is None or self._driver is None:
+            if self.in_memory:
+                raise LedgerError(
+                    "a ledger in memory ends when it is closed, and a forked process does not have it: "
+                    "point LLM_MAGIC_LEDGER at a file"
+                )
+            self._check_file()
+            if not self._was_opened and not self.location.startswith(("file:", ":memory:")):
+                Path(self.location).parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self._engine.connect()
+            driver: Any = self._connection.connection.driver_connection
+            self._driver = driver
+            if not self._was_opened:
+                self._path = driver.execute("PRAGMA database_list").fetchone()[2]
+                self._identity = _identity(self._path)
+                self._was_opened = True
+            return self._connection, driver
+        return self._connection, self._driver
+
+    def _check_file(self) -> None:
+        """Raise LedgerError if the file was deleted or replaced: what is written to it would be lost."""
+        if self._identity != _NO_FILE and _identity(self._path) != self._identity:
+            raise LedgerError(
+                f"the ledger {self.location} was deleted or replaced while it was in use, and nothing is sent without "
+                "it: put it back where it was, or restart the kernel to begin with what is there"
+            )
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Return the device and the inode of a file."""
+    if not path:
+        return _NO_FILE
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return _NO_FILE
+    return status.st_dev, status.st_ino
+
+
+@lru_cache(maxsize=64)
+def _compiled(statement: Any, given: tuple[str, ...]) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+    """Return a statement's text, the names of its parameters in order, and the values of those that are not given."""
+    compiled = statement.compile(dialect=sqlite.dialect(), column_keys=list(given))
+    return str(compiled), tuple(compiled.positiontup), compiled.params
+
+
+def _create_engine(url: sa.URL) -> sa.Engine:
+    """Create an engine with one connection, which any thread may use in turn."""
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.pool.StaticPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "timeout": OPENING_TIMEOUT_S},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(db: Any, _: Any) -> None:  # pyright: ignore[reportUnusedFunction] - SQLAlchemy calls it
+        db.execute("PRAGMA journal_mode = WAL")
+        # NORMAL loses nothing when a process is killed. Only a power failure can take the last commits.
+        db.execute("PRAGMA synchronous = NORMAL")
+        # Tags differ by case, as in PostgreSQL.
+        db.execute("PRAGMA case_sensitive_like = ON")
+        # Purged texts are overwritten, not only unlinked.
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1_000:.0f}")
+
+    return engine
