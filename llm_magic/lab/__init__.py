@@ -1,1 +1,1 @@
-"""Evaluation, simulation and training. Nothing on the path of a cell imports this package."""
+"""Evaluation, simulation and training of the routing. No cell imports this package."""

@@ -78,7 +78,7 @@ def test_it_goes_up_where_it_is_unsure_and_says_so() -> None:
 
 def test_it_takes_the_tier_that_is_the_dearest_to_miss() -> None:
     """The likeliest, or a COMPLEX that is nearly as likely; of words that it does not know, never the easier."""
-    judged, went_up = own_prompts(judged=True), 0
+    judged, went_up = own_prompts(held_out=True), 0
     for text in (*judged.prompts, "hmm", "zxqv wqrtz blorp", "Qwghlm vxyz?"):
         found = classify(text)
         first, second, *_ = sorted(TaskTier, key=lambda tier: -found.probabilities[tier])
@@ -155,7 +155,7 @@ def test_features_are_the_same_on_every_machine() -> None:
 
 def test_no_feature_of_any_known_prompt_has_changed() -> None:
     """A digest over hundreds of prompts in many languages. If it changes, the weights must be trained again."""
-    own = own_prompts(judged=True).prompts
+    own = own_prompts(held_out=True).prompts
     prompts = [*own, *(prompt for prompts in PLAIN.values() for prompt in prompts), *ODD]
     prompts += [" ".join(own[start : start + 40]) for start in range(0, len(own), 20)]
     digest = hashlib.sha256()

@@ -23,14 +23,21 @@ from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.classify import HeadsClassifier, features_of
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
+from llm_magic.lab.data import Labeled, Recorded, read_outcomes, read_tiers
 from llm_magic.lab.evaluate import ablation, multi_model
-from llm_magic.lab.evaluate.cascades import Cascade, Measured, agreement, anchor, cascaded, cascades
-from llm_magic.lab.evaluate.cross_validation import moved
-from llm_magic.lab.evaluate.data import Labelled, Recorded, read_outcomes
-from llm_magic.lab.evaluate.metrics import auc, bootstrap, calibration_error, curve, reliability
-from llm_magic.lab.evaluate.tiers import FOLDS, SUPPORT, cross_validated
+from llm_magic.lab.evaluate.cascades import (
+    CascadeColumns,
+    MeasuredCascade,
+    agreement_probability,
+    anchor,
+    candidate_cascades,
+    expected_outcome,
+)
+from llm_magic.lab.evaluate.cross_validation import tier_change_rates
+from llm_magic.lab.evaluate.metrics import auc, bootstrap, calibration_error, reliability, routing_curve
+from llm_magic.lab.evaluate.tiers import FOLDS, SUPPORT_SOURCES, cross_validate
 from llm_magic.lab.fit import train, train_tiers
-from llm_magic.lab.fit.adapt import adapt, kinds_of
+from llm_magic.lab.fit.adapt import adapt, fit_kind_model
 from llm_magic.lab.fit.linear import Matrix, ridge, softmax
 from llm_magic.lab.prompts import own_prompts
 
@@ -107,7 +114,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_apgr_by_hand() -> None:
     weak, strong = np.array([1.0, 0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0, 0.0])
-    best = curve(np.array([0.0, 2.0, 1.0, -1.0]), weak, strong)
+    best = routing_curve(np.array([0.0, 2.0, 1.0, -1.0]), weak, strong)
     assert list(best.pgr) == [0, 1, 2, 2, 1]
     assert best.apgr == pytest.approx((0.5 + 1.5 + 2 + 1.5) / 4)
     assert best.threshold(0.5) == pytest.approx(0.125)
@@ -117,7 +124,7 @@ def test_apgr_by_hand() -> None:
 
 def test_a_cost_is_read_where_the_gap_is_recovered() -> None:
     weak, strong = np.array([0.0, 0.0]), np.array([1.0, 1.0])
-    drawn = curve(np.array([2.0, 1.0]), weak, strong, np.array([1.0, 1.0]), np.array([3.0, 5.0]))
+    drawn = routing_curve(np.array([2.0, 1.0]), weak, strong, np.array([1.0, 1.0]), np.array([3.0, 5.0]))
     assert drawn.cost_at(0.5) == pytest.approx((3 + 1) / 2)
     assert drawn.cost_at(1.0) == pytest.approx((3 + 5) / 2)
 
@@ -127,7 +134,7 @@ def test_equal_scores_count_in_expectation(outcomes: list[tuple[int, int]]) -> N
     weak, strong = (np.array(side, float) for side in zip(*outcomes, strict=True))
     if weak.sum() == strong.sum():
         return
-    assert curve(np.zeros(len(weak)), weak, strong).apgr == pytest.approx(0.5)
+    assert routing_curve(np.zeros(len(weak)), weak, strong).apgr == pytest.approx(0.5)
 
 
 def test_auc_by_hand() -> None:
@@ -179,12 +186,14 @@ def test_the_bootstrap_draws_whole_groups_and_the_same_ones_each_time() -> None:
 
 
 def test_ridge_is_the_solution_of_its_equations() -> None:
-    matrix = Matrix.of([features_of(row["prompt"]) for row in prompts_of("x", 12)], (0.0, 0.0, 1.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.from_features(
+        [features_of(row["prompt"]) for row in prompts_of("x", 12)], (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    )
     target = np.arange(12.0)
     weights, level = ridge(matrix, target, alpha=0.5, iterations=200)
     dense = np.zeros((12, BUCKETS))
-    row = np.repeat(np.arange(matrix.rows), np.diff([*matrix.starts, len(matrix.value)]))
-    np.add.at(dense, (row, matrix.columns[matrix.place]), matrix.value)
+    row = np.repeat(np.arange(matrix.rows), np.diff([*matrix.row_starts, len(matrix.values)]))
+    np.add.at(dense, (row, matrix.columns[matrix.column_of_entry]), matrix.values)
     residual = target - dense @ weights - level
     assert np.abs(dense.T @ residual - 0.5 * weights).max() < 1e-4
     assert abs(residual.sum()) < 1e-4
@@ -192,14 +201,14 @@ def test_ridge_is_the_solution_of_its_equations() -> None:
 
 def test_softmax_separates_what_can_be_separated() -> None:
     rows = prompts_of("x", 40)
-    matrix = Matrix.of([features_of(row["prompt"]) for row in rows], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.from_features([features_of(row["prompt"]) for row in rows], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     labels = np.array([int(row["task"] == "proofs") for row in rows])
     weights, bias = softmax(matrix, labels, 2, weight=np.ones(40), alpha=0.1)
     assert list((matrix.times(weights) + bias).argmax(axis=1)) == list(labels)
 
 
 def test_a_prompt_without_any_feature_is_a_row_of_zeros() -> None:
-    matrix = Matrix.of([features_of(""), features_of("word")], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.from_features([features_of(""), features_of("word")], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     assert list(matrix.times(np.ones(BUCKETS))) == [0.0, pytest.approx(1.0)]
 
 
@@ -223,19 +232,21 @@ def test_with_two_outcomes_the_adapted_head_orders_as_the_shipped_one() -> None:
 def test_kinds_of_task_are_told_apart_and_no_more_surely_than_held_out_prompts_bear_out() -> None:
     rows = prompts_of("x", 60)
     features = [features_of(row["prompt"]) for row in rows]
-    apart = kinds_of(features, [row["task"] for row in rows])
-    chances = apart.chances(Matrix.of(features, apart.scales))
-    assert list(chances.argmax(axis=1)) == list(apart.label)
+    apart = fit_kind_model(features, [row["task"] for row in rows])
+    chances = apart.probabilities(Matrix.from_features(features, apart.scales))
+    assert list(chances.argmax(axis=1)) == list(apart.labels)
     drawn = random.Random(3)  # noqa: S311
-    guessed = kinds_of(features, [drawn.choice(("one", "other")) for _ in rows])
-    assert guessed.chances(Matrix.of(features, guessed.scales)).max() < 0.8 < chances.max(axis=1).min()
-    assert kinds_of(features[:1], ["alone"]).chances(Matrix.of(features[:1], apart.scales)) == pytest.approx(1.0)
+    guessed = fit_kind_model(features, [drawn.choice(("one", "other")) for _ in rows])
+    assert guessed.probabilities(Matrix.from_features(features, guessed.scales)).max() < 0.8 < chances.max(axis=1).min()
+    assert fit_kind_model(features[:1], ["alone"]).probabilities(
+        Matrix.from_features(features[:1], apart.scales)
+    ) == pytest.approx(1.0)
 
 
 # Training
 
 
-def few_own_prompts(monkeypatch: pytest.MonkeyPatch) -> Labelled:
+def few_own_prompts(monkeypatch: pytest.MonkeyPatch) -> Labeled:
     """Training sees some of the project's own prompts only, and none that are composed, to be quick."""
     own = own_prompts()
     few = own.take(range(0, len(own.prompts), 60))
@@ -250,7 +261,7 @@ def test_training_gives_the_same_bytes_twice(
     few_own_prompts(monkeypatch)
     out = tmp_path / "weights.npz"
     assert main(["train", "--data", str(data), "--out", str(out)]) == 0
-    assert "other than the shipped weights" in capsys.readouterr().out
+    assert "different from the shipped weights" in capsys.readouterr().out
     assert out.read_bytes() == train.train(data)
     heads = Heads.load(io.BytesIO(out.read_bytes()))
     assert set(heads.difficulty) == {"", "zeroeval", "fusion"}
@@ -261,10 +272,10 @@ def test_training_gives_the_same_bytes_twice(
 
 def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
-    labelled = train_tiers.read_tiers(data / "tiers.jsonl.gz")
-    both = train.fit([recorded["zeroeval"], recorded["fusion"]], labelled)
+    labelled = read_tiers(data / "tiers.jsonl.gz")
+    both = train.fit_heads([recorded["zeroeval"], recorded["fusion"]], labelled)
     turned = dataclasses.replace(recorded["zeroeval"], scores=1 - recorded["zeroeval"].scores)
-    other = train.fit([turned, recorded["fusion"]], labelled)
+    other = train.fit_heads([turned, recorded["fusion"]], labelled)
     prompts = [features_of(row["prompt"]) for row in prompts_of("x", 6)]
     # The scale is common to all heads; the order is each one's own.
     orders = [
@@ -278,7 +289,7 @@ def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path:
 def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labelled = train_tiers.read_tiers(data / "tiers.jsonl.gz")
+    labelled = read_tiers(data / "tiers.jsonl.gz")
     few = few_own_prompts(monkeypatch)
     everything = train_tiers.tier_prompts(labelled, {})
     trained: list[set[str]] = []
@@ -289,7 +300,7 @@ def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
         return fitted(self, kept)
 
     monkeypatch.setattr(train_tiers.Examples, "fit", spy)
-    report = cross_validated(labelled, {}, Heads.load(io.BytesIO(train.shipped_bytes())), 5)
+    report = cross_validate(labelled, {}, Heads.load(io.BytesIO(train.shipped_bytes())), 5)
     assert set(report) == {"folds", "source_left_out", "support_left_out", "held_out"}
     folds, sources, support = trained[:FOLDS], trained[FOLDS:-1], trained[-1]
     for part, seen in enumerate(folds):
@@ -298,7 +309,7 @@ def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
         held_out = {text for text, source in zip(labelled.prompts, labelled.sources, strict=True) if source == name}
         assert seen.isdisjoint(held_out)
         assert seen >= set(few.prompts) | set(labelled.prompts) - held_out
-    written = {text for text, source in zip(few.prompts, few.sources, strict=True) if source in SUPPORT}
+    written = {text for text, source in zip(few.prompts, few.sources, strict=True) if source in SUPPORT_SOURCES}
     assert written
     assert support == (set(few.prompts) | set(labelled.prompts)) - written
     assert report["support_left_out"]["prompts"] == len(written)
@@ -359,7 +370,7 @@ def test_eval_adapted_finds_what_shipped_may_not(
     assert [point["quality"] for point in models["dial"]][-1] == 1.0
     said = capsys.readouterr().out
     assert "own: 40 prompts" in said
-    assert "APGR of ours, mean of 1" in said
+    assert "APGR of llm_magic, mean of 1" in said
 
 
 def test_eval_shipped_over_several_sources_gives_the_mean(
@@ -443,7 +454,7 @@ def test_what_is_wrong_is_said(
 def test_a_model_costs_nothing_to_match_when_the_cheap_one_is_as_good(data: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")["own"]
     recorded = dataclasses.replace(recorded, scores=np.ones_like(recorded.scores))
-    found = multi_model.figures(recorded, recorded, 10)
+    found = multi_model.evaluate_many_models(recorded, recorded, 10)
     assert found is not None
     assert (
         found["best_single"]["model"] == found["best_fixed_cheap"]["model"] or found["cost_share_to_match"]["value"] < 1
@@ -452,7 +463,7 @@ def test_a_model_costs_nothing_to_match_when_the_cheap_one_is_as_good(data: Path
 
 def test_two_answers_agree_mostly_where_both_are_right_and_by_chance_where_both_are_wrong() -> None:
     one, two = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])
-    assert list(agreement(one, two, 0.3)) == [SAME_RIGHT, 0.0, 0.0, 0.3]
+    assert list(agreement_probability(one, two, 0.3)) == [SAME_RIGHT, 0.0, 0.0, 0.3]
 
 
 SCORES = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
@@ -460,7 +471,7 @@ COSTS = np.tile([1.0, 2.0, 10.0], (4, 1))
 
 
 def test_a_cascade_by_hand() -> None:
-    got, paid = cascaded(Cascade(one=0, two=1, strong=2), SCORES, COSTS, 0.5)
+    got, paid = expected_outcome(CascadeColumns(one=0, two=1, strong=2), SCORES, COSTS, 0.5)
     assert list(got) == [1.0, 1.0, 0.5, 0.0]
     assert list(paid) == [pytest.approx(3.0 + (1 - SAME_RIGHT) * 10), 13.0, 8.0, 8.0]
 
@@ -468,9 +479,9 @@ def test_a_cascade_by_hand() -> None:
 def test_the_cascades_worth_weighing_ask_no_cheap_model_first_that_a_cheaper_one_equals() -> None:
     scores = np.hstack([SCORES, [[1.0], [0.0], [0.0], [0.0]]])
     costs = np.hstack([COSTS, np.full((4, 1), 3.0)])
-    found = cascades(scores, costs, [0, 1, 3])
-    assert found == (Cascade(one=0, two=1, strong=2),), "the fourth is no better than the second and costs more"
-    assert cascades(scores, costs, [0]) == ()
+    found = candidate_cascades(scores, costs, [0, 1, 3])
+    assert found == (CascadeColumns(one=0, two=1, strong=2),), "the fourth is no better than the second and costs more"
+    assert candidate_cascades(scores, costs, [0]) == ()
 
 
 def test_a_cascade_is_weighed_as_one_more_model() -> None:
@@ -491,9 +502,9 @@ def test_a_cascade_is_weighed_as_one_more_model() -> None:
         costs=np.tile([1.0, 2.0, 10.0], (60, 1)),
         output_tokens=np.full((60, 3), np.nan),
     )
-    asked = Cascade(one=0, two=1, strong=2)
-    alone = multi_model.expected(recorded, recorded.prompts, [0, 1, 2])
-    weighed = multi_model.expected(recorded, recorded.prompts, [0, 1, 2], [asked])
+    asked = CascadeColumns(one=0, two=1, strong=2)
+    alone = multi_model.expect(recorded, recorded.prompts, [0, 1, 2])
+    weighed = multi_model.expect(recorded, recorded.prompts, [0, 1, 2], [asked])
     assert np.array_equal(weighed.quality[:, :3], alone.quality)
     assert np.array_equal(weighed.cost[:, :3], alone.cost)
     easy, hard = weighed.cost[:30, 3].mean(), weighed.cost[30:, 3].mean()
@@ -516,7 +527,7 @@ def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> N
         output_tokens=np.full((8, 3), np.nan),
     )
     right, wrong = 0.75, 0.5
-    measured = Measured(
+    measured = MeasuredCascade(
         source="mine",
         one="one",
         two="two",
@@ -539,7 +550,7 @@ def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> N
 def test_an_anchor_is_told_beside_what_rests_on_it(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured = Measured(source="own", one="weak", two="middle", strong="strong", accuracy=0.9, cost_share=0.5)
+    measured = MeasuredCascade(source="own", one="weak", two="middle", strong="strong", accuracy=0.9, cost_share=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multi_model, "anchor", functools.partial(anchor, measured=measured))
         found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]["anchor"]
@@ -566,12 +577,12 @@ def test_the_ablation_tells_what_structure_buys(data: Path) -> None:
     known = {name: dataclasses.replace(each, source=name) for name, each in recorded.items() if name != "own"}
     pairs = dict.fromkeys(known, ("weak", "strong"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ablation, "PAIRS", pairs)
-        report = ablation.ablation(known, resamples=5)
-    assert set(report) == set(ablation.variants())
+        patch.setattr(ablation, "MODEL_PAIRS", pairs)
+        report = ablation.run_ablation(known, resamples=5)
+    assert set(report) == set(ablation.scale_variants())
     assert report["structure alone"]["across"]["value"] > 0.6
     assert report["structure alone"]["within"]["value"] > 0.6
-    assert ablation.variants()["structure and pairs (shipped)"] == DIFFICULTY_SCALES
+    assert ablation.scale_variants()["structure and pairs (shipped)"] == DIFFICULTY_SCALES
     told = ablation.ablation_table(report)
     assert len(told.splitlines()) == 1 + len(report)
     assert f"{report['everything']['within']['value']:.3f}" in told
@@ -581,8 +592,8 @@ def test_the_ablation_tells_what_structure_buys(data: Path) -> None:
 
 
 def test_words_around_a_prompt_seldom_move_its_tier() -> None:
-    own = [prompt for prompt in own_prompts(judged=True).prompts if len(prompt) > 20]
-    shares = moved(own)
+    own = [prompt for prompt in own_prompts(held_out=True).prompts if len(prompt) > 20]
+    shares = tier_change_rates(own)
     assert shares["small_letters"] <= 0.10
     assert shares["typos"] <= 0.10
     assert max(shares["before_mean"], shares["after_mean"]) <= 0.05

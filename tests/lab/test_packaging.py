@@ -30,7 +30,7 @@ def test_training_without_the_prompt_files_asks_for_a_source_checkout(
 ) -> None:
     monkeypatch.setattr(prompts.resources, "files", lambda _: tmp_path)
     with pytest.raises(EvaluationError, match=r"lab/prompts/bulk\.toml.* source checkout"):
-        prompts.read("bulk")
+        prompts.read_prompt_file("bulk")
 
 
 def test_a_cell_never_imports_the_laboratory() -> None:

@@ -17,23 +17,35 @@ import pytest
 from llm_magic import EvaluationError, Ledger, Price, Registry, TaskTier, Usage
 from llm_magic.__main__ import main
 from llm_magic.answers.agreement import SAME_RIGHT
-from llm_magic.lab.simulate import make_dataset, ratings, report
-from llm_magic.lab.simulate.lineups import CASTS
-from llm_magic.lab.simulate.simulator import SPEED, Scenario, approaches, ask, cascaded, choices, draw, in_turn
-from llm_magic.lab.simulate.table import Outcomes, load, save, shipped
+from llm_magic.lab.simulate import make_dataset, ratings
+from llm_magic.lab.simulate.dataset import Outcomes, load_outcomes, save_outcomes, shipped_outcomes
+from llm_magic.lab.simulate.lineups import LINEUPS
+from llm_magic.lab.simulate.months import simulate, to_json
+from llm_magic.lab.simulate.months_plots import plot_months
+from llm_magic.lab.simulate.months_text import to_text
+from llm_magic.lab.simulate.simulator import (
+    SPEED,
+    Scenario,
+    approaches,
+    ask_models,
+    ask_with_fallbacks,
+    cascade,
+    draw_month,
+    planned_choices,
+)
 from llm_magic.tuning.replay import replay
 from tests.support.builders import attempt, model, registry
 
 CALM = Scenario(faults=0.0, outages=0.0, days=3, requests=50)
-TOP, OTHER_TOP, *_ = CASTS["zeroeval"].models("top")
-CHEAP, SECOND, *_ = CASTS["zeroeval"].models("cheap")
+TOP, OTHER_TOP, *_ = LINEUPS["zeroeval"].models("top")
+CHEAP, SECOND, *_ = LINEUPS["zeroeval"].models("cheap")
 
 
 def outcomes(right: dict[str, list[float]], **fields: Any) -> Outcomes:
     """Four prompts, two of them routine, for the zeroeval cast; models that are not named are always right."""
-    models = CASTS["zeroeval"].models()
+    models = LINEUPS["zeroeval"].models()
     scores = np.array([right.get(name, [1.0] * 4) for name in models]).T
-    role = {player.model: player.role for player in CASTS["zeroeval"].players}
+    role = {member.model: member.role for member in LINEUPS["zeroeval"].members}
     usd = np.array([{"top": 0.01, "mid": 0.003, "cheap": 0.001}[role[name]] for name in models])
     made: dict[str, Any] = {
         "source": "zeroeval", "models": models, "tasks": ("gsm", "gsm", "crux", "crux"), "scores": scores,
@@ -45,7 +57,7 @@ def outcomes(right: dict[str, list[float]], **fields: Any) -> Outcomes:
 
 
 def months(source: Outcomes, world: Scenario, seed: int = 0) -> dict[str, Any]:
-    return dict(report.simulate("zeroeval", world, months=3, seed=seed, outcomes=source).figures)
+    return dict(simulate("zeroeval", world, months=3, seed=seed, outcomes=source).approaches)
 
 
 def test_the_top_model_alone_costs_what_its_answers_cost() -> None:
@@ -57,11 +69,11 @@ def test_the_top_model_alone_costs_what_its_answers_cost() -> None:
 
 def test_two_cheap_models_that_are_right_mostly_agree_and_one_wrong_differs() -> None:
     source = outcomes({CHEAP: [1, 0, 1, 0], SECOND: [1, 1, 1, 0], TOP: [1, 1, 0, 1]})
-    drawn = draw(source, CASTS["zeroeval"], CALM, np.random.default_rng(0))
+    drawn = draw_month(source, LINEUPS["zeroeval"], CALM, np.random.default_rng(0))
     for same, wrong_kept in ((0.0, False), (1.0, True)):
-        played = cascaded(source, CASTS["zeroeval"], dataclasses.replace(CALM, same_mistake=same), drawn)
+        played = cascade(source, LINEUPS["zeroeval"], dataclasses.replace(CALM, same_mistake=same), drawn)
         for row, prompt in enumerate(drawn.prompts):
-            read_alike = drawn.same[row] < SAME_RIGHT
+            read_alike = drawn.agreement[row] < SAME_RIGHT
             asked_top = {0: not read_alike, 1: True, 2: not read_alike, 3: not wrong_kept}[int(prompt)]
             assert played.escalated[row] == asked_top
             assert played.cost[row] == pytest.approx(0.002 + 0.01 * asked_top)
@@ -71,42 +83,42 @@ def test_two_cheap_models_that_are_right_mostly_agree_and_one_wrong_differs() ->
 def test_routing_asks_the_cheapest_that_is_good_enough() -> None:
     source = outcomes({})
     easy, hard = 0, 2
-    chosen, after = choices(source, CASTS["zeroeval"], 0.95)
+    chosen, after = planned_choices(source, LINEUPS["zeroeval"], 0.95)
     assert source.models[chosen[easy]] == CHEAP
     assert source.models[chosen[hard]] in (TOP, OTHER_TOP)
-    assert CASTS["zeroeval"].provider(source.models[after[hard]]) != CASTS["zeroeval"].provider(
+    assert LINEUPS["zeroeval"].provider_of(source.models[after[hard]]) != LINEUPS["zeroeval"].provider_of(
         source.models[chosen[hard]]
     )
-    assert {source.models[each] for each in choices(source, CASTS["zeroeval"], 0.0)[0]} == {CHEAP}
-    best = choices(source, CASTS["zeroeval"], 1.0)[0]
+    assert {source.models[each] for each in planned_choices(source, LINEUPS["zeroeval"], 0.0)[0]} == {CHEAP}
+    best = planned_choices(source, LINEUPS["zeroeval"], 1.0)[0]
     assert {source.models[each] for each in best} <= {TOP, OTHER_TOP}
 
 
 def test_a_fault_is_tried_again_and_an_outage_falls_back() -> None:
-    source, cast = outcomes({}), CASTS["zeroeval"]
-    drawn = draw(source, cast, CALM, np.random.default_rng(0))
-    luck = np.ones_like(drawn.luck)
+    source, cast = outcomes({}), LINEUPS["zeroeval"]
+    drawn = draw_month(source, cast, CALM, np.random.default_rng(0))
+    luck = np.ones_like(drawn.fault)
     luck[0, :, 0] = 0.0
     luck[1] = 0.0
     down = np.zeros_like(drawn.down)
     down[2, source.column(TOP)] = True
-    drawn = dataclasses.replace(drawn, luck=luck, down=down)
+    drawn = dataclasses.replace(drawn, fault=luck, down=down)
     world = dataclasses.replace(CALM, faults=0.5)
     columns = [np.full(len(drawn.prompts), source.column(name)) for name in (TOP, CHEAP)]
-    alone = ask(source, cast, world, drawn, columns[0])
+    alone = ask_models(source, cast, world, drawn, columns[0])
     assert list(alone.answered[:4]) == [True, False, False, True]
     assert alone.seconds[0] == pytest.approx(alone.seconds[3] + 1.0 + 0.25)
     assert alone.cost[1] == alone.score[1] == 0
-    both = in_turn(source, cast, world, drawn, columns)
+    both = ask_with_fallbacks(source, cast, world, drawn, columns)
     assert list(both.answered[:4]) == [True, False, True, True]
     assert list(both.fell_back[:4]) == [False, False, True, False]
     assert both.seconds[2] > alone.seconds[2]
 
 
 def test_the_routine_share_is_kept() -> None:
-    source, cast = outcomes({}), CASTS["zeroeval"]
-    drawn = draw(source, cast, dataclasses.replace(CALM, routine=(0.6, 0.7), days=20), np.random.default_rng(1))
-    routine = np.isin(np.array(source.tasks)[drawn.prompts], cast.routine).reshape(20, 50).mean(axis=1)
+    source, cast = outcomes({}), LINEUPS["zeroeval"]
+    drawn = draw_month(source, cast, dataclasses.replace(CALM, routine=(0.6, 0.7), days=20), np.random.default_rng(1))
+    routine = np.isin(np.array(source.tasks)[drawn.prompts], cast.routine_tasks).reshape(20, 50).mean(axis=1)
     assert routine.min() >= 0.6
     assert routine.max() <= 0.7
     assert len(set(routine)) > 1
@@ -120,13 +132,13 @@ def test_the_same_seed_gives_the_same_figures_and_another_others() -> None:
 def test_what_is_assumed_is_said_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPEED, "mid", (0.7, 81.0))
     for world in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
-        simulated = report.simulate("zeroeval", world, months=2, outcomes=outcomes({}))
-        said = report.as_text(simulated)
+        simulated = simulate("zeroeval", world, months=2, outcomes=outcomes({}))
+        said = to_text(simulated)
         assert "latency p50 (assumed)" in said
         assert "0.9 and 60 (top), 0.7 and 81 (mid)" in said
         assert f"{SAME_RIGHT:.1%} of the cases where both are right and {world.same_mistake:.0%} of those" in said
         assert ("as set" in said) == (world.same_mistake == 0.4)
-    assumed = report.as_json(simulated)["assumed"]
+    assumed = to_json(simulated)["assumed"]
     assert assumed["speed"]["mid"] == {"first_token_s": 0.7, "tokens_per_s": 81.0}
     assert (assumed["failed_try_s"], assumed["waits_s"]) == (1.0, [0.25, 0.5])
     assert assumed["same_right"] == SAME_RIGHT
@@ -136,47 +148,47 @@ def test_the_table_comes_back_as_it_was_written() -> None:
     source = outcomes({CHEAP: [1, 0, 0.5, 0]})
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:
-        save(file, [source])
+        save_outcomes(file, [source])
     assert files[0].getvalue() == files[1].getvalue()
     files[0].seek(0)
-    back = load(files[0])["zeroeval"]
+    back = load_outcomes(files[0])["zeroeval"]
     for part in dataclasses.fields(Outcomes):
         was, now = getattr(source, part.name), getattr(back, part.name)
         assert was == now if isinstance(was, str | tuple) else np.allclose(was, now, atol=0.003), part.name
 
 
 def test_the_shipped_table_is_whole_and_small_and_has_no_text() -> None:
-    path = Path(report.__file__).with_name("outcomes.npz")
+    path = Path(ratings.__file__).with_name("outcomes.npz")
     assert path.stat().st_size < 1_000_000
     with np.load(path, allow_pickle=False) as arrays:
         text = [arrays[name] for name in arrays if arrays[name].dtype.kind in "US"]
         assert max(len(word) for array in text for word in array.ravel()) < 40, "names of models and tasks, no prompt"
-    for source, cast in CASTS.items():
-        of = shipped()[source]
+    for source, cast in LINEUPS.items():
+        of = shipped_outcomes()[source]
         assert set(cast.models()) <= set(of.models)
-        assert set(cast.routine) < set(of.tasks)
+        assert set(cast.routine_tasks) < set(of.tasks)
         assert np.isfinite(of.scores).all()
         assert (of.costs > 0).all()
         assert len(of) > 400
     about = path.with_name("OUTCOMES.md").read_text("utf-8")
-    assert all(source in about for source in CASTS)
-    assert "bfcl" not in shipped()
+    assert all(source in about for source in LINEUPS)
+    assert "bfcl" not in shipped_outcomes()
 
 
 def test_the_figures_are_what_the_records_say() -> None:
-    of = shipped()["zeroeval"]
+    of = shipped_outcomes()["zeroeval"]
     assert of.scores[:, of.column("claude-3-5-sonnet-20241022")].mean() == pytest.approx(0.8188, abs=0.001)
     assert of.costs[:, of.column("gpt-4o-mini-2024-07-18")].mean() == pytest.approx(0.000220, rel=0.01)
-    simulated = report.simulate("zeroeval", months=20)
-    top, cascade = simulated.figures[f"top only: {TOP}"], simulated.figures["ours: cascade"]
-    assert cascade["cost_share"].high < 0.6
-    assert cascade["success"].value > top["success"].value - 0.02
+    simulated = simulate("zeroeval", months=20)
+    top, cascaded = simulated.approaches[f"top only: {TOP}"], simulated.approaches["ours: cascade"]
+    assert cascaded["cost_share"].high < 0.6
+    assert cascaded["success"].value > top["success"].value - 0.02
     assert (
-        simulated.bounds["never"]["cost_usd"].value
-        > cascade["cost_usd"].value
-        > simulated.bounds["always"]["cost_usd"].value
+        simulated.cascade_bounds["never"]["cost_usd"].value
+        > cascaded["cost_usd"].value
+        > simulated.cascade_bounds["always"]["cost_usd"].value
     )
-    assert set(simulated.figures) == set(approaches("zeroeval"))
+    assert set(simulated.approaches) == set(approaches("zeroeval"))
 
 
 def test_the_command_prints_the_table_beside_the_claims(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -200,7 +212,7 @@ def test_the_command_prints_the_table_beside_the_claims(capsys: pytest.CaptureFi
     ("options", "said"),
     [
         (["--source", "nowhere"], "no source 'nowhere'"), (["--routine", "much"], "write a share"), (["--routine", "0.9-0.1"], "lower one first"),
-        (["--faults", "2"], "between 0 and 1"), (["--requests", "0"], "above zero"), (["--profile", "article"], "are for --ledger"),
+        (["--faults", "2"], "between 0 and 1"), (["--requests", "0"], "1 to 100,000"), (["--profile", "article"], "are for --ledger"),
         (["--ledger", "/nowhere/ledger.db"], "no ledger at"),
     ],
 )  # fmt: skip
@@ -272,9 +284,9 @@ def recorded(folder: Path, part: str, seed: int) -> None:
     """Prompts and outcomes of every cast in the form of the recorded files: the dearer the model, the better."""
     chance = np.random.default_rng(seed)
     prompts, answers = [], []
-    for source, cast in CASTS.items():
+    for source, cast in LINEUPS.items():
         for number in range(40):
-            task = cast.routine[0] if number % 3 else "hard"
+            task = cast.routine_tasks[0] if number % 3 else "hard"
             asked = f"{source}-{part}-{number}"
             prompts.append(
                 {
@@ -285,12 +297,12 @@ def recorded(folder: Path, part: str, seed: int) -> None:
                     "prompt": f"Question {number} on {task}: prove it.",
                 }
             )
-            for player in cast.players:
-                level, usd = {"top": (0.9, 0.01), "mid": (0.7, 0.003), "cheap": (0.4, 0.001)}[player.role]
+            for member in cast.members:
+                level, usd = {"top": (0.9, 0.01), "mid": (0.7, 0.003), "cheap": (0.4, 0.001)}[member.role]
                 answers.append(
                     {
                         "prompt_id": asked,
-                        "model": player.model,
+                        "model": member.model,
                         "score": float(chance.random() < level),
                         "input_tokens": 9,
                         "output_tokens": 60,
@@ -306,12 +318,12 @@ def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Pat
         recorded(tmp_path, part, seed)
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:
-        save(file, make_dataset.build(tmp_path))
+        save_outcomes(file, make_dataset.dev_outcomes(tmp_path))
     assert files[0].getvalue() == files[1].getvalue()
     files[0].seek(0)
-    made = load(files[0])
-    assert set(made) == set(CASTS)
-    for source, cast in CASTS.items():
+    made = load_outcomes(files[0])
+    assert set(made) == set(LINEUPS)
+    for source, cast in LINEUPS.items():
         of = made[source]
         assert (of.models, len(of)) == (cast.models(), 40)
         assert of.probabilities.sum(axis=1) == pytest.approx(1, abs=0.001)
@@ -323,15 +335,22 @@ def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Pat
 def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "dev")):
         recorded(tmp_path, part, seed)
-    rated, judged = make_dataset.read(tmp_path)[0]
-    learnt = list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)))
-    assert [each.labels for each in learnt] == [0, 40]
+    rated, judged = make_dataset.train_and_dev_outcomes(tmp_path)[0]
+    learnt = list(ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40)))
+    assert [each.ratings for each in learnt] == [0, 40]
     assert all(0 <= each.score <= 1 and each.cost_share > 0 for each in learnt)
-    assert learnt == list(ratings.learn(rated, judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)))
+    assert learnt == list(
+        ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40))
+    )
     after = [
         list(
-            ratings.learn(
-                dataclasses.replace(rated, scores=scores), judged, CASTS["zeroeval"], 0.8, seed=0, labels=(0, 40)
+            ratings.simulate_tuning(
+                dataclasses.replace(rated, scores=scores),
+                judged,
+                LINEUPS["zeroeval"],
+                0.8,
+                seed=0,
+                rating_counts=(0, 40),
             )
         )
         for scores in (np.ones_like(rated.scores), np.zeros_like(rated.scores))
@@ -342,6 +361,6 @@ def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path
 
 def test_plots_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    simulated = report.simulate("zeroeval", CALM, months=2, outcomes=outcomes({}))
+    simulated = simulate("zeroeval", CALM, months=2, outcomes=outcomes({}))
     with pytest.raises(EvaluationError, match=r"llm-magic\[plots\]"):
-        report.plot(simulated, tmp_path)
+        plot_months(simulated, tmp_path)

@@ -11,27 +11,27 @@ import pytest
 from llm_magic import TaskTier
 from llm_magic.classify import classify
 from llm_magic.classify.lexicon import task_kinds
-from llm_magic.lab.evaluate.data import Recorded
-from llm_magic.lab.evaluate.tiers import SUPPORT, evaluate_tiers
+from llm_magic.lab.data import Recorded
+from llm_magic.lab.evaluate.tiers import SUPPORT_SOURCES, evaluate_tiers
 from llm_magic.lab.prompts import OWN, own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts, parts, with_format
-from llm_magic.lab.prompts.tasks import FEW, MANY, prompts_by_task, tier_of
-from llm_magic.lab.prompts.variants import around, variants
+from llm_magic.lab.prompts.tasks import PROMPTS_PER_SUBJECT, PROMPTS_PER_TASK, prompts_by_task, tier_of_task
+from llm_magic.lab.prompts.variants import surroundings, variants
 
 # What there is to learn from
 
 
 def test_no_prompt_that_is_judged_is_trained_on() -> None:
-    trained, judged = own_prompts(), own_prompts(judged=True)
+    trained, judged = own_prompts(), own_prompts(held_out=True)
     seen = {text for part in (trained, composed_prompts()) for text in part.prompts}
     assert seen.isdisjoint(judged.prompts)
     assert 0.1 < len(judged.prompts) / (len(trained.prompts) + len(judged.prompts)) < 0.25
     assert set(judged.tiers) == set(TaskTier)
-    assert set(SUPPORT) <= set(judged.sources)
+    assert set(SUPPORT_SOURCES) <= set(judged.sources)
 
 
 def test_no_prompt_is_there_twice_or_empty() -> None:
-    texts = [text for part in (own_prompts(), own_prompts(judged=True), composed_prompts()) for text in part.prompts]
+    texts = [text for part in (own_prompts(), own_prompts(held_out=True), composed_prompts()) for text in part.prompts]
     assert all(map(str.strip, texts))
     assert not [text for text, times in Counter(texts).items() if times > 1]
 
@@ -85,7 +85,7 @@ def test_variants_keep_the_tier_unless_the_form_is_demanded() -> None:
 def test_the_words_that_steadiness_is_judged_with_are_not_those_of_training() -> None:
     from llm_magic.lab.evaluate.cross_validation import AFTER, BEFORE
 
-    trained = {words.strip() for words in around()["BEFORE"] + around()["AFTER"]}
+    trained = {words.strip() for words in surroundings()["BEFORE"] + surroundings()["AFTER"]}
     assert trained.isdisjoint(words.strip() for words in BEFORE + AFTER)
 
 
@@ -102,7 +102,7 @@ def test_the_tier_of_a_recorded_prompt_by_its_task() -> None:
         ("fusion", "commongen"): None,
         ("routerbench", "mbpp"): None,
     }
-    assert {key: tier_of(*key) for key in tiers} == tiers
+    assert {key: tier_of_task(*key) for key in tiers} == tiers
 
 
 def test_so_many_prompts_of_a_task_spread_evenly() -> None:
@@ -114,7 +114,7 @@ def test_so_many_prompts_of_a_task_spread_evenly() -> None:
         costs=nothing, output_tokens=nothing,
     )  # fmt: skip
     found = prompts_by_task([recorded])
-    assert len(found.prompts) == MANY + 3 > FEW
+    assert len(found.prompts) == PROMPTS_PER_TASK + 3 > PROMPTS_PER_SUBJECT
     assert found.prompts[:2] == ("0", "3")
     assert set(found.tiers) == {TaskTier.COMPLEX}
 
@@ -129,7 +129,7 @@ def test_kinds_of_words_are_found_in_any_script() -> None:
 
 
 def test_recall_on_prompts_never_trained_on() -> None:
-    judged = own_prompts(judged=True)
+    judged = own_prompts(held_out=True)
     report = evaluate_tiers(judged, resamples=1)
     recall = {wanted: row[wanted] / sum(row.values()) for wanted, row in report["confusion"].items()}
     assert min(recall.values()) >= 0.75, report["confusion"]
@@ -137,8 +137,8 @@ def test_recall_on_prompts_never_trained_on() -> None:
 
 
 def test_what_customers_write_is_seldom_called_complex() -> None:
-    judged = own_prompts(judged=True)
-    written = [text for text, source in zip(judged.prompts, judged.sources, strict=True) if source in SUPPORT]
+    judged = own_prompts(held_out=True)
+    written = [text for text, source in zip(judged.prompts, judged.sources, strict=True) if source in SUPPORT_SOURCES]
     assert len(written) >= 15
     alarms = [text for text in written if classify(text).tier is TaskTier.COMPLEX]
     assert len(alarms) / len(written) <= 0.10, alarms

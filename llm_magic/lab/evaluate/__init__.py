@@ -1,6 +1,1 @@
-"""How good the routing is, measured on recorded outcomes, and where its weights come from.
-
-`data` reads prompts and outcomes, `metrics` are the figures, `routers` what ours is compared with, `several` the choice
-among many models and `cascading` asking cheap ones first, `report` puts it together for `llm-magic eval`; `train` is
-`llm-magic train`, `figures` and `ablation` what it measures with `--figures`.
-"""
+"""Evaluation of the routing and of the classifier on recorded outcomes and labeled prompts. README.md explains it."""

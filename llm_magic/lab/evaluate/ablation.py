@@ -1,4 +1,4 @@
-"""What each family of features buys: a head that looks at it alone, across sources and within one."""
+"""Ablation: how well a head routes if it reads only some families of features."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from llm_magic.classify import features_of
 from llm_magic.classify.features import FAMILIES, Features, Scales
 from llm_magic.classify.heads import DIFFICULTY_SCALES
-from llm_magic.lab.evaluate.data import Recorded
-from llm_magic.lab.evaluate.metrics import curve, intervals, resampled
-from llm_magic.lab.evaluate.report import PAIRS
+from llm_magic.lab.data import Recorded
+from llm_magic.lab.evaluate.metrics import Estimate, estimates, resample, routing_curve
+from llm_magic.lab.evaluate.report import MODEL_PAIRS
 from llm_magic.lab.fit.adapt import ALPHA
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 from llm_magic.lab.fit.train import DIFFICULTY_ALPHA, TRAINING_SOURCES, hardness
 
-PARTS = 3
-"""Within a source, a head learns from all but one of so many parts and is judged on the one."""
+HELD_OUT_PARTS = 3
+"""Within a source, every third prompt is held out."""
 
 
-def variants() -> dict[str, Scales]:
-    """What the heads look at, by name."""
+def scale_variants() -> dict[str, Scales]:
+    """Return the scales of the families by the label of the variant."""
 
     def only(**scales: float) -> Scales:
         return cast("Scales", tuple(scales.get(family, 0.0) for family in FAMILIES))
@@ -36,59 +36,66 @@ def variants() -> dict[str, Scales]:
     }
 
 
-def ablation(recorded: dict[str, Recorded], resamples: int = 100) -> dict[str, dict[str, dict[str, float | None]]]:
-    """APGR, mean over the sources with a weak and a strong model, by what the head looks at. `across`: a ridge on
-    how hard prompts are, trained on the other training sources. `within`: a ridge on the gain of the strong model
-    over the weak one, trained on two thirds of the same source and judged on the rest."""
-    known = {name: each for name, each in recorded.items() if name in PAIRS}
-    seen = {name: [features_of(prompt) for prompt in each.prompts] for name, each in known.items()}
-    return {label: _judged(known, seen, scales, resamples) for label, scales in variants().items()}
+def run_ablation(recorded: dict[str, Recorded], resamples: int = 100) -> dict[str, dict[str, Estimate]]:
+    """Return the APGR of each variant, averaged over the sources with a weak and a strong model.
+
+    `across`: a ridge on hardness, trained on the other training sources. `within`: a ridge on the gain of the strong
+    model, trained on two thirds of the same source and evaluated on the rest.
+    """
+    sources = {name: source for name, source in recorded.items() if name in MODEL_PAIRS}
+    features = {name: [features_of(prompt) for prompt in source.prompts] for name, source in sources.items()}
+    return {label: _evaluate_scales(sources, features, scales, resamples) for label, scales in scale_variants().items()}
 
 
-def _judged(
-    known: dict[str, Recorded], seen: dict[str, list[Features]], scales: Scales, resamples: int
-) -> dict[str, dict[str, float | None]]:
+def _evaluate_scales(
+    sources: dict[str, Recorded], features: dict[str, list[Features]], scales: Scales, resamples: int
+) -> dict[str, Estimate]:
     across: dict[str, Array] = {}
     within: dict[str, Array] = {}
     weights: dict[tuple[str, ...], Array] = {}
-    for name, each in known.items():
-        weak, strong = PAIRS[name]
-        both = np.flatnonzero(np.isfinite(each.of(weak)) & np.isfinite(each.of(strong)))
-        own, features = each.take(both), [seen[name][row] for row in both]
-        others = tuple(other for other in TRAINING_SOURCES if other in known and other != name)
+    for name, source in sources.items():
+        weak, strong = MODEL_PAIRS[name]
+        answered = np.flatnonzero(np.isfinite(source.scores_of(weak)) & np.isfinite(source.scores_of(strong)))
+        own, own_features = source.take(answered), [features[name][row] for row in answered]
+        others = tuple(other for other in TRAINING_SOURCES if other in sources and other != name)
         if others:
             if others not in weights:
-                weights[others] = _hard(known, seen, others, scales)
-            score = Matrix.of(features, scales).times(weights[others])
+                weights[others] = _fit_hardness(sources, features, others, scales)
+            score = Matrix.from_features(own_features, scales).times(weights[others])
             across[name] = _apgr(own, score, resamples)
         rows = np.arange(len(own))
-        inside, outside = rows[rows % PARTS != 0], rows[rows % PARTS == 0]
-        gain = (own.of(strong) - own.of(weak))[inside]
-        learnt, _ = ridge(Matrix.of([features[row] for row in inside], scales), gain, alpha=ALPHA)
-        score = Matrix.of([features[row] for row in outside], scales).times(learnt)
+        inside, outside = rows[rows % HELD_OUT_PARTS != 0], rows[rows % HELD_OUT_PARTS == 0]
+        gain = (own.scores_of(strong) - own.scores_of(weak))[inside]
+        fitted, _ = ridge(Matrix.from_features([own_features[row] for row in inside], scales), gain, alpha=ALPHA)
+        score = Matrix.from_features([own_features[row] for row in outside], scales).times(fitted)
         within[name] = _apgr(own.take(outside), score, resamples)
     return {
-        way: intervals(np.mean(list(of.values()), axis=0))[0] for way, of in (("across", across), ("within", within))
+        label: estimates(np.mean(list(values.values()), axis=0))[0]
+        for label, values in (("across", across), ("within", within))
     }
 
 
 def _apgr(recorded: Recorded, score: Array, resamples: int) -> Array:
-    weak, strong = map(recorded.of, PAIRS[recorded.source])
-    return resampled(
-        lambda rows: np.array([curve(score[rows], weak[rows], strong[rows]).apgr]), recorded.groups, resamples=resamples
+    weak, strong = map(recorded.scores_of, MODEL_PAIRS[recorded.source])
+    return resample(
+        lambda rows: np.array([routing_curve(score[rows], weak[rows], strong[rows]).apgr]),
+        recorded.groups,
+        resamples=resamples,
     )
 
 
-def _hard(known: dict[str, Recorded], seen: dict[str, list[Features]], sources: Sequence[str], scales: Scales) -> Array:
-    matrix = Matrix.of([one for source in sources for one in seen[source]], scales)
-    targets = np.concatenate([hardness(known[source].scores) for source in sources])
+def _fit_hardness(
+    recorded: dict[str, Recorded], features: dict[str, list[Features]], sources: Sequence[str], scales: Scales
+) -> Array:
+    matrix = Matrix.from_features([prompt for source in sources for prompt in features[source]], scales)
+    targets = np.concatenate([hardness(recorded[source].scores) for source in sources])
     return ridge(matrix, targets, alpha=DIFFICULTY_ALPHA)[0]
 
 
 def ablation_table(report: dict[str, Any]) -> str:
-    """The report in lines for people."""
-    lines = [f"{'APGR of a head that looks at':30} {'across sources':>22} {'within a source':>22}"]
-    for label, of in report.items():
-        shown = ("{value:.3f} [{low:.3f}, {high:.3f}]".format(**of[way]) for way in ("across", "within"))
-        lines.append(f"{label:30} " + " ".join(f"{each:>22}" for each in shown))
+    """Format the report for people."""
+    lines = [f"{'APGR of a head that reads':30} {'across sources':>22} {'within a source':>22}"]
+    for label, result in report.items():
+        cells = ("{value:.3f} [{low:.3f}, {high:.3f}]".format(**result[way]) for way in ("across", "within"))
+        lines.append(f"{label:30} " + " ".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)

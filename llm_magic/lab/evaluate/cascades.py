@@ -1,8 +1,7 @@
-"""Asking two cheap models before a dear one, on recorded outcomes: the answer is kept where the two agree.
+"""Simulated cascades on recorded outcomes: two cheap models first, and a strong one if their answers differ.
 
-The records hold scores, not answers. A right and a wrong answer differ. How often two right ones, and two wrong ones,
-are found to be the same is anchored in what full answers gave once (`MEASURED`); the latter is bounded by never and
-always, too.
+The records hold scores, not answers. A correct and a wrong answer differ. How often two correct answers, and two wrong
+ones, count as the same is anchored in one measurement on full answers (`MEASURED`).
 """
 
 from __future__ import annotations
@@ -16,24 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
-from llm_magic.lab.evaluate.data import Recorded
+from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.metrics import Array
 
-STRONG = 3
-"""So many of the best models may stand behind two cheap ones."""
-RIGHT = 0.5
-"""The score from which on an answer is right."""
+STRONG_MODELS = 3
+"""Number of the best models that can back up two cheap ones."""
+CORRECT_SCORE = 0.5
+"""Score from which an answer counts as correct."""
 
 
-def agreement(one: NDArray[np.floating[Any]], two: NDArray[np.floating[Any]], same_mistake: float) -> Array:
-    """The chance, 0..1, that two answers with these scores agree."""
-    right, other = one >= RIGHT, two >= RIGHT
-    return np.where(right & other, SAME_RIGHT, np.where(right | other, 0.0, same_mistake))
+def agreement_probability(one: NDArray[np.floating[Any]], two: NDArray[np.floating[Any]], same_mistake: float) -> Array:
+    """Return the probability that two answers with these scores agree."""
+    one_correct, two_correct = one >= CORRECT_SCORE, two >= CORRECT_SCORE
+    return np.where(
+        one_correct & two_correct, SAME_RIGHT, np.where(one_correct | two_correct, 0.0, same_mistake)
+    ).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What a cascade over full answers came to: two cheap models asked first, the strong one where they differ."""
+class MeasuredCascade:
+    """A cascade that was run on full answers."""
 
     source: str
     one: str
@@ -41,10 +42,10 @@ class Measured:
     strong: str
     accuracy: float
     cost_share: float
-    """Of asking the strong model alone; every call counts."""
+    """Cost of all calls, as a share of the strong model's alone."""
 
 
-MEASURED = Measured(
+MEASURED = MeasuredCascade(
     source="zeroeval",
     one="gpt-4o-mini-2024-07-18",
     two="deepseek-v2.5-0908",
@@ -52,15 +53,14 @@ MEASURED = Measured(
     accuracy=0.847,
     cost_share=0.46,
 )
-"""On the train and dev prompts together, where the strong model alone has .844."""
+"""On the train and dev prompts together. The strong model alone has an accuracy of .844 there."""
 
 
-def anchor(*parts: Recorded, measured: Measured = MEASURED) -> dict[str, Any] | None:
-    """What recorded scores and costs give for the cascade that was measured on full answers, and with which shares of
-    same answers they would give the measured figures. None for another source, or without these models.
+def anchor(*parts: Recorded, measured: MeasuredCascade = MEASURED) -> dict[str, Any] | None:
+    """Compare the measured cascade with its simulation, and solve for the agreement rates that reproduce it.
 
-    With r and m the shares of same answers among prompts that both cheap models have right and wrong, accuracy and cost
-    are linear in r and m: two equations for two shares.
+    Let r and m be the rates of agreement among prompts that both cheap models answer correctly and wrongly. Accuracy
+    and cost are linear in r and m: two equations for two rates. Returns None for another source or other models.
     """
     names = (measured.one, measured.two, measured.strong)
     if any(part.source != measured.source or not set(names) <= set(part.models) for part in parts):
@@ -68,63 +68,69 @@ def anchor(*parts: Recorded, measured: Measured = MEASURED) -> dict[str, Any] | 
     columns = [[part.column(name) for name in names] for part in parts]
     scores = np.vstack([part.scores[:, column] for part, column in zip(parts, columns, strict=True)])
     costs = np.vstack([part.costs[:, column] for part, column in zip(parts, columns, strict=True)])
-    whole = np.isfinite(scores).all(axis=1) & np.isfinite(costs).all(axis=1)
-    scores, costs = scores[whole], costs[whole]
+    complete = np.isfinite(scores).all(axis=1) & np.isfinite(costs).all(axis=1)
+    scores, costs = scores[complete], costs[complete]
     if not len(scores):
         return None
-    got, paid = cascaded(Cascade(one=0, two=1, strong=2), scores, costs, SAME_MISTAKE)
-    strong, price = scores[:, 2], float(costs[:, 2].mean())
-    right = (scores[:, :2] >= RIGHT).all(axis=1)
-    wrong = (scores[:, :2] < RIGHT).all(axis=1)
-    effect = np.array([
-        [(kind * (scores[:, 0] - strong)).mean() for kind in (right, wrong)],
-        [-(kind * costs[:, 2]).mean() / price for kind in (right, wrong)],
-    ])  # fmt: skip
-    none = np.array([strong.mean(), 1.0 + costs[:, :2].sum(axis=1).mean() / price])
-    wanted = np.array([measured.accuracy, measured.cost_share]) - none
-    same = np.linalg.lstsq(effect, wanted, rcond=None)[0]
+    score, cost = expected_outcome(CascadeColumns(one=0, two=1, strong=2), scores, costs, SAME_MISTAKE)
+    strong_cost = float(costs[:, 2].mean())
+    rates = _matching_rates(scores, costs, measured)
     return {
         "models": list(names),
         "prompts": len(scores),
-        "strong_accuracy": round(float(strong.mean()), 6),
+        "strong_accuracy": round(float(scores[:, 2].mean()), 6),
         "measured": {"accuracy": measured.accuracy, "cost_share": measured.cost_share},
         "simulated": {
-            "accuracy": round(float(got.mean()), 6),
-            "cost_share": round(float(paid.mean()) / price, 6),
+            "accuracy": round(float(score.mean()), 6),
+            "cost_share": round(float(cost.mean()) / strong_cost, 6),
         },
         "assumed": {"same_right": SAME_RIGHT, "same_mistake": SAME_MISTAKE},
-        "would_match": {"same_right": round(float(same[0]), 6), "same_mistake": round(float(same[1]), 6)},
+        "would_match": {"same_right": round(float(rates[0]), 6), "same_mistake": round(float(rates[1]), 6)},
     }
 
 
+def _matching_rates(scores: Array, costs: Array, measured: MeasuredCascade) -> Array:
+    strong, strong_cost = scores[:, 2], float(costs[:, 2].mean())
+    both_correct = (scores[:, :2] >= CORRECT_SCORE).all(axis=1)
+    both_wrong = (scores[:, :2] < CORRECT_SCORE).all(axis=1)
+    effect = np.array([
+        [(group * (scores[:, 0] - strong)).mean() for group in (both_correct, both_wrong)],
+        [-(group * costs[:, 2]).mean() / strong_cost for group in (both_correct, both_wrong)],
+    ])  # fmt: skip
+    without_agreement = np.array([strong.mean(), 1.0 + costs[:, :2].sum(axis=1).mean() / strong_cost])
+    wanted = np.array([measured.accuracy, measured.cost_share]) - without_agreement
+    return np.asarray(np.linalg.lstsq(effect, wanted, rcond=None)[0], np.float64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cascade:
-    """Two cheap models, and the one that is asked where they differ, by their columns."""
+class CascadeColumns:
+    """A cascade by the columns of its models: two cheap ones, and the one that is asked if they differ."""
 
     one: int
     two: int
     strong: int
 
 
-def cascades(scores: Array, costs: Array, cheap: Sequence[int]) -> tuple[Cascade, ...]:
-    """Those worth weighing against the models alone: any two of the cheap models that none of them beats at a lower
-    cost, and behind them one of the best `STRONG` models."""
+def candidate_cascades(scores: Array, costs: Array, cheap: Sequence[int]) -> tuple[CascadeColumns, ...]:
+    """Pair the cheap models that no cheaper one equals, each pair with one of the best models behind it."""
     accuracy, cost = scores.mean(axis=0), costs.mean(axis=0)
-    first = [one for one in cheap if not any(accuracy[two] >= accuracy[one] and cost[two] < cost[one] for two in cheap)]
-    best = np.argsort(-accuracy, kind="stable")[:STRONG]
+    undominated = [
+        one for one in cheap if not any(accuracy[two] >= accuracy[one] and cost[two] < cost[one] for two in cheap)
+    ]
+    best = np.argsort(-accuracy, kind="stable")[:STRONG_MODELS]
     return tuple(
-        Cascade(one=one, two=two, strong=int(strong))
-        for one, two in combinations(first, 2)
+        CascadeColumns(one=one, two=two, strong=int(strong))
+        for one, two in combinations(undominated, 2)
         for strong in best
         if strong not in (one, two)
     )
 
 
-def cascaded(cascade: Cascade, scores: Array, costs: Array, same_mistake: float) -> tuple[Array, Array]:
-    """What each prompt scores and costs, in expectation."""
-    agree = agreement(scores[:, cascade.one], scores[:, cascade.two], same_mistake)
-    both = costs[:, cascade.one] + costs[:, cascade.two]
+def expected_outcome(cascade: CascadeColumns, scores: Array, costs: Array, same_mistake: float) -> tuple[Array, Array]:
+    """Return each prompt's expected score and cost under the cascade."""
+    agree = agreement_probability(scores[:, cascade.one], scores[:, cascade.two], same_mistake)
+    cheap_cost = costs[:, cascade.one] + costs[:, cascade.two]
     return (
         agree * scores[:, cascade.one] + (1 - agree) * scores[:, cascade.strong],
-        both + (1 - agree) * costs[:, cascade.strong],
+        cheap_cost + (1 - agree) * costs[:, cascade.strong],
     )

@@ -1,5 +1,4 @@
-"""The figures of the model card that need training anew: the tier head cross-validated, how much words around a prompt
-move its tier, and each family of features by itself."""
+"""Figures of the model card that need training: the cross-validated tier head, its robustness, and the ablation."""
 
 from __future__ import annotations
 
@@ -12,13 +11,12 @@ import numpy as np
 
 from llm_magic.classify import HeadsClassifier
 from llm_magic.classify.heads import Heads
-from llm_magic.lab.evaluate.ablation import ablation
-from llm_magic.lab.evaluate.data import read_outcomes
-from llm_magic.lab.evaluate.tiers import cross_validated
-from llm_magic.lab.fit.train import found
-from llm_magic.lab.fit.train_tiers import read_tiers
+from llm_magic.lab.data import find_file, read_outcomes, read_tiers
+from llm_magic.lab.evaluate.ablation import run_ablation
+from llm_magic.lab.evaluate.tiers import cross_validate
 from llm_magic.lab.prompts.variants import with_typos
 
+# None of these surroundings occurs in the training prompts.
 BEFORE = (
     "Hello dear model, I need a hand with this one. ",
     "Please read carefully: ",
@@ -37,39 +35,37 @@ AFTER = (
     "\n-- \nAlex, sent from a tablet",
     " @@ zz41 blorp %%",
 )
-"""Not the ones that the training prompts got."""
 
 
-def figures(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any]:
-    """All of them, from the training data in `data`."""
+def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any]:
+    """Compute all figures from a folder of training data and the weights trained on it."""
     heads = Heads.load(io.BytesIO(weights))
-    train = read_outcomes(found(data, "train_prompts"), found(data, "train_outcomes"))
-    prompts = [prompt for each in train.values() for prompt in each.prompts]
+    train = read_outcomes(find_file(data, "train_prompts"), find_file(data, "train_outcomes"))
+    prompts = [prompt for source in train.values() for prompt in source.prompts]
     return {
-        "tiers": cross_validated(read_tiers(found(data, "tiers")), train, heads, resamples),
-        "robustness": moved(prompts[:: max(1, len(prompts) // 1_000)], heads),
-        "ablation": ablation(train),
+        "tiers": cross_validate(read_tiers(find_file(data, "tiers")), train, heads, resamples),
+        "robustness": tier_change_rates(prompts[:: max(1, len(prompts) // 1_000)], heads),
+        "ablation": run_ablation(train),
     }
 
 
-def moved(prompts: list[str], heads: Heads | None = None) -> dict[str, float]:
-    """The share of prompts whose tier changes: with words before and after that say nothing (the worst of all, and the
-    mean), with typos in 2 % of the letters, in capitals and in small letters."""
-    chance = random.Random("llm_magic|moved")  # noqa: S311 - for variety, not for secrets
+def tier_change_rates(prompts: list[str], heads: Heads | None = None) -> dict[str, float]:
+    """Return the share of prompts whose tier changes with irrelevant words around them, typos, or changed case."""
+    rng = random.Random("llm_magic|moved")  # noqa: S311 - for variety, not for secrets
     classify = HeadsClassifier(heads).classify
-    plain = [classify(prompt).tier for prompt in prompts]
+    tiers = [classify(prompt).tier for prompt in prompts]
 
-    def share(texts: list[str]) -> float:
-        return float(np.mean([classify(text).tier is not was for text, was in zip(texts, plain, strict=True)]))
+    def changed(texts: list[str]) -> float:
+        return float(np.mean([classify(text).tier is not tier for text, tier in zip(texts, tiers, strict=True)]))
 
-    before = [share([f"{words}{prompt}" for prompt in prompts]) for words in BEFORE]
-    after = [share([f"{prompt}{words}" for prompt in prompts]) for words in AFTER]
+    before = [changed([f"{words}{prompt}" for prompt in prompts]) for words in BEFORE]
+    after = [changed([f"{prompt}{words}" for prompt in prompts]) for words in AFTER]
     return {
         "before_mean": round(float(np.mean(before)), 4),
         "before_worst": round(max(before), 4),
         "after_mean": round(float(np.mean(after)), 4),
         "after_worst": round(max(after), 4),
-        "typos": round(share([with_typos(prompt, chance, rate=0.02) for prompt in prompts]), 4),
-        "capitals": round(share([prompt.upper() for prompt in prompts]), 4),
-        "small_letters": round(share([prompt.lower() for prompt in prompts]), 4),
+        "typos": round(changed([with_typos(prompt, rng, rate=0.02) for prompt in prompts]), 4),
+        "capitals": round(changed([prompt.upper() for prompt in prompts]), 4),
+        "small_letters": round(changed([prompt.lower() for prompt in prompts]), 4),
     }

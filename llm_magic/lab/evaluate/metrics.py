@@ -1,12 +1,12 @@
-"""The figures of a router on recorded outcomes.
+"""Metrics of a router on recorded outcomes.
 
-A router orders prompts by a score, the ones in most need of the strong model first. f is the share sent to it, and
+A router orders prompts by a score, highest need of the strong model first. With f the share sent to that model:
 
-    PGR(f) = (accuracy(f) - weak) / (strong - weak)          the performance gap recovered
+    PGR(f) = (accuracy(f) - weak) / (strong - weak)          performance gap recovered
     APGR   = the integral of PGR over f from 0 to 1
-    CPT(x) = the smallest f with PGR >= x                     the call-performance threshold
+    CPT(x) = the smallest f with PGR >= x                     call-performance threshold
 
-as in RouteLLM (Ong et al., 2024). Prompts of equal score are taken in any order: the figures are the expectation.
+as in RouteLLM (Ong et al., 2024). Equal scores may come in any order: the metrics are expectations over it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
 RESAMPLES = 1_000
-Figure = dict[str, float | None]
-"""`value`, and `low` and `high` of its 95 % interval."""
+
+Estimate = dict[str, float | None]
+"""`value`, and `low` and `high` of its 95 % interval. None: undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """PGR and the cost at each f = 0, 1/n, ..., 1."""
+    """PGR and cost at each share 0, 1/n, ..., 1 of prompts sent to the strong model."""
 
     share: Array
     pgr: Array
     cost: Array
-    """Mean USD a prompt; NaN where costs are unknown."""
+    """Mean USD per prompt. NaN: unknown."""
 
     @property
     def apgr(self) -> float:
@@ -38,13 +41,12 @@ class Curve:
 
     def threshold(self, pgr: float) -> float:
         """CPT: the smallest share that reaches this PGR."""
-        return self._at(self.share, pgr)
+        return self._interpolate(self.share, pgr)
 
     def cost_at(self, pgr: float) -> float:
-        """Mean cost where this PGR is first reached."""
-        return self._at(self.cost, pgr)
+        return self._interpolate(self.cost, pgr)
 
-    def _at(self, values: Array, pgr: float) -> float:
+    def _interpolate(self, values: Array, pgr: float) -> float:
         reached = np.flatnonzero(self.pgr >= pgr - 1e-12)
         if not len(reached):
             return float("nan")
@@ -56,40 +58,40 @@ class Curve:
         return float(values[after - 1] + part * (values[after] - values[after - 1]))
 
 
-def curve(
+def routing_curve(
     score: Array, weak: Array, strong: Array, weak_cost: Array | None = None, strong_cost: Array | None = None
 ) -> Curve:
-    """What sending prompts to the strong model in the order of `score`, highest first, gives."""
-    many = len(score)
-    order, ends = _order(score)
+    """Compute the curve of sending prompts to the strong model by descending score."""
+    count = len(score)
+    order, run_ends = _descending(score)
     gap = float((strong - weak).sum())
-    gained = _cumulated((strong - weak)[order], ends)
+    gained = _cumulative((strong - weak)[order], run_ends)
     if weak_cost is None or strong_cost is None:
-        cost = np.full(many + 1, np.nan)
+        cost = np.full(count + 1, np.nan)
     else:
-        cost = (weak_cost.sum() + _cumulated((strong_cost - weak_cost)[order], ends)) / many
+        cost = (weak_cost.sum() + _cumulative((strong_cost - weak_cost)[order], run_ends)) / count
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Curve(share=np.arange(many + 1) / many, pgr=gained / gap, cost=cost)
+        return Curve(share=np.arange(count + 1) / count, pgr=gained / gap, cost=cost)
 
 
-def _order(score: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The prompts from the highest score down, and where each run of equal scores ends."""
+def _descending(score: Array) -> tuple[Rows, Rows]:
+    """Return the rows by descending score, and where each run of equal scores ends."""
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     return order, np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) + 1
 
 
-def _cumulated(gains: Array, ends: NDArray[np.intp]) -> Array:
-    """Sums of the first 0, 1, ..., n gains, each run of equal scores spread evenly."""
+def _cumulative(gains: Array, run_ends: Rows) -> Array:
+    """Sum the first 0, 1, ..., n gains, with each run of equal scores spread evenly."""
     sums = np.concatenate([[0.0], np.cumsum(gains)])
-    knots = np.concatenate([[0], ends])
+    knots = np.concatenate([[0], run_ends])
     return np.interp(np.arange(len(sums)), knots, sums[knots])
 
 
 def auc(score: Array, weak: Array, strong: Array) -> float:
-    """The chance that a prompt which only the strong model answers has a higher score than one that is not such.
+    """Return the probability that a prompt which needs the strong model scores higher than one that does not.
 
-    An answer is right at a score of one half or more. NaN where there are none of one kind.
+    A prompt needs the strong model if only that one is right, i.e. scores 0.5 or more. NaN: one group is empty.
     """
     needed = (strong >= 0.5) & (weak < 0.5)
     ranks = _mean_ranks(score)
@@ -105,60 +107,63 @@ def _mean_ranks(score: Array) -> Array:
     return (last - (counts - 1) / 2)[inverse]
 
 
-def calibration_error(confidence: Array, right: Array, bins: int = 10) -> float:
-    """The expected calibration error: over bins of equal width, the mean gap between confidence and share right."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(np.abs(np.bincount(place, weights=confidence - right)).sum()) / max(1, len(confidence))
+def calibration_error(confidence: Array, correct: Array, bins: int = 10) -> float:
+    """Return the expected calibration error: the mean gap between confidence and accuracy over bins of equal width."""
+    bin_of_row = _bins(confidence, bins)
+    return float(np.abs(np.bincount(bin_of_row, weights=confidence - correct)).sum()) / max(1, len(confidence))
 
 
-def reliability(confidence: Array, right: Array, bins: int = 10) -> list[dict[str, float]]:
-    """Of each bin of equal width that is not empty: how many, their mean confidence and the share that was right."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+def reliability(confidence: Array, correct: Array, bins: int = 10) -> list[dict[str, float]]:
+    """Return the count, mean confidence and accuracy of each nonempty bin of equal width."""
+    bin_of_row = _bins(confidence, bins)
     return [
         {
-            "prompts": int((place == each).sum()),
-            "confidence": round(float(confidence[place == each].mean()), 6),
-            "right": round(float(right[place == each].mean()), 6),
+            "prompts": int((bin_of_row == number).sum()),
+            "confidence": round(float(confidence[bin_of_row == number].mean()), 6),
+            "right": round(float(correct[bin_of_row == number].mean()), 6),
         }
-        for each in np.unique(place)
+        for number in np.unique(bin_of_row)
     ]
 
 
-def resampled(
-    figures: Callable[[NDArray[np.intp]], Array], groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+def _bins(confidence: Array, bins: int) -> NDArray[np.int_]:
+    return np.minimum((confidence * bins).astype(int), bins - 1)
+
+
+def resample(
+    statistics: Callable[[Rows], Array], groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Array:
-    """Figures (columns) over all rows, in row 0, and over each resample of whole groups of rows, in the others."""
+    """Compute statistics (columns) over all rows (row 0) and over resamples of whole groups of rows (the others)."""
     _, group = np.unique(np.array(groups), return_inverse=True)
     members = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
-    chance = np.random.default_rng(seed)
-    many = len(starts) - 1
-    found = [figures(np.arange(len(groups)))]
+    rng = np.random.default_rng(seed)
+    count = len(starts) - 1
+    results = [statistics(np.arange(len(groups)))]
     for _ in range(resamples):
-        drawn = chance.integers(0, many, many)
+        drawn = rng.integers(0, count, count)
         sizes = starts[drawn + 1] - starts[drawn]
         offsets = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        found.append(figures(members[np.repeat(starts[drawn], sizes) + offsets]))
-    return np.array(found)
+        results.append(statistics(members[np.repeat(starts[drawn], sizes) + offsets]))
+    return np.array(results)
 
 
 def bootstrap(
-    figures: Callable[[NDArray[np.intp]], Array], groups: Sequence[str], *, resamples: int = RESAMPLES
-) -> list[Figure]:
-    """Each figure over all rows with its 95 % interval, from resampling whole groups of rows."""
-    return intervals(resampled(figures, groups, resamples=resamples))
+    statistics: Callable[[Rows], Array], groups: Sequence[str], *, resamples: int = RESAMPLES
+) -> list[Estimate]:
+    """Estimate each statistic over all rows, with intervals from resampling whole groups of rows."""
+    return estimates(resample(statistics, groups, resamples=resamples))
 
 
-def intervals(drawn: Array) -> list[Figure]:
-    """Each column of what `resampled` gives: its first value with the 2.5 % and 97.5 % quantiles of the others,
-    `{"value", "low", "high"}`; None where there is no value."""
-    return [_interval(column) for column in drawn.T]
+def estimates(resampled: Array) -> list[Estimate]:
+    """Summarize each column of `resample`: its first value, and the 2.5 % and 97.5 % quantiles of the others."""
+    return [_estimate(column) for column in resampled.T]
 
 
-def _interval(drawn: Array) -> Figure:
-    kept = drawn[1:][np.isfinite(drawn[1:])]
-    low, high = np.quantile(kept, [0.025, 0.975]) if len(kept) else (np.nan, np.nan)
+def _estimate(column: Array) -> Estimate:
+    finite = column[1:][np.isfinite(column[1:])]
+    low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan, np.nan)
     return {
         name: None if not np.isfinite(number) else round(float(number), 6)
-        for name, number in (("value", drawn[0]), ("low", low), ("high", high))
+        for name, number in (("value", column[0]), ("low", low), ("high", high))
     }

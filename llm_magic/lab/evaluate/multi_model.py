@@ -1,10 +1,9 @@
-"""Choosing among many models, not two: what it costs to be as good as the best single one.
+"""Routing among many models: the cost of matching the accuracy of the best single one.
 
-For each prompt and model, the chance of a good answer is expected from what the model scored in training on prompts of
-the same kind, moved by how hard the prompt looks; the cost from what it cost there. The router takes the model with the
-highest chance less lambda times cost; lambda from none to much draws a curve of accuracy against cost. With cascades,
-each is weighed as one more model, by what it would have scored and cost in training. Which model is the best single
-one, which the best cheap one, and which cascades there are, is decided in training.
+For each prompt and model, the expected quality comes from training scores on prompts of the same kind, shifted by the
+prompt's difficulty, and the expected cost from training costs. The router maximizes quality - lambda * cost; varying
+lambda gives a curve of accuracy against cost. A cascade counts as one more model. The best single model, the best cheap
+one and the cascades are chosen on training data.
 """
 
 from __future__ import annotations
@@ -18,177 +17,240 @@ from numpy.typing import NDArray
 
 from llm_magic.answers.agreement import SAME_MISTAKE
 from llm_magic.classify import features_of
-from llm_magic.lab.evaluate.cascades import Cascade, anchor, cascaded, cascades
-from llm_magic.lab.evaluate.data import Recorded
-from llm_magic.lab.evaluate.metrics import Array, bootstrap
-from llm_magic.lab.fit.adapt import kinds_of
+from llm_magic.lab.data import Recorded
+from llm_magic.lab.evaluate.cascades import CascadeColumns, anchor, candidate_cascades, expected_outcome
+from llm_magic.lab.evaluate.metrics import Array, Estimate, Rows, bootstrap
+from llm_magic.lab.fit.adapt import fit_kind_model
 from llm_magic.lab.fit.linear import Matrix, ridge
 
-CHEAP = 0.5
+CHEAP_COST_SHARE = 0.5
 """A cheap model costs at most this share of the best single one."""
-COVERED = 0.9
-"""A model takes part where it answered this share of the prompts, at a known cost."""
+MIN_COVERAGE = 0.9
+"""Share of prompts with a score and a cost that a model needs to take part."""
 SHRINK = 20.0
 SAME_MISTAKES = {"assumed": SAME_MISTAKE, "never": 0.0, "always": 1.0}
-"""How often two cheap models that are both wrong say the same, for a cascade: as anchored, and its bounds."""
+"""Rates at which two wrong answers of a cascade agree: as measured, and the bounds."""
 LAMBDAS = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 120)])
-"""Points of quality that the price of the best single model's answer is worth."""
+"""Quality points that the cost of the best single model's answer is worth."""
+DIAL_SETTINGS = (0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What is expected of each prompt (rows) on each model, and then each cascade (columns)."""
+    """Expected quality and cost: prompts x (models, then cascades)."""
 
     quality: Array
     cost: Array
 
-    def choices(self, price: float) -> list[NDArray[np.intp]]:
-        """What each prompt is sent to, by column, at each of `LAMBDAS`. price: USD that these points are worth."""
-        return [np.argmax(self.quality - weight * self.cost / price, axis=1) for weight in LAMBDAS]
+    def first(self, count: int) -> Expected:
+        """Keep the first columns only."""
+        return Expected(quality=self.quality[:, :count], cost=self.cost[:, :count])
+
+    def choices(self, reference_usd: float) -> list[NDArray[np.intp]]:
+        """Return the chosen column per prompt at each of `LAMBDAS`."""
+        return [np.argmax(self.quality - weight * self.cost / reference_usd, axis=1) for weight in LAMBDAS]
 
 
-def costed(recorded: Recorded) -> list[int]:
-    """The columns of the models that take part."""
-    there = np.isfinite(recorded.scores) & np.isfinite(recorded.costs)
-    return [int(column) for column in np.flatnonzero(there.mean(axis=0) >= COVERED)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Models:
+    """The models that take part, and the roles that training gives them, as indices into `names`."""
+
+    names: list[str]
+    train_columns: list[int]
+    test_columns: list[int]
+    best: int
+    best_usd: float
+    cheap: int
+    cascades: tuple[CascadeColumns, ...]
 
 
-def expected(train: Recorded, prompts: Sequence[str], columns: Sequence[int], more: Sequence[Cascade] = ()) -> Expected:
-    """Learned from the outcomes in `train`: for these prompts, the models in these columns and cascades of them, whose
-    own columns are places among these."""
-    seen = [features_of(prompt) for prompt in train.prompts]
-    asked = [features_of(prompt) for prompt in prompts]
-    kinds = kinds_of(seen, train.tasks)
-    matrix, other = Matrix.of(seen, kinds.scales), Matrix.of(asked, kinds.scales)
-    models = train.scores[:, columns]
-    scores, costs = _joined(models, train.costs[:, columns], more, SAME_MISTAKE)
-    quality = kinds.expect(other, kinds.means(scores, SHRINK))
-    mean = np.nanmean(models, axis=1)
-    deviation = mean - kinds.expect(matrix, kinds.means(mean[:, None], SHRINK))[:, 0]
-    weights, level = ridge(matrix, deviation, alpha=10.0, iterations=40)
-    easier = other.times(weights) + level
-    typical = float(np.clip(mean.mean(), 0.05, 0.95))
-    logits = np.log(quality.clip(0.01, 0.99) / (1 - quality.clip(0.01, 0.99)))
-    moved = logits + (easier / (typical * (1 - typical)))[:, None]
-    return Expected(quality=1 / (1 + np.exp(-moved)), cost=kinds.expect(other, kinds.means(costs, SHRINK)))
-
-
-def figures(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] | None:
-    """The best single model, the best cheap one, and what ours costs to match the former; None without costs."""
-    names = [test.models[column] for column in costed(test)]
-    names = [name for name in names if name in train.models and train.column(name) in costed(train)]
-    if len(names) < 2:
+def evaluate_many_models(train: Recorded, test: Recorded, resamples: int) -> dict[str, Any] | None:
+    """Report the best single model, the best cheap one, and the cost of matching the former. None without costs."""
+    models = _choose_models(train, test)
+    if models is None:
         return None
-    of_train = [train.column(name) for name in names]
-    of_test = [test.column(name) for name in names]
-    accuracy, cost = np.nanmean(train.scores[:, of_train], axis=0), np.nanmean(train.costs[:, of_train], axis=0)
-    best = int(np.argmax(accuracy))
-    cheaper = [place for place in range(len(names)) if cost[place] <= CHEAP * cost[best]]
-    cheap = max(cheaper, key=lambda place: accuracy[place]) if cheaper else best
-    more = cascades(_known(train.scores[:, of_train]), _known(train.costs[:, of_train]), cheaper)
-    weighed = expected(train, test.prompts, of_train, more)
-    guess = Expected(quality=weighed.quality[:, : len(names)], cost=weighed.cost[:, : len(names)])
-    scores, costs = _known(test.scores[:, of_test]), _known(test.costs[:, of_test])
-    ways = {"": _outcomes(guess.choices(cost[best]), scores, costs)}
-    got, paid = ways[""]
-    if more:
-        chosen = weighed.choices(cost[best])
-        for name, same in SAME_MISTAKES.items():
-            ways[name] = _outcomes(chosen, *_joined(scores, costs, more, same))
-
-    def all_of(drawn: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
-        own, price = float(scores[drawn, best].mean()), float(costs[drawn, best].mean())
-        shares = [float(scores[drawn, cheap].mean()) / own, float(costs[drawn, cheap].mean()) / price]
-        for reached, spent in ways.values():
-            # To ask the best single model always is a setting too.
-            levels = np.append(reached[:, drawn].mean(axis=1), own)
-            prices = np.append(spent[:, drawn].mean(axis=1), price)
-            shares += [_least(levels, prices, own) / price, _least(levels, prices, own - 0.01) / price]
-        return np.array(shares)
-
-    cheap_score, cheap_cost, *found = bootstrap(all_of, test.groups, resamples=resamples)
-    costs_of = {name: _shares(found[2 * place : 2 * place + 2]) for place, name in enumerate(ways)}
+    names, best, cheap = models.names, models.best, models.cheap
+    expected = expect(train, test.prompts, models.train_columns, models.cascades)
+    expected_alone = expected.first(len(names))
+    scores, costs = _zero_filled(test.scores[:, models.test_columns]), _zero_filled(test.costs[:, models.test_columns])
+    curves = {"": _outcomes(expected_alone.choices(models.best_usd), scores, costs)}
+    if models.cascades:
+        choices = expected.choices(models.best_usd)
+        for name, rate in SAME_MISTAKES.items():
+            curves[name] = _outcomes(choices, *_with_cascades(scores, costs, models.cascades, rate))
+    cheap_accuracy, cheap_cost, shares = _cost_shares(
+        curves, scores[:, [best, cheap]], costs[:, [best, cheap]], test.groups, resamples
+    )
+    accuracies, spent = curves[""]
     return {
         "models": names,
-        "alone": [_of(name, scores[:, place], costs[:, place]) for place, name in enumerate(names)],
-        "best_single": _of(names[best], scores[:, best], costs[:, best]),
+        "alone": [_summary(name, scores[:, index], costs[:, index]) for index, name in enumerate(names)],
+        "best_single": _summary(names[best], scores[:, best], costs[:, best]),
         "best_fixed_cheap": {
-            **_of(names[cheap], scores[:, cheap], costs[:, cheap]),
-            "accuracy_share": cheap_score,
+            **_summary(names[cheap], scores[:, cheap], costs[:, cheap]),
+            "accuracy_share": cheap_accuracy,
             "cost_share": cheap_cost,
         },
-        **costs_of.pop(""),
-        "cascade": {
-            "asked_first": [names[place] for place in sorted({at for each in more for at in (each.one, each.two)})],
-            "then": [names[place] for place in sorted({each.strong for each in more})],
-            "same_mistake": costs_of,
-            "anchor": anchor(train, test),
-        }
-        if more
+        **shares.pop(""),
+        "cascade": {**_cascade_models(models), "same_mistake": shares, "anchor": anchor(train, test)}
+        if models.cascades
         else None,
         "curve": [
-            {"accuracy": round(float(a), 6), "cost_usd": round(float(c), 9)}
-            for a, c in zip(got.mean(axis=1), paid.mean(axis=1), strict=True)
+            {"accuracy": round(float(accuracy), 6), "cost_usd": round(float(usd), 9)}
+            for accuracy, usd in zip(accuracies.mean(axis=1), spent.mean(axis=1), strict=True)
         ],
-        "dial": dial(guess, scores, costs, best),
+        "dial": quality_dial(expected_alone, scores, costs, best),
     }
 
 
-def _joined(scores: Array, costs: Array, more: Sequence[Cascade], same_mistake: float) -> tuple[Array, Array]:
-    """The scores and costs of the models, and behind them those of the cascades."""
-    known, spent = _known(scores), _known(costs)
-    of_them = [cascaded(each, known, spent, same_mistake) for each in more]
-    return np.column_stack([scores, *(one for one, _ in of_them)]), np.column_stack(
-        [costs, *(two for _, two in of_them)]
+def _choose_models(train: Recorded, test: Recorded) -> _Models | None:
+    trained = {train.models[column] for column in covered_columns(train)}
+    names = [test.models[column] for column in covered_columns(test) if test.models[column] in trained]
+    if len(names) < 2:
+        return None
+    columns = [train.column(name) for name in names]
+    accuracy, cost = np.nanmean(train.scores[:, columns], axis=0), np.nanmean(train.costs[:, columns], axis=0)
+    best = int(np.argmax(accuracy))
+    cheaper = [index for index in range(len(names)) if cost[index] <= CHEAP_COST_SHARE * cost[best]]
+    return _Models(
+        names=names,
+        train_columns=columns,
+        test_columns=[test.column(name) for name in names],
+        best=best,
+        best_usd=float(cost[best]),
+        cheap=max(cheaper, key=lambda index: accuracy[index]) if cheaper else best,
+        cascades=candidate_cascades(
+            _zero_filled(train.scores[:, columns]), _zero_filled(train.costs[:, columns]), cheaper
+        ),
     )
 
 
-def _outcomes(chosen: list[NDArray[np.intp]], scores: Array, costs: Array) -> tuple[Array, Array]:
-    """What each choice (rows) gets for each prompt (columns), and what it pays."""
+def covered_columns(recorded: Recorded) -> list[int]:
+    """Return the columns of the models that take part."""
+    is_complete = np.isfinite(recorded.scores) & np.isfinite(recorded.costs)
+    return [int(column) for column in np.flatnonzero(is_complete.mean(axis=0) >= MIN_COVERAGE)]
+
+
+def expect(
+    train: Recorded, prompts: Sequence[str], columns: Sequence[int], cascades: Sequence[CascadeColumns] = ()
+) -> Expected:
+    """Predict quality and cost for prompts from the outcomes in `train`.
+
+    columns: of the models in `train`. The columns of a cascade are indices into `columns`.
+    """
+    train_features = [features_of(prompt) for prompt in train.prompts]
+    features = [features_of(prompt) for prompt in prompts]
+    kinds = fit_kind_model(train_features, train.tasks)
+    train_matrix = Matrix.from_features(train_features, kinds.scales)
+    matrix = Matrix.from_features(features, kinds.scales)
+    model_scores = train.scores[:, columns]
+    scores, costs = _with_cascades(model_scores, train.costs[:, columns], cascades, SAME_MISTAKE)
+    quality = kinds.expect(matrix, kinds.means(scores, SHRINK))
+    mean_score = np.nanmean(model_scores, axis=1)
+    deviation = mean_score - kinds.expect(train_matrix, kinds.means(mean_score[:, None], SHRINK))[:, 0]
+    weights, level = ridge(train_matrix, deviation, alpha=10.0, iterations=40)
+    ease = matrix.times(weights) + level
+    typical = float(np.clip(mean_score.mean(), 0.05, 0.95))
+    logits = np.log(quality.clip(0.01, 0.99) / (1 - quality.clip(0.01, 0.99)))
+    shifted = logits + (ease / (typical * (1 - typical)))[:, None]
+    return Expected(quality=1 / (1 + np.exp(-shifted)), cost=kinds.expect(matrix, kinds.means(costs, SHRINK)))
+
+
+def _cost_shares(
+    curves: dict[str, tuple[Array, Array]], scores: Array, costs: Array, groups: Sequence[str], resamples: int
+) -> tuple[Estimate, Estimate, dict[str, dict[str, Estimate]]]:
+    """Return the cheap model's accuracy and cost as shares of the best one's, and each curve's cost of matching it.
+
+    scores, costs: of the best and the cheap model.
+    """
+
+    def statistics(rows: Rows) -> Array:
+        accuracy, usd = float(scores[rows, 0].mean()), float(costs[rows, 0].mean())
+        shares = [float(scores[rows, 1].mean()) / accuracy, float(costs[rows, 1].mean()) / usd]
+        for reached, spent in curves.values():
+            # Always choosing the best single model is a point of every curve.
+            levels = np.append(reached[:, rows].mean(axis=1), accuracy)
+            prices = np.append(spent[:, rows].mean(axis=1), usd)
+            shares += [_lowest_cost(levels, prices, wanted) / usd for wanted in (accuracy, accuracy - 0.01)]
+        return np.array(shares)
+
+    cheap_accuracy, cheap_cost, *rest = bootstrap(statistics, groups, resamples=resamples)
+    shares = {
+        name: {"cost_share_to_match": rest[2 * index], "cost_share_within_one_point": rest[2 * index + 1]}
+        for index, name in enumerate(curves)
+    }
+    return cheap_accuracy, cheap_cost, shares
+
+
+def _cascade_models(models: _Models) -> dict[str, list[str]]:
+    cheap = sorted({column for cascade in models.cascades for column in (cascade.one, cascade.two)})
+    strong = sorted({cascade.strong for cascade in models.cascades})
+    return {
+        "asked_first": [models.names[index] for index in cheap],
+        "then": [models.names[index] for index in strong],
+    }
+
+
+def _with_cascades(
+    scores: Array, costs: Array, cascades: Sequence[CascadeColumns], same_mistake: float
+) -> tuple[Array, Array]:
+    """Append the scores and costs of the cascades as columns."""
+    known_scores, known_costs = _zero_filled(scores), _zero_filled(costs)
+    outcomes = [expected_outcome(cascade, known_scores, known_costs, same_mistake) for cascade in cascades]
+    return (
+        np.column_stack([scores, *(score for score, _ in outcomes)]),
+        np.column_stack([costs, *(cost for _, cost in outcomes)]),
+    )
+
+
+def _outcomes(choices: list[NDArray[np.intp]], scores: Array, costs: Array) -> tuple[Array, Array]:
+    """Return scores and costs as choices x prompts."""
     rows = np.arange(len(scores))
-    return np.stack([scores[rows, pick] for pick in chosen]), np.stack([costs[rows, pick] for pick in chosen])
+    return (
+        np.stack([scores[rows, columns] for columns in choices]),
+        np.stack([costs[rows, columns] for columns in choices]),
+    )
 
 
-def _known(values: Array) -> Array:
+def _zero_filled(values: Array) -> Array:
     return np.where(np.isfinite(values), values, 0.0)
 
 
-def _shares(found: list[dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
-    return dict(zip(("cost_share_to_match", "cost_share_within_one_point"), found, strict=True))
+def quality_dial(expected: Expected, scores: Array, costs: Array, best: int) -> list[dict[str, float]]:
+    """Return accuracy and cost relative to the best single model for settings of `quality`.
 
-
-def dial(guess: Expected, scores: Array, costs: Array, best: int) -> list[dict[str, float]]:
-    """Accuracy and cost against the best single model's for settings of `quality`, as the plan uses it: the cheapest
-    model whose expected quality is at least that share of the best candidate's."""
+    The rule is the plan's: the cheapest model with at least that share of the best candidate's expected quality.
+    """
     rows = np.arange(len(scores))
     settings: list[dict[str, float]] = []
-    for quality in (0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0):
-        enough = guess.quality >= quality * guess.quality.max(axis=1, keepdims=True) - 1e-9
-        pick = np.argmin(np.where(enough, guess.cost, np.inf), axis=1)
+    for quality in DIAL_SETTINGS:
+        is_enough = expected.quality >= quality * expected.quality.max(axis=1, keepdims=True) - 1e-9
+        columns = np.argmin(np.where(is_enough, expected.cost, np.inf), axis=1)
+        accuracy, best_accuracy = scores[rows, columns].mean(), scores[:, best].mean()
         settings.append(
             {
                 "quality": quality,
-                "accuracy_share": round(float(scores[rows, pick].mean() / scores[:, best].mean()), 6),
-                "accuracy_points": round(float(scores[rows, pick].mean() - scores[:, best].mean()), 6),
-                "cost_share": round(float(costs[rows, pick].mean() / costs[:, best].mean()), 6),
+                "accuracy_share": round(float(accuracy / best_accuracy), 6),
+                "accuracy_points": round(float(accuracy - best_accuracy), 6),
+                "cost_share": round(float(costs[rows, columns].mean() / costs[:, best].mean()), 6),
             }
         )
     return settings
 
 
-def _least(reached: Array, spent: Array, wanted: float) -> float:
-    """The least cost at which the accuracy is reached, mixing neighbouring points of the curve."""
-    order = np.argsort(spent, kind="stable")
-    reached, spent = np.maximum.accumulate(reached[order]), spent[order]
-    above = np.flatnonzero(reached >= wanted - 1e-12)
-    if not len(above):
+def _lowest_cost(accuracies: Array, costs: Array, wanted: float) -> float:
+    """Return the lowest cost that reaches an accuracy, mixing neighboring points of the curve."""
+    order = np.argsort(costs, kind="stable")
+    accuracies, costs = np.maximum.accumulate(accuracies[order]), costs[order]
+    reached = np.flatnonzero(accuracies >= wanted - 1e-12)
+    if not len(reached):
         return float("nan")
-    after = int(above[0])
-    if after == 0 or reached[after] == reached[after - 1]:
-        return float(spent[after])
-    part = (wanted - reached[after - 1]) / (reached[after] - reached[after - 1])
-    return float(spent[after - 1] + part * (spent[after] - spent[after - 1]))
+    after = int(reached[0])
+    if after == 0 or accuracies[after] == accuracies[after - 1]:
+        return float(costs[after])
+    part = (wanted - accuracies[after - 1]) / (accuracies[after] - accuracies[after - 1])
+    return float(costs[after - 1] + part * (costs[after] - costs[after - 1]))
 
 
-def _of(name: str, scores: Array, costs: Array) -> dict[str, Any]:
+def _summary(name: str, scores: Array, costs: Array) -> dict[str, Any]:
     return {"model": name, "accuracy": round(float(scores.mean()), 6), "cost_usd": round(float(costs.mean()), 9)}

@@ -1,4 +1,4 @@
-"""`llm-magic eval`: the figures of ours and of its rivals, per source and macro."""
+"""The report of `llm-magic eval` on outcomes: routing between two models, per source and overall."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from llm_magic.classify import features_of
 from llm_magic.classify.features import Features
 from llm_magic.classify.heads import Heads, shipped_heads
 from llm_magic.errors import EvaluationError
-from llm_magic.lab.evaluate import multi_model
-from llm_magic.lab.evaluate.data import Recorded, read_outcomes
+from llm_magic.lab.data import Recorded, read_outcomes
 from llm_magic.lab.evaluate.metrics import (
     RESAMPLES,
     Array,
-    Figure,
+    Estimate,
+    Rows,
     auc,
     calibration_error,
-    curve,
-    intervals,
+    estimates,
     reliability,
-    resampled,
+    resample,
+    routing_curve,
 )
-from llm_magic.lab.evaluate.routers import adapted, difficulties, rivals
+from llm_magic.lab.evaluate.multi_model import evaluate_many_models
+from llm_magic.lab.evaluate.routers import baseline_scores, difficulties, fit_adapted
 
 Mode = Literal["shipped", "adapted"]
-PAIRS = {
+
+MODEL_PAIRS = {
     "routellm": ("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview"),
     "zeroeval": ("claude-3-haiku-20240307", "claude-3-5-sonnet-20241022"),
     "mmlupro": ("llama-3.1-8b-instruct", "llama-3.1-70b-instruct"),
@@ -37,13 +39,16 @@ PAIRS = {
     "routerbench": ("mistralai/mixtral-8x7b-chat", "gpt-4-1106-preview"),
     "fusion": ("mistral-7b-instruct-v0.3", "llama-3.1-nemotron-51b-instruct"),
 }
-"""The weak and the strong model of the sources that the macro figure is the mean of (MACRO6)."""
+"""The weak and the strong model of each source of MACRO6, the mean over six sources."""
 PGRS = (0.5, 0.8, 0.95, 1.0)
+MACRO_METRICS = ("apgr", "cpt50", "cpt80", "auc", *(f"cost_share_at_pgr_{pgr}" for pgr in PGRS))
+"""Metrics that can be averaged over sources. Costs are shares of the strong model's."""
+METRICS = (*MACRO_METRICS, *(f"cost_usd_at_pgr_{pgr}" for pgr in PGRS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be judged."""
+    """Options of one evaluation."""
 
     prompts: Path
     outcomes: Path
@@ -54,206 +59,214 @@ class Task:
     strong: str | None = None
     source: str | None = None
     labels: tuple[int, ...] = ()
-    """For the learning curve: how many of the training prompts the adapted mode sees."""
+    """Numbers of training prompts for the learning curve of the adapted mode."""
     resamples: int = RESAMPLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """One source: its report, and what the macro figures are the mean of."""
+class _Pair:
+    """One source with two models that every prompt was answered by."""
 
+    test: Recorded
+    train: Recorded | None
+    weak: str
+    strong: str
+    heads: Heads
+    features: list[Features]
+    difficulty: Array
+    resamples: int
+
+    def metrics(self, score: Array) -> Array:
+        """Return resamples x `METRICS` of one router."""
+        weak, strong = self.test.scores_of(self.weak), self.test.scores_of(self.strong)
+        weak_cost, strong_cost = self.test.costs_of(self.weak), self.test.costs_of(self.strong)
+
+        def statistics(rows: Rows) -> Array:
+            curve = routing_curve(score[rows], weak[rows], strong[rows], weak_cost[rows], strong_cost[rows])
+            costs = np.array([curve.cost_at(pgr) for pgr in PGRS])
+            ordering = [
+                curve.apgr,
+                curve.threshold(0.5),
+                curve.threshold(0.8),
+                auc(score[rows], weak[rows], strong[rows]),
+            ]
+            return np.concatenate([ordering, costs / (curve.cost[-1] or np.nan), costs])
+
+        return resample(statistics, self.test.groups, resamples=self.resamples)
+
+    def points(self, score: Array) -> dict[str, list[float]]:
+        """Return PGR by the share of prompts sent to the strong model, for plots."""
+        curve = routing_curve(score, self.test.scores_of(self.weak), self.test.scores_of(self.strong))
+        share = np.linspace(0.0, 1.0, 51)
+        return {
+            "share": share.round(2).tolist(),
+            "pgr": np.interp(share, curve.share, curve.pgr).round(4).tolist(),
+        }
+
+    def model(self, name: str) -> dict[str, Any]:
+        return {
+            "model": name,
+            "accuracy": _mean(self.test.scores_of(name)),
+            "cost_usd": _mean(self.test.costs_of(name)),
+        }
+
+    def adapted_scores(self, train: Recorded) -> Array:
+        return fit_adapted(train, self.weak, self.strong, self.heads).scores(self.features, self.difficulty)
+
+    def learning_scores(self, labels: Sequence[int]) -> Iterator[Array]:
+        """Yield the adapted scores after the first n training prompts, in one random order."""
+        if self.train is None:
+            return
+        order = np.random.default_rng(0).permutation(len(self.train))
+        for count in labels:
+            yield self.adapted_scores(self.train.take(np.sort(order[:count]))) if count else self.difficulty
+
+    def calibration(self) -> dict[str, Any]:
+        """Report the calibration of expected quality, with each model's level known from training."""
+        if self.train is None:
+            return {"calibration_error": None, "reliability": None}
+        models = (self.weak, self.strong)
+        expected = [_expected_quality(self.difficulty, self.train.scores_of(model)) for model in models]
+        correct = [self.test.scores_of(model) for model in models]
+
+        def statistics(rows: Rows) -> Array:
+            errors = [calibration_error(one[rows], two[rows]) for one, two in zip(expected, correct, strict=True)]
+            return np.array([sum(errors) / len(errors)])
+
+        (error,) = estimates(resample(statistics, self.test.groups, resamples=self.resamples))
+        return {
+            "calibration_error": error,
+            "reliability": reliability(np.concatenate(expected), np.concatenate(correct)),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SourceResult:
     report: dict[str, Any]
     routers: dict[str, Array]
-    """Of each router its figures, over all prompts and over each resample."""
+    """Resampled metrics by router."""
     learning: list[Array]
-    """APGR of ours after each number of labels, in the same way."""
+    """Resampled metrics after each number of labels."""
 
 
 def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
-    """The report, with `apgr` (of ours; the mean over sources where there are several) at the top."""
+    """Return the report. Its `apgr` is that of llm_magic, averaged over the sources."""
     if task.mode == "adapted" and (task.train_prompts is None or task.train_outcomes is None):
         raise EvaluationError("--mode adapted learns from --train-prompts and --train-outcomes: give both")
-    wanted = None if task.source is None else (task.source,)
-    tests = read_outcomes(task.prompts, task.outcomes, wanted)
+    sources = None if task.source is None else (task.source,)
+    tests = read_outcomes(task.prompts, task.outcomes, sources)
     trains: dict[str, Recorded] = {}
     if task.train_prompts is not None and task.train_outcomes is not None:
-        trains = read_outcomes(task.train_prompts, task.train_outcomes, wanted)
+        trains = read_outcomes(task.train_prompts, task.train_outcomes, sources)
     heads = heads or shipped_heads()
-    judged = {name: _source(task, test, trains.get(name), *_pair(task, name), heads) for name, test in tests.items()}
-    routers = {name: macro([each.routers[name] for each in judged.values()]) for name in _common(judged)}
+    results = {name: _evaluate_source(task, test, trains.get(name), heads) for name, test in tests.items()}
+    routers = {name: macro([result.routers[name] for result in results.values()]) for name in _common(results)}
     report: dict[str, Any] = {
         "format": 2,
         "mode": task.mode,
         "apgr": routers["ours"]["apgr"],
-        "sources": {name: each.report for name, each in judged.items()},
-        "macro": {name: {figure: each[figure] for figure in MACRO} for name, each in routers.items()},
+        "sources": {name: result.report for name, result in results.items()},
+        "macro": {name: {metric: metrics[metric] for metric in MACRO_METRICS} for name, metrics in routers.items()},
     }
-    if len(judged) == 1:
+    if len(results) == 1:
         return {**report, **next(iter(report["sources"].values())), "apgr": report["apgr"]}
-    if all(each.learning for each in judged.values()):
+    if all(result.learning for result in results.values()):
         report["learning_curve"] = [
-            {"labels": labels, "apgr": macro([each.learning[place] for each in judged.values()])["apgr"]}
-            for place, labels in enumerate(task.labels)
+            {"labels": labels, "apgr": macro([result.learning[index] for result in results.values()])["apgr"]}
+            for index, labels in enumerate(task.labels)
         ]
     return report
 
 
-def _common(judged: dict[str, _Judged]) -> list[str]:
-    """The routers that every source has."""
-    first, *others = judged.values()
+def macro(resampled: Sequence[Array]) -> dict[str, Estimate]:
+    """Average the metrics of one router over the sources, which are resampled independently."""
+    return _named(np.mean(np.stack(resampled), axis=0))
+
+
+def _common(results: dict[str, _SourceResult]) -> list[str]:
+    """Return the routers that every source has."""
+    first, *others = results.values()
     return [name for name in first.routers if all(name in other.routers for other in others)]
 
 
-def _pair(task: Task, source: str) -> tuple[str, str]:
-    if task.weak is not None and task.strong is not None:
-        return task.weak, task.strong
-    if source not in PAIRS:
-        raise EvaluationError(f"{source}: say which models to route between, with --weak and --strong")
-    return PAIRS[source]
-
-
-def _source(task: Task, test: Recorded, train: Recorded | None, weak: str, strong: str, heads: Heads) -> _Judged:
-    test = _answered(test, weak, strong)
-    features = [features_of(prompt) for prompt in test.prompts]
-    difficulty = difficulties(features, test.source, heads)
-    ours: dict[str, Array] = {"shipped": difficulty}
-    learning: list[Array] = []
-    if train is not None:
-        train = _answered(train, weak, strong)
-        ours["adapted"] = adapted(train, weak, strong, heads).scores(features, difficulty)
-        learning = [
-            _figures(test, score, weak, strong, task.resamples)
-            for score in _learnt(task.labels, features, train, weak, strong, heads, difficulty)
-        ]
-    scores = {"ours": ours.pop(task.mode), **{f"ours_{mode}": score for mode, score in ours.items()}}
-    scores |= rivals(test, weak, strong, train)
-    routers = {name: _figures(test, score, weak, strong, task.resamples) for name, score in scores.items()}
+def _evaluate_source(task: Task, test: Recorded, train: Recorded | None, heads: Heads) -> _SourceResult:
+    pair = _pair(task, test, train, heads)
+    own_scores: dict[str, Array] = {"shipped": pair.difficulty}
+    if pair.train is not None:
+        own_scores["adapted"] = pair.adapted_scores(pair.train)
+    learning = [pair.metrics(score) for score in pair.learning_scores(task.labels)]
+    scores = {"ours": own_scores.pop(task.mode), **{f"ours_{mode}": score for mode, score in own_scores.items()}}
+    scores |= baseline_scores(pair.test, pair.weak, pair.strong, pair.train)
+    routers = {name: pair.metrics(score) for name, score in scores.items()}
     report: dict[str, Any] = {
-        "source": test.source,
-        "prompts": len(test),
-        "weak": {"model": weak, "accuracy": _mean(test.of(weak)), "cost_usd": _mean(_costs(test, weak))},
-        "strong": {"model": strong, "accuracy": _mean(test.of(strong)), "cost_usd": _mean(_costs(test, strong))},
-        "trained_without_source": test.source in heads.difficulty or test.source not in _seen(heads),
+        "source": pair.test.source,
+        "prompts": len(pair.test),
+        "weak": pair.model(pair.weak),
+        "strong": pair.model(pair.strong),
+        "trained_without_source": True,  # every source of the training data has a head that was trained without it
         "routers": {
-            name: {**_named(drawn), "curve": _points(test, scores[name], weak, strong)}
-            for name, drawn in routers.items()
+            name: {**_named(resampled), "curve": pair.points(scores[name])} for name, resampled in routers.items()
         },
-        **_calibration(test, difficulty, weak, strong, train, task.resamples),
-        "k_models": None if train is None else multi_model.figures(train, test, task.resamples),
+        **pair.calibration(),
+        "k_models": None if pair.train is None else evaluate_many_models(pair.train, pair.test, task.resamples),
     }
-    if train is not None and learning:
+    if pair.train is not None and learning:
         report["learning_curve"] = [
-            {"labels": min(labels, len(train)), "apgr": _named(drawn)["apgr"]}
-            for labels, drawn in zip(task.labels, learning, strict=True)
+            {"labels": min(labels, len(pair.train)), "apgr": _named(resampled)["apgr"]}
+            for labels, resampled in zip(task.labels, learning, strict=True)
         ]
-    return _Judged(report=report, routers=routers, learning=learning)
+    return _SourceResult(report=report, routers=routers, learning=learning)
 
 
-def _seen(heads: Heads) -> set[str]:
-    return set(heads.difficulty) - {""}
+def _pair(task: Task, test: Recorded, train: Recorded | None, heads: Heads) -> _Pair:
+    if task.weak is not None and task.strong is not None:
+        weak, strong = task.weak, task.strong
+    elif test.source in MODEL_PAIRS:
+        weak, strong = MODEL_PAIRS[test.source]
+    else:
+        raise EvaluationError(f"{test.source}: say which models to route between, with --weak and --strong")
+    answered = _answered_by_both(test, weak, strong)
+    features = [features_of(prompt) for prompt in answered.prompts]
+    return _Pair(
+        test=answered,
+        train=None if train is None else _answered_by_both(train, weak, strong),
+        weak=weak,
+        strong=strong,
+        heads=heads,
+        features=features,
+        difficulty=difficulties(features, test.source, heads),
+        resamples=task.resamples,
+    )
 
 
-def _answered(recorded: Recorded, weak: str, strong: str) -> Recorded:
-    """The prompts that both models answered."""
-    both = np.flatnonzero(np.isfinite(recorded.of(weak)) & np.isfinite(recorded.of(strong)))
-    if not len(both):
+def _answered_by_both(recorded: Recorded, weak: str, strong: str) -> Recorded:
+    rows = np.flatnonzero(np.isfinite(recorded.scores_of(weak)) & np.isfinite(recorded.scores_of(strong)))
+    if not len(rows):
         raise EvaluationError(f"{recorded.source}: no prompt was answered by both {weak!r} and {strong!r}")
-    kept = recorded.take(both)
-    if abs(float((kept.of(strong) - kept.of(weak)).sum())) < 1e-9:
+    answered = recorded.take(rows)
+    if abs(float((answered.scores_of(strong) - answered.scores_of(weak)).sum())) < 1e-9:
         raise EvaluationError(f"{recorded.source}: {weak!r} and {strong!r} are equally good: no gap to recover")
-    return kept
-
-
-def _costs(recorded: Recorded, model: str) -> Array:
-    return recorded.costs[:, recorded.column(model)]
+    return answered
 
 
 def _mean(values: Array) -> float | None:
     return round(float(np.nanmean(values)), 9) if np.isfinite(values).any() else None
 
 
-MACRO = ("apgr", "cpt50", "cpt80", "auc", *(f"cost_share_at_pgr_{pgr}" for pgr in PGRS))
-"""The figures that have a mean over sources; a cost is one of these as a share of the strong model's."""
-_NAMES = (*MACRO, *(f"cost_usd_at_pgr_{pgr}" for pgr in PGRS))
+def _named(resampled: Array) -> dict[str, Estimate]:
+    return dict(zip(METRICS, estimates(resampled), strict=True))
 
 
-def _figures(test: Recorded, score: Array, weak: str, strong: str, resamples: int) -> Array:
-    """The figures of one router, in the order of `_NAMES`, over all prompts and over each resample."""
-    low, high, cost_low, cost_high = test.of(weak), test.of(strong), _costs(test, weak), _costs(test, strong)
-
-    def all_of(rows: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
-        drawn = curve(score[rows], low[rows], high[rows], cost_low[rows], cost_high[rows])
-        costs = np.array([drawn.cost_at(pgr) for pgr in PGRS])
-        kept = [drawn.apgr, drawn.threshold(0.5), drawn.threshold(0.8), auc(score[rows], low[rows], high[rows])]
-        return np.concatenate([kept, costs / (drawn.cost[-1] or np.nan), costs])
-
-    return resampled(all_of, test.groups, resamples=resamples)
-
-
-def _named(drawn: Array) -> dict[str, Figure]:
-    return dict(zip(_NAMES, intervals(drawn), strict=True))
-
-
-def macro(drawn: Sequence[Array]) -> dict[str, Figure]:
-    """The figures as means over the sources, which are resampled independently."""
-    return _named(np.mean(np.stack(drawn), axis=0))
-
-
-def _points(test: Recorded, score: Array, weak: str, strong: str) -> dict[str, list[float]]:
-    """PGR by the share of prompts that the strong model gets, to draw."""
-    drawn, share = curve(score, test.of(weak), test.of(strong)), np.linspace(0.0, 1.0, 51)
-    return {
-        "share": share.round(2).tolist(),
-        "pgr": np.interp(share, drawn.share, drawn.pgr).round(4).tolist(),
-    }
-
-
-def _calibration(
-    test: Recorded, difficulty: Array, weak: str, strong: str, train: Recorded | None, resamples: int
-) -> dict[str, Any]:
-    """How far the expected quality of the two models is off, once their level on this source is known from training."""
-    if train is None:
-        return {"calibration_error": None, "reliability": None}
-    expected = [_expected(difficulty, train.of(model)) for model in (weak, strong)]
-    right = [test.of(model) for model in (weak, strong)]
-
-    def error(rows: np.ndarray[Any, np.dtype[np.intp]]) -> Array:
-        errors = [calibration_error(one[rows], other[rows]) for one, other in zip(expected, right, strict=True)]
-        return np.array([sum(errors) / len(errors)])
-
-    (found,) = intervals(resampled(error, test.groups, resamples=resamples))
-    return {
-        "calibration_error": found,
-        "reliability": reliability(np.concatenate(expected), np.concatenate(right)),
-    }
-
-
-def _expected(difficulty: Array, learnt: Array) -> Array:
-    """The expected quality of a model that scored so in training."""
-    level = _level(difficulty, float(np.clip(learnt.mean(), 0.01, 0.99)))
+def _expected_quality(difficulty: Array, training_scores: Array) -> Array:
+    """Return the expected quality of a model whose level is known from its training scores."""
+    level = _capability_level(difficulty, float(np.clip(training_scores.mean(), 0.01, 0.99)))
     return 1 / (1 + np.exp(difficulty - level))
 
 
-def _level(difficulty: Array, accuracy: float) -> float:
-    """The capability at which the expected quality is `accuracy` on average, by bisection."""
+def _capability_level(difficulty: Array, accuracy: float) -> float:
+    """Solve for the capability with this mean expected quality, by bisection."""
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if (1 / (1 + np.exp(difficulty - middle))).mean() < accuracy else (low, middle)
     return low
-
-
-def _learnt(
-    labels: Sequence[int],
-    features: list[Features],
-    train: Recorded,
-    weak: str,
-    strong: str,
-    heads: Heads,
-    difficulty: Array,
-) -> Iterator[Array]:
-    """The scores of the adapted mode after the first n prompts of the training set, in an order drawn once."""
-    order = np.random.default_rng(0).permutation(len(train))
-    for many in labels:
-        part = train.take(np.sort(order[:many]))
-        yield adapted(part, weak, strong, heads).scores(features, difficulty) if many else difficulty

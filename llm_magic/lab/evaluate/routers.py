@@ -1,4 +1,4 @@
-"""What ours is compared with: routers that need nothing, one that is told the task, and one that knows the answer."""
+"""Routers to compare with: ones that need nothing, one that is told the task, and one that knows the answer."""
 
 from __future__ import annotations
 
@@ -7,51 +7,47 @@ import numpy as np
 from llm_magic.classify import features_of
 from llm_magic.classify.features import Features
 from llm_magic.classify.heads import Heads
-from llm_magic.lab.evaluate.data import Recorded
+from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.metrics import Array
-from llm_magic.lab.fit.adapt import Adapted, adapt
-
-TASK_SHRINK = 20.0
-"""A task with so many prompts has a mean half of its own, half of all."""
+from llm_magic.lab.fit.adapt import TASK_SHRINK, AdaptedHead, adapt
 
 
 def difficulties(features: list[Features], source: str, heads: Heads) -> Array:
-    """The shipped head's difficulty of each prompt, by the head that has not seen the source's outcomes."""
-    return np.array([heads.difficulty_of(each, without=source) for each in features])
+    """Return each prompt's difficulty by the head that was not trained on the source."""
+    return np.array([heads.difficulty_of(prompt, without=source) for prompt in features])
 
 
-def rivals(test: Recorded, weak: str, strong: str, train: Recorded | None) -> dict[str, Array]:
-    """Scores by name: random (all equal), length, oracle, and the task prior where it can be learned."""
-    gain = test.of(strong) - test.of(weak)
-    found = {
+def baseline_scores(test: Recorded, weak: str, strong: str, train: Recorded | None) -> dict[str, Array]:
+    """Return scores by router name. `task_prior` needs training data, and `random` scores all prompts equally."""
+    scores = {
         "random": np.zeros(len(test)),
         "length": np.array([float(len(prompt)) for prompt in test.prompts]),
-        "oracle": gain,
+        "oracle": test.scores_of(strong) - test.scores_of(weak),
     }
     if train is not None:
-        found["task_prior"] = task_prior(train, test, weak, strong)
-    return found
+        scores["task_prior"] = _task_prior(train, test, weak, strong)
+    return scores
 
 
-def task_prior(train: Recorded, test: Recorded, weak: str, strong: str) -> Array:
-    """The mean gain that the prompt's task, which it is told, had in training."""
-    gain = train.of(strong) - train.of(weak)
-    mean = float(gain.mean())
+def _task_prior(train: Recorded, test: Recorded, weak: str, strong: str) -> Array:
+    """Return the mean gain of each prompt's task in training."""
+    gains = train.scores_of(strong) - train.scores_of(weak)
+    overall = float(gains.mean())
     sums: dict[str, tuple[float, int]] = {}
-    for task, each in zip(train.tasks, gain, strict=True):
-        total, many = sums.get(task, (0.0, 0))
-        sums[task] = (total + float(each), many + 1)
-    means = {task: (total + TASK_SHRINK * mean) / (many + TASK_SHRINK) for task, (total, many) in sums.items()}
-    return np.array([means.get(task, mean) for task in test.tasks])
+    for task, gain in zip(train.tasks, gains, strict=True):
+        total, count = sums.get(task, (0.0, 0))
+        sums[task] = (total + float(gain), count + 1)
+    means = {task: (total + TASK_SHRINK * overall) / (count + TASK_SHRINK) for task, (total, count) in sums.items()}
+    return np.array([means.get(task, overall) for task in test.tasks])
 
 
-def adapted(train: Recorded, weak: str, strong: str, heads: Heads) -> Adapted:
-    """Ours, after it has seen these outcomes."""
+def fit_adapted(train: Recorded, weak: str, strong: str, heads: Heads) -> AdaptedHead:
+    """Fit the adapted head of llm_magic to training outcomes."""
     features = [features_of(prompt) for prompt in train.prompts]
     return adapt(
         features,
-        train.of(weak),
-        train.of(strong),
+        train.scores_of(weak),
+        train.scores_of(strong),
         difficulty=difficulties(features, train.source, heads),
         kinds=train.tasks,
     )

@@ -1,4 +1,4 @@
-"""The reports as lines for people."""
+"""Reports of `llm-magic eval` as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_magic.answers.agreement import SAME_RIGHT
-from llm_magic.lab.evaluate.metrics import Figure
+from llm_magic.lab.evaluate.metrics import Estimate
 from llm_magic.lab.evaluate.multi_model import SAME_MISTAKES
 from llm_magic.lab.evaluate.report import PGRS
 from llm_magic.types import TaskTier
@@ -16,112 +16,118 @@ _COSTS = {f"cost_share_at_pgr_{pgr}": f"cost share at PGR {pgr:g}" for pgr in PG
 
 
 def outcomes_table(report: dict[str, Any]) -> str:
-    """Of `report.evaluate`."""
+    """Format the report of `report.evaluate`."""
     lines: list[str] = []
-    for name, of in report["sources"].items():
+    for name, source in report["sources"].items():
         lines += [
-            f"{name}: {of['prompts']:,} prompts, {of['weak']['model']} {of['weak']['accuracy']:.3f} -> "
-            f"{of['strong']['model']} {of['strong']['accuracy']:.3f} ({report['mode']})",
-            *_routers(of["routers"]),
+            f"{name}: {source['prompts']:,} prompts, {source['weak']['model']} {source['weak']['accuracy']:.3f} -> "
+            f"{source['strong']['model']} {source['strong']['accuracy']:.3f} ({report['mode']})",
+            *_router_lines(source["routers"]),
         ]
-        if of["calibration_error"] is not None:
-            lines.append(f"  calibration error of the expected quality: {shown(of['calibration_error'])}")
+        if source["calibration_error"] is not None:
+            lines.append(f"  calibration error of the expected quality: {format_estimate(source['calibration_error'])}")
         lines += [
-            f"  {point['labels']:,} labels: APGR {shown(point['apgr'])}" for point in of.get("learning_curve", ())
+            f"  {point['labels']:,} labels: APGR {format_estimate(point['apgr'])}"
+            for point in source.get("learning_curve", ())
         ]
-        if of["k_models"]:
-            lines += _several(of["k_models"])
+        if source["k_models"]:
+            lines += _many_models_lines(source["k_models"])
         lines.append("")
-    if (many := len(report["sources"])) > 1:
-        lines += [f"mean of {many} sources", *_routers(report["macro"])]
+    if (count := len(report["sources"])) > 1:
+        lines += [f"mean of {count} sources", *_router_lines(report["macro"])]
         lines += [
-            f"APGR after {point['labels']:,} labels, mean: {shown(point['apgr'])}"
+            f"APGR after {point['labels']:,} labels, mean: {format_estimate(point['apgr'])}"
             for point in report.get("learning_curve", ())
         ]
-    lines.append(f"APGR of ours, mean of {many}: {shown(report['apgr'])}")
+    lines.append(f"APGR of llm_magic, mean of {count}: {format_estimate(report['apgr'])}")
     return "\n".join(lines)
 
 
-def _routers(routers: Mapping[str, Mapping[str, Figure]]) -> list[str]:
-    """Two tables: how well each router orders, and its cost where so much of the gap is recovered, as a share of the
-    strong model's."""
+def _router_lines(routers: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    """Format two tables: ordering metrics, and the cost of recovering a share of the gap."""
     lines: list[str] = []
     for columns in (_ORDERING, _COSTS):
-        if all(figures[figure]["value"] is None for figures in routers.values() for figure in columns):
+        if all(metrics[metric]["value"] is None for metrics in routers.values() for metric in columns):
             continue
         lines.append(" " * 15 + " ".join(f"{title:22}" for title in columns.values()).rstrip())
         lines += [
-            f"  {router:12} " + " ".join(f"{shown(figures[figure]):22}" for figure in columns).rstrip()
-            for router, figures in routers.items()
+            f"  {router:12} " + " ".join(f"{format_estimate(metrics[metric]):22}" for metric in columns).rstrip()
+            for router, metrics in routers.items()
         ]
     return lines
 
 
-def _several(of: dict[str, Any]) -> list[str]:
-    cheap = of["best_fixed_cheap"]
+def _many_models_lines(result: dict[str, Any]) -> list[str]:
+    cheap = result["best_fixed_cheap"]
+    accuracy, cost = format_estimate(cheap["accuracy_share"]), format_estimate(cheap["cost_share"])
     lines = [
-        f"  {len(of['models'])} models: as good as {of['best_single']['model']} at "
-        f"{shown(of['cost_share_to_match'])} of its cost, within a point at "
-        f"{shown(of['cost_share_within_one_point'])}; {cheap['model']} alone has "
-        f"{shown(cheap['accuracy_share'])} of its accuracy at {shown(cheap['cost_share'])} of its cost"
+        f"  {len(result['models'])} models: as good as {result['best_single']['model']} at "
+        f"{format_estimate(result['cost_share_to_match'])} of its cost, within a point at "
+        f"{format_estimate(result['cost_share_within_one_point'])}; {cheap['model']} alone has "
+        f"{accuracy} of its accuracy at {cost} of its cost"
     ]
-    if cascade := of["cascade"]:
-        lines.append(f"    {_cascade(cascade)}")
+    if cascade := result["cascade"]:
+        lines.append(f"    {_cascade_text(cascade)}")
         if cascade["anchor"]:
-            lines.append(f"    {_anchor(cascade['anchor'])}")
+            lines.append(f"    {_anchor_text(cascade['anchor'])}")
     return lines
 
 
-def _cascade(of: dict[str, Any]) -> str:
-    """What it costs where cascades are weighed, too, by how often two wrong answers are taken to be the same."""
+def _cascade_text(cascade: dict[str, Any]) -> str:
     parts = [
-        f"{name} {shown(each['cost_share_to_match'])}, {shown(each['cost_share_within_one_point'])}"
-        for name, each in of["same_mistake"].items()
+        f"{name} {format_estimate(shares['cost_share_to_match'])}, "
+        f"{format_estimate(shares['cost_share_within_one_point'])}"
+        for name, shares in cascade["same_mistake"].items()
     ]
-    alike = (
-        f"taken as the same: {SAME_RIGHT:.1%} of common right answers, and of common mistakes "
+    rates = (
+        f"assumed to agree: {SAME_RIGHT:.1%} of common correct answers, and of common mistakes "
         f"{SAME_MISTAKES['assumed']:.0%}, or never, or always"
     )
     return (
-        f"with cascades, any two of {', '.join(of['asked_first'])} first, one of {', '.join(of['then'])} where they "
-        f"differ ({alike}): "
-        f"as good at, within a point at: {'; '.join(parts)}"
+        f"with cascades, any two of {', '.join(cascade['asked_first'])} first, one of {', '.join(cascade['then'])} "
+        f"if they differ ({rates}): as good at, within a point at: {'; '.join(parts)}"
     )
 
 
-def _anchor(of: dict[str, Any]) -> str:
-    """What the shares of same answers rest on: one cascade measured on full answers, simulated on the records."""
-    one, two, strong = of["models"]
-    measured, simulated, match = of["measured"], of["simulated"], of["would_match"]
+def _anchor_text(anchor: dict[str, Any]) -> str:
+    one, two, strong = anchor["models"]
+    measured, simulated, match = anchor["measured"], anchor["simulated"], anchor["would_match"]
     return (
-        f"these shares rest on {one} and {two}, else {strong}: over full answers accuracy "
-        f"{measured['accuracy']:.3f} at {measured['cost_share']:.0%} of its cost; simulated on these {of['prompts']:,} "
-        f"train and test prompts (it alone: {of['strong_accuracy']:.3f}) {simulated['accuracy']:.3f} at "
-        f"{simulated['cost_share']:.1%}; both would be equal at {match['same_right']:.3f} of common right answers and "
-        f"{match['same_mistake']:.3f} of common mistakes"
+        f"these rates come from {one} and {two}, else {strong}: over full answers accuracy "
+        f"{measured['accuracy']:.3f} at {measured['cost_share']:.0%} of its cost; simulated on these "
+        f"{anchor['prompts']:,} train and test prompts (it alone: {anchor['strong_accuracy']:.3f}) "
+        f"{simulated['accuracy']:.3f} at {simulated['cost_share']:.1%}; both would be equal at "
+        f"{match['same_right']:.3f} of common correct answers and {match['same_mistake']:.3f} of common mistakes"
     )
 
 
 def tiers_table(report: dict[str, Any]) -> str:
-    """Of `tiers.judged`."""
+    """Format the report of `tiers.tier_report`."""
     lines: list[str] = []
-    for source, of in report["sources"].items():
-        recall = "  ".join(f"{tier} {shown(each)} of {each['prompts']}" for tier, each in of["recall"].items())
-        alarms = "" if of["false_alarms"] is None else f"  falsely COMPLEX {shown(of['false_alarms'])}"
-        lines.append(f"{source}: recall {recall}{alarms}  calibration error {shown(of['calibration_error'])}")
+    for name, source in report["sources"].items():
+        recall = "  ".join(
+            f"{tier} {format_estimate(estimate)} of {estimate['prompts']}"
+            for tier, estimate in source["recall"].items()
+        )
+        alarms = source["false_alarms"]
+        wrongly = "" if alarms is None else f"  wrongly COMPLEX {format_estimate(alarms)}"
+        lines.append(
+            f"{name}: recall {recall}{wrongly}  calibration error {format_estimate(source['calibration_error'])}"
+        )
     lines.append("wanted \\ found  " + " ".join(f"{tier:>10}" for tier in TaskTier))
     for wanted, row in report["confusion"].items():
-        lines.append(f"{wanted:14} " + " ".join(f"{many:10,}" for many in row.values()))
+        lines.append(f"{wanted:14} " + " ".join(f"{count:10,}" for count in row.values()))
     error = report["calibration_error"]
     lines.append(
-        f"calibration error: {shown(error['pooled'])} pooled, {shown(error['mean_of_sources'])} mean of sources"
+        f"calibration error: {format_estimate(error['pooled'])} pooled, "
+        f"{format_estimate(error['mean_of_sources'])} mean of sources"
     )
     return "\n".join(lines)
 
 
-def shown(figure: Figure) -> str:
-    """A figure with its interval, `0.589 [0.565, 0.611]`."""
-    value, low, high = (figure[name] for name in ("value", "low", "high"))
+def format_estimate(estimate: Estimate) -> str:
+    """Format a value with its interval, `0.589 [0.565, 0.611]`."""
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
     if value is None:
         return "-"
     return f"{value:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")

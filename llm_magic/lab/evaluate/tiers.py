@@ -1,4 +1,4 @@
-"""The tier head judged on prompts with known tiers: recall per source, confusion, calibration."""
+"""Evaluation of the tier head on labeled prompts: recall per source, confusion, and calibration."""
 
 from __future__ import annotations
 
@@ -12,135 +12,142 @@ from numpy.typing import NDArray
 
 from llm_magic.classify import HeadsClassifier
 from llm_magic.classify.heads import Heads
-from llm_magic.lab.evaluate.data import Labelled, Recorded
-from llm_magic.lab.evaluate.metrics import RESAMPLES, Array, calibration_error, intervals, reliability, resampled
-from llm_magic.lab.fit.train_tiers import tier_heads, tier_prompts
+from llm_magic.lab.data import Labeled, Recorded
+from llm_magic.lab.evaluate.metrics import RESAMPLES, Array, calibration_error, estimates, reliability, resample
+from llm_magic.lab.fit.train_tiers import fit_without_parts, tier_prompts
 from llm_magic.lab.prompts import OWN, own_prompts
 from llm_magic.types import Classification, TaskTier
+
+FOLDS = 5
+SUPPORT_SOURCES = (f"{OWN} support", f"{OWN} banking")
+"""Own prompts as customers write them."""
 
 _TIERS = list(TaskTier)
 
 
-def judged(labelled: Labelled, found: Sequence[Classification], resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Per source: recall of each of its tiers, the share of false alarms (called COMPLEX, and not), calibration error,
-    confusion. Over all: the confusion matrix, as counts of wanted and found, calibration error and reliability."""
-    all_of = _Found(
-        wanted=np.array([_TIERS.index(tier) for tier in labelled.tiers], int),
-        got=np.array([_TIERS.index(each.tier) for each in found], int),
-        confidence=np.array([each.confidence for each in found]),
+def evaluate_tiers(labeled: Labeled, heads: Heads | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Evaluate the shipped tier head. It may have been trained on these prompts: `cross_validate` avoids that."""
+    classifier = HeadsClassifier(heads)
+    return tier_report(labeled, [classifier.classify(prompt) for prompt in labeled.prompts], resamples)
+
+
+def cross_validate(
+    labeled: Labeled, recorded: Mapping[str, Recorded], heads: Heads, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Report on tier heads that were not trained on the prompts that they classify.
+
+    `folds` and `source_left_out`: trained without the prompt's fold or source. `support_left_out`: trained without all
+    that customers write, and evaluated on it. `held_out`: the given head on own prompts that are never trained on.
+    """
+    training = tier_prompts(labeled, recorded)
+    sources = np.array(training.sources)
+    labeled_rows = {prompt: row for row, prompt in enumerate(labeled.prompts)}
+    labeled_row = np.array([labeled_rows.get(prompt, -1) for prompt in training.prompts])
+    is_labeled = labeled_row >= 0
+    splits: dict[str, list[NDArray[np.bool_]]] = {
+        "folds": [is_labeled & (labeled_row % FOLDS == fold) for fold in range(FOLDS)],
+        "source_left_out": [sources == source for source in dict.fromkeys(labeled.sources)],
+        "support_left_out": [np.isin(sources, SUPPORT_SOURCES)],
+    }
+    fitted = fit_without_parts(training, [part for parts in splits.values() for part in parts], heads.temperature)
+    report: dict[str, Any] = {}
+    for name, parts in splits.items():
+        evaluated = is_labeled | (name == "support_left_out")
+        results: dict[int, Classification] = {}
+        for part in parts:
+            classifier = HeadsClassifier(dataclasses.replace(heads, tier=next(fitted)))
+            rows: list[int] = np.flatnonzero(part & evaluated).tolist()
+            results |= {row: classifier.classify(training.prompts[row]) for row in rows}
+        report[name] = tier_report(training.take(list(results)), list(results.values()), resamples)
+    report["held_out"] = evaluate_tiers(own_prompts(held_out=True), heads, resamples)
+    return report
+
+
+def tier_report(
+    labeled: Labeled, classifications: Sequence[Classification], resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Report recall, false alarms (wrongly COMPLEX), calibration and confusion per source, and totals over all."""
+    everything = _Results(
+        wanted=np.array([_TIERS.index(tier) for tier in labeled.tiers], np.int_),
+        predicted=np.array([_TIERS.index(result.tier) for result in classifications], np.int_),
+        confidence=np.array([result.confidence for result in classifications]),
     )
     sources: dict[str, Any] = {}
     errors: list[Array] = []
-    for source in dict.fromkeys(labelled.sources):
-        of = all_of.take(np.flatnonzero([each == source for each in labelled.sources]))
-        drawn = resampled(lambda rows, of=of: of.take(rows).figures, of.numbered, resamples=resamples)
-        *recall, false_alarms, error = intervals(drawn)
-        errors.append(drawn[:, -1])
-        sources[source] = {
-            "prompts": len(of.wanted),
-            "recall": {
-                str(tier): {"prompts": int((of.wanted == place).sum()), **figure}
-                for place, (tier, figure) in enumerate(zip(_TIERS, recall, strict=True))
-                if figure["value"] is not None
-            },
-            "false_alarms": None if false_alarms["value"] is None else false_alarms,
-            "calibration_error": error,
-            "confusion": of.confusion,
-        }
-    pooled = resampled(lambda rows: all_of.take(rows).figures[-1:], all_of.numbered, resamples=resamples)
+    for source in dict.fromkeys(labeled.sources):
+        own = everything.take(np.flatnonzero([name == source for name in labeled.sources]))
+        resampled = own.resample(resamples)
+        errors.append(resampled[:, -1])
+        sources[source] = _source_report(own, resampled)
+    pooled = everything.resample(resamples)[:, -1:]
     return {
-        "prompts": len(found),
+        "prompts": len(classifications),
         "sources": sources,
-        "confusion": all_of.confusion,
+        "confusion": everything.confusion,
         "calibration_error": {
-            "pooled": intervals(pooled)[0],
-            "mean_of_sources": intervals(np.mean(errors, axis=0)[:, None])[0],
+            "pooled": estimates(pooled)[0],
+            "mean_of_sources": estimates(np.mean(errors, axis=0)[:, None])[0],
         },
-        "reliability": reliability(all_of.confidence, all_of.right),
+        "reliability": reliability(everything.confidence, everything.correct),
+    }
+
+
+def _source_report(own: _Results, resampled: Array) -> dict[str, Any]:
+    *recall, false_alarms, error = estimates(resampled)
+    return {
+        "prompts": len(own.wanted),
+        "recall": {
+            str(tier): {"prompts": int((own.wanted == index).sum()), **estimate}
+            for index, (tier, estimate) in enumerate(zip(_TIERS, recall, strict=True))
+            if estimate["value"] is not None
+        },
+        "false_alarms": None if false_alarms["value"] is None else false_alarms,
+        "calibration_error": error,
+        "confusion": own.confusion,
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """Of each prompt: the place of the tier that it has, of the one that was found, and how surely."""
+class _Results:
+    """Indices of the wanted and predicted tiers, and the confidence of the prediction, per prompt."""
 
     wanted: NDArray[np.int_]
-    got: NDArray[np.int_]
+    predicted: NDArray[np.int_]
     confidence: Array
 
-    def take(self, rows: NDArray[np.intp]) -> _Found:
-        return _Found(wanted=self.wanted[rows], got=self.got[rows], confidence=self.confidence[rows])
+    def take(self, rows: NDArray[np.intp]) -> _Results:
+        return _Results(wanted=self.wanted[rows], predicted=self.predicted[rows], confidence=self.confidence[rows])
+
+    def resample(self, resamples: int) -> Array:
+        """Resample single prompts: `statistics` as columns."""
+        each_prompt = [f"{row:09}" for row in range(len(self.wanted))]
+        return resample(lambda rows: self.take(rows).statistics, each_prompt, resamples=resamples)
 
     @property
-    def right(self) -> Array:
-        return (self.got == self.wanted).astype(float)
+    def correct(self) -> Array:
+        return (self.predicted == self.wanted).astype(np.float64)
 
     @property
-    def numbered(self) -> list[str]:
-        """Every prompt a group of its own, to resample."""
-        return [f"{row:09}" for row in range(len(self.wanted))]
-
-    @property
-    def figures(self) -> Array:
-        """Recall of each tier, the share of the others that was called COMPLEX, the calibration error."""
+    def statistics(self) -> Array:
+        """Recall of each tier, the share of other tiers classified as COMPLEX, and the calibration error."""
         counts = self._counts()
-        many, others = counts.sum(axis=1), counts[1:].sum()
+        totals, others = counts.sum(axis=1), counts[1:].sum()
         with np.errstate(invalid="ignore"):
             return np.array(
                 [
-                    *(counts.diagonal() / many),
+                    *(counts.diagonal() / totals),
                     counts[1:, 0].sum() / others,
-                    calibration_error(self.confidence, self.right),
+                    calibration_error(self.confidence, self.correct),
                 ]
             )
 
     @property
     def confusion(self) -> dict[str, dict[str, int]]:
         return {
-            str(wanted): {str(got): int(many) for got, many in zip(_TIERS, row, strict=True)}
+            str(wanted): {str(predicted): int(count) for predicted, count in zip(_TIERS, row, strict=True)}
             for wanted, row in zip(_TIERS, self._counts(), strict=True)
         }
 
     def _counts(self) -> NDArray[np.int_]:
-        many = len(_TIERS)
-        return np.bincount(self.wanted * many + self.got, minlength=many**2).reshape(many, many)
-
-
-def evaluate_tiers(labelled: Labelled, heads: Heads | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """The shipped tier head on these prompts. It may have been trained on them: `cross_validated` has not."""
-    classifier = HeadsClassifier(heads)
-    return judged(labelled, [classifier.classify(prompt) for prompt in labelled.prompts], resamples)
-
-
-FOLDS = 5
-SUPPORT = (f"{OWN} support", f"{OWN} banking")
-"""What customers write, among the project's own prompts."""
-
-
-def cross_validated(
-    labelled: Labelled, recorded: Mapping[str, Recorded], heads: Heads, resamples: int = RESAMPLES
-) -> dict[str, Any]:
-    """The tier head trained without the fold that a prompt is in (`folds`), and without the source that it is from
-    (`source_left_out`), with all else that it learns from. `support_left_out`: on all that customers write, having
-    seen none of it. `held_out`: the head as it is, on those of the project's own prompts that are never trained on."""
-    everything = tier_prompts(labelled, recorded)
-    sources = np.array(everything.sources)
-    place = {prompt: row for row, prompt in enumerate(labelled.prompts)}
-    at = np.array([place.get(prompt, -1) for prompt in everything.prompts])
-    ways = {
-        "folds": [(at >= 0) & (at % FOLDS == part) for part in range(FOLDS)],
-        "source_left_out": [sources == each for each in dict.fromkeys(labelled.sources)],
-        "support_left_out": [np.isin(sources, SUPPORT)],
-    }
-    fitted = tier_heads(everything, [part for parts in ways.values() for part in parts], heads.temperature)
-    report: dict[str, Any] = {}
-    for name, parts in ways.items():
-        wanted = (at >= 0) | (name == "support_left_out")
-        found: dict[int, Classification] = {}
-        for part in parts:
-            classifier = HeadsClassifier(dataclasses.replace(heads, tier=next(fitted)))
-            rows: list[int] = np.flatnonzero(part & wanted).tolist()
-            found |= {row: classifier.classify(everything.prompts[row]) for row in rows}
-        report[name] = judged(everything.take(list(found)), list(found.values()), resamples)
-    report["held_out"] = evaluate_tiers(own_prompts(judged=True), heads, resamples)
-    return report
+        size = len(_TIERS)
+        return np.bincount(self.wanted * size + self.predicted, minlength=size**2).reshape(size, size)

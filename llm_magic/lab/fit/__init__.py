@@ -1,1 +1,1 @@
-"""Train the classifier heads and adapt them to recorded outcomes."""
+"""Training of the classifier's heads, and their adaptation to recorded outcomes."""

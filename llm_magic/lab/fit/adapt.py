@@ -1,8 +1,8 @@
-"""A small head on top of the shipped ones, learned from one user's or one source's own outcomes.
+"""A small head on top of the shipped ones, fitted to the recorded outcomes of one user or one source.
 
-Three views of the same prompts (the shipped difficulty; ridge regressions of the gain on structure and on words; the
-mean gain of the kind of task that a prompt looks like) are weighed by how well each foretells the gain of prompts that
-it has not seen. With no outcomes it is the shipped difficulty; with few it hardly moves away from it.
+Several views of a prompt (the shipped difficulty, ridge regressions of the gain on structure and on words, the mean
+gain of the kind of task that it resembles) are weighted by how well each predicts the gain on held-out prompts.
+Without outcomes the result is the shipped difficulty, and with few it stays close to it.
 """
 
 from __future__ import annotations
@@ -17,106 +17,139 @@ from numpy.typing import NDArray
 from llm_magic.classify.features import BUCKETS, Features, Scales
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 
-STRUCTURE: Scales = (0.0, 0.4, 1.0, 1.0, 0.5, 0.0)
-ALL: Scales = (1.0, 0.7, 1.0, 1.0, 1.0, 0.0)
+STRUCTURE_SCALES: Scales = (0.0, 0.4, 1.0, 1.0, 0.5, 0.0)
+ALL_SCALES: Scales = (1.0, 0.7, 1.0, 1.0, 1.0, 0.0)
 ALPHA = 10.0
 STACK_ALPHA = 20.0
-"""How firmly the weights of the views stay where they start: the shipped difficulty alone."""
+"""Regularization of the views' weights towards their start, which is the shipped difficulty alone."""
 FOLDS = 3
 VIEWS = 5
-SMOOTH = 0.01
+SMOOTHING = 0.01
 SHARPNESS = 3.0
-"""Features of a prompt are scaled to length one: their log odds count so much."""
-SOFTER = (1.0, 0.5, 0.25, 0.12, 0.06)
-"""What the log odds may be brought down by, where held-out prompts ask for it: words of one prompt speak for its kind
-together, and naive Bayes counts each of them."""
+"""Factor of the log odds, because features have unit length."""
+SOFTENING = (1.0, 0.5, 0.25, 0.12, 0.06)
+"""Candidate factors of the log odds. Naive Bayes is too certain, because the words of a prompt are not independent."""
 TASK_SHRINK = 20.0
-"""A kind of task with so many prompts has a mean half of its own, half of all."""
+"""Number of prompts at which a kind's own mean and the overall mean count equally."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kinds:
-    """Which kind of task a prompt looks like: naive Bayes on its features."""
+class KindModel:
+    """Naive Bayes model of the kind of task."""
 
     weights: Array
     bias: Array
-    label: NDArray[np.intp]
-    """The kind of each training prompt."""
-    scales: Scales = ALL
+    labels: NDArray[np.intp]
+    """Kind of each training prompt."""
+    scales: Scales = ALL_SCALES
 
-    def chances(self, matrix: Matrix) -> Array:
-        """Per row, the chance of each kind."""
+    def probabilities(self, matrix: Matrix) -> Array:
+        """Return rows x kinds."""
         scores = matrix.times(self.weights) + self.bias
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
     def expect(self, matrix: Matrix, means: Array) -> Array:
-        """Per row, the mean (kinds x anything) that its chances of each kind give."""
-        return self.chances(matrix) @ means
+        """Average the means (kinds x columns) over each row's probabilities."""
+        return self.probabilities(matrix) @ means
 
-    def softened(self, share: float) -> Kinds:
-        """The same, less sure of itself: its log odds times this share."""
-        return dataclasses.replace(self, weights=self.weights * share, bias=self.bias * share)
+    def softened(self, factor: float) -> KindModel:
+        return dataclasses.replace(self, weights=self.weights * factor, bias=self.bias * factor)
 
     def means(self, values: Array, shrink: float) -> Array:
-        """Per kind, the mean of each column over its prompts, drawn towards the mean of all; NaN is left out."""
-        there = np.isfinite(values)
-        whole = np.nanmean(values, axis=0)
+        """Return kinds x columns: means over the training prompts of a kind, shrunk towards the overall mean. NaN is
+        ignored."""
+        is_known = np.isfinite(values)
+        overall = np.nanmean(values, axis=0)
         sums = np.zeros((len(self.bias), values.shape[1]))
-        many = np.zeros_like(sums)
-        np.add.at(sums, self.label, np.where(there, values, 0.0))
-        np.add.at(many, self.label, there)
-        return (sums + shrink * whole) / (many + shrink)
+        counts = np.zeros_like(sums)
+        np.add.at(sums, self.labels, np.where(is_known, values, 0.0))
+        np.add.at(counts, self.labels, is_known)
+        return (sums + shrink * overall) / (counts + shrink)
 
 
-def kinds_of(features: Sequence[Features], kinds: Sequence[str]) -> Kinds:
-    """Learn to tell the kinds of task apart, and be as sure of it as suits prompts that it has not seen."""
+def fit_kind_model(features: Sequence[Features], kinds: Sequence[str]) -> KindModel:
+    """Fit the kinds of task, with the certainty that suits held-out prompts best."""
     rows = range(len(features))
-    losses: Array = np.zeros(len(SOFTER))
-    for part in range(FOLDS):
-        inside = [row for row in rows if row % FOLDS != part]
+    losses: Array = np.zeros(len(SOFTENING))
+    for fold in range(FOLDS):
+        inside = [row for row in rows if row % FOLDS != fold]
         names = sorted({kinds[row] for row in inside})
-        judged = [row for row in rows[part::FOLDS] if kinds[row] in names]
-        if not judged:
+        held_out = [row for row in rows[fold::FOLDS] if kinds[row] in names]
+        if not held_out:
             continue
-        learned = _kinds(Matrix.of([features[row] for row in inside], ALL), [kinds[row] for row in inside])
-        matrix = Matrix.of([features[row] for row in judged], ALL)
-        place = np.array([names.index(kinds[row]) for row in judged])
-        for at, share in enumerate(SOFTER):
-            right = learned.softened(share).chances(matrix)[np.arange(len(judged)), place]
-            losses[at] -= float(np.log(np.maximum(right, 1e-9)).sum())
-    return _kinds(Matrix.of(features, ALL), kinds).softened(SOFTER[int(np.argmin(losses))])
+        model = _naive_bayes(
+            Matrix.from_features([features[row] for row in inside], ALL_SCALES), [kinds[row] for row in inside]
+        )
+        matrix = Matrix.from_features([features[row] for row in held_out], ALL_SCALES)
+        labels = np.array([names.index(kinds[row]) for row in held_out])
+        for index, factor in enumerate(SOFTENING):
+            correct = model.softened(factor).probabilities(matrix)[np.arange(len(held_out)), labels]
+            losses[index] -= float(np.log(np.maximum(correct, 1e-9)).sum())
+    model = _naive_bayes(Matrix.from_features(features, ALL_SCALES), kinds)
+    return model.softened(SOFTENING[int(np.argmin(losses))])
 
 
-def _kinds(matrix: Matrix, kinds: Sequence[str]) -> Kinds:
+def _naive_bayes(matrix: Matrix, kinds: Sequence[str]) -> KindModel:
     names = sorted(set(kinds))
-    label = np.array([names.index(kind) for kind in kinds], np.intp)
-    member = np.zeros((len(label), len(names)))
-    member[np.arange(len(label)), label] = 1.0
-    sums = matrix.transposed_times(member)
-    total = sums.sum(axis=0) + SMOOTH * BUCKETS
-    weights = SHARPNESS * np.log((sums + SMOOTH) / total)
-    return Kinds(weights=weights, bias=np.log(member.mean(axis=0)), label=label)
+    labels = np.array([names.index(kind) for kind in kinds], np.intp)
+    membership = np.zeros((len(labels), len(names)))
+    membership[np.arange(len(labels)), labels] = 1.0
+    sums = matrix.transposed_times(membership)
+    total = sums.sum(axis=0) + SMOOTHING * BUCKETS
+    weights = SHARPNESS * np.log((sums + SMOOTHING) / total)
+    return KindModel(weights=weights, bias=np.log(membership.mean(axis=0)), labels=labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adapted:
-    """Scores prompts by the expected gain of the strong model over the weak one."""
+class Views:
+    """The fitted predictors of the gain, except for the shipped difficulty."""
 
     structure: Array
     words: Array
     misses: Array
-    kinds: tuple[Kinds, Array] | None
-    """Which kind of task a prompt looks like, and the mean gain of each."""
+    kinds: tuple[KindModel, Array] | None
+    """With the mean gain of each kind."""
+
+    @classmethod
+    def fit(cls, features: Sequence[Features], weak: Array, gain: Array, kinds: Sequence[str] | None) -> Views:
+        structure, words = _matrices(features)
+        model = None if kinds is None or len(set(kinds)) < 2 else _naive_bayes(words, kinds)
+        return cls(
+            structure=ridge(structure, gain, alpha=ALPHA, iterations=25)[0],
+            words=ridge(words, gain, alpha=ALPHA, iterations=25)[0],
+            misses=ridge(words, 1 - weak, alpha=ALPHA, iterations=25)[0],
+            kinds=None if model is None else (model, model.means(gain[:, None], TASK_SHRINK)),
+        )
+
+    def predict(self, features: Sequence[Features], difficulty: Array) -> Array:
+        """Return prompts x views, with the shipped difficulty as the first view."""
+        structure, words = _matrices(features)
+        task = np.zeros(words.rows) if self.kinds is None else self.kinds[0].expect(words, self.kinds[1])[:, 0]
+        columns = (
+            difficulty,
+            structure.times(self.structure),
+            words.times(self.words),
+            words.times(self.misses),
+            task,
+        )
+        return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptedHead:
+    """A head that scores prompts by the expected gain of the strong model over the weak one."""
+
+    views: Views
     level: float
     stack: Array
-    """The weights of the views, each in its own standard deviations, and their means."""
+    """Weights of the standardized views."""
     means: Array
     spreads: Array
 
     def scores(self, features: Sequence[Features], difficulty: Array) -> Array:
-        """The expected gain of each prompt: 0..1 where scores are."""
-        views = _views(self.structure, self.words, self.misses, self.kinds, _matrices(features), difficulty)
+        """Return the expected gain of each prompt."""
+        views = self.views.predict(features, difficulty)
         return self.level + ((views - self.means) / self.spreads) @ self.stack
 
 
@@ -127,69 +160,36 @@ def adapt(
     *,
     difficulty: Array,
     kinds: Sequence[str] | None = None,
-) -> Adapted:
-    """Learn where the strong model gains over the weak one, from what both scored (0..1) on these prompts.
+) -> AdaptedHead:
+    """Fit the gain of the strong model over the weak one, from both models' scores (0..1) on these prompts.
 
-    difficulty: of each prompt, by the shipped head. kinds: of task, by name, where they are known.
+    difficulty: of each prompt, by the shipped head. kinds: the prompts' kinds of task, if known.
     """
     gain: Array = strong - weak
     held_out: Array = np.zeros((len(features), VIEWS))
-    for part in range(FOLDS):
-        inside = [row for row in range(len(features)) if row % FOLDS != part]
-        outside = list(range(part, len(features), FOLDS))
+    for fold in range(FOLDS):
+        inside = [row for row in range(len(features)) if row % FOLDS != fold]
+        outside = list(range(fold, len(features), FOLDS))
         if not outside or not inside:
             continue
-        learned = _learn([features[row] for row in inside], weak[inside], gain[inside], _some(kinds, inside))
-        held_out[outside] = _views(*learned, _matrices([features[row] for row in outside]), difficulty[outside])
+        inside_kinds = None if kinds is None else [kinds[row] for row in inside]
+        views = Views.fit([features[row] for row in inside], weak[inside], gain[inside], inside_kinds)
+        held_out[outside] = views.predict([features[row] for row in outside], difficulty[outside])
     means: Array = held_out.mean(axis=0)
     spreads: Array = np.maximum(held_out.std(axis=0), 1e-9)
     scaled: Array = (held_out - means) / spreads
     start: Array = np.zeros(VIEWS)
     start[0] = 0.05
-    centred: Array = gain - gain.mean() - scaled @ start
-    moved = np.asarray(np.linalg.solve(scaled.T @ scaled + STACK_ALPHA * np.eye(VIEWS), scaled.T @ centred), np.float64)
-    structure, words, misses, found = _learn(features, weak, gain, kinds)
-    return Adapted(
-        structure=structure,
-        words=words,
-        misses=misses,
-        kinds=found,
+    residual: Array = gain - gain.mean() - scaled @ start
+    change = np.linalg.solve(scaled.T @ scaled + STACK_ALPHA * np.eye(VIEWS), scaled.T @ residual)
+    return AdaptedHead(
+        views=Views.fit(features, weak, gain, kinds),
         level=float(gain.mean()),
-        stack=start + moved,
+        stack=start + np.asarray(change, np.float64),
         means=means,
         spreads=spreads,
     )
 
 
 def _matrices(features: Sequence[Features]) -> tuple[Matrix, Matrix]:
-    return Matrix.of(features, STRUCTURE), Matrix.of(features, ALL)
-
-
-def _some(kinds: Sequence[str] | None, rows: list[int]) -> list[str] | None:
-    return None if kinds is None else [kinds[row] for row in rows]
-
-
-def _learn(
-    features: Sequence[Features], weak: Array, gain: Array, kinds: Sequence[str] | None
-) -> tuple[Array, Array, Array, tuple[Kinds, Array] | None]:
-    structure, words = _matrices(features)
-    found = None if kinds is None or len(set(kinds)) < 2 else _kinds(words, kinds)
-    return (
-        ridge(structure, gain, alpha=ALPHA, iterations=25)[0],
-        ridge(words, gain, alpha=ALPHA, iterations=25)[0],
-        ridge(words, 1 - weak, alpha=ALPHA, iterations=25)[0],
-        None if found is None else (found, found.means(gain[:, None], TASK_SHRINK)),
-    )
-
-
-def _views(
-    structure: Array,
-    words: Array,
-    misses: Array,
-    kinds: tuple[Kinds, Array] | None,
-    matrices: tuple[Matrix, Matrix],
-    difficulty: Array,
-) -> Array:
-    first, second = matrices
-    task = np.zeros(second.rows) if kinds is None else kinds[0].expect(second, kinds[1])[:, 0]
-    return np.stack([difficulty, first.times(structure), second.times(words), second.times(misses), task], axis=1)
+    return Matrix.from_features(features, STRUCTURE_SCALES), Matrix.from_features(features, ALL_SCALES)

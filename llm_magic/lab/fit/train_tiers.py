@@ -1,11 +1,10 @@
-"""The tier head: what it learns from, how much each prompt counts, and the scale of its chances."""
+"""Training of the tier head: its prompts, their weights, and the scale of its probabilities."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from llm_magic.classify import features_of
 from llm_magic.classify.features import Features
 from llm_magic.classify.heads import TIER_SCALES, Linear
-from llm_magic.lab.evaluate.data import TIER_COLUMNS, Labelled, Recorded, table
+from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.fit.linear import Array, Matrix, softmax
 from llm_magic.lab.prompts import OWN, own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
@@ -23,10 +22,10 @@ from llm_magic.types import TaskTier
 
 TIER_ALPHA = 1.0
 OWN_WEIGHT = 3.0
-FORMAT_WEIGHT = 0.5
-"""Of a prompt that a demand on the form has given another tier."""
-PARTS = 5
-"""The prompts are dealt into so many parts, to be left out in turn."""
+CHANGED_TIER_WEIGHT = 0.5
+"""Weight of a variant whose required answer format changes its tier."""
+CALIBRATION_FOLDS = 5
+
 _TIERS = list(TaskTier)
 
 
@@ -36,111 +35,105 @@ class Examples:
 
     features: tuple[Features, ...]
     tiers: NDArray[np.intp]
-    rows: NDArray[np.intp]
-    """Which prompt each is a variant of."""
+    prompt_rows: NDArray[np.intp]
+    """Row of the prompt that each example is a variant of."""
     weights: Array
-    """How much each counts, before the tiers are balanced."""
+    """Before the tiers are balanced."""
 
     @classmethod
-    def of(cls, labelled: Labelled) -> Examples:
-        own = balance(labelled)
+    def from_labeled(cls, labeled: Labeled) -> Examples:
+        prompt_weights = balanced_weights(labeled)
         features: list[Features] = []
         tiers: list[int] = []
         rows: list[int] = []
         weights: list[float] = []
-        for row, (prompt, tier) in enumerate(zip(labelled.prompts, labelled.tiers, strict=True)):
-            made = list(variants(prompt, tier, row))
-            features += [features_of(text) for text, _ in made]
-            tiers += [_TIERS.index(of) for _, of in made]
-            rows += [row] * len(made)
-            weights += [own[row] / len(made) * (1.0 if of is tier else FORMAT_WEIGHT) for _, of in made]
+        for row, (prompt, tier) in enumerate(zip(labeled.prompts, labeled.tiers, strict=True)):
+            examples = list(variants(prompt, tier, row))
+            weight = float(prompt_weights[row]) / len(examples)
+            for text, example_tier in examples:
+                features.append(features_of(text))
+                tiers.append(_TIERS.index(example_tier))
+                rows.append(row)
+                weights.append(weight * (1.0 if example_tier is tier else CHANGED_TIER_WEIGHT))
         return cls(
-            features=tuple(features), tiers=np.array(tiers), rows=np.array(rows, np.intp), weights=np.array(weights)
+            features=tuple(features),
+            tiers=np.array(tiers, np.intp),
+            prompt_rows=np.array(rows, np.intp),
+            weights=np.array(weights),
         )
 
-    def fit(self, kept: NDArray[np.bool_]) -> Linear:
-        """The head that has seen the prompts that are `kept` only (a truth value for each prompt)."""
-        there = np.flatnonzero(kept[self.rows])
-        tiers, weight = self.tiers[there], self.weights[there].copy()
-        for place in range(len(_TIERS)):
-            weight[tiers == place] /= max(1e-12, float(weight[tiers == place].sum()))
-        matrix = Matrix.of([self.features[at] for at in there], TIER_SCALES)
-        weights, bias = softmax(matrix, tiers, len(_TIERS), weight=weight, alpha=TIER_ALPHA)
-        return Linear.quantize(weights, bias)
+    def fit(self, included: NDArray[np.bool_]) -> Linear:
+        """Fit a head on the variants of the included prompts (one truth value per prompt)."""
+        chosen = np.flatnonzero(included[self.prompt_rows])
+        tiers, weights = self.tiers[chosen], self.weights[chosen].copy()
+        for index in range(len(_TIERS)):
+            weights[tiers == index] /= max(1e-12, float(weights[tiers == index].sum()))
+        matrix = Matrix.from_features([self.features[example] for example in chosen], TIER_SCALES)
+        head_weights, bias = softmax(matrix, tiers, len(_TIERS), weight=weights, alpha=TIER_ALPHA)
+        return Linear.quantize(head_weights, bias)
 
 
-def tier_prompts(tiers: Labelled, recorded: Mapping[str, Recorded]) -> Labelled:
-    """All that the shipped head learns from: prompts with tiers, the project's own, and recorded prompts by task."""
-    return joined(tiers, own_prompts(), composed_prompts(), prompts_by_task(recorded.values()))
+def tier_prompts(labeled: Labeled, recorded: Mapping[str, Recorded]) -> Labeled:
+    """Combine all that the shipped head is trained on: labeled, own, composed, and recorded prompts."""
+    return concatenate(labeled, own_prompts(), composed_prompts(), prompts_by_task(recorded.values()))
 
 
-def tier_head(labelled: Labelled) -> tuple[Sequence[Features], Linear, float]:
-    """The tier head with calibrated probabilities, the features of what it saw, and its temperature.
+def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
+    """Return the features of all examples, the calibrated tier head, and its temperature.
 
-    The temperature is the one at which chances are right on prompts that the head has not seen, of sources that it has.
+    The temperature calibrates the probabilities on left-out folds of the prompts.
     """
-    examples = Examples.of(labelled)
-    many = len(labelled.prompts)
-    first = np.searchsorted(examples.rows, np.arange(many))
-    part = np.arange(many) % PARTS
-    scores = np.zeros((many, len(_TIERS)))
-    for number in range(PARTS):
-        head = examples.fit(part != number)
-        for row in np.flatnonzero(part == number):
-            scores[row] = head.scores(examples.features[first[row]], TIER_SCALES)
-    temperature = _temperature(scores, examples.tiers[first], balance(labelled))
-    return examples.features, examples.fit(np.ones(many, bool)).times(1 / temperature), temperature
+    examples = Examples.from_labeled(labeled)
+    count = len(labeled.prompts)
+    originals = np.searchsorted(examples.prompt_rows, np.arange(count))
+    folds = np.arange(count) % CALIBRATION_FOLDS
+    scores = np.zeros((count, len(_TIERS)))
+    for fold in range(CALIBRATION_FOLDS):
+        head = examples.fit(folds != fold)
+        for row in np.flatnonzero(folds == fold):
+            scores[row] = head.scores(examples.features[int(originals[row])], TIER_SCALES)
+    temperature = _calibrate(scores, examples.tiers[originals], balanced_weights(labeled))
+    return examples.features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
 
 
-def tier_heads(labelled: Labelled, parts: Sequence[NDArray[np.bool_]], temperature: float) -> Iterator[Linear]:
-    """For each part (a truth value for each prompt), the head trained without it, for judging on it."""
-    examples = Examples.of(labelled)
+def fit_without_parts(labeled: Labeled, parts: Sequence[NDArray[np.bool_]], temperature: float) -> Iterator[Linear]:
+    """Yield, for each part (one truth value per prompt), the head that is trained without it."""
+    examples = Examples.from_labeled(labeled)
     for part in parts:
         yield examples.fit(~part).times(1 / temperature)
 
 
-def balance(labelled: Labelled) -> Array:
-    """A weight a prompt, so that a source and tier with many prompts counts as the root of their number; the
-    project's own, which have no style in common, for more."""
-    keys = list(zip(labelled.sources, labelled.tiers, strict=True))
-    many = Counter(keys)
-    return np.array([many[key] ** -0.5 * (OWN_WEIGHT if _written(key[0]) else 1.0) for key in keys])
+def balanced_weights(labeled: Labeled) -> Array:
+    """Return a weight per prompt: a source and tier counts as the square root of its number of prompts.
+
+    Prompts written for llm_magic count more, because they have no common style.
+    """
+    keys = list(zip(labeled.sources, labeled.tiers, strict=True))
+    counts = Counter(keys)
+    return np.array([counts[key] ** -0.5 * (OWN_WEIGHT if _is_own(key[0]) else 1.0) for key in keys])
 
 
-def _written(source: str) -> bool:
+def _is_own(source: str) -> bool:
     return source.startswith(OWN) and not source.startswith(f"{OWN} composed")
 
 
-def _temperature(scores: Array, labels: NDArray[np.intp], weight: Array) -> float:
-    """What the scores are divided by, so that held-out probabilities are right: the best of a fine grid."""
+def _calibrate(scores: Array, labels: NDArray[np.intp], weights: Array) -> float:
+    """Return the temperature with the lowest log loss, from a fine grid."""
 
     def loss(temperature: float) -> float:
         scaled = scores / temperature
         scaled = scaled - scaled.max(axis=1, keepdims=True)
-        logs = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-        return -float(weight @ logs[np.arange(len(labels)), labels])
+        log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        return -float(weights @ log_p[np.arange(len(labels)), labels])
 
     return min((float(value) for value in np.geomspace(0.2, 5.0, 81)), key=loss)
 
 
-def read_tiers(path: Path) -> Labelled:
-    """The prompts of a tiers file that have a tier."""
-    frame = table(path, TIER_COLUMNS)
-    frame = frame[frame["tier"].notna()]
-    return Labelled(
-        prompts=tuple(map(str, frame["prompt"])),
-        tiers=tuple(TaskTier(tier) for tier in frame["tier"]),
-        sources=tuple(map(str, frame["source"])),
-    )
-
-
-def joined(*parts: Labelled) -> Labelled:
-    """One after the other, a prompt that was there before left out."""
+def concatenate(*parts: Labeled) -> Labeled:
+    """Concatenate prompts and drop repeated ones. The first part that has a prompt gives its tier and source."""
     rows = {
         text: (tier, source)
         for part in reversed(parts)
         for text, tier, source in zip(part.prompts, part.tiers, part.sources, strict=True)
     }
-    return Labelled(
-        prompts=tuple(rows), tiers=tuple(tier for tier, _ in rows.values()), sources=tuple(s for _, s in rows.values())
-    )
+    return Labeled.from_rows([(text, tier, source) for text, (tier, source) in rows.items()])

@@ -1,7 +1,7 @@
-"""The prompts that the project wrote itself, for training the tier head and for judging it.
+"""The prompts that were written for llm_magic, to train and to evaluate the tier head.
 
-A file a tier, with the prompts by kind; `parts.toml` is what `composed` puts together, `around.toml` what `variants`
-puts around. A part of the prompts, by a fixed rule, is never trained on (`held_out`).
+There is one TOML file per tier, with its prompts by kind. `composed` builds prompts from parts.toml, `variants` varies
+prompts with around.toml. A fixed share of the prompts is never trained on.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from importlib import resources
 from typing import Any
 
 from llm_magic.errors import EvaluationError
-from llm_magic.lab.evaluate.data import Labelled
+from llm_magic.lab.data import Labeled
 from llm_magic.types import TaskTier
 
 OWN = "llm_magic"
-"""How the sources of the project's own prompts begin; then comes their kind."""
-HELD_OUT = 1 / 6
-"""Share of them that is never trained on."""
+"""Prefix of the source names of these prompts, followed by the kind."""
+HELD_OUT_SHARE = 1 / 6
 
 
-def read(name: str) -> dict[str, Any]:
+def read_prompt_file(name: str) -> dict[str, Any]:
     """Read one of the TOML files. Raises EvaluationError in an installation from a wheel, which has none of them."""
     try:
         text = resources.files(__name__).joinpath(f"{name}.toml").read_text("utf-8")
@@ -34,24 +33,21 @@ def read(name: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def held_out(text: str) -> bool:
-    """Whether a prompt of the project is kept for judging. By its text alone, so that it stays so."""
+def is_held_out(text: str) -> bool:
+    """Return True if a prompt is never trained on. This depends on its text alone, so it never changes."""
     digest = hashlib.sha256(f"llm_magic-own-v1|{text}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") < HELD_OUT * 2**32
+    return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
 
 
 @functools.cache
-def own_prompts(*, judged: bool = False) -> Labelled:
-    """The prompts that the project wrote itself: those to train on, or those that are `judged` only."""
-    rows = [
-        (text, tier, f"{OWN} {kind}")
-        for tier in TaskTier
-        for kind, texts in read(tier.lower()).items()
-        for text in map(str.strip, texts)
-        if held_out(text) == judged
-    ]
-    return Labelled(
-        prompts=tuple(text for text, _, _ in rows),
-        tiers=tuple(tier for _, tier, _ in rows),
-        sources=tuple(source for _, _, source in rows),
+def own_prompts(*, held_out: bool = False) -> Labeled:
+    """Return the prompts to train on, or the held-out ones."""
+    return Labeled.from_rows(
+        [
+            (text, tier, f"{OWN} {kind}")
+            for tier in TaskTier
+            for kind, texts in read_prompt_file(tier.lower()).items()
+            for text in map(str.strip, texts)
+            if is_held_out(text) == held_out
+        ]
     )

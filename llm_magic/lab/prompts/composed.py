@@ -1,5 +1,7 @@
-"""Training prompts put together from parts: labels of short texts, function calls, queries, extraction, and long
-prompts, each material with requests of every tier. The same parts, the same prompts."""
+"""Training prompts composed of parts: labels of short texts, function calls, queries, extraction, and long prompts.
+
+Each material of the long prompts gets requests of every tier. Equal parts give equal prompts.
+"""
 
 from __future__ import annotations
 
@@ -9,98 +11,92 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from llm_magic.lab.evaluate.data import Labelled
-from llm_magic.lab.prompts import OWN, read
+from llm_magic.lab.data import Labeled
+from llm_magic.lab.prompts import OWN, read_prompt_file
 from llm_magic.types import TaskTier
 
-LABELS, EXTRACTIONS, BRIEFS = 420, 200, 120
-"""How many of them."""
-ASKED = {TaskTier.COMPLEX: 6, TaskTier.STANDARD: 3, TaskTier.STRUCTURED: 3, TaskTier.BULK: 3}
-"""How many requests of a tier each material gets."""
+LABEL_PROMPTS, EXTRACTION_PROMPTS, BRIEF_PROMPTS = 420, 200, 120
+REQUESTS_PER_MATERIAL = {TaskTier.COMPLEX: 6, TaskTier.STANDARD: 3, TaskTier.STRUCTURED: 3, TaskTier.BULK: 3}
 
 
 @functools.cache
 def parts() -> dict[str, Any]:
-    return read("parts")
+    return read_prompt_file("parts")
 
 
 @functools.cache
-def long() -> dict[str, Any]:
-    return read("long")
+def long_parts() -> dict[str, Any]:
+    return read_prompt_file("long")
 
 
 @functools.cache
-def composed_prompts() -> Labelled:
-    """All of them, each kind a source of its own."""
+def composed_prompts() -> Labeled:
+    """Compose all prompts. Each kind is a source of its own."""
     rows = [
         (text, tier, f"{OWN} composed {kind}")
         for kind, tier, texts in (
-            ("labels", TaskTier.BULK, _labels()),
-            ("calls", TaskTier.STRUCTURED, _calls()),
-            ("queries", TaskTier.STRUCTURED, _queries()),
-            ("extraction", TaskTier.STRUCTURED, _extractions()),
-            *((f"long {of}", tier, _asked(of, tier)) for of in ("code", "prose", "figures") for tier in TaskTier),
+            ("labels", TaskTier.BULK, _label_prompts()),
+            ("calls", TaskTier.STRUCTURED, _call_prompts()),
+            ("queries", TaskTier.STRUCTURED, _query_prompts()),
+            ("extraction", TaskTier.STRUCTURED, _extraction_prompts()),
+            *((f"long {kind}", tier, _long(kind, tier)) for kind in ("code", "prose", "figures") for tier in TaskTier),
             ("build", TaskTier.COMPLEX, _briefs("build")),
             ("imagine", TaskTier.STANDARD, _briefs("imagine")),
-            ("problems", TaskTier.COMPLEX, map(str.strip, long()["olympiad"]["COMPLEX"])),
+            ("problems", TaskTier.COMPLEX, map(str.strip, long_parts()["olympiad"]["COMPLEX"])),
         )
         for text in dict.fromkeys(texts)
     ]
-    return Labelled(
-        prompts=tuple(text for text, _, _ in rows),
-        tiers=tuple(tier for _, tier, _ in rows),
-        sources=tuple(source for _, _, source in rows),
-    )
+    return Labeled.from_rows(rows)
 
 
-def _chance(name: str) -> random.Random:
+def _rng(name: str) -> random.Random:
     return random.Random(f"llm_magic|{name}")  # noqa: S311 - for variety, not for secrets
 
 
-def with_format(text: str, chance: random.Random) -> str:
-    """The request with a demand on the form of the answer before or behind it."""
-    there = parts()
-    demand = (
-        chance.choice(there["formats"])
-        .replace("{n}", chance.choice(there["numbers"]))
-        .replace("{m}", chance.choice(there["lengths"]))
-        .replace("{word}", chance.choice(there["words"]))
+def with_format(text: str, rng: random.Random) -> str:
+    """Add a required answer format before or after the request."""
+    part = parts()
+    requirement = (
+        rng.choice(part["formats"])
+        .replace("{n}", rng.choice(part["numbers"]))
+        .replace("{m}", rng.choice(part["lengths"]))
+        .replace("{word}", rng.choice(part["words"]))
     )
-    first, second = (demand, text) if chance.random() < 0.35 else (text, demand)
-    return chance.choice((" ", " ", "\n", "\n\n")).join((first, second))
+    first, second = (requirement, text) if rng.random() < 0.35 else (text, requirement)
+    return rng.choice((" ", " ", "\n", "\n\n")).join((first, second))
 
 
-def _labels() -> Iterator[str]:
-    there, chance = parts(), _chance("labels")
-    wordings, tasks = there["label_wordings"], there["label_tasks"]
-    for row in range(LABELS):
+def _label_prompts() -> Iterator[str]:
+    part, rng = parts(), _rng("labels")
+    wordings, tasks = part["label_wordings"], part["label_tasks"]
+    for row in range(LABEL_PROMPTS):
         pool, ask, several = tasks[row % len(tasks)]
         labels = several.split("|")
-        text, other = chance.sample(there["texts"][pool], 2)
-        # Every wording meets every task sooner or later.
+        text, other = rng.sample(part["texts"][pool], 2)
+        # Over the rows, every wording is combined with every task.
         wording = wordings[(row + row // len(tasks)) % len(wordings)]
         yield wording.format(
             ask=ask,
             ask_small=ask[0].lower() + ask[1:],
             text=text,
             other=other,
-            label=chance.choice(labels),
-            labels=chance.choice((", ", " / ", ", ", " or ")).join(labels),
+            label=rng.choice(labels),
+            labels=rng.choice((", ", " / ", ", ", " or ")).join(labels),
         )
 
 
-def _calls() -> Iterator[str]:
-    functions, chance = parts()["functions"], _chance("calls")
-    for each in functions:
-        for asked in each["asked"]:
+def _call_prompts() -> Iterator[str]:
+    functions, rng = parts()["functions"], _rng("calls")
+    for function in functions:
+        for asked in function["asked"]:
             for _ in range(4):
-                others = chance.sample([one for one in functions if one is not each], chance.choice((0, 0, 1, 2, 4)))
-                offered = [each, *others]
-                chance.shuffle(offered)
-                yield chance.choice(_CALLS)(asked, offered)
+                others = rng.sample([one for one in functions if one is not function], rng.choice((0, 0, 1, 2, 4)))
+                offered = [function, *others]
+                rng.shuffle(offered)
+                yield rng.choice(_CALL_LAYOUTS)(asked, offered)
 
 
-def _described(function: dict[str, Any]) -> dict[str, Any]:
+def _definition(function: dict[str, Any]) -> dict[str, Any]:
     properties = {name: {"type": kind} for name, kind in function["parameters"].items()}
     return {
         "name": function["name"],
@@ -110,63 +106,64 @@ def _described(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_tools(asked: str, offered: list[dict[str, Any]]) -> str:
-    tools = json.dumps([{"type": "function", "function": _described(each)} for each in offered])
+    tools = json.dumps([{"type": "function", "function": _definition(function)} for function in offered])
     return f"You can use these tools:\n{tools}\n\nUser: {asked}"
 
 
 def _as_functions(asked: str, offered: list[dict[str, Any]]) -> str:
-    return f"{asked}\n\nFunctions:\n{json.dumps([_described(each) for each in offered], indent=2)}"
+    return f"{asked}\n\nFunctions:\n{json.dumps([_definition(function) for function in offered], indent=2)}"
 
 
 def _as_signatures(asked: str, offered: list[dict[str, Any]]) -> str:
     kinds = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list"}
-    lines = [
-        f"def {each['name']}({', '.join(f'{name}: {kinds[kind]}' for name, kind in each['parameters'].items())}):\n"
-        f'    """{each["does"]}"""'
-        for each in offered
-    ]
+    lines: list[str] = []
+    for function in offered:
+        parameters = ", ".join(f"{name}: {kinds[kind]}" for name, kind in function["parameters"].items())
+        lines.append(f'def {function["name"]}({parameters}):\n    """{function["does"]}"""')
     return "Write the one call that does what is asked.\n\n" + "\n\n".join(lines) + f"\n\n# {asked}"
 
 
 def _as_tags(asked: str, offered: list[dict[str, Any]]) -> str:
-    tools = "\n".join(f"<tool>{json.dumps(_described(each))}</tool>" for each in offered)
+    tools = "\n".join(f"<tool>{json.dumps(_definition(function))}</tool>" for function in offered)
     return f"<tools>\n{tools}\n</tools>\nAnswer with <tool_call>{{...}}</tool_call> only.\n{asked}"
 
 
 def _as_list(asked: str, offered: list[dict[str, Any]]) -> str:
-    lines = [f"- {each['name']}({', '.join(each['parameters'])}): {each['does']}" for each in offered]
+    lines = [f"- {function['name']}({', '.join(function['parameters'])}): {function['does']}" for function in offered]
     return "Which function should be called, with which arguments?\n" + "\n".join(lines) + f"\nRequest: {asked}"
 
 
 def _as_schema(asked: str, offered: list[dict[str, Any]]) -> str:
-    schemas = "\n".join(json.dumps({"title": each["name"], **_described(each)["parameters"]}) for each in offered)
+    schemas = "\n".join(
+        json.dumps({"title": function["name"], **_definition(function)["parameters"]}) for function in offered
+    )
     return f"{asked}\n\nReply with arguments that are valid under one of these JSON schemas:\n{schemas}"
 
 
-_CALLS = (_as_tools, _as_functions, _as_signatures, _as_tags, _as_list, _as_schema)
+_CALL_LAYOUTS = (_as_tools, _as_functions, _as_signatures, _as_tags, _as_list, _as_schema)
 
 
-def _queries() -> Iterator[str]:
-    tables, chance = parts()["tables"], _chance("queries")
-    for each in tables:
-        for asked in each["asked"]:
+def _query_prompts() -> Iterator[str]:
+    tables, rng = parts()["tables"], _rng("queries")
+    for table in tables:
+        for asked in table["asked"]:
             for _ in range(5):
-                other = chance.choice([one for one in tables if one is not each])
-                shown = [each, other] if chance.random() < 0.4 else [each]
-                yield chance.choice(_QUERIES).format(
+                other = rng.choice([one for one in tables if one is not table])
+                shown = [table, other] if rng.random() < 0.4 else [table]
+                yield rng.choice(_QUERY_LAYOUTS).format(
                     asked=asked,
-                    created="\n".join(map(_created, shown)),
+                    created="\n".join(map(_create_table, shown)),
                     listed="\n".join(f"{one['table']}({', '.join(one['columns'])})" for one in shown),
-                    named=", ".join(each["columns"]),
+                    named=", ".join(table["columns"]),
                 )
 
 
-def _created(table: dict[str, Any]) -> str:
+def _create_table(table: dict[str, Any]) -> str:
     columns = ", ".join(f"{name} {kind}" for name, kind in table["columns"].items())
     return f"CREATE TABLE {table['table']} ({columns});"
 
 
-_QUERIES = (
+_QUERY_LAYOUTS = (
     "{created}\n\n{asked}",
     "{created}\n-- {asked}\nSELECT",
     "Write a SQL query for the question.\n\nSchema:\n{created}\n\nQuestion: {asked}",
@@ -179,30 +176,30 @@ _QUERIES = (
 )
 
 
-def _extractions() -> Iterator[str]:
-    there, chance = parts(), _chance("extraction")
-    of = there["extracted"]
-    pools = list(there["texts"])
-    for row in range(EXTRACTIONS):
-        yield of["wordings"][row % len(of["wordings"])].format(
-            fields=chance.choice(of["fields"]),
-            format=chance.choice(of["formats"]),
-            text=chance.choice(there["texts"][pools[row % len(pools)]]),
+def _extraction_prompts() -> Iterator[str]:
+    part, rng = parts(), _rng("extraction")
+    extracted = part["extracted"]
+    pools = list(part["texts"])
+    for row in range(EXTRACTION_PROMPTS):
+        yield extracted["wordings"][row % len(extracted["wordings"])].format(
+            fields=rng.choice(extracted["fields"]),
+            format=rng.choice(extracted["formats"]),
+            text=rng.choice(part["texts"][pools[row % len(pools)]]),
         )
 
 
-def _asked(of: str, tier: TaskTier) -> Iterator[str]:
-    """Requests of a tier about each material: before it, behind it or both, now and then with more of the kind."""
-    there, chance = long()[of], _chance(f"{of} {tier}")
-    for material in map(str.strip, there["material"]):
-        for ask in chance.sample(there[tier], min(ASKED[tier], len(there[tier]))):
-            pasted = [material, *chance.sample(there["material"], chance.choice((0, 0, 0, 1, 2)))]
-            fence = chance.choice(("", "", "```" if of != "prose" else '"""'))
-            text = "\n\n".join("\n".join(filter(None, (fence, each.strip(), fence))) for each in pasted)
-            yield chance.choice(_AROUND).format(ask=ask, text=text)
+def _long(kind: str, tier: TaskTier) -> Iterator[str]:
+    """Yield requests of a tier with pasted material of a kind, sometimes with more than one piece of it."""
+    part, rng = long_parts()[kind], _rng(f"{kind} {tier}")
+    for material in map(str.strip, part["material"]):
+        for ask in rng.sample(part[tier], min(REQUESTS_PER_MATERIAL[tier], len(part[tier]))):
+            pasted = [material, *rng.sample(part["material"], rng.choice((0, 0, 0, 1, 2)))]
+            fence = rng.choice(("", "", "```" if kind != "prose" else '"""'))
+            text = "\n\n".join("\n".join(filter(None, (fence, piece.strip(), fence))) for piece in pasted)
+            yield rng.choice(_LAYOUTS).format(ask=ask, text=text)
 
 
-_AROUND = (
+_LAYOUTS = (
     "{ask}\n\n{text}",
     "{ask}\n\n{text}",
     "{text}\n\n{ask}",
@@ -213,13 +210,15 @@ _AROUND = (
 )
 
 
-def _briefs(of: str) -> Iterator[str]:
-    """What is wanted, with points, as a list or in one go."""
-    there, chance = long()[of], _chance(of)
-    for row in range(BRIEFS):
-        points = chance.sample(there["points"], chance.randint(3, 9))
-        sign = chance.choice(("- ", "* ", "", "1"))
-        listed = [f"{place}. {point}" if sign == "1" else f"{sign}{point}" for place, point in enumerate(points, 1)]
-        told = f"{'. '.join(points)}." if chance.random() < 0.4 else "\n".join(listed)
-        parts = (there["what"][row % len(there["what"])], told, chance.choice(there["ends"]))
-        yield chance.choice(("\n\n", "\n", " ")).join(filter(None, parts))
+def _briefs(kind: str) -> Iterator[str]:
+    """Yield briefs of something to build or imagine, with requirements as a list or as prose."""
+    part, rng = long_parts()[kind], _rng(kind)
+    for row in range(BRIEF_PROMPTS):
+        points = rng.sample(part["points"], rng.randint(3, 9))
+        bullet = rng.choice(("- ", "* ", "", "1"))
+        listed = [
+            f"{number}. {point}" if bullet == "1" else f"{bullet}{point}" for number, point in enumerate(points, 1)
+        ]
+        requirements = f"{'. '.join(points)}." if rng.random() < 0.4 else "\n".join(listed)
+        pieces = (part["what"][row % len(part["what"])], requirements, rng.choice(part["ends"]))
+        yield rng.choice(("\n\n", "\n", " ")).join(filter(None, pieces))

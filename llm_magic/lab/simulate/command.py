@@ -1,4 +1,4 @@
-"""`llm-magic simulate`: its options, and what it prints."""
+"""The command `llm-magic simulate`."""
 
 from __future__ import annotations
 
@@ -13,59 +13,72 @@ from llm_magic.errors import EvaluationError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `llm-magic simulate`."""
     days = parser.add_argument_group("days of requests over recorded outcomes")
     days.add_argument("--source", default="zeroeval", help="zeroeval, mmlupro or routerbench (default: %(default)s)")
-    days.add_argument("--requests", type=int, default=200, metavar="N", help="a day (default: %(default)s)")
+    days.add_argument("--requests", type=int, default=200, metavar="N", help="requests per day (default: %(default)s)")
     days.add_argument(
         "--routine", default="0.6-0.7", metavar="LOW-HIGH", help="share of routine requests (default: %(default)s)"
     )
     days.add_argument(
-        "--faults", type=float, default=0.02, metavar="SHARE", help="of tries that fail (default: %(default)s)"
+        "--faults", type=float, default=0.02, metavar="SHARE", help="share of tries that fail (default: %(default)s)"
     )
     days.add_argument(
-        "--outages", type=float, default=0.005, metavar="SHARE", help="of a provider's hours (default: %(default)s)"
+        "--outages",
+        type=float,
+        default=0.005,
+        metavar="SHARE",
+        help="share of a provider's hours with an outage (default: %(default)s)",
     )
-    days.add_argument("--quality", type=float, metavar="Q", help="the router's dial, 0..1")
     days.add_argument(
-        "--same-mistake", type=float, metavar="SHARE", help="of shared mistakes on which a cascade's cheap models agree"
+        "--quality", type=float, metavar="Q", help="minimum expected quality, as a share of the best model's"
     )
-    days.add_argument("--months", type=int, metavar="N", help="how many to play")
+    days.add_argument(
+        "--same-mistake",
+        type=float,
+        metavar="SHARE",
+        help="share of common mistakes on which a cascade's cheap models agree",
+    )
+    days.add_argument("--months", type=int, metavar="N", help="number of months to simulate")
     days.add_argument("--seed", type=int, default=0)
-    days.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the figures there")
-    own = parser.add_argument_group("your own ledger, replayed")
-    own.add_argument("--ledger", metavar="WHERE", help="a path or address: price its runs anew instead")
-    own.add_argument("--profile", metavar="NAME", help="the models that would be asked: current or article")
+    days.add_argument("--plots", type=Path, metavar="FOLDER", help="write plots to this folder")
+    own = parser.add_argument_group("replay of your own ledger")
+    own.add_argument("--ledger", metavar="WHERE", help="path or URL of a ledger: price its runs again instead")
+    own.add_argument("--profile", metavar="NAME", help="the models to replay with: current or article")
     own.add_argument("--prices", type=Path, metavar="TOML", help="a models.toml with other prices or models")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Simulate or replay, print the table, write what is asked for. Raises EvaluationError for what can't be."""
+    """Simulate or replay, print the results, and write the requested files. Raises EvaluationError."""
     if args.ledger is None and (args.profile or args.prices):
         raise EvaluationError("--profile and --prices are for --ledger")
-    text, data = _days(args) if args.ledger is None else _replay(args)
+    text, data = _simulate(args) if args.ledger is None else _replay(args)
     if args.json is not None:
         args.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     sys.stdout.write(f"{text}\n")
 
 
-def _days(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    from llm_magic.lab.simulate import report
+def _simulate(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    from llm_magic.lab.simulate.months import MONTHS, simulate, to_json
+    from llm_magic.lab.simulate.months_text import to_text
     from llm_magic.lab.simulate.simulator import Scenario
 
-    given = {"quality": args.quality, "same_mistake": args.same_mistake}
-    world = Scenario(requests=args.requests, routine=_range(args.routine), faults=args.faults, outages=args.outages)
-    world = dataclasses.replace(world, **{name: value for name, value in given.items() if value is not None})
+    scenario = Scenario(
+        requests=args.requests, routine=_share_range(args.routine), faults=args.faults, outages=args.outages
+    )
+    optional = {"quality": args.quality, "same_mistake": args.same_mistake}
+    scenario = dataclasses.replace(scenario, **{name: value for name, value in optional.items() if value is not None})
     if not (0 < args.requests <= 100_000 and (args.months is None or 0 < args.months <= 10_000)):
-        raise EvaluationError("--requests and --months must be whole numbers above zero, and not absurd")
+        raise EvaluationError("--requests must be 1 to 100,000, and --months 1 to 10,000")
     for name in ("faults", "outages", "quality", "same_mistake"):
-        if not 0 <= getattr(world, name) <= 1:
-            raise EvaluationError(f"--{name.replace('_', '-')} {getattr(world, name)!r} must be between 0 and 1")
-    simulated = report.simulate(args.source, world, months=args.months or report.MONTHS, seed=args.seed)
+        if not 0 <= getattr(scenario, name) <= 1:
+            raise EvaluationError(f"--{name.replace('_', '-')} {getattr(scenario, name)!r} must be between 0 and 1")
+    simulated = simulate(args.source, scenario, months=args.months or MONTHS, seed=args.seed)
     if args.plots is not None:
-        report.plot(simulated, args.plots)
-    return report.as_text(simulated), report.as_json(simulated)
+        from llm_magic.lab.simulate.months_plots import plot_months
+
+        plot_months(simulated, args.plots)
+    return to_text(simulated), to_json(simulated)
 
 
 def _replay(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -87,12 +100,12 @@ def _replay(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return replay.as_text(replayed, registry.profile), replay.as_json(replayed, registry.profile)
 
 
-def _range(text: str) -> tuple[float, float]:
+def _share_range(text: str) -> tuple[float, float]:
     try:
         low, _, high = text.partition("-")
         shares = float(low), float(high or low)
     except ValueError:
-        raise EvaluationError(f"--routine {text!r}: write a share or two, such as 0.6-0.7") from None
+        raise EvaluationError(f"--routine {text!r}: write a share or a range of shares, such as 0.6-0.7") from None
     if not 0 <= shares[0] <= shares[1] <= 1:
         raise EvaluationError(f"--routine {text!r} must be between 0 and 1, the lower one first")
     return shares

@@ -1,4 +1,4 @@
-"""Who plays which part: for each source, the models that the approaches are made of, and which tasks are routine."""
+"""The models that the simulated approaches use on each source, and the source's routine tasks."""
 
 from __future__ import annotations
 
@@ -9,38 +9,36 @@ Role = Literal["top", "mid", "cheap"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Player:
-    """A model of a source."""
-
+class LineupModel:
     model: str
     provider: str
     role: Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cast:
-    """The models of one source, and its routine tasks."""
+class Lineup:
+    """The models of one source, in order of preference within a role."""
 
-    players: tuple[Player, ...]
-    routine: tuple[str, ...]
-    """Tasks that make up the routine share of a day; the other tasks are the demanding share."""
+    members: tuple[LineupModel, ...]
+    routine_tasks: tuple[str, ...]
+    """Tasks of the routine share of a day. The other tasks are the demanding share."""
 
     def models(self, role: Role | None = None) -> tuple[str, ...]:
-        return tuple(player.model for player in self.players if role in (None, player.role))
+        return tuple(member.model for member in self.members if role in (None, member.role))
 
-    def provider(self, model: str) -> str:
-        return next(player.provider for player in self.players if player.model == model)
+    def provider_of(self, model: str) -> str:
+        return next(member.provider for member in self.members if member.model == model)
 
 
-def _cast(routine: tuple[str, ...], *players: tuple[str, str, Role]) -> Cast:
-    return Cast(
-        routine=routine,
-        players=tuple(Player(model=model, provider=provider, role=role) for model, provider, role in players),
+def _lineup(routine_tasks: tuple[str, ...], *members: tuple[str, str, Role]) -> Lineup:
+    return Lineup(
+        routine_tasks=routine_tasks,
+        members=tuple(LineupModel(model=model, provider=provider, role=role) for model, provider, role in members),
     )
 
 
-CASTS = {
-    "zeroeval": _cast(
+LINEUPS = {
+    "zeroeval": _lineup(
         ("gsm",),
         ("claude-3-5-sonnet-20241022", "anthropic", "top"),
         ("gpt-4o-2024-08-06", "openai", "top"),
@@ -51,7 +49,7 @@ CASTS = {
         ("deepseek-v2.5-0908", "deepseek", "cheap"),
         ("gemini-1.5-flash", "google", "cheap"),
     ),
-    "mmlupro": _cast(
+    "mmlupro": _lineup(
         ("biology", "health", "history", "other", "psychology"),
         ("gemini-1.5-pro-002", "google", "top"),
         ("llama-3.1-70b-instruct", "open weights", "mid"),
@@ -60,7 +58,7 @@ CASTS = {
         ("mixtral-8x7b-instruct-v0.1", "mistral", "cheap"),
         ("llama-3.1-8b-instruct", "open weights", "cheap"),
     ),
-    "routerbench": _cast(
+    "routerbench": _lineup(
         ("arc_challenge", "winograde"),
         ("gpt-4-1106-preview", "openai", "top"),
         ("claude-v1", "anthropic", "mid"),
@@ -69,4 +67,4 @@ CASTS = {
         ("mistralai/mixtral-8x7b-chat", "mistral", "cheap"),
     ),
 }
-"""By source. The first of a role stands for it; the cheap ones are in the order of their scores on other prompts."""
+"""By source. The first model of a role represents it. Cheap models are ordered by their scores on other prompts."""

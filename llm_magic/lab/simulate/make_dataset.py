@@ -1,7 +1,7 @@
-"""Makes outcomes.npz from a folder of recorded outcomes: `python -m llm_magic.lab.simulate.make_dataset FOLDER`.
+"""Generator of outcomes.npz: `python -m llm_magic.lab.simulate.make_dataset FOLDER`.
 
-The prompts are the folder's `dev` ones, which no head has seen; the router's scores of them are recorded, not the
-prompts. Capabilities and typical costs come from its `train` ones. The same folder gives the same bytes.
+It uses the `dev` prompts of a folder of recorded outcomes, which no head was trained on, and stores the classifier's
+results for them instead of the prompts. Capabilities and typical costs come from the `train` prompts.
 """
 
 from __future__ import annotations
@@ -14,89 +14,89 @@ import numpy as np
 
 from llm_magic.classify import HeadsClassifier, features_of
 from llm_magic.classify.heads import Heads, shipped_heads
-from llm_magic.lab.evaluate.data import Recorded, read_outcomes
-from llm_magic.lab.simulate.lineups import CASTS
-from llm_magic.lab.simulate.table import Array, Outcomes, save
+from llm_magic.lab.data import Recorded, read_outcomes
+from llm_magic.lab.simulate.dataset import Array, Outcomes, save_outcomes
+from llm_magic.lab.simulate.lineups import LINEUPS
 from llm_magic.types import TaskTier
 
-PRIOR = 20.0
-"""Prompts that a tier's capability counts for at the model's level over all tiers, so that a rare tier says little."""
+PRIOR_PROMPTS = 20.0
+"""Weight of a model's overall level in its capability per tier, in prompts, so that rare tiers count little."""
 
 
-def build(folder: Path) -> list[Outcomes]:
-    """The `dev` outcomes of each source that has a cast."""
-    dev, train = _recorded(folder)
-    return [_outcomes(dev[source], train[source], shipped_heads()) for source in CASTS]
+def dev_outcomes(folder: Path) -> list[Outcomes]:
+    """Return the `dev` outcomes of each source that has a lineup. Equal files give equal outcomes."""
+    dev, train = _read(folder)
+    return [_outcomes(dev[source], train[source], shipped_heads()) for source in LINEUPS]
 
 
-def read(folder: Path) -> list[tuple[Outcomes, Outcomes]]:
-    """The `train` and the `dev` outcomes of each source that has a cast."""
-    dev, train = _recorded(folder)
+def train_and_dev_outcomes(folder: Path) -> list[tuple[Outcomes, Outcomes]]:
+    """Return the `train` and `dev` outcomes of each source that has a lineup."""
+    dev, train = _read(folder)
+    heads = shipped_heads()
     return [
-        (
-            _outcomes(train[source], train[source], shipped_heads()),
-            _outcomes(dev[source], train[source], shipped_heads()),
-        )
-        for source in CASTS
+        (_outcomes(train[source], train[source], heads), _outcomes(dev[source], train[source], heads))
+        for source in LINEUPS
     ]
 
 
-def _recorded(folder: Path) -> tuple[dict[str, Recorded], dict[str, Recorded]]:
+def _read(folder: Path) -> tuple[dict[str, Recorded], dict[str, Recorded]]:
     dev, train = (
-        read_outcomes(folder / f"{part}_prompts.parquet", folder / f"{part}_outcomes.parquet", tuple(CASTS))
+        read_outcomes(folder / f"{part}_prompts.parquet", folder / f"{part}_outcomes.parquet", tuple(LINEUPS))
         for part in ("dev", "train")
     )
     return dev, train
 
 
-def _outcomes(dev: Recorded, train: Recorded, heads: Heads) -> Outcomes:
-    models = CASTS[dev.source].models()
-    columns = [dev.column(model) for model in models]
-    whole = np.isfinite(dev.scores[:, columns]).all(axis=1) & np.isfinite(dev.costs[:, columns]).all(axis=1)
-    kept = dev.take(np.flatnonzero(whole))
-    shares, hard = _judged(kept, heads)
+def _outcomes(recorded: Recorded, train: Recorded, heads: Heads) -> Outcomes:
+    models = LINEUPS[recorded.source].models()
+    columns = [recorded.column(model) for model in models]
+    has_scores = np.isfinite(recorded.scores[:, columns]).all(axis=1)
+    complete = recorded.take(np.flatnonzero(has_scores & np.isfinite(recorded.costs[:, columns]).all(axis=1)))
+    probabilities, difficulty = _classify(complete, heads)
     train_columns = [train.column(model) for model in models]
     return Outcomes(
-        source=dev.source,
+        source=recorded.source,
         models=models,
-        tasks=kept.tasks,
-        scores=kept.scores[:, columns],
-        costs=kept.costs[:, columns],
-        output_tokens=np.nan_to_num(kept.output_tokens[:, columns]),
-        probabilities=shares,
-        difficulty=hard,
-        capability=_capability(train.scores[:, train_columns], *_judged(train, heads)),
+        tasks=complete.tasks,
+        scores=complete.scores[:, columns],
+        costs=complete.costs[:, columns],
+        output_tokens=np.nan_to_num(complete.output_tokens[:, columns]),
+        probabilities=probabilities,
+        difficulty=difficulty,
+        capability=_capabilities(train.scores[:, train_columns], *_classify(train, heads)),
         typical_usd=np.nanmean(train.costs[:, train_columns], axis=0),
     )
 
 
-def _judged(recorded: Recorded, heads: Heads) -> tuple[Array, Array]:
-    """What the router makes of each prompt, its difficulty by the head that has not seen this source."""
+def _classify(recorded: Recorded, heads: Heads) -> tuple[Array, Array]:
+    """Return tier probabilities, and difficulty by the head that was not trained on the source."""
     classifier = HeadsClassifier(heads)
-    read = [classifier.classify(text) for text in recorded.prompts]
-    shares = np.array([[one.probabilities[tier] for tier in TaskTier] for one in read])
-    hard = np.array([heads.difficulty_of(features_of(text), without=recorded.source) for text in recorded.prompts])
-    return shares, hard
+    results = [classifier.classify(prompt) for prompt in recorded.prompts]
+    probabilities = np.array([[result.probabilities[tier] for tier in TaskTier] for result in results])
+    difficulty = np.array(
+        [heads.difficulty_of(features_of(prompt), without=recorded.source) for prompt in recorded.prompts]
+    )
+    return probabilities, difficulty
 
 
-def _capability(scores: Array, shares: Array, hard: Array) -> Array:
-    """By model and tier, in logits: the level at which the expected right answers are those that were given."""
-    levels = np.zeros((scores.shape[1], shares.shape[1]))
+def _capabilities(scores: Array, probabilities: Array, difficulty: Array) -> Array:
+    """Return models x tiers: the levels at which the expected number of correct answers is the recorded one."""
+    levels = np.zeros((scores.shape[1], probabilities.shape[1]))
     for model in range(scores.shape[1]):
-        there = np.isfinite(scores[:, model])
-        right, difficulty, weights = scores[there, model], hard[there], shares[there]
-        overall = _level(right, difficulty, np.ones(len(right)), 0.0, 1.0)
-        for tier in range(shares.shape[1]):
-            levels[model, tier] = _level(right, difficulty, weights[:, tier], overall, PRIOR)
+        answered = np.isfinite(scores[:, model])
+        correct, hard, weights = scores[answered, model], difficulty[answered], probabilities[answered]
+        overall = _level(correct, hard, np.ones(len(correct)), around=0.0, prior=1.0)
+        for tier in range(probabilities.shape[1]):
+            levels[model, tier] = _level(correct, hard, weights[:, tier], around=overall, prior=PRIOR_PROMPTS)
     return levels
 
 
-def _level(right: Array, difficulty: Array, weight: Array, around: float, prior: float) -> float:
-    """Newton's method on sum of weight * (right - chance) = prior * spread * (level - around)."""
+def _level(correct: Array, difficulty: Array, weight: Array, *, around: float, prior: float) -> float:
+    """Solve sum of weight * (correct - chance) = prior * 0.25 * (level - around) by Newton's method."""
     level = around
     for _ in range(50):
         chance = 1 / (1 + np.exp(difficulty - level))
-        gradient = float(weight @ (right - chance)) - prior * 0.25 * (level - around)
+        gradient = float(weight @ (correct - chance)) - prior * 0.25 * (level - around)
         step = gradient / (float(weight @ (chance * (1 - chance))) + prior * 0.25)
         level += max(-2.0, min(2.0, step))
         if abs(step) < 1e-9:
@@ -105,14 +105,17 @@ def _level(right: Array, difficulty: Array, weight: Array, around: float, prior:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m llm_magic.lab.simulate.make_dataset", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m llm_magic.lab.simulate.make_dataset", description="Generate outcomes.npz."
+    )
     parser.add_argument("folder", type=Path, help="with {train,dev}_{prompts,outcomes}.parquet")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("outcomes.npz"))
     args = parser.parse_args()
-    many = build(args.folder)
+    sources = dev_outcomes(args.folder)
     with args.out.open("wb") as file:
-        save(file, many)
-    sys.stderr.write(f"{args.out}: {', '.join(f'{each.source} {len(each):,}' for each in many)} prompts\n")
+        save_outcomes(file, sources)
+    counts = ", ".join(f"{outcomes.source} {len(outcomes):,}" for outcomes in sources)
+    sys.stderr.write(f"{args.out}: {counts} prompts\n")
 
 
 if __name__ == "__main__":

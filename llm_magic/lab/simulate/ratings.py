@@ -1,7 +1,7 @@
-"""Whether learning from ratings works: `python -m llm_magic.lab.simulate.ratings FOLDER`.
+"""Simulation of tuning by ratings: `python -m llm_magic.lab.simulate.ratings FOLDER`.
 
-A router that starts from assumed capabilities answers the folder's `train` prompts; every answer is rated by its
-recorded score, and `%route_tune`'s step is applied after every 300. Printed is how it then routes the `dev` prompts.
+A router with assumed capabilities answers the `train` prompts of a folder. Every answer is rated by its recorded score,
+and capabilities are tuned (as by `%route_tune`) after every 300. The output is how it then routes the `dev` prompts.
 """
 
 from __future__ import annotations
@@ -17,80 +17,82 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_magic.lab.simulate.lineups import CASTS, Cast, Role
-from llm_magic.lab.simulate.make_dataset import read
-from llm_magic.lab.simulate.simulator import choices
-from llm_magic.lab.simulate.table import Array, Outcomes
+from llm_magic.lab.simulate.dataset import Array, Outcomes
+from llm_magic.lab.simulate.lineups import LINEUPS, Lineup, Role
+from llm_magic.lab.simulate.make_dataset import train_and_dev_outcomes
+from llm_magic.lab.simulate.simulator import planned_choices
 from llm_magic.registry import Registry
 from llm_magic.tuning import tune, tuned
 from llm_magic.types import Attempt, ModelSpec, Outcome, ProviderSpec, TaskTier, Usage
 
-AT_ONCE = 300
-"""Ratings between two applications."""
-LABELS = (0, 300, 1_500)
+RATINGS_PER_UPDATE = 300
+RATING_COUNTS = (0, 300, 1_500)
 _TIERS = list(TaskTier)
-_SERVES: dict[Role, TaskTier] = {"top": TaskTier.COMPLEX, "mid": TaskTier.STANDARD, "cheap": TaskTier.BULK}
+_TIER_OF_ROLE: dict[Role, TaskTier] = {"top": TaskTier.COMPLEX, "mid": TaskTier.STANDARD, "cheap": TaskTier.BULK}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
-    """How a router does after so many ratings."""
+class TuningResult:
+    """The routing of the evaluation prompts after a number of ratings."""
 
-    labels: int
+    ratings: int
     score: float
-    """Mean, on the prompts that it is judged on."""
     cost_share: float
-    """Of asking the top model for everything."""
+    """Cost as a share of the top model's for all prompts."""
 
 
-def assumed(cast: Cast) -> Registry:
-    """The models of a cast as ones that nobody has measured."""
+def assumed_registry(lineup: Lineup) -> Registry:
+    """Return the models of a lineup with capabilities that are assumed from their tiers."""
+    providers = dict.fromkeys(member.provider for member in lineup.members)
     return Registry(
         models=[
             ModelSpec(
-                id=player.model,
-                provider=player.provider,
-                tiers=(_SERVES[player.role],),
+                id=member.model,
+                provider=member.provider,
+                tiers=(_TIER_OF_ROLE[member.role],),
                 context_window=128_000,
                 max_output_tokens=4_096,
             )
-            for player in cast.players
+            for member in lineup.members
         ],
-        providers=[ProviderSpec(name=name) for name in dict.fromkeys(player.provider for player in cast.players)],
+        providers=[ProviderSpec(name=name) for name in providers],
     )
 
 
-def learn(
-    rated: Outcomes, judged: Outcomes, cast: Cast, quality: float, seed: int, labels: Sequence[int] = LABELS
-) -> Iterator[Learnt]:
-    """After each number of ratings, how the router does. The prompts come in an order that the seed shuffles."""
-    packaged = now = assumed(cast)
-    order = np.random.default_rng(seed).permutation(len(rated))
+def simulate_tuning(
+    train: Outcomes,
+    evaluation: Outcomes,
+    lineup: Lineup,
+    quality: float,
+    seed: int,
+    rating_counts: Sequence[int] = RATING_COUNTS,
+) -> Iterator[TuningResult]:
+    """Yield the result after each number of ratings. The seed shuffles the training prompts."""
+    base = tuned_registry = assumed_registry(lineup)
+    order = np.random.default_rng(seed).permutation(len(train))
     rows: list[Attempt] = []
-    for many in labels:
-        while len(rows) < min(many, len(order)):
-            part = order[len(rows) : len(rows) + min(AT_ONCE, many - len(rows))]
-            chosen, _ = choices(_as_in(now, rated), cast, quality)
-            rows += [_rated(rated, int(row), int(chosen[row])) for row in part]
-            now = tuned(packaged, tune(rows, packaged))
-        chosen, _ = choices(_as_in(now, judged), cast, quality)
-        every = np.arange(len(judged))
-        top = judged.costs[:, judged.column(cast.models("top")[0])].mean()
-        yield Learnt(
-            labels=many,
-            score=float(judged.scores[every, chosen].mean()),
-            cost_share=float(judged.costs[every, chosen].mean() / top),
+    for count in rating_counts:
+        while len(rows) < min(count, len(order)):
+            part = order[len(rows) : len(rows) + min(RATINGS_PER_UPDATE, count - len(rows))]
+            chosen, _ = planned_choices(_with_capabilities(train, tuned_registry), lineup, quality)
+            rows += [_rated_attempt(train, int(row), int(chosen[row])) for row in part]
+            tuned_registry = tuned(base, tune(rows, base))
+        chosen, _ = planned_choices(_with_capabilities(evaluation, tuned_registry), lineup, quality)
+        prompts = np.arange(len(evaluation))
+        top_usd = evaluation.costs[:, evaluation.column(lineup.models("top")[0])].mean()
+        yield TuningResult(
+            ratings=count,
+            score=float(evaluation.scores[prompts, chosen].mean()),
+            cost_share=float(evaluation.costs[prompts, chosen].mean() / top_usd),
         )
 
 
-def _as_in(registry: Registry, outcomes: Outcomes) -> Outcomes:
-    """The outcomes with what the registry thinks of the models."""
+def _with_capabilities(outcomes: Outcomes, registry: Registry) -> Outcomes:
     capability: Array = np.array([[registry[model].capability[tier] for tier in _TIERS] for model in outcomes.models])
     return dataclasses.replace(outcomes, capability=capability)
 
 
-def _rated(outcomes: Outcomes, row: int, column: int) -> Attempt:
-    """The row of an answer, rated by its score."""
+def _rated_attempt(outcomes: Outcomes, row: int, column: int) -> Attempt:
     tier = _TIERS[int(outcomes.probabilities[row].argmax())]
     return Attempt(
         run_id=str(row),
@@ -119,22 +121,24 @@ def _rated(outcomes: Outcomes, row: int, column: int) -> Attempt:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m llm_magic.lab.simulate.ratings", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m llm_magic.lab.simulate.ratings", description="Simulate tuning by ratings."
+    )
     parser.add_argument("folder", type=Path, help="with {train,dev}_{prompts,outcomes}.parquet")
     parser.add_argument("--quality", type=float, nargs="+", default=[0.9, 0.97])
     parser.add_argument("--seeds", type=int, default=20)
     args = parser.parse_args()
-    for rated, judged in read(args.folder):
-        cast = CASTS[judged.source]
-        best = max(judged.scores[:, judged.column(model)].mean() for model in cast.models())
+    for train, evaluation in train_and_dev_outcomes(args.folder):
+        lineup = LINEUPS[evaluation.source]
+        best = max(evaluation.scores[:, evaluation.column(model)].mean() for model in lineup.models())
         for quality in args.quality:
-            runs = [list(learn(rated, judged, cast, quality, seed)) for seed in range(args.seeds)]
-            told = "; ".join(
-                f"{each[0].labels:,}: {np.mean([one.score for one in each]):.3f} at "
-                f"{np.mean([one.cost_share for one in each]):.0%}"
-                for each in zip(*runs, strict=True)
+            runs = [list(simulate_tuning(train, evaluation, lineup, quality, seed)) for seed in range(args.seeds)]
+            results = "; ".join(
+                f"{results[0].ratings:,}: {np.mean([result.score for result in results]):.3f} at "
+                f"{np.mean([result.cost_share for result in results]):.0%}"
+                for results in zip(*runs, strict=True)
             )
-            sys.stdout.write(f"{judged.source}, quality {quality}: wanted {quality * best:.3f}; {told}\n")
+            sys.stdout.write(f"{evaluation.source}, quality {quality}: wanted {quality * best:.3f}; {results}\n")
 
 
 if __name__ == "__main__":

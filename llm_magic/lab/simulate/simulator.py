@@ -1,86 +1,86 @@
-"""Days of requests over recorded outcomes: what each approach costs, how long it takes, how often it is right."""
+"""Simulation of one month of requests under an approach: cost, latency, success and fallbacks."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_magic.answers.agreement import SAME_MISTAKE
-from llm_magic.lab.evaluate.cascades import agreement
-from llm_magic.lab.simulate.lineups import CASTS, Cast
-from llm_magic.lab.simulate.table import Array, Outcomes
+from llm_magic.lab.evaluate.cascades import agreement_probability
+from llm_magic.lab.simulate.dataset import Array, Outcomes
+from llm_magic.lab.simulate.lineups import LINEUPS, Lineup
 from llm_magic.types import DEFAULT_QUALITY
 
 Columns = NDArray[np.intp]
+"""The model of each request, as a column of the outcomes."""
 
-TRIES = 3
-"""Of one model, as the router's own policy has it."""
+MAX_TRIES = 3
+"""Per model, as in the router's own retry policy."""
 BACKOFF_S = (0.25, 0.5)
 """Mean waits before the second and the third try."""
-FAILED_S = 1.0
-"""Until a provider's error arrives."""
+FAILURE_S = 1.0
+"""Time until a provider's error arrives."""
 SPEED = {"top": (0.9, 60.0), "mid": (0.6, 90.0), "cheap": (0.5, 110.0)}
-"""Seconds to the first token, and tokens a second after it. Assumed: the records hold no times."""
+"""Assumed seconds to the first token, and tokens per second after it. The records hold no times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What days are like."""
+    """The traffic and the faults of a simulated month."""
 
     requests: int = 200
-    """A day."""
+    """Per day."""
     days: int = 30
     routine: tuple[float, float] = (0.6, 0.7)
-    """Each day's share of routine requests, drawn evenly from between these."""
+    """Bounds of the routine share of requests, drawn for each day."""
     faults: float = 0.02
-    """Share of requests that a provider answers with a passing error, each try by itself."""
+    """Probability that a try fails with a transient error."""
     outages: float = 0.005
-    """Share of a provider's hours in which it answers nothing but errors."""
+    """Share of a provider's hours in which every try fails."""
     same_mistake: float = SAME_MISTAKE
+    """Probability that two wrong answers agree."""
     quality: float = DEFAULT_QUALITY
-    """The router's dial: the least share of the best candidate's expected quality that will do."""
+    """Minimum expected quality, as a share of the best candidate's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """What one month came to under one approach."""
+    """The metrics of one month under one approach."""
 
     cost_usd: float
     p50_s: float
-    """Seconds until the whole answer, at assumed speeds; so is `p95_s`."""
+    """Latency of the whole answer, at assumed speeds."""
     p95_s: float
     success: float
-    """Mean score, an unanswered request counting 0."""
+    """Mean score. A request without an answer scores 0."""
     answered: float
     fallbacks: float
-    """Share of requests that another model answered because the chosen one failed."""
+    """Share of requests answered by another model because the chosen one failed."""
     escalated: float
-    """Share of requests that went from cheap models to the top one."""
+    """Share of requests escalated from cheap models to the top one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One month's chance: which requests come when, and what fails. All approaches meet the same."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomDraws:
+    """The random events of one month, common to all approaches."""
 
     prompts: NDArray[np.intp]
+    """Row of the outcomes, per request."""
     down: NDArray[np.bool_]
-    """requests x models: its provider is down at that hour."""
-    luck: Array
-    """requests x models x tries: a try fails where it is below the rate of faults."""
-    same: Array
-    """requests: two wrong answers are the same where it is below `same_mistake`."""
+    """requests x models: the provider has an outage."""
+    fault: Array
+    """requests x models x tries, uniform in 0..1: a try fails below `Scenario.faults`."""
+    agreement: Array
+    """Per request, uniform in 0..1: cheap answers agree below their probability of agreement."""
 
 
-Approach = Callable[[Outcomes, Cast, Scenario, Draw], "SimulatedRun"]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
-    """Each request under one approach."""
+    """Arrays of the requests under one approach."""
 
     score: Array
     cost: Array
@@ -90,111 +90,118 @@ class SimulatedRun:
     escalated: NDArray[np.bool_]
 
 
-def draw(outcomes: Outcomes, cast: Cast, world: Scenario, chance: np.random.Generator) -> Draw:
-    """A month's requests, from a sample of the recorded prompts with replacement: who has seen other prompts."""
-    is_routine = np.isin(outcomes.tasks, cast.routine)
-    pools = [chance.choice(rows, len(rows)) for rows in (np.flatnonzero(is_routine), np.flatnonzero(~is_routine))]
-    routine = [round(world.requests * chance.uniform(*world.routine)) for _ in range(world.days)]
-    picked = [
-        np.concatenate([chance.choice(pools[0], many), chance.choice(pools[1], world.requests - many)])
-        for many in routine
+Approach = Callable[[Outcomes, Lineup, Scenario, RandomDraws], SimulatedRun]
+
+
+def draw_month(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, rng: np.random.Generator) -> RandomDraws:
+    """Draw requests and faults. The recorded prompts are resampled first, so that months see different prompts."""
+    is_routine = np.isin(outcomes.tasks, lineup.routine_tasks)
+    pools = [rng.choice(rows, len(rows)) for rows in (np.flatnonzero(is_routine), np.flatnonzero(~is_routine))]
+    routine_counts = [round(scenario.requests * rng.uniform(*scenario.routine)) for _ in range(scenario.days)]
+    days = [
+        np.concatenate([rng.choice(pools[0], count), rng.choice(pools[1], scenario.requests - count)])
+        for count in routine_counts
     ]
-    prompts = np.concatenate(picked)
-    many = len(prompts)
-    providers = sorted({player.provider for player in cast.players})
-    hour = np.concatenate([day * 24 + chance.integers(0, 24, world.requests) for day in range(world.days)])
-    out = chance.random((len(providers), world.days * 24)) < world.outages
-    down = np.zeros((many, len(outcomes.models)), bool)
-    for player in cast.players:
-        down[:, outcomes.column(player.model)] = out[providers.index(player.provider)][hour]
-    luck = chance.random((many, len(outcomes.models), TRIES))
-    return Draw(prompts, down, luck, chance.random(many))
+    prompts = np.concatenate(days)
+    providers = sorted({member.provider for member in lineup.members})
+    hour = np.concatenate([day * 24 + rng.integers(0, 24, scenario.requests) for day in range(scenario.days)])
+    is_out = rng.random((len(providers), scenario.days * 24)) < scenario.outages
+    down = np.zeros((len(prompts), len(outcomes.models)), np.bool_)
+    for member in lineup.members:
+        down[:, outcomes.column(member.model)] = is_out[providers.index(member.provider)][hour]
+    fault = rng.random((len(prompts), len(outcomes.models), MAX_TRIES))
+    return RandomDraws(prompts=prompts, down=down, fault=fault, agreement=rng.random(len(prompts)))
 
 
-def ask(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw, columns: Columns) -> SimulatedRun:
-    """Ask one model a request (`columns[i]` of request i), up to three tries."""
+def ask_models(
+    outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws, columns: Columns
+) -> SimulatedRun:
+    """Ask one model per request, with up to three tries."""
     rows = np.arange(len(columns))
-    failed = (drawn.luck[rows, columns] < world.faults) | drawn.down[rows, columns][:, None]
-    fails = np.cumprod(failed, axis=1).sum(axis=1)
-    answered = fails < TRIES
-    first_s, speed = _speeds(outcomes, cast)
-    seconds = fails * FAILED_S + np.array([0.0, *np.cumsum(BACKOFF_S), sum(BACKOFF_S)])[fails]
-    took = first_s[columns] + outcomes.output_tokens[drawn.prompts, columns] / speed[columns]
+    failed = (draws.fault[rows, columns] < scenario.faults) | draws.down[rows, columns][:, None]
+    failures = np.cumprod(failed, axis=1).sum(axis=1)
+    answered = failures < MAX_TRIES
+    first_token_s, tokens_per_s = _speeds(outcomes, lineup)
+    waits = np.array([0.0, *np.cumsum(BACKOFF_S), sum(BACKOFF_S)])[failures]
+    answer_s = first_token_s[columns] + outcomes.output_tokens[draws.prompts, columns] / tokens_per_s[columns]
     return SimulatedRun(
-        score=np.where(answered, outcomes.scores[drawn.prompts, columns], 0.0),
-        cost=np.where(answered, outcomes.costs[drawn.prompts, columns], 0.0),
-        seconds=seconds + np.where(answered, took, 0.0),
+        score=np.where(answered, outcomes.scores[draws.prompts, columns], 0.0),
+        cost=np.where(answered, outcomes.costs[draws.prompts, columns], 0.0),
+        seconds=failures * FAILURE_S + waits + np.where(answered, answer_s, 0.0),
         answered=answered,
-        fell_back=np.zeros(len(columns), bool),
-        escalated=np.zeros(len(columns), bool),
+        fell_back=np.zeros(len(columns), np.bool_),
+        escalated=np.zeros(len(columns), np.bool_),
     )
 
 
-def _speeds(outcomes: Outcomes, cast: Cast) -> tuple[Array, Array]:
-    role = {player.model: player.role for player in cast.players}
-    pairs = np.array([SPEED[role.get(model, "mid")] for model in outcomes.models])
-    return pairs[:, 0], pairs[:, 1]
+def _speeds(outcomes: Outcomes, lineup: Lineup) -> tuple[Array, Array]:
+    roles = {member.model: member.role for member in lineup.members}
+    speeds = np.array([SPEED[roles.get(model, "mid")] for model in outcomes.models])
+    return speeds[:, 0], speeds[:, 1]
 
 
-def in_turn(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw, turns: Sequence[Columns]) -> SimulatedRun:
-    """The first model of each request, and the next where it fails."""
-    played = ask(outcomes, cast, world, drawn, turns[0])
-    for columns in turns[1:]:
-        other = ask(outcomes, cast, world, drawn, columns)
-        failed = ~played.answered
-        played = SimulatedRun(
-            score=np.where(failed, other.score, played.score),
-            cost=played.cost + np.where(failed, other.cost, 0.0),
-            seconds=played.seconds + np.where(failed, other.seconds, 0.0),
-            answered=played.answered | other.answered,
-            fell_back=played.fell_back | (failed & other.answered),
-            escalated=played.escalated,
+def ask_with_fallbacks(
+    outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws, choices: Sequence[Columns]
+) -> SimulatedRun:
+    """Ask the first choice of each request, and the next ones if it fails."""
+    run = ask_models(outcomes, lineup, scenario, draws, choices[0])
+    for columns in choices[1:]:
+        fallback = ask_models(outcomes, lineup, scenario, draws, columns)
+        failed = ~run.answered
+        run = SimulatedRun(
+            score=np.where(failed, fallback.score, run.score),
+            cost=run.cost + np.where(failed, fallback.cost, 0.0),
+            seconds=run.seconds + np.where(failed, fallback.seconds, 0.0),
+            answered=run.answered | fallback.answered,
+            fell_back=run.fell_back | (failed & fallback.answered),
+            escalated=run.escalated,
         )
-    return played
+    return run
 
 
-def always(model: str) -> Approach:
-    """One model for everything, tried again where it fails."""
+def single_model(model: str) -> Approach:
+    """Use one model for everything, without fallbacks."""
 
-    def play(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw) -> SimulatedRun:
-        return ask(outcomes, cast, world, drawn, np.full(len(drawn.prompts), outcomes.column(model)))
+    def run(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws) -> SimulatedRun:
+        columns = np.full(len(draws.prompts), outcomes.column(model))
+        return ask_models(outcomes, lineup, scenario, draws, columns)
 
-    return play
-
-
-def routed(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw) -> SimulatedRun:
-    """The plan's choice for each prompt; where it fails, the next one of another provider."""
-    chosen, after = choices(outcomes, cast, world.quality)
-    return in_turn(outcomes, cast, world, drawn, [chosen[drawn.prompts], after[drawn.prompts]])
+    return run
 
 
-def choices(outcomes: Outcomes, cast: Cast, quality: float) -> tuple[Columns, Columns]:
-    """For each prompt the cheapest model whose expected quality is `quality` times the best one's or more, and the
-    cheapest such one of another provider (for want of one, the best of another provider)."""
-    columns = np.array([outcomes.column(model) for model in cast.models()])
-    providers = np.array([cast.provider(model) for model in cast.models()])
+def route(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws) -> SimulatedRun:
+    """Use the plan's choice for each prompt, with a fallback to another provider."""
+    first, second = planned_choices(outcomes, lineup, scenario.quality)
+    return ask_with_fallbacks(outcomes, lineup, scenario, draws, [first[draws.prompts], second[draws.prompts]])
+
+
+def planned_choices(outcomes: Outcomes, lineup: Lineup, quality: float) -> tuple[Columns, Columns]:
+    """Return the first and the second choice for each prompt.
+
+    First: the cheapest model with at least `quality` times the best expected quality. Second: the cheapest such model
+    of another provider, or else the best model of another provider.
+    """
+    columns = np.array([outcomes.column(model) for model in lineup.models()])
+    providers = np.array([lineup.provider_of(model) for model in lineup.models()])
     expected = outcomes.expected_quality()[:, columns]
     usd = outcomes.typical_usd[columns]
-    will_do = expected >= quality * expected.max(axis=1, keepdims=True)
-    first = np.where(will_do, usd, np.inf).argmin(axis=1)
-    other = providers[None, :] != providers[first][:, None]
-    cost = np.where(will_do & other, usd, np.inf)
-    best = np.where(other, expected, -1.0).argmax(axis=1)
-    second = np.where(np.isfinite(cost).any(axis=1), cost.argmin(axis=1), best)
+    is_enough = expected >= quality * expected.max(axis=1, keepdims=True)
+    first = np.where(is_enough, usd, np.inf).argmin(axis=1)
+    is_other = providers[None, :] != providers[first][:, None]
+    cost = np.where(is_enough & is_other, usd, np.inf)
+    best = np.where(is_other, expected, -1.0).argmax(axis=1)
+    second = cast("Columns", np.where(np.isfinite(cost).any(axis=1), cost.argmin(axis=1), best))
     return columns[first], columns[second]
 
 
-def cascaded(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw) -> SimulatedRun:
-    """Two cheap models at once; where they differ or one fails, the top one, and where that fails another.
-
-    Of answers that are both right nearly all agree, one right and one wrong differ, both wrong agree by chance
-    (`same_mistake`).
-    """
-    first, second = (np.full(len(drawn.prompts), outcomes.column(model)) for model in cast.models("cheap")[:2])
-    one, two = (ask(outcomes, cast, world, drawn, columns) for columns in (first, second))
-    agree = one.answered & two.answered & (drawn.same < agreement(one.score, two.score, world.same_mistake))
-    tops = [np.full(len(drawn.prompts), outcomes.column(model)) for model in fallbacks(cast)]
-    strong = in_turn(outcomes, cast, world, drawn, tops)
+def cascade(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws) -> SimulatedRun:
+    """Ask two cheap models at once, and the top one, with a fallback, if they differ or one fails."""
+    cheap = [np.full(len(draws.prompts), outcomes.column(model)) for model in lineup.models("cheap")[:2]]
+    one, two = (ask_models(outcomes, lineup, scenario, draws, columns) for columns in cheap)
+    chance = agreement_probability(one.score, two.score, scenario.same_mistake)
+    agree = one.answered & two.answered & (draws.agreement < chance)
+    tops = [np.full(len(draws.prompts), outcomes.column(model)) for model in _top_models(lineup)]
+    strong = ask_with_fallbacks(outcomes, lineup, scenario, draws, tops)
     return SimulatedRun(
         score=np.where(agree, one.score, strong.score),
         cost=one.cost + two.cost + np.where(agree, 0.0, strong.cost),
@@ -205,44 +212,50 @@ def cascaded(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw) -> Si
     )
 
 
-def routed_or_cascaded(outcomes: Outcomes, cast: Cast, world: Scenario, drawn: Draw) -> SimulatedRun:
-    """A cheap model where the plan chooses one; where it would choose a dearer one, the cascade before it."""
-    chosen, _ = choices(outcomes, cast, world.quality)
-    cheap = np.isin(chosen, [outcomes.column(model) for model in cast.models("cheap")])[drawn.prompts]
-    one, two = routed(outcomes, cast, world, drawn), cascaded(outcomes, cast, world, drawn)
-    names = [part.name for part in dataclasses.fields(SimulatedRun)]
-    return SimulatedRun(*(np.where(cheap, getattr(one, name), getattr(two, name)) for name in names))
+def route_or_cascade(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws) -> SimulatedRun:
+    """Use the plan's choice if it is a cheap model, and the cascade otherwise."""
+    first, _ = planned_choices(outcomes, lineup, scenario.quality)
+    is_cheap = np.isin(first, [outcomes.column(model) for model in lineup.models("cheap")])[draws.prompts]
+    routed = route(outcomes, lineup, scenario, draws)
+    cascaded = cascade(outcomes, lineup, scenario, draws)
+    return SimulatedRun(
+        score=np.where(is_cheap, routed.score, cascaded.score),
+        cost=np.where(is_cheap, routed.cost, cascaded.cost),
+        seconds=np.where(is_cheap, routed.seconds, cascaded.seconds),
+        answered=np.where(is_cheap, routed.answered, cascaded.answered).astype(np.bool_),
+        fell_back=np.where(is_cheap, routed.fell_back, cascaded.fell_back).astype(np.bool_),
+        escalated=np.where(is_cheap, routed.escalated, cascaded.escalated).astype(np.bool_),
+    )
 
 
-def fallbacks(cast: Cast) -> tuple[str, ...]:
-    """The top model, then the best one of another provider."""
-    top = cast.models("top")[0]
-    others = [model for model in cast.models() if cast.provider(model) != cast.provider(top)]
+def _top_models(lineup: Lineup) -> tuple[str, ...]:
+    """Return the top model, then the best one of another provider."""
+    top = lineup.models("top")[0]
+    others = [model for model in lineup.models() if lineup.provider_of(model) != lineup.provider_of(top)]
     return (top, *others[:1])
 
 
-def month(played: SimulatedRun, world: Scenario) -> Month:
-    share = 30 / world.days
+def summarize(run: SimulatedRun, scenario: Scenario) -> Month:
     return Month(
-        cost_usd=float(played.cost.sum()) * share,
-        p50_s=float(np.median(played.seconds)),
-        p95_s=float(np.quantile(played.seconds, 0.95)),
-        success=float(played.score.mean()),
-        answered=float(played.answered.mean()),
-        fallbacks=float(played.fell_back.mean()),
-        escalated=float(played.escalated.mean()),
+        cost_usd=float(run.cost.sum()) * (30 / scenario.days),
+        p50_s=float(np.median(run.seconds)),
+        p95_s=float(np.quantile(run.seconds, 0.95)),
+        success=float(run.score.mean()),
+        answered=float(run.answered.mean()),
+        fallbacks=float(run.fell_back.mean()),
+        escalated=float(run.escalated.mean()),
     )
 
 
 def approaches(source: str) -> dict[str, Approach]:
-    """By name, in the order of the table."""
-    cast = CASTS[source]
-    top, mid, cheap = (cast.models(role)[0] for role in ("top", "mid", "cheap"))
+    """Return the approaches by name, in the order of the table. The first one is the reference."""
+    lineup = LINEUPS[source]
+    top, mid, cheap = (lineup.models(role)[0] for role in ("top", "mid", "cheap"))
     return {
-        f"top only: {top}": always(top),
-        f"mid only: {mid}": always(mid),
-        f"cheap only: {cheap}": always(cheap),
-        "ours: routing": routed,
-        "ours: cascade": cascaded,
-        "ours: routing, then cascade": routed_or_cascaded,
+        f"top only: {top}": single_model(top),
+        f"mid only: {mid}": single_model(mid),
+        f"cheap only: {cheap}": single_model(cheap),
+        "ours: routing": route,
+        "ours: cascade": cascade,
+        "ours: routing, then cascade": route_or_cascade,
     }
