@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pull(_: argparse.Namespace) -> None:
-    from llm_magic.providers.local import weights
+    from llm_magic.providers.local import download
 
     is_terminal = sys.stderr.isatty()
     last_message = ""
@@ -67,7 +67,7 @@ def _pull(_: argparse.Namespace) -> None:
             print(message, file=sys.stderr)
         last_message = message
 
-    path = weights.pull(show_progress)
+    path = download.pull(show_progress)
     if is_terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     print(path)

@@ -1,4 +1,4 @@
-"""Where the user's own files are: `models.toml`, `ledger.db`, downloaded weights."""
+"""The folder of the user's own files: `models.toml`, `ledger.db`, downloaded weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """`LLM_MAGIC_HOME`, or the platform's user data folder. Not created by asking."""
-    if chosen := os.environ.get("LLM_MAGIC_HOME"):
-        return Path(chosen).expanduser()
+    """Return `LLM_MAGIC_HOME`, or the platform's user data folder, without creating it."""
+    if folder := os.environ.get("LLM_MAGIC_HOME"):
+        return Path(folder).expanduser()
     import platformdirs
 
     return platformdirs.user_data_path("llm_magic", appauthor=False)
@@ -35,9 +35,9 @@ def child_environment() -> dict[str, str]:
 
 
 def hash_key() -> bytes:
-    """The key of this user's keyed hashes: made at first use, kept in `hash.key` beside the ledger, never in it.
+    """Return the key of this user's keyed hashes, created at the first use in `hash.key`, outside the ledger.
 
-    So a ledger that goes astray does not tell which prompts were asked. Where it can't be kept it is made up anew.
+    A leaked ledger therefore does not reveal its prompts. If the file can't be written, each process has its own key.
     """
     path = home() / "hash.key"
     try:

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from llm_magic import routing
-from llm_magic.providers.local import weights
+from llm_magic.providers.local import download, weights
 from llm_magic.testing import Reply, ScriptedProvider
 from tests.support import postgres
 from tests.support.builders import router
@@ -129,9 +129,9 @@ def shell(scripted: ScriptedProvider) -> Iterator[Shell]:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The small model's weights, fetched once and kept under build/."""
+    """The small model's weights, downloaded once and kept under build/."""
     build = Path(__file__).parent.parent / "build" / "models"
-    return weights.fetch(weights.SMOLLM2, build, progress=lambda message, fraction: None)
+    return download.fetch(weights.SMOLLM2, build, progress=lambda message, fraction: None)
 
 
 @pytest.fixture(scope="session")

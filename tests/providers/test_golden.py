@@ -1,7 +1,7 @@
 """Answers as the three providers send them, streamed and not, through the real SDKs: their text, usage and price.
 
-The payloads have the shape that the providers document and the SDKs' own types describe. What each must cost is
-reckoned by the catalogue's own reader and calculator, which share no code with ours.
+The payloads have the shape that the providers document and the SDKs' own types describe. The expected
+costs are computed by the catalogue's own reader and calculator, which share no code with llm_magic.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def server() -> Iterator[Any]:
 
 
 async def answered(server: Any, name: str) -> tuple[str, Usage, Finished]:
-    """What a payload comes to: its text, its usage, how it finished."""
+    """The text, usage and end of a payload."""
     server.payload = GOLDEN / name
     provider_id = name.partition("-")[0]
     model = Registry.load("current")[MODELS[provider_id]]
@@ -105,7 +105,7 @@ TIERS = {"anthropic-whole.json": "batch", "openai-stream.sse": "flex"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-async def test_text_usage_and_tier_of_service(server: Any, name: str) -> None:
+async def test_text_usage_and_service_tier_are_read(server: Any, name: str) -> None:
     text, usage, finished = await answered(server, name)
     assert text == "Paris\u2028.", "a separator of lines within a text is text"
     assert usage == EXPECTED[name]
@@ -113,7 +113,7 @@ async def test_text_usage_and_tier_of_service(server: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-async def test_the_price_is_the_catalogues_own(server: Any, name: str) -> None:
+async def test_the_cost_equals_the_catalogues_own_calculation(server: Any, name: str) -> None:
     _, usage, finished = await answered(server, name)
     registry = Registry.load("current")
     provider_id = name.partition("-")[0]
@@ -147,7 +147,7 @@ def _as_one_body(path: Path) -> dict[str, Any]:
     return body
 
 
-def test_the_payloads_fit_the_sdks_own_types() -> None:
+def test_the_payloads_are_valid_for_the_sdks_types() -> None:
     from anthropic.types import Message as Whole
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -159,7 +159,7 @@ def test_the_payloads_fit_the_sdks_own_types() -> None:
                 ChatCompletionChunk.model_validate_json(line[6:], strict=True)
 
 
-def test_a_cheaper_tier_of_service_costs_less_where_the_catalogue_knows_it() -> None:
+def test_a_cheaper_service_tier_costs_less() -> None:
     registry = Registry.load("current")
     usage = Usage(input_tokens=1_000, output_tokens=1_000)
     for model_id, tier, share in (("claude-sonnet-5-5", "batch", "0.5"), ("gpt-6.1-terra", "batch", "0.5")):
@@ -167,7 +167,7 @@ def test_a_cheaper_tier_of_service_costs_less_where_the_catalogue_knows_it() -> 
         assert prices.cost(registry[model_id], usage, NOON, tier).usd == usual * Decimal(share)
 
 
-def test_deepseeks_own_name_for_cached_tokens() -> None:
+def test_cached_tokens_are_read_under_deepseeks_name() -> None:
     counts = {"prompt_tokens": 1_200, "completion_tokens": 300, "prompt_cache_hit_tokens": 1_024}
     found = openai.usage_of(counts)
     assert found == Usage(input_tokens=1_200, cached_input_tokens=1_024, output_tokens=300)

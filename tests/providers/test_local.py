@@ -148,7 +148,7 @@ async def test_progress_then_the_answer(stage: Stage) -> None:
     assert stage.engines[0].path == Path("models") / SMOLLM2.file_name
 
 
-async def test_progress_of_the_fetching_is_seen_while_it_goes_on(stage: Stage) -> None:
+async def test_progress_of_a_download_is_reported_while_it_runs(stage: Stage) -> None:
     stage.may_fetch.clear()
     async with aclosing(stage.provider().stream(ask("Hi"))) as events:
         assert await anext(events) == Progress(message="fetching the local model", fraction=0.5)
@@ -156,7 +156,7 @@ async def test_progress_of_the_fetching_is_seen_while_it_goes_on(stage: Stage) -
         assert text_of([event async for event in events]) == "Hello"
 
 
-async def test_the_second_request_finds_it_up(stage: Stage) -> None:
+async def test_the_second_request_uses_the_running_engine(stage: Stage) -> None:
     provider = stage.provider()
     await events_of(provider, ask("Hi"))
     events = await events_of(provider, ask("Hi again"))
@@ -164,7 +164,7 @@ async def test_the_second_request_finds_it_up(stage: Stage) -> None:
     assert len(stage.engines) == len(stage.fetches) == 1
 
 
-async def test_one_request_a_connection_with_the_key(stage: Stage, requests: list[str]) -> None:
+async def test_each_request_has_its_own_connection_and_the_key(stage: Stage, requests: list[str]) -> None:
     await events_of(stage.provider(), ask("Hi", max_output_tokens=7))
     head, _, body = requests[0].partition("\r\n\r\n")
     assert "connection: close" in head.lower()
@@ -173,7 +173,7 @@ async def test_one_request_a_connection_with_the_key(stage: Stage, requests: lis
     assert "extra_headers" not in body
 
 
-async def test_first_requests_at_once_start_one_engine(stage: Stage) -> None:
+async def test_concurrent_first_requests_start_one_engine(stage: Stage) -> None:
     provider = stage.provider()
     answers = await asyncio.gather(*(events_of(provider, ask("Hi")) for _ in range(8)))
     assert [text_of(each) for each in answers] == ["Hello"] * 8
@@ -197,7 +197,7 @@ async def test_a_failed_start_is_tried_again_by_the_next_request(stage: Stage) -
     assert text_of(await events_of(provider, ask("Hi"))) == "Hello"
 
 
-async def test_fetching_is_given_up_when_the_last_one_leaves(stage: Stage) -> None:
+async def test_a_download_is_abandoned_when_its_last_request_leaves(stage: Stage) -> None:
     provider = stage.provider()
     stage.may_fetch.clear()
     first, second = provider.stream(ask("Hi")), provider.stream(ask("Hi"))
@@ -211,7 +211,7 @@ async def test_fetching_is_given_up_when_the_last_one_leaves(stage: Stage) -> No
     assert text_of(await events_of(provider, ask("Hi"))) == "Hello"
 
 
-async def test_a_cancelled_task_gives_up_fetching(stage: Stage) -> None:
+async def test_a_canceled_task_abandons_its_download(stage: Stage) -> None:
     stage.may_fetch.clear()
     task = asyncio.create_task(events_of(stage.provider(), ask("Hi")))
     await asyncio.to_thread(stage.fetching.wait, 10)
@@ -231,7 +231,7 @@ async def test_stop_ends_the_engine_and_the_next_request_starts_another(stage: S
     assert len(stage.engines) == 2
 
 
-async def test_stop_while_it_is_being_fetched(stage: Stage) -> None:
+async def test_stop_ends_a_download(stage: Stage) -> None:
     provider = stage.provider()
     stage.may_fetch.clear()
     async with aclosing(provider.stream(ask("Hi"))) as events:
@@ -242,7 +242,7 @@ async def test_stop_while_it_is_being_fetched(stage: Stage) -> None:
     assert stage.engines == []
 
 
-async def test_a_loop_in_a_background_thread(stage: Stage) -> None:
+async def test_requests_work_on_a_loop_in_a_background_thread(stage: Stage) -> None:
     provider = stage.provider()
 
     async def there() -> str:
@@ -258,7 +258,7 @@ async def test_a_loop_in_a_background_thread(stage: Stage) -> None:
     assert len(stage.engines) == 1
 
 
-async def test_a_file_of_the_users_own_is_served_under_its_name(stage: Stage, tmp_path: Path) -> None:
+async def test_a_users_file_is_served_under_its_name(stage: Stage, tmp_path: Path) -> None:
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(b"GGUF")
     provider = LocalProvider(environ={"LLM_MAGIC_LOCAL_MODEL": str(mine)}, start_engine=stage.start)
@@ -266,14 +266,14 @@ async def test_a_file_of_the_users_own_is_served_under_its_name(stage: Stage, tm
     assert (stage.engines[0].path, stage.engines[0].name) == (mine, "mine")
 
 
-async def test_a_missing_file_of_the_users_own(stage: Stage) -> None:
+async def test_a_missing_file_of_the_user_is_an_error(stage: Stage) -> None:
     provider = LocalProvider(environ={"LLM_MAGIC_LOCAL_MODEL": "/nowhere.gguf"}, start_engine=stage.start)
-    with pytest.raises(LocalModelUnavailable, match="no such file"):
+    with pytest.raises(LocalModelUnavailable, match="not a file"):
         await events_of(provider, ask("Hi"))
 
 
 @pytest.mark.parametrize("value", ["0", "false", "Off"])
-async def test_turned_off(stage: Stage, value: str) -> None:
+async def test_the_environment_turns_the_model_off(stage: Stage, value: str) -> None:
     provider = stage.provider(LLM_MAGIC_LOCAL=value)
     assert provider.unavailable() == "turned off by LLM_MAGIC_LOCAL=0"
     with pytest.raises(LocalModelUnavailable, match="turned off"):
@@ -281,12 +281,12 @@ async def test_turned_off(stage: Stage, value: str) -> None:
     assert stage.fetches == []
 
 
-def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_engine_the_model_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert LocalProvider(environ={}).unavailable() == "not installed: pip install llm-magic[local]"
 
 
-def test_usable_without_a_key() -> None:
+def test_no_key_is_needed() -> None:
     pytest.importorskip("xllamacpp")
     assert LocalProvider(environ={}).unavailable() is None
 
@@ -294,20 +294,20 @@ def test_usable_without_a_key() -> None:
 # --- the child process --------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_an_error(tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"not a model")
     with pytest.raises(LocalModelUnavailable, match=r"could not be loaded from .*bad\.gguf.*is it a GGUF file"):
         engine.start(bad, "bad")
 
 
-def test_a_child_that_dies_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_child_that_dies_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engine, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(LocalModelUnavailable, match="SIGKILL"):
         engine.start(tmp_path / "any.gguf", "any")
 
 
-def test_an_executable_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_executable_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(LocalModelUnavailable, match="could not be started"):
         engine.start(tmp_path / "any.gguf", "any")
@@ -379,7 +379,7 @@ async def test_an_answer_bound_to_a_schema_parses(real: LocalProvider) -> None:
 
 
 @pytest.mark.local_model
-async def test_a_cancelled_answer_frees_the_slot(real: LocalProvider) -> None:
+async def test_a_canceled_answer_frees_the_slot(real: LocalProvider) -> None:
     async with aclosing(real.stream(ask("Write a very long story about a river.", 4000))) as events:
         async for event in events:
             if isinstance(event, TextDelta):
@@ -389,7 +389,7 @@ async def test_a_cancelled_answer_frees_the_slot(real: LocalProvider) -> None:
 
 
 @pytest.mark.local_model
-async def test_a_cancelled_prompt_frees_the_slot(real: LocalProvider) -> None:
+async def test_a_canceled_prompt_frees_the_slot(real: LocalProvider) -> None:
     """Cancelled before the first token, while 3,600 tokens are being read."""
     reading = asyncio.create_task(events_of(real, ask("A river runs. " * 900, 10)))
     done, _ = await asyncio.wait([reading], timeout=0.5)
@@ -400,7 +400,7 @@ async def test_a_cancelled_prompt_frees_the_slot(real: LocalProvider) -> None:
 
 
 @pytest.mark.local_model
-async def test_a_prompt_that_is_too_long(real: LocalProvider) -> None:
+async def test_a_prompt_beyond_the_context_is_an_error(real: LocalProvider) -> None:
     with pytest.raises(ContextTooLong, match="4096"):
         await events_of(real, ask("river " * 9000))
 
@@ -416,7 +416,7 @@ async def test_an_engine_that_is_killed_is_replaced(real: LocalProvider) -> None
 
 
 @pytest.mark.local_model
-async def test_the_key_is_needed_and_not_shown(real: LocalProvider) -> None:
+async def test_the_engine_requires_its_key_and_hides_it(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
     child = psutil.Process(running(real).process.pid)
     key = running(real).api_key
@@ -459,7 +459,7 @@ def test_no_orphan_is_left_by_a_parent_that_exits_or_is_killed(smollm2: Path) ->
 
 
 @pytest.mark.local_model
-def test_the_engine_says_nothing_on_the_notebooks_streams(smollm2: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_engine_prints_nothing_on_the_notebooks_streams(smollm2: Path, capfd: pytest.CaptureFixture[str]) -> None:
     running = engine.start(smollm2, "x")
     running.stop()
     running.stop()

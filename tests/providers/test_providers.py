@@ -1,4 +1,4 @@
-"""The providers, through the real SDKs, against a server that speaks their APIs."""
+"""The providers, with the real SDKs, against a server that speaks their APIs."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def answered(server: loopback.Server, request: ProviderRequest) -> list[Pr
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-async def test_an_answer_streams_with_its_usage_normalised(server: loopback.Server, model_id: str) -> None:
+async def test_an_answer_streams_with_its_usage_normalized(server: loopback.Server, model_id: str) -> None:
     server.script(model_id, Answer(cached=2, written=1, reasoning=3))
     events = await answered(server, ask(model_id, system="Be brief."))
     (entry,) = server.journal
@@ -114,7 +114,7 @@ async def test_the_input_of_claude_is_known_before_its_text(server: loopback.Ser
     assert first.usage.input_tokens == server.journal[0].input
 
 
-async def test_parameters_fit_the_model(server: loopback.Server) -> None:
+async def test_parameters_have_the_names_that_the_model_takes(server: loopback.Server) -> None:
     for model_id in MODELS:
         await answered(server, ask(model_id, system="Be brief."))
     claude, gpt, deepseek = (entry.body for entry in server.journal)
@@ -135,7 +135,7 @@ async def test_stated_parameters_are_sent_as_they_are(server: loopback.Server) -
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
-async def test_a_schema_is_asked_for_as_each_endpoint_can(server: loopback.Server) -> None:
+async def test_a_schema_is_sent_in_the_form_that_each_endpoint_supports(server: loopback.Server) -> None:
     for model_id in MODELS:
         await answered(server, ask(model_id, schema=SCHEMA))
     claude, gpt, deepseek = (entry.body for entry in server.journal)
@@ -177,7 +177,7 @@ async def test_a_schema_is_asked_for_as_each_endpoint_can(server: loopback.Serve
         (Broken(how="cut"), StreamBroken),
     ],
 )
-async def test_every_fault_is_one_of_our_errors(
+async def test_every_fault_becomes_a_typed_error(
     server: loopback.Server, model_id: str, fault: Fault | Broken, error: type[ProviderError]
 ) -> None:
     server.script(model_id, fault)
@@ -190,7 +190,7 @@ async def test_every_fault_is_one_of_our_errors(
 
 
 @pytest.mark.parametrize(("model_id", "error"), [("claude-opus-4-7", Overloaded), ("gpt-5.5", ServerError)])
-async def test_an_error_event_within_a_stream(
+async def test_an_error_event_within_a_stream_becomes_a_typed_error(
     server: loopback.Server, model_id: str, error: type[ProviderError]
 ) -> None:
     server.script(model_id, Broken(how="error", chunks=()))
@@ -208,13 +208,13 @@ async def test_a_cleanly_truncated_stream_has_no_finish(server: loopback.Server,
 
 
 @pytest.mark.parametrize(("model_id", "finish"), [("claude-opus-4-7", "refusal"), ("gpt-5.5", "content_filter")])
-async def test_a_refusal_has_one_name(server: loopback.Server, model_id: str, finish: str) -> None:
+async def test_refusals_of_all_providers_have_one_name(server: loopback.Server, model_id: str, finish: str) -> None:
     server.script(model_id, Answer(finish=finish))
     assert (await answered(server, ask(model_id)))[-1] == Finished(finish_reason="refusal", served_model=model_id)
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-async def test_being_cut_short_has_one_name(server: loopback.Server, model_id: str) -> None:
+async def test_truncation_has_one_name_for_all_providers(server: loopback.Server, model_id: str) -> None:
     server.script(model_id, Answer(finish="length"))
     assert (await answered(server, ask(model_id)))[-1] == Finished(finish_reason="length", served_model=model_id)
 
@@ -233,7 +233,7 @@ async def test_being_cut_short_has_one_name(server: loopback.Server, model_id: s
     ],
 )
 @pytest.mark.parametrize("model_id", MODELS[:2])
-async def test_retry_after(
+async def test_retry_after_is_read_as_seconds(
     server: loopback.Server, model_id: str, headers: dict[str, str], seconds: float | None
 ) -> None:
     server.script(model_id, Fault(status=429, headers=headers))
@@ -243,7 +243,7 @@ async def test_retry_after(
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-async def test_closing_the_iterator_cancels_upstream(server: loopback.Server, model_id: str) -> None:
+async def test_closing_the_iterator_cancels_the_request_upstream(server: loopback.Server, model_id: str) -> None:
     import threading
 
     server.script(model_id, Answer(gate=threading.Event()))
@@ -255,14 +255,14 @@ async def test_closing_the_iterator_cancels_upstream(server: loopback.Server, mo
     await asyncio.to_thread(server.wait_until, lambda: server.journal[0].ended == "disconnected")
 
 
-async def test_no_connection(server: loopback.Server) -> None:
+async def test_a_refused_connection_names_the_url(server: loopback.Server) -> None:
     for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
         here = connected(server, **{f"{name}_BASE_URL": "http://127.0.0.1:9"})
         with pytest.raises(ConnectionFailed, match=r"no connection to http://127.0.0.1:9"):
             await events_of(here[ARTICLE[model_id].provider], ask(model_id))
 
 
-async def test_a_name_that_nobody_knows(server: loopback.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_host_names_the_url(server: loopback.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(host: object, *rest: object, **more: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -273,7 +273,7 @@ async def test_a_name_that_nobody_knows(server: loopback.Server, monkeypatch: py
             await events_of(here[ARTICLE[model_id].provider], ask(model_id))
 
 
-async def test_a_server_that_speaks_no_tls(server: loopback.Server) -> None:
+async def test_a_server_without_tls_names_the_url(server: loopback.Server) -> None:
     for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
         address = server.url.replace("http://", "https://")
         here = connected(server, **{f"{name}_BASE_URL": address})
@@ -283,7 +283,7 @@ async def test_a_server_that_speaks_no_tls(server: loopback.Server) -> None:
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-async def test_an_endpoint_that_does_not_stream(server: loopback.Server, model_id: str) -> None:
+async def test_an_endpoint_that_does_not_stream_is_read_whole(server: loopback.Server, model_id: str) -> None:
     server.script(model_id, Answer(whole=True, cached=2, reasoning=3))
     events = await answered(server, ask(model_id))
     assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta(text="The answer is 42.")]
@@ -294,7 +294,7 @@ async def test_an_endpoint_that_does_not_stream(server: loopback.Server, model_i
     assert finished == Finished(finish_reason="stop", served_model=model_id)
 
 
-async def test_a_key_is_looked_for_at_each_use_and_never_told(server: loopback.Server) -> None:
+async def test_a_key_is_read_at_each_use_and_never_shown(server: loopback.Server) -> None:
     environ = server.environment()
     key = environ.pop("OPENAI_API_KEY")
     provider = connect(environ)["openai"]
@@ -307,7 +307,7 @@ async def test_a_key_is_looked_for_at_each_use_and_never_told(server: loopback.S
     assert "sk-a-wrong-secret" not in str(caught.value)
 
 
-async def test_many_at_once_on_one_client_and_no_answer_is_lost(server: loopback.Server) -> None:
+async def test_concurrent_requests_on_one_client_are_all_answered(server: loopback.Server) -> None:
     here = connected(server)
     for _ in range(3):
         found = await asyncio.gather(*[events_of(here["anthropic"], ask("claude-opus-4-7")) for _ in range(30)])
@@ -315,7 +315,7 @@ async def test_many_at_once_on_one_client_and_no_answer_is_lost(server: loopback
     assert len(server.journal) == 90
 
 
-def test_a_client_a_loop(running: loopback.Server) -> None:
+def test_each_loop_has_its_own_client(running: loopback.Server) -> None:
     here = connected(running)
 
     async def once() -> ProviderEvent:
@@ -329,7 +329,7 @@ def test_a_client_a_loop(running: loopback.Server) -> None:
         assert isinstance(asyncio.run(once()), Finished)
 
 
-def test_the_servers_prices_are_its_own() -> None:
+def test_the_loopback_server_bills_by_its_own_prices() -> None:
     server = loopback.Server()
     entry = loopback.Entry(api="openai", model="x", body={}, key="", input=1_000_000)
     server.bill(entry, 1_000_000)
@@ -338,14 +338,14 @@ def test_the_servers_prices_are_its_own() -> None:
 
 @pytest.mark.parametrize("junk", [-1, "7", 1.5, True, 10**15, None, [], {"a": 1}])
 @pytest.mark.parametrize("model_id", MODELS)
-async def test_counts_that_are_none_are_not_believed(server: loopback.Server, model_id: str, junk: object) -> None:
+async def test_invalid_counts_are_ignored(server: loopback.Server, model_id: str, junk: object) -> None:
     server.script(model_id, Answer(junk=junk))
     events = await answered(server, ask(model_id))
     assert not [event for event in events if isinstance(event, UsageReport) and event.final]
     assert isinstance(events[-1], Finished)
 
 
-def test_more_cached_than_counted_is_not_believed() -> None:
+def test_contradictory_counts_are_ignored() -> None:
     assert usage(input_tokens=10, cached=11, output_tokens=5) is None
     assert usage(input_tokens=10, cached=6, written=5, output_tokens=5) is None
     assert usage(input_tokens=10, output_tokens=5, reasoning=6) is None
@@ -354,7 +354,7 @@ def test_more_cached_than_counted_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-async def test_thinking_is_a_sign_of_life(server: loopback.Server, model_id: str) -> None:
+async def test_thinking_is_reported_as_progress(server: loopback.Server, model_id: str) -> None:
     server.script(model_id, Answer(thoughts=2))
     events = await answered(server, ask(model_id))
     assert events.count(thinking("hmm")) == 2
@@ -362,7 +362,7 @@ async def test_thinking_is_a_sign_of_life(server: loopback.Server, model_id: str
 
 
 @pytest.mark.parametrize("part", ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"])
-def test_no_part_of_claudes_input_may_be_junk(part: str) -> None:
+def test_an_invalid_part_of_claudes_input_count_invalidates_it(part: str) -> None:
     counts: dict[str, Any] = {"input_tokens": 3, "output_tokens": 2}
     assert anthropic.usage_of(counts) == Usage(input_tokens=3, output_tokens=2)
     assert anthropic.usage_of(counts | {part: "7"}) is None
@@ -370,27 +370,27 @@ def test_no_part_of_claudes_input_may_be_junk(part: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-planted\n", " sk-planted "])
-def test_space_around_a_key_is_no_part_of_it(key: str) -> None:
+def test_space_around_a_key_is_stripped(key: str) -> None:
     spec = ARTICLE.providers["openai"]
     assert http.key_problem(spec, {"OPENAI_API_KEY": key}) is None
     assert http.resolve_endpoint(spec, {"OPENAI_API_KEY": key}).api_key == "sk-planted"
 
 
 @pytest.mark.parametrize("key", ["schlüssel", "sk-one\nsk-two"])
-def test_what_no_header_can_carry_is_no_key(key: str) -> None:
+def test_a_key_that_is_invalid_in_a_header_is_reported(key: str) -> None:
     assert http.key_problem(ARTICLE.providers["openai"], {"OPENAI_API_KEY": key}) == (
         "OPENAI_API_KEY contains characters that are invalid in an API key"
     )
     assert http.key_problem(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
 
 
-async def test_an_address_that_is_none(server: loopback.Server) -> None:
+async def test_an_invalid_base_url_is_a_failed_connection(server: loopback.Server) -> None:
     here = connected(server, ANTHROPIC_BASE_URL="http://[oops")
     with pytest.raises(ConnectionFailed):
         await events_of(here["anthropic"], ask("claude-opus-4-7"))
 
 
-async def test_a_password_in_an_address_is_never_told(server: loopback.Server) -> None:
+async def test_a_password_in_a_base_url_is_never_shown(server: loopback.Server) -> None:
     here = connected(server, OPENAI_BASE_URL="http://bob:hunter2secret@127.0.0.1:9/v1")
     with pytest.raises(ConnectionFailed, match=r"no connection to http://127\.0\.0\.1:9/v1") as caught:
         await events_of(here["openai"], ask("gpt-5.5"))
@@ -407,7 +407,7 @@ async def test_a_password_in_an_address_is_never_told(server: loopback.Server) -
         ("ü\0", "ü\ufffd"),
     ],
 )
-def test_a_providers_text_is_made_fit_to_be_kept(given: str, kept: str) -> None:
+def test_nul_and_lone_surrogates_are_replaced(given: str, kept: str) -> None:
     assert clean_text(given) == kept
 
 
@@ -422,7 +422,7 @@ async def test_an_invalid_retry_after_is_ignored(server: loopback.Server, value:
     assert caught.value.retry_after_s is None
 
 
-async def test_parameters_that_the_sdk_does_not_know_are_sent(server: loopback.Server) -> None:
+async def test_parameters_unknown_to_the_sdk_are_sent(server: loopback.Server) -> None:
     for model_id in ("gpt-5.5", "claude-opus-4-7"):
         spec = replaced(ARTICLE[model_id], params={"num_ctx": 8_192, "chat_template_kwargs": {"thinking": True}})
         await answered(server, ask(model_id, model=spec, schema=SCHEMA))
@@ -431,7 +431,7 @@ async def test_parameters_that_the_sdk_does_not_know_are_sent(server: loopback.S
         assert "output_config" in body or "response_format" in body
 
 
-async def test_a_tier_of_service_is_the_projects_setting_only_where_asked_for(server: loopback.Server) -> None:
+async def test_the_service_tier_is_default_unless_a_model_states_another(server: loopback.Server) -> None:
     await answered(server, ask("gpt-5.5"))
     assert server.journal[-1].body["service_tier"] == "default"
     await answered(server, ask("gpt-5.5", model=replaced(ARTICLE["gpt-5.5"], params={"service_tier": "flex"})))

@@ -21,11 +21,11 @@ def free(root: Path) -> int:
     return free_memory(available=lambda: 8 * GIB, root=root)
 
 
-def test_no_container_is_the_machine(tmp_path: Path) -> None:
+def test_without_a_container_the_machines_memory_counts(tmp_path: Path) -> None:
     assert free(tmp_path) == 8 * GIB
 
 
-def test_a_limit_of_v2_without_the_page_cache(tmp_path: Path) -> None:
+def test_page_cache_counts_as_free_under_a_limit_of_v2(tmp_path: Path) -> None:
     top = "sys/fs/cgroup"
     files = {
         "proc/self/cgroup": "0::/\n",
@@ -36,7 +36,7 @@ def test_a_limit_of_v2_without_the_page_cache(tmp_path: Path) -> None:
     assert free(write(tmp_path, files)) == GIB + GIB // 2
 
 
-def test_a_limit_of_v2_further_up(tmp_path: Path) -> None:
+def test_a_limit_of_an_ancestor_group_counts(tmp_path: Path) -> None:
     top = "sys/fs/cgroup"
     files = {
         "proc/self/cgroup": "0::/user.slice/notebook\n",
@@ -48,7 +48,7 @@ def test_a_limit_of_v2_further_up(tmp_path: Path) -> None:
     assert free(write(tmp_path, files)) == 2 * GIB
 
 
-def test_a_limit_of_v1_whose_path_is_the_hosts(tmp_path: Path) -> None:
+def test_a_limit_of_v1_counts_although_the_path_is_the_hosts(tmp_path: Path) -> None:
     top = "sys/fs/cgroup/memory"
     files = {
         "proc/self/cgroup": "9:name=systemd:/\n4:memory:/docker/0123\n0::/\n",
@@ -59,7 +59,7 @@ def test_a_limit_of_v1_whose_path_is_the_hosts(tmp_path: Path) -> None:
     assert free(write(tmp_path, files)) == GIB // 2 + 100
 
 
-def test_more_used_than_allowed_is_nothing_free(tmp_path: Path) -> None:
+def test_free_memory_is_never_negative(tmp_path: Path) -> None:
     files = {
         "proc/self/cgroup": "0::/\n",
         "sys/fs/cgroup/memory.max": "10\n",
@@ -68,7 +68,7 @@ def test_more_used_than_allowed_is_nothing_free(tmp_path: Path) -> None:
     assert free(write(tmp_path, files)) == 0
 
 
-def test_the_machine_itself() -> None:
+def test_this_machine_has_memory_and_cores() -> None:
     assert free_memory() > 0
     assert usable_cores() >= 1
 
@@ -81,12 +81,12 @@ def test_the_machine_itself() -> None:
     ],
     ids=["v2", "v1"],
 )
-def test_half_a_core_is_one(tmp_path: Path, files: dict[str, str]) -> None:
+def test_half_a_core_counts_as_one(tmp_path: Path, files: dict[str, str]) -> None:
     files = {"proc/self/cgroup": "3:cpu,cpuacct:/\n0::/\n", **files}
     assert usable_cores(root=write(tmp_path, files)) == 1
 
 
-def test_no_quota_is_the_machine(tmp_path: Path) -> None:
+def test_without_a_quota_the_machines_cores_count(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}
     assert usable_cores(root=write(tmp_path, files)) == usable_cores(root=tmp_path / "nowhere")
 

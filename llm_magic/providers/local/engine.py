@@ -1,8 +1,8 @@
-"""The inference engine of the embedded model: a child process that serves it on loopback, and its parent's handle.
+"""The inference engine of the embedded model: a child process that serves it on loopback, and a handle to the child.
 
-A process of its own, because a crash of native code there must not take the kernel along. It gets its settings, the API
-key among them, as one line of JSON on stdin (so that the key is in no process list), answers with one line of JSON on
-stdout, and lives until its stdin is closed, which the operating system does for a parent that was killed.
+A child process, because a crash in native code must not crash the kernel. It reads its settings, including the API key,
+as one line of JSON from stdin (process lists show arguments), answers with one line of JSON on stdout, and runs until
+stdin is closed, which the operating system also does if the parent is killed.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ CONTEXT_TOKENS = 4096
 _SLEEP_AFTER_S = 300
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 3
-_LOOK_EVERY_S = 5
+_PARENT_CHECK_INTERVAL_S = 5
 
-# Not `-m`: that would let the files of the user's working folder (a random.py, say) stand in for the standard library.
+# Not `-m`, which would let files in the working folder (say, a random.py) shadow the standard library.
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.local.engine import main; main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the child is told."""
+    """The child's settings."""
 
     model: str
     """Path of the GGUF file."""
     name: str
-    """What the model is called in its answers."""
+    """The `model` of its answers."""
     api_key: str
     threads: int
     context_tokens: int
 
 
 class Engine:
-    """A running engine, seen from its parent: made by `start`, ended by `stop`, at exit, or when collected."""
+    """A running engine, as a handle for its parent. Ended by `stop`, at exit, or when garbage-collected."""
 
     def __init__(self, *, name: str, base_url: str, api_key: str, process: subprocess.Popen[str]) -> None:
         self.name = name
@@ -64,12 +64,12 @@ class Engine:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """End the child and wait until it is gone. Does nothing the second time."""
+        """End the child and wait for it. Does nothing the second time."""
         self._end()
 
 
 def start(model: Path, name: str, *, context_tokens: int = CONTEXT_TOKENS) -> Engine:
-    """Start an engine that serves the GGUF file `model` as `name`, and wait until it answers (2 s or so; blocks).
+    """Start an engine that serves the GGUF file `model` as `name`, and wait until it answers. Blocks for about 2 s.
 
     Raises LocalModelUnavailable.
     """
@@ -77,7 +77,7 @@ def start(model: Path, name: str, *, context_tokens: int = CONTEXT_TOKENS) -> En
         model=str(model.absolute()),
         name=name,
         api_key=secrets.token_urlsafe(32),
-        # One core is left to the notebook: with a busy neighbour, a thread more makes it slower, not faster.
+        # One core is left to the notebook: with a busy core, one more thread makes the engine slower, not faster.
         threads=max(1, usable_cores() - 1),
         context_tokens=context_tokens,
     )
@@ -92,7 +92,7 @@ def start(model: Path, name: str, *, context_tokens: int = CONTEXT_TOKENS) -> En
 
 def _spawn() -> subprocess.Popen[str]:
     package_root = str(Path(__file__).parents[3])
-    # A session (on Windows: a process group) of its own, out of the way of the notebook's interrupts.
+    # A separate session (on Windows, a process group) keeps the notebook's interrupts from the child.
     windows_flags = 0
     if sys.platform == "win32":
         windows_flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
@@ -112,21 +112,21 @@ def _spawn() -> subprocess.Popen[str]:
 
 
 def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
-    """Send the settings, wait for the answer: the base URL."""
+    """Send the settings, and wait for the base URL."""
     assert process.stdin
     assert process.stdout
-    impatience = threading.Timer(_START_TIMEOUT_S, process.kill)
-    impatience.daemon = True
-    impatience.start()
+    timer = threading.Timer(_START_TIMEOUT_S, process.kill)
+    timer.daemon = True
+    timer.start()
     line = ""
     try:
         with suppress(OSError):
             print(json.dumps(asdict(settings)), file=process.stdin, flush=True)
             line = process.stdout.readline()
     finally:
-        impatience.cancel()
+        timer.cancel()
         process.stdout.close()
-    answer: dict[str, str] = json.loads(line) if line else {"error": _how_it_ended(process)}
+    answer: dict[str, str] = json.loads(line) if line else {"error": _exit_reason(process)}
     if "url" not in answer:
         raise LocalModelUnavailable(
             f"the local model {settings.name} could not be loaded from {settings.model!r} "
@@ -135,20 +135,20 @@ def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
     return f"{answer['url']}/v1"
 
 
-def _how_it_ended(process: subprocess.Popen[str]) -> str:
+def _exit_reason(process: subprocess.Popen[str]) -> str:
     try:
         code = process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        return "its process said nothing"
+        return "its process sent no answer"
     if code < 0:
-        # SIGKILL is most often the kernel, out of memory.
+        # SIGKILL usually comes from the kernel when memory runs out.
         with suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}"
     return f"its process ended with code {code}"
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the child to end by closing its stdin; make it, if it does not."""
+    """End the child by closing its stdin; kill it if it does not end."""
     if process.stdin:
         with suppress(OSError):
             process.stdin.close()
@@ -160,7 +160,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def main() -> None:
-    """The child: serve until stdin is closed. Whatever native code prints goes nowhere."""
+    """Run the child: serve until stdin is closed, with the output of native code discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with open(os.dup(1), "w", encoding="utf-8") as parent:
         os.dup2(nowhere, 1)
@@ -168,29 +168,29 @@ def main() -> None:
         try:
             server = _serve(settings)
             answer = {"url": server.listening_address}
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the parent that must say it
+        except Exception as error:  # noqa: BLE001 - the parent reports it
             server, answer = None, {"error": f"{type(error).__name__}: {error}"}
         with suppress(OSError):
             print(json.dumps(answer), file=parent, flush=True)
     if server is not None:
-        _wait_for_the_end()
-    os._exit(0)  # At once, without waiting for an answer under way that nobody will read.
+        _wait_until_closed()
+    os._exit(0)  # without waiting for a running answer, which has no reader
 
 
-def _wait_for_the_end() -> None:
-    """Until stdin is closed. On POSIX also until the parent is gone: its forked children hold copies of the pipe."""
+def _wait_until_closed() -> None:
+    """Wait until stdin is closed or, on POSIX, the parent is gone, since its forked children keep the pipe open."""
     if sys.platform == "win32":
         sys.stdin.read()
         return
     parent = os.getppid()
-    while os.getppid() == parent and not select.select([0], [], [], _LOOK_EVERY_S)[0]:
+    while os.getppid() == parent and not select.select([0], [], [], _PARENT_CHECK_INTERVAL_S)[0]:
         pass
 
 
 def _serve(settings: Settings) -> Any:
-    """A running server; it stops with its object."""
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # Read at import. Idle threads would burn a core by spinning.
-    engine: Any = importlib.import_module("xllamacpp")  # It has no type stubs.
+    """Start the server, which stops when it is garbage-collected."""
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # read at import; otherwise idle threads spin
+    engine: Any = importlib.import_module("xllamacpp")  # no type stubs
     params = engine.CommonParams()
     params.model.path = settings.model
     params.model_alias = {settings.name}
@@ -198,9 +198,9 @@ def _serve(settings: Settings) -> Any:
     params.hostnames, params.port = ["127.0.0.1"], 0
     params.ui = params.endpoint_slots = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
-    # One slot: an answer does not depend on what else is being answered, and the whole context is its own.
+    # One slot: answers don't depend on concurrent requests, and each has the whole context.
     params.n_parallel, params.n_ctx = 1, settings.context_tokens
-    # A cancelled prompt is given up between batches: 1 s later instead of 14 s with the default of 2048; no slower.
+    # A canceled prompt ends between batches: after 1 s instead of 14 s with the default of 2048, at the same speed.
     params.n_batch = params.n_ubatch = 128
     params.cache_ram_mib = 64
     params.sleep_idle_seconds = _SLEEP_AFTER_S

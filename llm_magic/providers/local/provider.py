@@ -1,4 +1,4 @@
-"""The embedded model as a provider: weights and engine come up at the first request, then it is like any API."""
+"""The embedded model as a provider: the first request downloads the weights and starts the engine."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from typing import Protocol
 from llm_magic.errors import LocalModelUnavailable
 from llm_magic.events import Progress
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
-from llm_magic.providers.local import engine, weights
-from llm_magic.providers.local.weights import ReportProgress, Weights
+from llm_magic.providers.local import download, engine, weights
+from llm_magic.providers.local.download import ReportProgress
+from llm_magic.providers.local.weights import Weights
 from llm_magic.providers.openai import Endpoint, OpenAIProvider
 from llm_magic.types import ProviderSpec
 
-_LOOK_EVERY_S = 0.05
-# The engine's server now and then drops a connection that it said it would keep, just as the next request is sent.
-_ONE_REQUEST_A_CONNECTION = {"extra_headers": {"Connection": "close"}}
+_POLL_INTERVAL_S = 0.05
+# The engine's server sometimes closes a kept-alive connection just as the next request is sent.
+_NO_KEEP_ALIVE = {"extra_headers": {"Connection": "close"}}
 
 
 class Engine(Protocol):
-    """What serves the model: the child process of `providers.engine`, or a test's stand-in."""
+    """The server of the model: the child process of `local.engine`, or a test's fake."""
 
     @property
     def base_url(self) -> str: ...
@@ -43,9 +44,9 @@ class Fetch(Protocol):
 
 
 class LocalProvider:
-    """A small real model in a child process. One child, whoever asks first; a new one if it died.
+    """A small real model in one child process, which is started at the first request and again if it died.
 
-    May be used from several event loops and threads. `stop` ends the child; so does the end of this process.
+    May be used from several event loops and threads. `stop`, and the end of this process, end the child.
     """
 
     def __init__(
@@ -54,17 +55,17 @@ class LocalProvider:
         environ: Mapping[str, str] = os.environ,
         folder: Path | None = None,
         choose: Callable[[], Weights | Path] | None = None,
-        fetch: Fetch = weights.fetch,
+        fetch: Fetch = download.fetch,
         start_engine: Callable[[Path, str], Engine] = engine.start,
     ) -> None:
         self._environ = environ
         self._folder = folder
-        self._choose = choose or (lambda: weights.chosen(environ=environ))
+        self._choose = choose or (lambda: weights.configured(environ=environ))
         self._fetch = fetch
         self._start_engine = start_engine
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._job: _Job | None = None
+        self._job: _Startup | None = None
         self._api = OpenAIProvider(ProviderSpec(name="local", api="local"), environ=environ, endpoint=self._endpoint)
 
     def unavailable(self) -> str | None:
@@ -75,22 +76,22 @@ class LocalProvider:
         return None
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
-        """As every provider, with Progress events first while there is no engine. Raises LocalModelUnavailable too."""
+        """Send one request, after Progress events until the engine runs. Also raises LocalModelUnavailable."""
         if reason := self.unavailable():
             raise LocalModelUnavailable(f"the local model is {reason}")
-        if job := self._under_way():
+        if job := self._startup():
             async with aclosing(job.watch()) as steps:
                 async for step in steps:
                     yield step
             yield Progress(message="the local model is loaded, waiting for its first token", done=True)
-        params = {**request.model.params, **_ONE_REQUEST_A_CONNECTION}
+        params = {**request.model.params, **_NO_KEEP_ALIVE}
         request = replace(request, model=replace(request.model, params=params))
         async with aclosing(self._api.stream(request)) as events:
             async for event in events:
                 yield event
 
     def stop(self) -> None:
-        """End the child, and whatever is bringing one up. The next request starts a new one. May block for a moment."""
+        """End the child and any startup. The next request starts a new one. May block for a moment."""
         with self._lock:
             job, self._job = self._job, None
             running, self._engine = self._engine, None
@@ -105,17 +106,17 @@ class LocalProvider:
             raise LocalModelUnavailable("the local model was stopped")
         return Endpoint(base_url=running.base_url, api_key=running.api_key)
 
-    def _under_way(self) -> _Job | None:
-        """The job that brings the engine up, started if need be; None where the engine runs."""
+    def _startup(self) -> _Startup | None:
+        """The startup in progress, begun if necessary; None if the engine runs."""
         with self._lock:
             if self._engine is not None and self._engine.alive():
                 return None
             if self._job is None or not self._job.join():
-                self._job = _Job(self._bring_up)
+                self._job = _Startup(self._start)
             return self._job
 
-    def _bring_up(self, report: ReportProgress, stopped: threading.Event) -> None:
-        """Weights, then the engine; in the job's thread."""
+    def _start(self, report: ReportProgress, stopped: threading.Event) -> None:
+        """Get the weights, then start the engine. Runs in the startup's thread."""
         choice = self._choose()
         if isinstance(choice, Path):
             path, name = choice, choice.stem
@@ -142,10 +143,10 @@ def shared_provider(spec: ProviderSpec) -> LocalProvider:  # noqa: ARG001 - the 
     return _shared()
 
 
-class _Job:
-    """Blocking work in a thread of its own, watched by any number of requests; given up when the last one leaves.
+class _Startup:
+    """Blocking work in a thread, watched by any number of requests and abandoned when the last one leaves.
 
-    A daemon thread rather than the loop's executor, whose threads Python waits for before it exits.
+    A daemon thread, because Python waits at exit for the threads of the loop's executor.
     """
 
     def __init__(self, work: Callable[[ReportProgress, threading.Event], None]) -> None:
@@ -160,7 +161,7 @@ class _Job:
         self._thread.start()
 
     def join(self) -> bool:
-        """Count one more watcher, unless the work has ended or is being given up."""
+        """Add a watcher. Returns False if the work has ended or was abandoned."""
         with self._lock:
             if self._stopped.is_set() or not self._thread.is_alive():
                 return False
@@ -168,22 +169,22 @@ class _Job:
             return True
 
     def stop(self) -> None:
-        """Give the work up, and leave it a moment to clean up behind itself."""
+        """Abandon the work, and wait a moment for its cleanup."""
         self._stopped.set()
         self._thread.join(3)
 
     async def watch(self) -> AsyncGenerator[Progress]:
-        """The progress from now on, to the end of the work. Raises what the work raised. Once per `join`."""
+        """Yield the progress until the end of the work, and raise its error. Call it once per `join`."""
         shown: Progress | None = None
         try:
             while True:
-                done = not self._thread.is_alive()  # Which is also so after a fork.
+                done = not self._thread.is_alive()  # also after a fork
                 if (latest := self._latest) is not shown and latest is not None:
                     shown = latest
                     yield latest
                 if done:
                     break
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(_POLL_INTERVAL_S)
         finally:
             with self._lock:
                 self._watchers -= 1
@@ -198,7 +199,7 @@ class _Job:
     def _run(self) -> None:
         try:
             self._work(self._report, self._stopped)
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again in `watch`
             self._error = error
         finally:
             atexit.unregister(self.stop)

@@ -1,4 +1,4 @@
-"""What the embedded model may use of this machine: memory, cores; and a lock between processes."""
+"""Limits of this machine or container: free memory and usable cores. And a lock between processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROOT = Path("/")
 
 
 def available_memory() -> int:
-    """Bytes that the operating system can give without swapping."""
+    """Bytes that the operating system can allocate without swapping."""
     try:
         import psutil
     except ImportError as error:
@@ -23,13 +23,13 @@ def available_memory() -> int:
 
 
 def free_memory(*, available: Callable[[], int] = available_memory, root: Path = _ROOT) -> int:
-    """Bytes that this process can still take: the machine's available memory, or less in a container.
+    """Bytes that this process can still allocate: the machine's available memory, or less in a container.
 
-    `root` is where `/proc` and `/sys` are.
+    `root` contains `/proc` and `/sys`.
     """
     free = available()
     for folder in _cgroups(root, "memory"):
-        # v2 names first, then those of v1. A limit that is "max" or absurdly large is none.
+        # Names of cgroup v2, then v1. "max" is not a number, and an absurdly large number has no effect.
         limit = _number(folder / "memory.max", folder / "memory.limit_in_bytes")
         used = _number(folder / "memory.current", folder / "memory.usage_in_bytes")
         if limit is not None and used is not None:
@@ -51,9 +51,9 @@ def usable_cores(*, root: Path = _ROOT) -> int:
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """The control group of this process and the ones above it, for v2 and for `controller` of v1.
+    """Yield the folders of this process's control group and its ancestors, for v2 and for `controller` of v1.
 
-    In a container the path may be the host's, of which only the top is mounted: folders that are not there are skipped.
+    In a container the path may be the host's, of which only the top is mounted: missing folders are skipped.
     """
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -65,13 +65,13 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _reclaimable(folder: Path) -> int:
-    """Bytes of page cache that the kernel gives back before it kills anything."""
+    """Bytes of page cache that the kernel frees before it kills a process."""
     counts = dict(line.split(" ", 1) for line in _read(folder / "memory.stat").splitlines() if " " in line)
     return int(counts.get("total_inactive_file") or counts.get("inactive_file") or 0)
 
 
 def _number(*paths: Path) -> int | None:
-    """What the first of the files that holds a whole number says."""
+    """The number in the first file that contains one."""
     for path in paths:
         if (text := _read(path).strip()).isdigit():
             return int(text)
@@ -86,19 +86,19 @@ def _read(path: Path) -> str:
 
 
 class Lock:
-    """A file that one holder at a time can lock, over processes and threads; a holder's death frees it.
+    """A file lock between processes and threads, released when its holder dies.
 
-    On a file system that has no locks everyone gets it: the work is then done twice, which does no harm.
+    On a file system without locks, `acquire` always succeeds; the protected work is then done twice, which is harmless.
     """
 
     def __init__(self, path: Path) -> None:
-        self.certain = True
-        """False where the file system has no locks."""
+        self.supported = True
+        """False if the file system has no locks."""
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Try once, without waiting. Raises OSError where the file can't be made."""
+        """Try once, without waiting. Raises OSError if the file can't be created."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(descriptor)
@@ -106,7 +106,7 @@ class Lock:
             os.close(descriptor)
             return False
         except OSError:
-            self.certain = False
+            self.supported = False
         self._descriptor = descriptor
         return True
 
