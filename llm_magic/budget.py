@@ -1,4 +1,4 @@
-"""The policy: how much may be spent, and where. What *has* been spent is the ledger's to say."""
+"""Spend caps. The amounts that are spent and held are computed from the ledger."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from llm_magic.errors import BudgetError
 from llm_magic.types import Extra
 
 ALARMS = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
-"""Shares of a cap at which the user is told once."""
+"""Shares of a cap at which the user is notified, once each."""
 
 Amount = Decimal | int | float | str
 
 
 def usd(value: Amount) -> Decimal:
-    """An amount of USD: finite, zero or more. `"$0.50"` is 0.50. Raises BudgetError."""
-    problem = f"{value!r} is no amount of USD: write a number of zero or more, such as 5 or 0.50"
+    """Parse an amount of USD, which must be finite and not negative. Accepts `"$0.50"`. Raises BudgetError."""
+    problem = f"{value!r} is not a USD amount: write a number of zero or more, such as 5 or 0.50"
     if isinstance(value, bool):
         raise BudgetError(problem)
     try:
@@ -33,7 +33,7 @@ def usd(value: Amount) -> Decimal:
 
 
 def show_usd(amount: Decimal) -> str:
-    """`USD 5.00`, `USD 0.0123`, `USD 0.0000012`: to a hundredth of a cent, or to two digits where it is less."""
+    """Format as `USD 5.00`, `USD 0.0123`, `USD 0.0000012`: to 1/100 cent, or to two digits below USD 0.001."""
     if amount == 0:
         return "USD 0"
     if abs(amount) < Decimal("0.001"):
@@ -42,10 +42,10 @@ def show_usd(amount: Decimal) -> str:
     return f"USD {cents}{dot}{rest.rstrip('0'):0<2}"
 
 
-def part_line(part: Extra) -> str:
-    """What a part of a request costs, in words: `history: 420 tokens, USD 0.0004 (3 exchanges)`."""
-    detail = f" ({part.detail})" if part.detail else ""
-    return f"{part.name}: {part.tokens:,} tokens, {show_usd(part.usd)}{detail}"
+def extra_line(extra: Extra) -> str:
+    """Format as `history: 420 tokens, USD 0.0004 (3 exchanges)`."""
+    detail = f" ({extra.detail})" if extra.detail else ""
+    return f"{extra.name}: {extra.tokens:,} tokens, {show_usd(extra.usd)}{detail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Cap:
     key: str = ""
 
     def __str__(self) -> str:
-        what = {
+        names = {
             "run": "the cap of this run",
             "session": "the session's cap",
             "model": f"the cap on {self.key}",
@@ -69,21 +69,21 @@ class Cap:
             "day": "today's cap (UTC)",
             "month": "this month's cap (UTC)",
         }
-        return f"{what[self.scope]} of {show_usd(self.limit_usd)}"
+        return f"{names[self.scope]} of {show_usd(self.limit_usd)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Caps in USD; None is no cap. A cap of 0 leaves the free models."""
+    """Caps in USD; None means no cap. A cap of 0 allows free models only."""
 
     session_usd: Decimal | None = None
     run_usd: Decimal | None = None
     day_usd: Decimal | None = None
     month_usd: Decimal | None = None
     models_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
-    """By model id, within the session."""
+    """Caps within the session, by model id."""
     tags_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
-    """By tag, within the session."""
+    """Caps within the session, by tag."""
 
     def __post_init__(self) -> None:
         for name in ("session_usd", "run_usd", "day_usd", "month_usd"):
@@ -93,7 +93,7 @@ class Budget:
             object.__setattr__(self, name, {key: usd(value) for key, value in getattr(self, name).items()})
 
     def caps(self, *, model: str, tags: Sequence[str] = (), max_cost_usd: Decimal | None = None) -> tuple[Cap, ...]:
-        """The caps that an attempt of a run on a model has to fit under."""
+        """The caps that apply to an attempt on a model."""
         runs = [cap for cap in (self.run_usd, max_cost_usd) if cap is not None]
         caps = [Cap(scope="run", limit_usd=min(runs))] if runs else []
         if self.session_usd is not None:
@@ -109,19 +109,19 @@ class Budget:
 
 
 class Alarms:
-    """Which shares of which caps have been told already. May be used from any thread."""
+    """Remembers the alarms that the user has received. Thread-safe."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[Cap, str], Decimal] = {}
+        self._reported: dict[tuple[Cap, str], Decimal] = {}
         self._lock = threading.Lock()
 
     def crossed(self, cap: Cap, share: Decimal, now: datetime) -> str | None:
-        """What to tell now that `share` of a cap is spent; None where nothing is new."""
+        """The alarm for a cap of which `share` is spent; None if it was reported before."""
         reached = max((alarm for alarm in ALARMS if share >= alarm), default=Decimal(0))
         period = now.astimezone(UTC).date().isoformat()
         key = (cap, {"day": period, "month": period[:7]}.get(cap.scope, ""))
         with self._lock:
-            if reached <= self._told.get(key, Decimal(0)):
+            if reached <= self._reported.get(key, Decimal(0)):
                 return None
-            self._told[key] = reached
+            self._reported[key] = reached
         return f"{share:.0%} of {cap} is spent"

@@ -1,4 +1,4 @@
-"""Which models fail just now: a circuit breaker for each, so that nobody waits for one that is down."""
+"""Circuit breakers: a model that keeps failing is skipped for a while."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-FAILURES = 5
-"""Failures in a row, over all runs, that open a circuit; a run that has used up its retries opens it at once."""
-_LONGEST_S = 600.0
+FAILURES_TO_OPEN = 5
+"""Consecutive failures, over all runs, that open a circuit. A run that has used up its retries opens it at once."""
+_MAX_COOL_DOWN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """How a model stands: `closed` (well), `open` (passed over), or `half_open` (the next run tries it out)."""
+    """State of a model: `closed` (healthy), `open` (skipped), or `half_open` (the next run probes it)."""
 
     state: Literal["closed", "open", "half_open"] = "closed"
     left_s: float = 0.0
-    """Seconds until an open one is tried again."""
+    """Seconds until an open circuit becomes half-open."""
     probed: bool = False
-    """A run is trying it out just now."""
+    """True while a run probes it."""
 
     @property
     def blocked(self) -> str | None:
-        """Why a run should pass it over, in words; None where it need not."""
+        """The reason to skip the model, in words; None if there is none."""
         if self.state == "open":
             return f"cooling down after failures, {self.left_s:.0f} s left"
         return "being tried out by another run after failures" if self.probed else None
@@ -41,11 +41,11 @@ class _Record:
     openings: int = 0
     until: float | None = None
     probe: object | None = None
-    """Who is trying it out."""
+    """The asker that probes it."""
 
 
 class Health:
-    """The circuits by model id. May be used from any thread."""
+    """Circuits by model id. Thread-safe."""
 
     def __init__(self, *, monotonic: Callable[[], float], cool_down_s: float) -> None:
         self._monotonic = monotonic
@@ -60,15 +60,15 @@ class Health:
     def _circuit(self, record: _Record | None) -> Circuit:
         if record is None or record.until is None:
             return Circuit()
-        left = record.until - self._monotonic()
+        left_s = record.until - self._monotonic()
         return (
-            Circuit(state="open", left_s=left)
-            if left > 0
+            Circuit(state="open", left_s=left_s)
+            if left_s > 0
             else Circuit(state="half_open", probed=record.probe is not None)
         )
 
     def enter(self, model_id: str, asker: object) -> bool:
-        """Whether somebody may ask it now. Of a half-open one he becomes the probe: the only one until he has left."""
+        """Return True if `asker` may ask the model now. With a half-open circuit, it becomes the only probe."""
         with self._lock:
             record = self._records.get(model_id)
             circuit = self._circuit(record)
@@ -79,25 +79,25 @@ class Health:
             return True
 
     def succeeded(self, model_id: str) -> None:
-        """It answered: forget that it failed."""
+        """Record an answer, which closes the circuit."""
         with self._lock:
             self._records.pop(model_id, None)
 
     def failed(self, model_id: str, *, gave_up: bool, at_least_s: float = 0.0) -> None:
-        """It failed once more. The circuit opens for its cool-down, twice as long each time that a probe fails too."""
+        """Record a failure. If it opens the circuit, the cool-down doubles each time that a probe fails too."""
         with self._lock:
             record = self._records.setdefault(model_id, _Record())
             record.failures += 1
-            was = self._circuit(record).state
-            if was == "open" or not (gave_up or was == "half_open" or record.failures >= FAILURES):
+            state = self._circuit(record).state
+            if state == "open" or not (gave_up or state == "half_open" or record.failures >= FAILURES_TO_OPEN):
                 return
-            cool_down = min(self._cool_down_s * 2**record.openings, _LONGEST_S)
-            record.until = self._monotonic() + max(cool_down, at_least_s)
+            cool_down_s = min(self._cool_down_s * 2**record.openings, _MAX_COOL_DOWN_S)
+            record.until = self._monotonic() + max(cool_down_s, at_least_s)
             record.openings += 1
             record.failures, record.probe = 0, None
 
-    def left(self, model_id: str, asker: object) -> None:
-        """He asks no more. Where he was the probe and has not learnt how it is, the next may try it out."""
+    def leave(self, model_id: str, asker: object) -> None:
+        """Let another run probe the model if `asker` was the probe and recorded no result."""
         with self._lock:
             if (record := self._records.get(model_id)) and record.probe is asker:
                 record.probe = None

@@ -1,8 +1,7 @@
-"""Whether two answers say the same, whatever the words around them.
+"""Comparison of two answers, whatever the words around them.
 
-Each answer is brought down to what it comes to: a JSON value, a number, a label, or code; else to its plain text. Where
-two are as hard to tell apart as an essay is from an essay, they differ: to ask a better model once too often costs
-little, to keep a wrong answer costs more.
+Each answer is reduced to a JSON value, a number, a label, or code; otherwise to its plain text. In case of doubt two
+answers differ: to ask a better model once too often costs less than to accept a wrong answer.
 """
 
 from __future__ import annotations
@@ -20,38 +19,37 @@ from llm_magic.errors import InvalidAnswer
 from llm_magic.types import Schema
 
 LONGEST_LABEL = 60
-"""Characters of an answer that may be a label: `B`, `not spam`, `Paris`."""
+"""Maximum characters of a label: `B`, `not spam`, `Paris`."""
 SAME_RIGHT = 0.967
-"""How often two models that are both right are found to say the same, where their answers are not at hand. The others
-are worded so that the comparison does not see it."""
+"""Share of pairs of right answers that the comparison recognizes as equal, if the answers themselves are not known."""
 SAME_MISTAKE = 0.27
-"""How often two models that are both wrong say the same, where their answers are not at hand.
+"""Share of pairs of wrong answers that are equal, if the answers themselves are not known.
 
-Both follow from what full answers on ZeroEval gave: gpt-4o-mini and deepseek-v2.5 asked first, and claude-3.5-sonnet
-where they differ, is right in .847 of 2,117 prompts at 46 % of its cost. The two are those shares with which recorded
-scores and costs give the same accuracy and the same cost (as the two figures are rounded: .956 to .977, .259 to .280);
-`llm-magic eval` works them out anew. 0 and 1 bound what the latter can be."""
-_MOST_DIGITS = 400
-"""Of a number: a model may write a million of them, or an exponent that fills the memory."""
-_LOOKED_AT = 100_000
-"""Characters of an answer that are looked at, from its end: that is where a worked solution says what it comes to."""
+Both shares are fitted to full answers on ZeroEval: gpt-4o-mini and deepseek-v2.5 asked first, and claude-3.5-sonnet if
+they differ, is right in .847 of 2,117 prompts at 46 % of its cost. With these shares, recorded scores and costs give
+the same accuracy and cost (within rounding: .956 to .977, .259 to .280). `llm-magic eval` computes them again. 0 and 1
+bound the latter."""
+_MAX_DIGITS = 400
+"""Limit on the digits of a number: a model may write a million, or an exponent that fills the memory."""
+_MAX_CHARACTERS = 100_000
+"""Characters that are compared, from the end of an answer: a worked solution states its result there."""
 
 Kind = Literal["json", "number", "label", "code", "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Essence:
-    """What an answer comes to. Two answers say the same where kind and value are equal and no unit contradicts."""
+class CanonicalForm:
+    """The comparable content of an answer. Two answers agree if kind and value are equal and no unit contradicts."""
 
     kind: Kind
     value: str
-    """Canonical: `7/2` for 3.5, sorted keys for JSON, lower case for a label."""
+    """`7/2` for 3.5, sorted keys for JSON, lower case for a label."""
     unit: str = ""
-    """Of a number, where it is one that we know: `hour`, `dollar`, `percent`."""
+    """Unit of a number, if it is a known one: `hour`, `dollar`, `percent`."""
 
     @property
     def comparable(self) -> bool:
-        """Whether an equal one means anything: prose is equal only word for word."""
+        """False for prose, which is equal only word for word."""
         return self.kind != "text"
 
     def __str__(self) -> str:
@@ -65,10 +63,10 @@ def agree(
     schema: Schema | None = None,
     check: Callable[[str], bool] | None = None,
 ) -> bool:
-    """Whether two answers say the same.
+    """Return True if two answers have the same content.
 
-    `1,000` is `1000.0`, `Answer: B` is `**B**`, `{"a": 1, "b": 2}` is `{"b": 2.0, "a": 1}`. With a schema both must fit
-    it. Code is the same where it is so line by line, or where the user's `check` passes both.
+    `1,000` equals `1000.0`, `Answer: B` equals `**B**`, `{"a": 1, "b": 2}` equals `{"b": 2.0, "a": 1}`. With a schema
+    both must fit it. Code is equal if it is so line by line, or if the user's `check` accepts both.
     """
     if schema is not None:
         try:
@@ -82,24 +80,24 @@ def agree(
     return (first.kind, first.value) == (second.kind, second.value) and same_unit
 
 
-def canonical_form(text: str) -> Essence:
-    """What an answer comes to: JSON, code, what it marks as its answer, a short answer, the end of a calculation."""
-    text = _plain(text[-_LOOKED_AT:])
+def canonical_form(text: str) -> CanonicalForm:
+    """Reduce an answer to JSON, code, the part it marks as its answer, a short answer, or the end of a calculation."""
+    text = _plain(text[-_MAX_CHARACTERS:])
     if (data := _json(text)) is not None:
-        return Essence(kind="json", value=data)
+        return CanonicalForm(kind="json", value=data)
     blocks: list[str] = _BLOCK.findall(text)
     if blocks:
         if _NO_CODE.match(text) and not _BLOCK.sub("", text).strip() and _is_short(blocks[0]):
             return _short(blocks[0])
-        return Essence(kind="code", value="\n".join(_code(block) for block in blocks))
+        return CanonicalForm(kind="code", value="\n".join(_code(block) for block in blocks))
     marked = _marked(text)
     if marked is not None and _is_short(marked):
         return _short(marked)
     if _is_short(text):
         return _short(text)
-    if _WORKED.search(text) and (found := list(_NUMBER.finditer(_unmarked(text.rstrip().splitlines()[-1])))):
-        return _number(found[-1], found[-1].string)
-    return Essence(kind="text", value=" ".join(text.casefold().split()))
+    if _WORKED.search(text) and (numbers := list(_NUMBER.finditer(_unmarked(text.rstrip().splitlines()[-1])))):
+        return _number(numbers[-1], numbers[-1].string)
+    return CanonicalForm(kind="text", value=" ".join(text.casefold().split()))
 
 
 _BLOCK = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
@@ -111,7 +109,7 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"[(\[]?([A-Za-z])(?:[)\].:,](?:\s|\Z)|[)\]]|\s*\Z|\s+(?:because|since|as|-|–|—)\s)")
-# A group of three digits behind a comma is a thousand; a digit, letter or power beside a number makes it another thing.
+# A group of three digits after a comma is a thousand; a digit, letter or power next to a number makes it another thing.
 _NUMBER = re.compile(
     r"(?<![\w.^])(?P<sign>-)?\s?(?P<money>[$€£])?\s?(?P<minus>-)?"
     r"(?P<value>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?|\.\d+)"
@@ -162,14 +160,14 @@ def _is_short(text: str) -> bool:
 
 
 def _marked(text: str) -> str | None:
-    """What a text says its answer is: in a box, behind `Answer:`, or alone in bold on the last of several lines."""
+    """The part that a text marks as its answer: in a box, after `Answer:`, or alone in bold on its last line."""
     if (boxed := _boxed(text)) is not None:
         return boxed
-    said = _unmarked(text)
+    unmarked = _unmarked(text)
     last = None
-    for mark in _MARK.finditer(said):
-        end = said.find("\n", mark.end())
-        line = said[mark.end() : end if end >= 0 else len(said)].strip()
+    for mark in _MARK.finditer(unmarked):
+        end = unmarked.find("\n", mark.end())
+        line = unmarked[mark.end() : end if end >= 0 else len(unmarked)].strip()
         if line and (mark["is"] or mark["colon"] or mark.group() == "####" or _OPTION.match(line)):
             last = line
     if last is None:
@@ -182,11 +180,11 @@ def _marked(text: str) -> str | None:
 
 def _boxed(text: str) -> str | None:
     """The inside of the last \\boxed{...}, braces counted."""
-    at = text.rfind("\\boxed{")
-    if at < 0:
+    position = text.rfind("\\boxed{")
+    if position < 0:
         return None
     depth = 0
-    for end in range(start := at + len("\\boxed"), len(text)):
+    for end in range(start := position + len("\\boxed"), len(text)):
         depth += (text[end] == "{") - (text[end] == "}")
         if depth == 0:
             return text[start + 1 : end]
@@ -194,14 +192,14 @@ def _boxed(text: str) -> str | None:
 
 
 def _unmarked(text: str) -> str:
-    """Without Markdown's emphasis, headings and code ticks."""
+    """Remove Markdown's emphasis, headings and code ticks."""
     return re.sub(r"\*\*|__|`|^\s{0,3}(?:#{1,3}\s|>\s)", "", text, flags=re.MULTILINE)
 
 
-def _short(text: str) -> Essence:
-    """A short answer: a number with whatever stands around it, the letter of an option, or a label."""
-    for pattern, instead in _LATEX:
-        text = pattern.sub(instead, text)
+def _short(text: str) -> CanonicalForm:
+    """Reduce a short answer to a number, the letter of an option, or a label."""
+    for pattern, replacement in _LATEX:
+        text = pattern.sub(replacement, text)
     text = _unmarked(text).strip().strip("*_\"'").strip()
     if text.startswith("\\(") and text.endswith("\\)"):
         text = text[2:-2]
@@ -212,31 +210,31 @@ def _short(text: str) -> Essence:
     if len(numbers) == 1 and _is_amount(text[: numbers[0].start()], text[numbers[0].end() :]):
         return _number(numbers[0], text)
     if option := _OPTION.match(text):
-        return Essence(kind="label", value=option.group(1).casefold())
+        return CanonicalForm(kind="label", value=option.group(1).casefold())
     marked = _MARK.match(text)
     label = text[marked.end() :] if marked and marked["colon"] else text
     label = re.sub(r"\s*([(),;:\[\]{}+*/=<>^-])\s*", r"\1", " ".join(label.split()))
-    return Essence(kind="label", value=label.strip(" .!\"'*").casefold())
+    return CanonicalForm(kind="label", value=label.strip(" .!\"'*").casefold())
 
 
 def _is_amount(before: str, after: str) -> bool:
-    """Whether a short answer with one number in it is that number: `x = 18`, `she has 18 apples`; not `Apollo 11`."""
+    """True if a short answer is the one number in it: `x = 18`, `she has 18 apples`; not `Apollo 11`."""
     if re.search(r"[\d\\<>≤≥~±√]", before + after) or _HEDGED.search(before + after):
         return False
     return not before.strip() or re.search(_LEADS_TO_NUMBER, before.rstrip()) is not None
 
 
-def _number(found: re.Match[str], text: str) -> Essence:
-    value = found["value"].replace(",", "")
+def _number(match: re.Match[str], text: str) -> CanonicalForm:
+    value = match["value"].replace(",", "")
     mantissa, _, exponent = value.lower().partition("e")
-    if len(mantissa) > _MOST_DIGITS or abs(int(exponent or 0)) > _MOST_DIGITS or Fraction(found["over"] or 1) == 0:
-        return Essence(kind="label", value=found.group().casefold())
-    amount = Fraction(value) / Fraction(found["over"] or 1)
-    if found["sign"] or found["minus"]:
+    if len(mantissa) > _MAX_DIGITS or abs(int(exponent or 0)) > _MAX_DIGITS or Fraction(match["over"] or 1) == 0:
+        return CanonicalForm(kind="label", value=match.group().casefold())
+    amount = Fraction(value) / Fraction(match["over"] or 1)
+    if match["sign"] or match["minus"]:
         amount = -amount
-    after = re.match(r"\s?(%|°|¢|€|[A-Za-z]+)", text[found.end() :])
-    unit = _UNITS.get(found["money"] or "", "") or _UNITS.get(after.group(1).casefold() if after else "", "")
-    return Essence(kind="number", value=str(amount), unit=unit)
+    after = re.match(r"\s?(%|°|¢|€|[A-Za-z]+)", text[match.end() :])
+    unit = _UNITS.get(match["money"] or "", "") or _UNITS.get(after.group(1).casefold() if after else "", "")
+    return CanonicalForm(kind="number", value=str(amount), unit=unit)
 
 
 def _code(block: str) -> str:
@@ -244,7 +242,7 @@ def _code(block: str) -> str:
 
 
 def _json(text: str) -> str | None:
-    """The canonical form of an answer that is a JSON object or list, by itself or in its only fenced block."""
+    """The canonical text of an answer that is a JSON object or list, alone or in its only fenced block."""
     blocks: list[str] = _BLOCK.findall(text)
     candidate = blocks[0].strip() if len(blocks) == 1 else text
     if not candidate.startswith(("{", "[")):
@@ -256,7 +254,7 @@ def _json(text: str) -> str | None:
 
 
 def _canonical(value: Any) -> str:
-    """One text for all JSON values that are equal: keys sorted, 1.0 as 1, true never 1."""
+    """One text for all equal JSON values: keys sorted, 1.0 as 1, true never 1."""
     if isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         return "{" + ",".join(f"{json.dumps(key)}:{_canonical(table[key])}" for key in sorted(table)) + "}"

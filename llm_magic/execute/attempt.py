@@ -146,6 +146,6 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
 
 
 def _limit_s(run: Run, state: AttemptState) -> float:
-    """How long to wait for the next event of the stream."""
+    """Timeout for the next event of the stream."""
     policy = run.services.policy
     return min(policy.first_token_s if state.first_token is None else policy.between_tokens_s, run.time_left_s)

@@ -22,7 +22,7 @@ _JUDGE_PROMPT = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Objection:
-    """Why a cheap answer is not accepted."""
+    """A reason not to accept a cheap answer."""
 
     doubt: Doubt
     reason: str

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from decimal import Decimal
 
 from llm_magic import prices
-from llm_magic.budget import Budget, Cap, part_line, show_usd
+from llm_magic.budget import Budget, Cap, extra_line, show_usd
 from llm_magic.errors import BudgetExceeded, LLMMagicError
 from llm_magic.events import NoteKind, Planned, RunEnded, RunEvent, RunFailed
 from llm_magic.execute import ledger_io, settlement
@@ -41,7 +41,7 @@ class Executor:
         if stale := prices.stale(self._services.clock.now()):
             yield run.note(NoteKind.STALE_PRICES, stale)
         for extra in plan.extras:
-            yield run.note(NoteKind.EXTRA, part_line(extra))
+            yield run.note(NoteKind.EXTRA, extra_line(extra))
         if plan.no_cascade:
             yield run.note(NoteKind.NO_CASCADE, f"no cascade: {plan.no_cascade}")
         try:

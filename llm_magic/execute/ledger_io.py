@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 _MAX_POLL_S = 0.5
 """Longest interval between two looks at a locked ledger: each takes a millisecond of the loop, for every run."""
 _MAX_WRITE_WAIT_S = 5.0
-"""How long a run that has its answer waits for its cost to be written."""
+"""Limit on the time that a run with its answer waits for its cost to be written."""
 
 
 async def when_unlocked(call: Callable[[], Result], services: Services, *, until: float) -> Result:

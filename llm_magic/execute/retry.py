@@ -64,7 +64,7 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
                     health.succeeded(model_id)
                     return
     finally:
-        health.left(model_id, asker)
+        health.leave(model_id, asker)
 
 
 def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:

@@ -21,9 +21,9 @@ class PlanContext:
 
     now: datetime
     left_usd: Callable[[ModelSpec], Decimal | None]
-    """What the tightest cap leaves for a model once the attempts in flight are settled; None: no cap."""
+    """The tightest headroom for a model once the attempts in flight are settled; None: no cap."""
     unavailable: Callable[[ModelSpec], str | None]
-    """Why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
+    """The reason why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
     circuit: Callable[[str], Circuit]
     """The circuit of a model, by its id."""
 

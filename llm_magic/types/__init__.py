@@ -1,4 +1,4 @@
-"""The nouns: frozen records that every room passes to the next."""
+"""Frozen records that the parts of the package pass to each other."""
 
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import Doubt, Outcome

@@ -1,4 +1,4 @@
-"""The registry's entries, and what tokens cost."""
+"""Entries of the registry, usage and cost."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Price:
     output: Decimal
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
-    """Kept for minutes; an unstated price of keeping it for an hour is this one."""
+    """For entries kept for minutes, and for an hour if `cache_write_1h` is not stated."""
     cache_write_1h: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a usage costs, and by which price list."""
+    """Cost of a usage, with its price list."""
 
     usd: Decimal
     price_source: str
@@ -78,27 +78,26 @@ class ModelSpec:
     id: str
     provider: str
     tiers: tuple[TaskTier, ...] = ()
-    """Tiers it is a first choice for. Empty: used as a fallback, or by name."""
+    """Tiers for which it is a first choice. Empty: used as a fallback, or by name."""
     context_window: int
     max_output_tokens: int
     fallback_id: str | None = None
     price: Price | None = None
-    """None: by the price catalogue."""
+    """None: from the price catalog."""
     api_model: str = ""
-    """The name on the wire; the id unless stated."""
+    """Its name on the wire; defaults to the id."""
     token_ratio: float = 1.0
-    """Tokens of this family's tokenizer for one token of o200k_base, rounded upward."""
+    """Tokens of its tokenizer per token of o200k_base, rounded upward."""
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     json_mode: Literal["schema", "object", "none"] = "schema"
-    """How the endpoint constrains its output: to a JSON schema, to any JSON object, or not at all."""
+    """Constraint that the endpoint can put on its output: a JSON Schema, any JSON object, or none."""
     image_tokens: int = 0
-    """The most input tokens that one image comes to; 0: it can't see."""
+    """Maximum input tokens of one image; 0: it can't read images."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Sent with every request as they are, e.g. a seed."""
+    """Sent with every request, e.g. a seed."""
     source: str = ""
-    """Where the figures of this entry come from."""
+    """Source of the figures of this entry."""
     capability: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
-    """By kind of task, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-it)).
-    Empty: by the tiers that it serves."""
+    """By tier, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-capability)).
+    Empty: derived from `tiers`."""
     capability_source: str = ""
-    """Where these estimates come from."""

@@ -1,4 +1,4 @@
-"""How an attempt ended, and why an answer was not kept."""
+"""Outcomes of attempts, and reasons to replace an answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     """Answered from the cache: nothing was sent."""
     CANCELLED = "cancelled"
     AGREED = "agreed"
-    """A cheap answer of a cascade that matched the answer that was kept."""
+    """A cheap answer of a cascade that matched the accepted answer."""
     SUPERSEDED = "superseded"
     """A cheap answer of a cascade that was replaced by another answer."""
     JUDGED = "judged"
@@ -91,7 +91,7 @@ _NOT_FAILURES = frozenset(
 
 
 class Doubt(StrEnum):
-    """Why a cheap answer of a cascade was not kept."""
+    """The reason why a cheap answer of a cascade was replaced."""
 
     DISAGREED = "disagreed"
     CHECK_FAILED = "check_failed"

@@ -176,7 +176,7 @@ class Plan:
     extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
     no_cascade: str = ""
-    """Why there is no cascade although one was asked for."""
+    """The reason why there is no cascade although one was requested."""
 
     @property
     def tier(self) -> TaskTier:

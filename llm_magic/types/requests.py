@@ -1,4 +1,4 @@
-"""What the caller asks for, and what is sent along."""
+"""Requests, and everything that is sent with a prompt."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from llm_magic.types.schemas import Schema
 from llm_magic.types.tasks import TaskTier
 
 DEFAULT_QUALITY = 0.965
-"""Half a point above 0.96, where many a plain prompt stands on the edge between two models. 0.96 is the least
-setting from which on routing among many models stays within a point of the best single one, on held-out thirds of the
+"""Half a point above 0.96, because at 0.96 many plain prompts are on the edge between two models. 0.96 is the lowest
+setting from which routing among many models stays within a point of the best single model, on held-out thirds of the
 training prompts of ZeroEval (21 models, at 58 % of its cost) and MMLU-Pro (11 models, at 74 %)."""
 
 CascadeMode = Literal["agree", "twice", "schema", "check", "judge"]
-"""What confirms a cheap answer: a second model, the same one once more, the schema, the user's check, or a judge."""
+"""Confirmation of a cheap answer: a second model, the same model again, the schema, the user's check, or a judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image as it is sent."""
-
     data: bytes = field(repr=False)
     media_type: str
     width: int = -1
-    """Pixels; -1: not known."""
+    """In pixels; -1: unknown."""
     height: int = -1
 
     @property
@@ -43,11 +41,11 @@ class Attachment:
     text: str = field(default="", repr=False)
     image: Image | None = None
     detail: str = ""
-    """What was left out of it, in words."""
+    """Parts that were left out, in words."""
 
     @property
     def block(self) -> str:
-        """It as text in the prompt, where an image is there by its name only."""
+        """The attachment as prompt text; images appear by name only."""
         shown = self.name.replace('"', "'").replace("\n", " ")
         name = f'name="{shown}"'
         if self.image is not None:
@@ -58,8 +56,6 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of a conversation."""
-
     role: Literal["user", "assistant"]
     content: str
     images: tuple[Image, ...] = ()
@@ -67,25 +63,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """A conversation, as it stands before its next prompt."""
+    """A conversation before its next prompt."""
 
     name: str
     turns: int = 0
-    """Exchanges that are sent along."""
+    """Number of exchanges that are sent."""
     dropped: int = 0
-    """Older ones that are not."""
+    """Number of older exchanges that are not sent."""
     tier: TaskTier | None = None
-    """Of the last prompt; None: there was none."""
+    """Tier of the last prompt; None: there was none."""
     confidence: float = 1.0
     warm_model: str | None = None
-    """Whose prompt cache holds the beginning of what is sent; None: nobody's."""
+    """The model whose prompt cache holds the beginning of what is sent."""
     warm_tokens: int = 0
-    """How much of it, as that model's provider counted."""
+    """Cached tokens, as that model's provider counted them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the caller asked for, before any model is chosen."""
+    """A prompt and its options, before a model is chosen."""
 
     prompt: str
     system: str | None = None
@@ -98,23 +94,23 @@ class Request:
     routing_text: str | None = None
     """The part of the prompt that decides the tier; None: all of it."""
     quality: float = DEFAULT_QUALITY
-    """The least share of the best candidate's expected quality that will do, 0..1: 0 takes the cheapest, 1 the best."""
+    """Minimum share of the best candidate's expected quality, 0..1: 0 takes the cheapest model, 1 the best."""
     hedge_s: float | None = None
-    """Ask the next candidate too when the first token takes longer than this; None: never."""
+    """Ask the next candidate too if the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
     """The run that this one repeats or escalates."""
     attachments: tuple[Attachment, ...] = ()
     """Sent ahead of the prompt; they do not decide the tier."""
     history: tuple[Message, ...] = ()
-    """What was said before, sent ahead of the prompt."""
+    """Earlier messages, sent ahead of the prompt."""
     thread: Thread | None = None
-    """The conversation that the history is of, and that the answer is added to."""
+    """The conversation that the exchange is added to."""
     cache: bool = False
-    """Answer from the cache where the same was asked before, and keep the answer there."""
+    """Answer from the cache if possible, and store a new answer there."""
     cascade: CascadeMode | Literal["off"] | None = None
-    """Ask cheap models first, and the plan's leader only where their answer is not confirmed; None: where the plan
-    expects it to cost less at the wanted quality, and answers can be compared."""
+    """Ask cheap models first, and the plan's leader only if their answer is not confirmed. None: if the answers can be
+    compared, and the plan expects a lower cost at the requested quality."""
     check: Callable[[str], bool] | None = None
-    """The user's own test of an answer's text."""
+    """Returns True if an answer's text is acceptable."""
     judge: str | None = None
-    """The id of the model that says whether a cheap answer will do."""
+    """Id of the model that judges a cheap answer."""

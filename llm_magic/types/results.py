@@ -1,4 +1,4 @@
-"""What was sent, what came of it, and what it cost."""
+"""Attempts and results, at their cost."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ class Attempt:
     cost_usd: Decimal
     cost_estimated: bool
     baseline_usd: Decimal
-    """On the attempt that answered; zero on the others."""
+    """Zero unless the attempt answered."""
     price_source: str
     ttft_s: float | None
     latency_s: float
     session_id: str
     tags: tuple[str, ...]
     input_price: Decimal | None = None
-    """USD per million tokens, as applied: a later change of prices never re-prices history."""
+    """USD per million tokens, as applied: a later change of prices does not change history."""
     output_price: Decimal | None = None
     service_tier: str | None = None
-    """`batch`, `flex`, `priority`: the tier of service that the provider says it served by; None: the usual one."""
+    """`batch`, `flex` or `priority`, as the provider reported it; None: the default tier of service."""
     parent_run_id: str | None = None
     """The run that this one repeats, escalates or is compared with."""
     rating: int | None = None
-    """What the user thinks of the answer: 1 good, -1 bad."""
+    """The user's rating: 1 good, -1 bad."""
     difficulty: float = 0.0
-    """Of the prompt, as it was classified, in logits."""
+    """Difficulty of the prompt, in logits."""
     reason: Doubt | None = None
-    """Why a cheap answer of a cascade was not kept."""
+    """The reason why a cheap answer of a cascade was replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteResult:
-    """The answer of a run, how it came about, and what it cost."""
+    """The answer of a run, its path and its cost."""
 
     run_id: str
     text: str
@@ -78,32 +78,32 @@ class RouteResult:
     path: tuple[Step, ...]
     attempts: tuple[Attempt, ...]
     usage: Usage
-    """Of the attempt that answered."""
+    """Usage of the attempt that answered."""
     finish_reason: str
     cost_usd: Decimal
-    """Of the whole run: every attempt, failed ones included."""
+    """Cost of the whole run, failed attempts included."""
     cost_estimated: bool
     session_cost_usd: Decimal
     cap_usd: Decimal | None
-    """The session's cap at the time; None: none set."""
+    """The session's cap at the end of the run."""
     baseline_usd: Decimal
-    """What the baseline model would have cost for the answer."""
+    """Cost of the same answer on the baseline model."""
     baseline_model: str
     ttft_s: float | None
     latency_s: float
     data: Any = None
     """With a schema: an instance of its class, or parsed JSON."""
     notes: tuple[str, ...] = ()
-    """What the user should know besides: a cap that is nearly reached, a model stepped down to, stale prices."""
+    """Messages to the user, e.g. about a cap that is nearly reached, or stale prices."""
 
     @property
     def savings_usd(self) -> Decimal:
-        """Baseline minus cost: negative where routing cost more than the top model alone."""
+        """Baseline minus cost; negative if routing cost more than the baseline model alone."""
         return self.baseline_usd - self.cost_usd
 
     @property
     def cached(self) -> bool:
-        """It came from the cache: nothing was sent."""
+        """True if the answer came from the cache, so that nothing was sent."""
         return any(attempt.outcome == Outcome.CACHED for attempt in self.attempts)
 
     def __str__(self) -> str:
@@ -115,15 +115,14 @@ class Compared:
     """One column of a comparison."""
 
     label: str
-    """What was asked for: a model's id, or a tier."""
+    """A model's id, or a tier."""
     result: RouteResult | None
     error: str = ""
-    """Why there is no result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The same prompt, asked of several models at once. Each answer is a run of its own."""
+    """Answers of several models to one prompt. Each answer is a run of its own."""
 
     columns: tuple[Compared, ...]
 
@@ -133,5 +132,5 @@ class Comparison:
 
     @property
     def cost_usd(self) -> Decimal:
-        """Of the runs that answered."""
+        """Cost of the runs that answered."""
         return sum((result.cost_usd for result in self.results), ZERO)

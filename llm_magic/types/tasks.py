@@ -1,4 +1,4 @@
-"""What kind of task a prompt is."""
+"""Kinds of tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class TaskTier(StrEnum):
-    """What kind of task a prompt is, hardest first."""
+    """The kind of task that a prompt is, hardest first."""
 
     COMPLEX = "COMPLEX"
     STANDARD = "STANDARD"
@@ -22,14 +22,14 @@ class TaskTier(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
-    """A tier, how sure we are of it (0..1), and why, in words."""
+    """The tier of a prompt, the confidence in it (0..1), and the reasons in words."""
 
     tier: TaskTier
     confidence: float
     reasons: tuple[str, ...] = ()
     probabilities: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
-    """The chance of each tier; empty: `tier` for certain."""
+    """Chance of each tier; empty: `tier` is certain."""
     difficulty: float = 0.0
-    """In logits: 0 is typical. The higher, the smaller the chance of a good answer: a strong model helps more."""
+    """In logits; 0 is typical. Higher means a lower chance of a good answer, so that a strong model helps more."""
     familiarity: float = 1.0
-    """The share of its words that the training prompts had, 0..1: low is far from all that was learned from."""
+    """Share of the prompt's words that occur in the training prompts, 0..1."""

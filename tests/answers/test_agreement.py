@@ -39,13 +39,13 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_these_say_the_same(one: str, other: str) -> None:
+def test_equal_answers_agree(one: str, other: str) -> None:
     assert agree(one, other)
     assert agree(other, one)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_these_do_not(one: str, other: str) -> None:
+def test_different_answers_disagree(one: str, other: str) -> None:
     assert not agree(one, other)
     assert not agree(other, one)
 
@@ -62,12 +62,12 @@ def test_these_do_not(one: str, other: str) -> None:
         ("", "text"),
     ],
 )
-def test_what_kind_of_answer_it_is(text: str, kind: str) -> None:
+def test_an_answer_is_reduced_to_its_kind(text: str, kind: str) -> None:
     assert canonical_form(text).kind == kind
     assert canonical_form(text).comparable == (kind != "text")
 
 
-def test_with_a_schema_both_must_fit_it() -> None:
+def test_with_a_schema_both_answers_must_fit_it() -> None:
     schema = schema_of({"type": "object", "required": ["n"], "properties": {"n": {"type": "number"}}})
     assert agree('{"n": 1}', '```json\n{"n": 1.0}\n```', schema=schema)
     assert not agree('{"n": 1}', '{"n": 2}', schema=schema)
@@ -75,7 +75,7 @@ def test_with_a_schema_both_must_fit_it() -> None:
     assert not agree("no JSON", "no JSON", schema=schema)
 
 
-def test_code_that_passes_the_same_check_says_the_same() -> None:
+def test_code_agrees_if_both_pass_the_check() -> None:
     other = "```python\ndef double(x):\n    return x + x\n```"
     seen: list[str] = []
 
@@ -101,7 +101,7 @@ values = st.recursive(
 
 
 @given(numbers)
-def test_a_number_is_itself_however_it_is_written(number: Any) -> None:
+def test_a_number_agrees_in_every_notation(number: Any) -> None:
     written = [
         f"{number}",
         f"{number:,}",
@@ -115,13 +115,13 @@ def test_a_number_is_itself_however_it_is_written(number: Any) -> None:
 
 
 @given(numbers, numbers)
-def test_numbers_agree_only_where_they_are_equal(one: Any, other: Any) -> None:
+def test_numbers_agree_only_if_they_are_equal(one: Any, other: Any) -> None:
     assert agree(f"{one:,}", f"The answer is {other}.") == (one == other)
 
 
 @settings(max_examples=examples(40))
 @given(values.filter(lambda value: isinstance(value, dict | list)), st.randoms(use_true_random=False))
-def test_json_agrees_whatever_its_order_and_dress(value: Any, random: Any) -> None:
+def test_json_agrees_in_any_order_and_formatting(value: Any, random: Any) -> None:
     def shuffled(part: Any) -> Any:
         if isinstance(part, dict):
             keys = list(part)
@@ -145,7 +145,7 @@ def test_any_two_texts_can_be_compared(one: str, other: str) -> None:
         "1+" * 150_000 + "=", "**" * 150_000, "1e99999999", "(" * 50, "the " * 80_000, "{\"a\":" * 50_000,
     ],
 )  # fmt: skip
-def test_no_answer_takes_long(text: str) -> None:
+def test_long_answers_are_compared_in_bounded_time(text: str) -> None:
     begun = time.process_time()
     canonical_form(text)
     assert time.process_time() - begun < 2

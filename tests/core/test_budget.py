@@ -15,15 +15,15 @@ from tests.support.builders import router
     ("given", "amount"),
     [("5", "5"), ("$0.50", "0.50"), (0.1, "0.1"), (3, "3"), (" 0 ", "0"), (Decimal("1.23"), "1.23")],
 )
-def test_amounts(given: object, amount: str) -> None:
+def test_amounts_are_parsed(given: object, amount: str) -> None:
     assert usd(given) == Decimal(amount)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "given", ["", "-1", -0.01, "nan", float("nan"), "inf", float("inf"), "5 USD", "five", True, "1,000"]
 )
-def test_what_is_no_amount(given: object) -> None:
-    with pytest.raises(BudgetError, match="is no amount of USD"):
+def test_an_invalid_amount_is_an_error(given: object) -> None:
+    with pytest.raises(BudgetError, match="is not a USD amount"):
         usd(given)  # type: ignore[arg-type]
     with pytest.raises(BudgetError):
         router().set_budget(given)  # type: ignore[arg-type]
@@ -36,18 +36,18 @@ def test_what_is_no_amount(given: object) -> None:
         ("0.0000012345", "USD 0.0000012"), ("-0.0003", "USD -0.00030"), ("12.34567", "USD 12.3457"),
     ],
 )  # fmt: skip
-def test_shown_to_a_hundredth_of_a_cent_and_never_as_zero(amount: str, shown: str) -> None:
+def test_amounts_are_displayed_to_a_hundredth_of_a_cent_and_never_as_zero(amount: str, shown: str) -> None:
     assert show_usd(Decimal(amount)) == shown
 
 
-def test_the_lower_of_two_run_caps_holds() -> None:
+def test_the_lower_of_two_run_caps_applies() -> None:
     budget = Budget(session_usd=Decimal(5), run_usd=Decimal(1))
     assert budget.caps(model="m", max_cost_usd=Decimal(2))[0] == Cap(scope="run", limit_usd=Decimal(1))
     assert budget.caps(model="m", max_cost_usd=Decimal("0.5"))[0] == Cap(scope="run", limit_usd=Decimal("0.5"))
     assert Budget().caps(model="m") == ()
 
 
-def test_every_scope_has_its_cap_and_its_words() -> None:
+def test_every_scope_has_its_cap_and_its_name() -> None:
     budget = Budget(
         session_usd=1, run_usd=2, day_usd=3, month_usd=4, models_usd={"m": 5, "n": 6}, tags_usd={"t": 7, "u": 8}
     )  # type: ignore[arg-type]
@@ -63,14 +63,14 @@ def test_every_scope_has_its_cap_and_its_words() -> None:
         Budget(models_usd={"m": "nan"})  # type: ignore[dict-item]
 
 
-def test_a_budget_takes_any_amount() -> None:
+def test_a_budget_accepts_every_form_of_amount() -> None:
     assert Budget(session_usd=0.1).session_usd == Decimal("0.1")  # type: ignore[arg-type]
     ours = router()
     assert ours.set_budget(5.00).session_usd == 5
     assert ours.set_budget(None).session_usd is None
 
 
-def test_a_cap_on_a_model_that_is_not_there_is_refused_and_changes_nothing() -> None:
+def test_a_cap_on_an_unknown_model_is_an_error_and_changes_nothing() -> None:
     """It would never bind."""
     ours = router(budget=Budget(models_usd={"of another profile": Decimal(1)}))
     before = ours.budget

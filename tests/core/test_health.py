@@ -8,7 +8,7 @@ import pytest
 
 from llm_magic import AllAttemptsFailed, Overloaded
 from llm_magic.execute import RetryPolicy
-from llm_magic.health import FAILURES, Health
+from llm_magic.health import FAILURES_TO_OPEN, Health
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.support.builders import model, router
@@ -33,7 +33,7 @@ def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
     assert ours.circuit("m").blocked is None
 
 
-def test_one_probe_at_a_time_and_its_failure_doubles_the_wait() -> None:
+def test_there_is_one_probe_at_a_time_and_its_failure_doubles_the_cool_down() -> None:
     time = FakeClock()
     ours = health(time)
     ours.failed("m", gave_up=True)
@@ -46,13 +46,13 @@ def test_one_probe_at_a_time_and_its_failure_doubles_the_wait() -> None:
         assert ours.circuit("m").left_s == expected
 
 
-def test_a_probe_that_answers_closes_and_one_that_is_stopped_lets_the_next_try() -> None:
+def test_a_probe_that_answers_closes_the_circuit_and_a_stopped_one_lets_the_next_try() -> None:
     time = FakeClock()
     ours = health(time)
     ours.failed("m", gave_up=True)
     time.advance(30)
     assert ours.enter("m", "one")
-    ours.left("m", "one")
+    ours.leave("m", "one")
     assert ours.enter("m", "other")
     ours.succeeded("m")
     assert str(ours.circuit("m")) == "closed"
@@ -60,7 +60,7 @@ def test_a_probe_that_answers_closes_and_one_that_is_stopped_lets_the_next_try()
     assert ours.circuit("m").left_s == 30, "it was well in between"
 
 
-def test_nobody_but_the_probe_ends_the_probing() -> None:
+def test_only_the_probe_ends_the_probing() -> None:
     time = FakeClock()
     ours = health(time)
     assert ours.enter("m", "early")
@@ -68,31 +68,31 @@ def test_nobody_but_the_probe_ends_the_probing() -> None:
     time.advance(30)
     assert ours.enter("m", "probe")
     assert not ours.enter("m", "last of its chain, and so asked all the same")
-    ours.left("m", "last of its chain, and so asked all the same")
-    ours.left("m", "early")
+    ours.leave("m", "last of its chain, and so asked all the same")
+    ours.leave("m", "early")
     assert not ours.enter("m", "next")
-    ours.left("m", "probe")
+    ours.leave("m", "probe")
     assert ours.enter("m", "next")
 
 
-def test_failures_in_a_row_open_it_whoever_met_them() -> None:
+def test_consecutive_failures_of_different_runs_open_the_circuit() -> None:
     ours = health(FakeClock())
-    for _ in range(FAILURES - 1):
+    for _ in range(FAILURES_TO_OPEN - 1):
         ours.failed("m", gave_up=False)
     ours.succeeded("m")
-    for _ in range(FAILURES):
+    for _ in range(FAILURES_TO_OPEN):
         assert str(ours.circuit("m")) == "closed"
         ours.failed("m", gave_up=False)
     assert ours.circuit("m").state == "open"
 
 
-def test_a_long_retry_after_is_how_long_it_stays_open() -> None:
+def test_a_long_retry_after_extends_the_cool_down() -> None:
     ours = health(FakeClock())
     ours.failed("m", gave_up=True, at_least_s=120)
     assert ours.circuit("m").left_s == 120
 
 
-async def test_many_runs_at_once_do_not_all_wait_for_a_model_that_is_down() -> None:
+async def test_concurrent_runs_do_not_all_wait_for_a_model_that_is_down() -> None:
     down: list[str] = []
 
     def reply(request: ProviderRequest) -> Reply | Failure:
@@ -108,7 +108,7 @@ async def test_many_runs_at_once_do_not_all_wait_for_a_model_that_is_down() -> N
     assert ours.circuit(ours.registry["cheap"]).state == "open"
 
 
-async def test_only_the_probe_of_many_runs_asks_a_model_that_was_down() -> None:
+async def test_only_one_of_many_runs_probes_a_model_that_was_down() -> None:
     time = FakeClock()
     asked: list[str] = []
     healthy = False
@@ -128,7 +128,7 @@ async def test_only_the_probe_of_many_runs_asks_a_model_that_was_down() -> None:
     assert (await ours.route("hello", tier="bulk")).model == "cheap"
 
 
-async def test_the_only_model_is_asked_though_its_circuit_is_open() -> None:
+async def test_the_only_model_is_asked_although_its_circuit_is_open() -> None:
     scripted = ScriptedProvider([DOWN, DOWN, DOWN, Reply()])
     ours = router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(tries=3))
     with pytest.raises(AllAttemptsFailed):

@@ -79,7 +79,7 @@ async def test_an_answer_with_its_events_its_row_and_its_bill() -> None:
 @pytest.mark.parametrize(
     "error", [RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut, StreamBroken, ProtocolError]
 )
-async def test_passing_errors_are_retried_with_full_jitter_then_fall_back(error: type[ProviderError]) -> None:
+async def test_transient_errors_are_retried_with_full_jitter_then_fall_back(error: type[ProviderError]) -> None:
     time = FakeClock()
     ours = router(replies=[*[Failure(error=error("x"))] * 3, Reply()], clock=time)
     result = await ours.route("hello", **BULK)
@@ -111,7 +111,7 @@ async def test_lasting_errors_fall_back_at_once_and_are_free(error: type[Provide
 
 
 @pytest.mark.parametrize("error", [BadRequest, Refused])
-async def test_what_every_model_would_say_stops_the_run(error: type[ProviderError]) -> None:
+async def test_an_error_that_every_model_would_raise_stops_the_run(error: type[ProviderError]) -> None:
     ours = router(replies=[Failure(error=error("because"))])
     with pytest.raises(AllAttemptsFailed, match="because") as caught:
         await ours.route("hello", **BULK)
@@ -119,7 +119,7 @@ async def test_what_every_model_would_say_stops_the_run(error: type[ProviderErro
     assert isinstance(caught.value.exceptions[0], error)
 
 
-async def test_all_failed_names_every_cause() -> None:
+async def test_the_error_of_a_failed_run_names_every_cause() -> None:
     ours = router(replies=[Failure(error=ServerError("HTTP 500"))])
     with pytest.raises(
         AllAttemptsFailed, match=r"no answer after 6 attempts: cheap: server error \(HTTP 500\)"
@@ -186,7 +186,7 @@ async def test_a_stream_without_an_end_is_broken() -> None:
     assert outcomes(ours) == [("cheap", "stream_broken"), ("cheap", "ok")]
 
 
-async def test_an_empty_answer_is_billed_and_passed_on() -> None:
+async def test_an_empty_answer_is_billed_and_the_next_candidate_is_asked() -> None:
     ours = router(replies=[Reply(chunks=(" \n",)), Reply()])
     await ours.route("hello", **BULK)
     assert outcomes(ours) == [("cheap", "empty"), ("strong", "ok")]
@@ -200,7 +200,7 @@ async def test_an_empty_answer_is_billed_and_passed_on() -> None:
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
-async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_mended_once() -> None:
+async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_repaired_once() -> None:
     scripted = ScriptedProvider([Reply(chunks=('{"n": "secret"}',)), Reply(chunks=('```json\n{"n": 3}\n```',))])
     ours = router(providers={"cloud": scripted})
     result = await ours.route("hello", schema=SCHEMA, **BULK)
@@ -216,7 +216,7 @@ async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_mended_once(
     assert result.notes == (f"cheap: {bad.error}; asked once to fix it",)
 
 
-async def test_an_answer_that_can_not_be_mended_is_passed_on() -> None:
+async def test_after_a_failed_repair_the_next_candidate_is_asked() -> None:
     bad, good = Reply(chunks=("no JSON",)), Reply(chunks=('{"n": 3}',))
     ours = router(replies=[bad, bad, good])
     result = await ours.route("hello", schema=SCHEMA, **BULK)
@@ -228,7 +228,7 @@ async def test_an_answer_that_can_not_be_mended_is_passed_on() -> None:
     assert outcomes(ours) == [("cheap", "invalid"), ("cheap", "invalid"), ("strong", "invalid")], "once in a run"
 
 
-async def test_the_hold_of_a_mending_counts_what_it_sends_again() -> None:
+async def test_the_hold_of_a_repair_counts_the_answer_that_it_sends_back() -> None:
     long = "x" * 4_000
     ours = router(model("only"), replies=[Reply(chunks=(long,)), Reply(chunks=('{"n": 3}',))])
     holds: list[Decimal] = []
@@ -243,7 +243,7 @@ async def test_the_hold_of_a_mending_counts_what_it_sends_again() -> None:
     assert holds[1] - holds[0] >= Decimal(len(long)) / 1_000_000
 
 
-async def test_a_schema_is_passed_on_and_checked_first() -> None:
+async def test_a_schema_is_checked_before_it_is_sent_to_the_provider() -> None:
     scripted = ScriptedProvider([Reply(chunks=('{"n": 1}',))])
     ours = Router(registry=registry(model("only")), providers={"cloud": scripted}, ledger=Ledger(":memory:"))
     await ours.route("hello", schema=SCHEMA)
@@ -262,7 +262,7 @@ async def test_no_usage_reported_means_an_estimate_never_zero() -> None:
     assert row.usage.output_tokens == 4
 
 
-async def test_billed_at_the_model_that_served() -> None:
+async def test_the_cost_is_that_of_the_model_that_served() -> None:
     models = (model("cheap", price="0.1/0.5", fallback_id="strong"), model("strong", price="4/20", tiers=()))
     ours = router(*models, replies=[Reply(served_model="strong", usage=Usage(input_tokens=1_000_000))])
     result = await ours.route("hello")
@@ -270,7 +270,7 @@ async def test_billed_at_the_model_that_served() -> None:
     assert result.attempts[0].input_price == 4
 
 
-async def test_leaving_early_cancels_upstream_and_settles() -> None:
+async def test_closing_the_stream_cancels_upstream_and_settles() -> None:
     stuck = Stuck("one ", "two ")
     ours = router(providers={"cloud": stuck})
     async with aclosing(ours.stream("hello", **BULK)) as events:
@@ -285,7 +285,7 @@ async def test_leaving_early_cancels_upstream_and_settles() -> None:
     assert ours.plan("hello", **BULK).candidates[0].model.id == "cheap", "a cancelled model does not cool down"
 
 
-async def test_cancelling_the_asker_cancels_upstream_and_settles() -> None:
+async def test_canceling_the_task_cancels_upstream_and_settles() -> None:
     stuck = Stuck("one ")
     ours = router(providers={"cloud": stuck})
     task = asyncio.create_task(ours.route("hello", **BULK))
@@ -299,7 +299,7 @@ async def test_cancelling_the_asker_cancels_upstream_and_settles() -> None:
 
 
 @pytest.mark.parametrize(("chunks", "says"), [((), "before the first token"), (("one",), "in mid-answer")])
-async def test_silence_is_a_timeout(chunks: tuple[str, ...], says: str) -> None:
+async def test_a_silent_stream_times_out(chunks: tuple[str, ...], says: str) -> None:
     policy = RetryPolicy(first_token_s=0.0, between_tokens_s=0.0, tries=1)
     ours = router(model("only"), providers={"cloud": Stuck(*chunks)}, policy=policy)
     with pytest.raises(AllAttemptsFailed, match=says):
@@ -332,7 +332,7 @@ async def test_loading_does_not_count_against_the_deadline() -> None:
     assert (await ours.route("hello")).text == "ready"
 
 
-async def test_every_attempt_of_a_repeated_run_remembers_its_parent() -> None:
+async def test_every_attempt_of_a_repeated_run_has_the_parent_run_id() -> None:
     ours = router(replies=[Failure(error=AuthFailed("no")), Reply()])
     first = await ours.route("hello", tier="bulk")
     again = await ours.route("hello", tier="complex", parent_run_id=first.run_id)
@@ -340,7 +340,7 @@ async def test_every_attempt_of_a_repeated_run_remembers_its_parent() -> None:
     assert parents == {first.run_id: None, again.run_id: first.run_id}
 
 
-async def test_a_full_provider_queues_and_says_so() -> None:
+async def test_a_request_beyond_the_concurrency_limit_is_queued_and_reported() -> None:
     stuck = Stuck("one ")
     ours = Router(
         registry=registry(model("only"), concurrency=1), providers={"cloud": stuck}, ledger=Ledger(":memory:")
@@ -375,7 +375,7 @@ class Busy:
 
 
 @pytest.mark.parametrize("in_vain", [True, False])
-async def test_who_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) -> None:
+async def test_a_run_that_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) -> None:
     busy, time = Busy(), FakeClock()
     policy = RetryPolicy(deadline_s=0.01 if in_vain else 600)
     ours = router(model("only"), providers={"cloud": busy}, clock=time, policy=policy, concurrency=1)
@@ -400,7 +400,7 @@ async def test_who_is_still_queued_at_its_deadline_sends_nothing(in_vain: bool) 
     assert ours.circuit(ours.registry["only"]).state == "closed"
 
 
-async def test_who_still_waits_for_money_at_its_deadline_sends_nothing() -> None:
+async def test_a_run_that_still_waits_for_budget_at_its_deadline_sends_nothing() -> None:
     scripted = ScriptedProvider()
     ours = router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(deadline_s=0.1))
     worst = ours.plan("hello").candidates[0].worst_usd
@@ -413,7 +413,7 @@ async def test_who_still_waits_for_money_at_its_deadline_sends_nothing() -> None
     assert (await ours.route("hello")).text == "A scripted answer."
 
 
-async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:
+async def test_a_run_cap_holds_over_retries_by_lowering_the_output_limit() -> None:
     scripted = ScriptedProvider([Failure(error=StreamBroken("x"), chunks=("word " * 400,))])
     ours = router(model("only", price="0/10"), providers={"cloud": scripted})
     with pytest.raises(AllAttemptsFailed, match=r"cap of this run of USD 0\.0105 has USD 0\.0025 left"):
@@ -422,7 +422,7 @@ async def test_a_run_cap_holds_over_retries_by_asking_for_less() -> None:
     assert sum(row.cost_usd for row in ours.ledger.rows()) <= Decimal("0.0105")
 
 
-async def test_a_hold_is_at_the_price_of_its_hour() -> None:
+async def test_a_hold_is_made_at_the_price_of_its_hour() -> None:
     hour, held = 12, list[Decimal]()
 
     def reply(_: ProviderRequest) -> Reply | Failure:
@@ -462,7 +462,7 @@ async def test_a_hold_is_at_the_price_of_its_hour() -> None:
     assert max(held) == 2 * (plan.cascade.strong.worst_usd + plan.cascade.cheap[0].worst_usd)
 
 
-async def test_a_cap_that_is_lowered_binds_a_run_that_is_under_way() -> None:
+async def test_a_lowered_cap_applies_to_a_run_in_progress() -> None:
     def reply(_: ProviderRequest) -> Reply | Failure:
         ours.set_budget("0.000001")
         return Failure(error=ServerError("x"))
@@ -474,7 +474,7 @@ async def test_a_cap_that_is_lowered_binds_a_run_that_is_under_way() -> None:
     assert len(scripted.requests) == 1
 
 
-def test_caps_that_are_set_at_once_are_both_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_caps_that_are_set_concurrently_are_both_set(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, real = router(), dataclasses.replace
     together = threading.Barrier(2)
 
@@ -501,7 +501,7 @@ async def test_over_budget_is_refused_before_anything_is_sent() -> None:
     assert ours.ledger.rows() == []
 
 
-async def test_nothing_usable_gives_each_reason() -> None:
+async def test_without_a_usable_model_the_error_has_the_reason_of_each() -> None:
     ours = router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")})
     with pytest.raises(NoCandidate, match="cheap: no CLOUD_KEY; strong: no CLOUD_KEY"):
         await ours.route("hello", **BULK)
@@ -545,7 +545,7 @@ def obedient(script: list[Reply | Failure]) -> Callable[[ProviderRequest], Reply
         max_size=30,
     ),
 )
-def test_no_mix_of_runs_and_faults_passes_the_cap(cap: int, runs: int, script: list[Reply | Failure]) -> None:
+def test_no_mix_of_runs_and_failures_exceeds_the_cap(cap: int, runs: int, script: list[Reply | Failure]) -> None:
     limit = Decimal(cap) / 2_000
     ours = router(replies=obedient(script))
     ours.set_budget(limit)
@@ -568,7 +568,7 @@ def test_no_mix_of_runs_and_faults_passes_the_cap(cap: int, runs: int, script: l
     assert all(row.outcome != "in_flight" for row in ours.ledger.rows())
 
 
-async def test_halves_of_characters_from_a_provider_keep_no_bill_out(tmp_path: Path) -> None:
+async def test_lone_surrogates_from_a_provider_do_not_prevent_settlement(tmp_path: Path) -> None:
     odd = Reply(served_model="half \ud800 and \0")
     ours = router(
         replies=[odd, Failure(error=BadRequest("odd \udfff")), Reply()], ledger=Ledger(tmp_path / "ledger.db")
@@ -582,7 +582,7 @@ async def test_halves_of_characters_from_a_provider_keep_no_bill_out(tmp_path: P
     assert ours.ledger.held_usd == 0
 
 
-async def test_a_report_beyond_all_that_was_sent_and_allowed_is_not_believed() -> None:
+async def test_an_implausible_usage_report_is_replaced_by_an_estimate() -> None:
     nonsense = Reply(usage=Usage(input_tokens=90_000_000, output_tokens=90_000_000))
     ours = router(replies=[nonsense])
     result = await ours.route("hello", max_output_tokens=100)
@@ -590,7 +590,7 @@ async def test_a_report_beyond_all_that_was_sent_and_allowed_is_not_believed() -
     assert result.cost_usd < Decimal("0.001")
 
 
-async def test_thoughts_of_a_broken_stream_are_charged() -> None:
+async def test_reasoning_of_a_broken_stream_is_charged() -> None:
     class Thinking(ScriptedProvider):
         async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
             for _ in range(200):
@@ -625,18 +625,18 @@ async def test_a_broken_stream_is_charged_for_its_schema_too() -> None:
         ({"hedge_s": "soon"}, "must be a number of seconds"),
     ],
 )
-def test_options_of_the_wrong_kind(options: dict[str, Any], says: str) -> None:
+def test_an_option_of_the_wrong_type_is_an_error(options: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says):
         router().request("hello", **options)
 
 
 @pytest.mark.parametrize("prompt", [None, b"hello", 7])
-def test_a_prompt_of_the_wrong_kind(prompt: Any) -> None:
+def test_a_prompt_of_the_wrong_type_is_an_error(prompt: Any) -> None:
     with pytest.raises(RequestError, match="the prompt must be text, not "):
         router().route_sync(prompt)
 
 
-def test_one_tag_may_be_a_word_and_options_beside_a_request_are_refused() -> None:
+def test_one_tag_may_be_a_string_and_options_with_a_request_are_rejected() -> None:
     ours = router()
     request = ours.request("hello", tags="batch")
     assert request.tags == ("batch",)

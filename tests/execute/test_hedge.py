@@ -69,7 +69,7 @@ async def test_the_second_answers_and_the_first_is_cancelled_and_billed() -> Non
     assert ours.circuit(ours.registry["first"]).state == "closed"
 
 
-async def test_the_first_may_still_win() -> None:
+async def test_the_first_model_answers_if_its_token_arrives_first_after_all() -> None:
     late, slower = Late(), Late()
     ours = hedged(late, slower)
     text = ""
@@ -86,7 +86,7 @@ async def test_the_first_may_still_win() -> None:
     assert outcomes(ours) == {(1, "first", "ok", None), (2, "second", "cancelled", "first")}
 
 
-async def test_a_first_that_is_in_time_is_alone() -> None:
+async def test_a_first_model_in_time_is_asked_alone() -> None:
     late = Late()
     late.go.set()
     other = ScriptedProvider()
@@ -95,7 +95,7 @@ async def test_a_first_that_is_in_time_is_alone() -> None:
     assert (result.model, other.requests) == ("first", [])
 
 
-async def test_where_the_second_fails_the_first_goes_on() -> None:
+async def test_if_the_second_model_fails_the_first_goes_on() -> None:
     late = Late()
     ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]))
     async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
@@ -133,7 +133,7 @@ class Second(Late):
                 yield event
 
 
-async def test_where_the_first_to_speak_breaks_for_good_the_other_is_asked_again() -> None:
+async def test_if_the_first_to_send_a_token_fails_the_other_is_asked_again() -> None:
     breaking = Breaking()
     ours = hedged(breaking, Second(breaking))
     result = await ours.route("hello", hedge_s=0, **BULK)
@@ -154,7 +154,7 @@ class SlowToFail(Late):
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 4])
-async def test_one_number_of_attempts_bounds_both(attempts: int) -> None:
+async def test_both_models_share_the_limit_on_attempts(attempts: int) -> None:
     slow = SlowToFail()
 
     def failing(_: ProviderRequest) -> Failure:
@@ -173,7 +173,7 @@ async def test_one_number_of_attempts_bounds_both(attempts: int) -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_a_failure_that_took_the_last_attempt_does_not_end_the_other() -> None:
+async def test_a_failure_of_the_last_attempt_does_not_stop_the_other_model() -> None:
     late = Late()
     ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]), RetryPolicy(attempts=2))
     async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
@@ -185,7 +185,7 @@ async def test_a_failure_that_took_the_last_attempt_does_not_end_the_other() -> 
     assert late.closed == 1
 
 
-async def test_what_ends_a_run_ends_both() -> None:
+async def test_an_error_that_ends_the_run_stops_both_models() -> None:
     late = Late()
     ours = hedged(late, ScriptedProvider([Failure(error=BadRequest("x"))]))
     with pytest.raises(AllAttemptsFailed):
@@ -194,7 +194,7 @@ async def test_what_ends_a_run_ends_both() -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_leaving_cancels_both() -> None:
+async def test_closing_the_stream_cancels_both_models() -> None:
     late, slower = Late(), Late()
     ours = hedged(late, slower)
     async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
@@ -206,7 +206,7 @@ async def test_leaving_cancels_both() -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_the_cap_holds_for_both() -> None:
+async def test_the_cap_holds_for_both_models_together() -> None:
     late = Late()
     ours = hedged(late, ScriptedProvider([Reply()]))
     worst = ours.plan("hello", **BULK).candidates[0].worst_usd
@@ -220,6 +220,6 @@ async def test_the_cap_holds_for_both() -> None:
 
 
 @pytest.mark.parametrize("late_s", [-1, float("nan"), float("inf")])
-def test_seconds_must_be_seconds(late_s: float) -> None:
+def test_an_invalid_number_of_seconds_is_an_error(late_s: float) -> None:
     with pytest.raises(RequestError, match="hedge_s"):
         router().plan("hello", hedge_s=late_s)

@@ -189,7 +189,7 @@ def test_budget(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget off")
     for bad in ("-1", "nan", "5 USD", "much"):
         out, _ = shell.fail(f"%route_budget {bad}")
-        assert f"UsageError: '{bad}' is no amount of USD" in out
+        assert f"UsageError: '{bad}' is not a USD amount" in out
     assert shell.router.budget.session_usd is None
 
 
@@ -214,11 +214,11 @@ def test_a_cap_for_every_scope(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("--day much", "'much' is no amount of USD"),
+        ("--day much", "'much' is not a USD amount"),
         ("--model strong", "'strong': write --model ID=USD, such as --model ID=0.50"),
         ("--model nobody=1", "no model 'nobody': the registry has strong, cheap"),
         ("--tag =1", "'=1': write --tag WORD=USD"),
-        ("7 --tag batch=-1", "'-1' is no amount of USD"),
+        ("7 --tag batch=-1", "'-1' is not a USD amount"),
         ("--reconcile forget", "invalid choice: 'forget'"),
     ],
 )
@@ -381,7 +381,7 @@ def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
         ("%%route --tier hard\nhello", "UsageError: --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK"),
         ("%%route --max-tokens many\nhello", "UsageError: argument --max-tokens: invalid int value: 'many'"),
         ("%%route --max-tokens 0\nhello", "UsageError: --max-tokens 0: must be a whole number of at least 1"),
-        ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is no amount of USD"),
+        ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is not a USD amount"),
         (
             "%%route --schema nothing\nhello",
             "UsageError: --schema nothing: must be the name of a variable in the notebook",

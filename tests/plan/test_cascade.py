@@ -70,7 +70,7 @@ def story(rows: list[Attempt] | tuple[Attempt, ...]) -> list[tuple[int, str, str
     return sorted((row.attempt, row.model, row.outcome) for row in rows)
 
 
-async def test_where_two_cheap_models_agree_theirs_is_the_answer() -> None:
+async def test_if_two_cheap_models_agree_their_answer_is_accepted() -> None:
     ours = cascading({"cheap": "It is\n**1,000**", "other": "Answer: 1000.0", "strong": "no"})
     text, seen = "", []
     async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
@@ -92,7 +92,7 @@ async def test_where_two_cheap_models_agree_theirs_is_the_answer() -> None:
     assert sum(isinstance(event, AttemptEnded) for event in seen) == 2
 
 
-async def test_where_they_differ_the_leader_is_asked() -> None:
+async def test_if_two_cheap_models_disagree_the_leader_is_asked() -> None:
     ours = cascading({"cheap": "41", "other": "Answer: 42", "strong": "42"})
     result = await ours.route("how many?", cascade="agree", **HARD)
     assert (result.model, result.text) == ("strong", "42")
@@ -105,7 +105,7 @@ async def test_where_they_differ_the_leader_is_asked() -> None:
     assert result.cost_usd == ours.ledger.spent_usd
 
 
-async def test_nothing_that_was_not_confirmed_is_shown() -> None:
+async def test_unconfirmed_text_is_never_displayed() -> None:
     ours = cascading({"cheap": "wrong", "other": "also wrong", "strong": "right"})
     shown = ""
     async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
@@ -114,7 +114,7 @@ async def test_nothing_that_was_not_confirmed_is_shown() -> None:
     assert shown == "right"
 
 
-async def test_one_model_asked_twice() -> None:
+async def test_one_model_can_be_asked_twice() -> None:
     said = ["7", "7.0"]
     ours = cascading(lambda request: Reply(chunks=(said.pop(0),)))
     result = await ours.route("how many?", cascade="twice", **HARD)
@@ -157,7 +157,7 @@ async def test_the_users_check_decides(good: str, model_id: str) -> None:
         assert result.notes == ("cheap: the check said no; asked strong",)
 
 
-async def test_a_check_that_raises_says_no_and_is_shown() -> None:
+async def test_an_exception_in_a_check_rejects_the_answer_and_is_displayed() -> None:
     ours = cascading({"cheap": "secret", "strong": "fine"})
 
     def check(text: str) -> bool:
@@ -179,7 +179,7 @@ class Mute(Exception):
 
 @pytest.mark.parametrize("error", [StopIteration(), Mute(), KeyboardInterrupt(), asyncio.CancelledError()])
 @pytest.mark.parametrize("how", ["check", "agree"])
-async def test_whatever_a_check_raises_is_a_no(error: BaseException, how: str) -> None:
+async def test_any_exception_in_a_check_rejects_the_answer(error: BaseException, how: str) -> None:
     ours = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "strong": "fine"})
 
     def check(text: str) -> bool:
@@ -191,7 +191,7 @@ async def test_whatever_a_check_raises_is_a_no(error: BaseException, how: str) -
     assert f"the check raised {type(error).__name__}" in result.notes[0]
 
 
-async def test_a_check_that_never_ends_is_waited_for_until_the_deadline() -> None:
+async def test_a_check_that_never_ends_is_abandoned_at_the_deadline() -> None:
     ours = cascading({"cheap": "yes", "strong": "fine"}, policy=RetryPolicy(deadline_s=0.05))
     never = threading.Event()
     try:
@@ -205,14 +205,14 @@ async def test_a_check_that_never_ends_is_waited_for_until_the_deadline() -> Non
     assert result.notes == ("cheap: the check did not end in time; asked strong",)
 
 
-async def test_a_cascade_is_not_begun_without_the_attempts_to_end_it() -> None:
+async def test_a_cascade_is_not_started_without_enough_attempts_to_finish_it() -> None:
     ours = cascading({"cheap": "41", "other": "42", "strong": "43"}, policy=RetryPolicy(attempts=2))
     result = await ours.route("well?", cascade=True, **HARD)
     assert story(result.attempts) == [(1, "strong", "ok")]
     assert result.notes == ("no cascade: it may take 3 attempts, and a run may make 2",)
 
 
-async def test_cheap_models_leave_an_attempt_to_the_leader() -> None:
+async def test_cheap_models_leave_an_attempt_for_the_leader() -> None:
     ours = cascading(
         {"cheap": "41", "other": Failure(error=Overloaded("x")), "strong": "43"}, policy=RetryPolicy(attempts=3)
     )
@@ -220,7 +220,7 @@ async def test_cheap_models_leave_an_attempt_to_the_leader() -> None:
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "strong", "ok")]
 
 
-async def test_where_holds_can_not_be_written_all_are_settled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_if_a_hold_can_not_be_written_the_other_attempts_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[str] = []
 
     class Lingering(Slow):
@@ -250,7 +250,7 @@ async def test_where_holds_can_not_be_written_all_are_settled_first(monkeypatch:
     assert ours.ledger.held_usd == 0
 
 
-async def test_all_are_waited_for_though_one_raises() -> None:
+async def test_stop_all_waits_for_every_task_even_if_one_raises() -> None:
     ended: list[str] = []
 
     async def one(name: str, error: Exception | None) -> None:
@@ -306,7 +306,7 @@ async def test_a_judge_that_fails_confirms_nothing() -> None:
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "strong", "ok")]
 
 
-async def test_where_a_cheap_model_fails_the_leader_is_asked() -> None:
+async def test_if_a_cheap_model_fails_the_leader_is_asked() -> None:
     ours = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "strong": "42"})
     with pytest.raises(AllAttemptsFailed):
         await ours.route("well?", cascade=True, **HARD)
@@ -345,7 +345,7 @@ class Slow:
             self.closed += 1
 
 
-async def test_leaving_cancels_both_and_settles_both() -> None:
+async def test_closing_the_stream_cancels_and_settles_both_cheap_models() -> None:
     slow = Slow()
     ours = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
     started = 0
@@ -361,7 +361,7 @@ async def test_leaving_cancels_both_and_settles_both() -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_an_answer_that_nobody_decided_on_stays_unconfirmed() -> None:
+async def test_an_answer_stays_unconfirmed_if_the_run_ends_before_the_decision() -> None:
     slow = Slow()
     ours = cascading({"cheap": "42"}, providers={"cloud": ScriptedProvider(), "one": ScriptedProvider(), "two": slow})
     async with aclosing(ours.stream("well?", cascade=True, **HARD)) as events:
@@ -373,7 +373,7 @@ async def test_an_answer_that_nobody_decided_on_stays_unconfirmed() -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_the_leader_can_be_afforded_whatever_others_spend_meanwhile() -> None:
+async def test_the_leader_has_its_money_whatever_other_runs_spend_meanwhile() -> None:
     slow = Slow()
     strong = ScriptedProvider([Reply(chunks=("right",))])
     ours = cascading({}, providers={"cloud": strong, "one": slow, "two": ScriptedProvider([Reply(chunks=("7",))])})
@@ -396,7 +396,7 @@ async def test_the_leader_can_be_afforded_whatever_others_spend_meanwhile() -> N
     assert all(row.attempt > 0 for row in ours.ledger.rows())
 
 
-async def test_without_the_money_for_all_of_it_the_leader_is_asked_alone() -> None:
+async def test_without_the_money_for_the_whole_cascade_the_leader_is_asked_alone() -> None:
     ours = cascading({"strong": "right"})
     plan = ours.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
@@ -406,14 +406,14 @@ async def test_without_the_money_for_all_of_it_the_leader_is_asked_alone() -> No
     assert "no cascade: all of it could cost up to" in result.notes[0]
 
 
-async def test_where_nothing_is_cheaper_there_is_no_cascade() -> None:
+async def test_without_a_cheaper_model_there_is_no_cascade() -> None:
     ours = cascading({"cheap": "42"})
     result = await ours.route("well?", cascade=True, tier="bulk")
     assert story(result.attempts) == [(1, "cheap", "ok")]
     assert result.notes == ("no cascade: no usable model is cheaper than cheap",)
 
 
-async def test_many_cascades_at_once_end_and_keep_the_cap() -> None:
+async def test_many_concurrent_cascades_finish_within_the_cap() -> None:
     ours = cascading({"cheap": "41", "other": "42", "strong": "43"})
     plan = ours.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
@@ -434,7 +434,9 @@ async def test_many_cascades_at_once_end_and_keep_the_cap() -> None:
     cap=st.sampled_from([None, "0.001", "0.03", "0.05"]),
     how=st.sampled_from(["agree", "twice", "judge", "check"]),
 )
-def test_whatever_happens_all_is_settled_under_the_cap(said: list[str], cap: str | None, how: str) -> None:
+def test_every_mix_of_answers_and_failures_is_settled_within_the_cap(
+    said: list[str], cap: str | None, how: str
+) -> None:
     answers: Answers = {
         name: Failure(error=Overloaded("x")) if word == "overloaded" else "" if word == "invalid" else word
         for name, word in zip(("cheap", "other", "strong"), said, strict=True)
@@ -451,7 +453,7 @@ def test_whatever_happens_all_is_settled_under_the_cap(said: list[str], cap: str
     assert sorted(row.attempt for row in rows) == list(range(1, len(rows) + 1))
 
 
-def test_the_plan_says_what_it_would_cost() -> None:
+def test_the_plan_has_the_cost_of_its_cascade() -> None:
     ours = cascading({})
     plan = ours.plan("well?", cascade=True, **HARD)
     cascade = plan.cascade
@@ -477,12 +479,12 @@ def test_the_plan_says_what_it_would_cost() -> None:
         ({"cascade": "judge", "judge": "strong", "check": bool}, "asks no check"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_is_refused(options: dict[str, Any], said: str) -> None:
+def test_contradictory_options_are_errors(options: dict[str, Any], said: str) -> None:
     with pytest.raises(RequestError, match=said):
         cascading({}).plan("well?", **options)
 
 
-def test_a_check_that_must_be_awaited_is_refused() -> None:
+def test_an_async_check_is_an_error() -> None:
     async def check(text: str) -> bool:
         return True
 
@@ -493,7 +495,7 @@ def test_a_check_that_must_be_awaited_is_refused() -> None:
 QUIZ = "Prove which it is, by induction on the eigenvalues of the matrix.\nA) one\nB) two\nC) three\nD) four"
 
 
-def test_the_plan_chooses_one_where_it_pays_and_answers_can_be_compared() -> None:
+def test_a_plan_chooses_a_cascade_if_it_is_cheaper_and_answers_can_be_compared() -> None:
     ours = cascading({})
     plan = ours.plan(QUIZ)
     assert plan.candidates[0].model.id == "strong"
@@ -539,7 +541,7 @@ def test_a_short_answer_can_be_compared(prompt: str, is_so: bool) -> None:
     assert comparable(cascading({}).request(prompt)) == is_so
 
 
-def test_what_is_brought_into_a_prompt_does_not_make_it_comparable() -> None:
+def test_interpolated_text_does_not_make_a_prompt_comparable() -> None:
     assert not comparable(cascading({}).request("Explain:\nA) x\nB) y\nC) z", routing_text="Explain:"))
 
 
@@ -549,7 +551,7 @@ def test_what_is_brought_into_a_prompt_does_not_make_it_comparable() -> None:
     best=st.floats(0.01, 0.99),
     how=st.sampled_from(["agree", "check", "schema", "judge"]),
 )
-def test_an_outlook_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
+def test_an_estimate_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
         dataclasses.replace(rated, expected_quality=each, why=str(at)) for at, each in enumerate((p, q, best))
@@ -559,7 +561,7 @@ def test_an_outlook_is_a_pair_of_shares(p: float, q: float, best: float, how: An
     assert 0 <= quality <= 1
 
 
-def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one() -> None:
+def test_the_estimate_matches_recorded_answers_of_two_cheap_models_and_a_strong_one() -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
         dataclasses.replace(rated, expected_quality=each, why=str(at)) for at, each in enumerate((0.758, 0.732, 0.819))
@@ -571,7 +573,7 @@ def test_the_outlook_is_what_was_recorded_of_two_cheap_models_and_a_strong_one()
     assert quality == pytest.approx(0.83, abs=0.02)
 
 
-def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reservation_of_a_dead_process_is_released_by_reconciling(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     ledger = Ledger(":memory:", session_id="s", clock=lambda: now)
     monkeypatch.setattr(owners, "process_name", lambda pid: "elsewhere 1 1.0")
@@ -583,7 +585,7 @@ def test_what_a_dead_process_kept_back_is_freed_by_reconciling(monkeypatch: pyte
     assert (ledger.spent_usd, ledger.held_usd, ledger.rows()) == (0, 0, [])
 
 
-async def test_a_ledger_that_can_not_be_written_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_is_not_lost_if_the_ledger_can_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = cascading({"cheap": "42", "other": "42"})
     begin, broken = ours.ledger.transactions.database.begin, False
 

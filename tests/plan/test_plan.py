@@ -50,11 +50,11 @@ ARTICLE = Registry.load("article")
         (TaskTier.BULK, ["deepseek-v3", "gpt-5.5", "claude-sonnet-4-6", "local"]),
     ],
 )
-def test_chains_of_the_article(tier: TaskTier, chain: list[str]) -> None:
+def test_the_article_profile_has_the_chains_of_the_article(tier: TaskTier, chain: list[str]) -> None:
     assert ids(plan(ARTICLE, tier)) == chain
 
 
-def test_the_local_model_closes_every_chain_though_it_is_free() -> None:
+def test_the_local_model_is_the_last_fallback_although_it_is_free() -> None:
     for profile in ("current", "article"):
         for tier in TaskTier:
             assert ids(plan(Registry.load(profile), tier))[-1] == "local"
@@ -69,7 +69,7 @@ def test_a_missing_key_is_in_the_plan_with_its_reason() -> None:
     ]
 
 
-def test_price_times_tokens_decides_not_price() -> None:
+def test_price_times_tokens_decides_rather_than_price() -> None:
     wordy = model("wordy", price="1/5", token_ratio=1.6)
     terse = model("terse", price="1.2/6", token_ratio=1.0)
     assert ids(plan(registry(wordy, terse)))[0] == "terse"
@@ -81,7 +81,7 @@ def test_the_prompt_decides_which_is_cheapest() -> None:
     assert ids(plan(registry(reader, writer), prompt="long " * 4_000))[0] == "reader"
 
 
-def test_a_model_asked_for_leads_and_its_fallbacks_stay() -> None:
+def test_a_named_model_leads_and_keeps_its_fallbacks() -> None:
     made = plan(ARTICLE, TaskTier.BULK, model="claude-sonnet-4-6")
     assert ids(made) == ["claude-sonnet-4-6", "gpt-5.5", "local"]
     assert made.candidates[0].why == "asked for by name"
@@ -90,19 +90,19 @@ def test_a_model_asked_for_leads_and_its_fallbacks_stay() -> None:
         plan(ARTICLE, model="gpt-1")
 
 
-def test_costs_are_ordered_and_the_worst_is_a_bound() -> None:
+def test_low_expected_and_worst_costs_are_in_order() -> None:
     for candidate in plan(ARTICLE, TaskTier.COMPLEX).candidates:
         assert candidate.low_usd <= candidate.expected_usd <= candidate.worst_usd
         assert candidate.input_tokens <= candidate.input_tokens_bound
 
 
-def test_what_is_expected_near_a_cap_is_within_it() -> None:
+def test_the_expected_cost_near_a_cap_is_within_it() -> None:
     lowered = plan(registry(model("only", price="10/50")), TaskTier.COMPLEX, left="0.02")
     (only,) = lowered.candidates
     assert only.expected_usd == only.worst_usd <= Decimal("0.02")
 
 
-def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None:
+def test_near_the_cap_the_output_is_lowered_then_the_model_is_skipped() -> None:
     models = registry(model("strong", price="10/50", fallback_id="cheap"), model("cheap", price="1/5"))
     only_dear = replaced(models["strong"], tiers=(TaskTier.COMPLEX,))
     models = registry(only_dear, replaced(models["cheap"], tiers=()))
@@ -119,7 +119,7 @@ def test_near_the_cap_the_output_is_lowered_then_the_model_passed_over() -> None
     assert not plan(models, TaskTier.COMPLEX, left="0.0001").candidates
 
 
-def test_the_minimum_is_no_more_than_what_was_asked() -> None:
+def test_the_minimum_output_is_at_most_the_requested_limit() -> None:
     made = plan(registry(model("strong", price="10/50")), left="0.003", max_output_tokens=10)
     assert made.candidates[0].max_output_tokens == 10
 
@@ -128,19 +128,19 @@ def test_a_cap_never_refuses_a_free_model() -> None:
     assert ids(plan(ARTICLE, TaskTier.COMPLEX, left="0")) == ["local"]
 
 
-def test_a_window_that_is_too_small_is_passed_over() -> None:
+def test_a_model_with_a_small_window_is_skipped() -> None:
     models = registry(model("small", context_window=500, fallback_id="large"), model("large", price="2/10"))
     made = plan(models, prompt="word " * 1_000)
     assert ids(made) == ["large"]
     assert made.skipped[0].reason == "context too small: about 1,009 tokens for a window of 500"
 
 
-def test_output_fits_into_what_the_window_leaves() -> None:
+def test_the_output_limit_fits_into_the_rest_of_the_window() -> None:
     made = plan(registry(model("small", context_window=1_500, max_output_tokens=1_000)), prompt="word " * 1_000)
     assert made.candidates[0].max_output_tokens < 500
 
 
-def test_a_cooling_model_is_passed_over_unless_there_is_no_other() -> None:
+def test_a_cooling_model_is_skipped_unless_it_is_the_only_one() -> None:
     models = registry(model("first", fallback_id="second"), model("second", price="2/10"))
     made = plan(models, cooling={"first": 12.0})
     assert ids(made) == ["second"]
@@ -148,7 +148,7 @@ def test_a_cooling_model_is_passed_over_unless_there_is_no_other() -> None:
     assert ids(plan(models, cooling={"first": 12.0, "second": 3.0})) == ["first", "second"]
 
 
-def test_an_unknown_price_is_a_reason_not_zero() -> None:
+def test_a_model_with_an_unknown_price_is_skipped() -> None:
     models = registry(model("known", fallback_id="mystery"), replaced(model("mystery"), price=None))
     made = plan(models)
     assert ids(made) == ["known"]

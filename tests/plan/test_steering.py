@@ -24,7 +24,7 @@ def reply(output_tokens: int) -> Reply:
     return Reply(usage=Usage(input_tokens=10, output_tokens=output_tokens))
 
 
-async def test_half_four_fifths_and_nearly_all_of_a_cap_are_told_once_each() -> None:
+async def test_each_alarm_of_a_cap_is_reported_once() -> None:
     # A run costs USD 0.01, a tenth of the cap.
     ours = builders.router(model("only", price="0/10", max_output_tokens=1_000), replies=[reply(1_000)])
     ours.set_budget("0.10")
@@ -35,7 +35,7 @@ async def test_half_four_fifths_and_nearly_all_of_a_cap_are_told_once_each() -> 
     assert told[9] == ("100% of the session's cap of USD 0.10 is spent",)
 
 
-def test_the_cap_of_a_new_day_is_told_anew() -> None:
+def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
     alarms, today = Alarms(), Cap(scope="day", limit_usd=CENT)
     assert alarms.crossed(today, Decimal("0.85"), NOON) == "85% of today's cap (UTC) of USD 0.01 is spent"
     assert alarms.crossed(today, Decimal("0.90"), NOON) is None
@@ -47,7 +47,7 @@ DEAR = model("strong", price="0/100", tiers=(TaskTier.COMPLEX,))
 CHEAP = model("cheap", price="0/1", tiers=(TaskTier.BULK,))
 
 
-async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_says_so() -> None:
+async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> None:
     ours = builders.router(DEAR, CHEAP)
     ours.set_budget("0.02")
     plan = ours.plan("hello", tier="complex")
@@ -59,7 +59,7 @@ async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_says_so() -> None
     assert [(step.model, step.outcome) for step in result.path] == [("strong", "skipped"), ("cheap", "ok")]
 
 
-async def test_less_output_is_asked_for_before_a_cheaper_model_is_but_never_less_than_the_minimum() -> None:
+async def test_the_output_is_lowered_to_the_minimum_before_a_cheaper_model_is_asked() -> None:
     cloud = ScriptedProvider([reply(5)])
     ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
     ours.set_budget("0.05")
@@ -81,7 +81,7 @@ async def test_less_output_is_asked_for_before_a_cheaper_model_is_but_never_less
         ("0.000000001", ""),
     ],
 )
-async def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit(left: str, advice: str) -> None:
+async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advice: str) -> None:
     cloud = ScriptedProvider()
     ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
     ours.set_budget(left)
@@ -97,7 +97,7 @@ async def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit(lef
     assert cloud.requests == []
 
 
-async def test_a_refusal_names_a_cheaper_model_that_only_lacks_its_key() -> None:
+async def test_a_rejection_names_a_cheaper_model_that_only_lacks_its_key() -> None:
     ours = builders.router(
         DEAR,
         model("keyless", provider="other", price="0/1", tiers=(TaskTier.BULK,)),
@@ -125,7 +125,7 @@ async def first_answering(cap: str, journal: Journal) -> tuple[Router, asyncio.T
     return ours, first
 
 
-async def test_a_run_asks_for_less_where_another_holds_what_was_left() -> None:
+async def test_a_run_lowers_its_output_if_another_run_holds_the_rest() -> None:
     journal = Journal()
     ours, first = await first_answering("0.015", journal)
     started: list[int] = []
@@ -140,7 +140,7 @@ async def test_a_run_asks_for_less_where_another_holds_what_was_left() -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_a_run_waits_for_money_that_another_holds() -> None:
+async def test_a_run_waits_for_money_that_another_run_holds() -> None:
     journal = Journal(("chunk",))
     ours, first = await first_answering("0.0101", journal)
     (entry,) = journal.entries
@@ -159,7 +159,7 @@ async def test_a_run_waits_for_money_that_another_holds() -> None:
     assert ours.ledger.held_usd == 0
 
 
-async def test_a_run_whose_money_was_spent_meanwhile_is_told_what_would_fit_now() -> None:
+async def test_a_run_whose_money_was_spent_meanwhile_gets_current_advice() -> None:
     journal = Journal(("all",))
     ours, first = await first_answering("0.0102", journal)
     (entry,) = journal.entries
@@ -177,19 +177,19 @@ async def test_a_run_whose_money_was_spent_meanwhile_is_told_what_would_fit_now(
     assert len(journal.entries) == 1
 
 
-async def test_stale_prices_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stale_prices_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = builders.router(model("only"))
     assert (await ours.route("hello")).notes == ()
     monkeypatch.setattr(prices, "catalogue_date", lambda: NOON.date() - timedelta(days=61))
     assert (await ours.route("hello")).notes == ("the price list is 61 days old: pip install -U genai-prices",)
 
 
-def test_a_catalogue_that_was_not_read_is_as_old_as_its_file() -> None:
+def test_the_age_of_the_catalog_is_that_of_its_file() -> None:
     assert prices.stale(datetime.combine(prices.catalogue_date(), datetime.min.time(), UTC)) is None
     assert prices.stale(datetime(2036, 1, 1, tzinfo=UTC)) is not None
 
 
-def test_a_budget_of_nothing_leaves_the_free_models() -> None:
+def test_a_cap_of_zero_allows_free_models() -> None:
     free = model("free", price="0/0")
     ours = builders.router(DEAR, free, budget=Budget(session_usd=0))
     assert ours.route_sync("hello", tier="complex").model == "free"

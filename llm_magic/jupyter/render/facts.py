@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, auto
 
-from llm_magic.budget import part_line, show_usd
+from llm_magic.budget import extra_line, show_usd
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.run_state import RunState, RunStates
 from llm_magic.types import ZERO, Cascade, Classification, Outcome, Plan, RouteResult, Step
@@ -185,7 +185,7 @@ def plan_notes(plan: Plan) -> list[str]:
         cascade = [_cascade(plan.cascade)]
     else:
         cascade = [f"no cascade: {plan.no_cascade}"] if plan.no_cascade else []
-    return [*map(part_line, plan.extras), *cascade, _budget_after(plan)]
+    return [*map(extra_line, plan.extras), *cascade, _budget_after(plan)]
 
 
 def _cascade(cascade: Cascade) -> str:
