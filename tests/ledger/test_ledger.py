@@ -24,6 +24,7 @@ from llm_magic import BudgetExceeded, Ledger, LedgerError, RouteResult
 from llm_magic.budget import Cap
 from llm_magic.ledger import queries
 from llm_magic.ledger.columns import COLUMNS, FRAME_DTYPES, to_usd
+from llm_magic.ledger.migrations import VERSION
 from llm_magic.testing import ScriptedProvider
 from llm_magic.types import Attempt, Doubt, Outcome, Usage
 from tests.support.builders import NOON, attempt, replaced, router
@@ -415,7 +416,7 @@ def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
     Ledger(newer).close()
     with sqlite3.connect(newer) as db:
         db.execute("UPDATE llm_magic_about SET version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 6"):
+    with pytest.raises(LedgerError, match=f"has schema 99, this version of llm_magic knows {VERSION}"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")
@@ -487,7 +488,7 @@ def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
     result = ours.route_sync("hello")
     assert result.text == "A scripted answer."
     assert result.notes[0].endswith(
-        "database or disk is full. What this cost is written as soon as it can be; until then it is held"
+        "database or disk is full. The cost is written as soon as possible; until then it is held"
     )
     assert (ledger.spent_usd, len(ledger.rows())) == (0, 1)
     assert ledger.held_usd > result.cost_usd > 0
