@@ -10,17 +10,23 @@ from llm_magic.lab.simulate.months import Simulated, Spread
 
 
 def plot_months(simulated: Simulated, folder: Path) -> list[Path]:
-    """Write the plots to a folder and return their paths."""
+    """Write the figures to a folder and return the paths."""
+    figures = month_figures(simulated)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=120, metadata={"Software": None})
+    return paths
+
+
+def month_figures(simulated: Simulated) -> dict[str, Any]:
+    """Return two matplotlib figures: `monthly_cost` and `cost_and_success`."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise EvaluationError("plots need matplotlib: pip install 'llm-magic[plots]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    for name, figure in (("monthly_cost", _cost_bars(simulated)), ("cost_and_success", _cost_and_success(simulated))):
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=120, metadata={"Software": None})
-    return paths
+    return {"monthly_cost": _cost_bars(simulated), "cost_and_success": _cost_and_success(simulated)}
 
 
 def _cost_bars(simulated: Simulated) -> Any:
