@@ -19,7 +19,7 @@ from llm_magic.home import hash_key
 from llm_magic.ledger import Ledger
 from llm_magic.types import ZERO, Attempt, ModelSpec, Outcome, Plan, Request, RouteResult, Schema, Step, Usage
 
-_NO_MATTER = ("tags", "hedge_s", "cache", "parent_run_id", "thread")
+_NO_MATTER = ("tags", "hedge_s", "cache", "parent_run_id", "thread", "is_quality_stated", "rule")
 """What of a request does not change its answer."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from llm_magic.errors import RegistryError
 from llm_magic.home import home
 from llm_magic.registry import reading
+from llm_magic.registry.rules import Rule
 from llm_magic.registry.validation import check_model, check_provider, with_defaults
 from llm_magic.types import ModelSpec, ProviderSpec, TaskTier
 
@@ -30,6 +31,7 @@ class Registry:
         *,
         models: Iterable[ModelSpec],
         providers: Iterable[ProviderSpec] | None = None,
+        rules: Iterable[Rule] = (),
         baseline_id: str | None = None,
         profile: str = "custom",
         origin: str = "Registry(...)",
@@ -55,6 +57,10 @@ class Registry:
                 raise RegistryError(
                     f"{origin}: models.{model.id}.fallback_id = {model.fallback_id!r} is not a known model"
                 )
+        self.rules = tuple(rules)
+        for rule in self.rules:
+            if rule.then.model is not None and rule.then.model not in self._models:
+                raise RegistryError(f"{origin}: {rule.key}.then.model: {self.unknown_model(rule.then.model)}")
         self.warnings = tuple(self._cycles())
         for warning in self.warnings:
             log.info("%s: %s", origin, warning)
@@ -74,6 +80,7 @@ class Registry:
         return cls(
             models=tables.model_specs(),
             providers=tables.provider_specs(),
+            rules=tables.rules,
             baseline_id=tables.baseline,
             profile=profile,
             origin=tables.origin,
@@ -107,6 +114,7 @@ class Registry:
         return Registry(
             models=models,
             providers=self.providers.values(),
+            rules=self.rules,
             baseline_id=self.baseline.id,
             profile=self.profile,
             origin=f"profile {self.profile!r}",

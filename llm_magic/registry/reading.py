@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llm_magic.errors import RegistryError
+from llm_magic.registry.rules import Rule, parse_rules
 from llm_magic.registry.validation import exact_amount
 from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
 
@@ -31,6 +32,7 @@ class Tables:
     providers: dict[str, _Table]
     baseline: str
     origin: str
+    rules: tuple[Rule, ...] = ()
 
     def model_specs(self) -> list[ModelSpec]:
         enabled = (name for name, table in self.models.items() if _enabled(table, f"{self.origin}: models.{name}"))
@@ -67,9 +69,9 @@ def overlaid(tables: Tables, path: Path) -> Tables:
     except (OSError, UnicodeDecodeError) as error:
         raise RegistryError(f"{origin}: can't be read: {error}") from error
     user = _parse(text, origin)
-    if unknown := user.keys() - {"models", "providers", "baseline"}:
+    if unknown := user.keys() - {"models", "providers", "rules", "baseline"}:
         raise RegistryError(
-            f"{origin}: unknown key {min(unknown)!r}; known are models, providers and baseline "
+            f"{origin}: unknown key {min(unknown)!r}; known are models, providers, rules and baseline "
             '(a name with dots needs quotes: [models."gpt-5.5"])'
         )
     baseline = user.get("baseline", tables.baseline)
@@ -80,6 +82,7 @@ def overlaid(tables: Tables, path: Path) -> Tables:
         providers=_merged(tables.providers, user.get("providers", {}), f"{origin}: providers"),
         baseline=baseline,
         origin=origin,
+        rules=parse_rules(user.get("rules", []), origin),
     )
     for name, model in merged.models.items():
         _extract_endpoint(name, model, merged)

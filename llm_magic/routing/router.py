@@ -32,7 +32,7 @@ from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
 from llm_magic.routing import comparison, options, validation
-from llm_magic.routing.classification import classification_of
+from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.types import (
     DEFAULT_QUALITY,
@@ -106,7 +106,9 @@ class Router:
     def request(self, prompt: str, **given: Unpack[RequestOptions]) -> Request:
         """Return a checked request. Raises RequestError, naming the option; `RequestOptions` describes each one."""
         options.check_names("request", given)
-        fields: dict[str, Any] = {"quality": self.quality} | options.fields_of(given)
+        fields = options.fields_of(given)
+        fields["is_quality_stated"] = "quality" in fields
+        fields.setdefault("quality", self.quality)
         limit = fields.pop("thread_tokens", conversations.THREAD_TOKENS)
         if (name := fields.pop("thread", None)) is not None:
             if fields.get("history"):
@@ -122,8 +124,9 @@ class Router:
         """Return the candidates for a prompt in their order, with their costs. Sends nothing; needs no key."""
         _check("plan", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
-        classification = classification_of(request, self.classifier)
-        return make_plan(request, classification, self.registry, self._context(request), planner=self.planner)
+        request, classification = apply_rules(request, self.registry.rules, self.classifier)
+        context = self._context(request)
+        return explain_rule(make_plan(request, classification, self.registry, context, planner=self.planner))
 
     def stream(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> AsyncGenerator[RunEvent]:
         """Return the events of a run as they happen.

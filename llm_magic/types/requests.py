@@ -114,3 +114,7 @@ class Request:
     """Returns True if an answer's text is acceptable."""
     judge: str | None = None
     """Id of the model that judges a cheap answer."""
+    is_quality_stated: bool = False
+    """True if the caller stated the quality, which then beats a rule of `models.toml`."""
+    rule: str = ""
+    """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""

@@ -22,7 +22,11 @@ def test_every_option_fills_a_field_of_the_request() -> None:
 
 def test_every_field_of_the_request_has_an_option() -> None:
     fields = {field.name for field in dataclasses.fields(Request)}
-    assert fields - {option.field or name for name, option in OPTIONS.items()} == {"prompt"}
+    assert fields - {option.field or name for name, option in OPTIONS.items()} == {
+        "prompt",
+        "rule",
+        "is_quality_stated",
+    }
 
 
 def test_the_magic_has_the_flags_of_every_option_and_its_own() -> None:
