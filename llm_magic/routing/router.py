@@ -73,7 +73,7 @@ class Router:
         self.quality = validation.quality(quality)
         self.base_registry = Registry.load() if registry is None else registry
         """The registry without the tuning of `%route_tune`."""
-        self.registry = tuning.tuned(self.base_registry, tuning.load())
+        self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
         self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
         self.cache = AnswerCache(self.ledger)
         self.conversations = Conversations(self.ledger)
@@ -209,7 +209,7 @@ class Router:
 
     def retune(self) -> None:
         """Apply the stored tuning again, after it changed."""
-        self.registry = tuning.tuned(self.base_registry, tuning.load())
+        self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
         self._services = dataclasses.replace(self._services, registry=self.registry)
 
     def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Unpack[Caps]) -> Budget:

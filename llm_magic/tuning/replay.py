@@ -1,7 +1,7 @@
-"""The user's own ledger under other prices or another set of models: what the same requests would have cost.
+"""Replay of a ledger with other prices or other models: what the same requests would have cost.
 
-The ledger keeps no text, so a request is what its row says of it: tier, confidence, tokens, hour. Other models would
-have answered at other lengths; lengths are taken as they were, in the other model's own tokens.
+The ledger keeps no text, so a request is its tier, confidence, tokens and hour. Lengths of answers are taken as
+recorded, converted to the other model's own tokens.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import UnknownPrice
 from llm_magic.plan import good_enough
 from llm_magic.registry import Registry
-from llm_magic.types import DEFAULT_QUALITY, ZERO, Attempt, Classification, ModelSpec, TaskTier, Usage
+from llm_magic.types import DEFAULT_QUALITY, ZERO, Attempt, Classification, ModelSpec, Outcome, TaskTier, Usage
 
-ANSWERED = ("ok", "cancelled")
-"""Outcomes of attempts that somebody read."""
+_READ = (Outcome.OK, Outcome.CANCELLED)
+"""Outcomes of attempts whose text the user saw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a ledger came to, and what it would have."""
+    """The cost of a ledger's answered runs, as paid and as replayed.
+
+    runs: answered runs that the registry has models for. paid_usd: every attempt of them. answers_usd: the answering
+    attempts. replayed_usd: the same answers by the models that the registry would choose. top_usd: by its baseline
+    model. moved: number of runs by (model that answered, model that would answer).
+    """
 
     runs: int
-    """Those that were answered, and that the registry has models for."""
     left_out: int
     paid_usd: Decimal
-    """For these runs, every attempt of them."""
     answers_usd: Decimal
-    """For the attempts that answered alone."""
     replayed_usd: Decimal
-    """For the same answers by the models that the registry would have chosen."""
     top_usd: Decimal
-    """By the registry's baseline model alone."""
     moved: Mapping[tuple[str, str], int]
-    """Runs by the model that answered and the model that would have."""
 
 
 def replay(
@@ -49,12 +48,12 @@ def replay(
     quality: float = DEFAULT_QUALITY,
     known: Sequence[Registry] = (),
 ) -> Replayed:
-    """Route each answered run of a ledger by a registry, at its prices.
+    """Route each answered run of a ledger with a registry, at its prices.
 
-    quality: the router's dial. A run that was sure of its tier (confidence 1) was told it, and stays within it.
-    known: registries that know how many tokens the models of the ledger make of a text, beside the one replayed.
+    quality: as for the router. A run with confidence 1 was given its tier by the user, and keeps it.
+    known: other registries that know the token ratios of the ledger's models.
     """
-    ratios = {model.id: model.token_ratio for one in (*known, registry) for model in one}
+    ratios = {model.id: model.token_ratio for source in (*known, registry) for model in source}
     runs: dict[str, list[Attempt]] = {}
     for row in rows:
         runs.setdefault(row.run_id, []).append(row)
@@ -62,7 +61,7 @@ def replay(
     moved: dict[tuple[str, str], int] = {}
     count = left_out = 0
     for attempts in runs.values():
-        answer = next((row for row in attempts if row.outcome in ANSWERED and row.usage.output_tokens), None)
+        answer = next((row for row in attempts if row.outcome in _READ and row.usage.output_tokens), None)
         chosen = None if answer is None else _leader(answer, registry, ratios, quality)
         if answer is None or chosen is None:
             left_out += 1
@@ -85,41 +84,39 @@ def replay(
 
 
 def _leader(answer: Attempt, registry: Registry, ratios: Mapping[str, float], quality: float) -> ModelSpec | None:
-    """The cheapest model for just these tokens that is good enough, as a plan chooses it; None: none has a price."""
+    """Return the cheapest model for these tokens that is good enough; None if none has a price."""
     if answer.confidence == 1.0:
         may_lead = registry.serving(answer.tier) or (registry.baseline,)
     else:
         rest = (1.0 - answer.confidence) / (len(TaskTier) - 1)
         shares = {tier: answer.confidence if tier is answer.tier else rest for tier in TaskTier}
-        read = Classification(tier=answer.tier, confidence=answer.confidence, probabilities=shares)
-        may_lead = good_enough(quality, read, registry)
+        classification = Classification(tier=answer.tier, confidence=answer.confidence, probabilities=shares)
+        may_lead = good_enough(quality, classification, registry)
     priced: list[tuple[Decimal, ModelSpec]] = []
     for model in may_lead:
         try:
             priced.append((_cost(model, answer, ratios), model))
         except UnknownPrice:
             continue
-    return min(priced, key=lambda each: each[0], default=(ZERO, None))[1]
+    return min(priced, key=lambda pair: pair[0], default=(ZERO, None))[1]
 
 
 def _cost(model: ModelSpec, answer: Attempt, ratios: Mapping[str, float]) -> Decimal:
-    """What the exchange costs on a model, each kind of token counted by that model's tokenizer."""
+    """Return the cost of the exchange on a model, with its tokens converted to those of that model."""
     ratio = model.token_ratio / ratios.get(answer.model, 1.0)
     counts = {part.name: round(getattr(answer.usage, part.name) * ratio) for part in dataclasses.fields(Usage)}
     return prices.cost(model, Usage(**counts), answer.started_at).usd
 
 
 def as_json(replayed: Replayed, profile: str) -> dict[str, Any]:
-    """Everything, for a program. USD as text, exact."""
+    """Return all figures for JSON, with USD as exact text."""
     fields = {part.name: getattr(replayed, part.name) for part in dataclasses.fields(replayed)}
     moved = [{"answered": was, "would": now, "runs": runs} for (was, now), runs in sorted(replayed.moved.items())]
-    told = {name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
-    return {"profile": profile, **told, "moved": moved}
+    figures = {name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
+    return {"profile": profile, **figures, "moved": moved}
 
 
 def as_text(replayed: Replayed, profile: str) -> str:
-    """What a person reads."""
-
     def share(amount: Decimal) -> str:
         return f"  ({amount / replayed.answers_usd:.0%} of that)" if replayed.answers_usd else ""
 
@@ -133,7 +130,7 @@ def as_text(replayed: Replayed, profile: str) -> str:
         f"  on the top model alone    {show_usd(replayed.top_usd)}{share(replayed.top_usd)}",
         "",
     ]
-    for (was, now), runs in sorted(replayed.moved.items(), key=lambda each: (-each[1], each[0])):
+    for (was, now), runs in sorted(replayed.moved.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"  {runs:>6,} runs  {was} " + ("stay" if was == now else f"→ {now}"))
     lines.append(
         "\nLengths are as recorded, in each model's own tokens. Whether the answers would have been as good is unknown."

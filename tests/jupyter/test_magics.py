@@ -583,7 +583,7 @@ def test_tuning_shows_applies_and_takes_back(shell: Shell) -> None:
     assert shell.router.registry["cheap"].capability["BULK"] < shell.router.base_registry["cheap"].capability["BULK"]
     assert shell.router.plan("x").ranked, "the plan uses it"
     assert "This is what is applied." in shell.run("%route_tune")
-    assert "Taken back" in shell.run("%route_tune --reset")
+    assert "Undone" in shell.run("%route_tune --reset")
     assert shell.router.registry["cheap"] == shell.router.base_registry["cheap"]
     assert "nothing to take back" in shell.run("%route_tune --reset")
     _, error = shell.fail("%route_tune --apply --reset")

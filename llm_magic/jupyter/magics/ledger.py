@@ -173,15 +173,13 @@ class BookMagics(Magics):
         from llm_magic.jupyter.magics import tuning_report
 
         with short_errors():
-            taken_back = tuning.reset() if args.reset else None  # before a file that can't be read gets in the way
+            was_reset = tuning.reset() if args.reset else None  # before a file that can't be read gets in the way
             router = routing.session_router()
-            if taken_back is None:
+            if was_reset is None:
                 said = tuning_report.apply(router) if args.apply else tuning_report.show(router)
             else:
                 router.retune()
-                said = (
-                    "Taken back: the packaged figures count again." if taken_back else "There is nothing to take back."
-                )
+                said = "Undone: the packaged estimates apply again." if was_reset else "There is nothing to undo."
         print(said)  # noqa: T201 - as above
 
     @line_magic

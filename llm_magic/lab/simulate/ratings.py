@@ -22,7 +22,7 @@ from llm_magic.lab.simulate.lineups import LINEUPS, Lineup, Role
 from llm_magic.lab.simulate.make_dataset import train_and_dev_outcomes
 from llm_magic.lab.simulate.simulator import planned_choices
 from llm_magic.registry import Registry
-from llm_magic.tuning import tune, tuned
+from llm_magic.tuning import apply_tuning, tune
 from llm_magic.types import Attempt, ModelSpec, Outcome, ProviderSpec, TaskTier, Usage
 
 RATINGS_PER_UPDATE = 300
@@ -76,7 +76,7 @@ def simulate_tuning(
             part = order[len(rows) : len(rows) + min(RATINGS_PER_UPDATE, count - len(rows))]
             chosen, _ = planned_choices(_with_capabilities(train, tuned_registry), lineup, quality)
             rows += [_rated_attempt(train, int(row), int(chosen[row])) for row in part]
-            tuned_registry = tuned(base, tune(rows, base))
+            tuned_registry = apply_tuning(base, tune(rows, base))
         chosen, _ = planned_choices(_with_capabilities(evaluation, tuned_registry), lineup, quality)
         prompts = np.arange(len(evaluation))
         top_usd = evaluation.costs[:, evaluation.column(lineup.models("top")[0])].mean()

@@ -1,0 +1,119 @@
+"""Evidence in the ledger about the models: ratings, escalations, repeats and failures of form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from llm_magic.types import Attempt, Doubt, Outcome, TaskTier
+
+DIFFICULTY_BIN = 0.25
+"""Logits of difficulty within which prompts count as equally hard."""
+UNRATED_WEIGHT = 0.1
+"""How much an answer counts as good that was not rated, repeated or escalated."""
+REPEAT_WEIGHT = 0.5
+"""How much a repeated run counts as bad: it may have been repeated for another reason."""
+
+_HARDEST_FIRST = list(TaskTier)
+
+ModelTier = tuple[str, TaskTier]
+
+
+class Signal(StrEnum):
+    """One piece of evidence about an answer, as it is displayed."""
+
+    RATED_GOOD = "rated good"
+    RATED_BAD = "rated bad"
+    ESCALATED = "escalated"
+    ASKED_AGAIN = "asked again"
+    INVALID = "invalid"
+    CHECK_FAILED = "check failed"
+    UNRATED = "unrated"
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """How much the signal counts as good, and how much as bad."""
+        match self:
+            case Signal.RATED_GOOD:
+                return 1.0, 0.0
+            case Signal.UNRATED:
+                return UNRATED_WEIGHT, 0.0
+            case Signal.ASKED_AGAIN:
+                return 0.0, REPEAT_WEIGHT
+            case _:
+                return 0.0, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The evidence about one model in one tier.
+
+    weights: good and bad weight, by the prompts' difficulty in steps of DIFFICULTY_BIN. counts: signals of each kind.
+    """
+
+    weights: Mapping[float, tuple[float, float]] = dataclasses.field(default_factory=dict[float, tuple[float, float]])
+    counts: Mapping[Signal, int] = dataclasses.field(default_factory=dict[Signal, int])
+
+    @property
+    def good(self) -> float:
+        return sum(good for good, _ in self.weights.values())
+
+    @property
+    def bad(self) -> float:
+        return sum(bad for _, bad in self.weights.values())
+
+    @property
+    def explicit_count(self) -> int:
+        """The number of signals other than UNRATED."""
+        return sum(count for signal, count in self.counts.items() if signal != Signal.UNRATED)
+
+    def add(self, signal: Signal, difficulty: float) -> Evidence:
+        """Return the evidence with one more signal."""
+        bin_ = round(difficulty / DIFFICULTY_BIN) * DIFFICULTY_BIN
+        good, bad = self.weights.get(bin_, (0.0, 0.0))
+        more_good, more_bad = signal.weights
+        return Evidence(
+            weights={**self.weights, bin_: (good + more_good, bad + more_bad)},
+            counts={**self.counts, signal: self.counts.get(signal, 0) + 1},
+        )
+
+
+def collect(rows: Iterable[Attempt]) -> dict[ModelTier, Evidence]:
+    """Collect the evidence about each model in each tier.
+
+    A rating overrides other evidence about a run. A run with a child (`parent_run_id`) of a harder tier was escalated;
+    with one of the same tier and model, asked again. Runs of one comparison are not evidence about each other. Rows
+    of ledgers older than the column `reason` do not tell why an answer was superseded, so they give no evidence.
+    """
+    attempts = list(rows)
+    answers = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
+    children: dict[str, list[Attempt]] = {}
+    for row in answers.values():
+        if row.parent_run_id in answers:
+            children.setdefault(row.parent_run_id, []).append(row)
+    collected: dict[ModelTier, Evidence] = {}
+    for row in attempts:
+        signal = _signal(row, children.get(row.run_id, []))
+        if signal is not None:
+            key = (row.model, row.tier)
+            collected[key] = collected.get(key, Evidence()).add(signal, row.difficulty)
+    return collected
+
+
+def _signal(row: Attempt, children: list[Attempt]) -> Signal | None:
+    if row.outcome == Outcome.INVALID:
+        return Signal.INVALID
+    if row.outcome == Outcome.SUPERSEDED and row.reason in (Doubt.CHECK_FAILED, Doubt.JUDGED_BAD):
+        return Signal.CHECK_FAILED
+    if row.outcome != Outcome.OK:
+        return None
+    if row.rating is not None:
+        return Signal.RATED_GOOD if row.rating > 0 else Signal.RATED_BAD
+    ended = row.started_at + timedelta(seconds=row.latency_s)
+    later = [child for child in children if child.started_at >= ended]
+    if any(_HARDEST_FIRST.index(child.tier) < _HARDEST_FIRST.index(row.tier) for child in later):
+        return Signal.ESCALATED
+    return Signal.ASKED_AGAIN if any(child.model == row.model for child in later) else Signal.UNRATED
