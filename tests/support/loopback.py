@@ -182,7 +182,6 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
     """The events of a stream, billed as they are generated."""
     say = _Anthropic(entry) if entry.api == "anthropic" else _OpenAI(entry)
     served = entry.model if isinstance(step, Broken) else step.served_model or entry.model
-    entry.ended = "disconnected"
     try:
         server.bill(entry, 0)
         yield say.start(served)
@@ -205,6 +204,7 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
         entry.ended = "whole"
         yield say.end(step, served)
     finally:
+        entry.ended = entry.ended or "disconnected"
         server.note()
 
 
