@@ -107,7 +107,7 @@ class ProviderError(LLMMagicError):
 
     outcome: ClassVar[Outcome] = Outcome.ERROR
     retryable: ClassVar[bool] = False
-    """The same model may answer a retry."""
+    """A retry with the same model may succeed."""
     falls_back: ClassVar[bool] = True
     """Another model may answer."""
     cools_down: ClassVar[bool] = False

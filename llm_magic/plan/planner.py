@@ -39,11 +39,11 @@ class CheapestCapable:
     """The cheapest model that is good enough leads; its chain of fallbacks follows.
 
     Good enough: its expected quality is at least `request.quality` of the best model's. Of these, the one with the
-    lowest expected cost (price times tokens of its own tokenizer, for this prompt at this hour) leads. Behind its
-    fallbacks come the models that are a first choice for the tier, with theirs, and at last the free models of this
-    machine. If the request names a tier, the cheapest first choice of the tier leads; if it names a model, that one.
-    If a cap excludes one of them, models of other tiers step in before the free ones, the most expensive that fits
-    first.
+    lowest expected cost (price times tokens of its own tokenizer, for this prompt at this hour) leads. Its fallbacks
+    are followed by the models that are a first choice for the tier, each with its fallbacks, and finally by the free
+    models of this machine. If the request names a tier, the cheapest first choice of the tier leads; if it names a
+    model, that one. If a cap excludes one of them, models of other tiers step in before the free ones, the most
+    expensive that fits first.
     """
 
     def order(

@@ -44,7 +44,7 @@ class Rater:
         return Rater(request, self._classification, self.context)
 
     def rate(self, model: ModelSpec, *, even_cooling: bool = False) -> Candidate | Skipped:
-        """The model as it can be used now. With `even_cooling`, an open circuit is no reason to skip it."""
+        """The model as it can be used now. With `even_cooling`, an open circuit does not skip it."""
         if reason := self.context.unavailable(model):
             return self._skipped(model, reason)
         blocked = self.context.circuit(model.id).blocked

@@ -71,7 +71,7 @@ class Candidate:
     cooling: bool = False
     """Its circuit is open; it is asked because nothing else can be."""
     stepped_down: bool = False
-    """It leads because a better model does not fit under the cap."""
+    """True if it leads because a better model does not fit under the cap."""
 
     @property
     def model(self) -> ModelSpec:
@@ -172,7 +172,7 @@ class Plan:
     baseline_usd: Decimal
     """Expected cost on the baseline model."""
     left_usd: Decimal | None
-    """What the tightest cap had left when the plan was made; None: no cap."""
+    """Headroom of the tightest cap when the plan was made; None without a cap."""
     extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
     no_cascade: str = ""
