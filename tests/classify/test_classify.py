@@ -64,19 +64,19 @@ FEATURE_DIGEST = "5fba4817006a0def246e7b9783abc6d20e22eed5ca7685b595650b52fe8d90
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
-def test_plain_cases(tier: TaskTier, prompt: str) -> None:
+def test_unambiguous_prompts_get_their_tier(tier: TaskTier, prompt: str) -> None:
     found = classify(prompt)
     assert found.tier is tier, found
     assert found.reasons
 
 
-def test_it_goes_up_where_it_is_unsure_and_says_so() -> None:
+def test_an_uncertain_prompt_gets_the_harder_tier_with_a_reason() -> None:
     found = classify("hmm")
     assert found.tier is TaskTier.STANDARD
     assert any("took the harder, STANDARD" in reason for reason in found.reasons)
 
 
-def test_it_takes_the_tier_that_is_the_dearest_to_miss() -> None:
+def test_the_tier_is_the_most_expensive_one_to_miss() -> None:
     """The likeliest, or a COMPLEX that is nearly as likely; of words that it does not know, never the easier."""
     judged, went_up = own_prompts(held_out=True), 0
     for text in (*judged.prompts, "hmm", "zxqv wqrtz blorp", "Qwghlm vxyz?"):
@@ -110,17 +110,18 @@ def test_only_the_ends_of_a_long_text_are_read() -> None:
 @pytest.mark.parametrize(
     "text", ["(" * 50_000, "<a " * 50_000, "write a " * 50_000, "extract the " * 50_000, " " * 200_000]
 )
-def test_no_pattern_runs_away(text: str) -> None:
+def test_no_pattern_backtracks_catastrophically(text: str) -> None:
     classify(text)
 
 
-def test_to_decide_takes_no_numpy() -> None:
+def test_classification_does_not_import_numpy() -> None:
     code = "import sys, llm_magic; llm_magic.Router().plan('Prove it.'); print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_where_words_begin_is_where_patterns_are_found() -> None:
+@pytest.mark.lab
+def test_searching_at_word_prefixes_finds_every_match() -> None:
     """Trying a pattern only where a word begins as its finds do must lose none."""
     prompts = [*own_prompts().prompts, *(prompt for prompts in PLAIN.values() for prompt in prompts)]
     prompts += [" ".join(prompts[at : at + 8]) for at in range(len(prompts))]
@@ -205,12 +206,12 @@ def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
         ("?!", "?!"),
     ],
 )
-def test_words_that_say_nothing_of_the_task_go_at_the_ends_only(text: str, request_alone: str) -> None:
+def test_pleasantries_are_dropped_at_the_ends_only(text: str, request_alone: str) -> None:
     assert strip_pleasantries(text) == request_alone
 
 
 @given(st.text(max_size=400), st.sampled_from(["Hi there! ", "Please help me with this.\n", "", "(a simple one) "]))
-def test_a_request_is_a_part_of_the_text_and_never_nothing(text: str, before: str) -> None:
+def test_the_rest_without_pleasantries_is_a_nonempty_part_of_the_text(text: str, before: str) -> None:
     found = strip_pleasantries(f"{before}{text}")
     assert found in f"{before}{text}"
     assert bool(found.strip()) == bool(f"{before}{text}".strip())

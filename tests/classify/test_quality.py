@@ -28,12 +28,12 @@ def leader(made: Plan) -> str:
     return made.candidates[0].model.id
 
 
-def test_it_is_the_logistic_of_capability_less_difficulty() -> None:
+def test_expected_quality_is_the_logistic_of_capability_minus_difficulty() -> None:
     found = Classification(tier=TaskTier.BULK, confidence=1.0, difficulty=0.5)
     assert expected_quality(found, {TaskTier.BULK: 1.5}) == pytest.approx(1 / (1 + math.exp(-1.0)))
 
 
-def test_it_is_mixed_over_the_tiers_that_the_prompt_may_be() -> None:
+def test_expected_quality_is_averaged_over_the_tier_probabilities() -> None:
     shares = {TaskTier.COMPLEX: 0.25, TaskTier.BULK: 0.75}
     found = Classification(tier=TaskTier.BULK, confidence=0.75, probabilities=shares)
     capability = {TaskTier.COMPLEX: 0.0, TaskTier.BULK: 2.0}
@@ -70,7 +70,7 @@ def test_an_easy_prompt_goes_to_a_cheaper_model_and_a_hard_one_to_a_better() -> 
     assert candidates[0].expected_quality == pytest.approx(1 / (1 + math.exp(-2.0)))
 
 
-def test_of_equal_quality_price_times_tokens_decides() -> None:
+def test_price_times_tokens_decides_between_equal_qualities() -> None:
     wordy = model("wordy", price="1/5", token_ratio=1.6, capability=BEST)
     terse = model("terse", price="1.2/6", capability=BEST)
     assert leader(plan(registry(wordy, terse), 1.0)) == "terse"

@@ -22,7 +22,7 @@ from llm_magic.__main__ import main
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.classify import HeadsClassifier, features_of
 from llm_magic.classify.features import BUCKETS
-from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads
+from llm_magic.classify.heads import DIFFICULTY_SCALES, TIER_SCALES, Heads
 from llm_magic.lab.data import Labeled, Recorded, read_outcomes, read_tiers
 from llm_magic.lab.evaluate import ablation, multi_model
 from llm_magic.lab.evaluate.cascades import (
@@ -255,6 +255,28 @@ def few_own_prompts(monkeypatch: pytest.MonkeyPatch) -> Labeled:
     return few
 
 
+def test_a_difficulty_head_is_fitted_on_all_sources_and_without_each(data: Path) -> None:
+    recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
+    sources = [recorded["zeroeval"], recorded["fusion"]]
+    features = {source.source: [features_of(prompt) for prompt in source.prompts] for source in sources}
+    heads = train.fit_difficulty_heads(sources, features)
+    assert set(heads) == {"", "zeroeval", "fusion"}
+    easy, hard = (features_of(text.format(a=5, b=7)) for text, _ in (EASY, HARD))
+    for head in heads.values():
+        assert head.scores(hard, DIFFICULTY_SCALES)[0] > head.scores(easy, DIFFICULTY_SCALES)[0]
+
+
+def test_a_tier_head_is_fitted_without_the_parts_that_are_left_out(data: Path) -> None:
+    labeled = read_tiers(data / "tiers.jsonl.gz").take(range(40))
+    is_complex = np.array([tier is TaskTier.COMPLEX for tier in labeled.tiers])
+    full, without_complex = train_tiers.fit_without_parts(labeled, [np.zeros(40, bool), is_complex], 1.0)
+    features = features_of("Prove theorem number 99.")
+    complex_place = list(TaskTier).index(TaskTier.COMPLEX)
+    assert int(np.argmax(full.scores(features, TIER_SCALES))) == complex_place
+    assert int(np.argmax(without_complex.scores(features, TIER_SCALES))) != complex_place
+
+
+@pytest.mark.lab
 def test_training_gives_the_same_bytes_twice(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +292,8 @@ def test_training_gives_the_same_bytes_twice(
     assert heads.difficulty_of(hard) > heads.difficulty_of(easy)
 
 
-def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path: Path) -> None:
+@pytest.mark.lab
+def test_a_left_out_head_does_not_depend_on_the_outcomes_of_its_source(data: Path, tmp_path: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
     labelled = read_tiers(data / "tiers.jsonl.gz")
     both = train.fit_heads([recorded["zeroeval"], recorded["fusion"]], labelled)
@@ -286,6 +309,7 @@ def test_a_head_without_a_source_has_not_seen_its_outcomes(data: Path, tmp_path:
     assert list(orders[0]) != list(orders[1])
 
 
+@pytest.mark.lab
 def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,7 +374,7 @@ def run(data: Path, tmp_path: Path, *more: str) -> dict[str, Any]:
     return json.loads(out.read_text())
 
 
-def test_eval_adapted_finds_what_shipped_may_not(
+def test_eval_in_adapted_mode_reports_all_routers_and_a_learning_curve(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = run(data, tmp_path, "--source", "own", "--mode", "adapted", "--labels", "0", "40")
@@ -373,6 +397,7 @@ def test_eval_adapted_finds_what_shipped_may_not(
     assert "APGR of llm_magic, mean of 1" in said
 
 
+@pytest.mark.lab
 def test_eval_shipped_over_several_sources_gives_the_mean(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -417,6 +442,7 @@ def test_eval_of_tiers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "wanted \\ found" in capsys.readouterr().out
 
 
+@pytest.mark.lab
 def test_plots_are_drawn(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     drawn = tmp_path / "plots"
@@ -439,7 +465,7 @@ def test_plots_are_drawn(data: Path, tmp_path: Path) -> None:
         (["--prompts", "o.csv", "--outcomes", "p.jsonl"], "no column 'source'"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(
+def test_invalid_input_is_reported_with_its_cause(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -547,7 +573,7 @@ def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> N
     assert anchor(recorded, measured=dataclasses.replace(measured, two="nobody")) is None
 
 
-def test_an_anchor_is_told_beside_what_rests_on_it(
+def test_the_report_prints_the_anchor_of_the_cascade(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = MeasuredCascade(source="own", one="weak", two="middle", strong="strong", accuracy=0.9, cost_share=0.5)
@@ -560,7 +586,8 @@ def test_an_anchor_is_told_beside_what_rests_on_it(
     assert f"{found['would_match']['same_mistake']:.3f} of common mistakes" in said
 
 
-def test_what_a_cascade_costs_is_told_with_its_bounds(data: Path, tmp_path: Path) -> None:
+@pytest.mark.lab
+def test_the_cost_of_a_cascade_is_reported_with_its_bounds(data: Path, tmp_path: Path) -> None:
     found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]
     assert sorted(found["asked_first"]) == ["middle", "weak"]
     assert found["then"] == ["strong"]
@@ -572,7 +599,8 @@ def test_what_a_cascade_costs_is_told_with_its_bounds(data: Path, tmp_path: Path
 # What each family of features buys
 
 
-def test_the_ablation_tells_what_structure_buys(data: Path) -> None:
+@pytest.mark.lab
+def test_the_ablation_reports_every_family_of_features(data: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
     known = {name: dataclasses.replace(each, source=name) for name, each in recorded.items() if name != "own"}
     pairs = dict.fromkeys(known, ("weak", "strong"))
@@ -591,7 +619,8 @@ def test_the_ablation_tells_what_structure_buys(data: Path) -> None:
 # How steady the tier is, on prompts that the test wrote itself
 
 
-def test_words_around_a_prompt_seldom_move_its_tier() -> None:
+@pytest.mark.lab
+def test_words_around_a_prompt_seldom_change_its_tier() -> None:
     own = [prompt for prompt in own_prompts(held_out=True).prompts if len(prompt) > 20]
     shares = tier_change_rates(own)
     assert shares["small_letters"] <= 0.10

@@ -80,7 +80,7 @@ def test_two_cheap_models_that_are_right_mostly_agree_and_one_wrong_differs() ->
             assert played.score[row] == {0: 1.0, 1: 1.0, 2: float(not asked_top), 3: float(asked_top)}[int(prompt)]
 
 
-def test_routing_asks_the_cheapest_that_is_good_enough() -> None:
+def test_routing_chooses_the_cheapest_model_of_sufficient_quality() -> None:
     source = outcomes({})
     easy, hard = 0, 2
     chosen, after = planned_choices(source, LINEUPS["zeroeval"], 0.95)
@@ -94,7 +94,7 @@ def test_routing_asks_the_cheapest_that_is_good_enough() -> None:
     assert {source.models[each] for each in best} <= {TOP, OTHER_TOP}
 
 
-def test_a_fault_is_tried_again_and_an_outage_falls_back() -> None:
+def test_a_fault_is_retried_and_an_outage_falls_back() -> None:
     source, cast = outcomes({}), LINEUPS["zeroeval"]
     drawn = draw_month(source, cast, CALM, np.random.default_rng(0))
     luck = np.ones_like(drawn.fault)
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_others() -> None:
     assert months(source, CALM, 1) == months(source, CALM, 1) != months(source, CALM, 2)
 
 
-def test_what_is_assumed_is_said_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_report_states_its_assumptions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPEED, "mid", (0.7, 81.0))
     for world in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
         simulated = simulate("zeroeval", world, months=2, outcomes=outcomes({}))
@@ -175,6 +175,7 @@ def test_the_shipped_table_is_whole_and_small_and_has_no_text() -> None:
     assert "bfcl" not in shipped_outcomes()
 
 
+@pytest.mark.lab
 def test_the_figures_are_what_the_records_say() -> None:
     of = shipped_outcomes()["zeroeval"]
     assert of.scores[:, of.column("claude-3-5-sonnet-20241022")].mean() == pytest.approx(0.8188, abs=0.001)
@@ -216,7 +217,9 @@ def test_the_command_prints_the_table_beside_the_claims(capsys: pytest.CaptureFi
         (["--ledger", "/nowhere/ledger.db"], "no ledger at"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_simulated_is_said(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_simulation_options_are_reported(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["simulate", *options]) == 1
     assert said in capsys.readouterr().err
 
@@ -271,7 +274,7 @@ def test_a_ledger_at_other_prices(location: str, tmp_path: Path, capsys: pytest.
     assert Decimal(data["top_usd"]) == 0
 
 
-def test_a_tier_that_nobody_serves_goes_to_the_baseline() -> None:
+def test_a_tier_without_a_model_is_replayed_on_the_baseline() -> None:
     specs = registry(model("base", tiers=(TaskTier.COMPLEX,), price="1/1"))
     row = attempt(model="gone", usage=Usage(input_tokens=100, output_tokens=100), cost_usd=Decimal(1))
     again = replay([row], specs)
@@ -332,6 +335,7 @@ def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Pat
         assert of.typical_usd[of.column(cast.models("top")[0])] == pytest.approx(0.01)
 
 
+@pytest.mark.lab
 def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "dev")):
         recorded(tmp_path, part, seed)

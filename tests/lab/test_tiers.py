@@ -21,6 +21,7 @@ from llm_magic.lab.prompts.variants import surroundings, variants
 # What there is to learn from
 
 
+@pytest.mark.lab
 def test_no_prompt_that_is_judged_is_trained_on() -> None:
     trained, judged = own_prompts(), own_prompts(held_out=True)
     seen = {text for part in (trained, composed_prompts()) for text in part.prompts}
@@ -30,6 +31,7 @@ def test_no_prompt_that_is_judged_is_trained_on() -> None:
     assert set(SUPPORT_SOURCES) <= set(judged.sources)
 
 
+@pytest.mark.lab
 def test_no_prompt_is_there_twice_or_empty() -> None:
     texts = [text for part in (own_prompts(), own_prompts(held_out=True), composed_prompts()) for text in part.prompts]
     assert all(map(str.strip, texts))
@@ -48,6 +50,7 @@ def test_composed_prompts_have_every_part_filled_in() -> None:
         assert not [text for text in composed.prompts if f"{{{name}}}" in text]
 
 
+@pytest.mark.lab
 def test_neither_length_nor_pasted_material_tells_the_tier() -> None:
     composed = composed_prompts()
     sizes: dict[TaskTier, list[int]] = {tier: [] for tier in TaskTier}
@@ -61,7 +64,7 @@ def test_neither_length_nor_pasted_material_tells_the_tier() -> None:
 
 
 @pytest.mark.parametrize("demand", parts()["formats"])
-def test_a_demand_on_the_form_has_nothing_left_to_fill_in(demand: str) -> None:
+def test_a_required_format_has_no_placeholder_left(demand: str) -> None:
     class First(random.Random):
         def choice(self, seq):
             return demand if demand in seq else seq[0]
@@ -71,7 +74,7 @@ def test_a_demand_on_the_form_has_nothing_left_to_fill_in(demand: str) -> None:
     assert not [part for part in ("{n}", "{m}", "{word}") if part in text]
 
 
-def test_variants_keep_the_tier_unless_the_form_is_demanded() -> None:
+def test_variants_keep_the_tier_unless_a_format_is_required() -> None:
     text = "Explain how a lock on a canal works."
     made = list(variants(text, TaskTier.STANDARD, 7))
     assert made == list(variants(text, TaskTier.STANDARD, 7))
@@ -82,7 +85,7 @@ def test_variants_keep_the_tier_unless_the_form_is_demanded() -> None:
     assert len(list(variants("word " * 1_000, TaskTier.BULK, 7))) == 1
 
 
-def test_the_words_that_steadiness_is_judged_with_are_not_those_of_training() -> None:
+def test_robustness_is_measured_with_words_that_are_not_in_training() -> None:
     from llm_magic.lab.evaluate.cross_validation import AFTER, BEFORE
 
     trained = {words.strip() for words in surroundings()["BEFORE"] + surroundings()["AFTER"]}
@@ -105,7 +108,7 @@ def test_the_tier_of_a_recorded_prompt_by_its_task() -> None:
     assert {key: tier_of_task(*key) for key in tiers} == tiers
 
 
-def test_so_many_prompts_of_a_task_spread_evenly() -> None:
+def test_prompts_of_a_task_are_sampled_evenly() -> None:
     tasks = ("gsm",) * 200 + ("math-l5",) * 3
     nothing = np.zeros((len(tasks), 0))
     names = tuple(map(str, range(len(tasks))))
@@ -136,7 +139,7 @@ def test_recall_on_prompts_never_trained_on() -> None:
     assert report["calibration_error"]["pooled"]["value"] <= 0.07
 
 
-def test_what_customers_write_is_seldom_called_complex() -> None:
+def test_customer_messages_are_seldom_classified_as_complex() -> None:
     judged = own_prompts(held_out=True)
     written = [text for text, source in zip(judged.prompts, judged.sources, strict=True) if source in SUPPORT_SOURCES]
     assert len(written) >= 15
