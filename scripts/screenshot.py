@@ -14,7 +14,7 @@ from tests.support import loopback
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "images" / "cell.png"
 CELLS = (
-    "%load_ext llm_magic\n%route_budget 5.00",
+    "%load_ext llm_magic\n%route_budget 5.00\n%route --tier bulk Hello",  # the first request also opens a connection
     "%%route\nTranslate to French: where is the library?",
 )
 ANSWER = loopback.Answer(chunks=("Où est ", "la **bibliothèque** ?"))

@@ -103,9 +103,9 @@ def _put_back(table: dict[Any, Any], key: Any, ours: Any, before: Any) -> None:
 
 def _warm_up() -> None:
     """Load what the first cell needs, a second's work, while its author is still typing."""
-    import genai_prices.data  # noqa: F401 - the price catalogue
+    import genai_prices.data  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the price catalogue
 
-    import llm_magic.ledger.queries  # noqa: F401 - the database
+    import llm_magic.ledger.queries  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the database
     from llm_magic import tokens
     from llm_magic.classify import classify
 

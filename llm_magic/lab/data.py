@@ -1,3 +1,6 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# pandas is installed without type stubs.
 """Reading of recorded outcomes and labeled prompts. evaluate/README.md lists the columns of the files.
 
 A file is Parquet, CSV or JSON lines, by its name; CSV and JSON lines may be compressed (`.gz`).
@@ -140,7 +143,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         elif name.endswith((".jsonl", ".ndjson")):
             table = pd.DataFrame(map(json.loads, _lines(path)))
         elif name.endswith(".csv"):
-            table = cast("pd.DataFrame", pd.read_csv(path))  # pyright: ignore[reportUnknownMemberType]
+            table = pd.read_csv(path)
         else:
             raise EvaluationError(f"{path}: not .parquet, .jsonl or .csv")
     except ImportError as error:

@@ -56,7 +56,7 @@ def is_a_statement() -> bool:
 
     In `answer = %route ...` it does not. Code that calls the magic by IPython's own function counts by its line, too.
     """
-    frame = sys._getframe()
+    frame = sys._getframe()  # pyright: ignore[reportPrivateUsage] - documented by Python
     while frame is not None and frame.f_code.co_name != "run_line_magic":
         frame = frame.f_back
     if frame is None or frame.f_back is None:

@@ -65,9 +65,11 @@ def _evaluate_scales(
             across[name] = _apgr(own, score, resamples)
         rows = np.arange(len(own))
         inside, outside = rows[rows % HELD_OUT_PARTS != 0], rows[rows % HELD_OUT_PARTS == 0]
+        inside_features: list[Features] = [own_features[row] for row in inside]
+        outside_features: list[Features] = [own_features[row] for row in outside]
         gain = (own.scores_of(strong) - own.scores_of(weak))[inside]
-        fitted, _ = ridge(Matrix.from_features([own_features[row] for row in inside], scales), gain, alpha=ALPHA)
-        score = Matrix.from_features([own_features[row] for row in outside], scales).times(fitted)
+        fitted, _ = ridge(Matrix.from_features(inside_features, scales), gain, alpha=ALPHA)
+        score = Matrix.from_features(outside_features, scales).times(fitted)
         within[name] = _apgr(own.take(outside), score, resamples)
     return {
         label: estimates(np.mean(list(values.values()), axis=0))[0]

@@ -23,7 +23,7 @@ def plot_months(simulated: Simulated, folder: Path) -> list[Path]:
 def month_figures(simulated: Simulated) -> dict[str, Any]:
     """Return two matplotlib figures: `monthly_cost` and `cost_and_success`."""
     try:
-        import matplotlib.figure  # noqa: F401
+        import matplotlib.figure  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise EvaluationError("plots need matplotlib: pip install 'llm-magic[plots]'") from error
     return {"monthly_cost": _cost_bars(simulated), "cost_and_success": _cost_and_success(simulated)}
