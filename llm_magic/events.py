@@ -49,6 +49,8 @@ class NoteKind(StrEnum):
     """A model was asked to fix an answer that does not fit its schema."""
     LEDGER = "ledger"
     """The ledger could not be read or written."""
+    USAGE = "usage"
+    """The usage that the provider reported is not credible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,14 @@ from llm_magic.execute.holding import acquire_in_time, make_hold
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
 from llm_magic.execute.stream_timeout import StreamTimeout
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS, messages_of
-from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
+from llm_magic.providers.base import (
+    Finished,
+    PreparedProvider,
+    ProviderEvent,
+    ProviderRequest,
+    RequestSent,
+    UsageReport,
+)
 from llm_magic.types import Outcome
 
 
@@ -32,6 +39,8 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
         return
     planned_tokens = state.candidate.max_output_tokens
     try:
+        if isinstance(loadable := run.services.providers[provider], PreparedProvider):
+            await loadable.prepare()
         try:
             async with aclosing(make_hold(run, state)) as waits:
                 async for waiting in waits:
@@ -80,6 +89,8 @@ async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGene
         # The answer is paid for and must not be lost with it.
         message = f"{problem}. The cost is written as soon as possible; until then it is held"
         yield run.note(NoteKind.LEDGER, message)
+    if state.report_doubt:
+        yield run.note(NoteKind.USAGE, f"{row.model}: {state.report_doubt}")
     yield AttemptEnded(attempt=row)
     for headroom in await ledger_io.headroom(run, state.candidate):
         cap, now = headroom.cap, run.services.clock.now()
@@ -103,7 +114,8 @@ def _cap_notes(run: Run, state: AttemptState, planned_tokens: int) -> Iterator[N
 async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | Progress]:
     """Send the request, record what arrives in `state`, and yield what is displayed. Every wait is bounded."""
     services, request = run.services, run.plan.request
-    stream = services.providers[state.candidate.model.provider].stream(
+    provider = services.providers[state.candidate.model.provider]
+    stream = provider.stream(
         ProviderRequest(
             model=state.candidate.model,
             messages=(*messages_of(request), *state.messages),
@@ -113,6 +125,8 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
             in_conversation=request.thread is not None,
         )
     )
+    if not getattr(provider, "announces_sending", False):
+        state.sent_at = services.clock.monotonic()
     loading = False
     async with aclosing(stream):
         with closing(StreamTimeout()) as timeout:
@@ -124,15 +138,22 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
                 except TimeoutError as error:
                     position = "before the first token" if state.first_token is None else "in mid-answer"
                     raise TimedOut(f"no event for {limit_s:.0f} s {position}") from error
+                now = services.clock.monotonic()
                 if loading:
-                    run.deadline += services.clock.monotonic() - asked_at
+                    run.deadline += now - asked_at
                 loading = isinstance(event, Progress) and not event.done
+                if isinstance(event, RequestSent):
+                    state.sent_at = now
+                    continue
+                state.last_event = now
+                if state.first_content is None and (isinstance(event, TextDelta) or _shows_reasoning(event)):
+                    state.first_content = now
                 match event:
                     case None:
                         return
                     case TextDelta():
                         if state.first_token is None:
-                            state.first_token = services.clock.monotonic()
+                            state.first_token = now
                         state.text.append(event.text)
                         yield event
                     case Progress():
@@ -143,6 +164,10 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
                         state.report = event
                     case Finished():
                         state.finished = event
+
+
+def _shows_reasoning(event: ProviderEvent | None) -> bool:
+    return isinstance(event, Progress) and bool(event.unseen)
 
 
 def _limit_s(run: Run, state: AttemptState) -> float:

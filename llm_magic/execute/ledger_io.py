@@ -14,7 +14,7 @@ from llm_magic.execute.services import Services
 from llm_magic.execute.state import Run
 from llm_magic.ledger import Headroom
 from llm_magic.ledger.transactions import LedgerLocked
-from llm_magic.types import ZERO, Candidate, RouteResult
+from llm_magic.types import ZERO, Candidate, ModelSpec, RouteResult
 
 Result = TypeVar("Result")
 
@@ -85,6 +85,15 @@ async def saved(result: RouteResult, store: str, save: Callable[[], None], servi
     except LedgerError as error:
         return dataclasses.replace(result, notes=(*result.notes, f"not saved in the {store}: {error}"))
     return result
+
+
+def pace(run: Run, model: ModelSpec) -> float | None:
+    """The model's output tokens per second by the ledger; None if it is not known, or the ledger can't be read."""
+    try:
+        with run.services.ledger.transactions.fail_fast():
+            return run.services.ledger.pace(model.id)
+    except LedgerError:
+        return None
 
 
 async def session_cost_usd(run: Run) -> Decimal:

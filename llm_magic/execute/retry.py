@@ -44,7 +44,7 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
                     return
                 case Failed(error):
                     tries += 1
-                    wait_s = _wait_s(run, error, tries)
+                    wait_s = None if _was_silent(state, error) else _wait_s(run, error, tries)
                     _record_failure(run, model_id, error, gave_up=wait_s is None)
                     if run.exhausted or not run.may_send:
                         return
@@ -81,6 +81,11 @@ def _record_failure(run: Run, model_id: str, error: ProviderError, *, gave_up: b
         run.services.health.failed(model_id, gave_up=gave_up, at_least_s=requested_s)
     if out_of_time or not error.falls_back:
         run.exhausted = True
+
+
+def _was_silent(state: AttemptState, error: ProviderError) -> bool:
+    """True for a timeout before any text: the same request may be silent, and billed, again."""
+    return isinstance(error, TimedOut) and state.was_sent and state.first_token is None
 
 
 def _wait_s(run: Run, error: ProviderError, tries: int) -> float | None:

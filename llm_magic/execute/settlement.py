@@ -8,6 +8,8 @@ from decimal import Decimal
 
 from llm_magic import answers, prices
 from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Refused, StreamBroken
+from llm_magic.execute import ledger_io
+from llm_magic.execute.charge import charge_of
 from llm_magic.execute.path import path_of
 from llm_magic.execute.state import AttemptState, Run
 from llm_magic.types import (
@@ -15,6 +17,7 @@ from llm_magic.types import (
     Attempt,
     Candidate,
     Cost,
+    CostBasis,
     Doubt,
     ModelSpec,
     Outcome,
@@ -74,9 +77,17 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
     """The row of an attempt that has ended, at its actual cost."""
     served = state.finished.served_model if state.finished else None
     service_tier = state.finished.service_tier if state.finished else None
-    usage, estimated = state.usage()
+    now = run.services.clock.monotonic()
+    charge = charge_of(state, now=now, learned_pace=lambda: ledger_io.pace(run, state.candidate.model))
+    usage, state.report_doubt = charge.usage, charge.doubt
     model = prices.served_spec(state.candidate.model, served, run.services.registry)
     cost = prices.cost(model, usage, row.started_at, service_tier)
+    cost_usd, low_usd, high_usd = cost.usd, None, None
+    if charge.is_estimated:
+        assert state.hold is not None
+        high_usd = state.hold.worst_usd
+        cost_usd = high_usd if charge.basis is CostBasis.HELD else min(cost.usd, high_usd)
+        low_usd = min(cost_usd, prices.cost(model, charge.seen, row.started_at, service_tier).usd)
     answered = outcome == Outcome.OK or (outcome == Outcome.CANCELLED and bool(state.text))
     return dataclasses.replace(
         row,
@@ -84,15 +95,18 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
         outcome=outcome,
         error=None if error is None else error[:_MAX_ERROR_CHARACTERS],
         usage=usage,
-        cost_usd=cost.usd,
-        cost_estimated=estimated,
+        cost_usd=cost_usd,
+        cost_estimated=charge.is_estimated,
+        cost_basis=charge.basis,
+        cost_low_usd=low_usd,
+        cost_high_usd=high_usd,
         baseline_usd=_baseline_usd(model, usage, cost, run.plan, row.started_at) if answered else ZERO,
         price_source=cost.price_source,
         input_price=cost.input_price,
         output_price=cost.output_price,
         service_tier=service_tier,
         ttft_s=None if state.first_token is None else state.first_token - state.started,
-        latency_s=run.services.clock.monotonic() - state.started,
+        latency_s=now - state.started,
     )
 
 

@@ -6,14 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from llm_magic import tokens
 from llm_magic.budget import Budget, Cap
 from llm_magic.errors import BudgetExceeded, ProviderError
 from llm_magic.events import Note, NoteKind
 from llm_magic.execute.services import Services
 from llm_magic.ledger import Hold, Reservation
 from llm_magic.providers.base import Finished, UsageReport
-from llm_magic.types import Attempt, Candidate, Message, Plan, Usage
+from llm_magic.types import Attempt, Candidate, Message, Plan
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -111,7 +110,14 @@ class AttemptState:
     """Billed, not displayed."""
     report: UsageReport | None = None
     finished: Finished | None = None
+    sent_at: float | None = None
+    """Monotonic, as are the next three. None: nothing was sent."""
     first_token: float | None = None
+    first_content: float | None = None
+    """The first visible text or reasoning."""
+    last_event: float | None = None
+    report_doubt: str = ""
+    """What was wrong with the provider's usage report, once the attempt is settled."""
     data: Any = None
     row: Attempt | None = None
     """The row that the hold was made with, then as it is settled."""
@@ -122,28 +128,16 @@ class AttemptState:
     def answer_text(self) -> str:
         return "".join(self.text)
 
-    def usage(self) -> tuple[Usage, bool]:
-        """The tokens to settle, and True if they are an estimate."""
-        report = self.report if self.report is not None and self._is_plausible(self.report.usage) else None
-        if report is not None and report.final:
-            return report.usage, False
-        error = self.result.error if isinstance(self.result, Failed) else None
-        billed = error is None or error.billed or error.accepted
-        if not billed and not self.text and not self.thoughts and self.report is None:
-            return Usage(), False
-        seen = report.usage if report is not None else Usage(input_tokens=self.candidate.input_tokens)
-        model = self.candidate.model
-        # An event is at least one token, however little of the reasoning it shows.
-        thought = max(tokens.estimate("".join(self.thoughts), model), len(self.thoughts))
-        received = tokens.estimate(self.answer_text, model) + thought
-        output = max(seen.output_tokens, received)
-        return dataclasses.replace(
-            seen, output_tokens=output, reasoning_tokens=max(seen.reasoning_tokens, thought)
-        ), True
+    @property
+    def was_sent(self) -> bool:
+        """False if the provider announces its requests, and has not sent this one yet."""
+        return self.sent_at is not None
 
-    def _is_plausible(self, usage: Usage) -> bool:
-        """True up to ten times what the model can read and write; a report beyond that is not a bill."""
-        model = self.candidate.model
-        max_input = max(model.context_window, self.candidate.input_tokens_bound)
-        max_output = max(model.max_output_tokens, self.candidate.max_output_tokens)
-        return usage.input_tokens <= 10 * max_input and usage.output_tokens <= 10 * max_output
+    def silent_s(self, now: float) -> float:
+        """Seconds without visible text or reasoning: before the first of it, and after the last event."""
+        if self.sent_at is None:
+            return 0.0
+        if self.first_content is None:
+            return now - self.sent_at
+        after_last = 0.0 if self.last_event is None or self.finished is not None else now - self.last_event
+        return self.first_content - self.sent_at + after_last

@@ -25,13 +25,16 @@ from llm_magic.ledger import dataframe
 from llm_magic.ledger.report import Report, summarize
 from llm_magic.ledger.reservations import Headroom, Hold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
-from llm_magic.types import Attempt, Outcome
+from llm_magic.types import Attempt, CostBasis, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     import sqlalchemy as sa
 
     from llm_magic.ledger.attempts import Scope
+
+MIN_PACE_ANSWERS = 5
+PACE_MARGIN = 1.25
 
 _LEASE_S = 900.0
 """A hold of a process on another machine counts as in flight for this long."""
@@ -149,10 +152,32 @@ class Ledger:
                 self.release(attempt)
             else:
                 cost = held if how == "charge" else Decimal(0)
-                closed.append(dataclasses.replace(attempt, cost_usd=cost, cost_estimated=True))
+                closed.append(
+                    dataclasses.replace(
+                        attempt,
+                        cost_usd=cost,
+                        cost_estimated=True,
+                        cost_basis=CostBasis.HELD,
+                        cost_low_usd=Decimal(0),
+                        cost_high_usd=held,
+                    )
+                )
         for attempt in closed:
             self.settle(attempt)
         return closed
+
+    def pace(self, model: str) -> float | None:
+        """The model's output tokens per second: the fastest of its latest answers, with a margin.
+
+        None if there are fewer than MIN_PACE_ANSWERS answers whose usage was reported.
+        """
+        from llm_magic.ledger import queries
+
+        with self.transactions.reading() as db:
+            answers = db.execute(queries.PACE, {"of_model": model}).all()
+        if len(answers) < MIN_PACE_ANSWERS:
+            return None
+        return PACE_MARGIN * max(output_tokens / latency_s for output_tokens, latency_s in answers)
 
     def rows(self, *, run_id: str | None = None) -> list[Attempt]:
         """Return every attempt in the ledger, or those of one run, in the order in which they were sent."""

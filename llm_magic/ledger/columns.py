@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
-from llm_magic.types import Doubt, Outcome, TaskTier
+from llm_magic.types import CostBasis, Doubt, Outcome, TaskTier
 
 PICO_PER_USD = 10**12
 
@@ -97,6 +97,19 @@ def _to_reason(value: str | None) -> Doubt | None:
     return Doubt(value) if value in Doubt.__members__.values() else None
 
 
+def _from_bound(usd: Decimal | None) -> int:
+    return -1 if usd is None else to_pico(usd)
+
+
+def _to_bound(pico: int) -> Decimal | None:
+    return None if pico < 0 else to_usd(pico)
+
+
+def _to_basis(value: str) -> CostBasis:
+    """Return the basis; one that a newer version wrote counts as an estimate."""
+    return CostBasis(value) if value in CostBasis.__members__.values() else CostBasis.ESTIMATED
+
+
 def _to_text(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -116,11 +129,14 @@ TOKENS = Kind(sql="bigint", dtype="Int64")
 REAL = Kind(sql="double", dtype="float64")
 FLAG = Kind(sql="boolean", dtype="bool")
 MONEY = Kind(sql="bigint", dtype="float64", encode=to_pico, decode=to_usd)
+COST_BOUND = Kind(sql="bigint", dtype="float64", encode=_from_bound, decode=_to_bound)
+"""Money, or -1 for the cost itself."""
 PRICE = Kind(sql="text", dtype="float64", encode=_to_text, decode=_to_decimal)
 MOMENT = Kind(sql="bigint", dtype="datetime64[us, UTC]", encode=to_microseconds, decode=_to_moment)
 TIER = Kind(sql="text", dtype="string", encode=str, decode=TaskTier)
 OUTCOME = Kind(sql="text", dtype="string", encode=str, decode=_to_outcome)
 REASON = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_reason)
+BASIS = Kind(sql="text", dtype="string", encode=str, decode=_to_basis)
 TAGS = Kind(sql="text", dtype="string", encode=",".join, decode=_to_tags)
 
 COLUMNS = (
@@ -159,6 +175,9 @@ COLUMNS = (
     Column(name="rating", kind=SMALL_NUMBER, nullable=True, since=2, repeats=True),
     Column(name="difficulty", kind=REAL, default="0", since=4),
     Column(name="reason", kind=REASON, nullable=True, since=6, repeats=True),
+    Column(name="cost_basis", kind=BASIS, default="'reported'", since=7, repeats=True),
+    Column(name="cost_low_usd", kind=COST_BOUND, stored_as="cost_low_pusd", default="-1", since=7),
+    Column(name="cost_high_usd", kind=COST_BOUND, stored_as="cost_high_pusd", default="-1", since=7),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

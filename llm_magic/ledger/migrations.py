@@ -9,8 +9,9 @@ from llm_magic.errors import LedgerError
 from llm_magic.ledger import totals
 from llm_magic.ledger.columns import COLUMNS
 from llm_magic.ledger.schema import about, attempts, metadata
+from llm_magic.types import CostBasis
 
-VERSION = 6
+VERSION = 7
 
 
 def prepare(db: sa.Connection, location: str) -> None:
@@ -28,6 +29,9 @@ def prepare(db: sa.Connection, location: str) -> None:
         return
     if version >= 2:
         _add_missing_columns(db)
+    if 2 <= version < 7:
+        estimated = attempts.update().where(attempts.c.cost_estimated).values(cost_basis=CostBasis.ESTIMATED.value)
+        db.execute(estimated)
     for index in ("llm_magic_of_session", "llm_magic_of_time"):  # up to version 4
         db.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
     metadata.create_all(db)

@@ -13,7 +13,7 @@ from llm_magic.ledger.columns import to_microseconds
 from llm_magic.ledger.dataframe import REPEATING, VARYING
 from llm_magic.ledger.schema import attempts, totals
 from llm_magic.ledger.totals import day_of
-from llm_magic.types import Attempt, Outcome
+from llm_magic.types import Attempt, CostBasis, Outcome
 
 _c = attempts.c
 
@@ -25,6 +25,22 @@ ONE_RUN = ALL.where(_c.run_id == sa.bindparam("run"))
 UNSETTLED = attempts.select().where(_c.lease_until.is_not(None))
 _ANSWERS = [outcome.value for outcome in Outcome if outcome.is_answer]
 RATE = attempts.update().where(_c.run_id == sa.bindparam("run"), _c.outcome.in_(_ANSWERS))
+
+_MAX_PACE_ROWS = 5_000
+PACE = (
+    sa.select(_c.output_tokens, _c.latency_s)
+    .where(
+        _c.id > sa.select(sa.func.max(_c.id)).scalar_subquery() - _MAX_PACE_ROWS,
+        _c.model == sa.bindparam("of_model"),
+        _c.outcome == Outcome.OK.value,
+        _c.cost_basis == CostBasis.REPORTED.value,
+        _c.output_tokens >= 50,
+        _c.latency_s > 0,
+    )
+    .order_by(_c.id.desc())
+    .limit(50)
+)
+"""Output tokens and seconds of a model's latest answers, for its pace."""
 
 _t = totals.c
 _named = sa.select(_t.cost_pusd, _t.held_pusd).where(

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from llm_magic.budget import Cap, show_usd
 from llm_magic.errors import BudgetExceeded
-from llm_magic.types import Attempt, Outcome
+from llm_magic.types import Attempt, CostBasis, Outcome
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,9 @@ class Hold:
                 error=None if kind is None else kind.__name__,
                 cost_usd=self.worst_usd,
                 cost_estimated=True,
+                cost_basis=CostBasis.HELD,
+                cost_low_usd=Decimal(0),
+                cost_high_usd=self.worst_usd,
             )
             self.settle(unsettled)
 

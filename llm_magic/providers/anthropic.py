@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from collections.abc import AsyncGenerator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from llm_magic.events import TextDelta
 from llm_magic.providers import errors, http, sse
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
 from llm_magic.types import Message, ProviderSpec, Usage
@@ -38,6 +39,8 @@ def _sdk() -> ModuleType:
 class AnthropicProvider:
     """The Messages API. Key and base URL are read from `environ` at each use."""
 
+    announces_sending = True
+
     def __init__(self, spec: ProviderSpec, *, environ: Mapping[str, str] = os.environ) -> None:
         self.spec = spec
         self._environ = environ
@@ -45,11 +48,17 @@ class AnthropicProvider:
     def unavailable(self) -> str | None:
         return http.key_problem(self.spec, self._environ)
 
+    async def prepare(self) -> None:
+        """Import the SDK in a thread: it takes a second, and must not block the event loop."""
+        if not _sdk.cache_info().currsize:
+            await asyncio.to_thread(_sdk)
+
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
         failure, accepted = None, False
         try:
             client = http.client(_client, endpoint)
+            yield RequestSent()
             async with (
                 client.messages.with_streaming_response.create(**body(request)) as response,
                 aclosing(sse.events(response)) as events,

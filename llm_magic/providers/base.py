@@ -42,12 +42,20 @@ class Finished:
     """`batch`, `flex` or `priority`; None for the usual one."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestSent:
+    """The request is about to leave. A provider that sets `announces_sending` yields it first.
+
+    Without it, a request counts as sent, and may be charged, from the moment the stream is started.
+    """
+
+
 def thinking(text: str) -> Progress:
     """A sign of life for reasoning tokens, which are billed but not shown."""
     return Progress(message="the model is thinking", done=True, unseen=text)
 
 
-ProviderEvent = Progress | TextDelta | UsageReport | Finished
+ProviderEvent = RequestSent | Progress | TextDelta | UsageReport | Finished
 
 
 class Provider(Protocol):
@@ -64,6 +72,16 @@ class Provider(Protocol):
     def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         """Send one request, without retries. Closing the generator cancels the request upstream."""
         ...
+
+
+@runtime_checkable
+class PreparedProvider(Protocol):
+    """A provider that has something to load before its first request, such as an SDK. `prepare` is optional.
+
+    It is awaited before money is held, and its time does not count as the model's.
+    """
+
+    async def prepare(self) -> None: ...
 
 
 @runtime_checkable

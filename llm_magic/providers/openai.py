@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from llm_magic.events import TextDelta
 from llm_magic.providers import errors, http, sse
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
 from llm_magic.types import Message, ProviderSpec, Usage
@@ -32,6 +33,8 @@ def _sdk() -> ModuleType:
 class OpenAIProvider:
     """The Chat Completions API. Key and base URL are read from `environ` at each use, or returned by `endpoint`."""
 
+    announces_sending = True
+
     def __init__(
         self,
         spec: ProviderSpec,
@@ -46,11 +49,17 @@ class OpenAIProvider:
     def unavailable(self) -> str | None:
         return http.key_problem(self.spec, self._environ)
 
+    async def prepare(self) -> None:
+        """Import the SDK in a thread: it takes a second, and must not block the event loop."""
+        if not _sdk.cache_info().currsize:
+            await asyncio.to_thread(_sdk)
+
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = self._endpoint()
         failure, accepted = None, False
         try:
             client = http.client(_client, endpoint)
+            yield RequestSent()
             async with (
                 client.chat.completions.with_streaming_response.create(**body(request)) as response,
                 aclosing(sse.events(response)) as events,

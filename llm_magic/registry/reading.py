@@ -172,11 +172,11 @@ def _price(value: Any, where: str) -> Price:
     return Price(**{key: exact_amount(amount, f"{where}.{key}") for key, amount in value.items()})
 
 
-def _token_ratio(value: Any, where: str) -> float:
-    ratio = exact_amount(value, where)
-    if ratio == 0:
+def _positive(value: Any, where: str) -> float:
+    number = exact_amount(value, where)
+    if number == 0:
         raise RegistryError(f"{where} must be above zero")
-    return float(ratio)
+    return float(number)
 
 
 def _params(value: Any, where: str) -> _Table:
@@ -198,7 +198,8 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "price": _price,
     "rejected_params": _names,
     "tiers": _tiers,
-    "token_ratio": _token_ratio,
+    "token_ratio": _positive,
+    "tokens_per_s": _positive,
 }
 
 

@@ -1,7 +1,7 @@
 """Frozen records that the parts of the package pass to each other."""
 
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
-from llm_magic.types.outcomes import Doubt, Outcome
+from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
 from llm_magic.types.requests import DEFAULT_QUALITY, Attachment, CascadeMode, Image, Message, Request, Thread
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
@@ -20,6 +20,7 @@ __all__ = [
     "Compared",
     "Comparison",
     "Cost",
+    "CostBasis",
     "Doubt",
     "Extra",
     "Image",

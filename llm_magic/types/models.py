@@ -86,6 +86,8 @@ class ModelSpec:
     """None: from the price catalog."""
     api_model: str = ""
     """Its name on the wire; defaults to the id."""
+    tokens_per_s: float | None = None
+    """Output tokens per second, reasoning included. Estimates what a request that was stopped is billed for."""
     token_ratio: float = 1.0
     """Tokens of its tokenizer per token of o200k_base, rounded upward."""
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

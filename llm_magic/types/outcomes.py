@@ -90,6 +90,19 @@ _NOT_FAILURES = frozenset(
 )
 
 
+class CostBasis(StrEnum):
+    """Evidence for the cost of an attempt."""
+
+    REPORTED = "reported"
+    """The provider's final usage."""
+    COUNTED = "counted"
+    """Tokens of what was sent and received. Nothing hidden is expected."""
+    ESTIMATED = "estimated"
+    """Includes hidden reasoning, estimated by time and pace."""
+    HELD = "held"
+    """The whole hold: nothing indicates less."""
+
+
 class Doubt(StrEnum):
     """The reason why a cheap answer of a cascade was replaced."""
 

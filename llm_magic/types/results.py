@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic.types.models import Usage
-from llm_magic.types.outcomes import Doubt, Outcome
+from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.tasks import TaskTier
 
 ZERO = Decimal(0)
@@ -53,6 +53,11 @@ class Attempt:
     """Difficulty of the prompt, in logits."""
     reason: Doubt | None = None
     """The reason why a cheap answer of a cascade was replaced."""
+    cost_basis: CostBasis = CostBasis.REPORTED
+    cost_low_usd: Decimal | None = None
+    """Cost of what was reported or counted; None: `cost_usd`."""
+    cost_high_usd: Decimal | None = None
+    """The hold; None: `cost_usd`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,15 @@ from llm_magic.answers import schema_of
 from llm_magic.events import TextDelta
 from llm_magic.providers import anthropic, http
 from llm_magic.providers.anthropic import AnthropicProvider
-from llm_magic.providers.base import Finished, Provider, ProviderEvent, ProviderRequest, UsageReport, thinking
+from llm_magic.providers.base import (
+    Finished,
+    Provider,
+    ProviderEvent,
+    ProviderRequest,
+    RequestSent,
+    UsageReport,
+    thinking,
+)
 from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.providers.payload import clean_text, usage
 from llm_magic.types import Message
@@ -108,7 +116,8 @@ async def test_an_answer_streams_with_its_usage_normalized(server: loopback.Serv
 
 
 async def test_the_input_of_claude_is_known_before_its_text(server: loopback.Server) -> None:
-    first, *_ = await answered(server, ask("claude-opus-4-7"))
+    sent, first, *_ = await answered(server, ask("claude-opus-4-7"))
+    assert sent == RequestSent()
     assert isinstance(first, UsageReport)
     assert not first.final
     assert first.usage.input_tokens == server.journal[0].input

@@ -64,6 +64,7 @@ class LocalProvider:
         self._fetch = fetch
         self._start_engine = start_engine
         self._lock = threading.Lock()
+        self.announces_sending = True
         self._engine: Engine | None = None
         self._job: _Startup | None = None
         self._api = OpenAIProvider(ProviderSpec(name="local", api="local"), environ=environ, endpoint=self._endpoint)

@@ -1,0 +1,129 @@
+"""Tokens that an attempt is charged for: those that the provider reported, or an estimate up to the hold.
+
+A provider bills reasoning that it never shows. If it does not report the usage (the user stopped the run, a timeout, a
+broken connection), the hidden part is estimated by time and pace, and bounded by the output limit that was sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from llm_magic import tokens
+from llm_magic.execute.state import AttemptState, Failed
+from llm_magic.types import CostBasis, Usage
+
+_OWN_PACE_MARGIN = 1.5
+_MIN_OWN_PACE_TOKENS = 5
+_MIN_OUTPUT_SHARE, _MIN_INPUT_SHARE = 0.25, 0.05
+"""A report of a smaller share of the tokens that were counted is doubted. Tokenizers differ by a factor of 0.3 to 3;
+an input may include parts that are not sent as text."""
+_MIN_DOUBTED_OUTPUT_TOKENS = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """The usage to charge. seen: the part of it that was reported or counted."""
+
+    usage: Usage
+    seen: Usage
+    basis: CostBasis
+    doubt: str = ""
+    """What was wrong with the provider's report, for a note."""
+
+    @property
+    def is_estimated(self) -> bool:
+        return self.basis is not CostBasis.REPORTED and self.usage != Usage()
+
+
+def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], float | None]) -> Charge:
+    """Return the charge of an attempt that ends at `now` (monotonic).
+
+    learned_pace: returns the model's output tokens per second by the ledger; called only if it is needed.
+    """
+    report = state.report
+    doubt = "" if report is None else _doubt(state, report.usage, final=report.final)
+    if report is not None and report.final and not doubt:
+        return Charge(usage=report.usage, seen=report.usage, basis=CostBasis.REPORTED)
+    failure = state.result.error if isinstance(state.result, Failed) else None
+    silent = not (state.text or state.thoughts or report)
+    if not state.was_sent or (failure is not None and silent and not (failure.billed or failure.accepted)):
+        return Charge(usage=Usage(), seen=Usage(), basis=CostBasis.COUNTED)
+    seen = _seen(state, None if report is None or doubt else report.usage)
+    hidden = _hidden_tokens(state, now, learned_pace)
+    if (failure is not None and failure.accepted) or hidden == 0:
+        return Charge(usage=seen, seen=seen, basis=CostBasis.COUNTED, doubt=doubt)
+    limit = state.candidate.max_output_tokens
+    if hidden is None:
+        usage = dataclasses.replace(seen, output_tokens=max(limit, seen.output_tokens))
+        return Charge(usage=usage, seen=seen, basis=CostBasis.HELD, doubt=doubt)
+    hidden = max(0, min(hidden, limit - seen.output_tokens))
+    usage = dataclasses.replace(
+        seen,
+        output_tokens=seen.output_tokens + hidden,
+        reasoning_tokens=seen.reasoning_tokens + hidden,
+    )
+    return Charge(usage=usage, seen=seen, basis=CostBasis.ESTIMATED, doubt=doubt)
+
+
+def _seen(state: AttemptState, reported: Usage | None) -> Usage:
+    """The input, and the text and reasoning that arrived, but no more output than the limit that was sent."""
+    usage = Usage(input_tokens=state.candidate.input_tokens) if reported is None else reported
+    model, limit = state.candidate.model, state.candidate.max_output_tokens
+    # An event is at least one token, however little of the reasoning it shows.
+    thought = max(tokens.estimate("".join(state.thoughts), model), len(state.thoughts))
+    counted = tokens.estimate(state.answer_text, model) + thought
+    output = max(usage.output_tokens, min(limit, counted))
+    thought = min(output, max(usage.reasoning_tokens, thought))
+    return dataclasses.replace(usage, output_tokens=output, reasoning_tokens=thought)
+
+
+def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], float | None]) -> int | None:
+    """Estimate the reasoning that was not shown: the silent time × the model's pace. None if no pace is known."""
+    is_whole = state.finished is not None
+    if is_whole and state.finished is not None and state.finished.finish_reason == "length":
+        return state.candidate.max_output_tokens
+    hidden_s = state.silent_s(now)
+    if hidden_s <= 0 and state.first_content is not None:
+        return 0
+    pace = state.candidate.model.tokens_per_s or learned_pace() or _own_pace(state)
+    if pace is not None:
+        return math.ceil(pace * hidden_s)
+    return 0 if is_whole and state.text else None
+
+
+def _own_pace(state: AttemptState) -> float | None:
+    """Tokens per second of what this stream showed, with a margin; None if it was too little."""
+    if state.first_content is None or state.last_event is None or state.last_event <= state.first_content:
+        return None
+    count = tokens.estimate(state.answer_text + "".join(state.thoughts), state.candidate.model)
+    if count < _MIN_OWN_PACE_TOKENS:
+        return None
+    return _OWN_PACE_MARGIN * count / (state.last_event - state.first_content)
+
+
+def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
+    """Say why a report is not believed: too much for the model, or too little for what was sent and received."""
+    candidate, model = state.candidate, state.candidate.model
+    max_input = max(model.context_window, candidate.input_tokens_bound)
+    max_output = max(model.max_output_tokens, candidate.max_output_tokens)
+    if usage.input_tokens > 10 * max_input or usage.output_tokens > 10 * max_output:
+        return (
+            f"the provider reported {usage.input_tokens:,} input and {usage.output_tokens:,} output tokens, more than "
+            f"{model.id} can read and write; charged by what was sent and received"
+        )
+    expected_input = candidate.input_tokens
+    if usage.input_tokens < _MIN_INPUT_SHARE * expected_input:
+        return (
+            f"the provider reported {usage.input_tokens:,} input tokens for a prompt of about {expected_input:,}; "
+            "charged by the prompt"
+        )
+    counted = tokens.estimate(state.answer_text, model) if final else 0
+    too_few = counted >= _MIN_DOUBTED_OUTPUT_TOKENS and usage.output_tokens < _MIN_OUTPUT_SHARE * counted
+    if too_few or (usage.output_tokens == 0 and counted >= 4):
+        return (
+            f"the provider reported {usage.output_tokens:,} output tokens for a text of about {counted:,}; "
+            "charged by the text"
+        )
+    return ""

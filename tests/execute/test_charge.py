@@ -1,0 +1,277 @@
+"""Charges of attempts whose usage the provider did not report, or did not report credibly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from llm_magic import AllAttemptsFailed, Budget, Router
+from llm_magic.errors import ProviderError, StreamBroken, TimedOut
+from llm_magic.events import AttemptStarted, TextDelta
+from llm_magic.execute import RetryPolicy
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
+from llm_magic.testing import FakeClock
+from llm_magic.types import Attempt, CostBasis, Outcome, Usage
+from tests.support.builders import model, router
+
+LIMIT = 1_000
+WORDS = "word " * 40
+Script = Callable[[ProviderRequest], AsyncGenerator[ProviderEvent]]
+
+
+class Provider:
+    """A provider made of one async generator function."""
+
+    def __init__(self, script: Script, *, announces_sending: bool = False) -> None:
+        self.stream = script
+        self.announces_sending = announces_sending
+        self.preparing = 0
+
+    def unavailable(self) -> None:
+        return None
+
+
+def routed(script: Script, *, clock: FakeClock | None = None, announces: bool = False, **fields: Any) -> Router:
+    specs = [model("m", price="1/10", max_output_tokens=LIMIT, **fields)]
+    provider = Provider(script, announces_sending=announces)
+    return router(*specs, providers={"cloud": provider}, clock=clock or FakeClock(), policy=RetryPolicy(tries=1))
+
+
+async def row_after_stop(ours: Router, *, at: type = AttemptStarted) -> Attempt:
+    """Start a run, stop it at the first event of a kind, and return its row."""
+    async with aclosing(ours.stream("hello", cascade=False)) as events:
+        async for event in events:
+            if isinstance(event, at):
+                await asyncio.sleep(0.05)
+                break
+    (row,) = ours.ledger.rows()
+    assert ours.ledger.held_usd == 0
+    return row
+
+
+def thinks(clock: FakeClock, seconds: float, *then: ProviderEvent) -> Script:
+    """A script that is silent for some seconds, then yields events, then waits forever."""
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        clock.advance(seconds)
+        for event in then:
+            yield event
+        await asyncio.Event().wait()
+
+    return script
+
+
+async def test_a_stop_during_unseen_reasoning_is_charged_the_hold_if_no_pace_is_known() -> None:
+    clock = FakeClock()
+    row = await row_after_stop(routed(thinks(clock, 40), clock=clock))
+    assert (row.outcome, row.cost_basis, row.cost_estimated) == (Outcome.CANCELLED, CostBasis.HELD, True)
+    assert row.cost_usd == row.cost_high_usd
+    assert row.cost_usd >= Decimal(LIMIT) * 10 / 1_000_000
+    assert row.cost_low_usd is not None
+    assert 0 < row.cost_low_usd < row.cost_usd
+
+
+async def test_a_stated_pace_bounds_the_charge_by_the_time_that_has_passed() -> None:
+    clock = FakeClock()
+    row = await row_after_stop(routed(thinks(clock, 4), clock=clock, tokens_per_s=50.0))
+    assert row.cost_basis is CostBasis.ESTIMATED
+    assert (row.usage.output_tokens, row.usage.reasoning_tokens) == (200, 200)
+    clock = FakeClock()
+    row = await row_after_stop(routed(thinks(clock, 4_000), clock=clock, tokens_per_s=50.0))
+    assert row.usage.output_tokens == LIMIT
+    assert row.cost_usd <= (row.cost_high_usd or 0)
+
+
+async def test_the_pace_is_learned_from_answers_whose_usage_was_reported() -> None:
+    clock = FakeClock()
+
+    async def answers(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        clock.advance(2)
+        yield TextDelta(text=WORDS)
+        yield UsageReport(usage=Usage(input_tokens=10, output_tokens=100))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    ours = routed(answers, clock=clock)
+    for _ in range(5):
+        await ours.route("hello", cascade=False)
+    assert ours.ledger.pace("m") == 62.5  # 100 tokens in 2 s, and a quarter more
+    assert ours.ledger.pace("another") is None
+    ours.providers["cloud"].stream = thinks(clock, 4)  # type: ignore[method-assign]
+    async with aclosing(ours.stream("hello", cascade=False)) as events:
+        async for event in events:
+            if isinstance(event, AttemptStarted):
+                await asyncio.sleep(0.05)
+                break
+    row = ours.ledger.rows()[-1]
+    assert (row.cost_basis, row.usage.output_tokens) == (CostBasis.ESTIMATED, 250)
+
+
+async def test_text_without_a_silence_before_it_is_charged_by_the_text() -> None:
+    row = await row_after_stop(routed(thinks(FakeClock(), 0, TextDelta(text=WORDS))), at=TextDelta)
+    assert row.cost_basis is CostBasis.COUNTED
+    assert 40 <= row.usage.output_tokens <= 45
+
+
+async def test_silence_before_the_text_is_charged_at_the_pace_of_the_text() -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        clock.advance(3)
+        for _ in range(4):
+            yield TextDelta(text="word " * 10)
+            clock.advance(1)
+        await asyncio.Event().wait()
+
+    row = await row_after_stop(routed(script, clock=clock), at=TextDelta)
+    assert row.cost_basis is CostBasis.ESTIMATED
+    assert row.usage.output_tokens > 40
+
+
+async def test_reasoning_that_is_shown_is_counted_and_not_estimated_again() -> None:
+    row = await row_after_stop(routed(thinks(FakeClock(), 0, thinking(WORDS), TextDelta(text="So"))), at=TextDelta)
+    assert row.cost_basis is CostBasis.COUNTED
+    assert 40 <= row.usage.reasoning_tokens < row.usage.output_tokens <= 48
+
+
+async def test_a_text_is_never_charged_for_more_tokens_than_the_limit_that_was_sent() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="word " * 5 * LIMIT)
+        raise StreamBroken("reset")
+
+    ours = routed(script)
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", cascade=False)
+    (row,) = ours.ledger.rows()
+    assert row.usage.output_tokens == LIMIT
+    assert row.cost_usd <= (row.cost_high_usd or 0)
+
+
+@pytest.mark.parametrize("announces", [False, True])
+async def test_a_timeout_before_the_first_token_is_charged_and_not_retried_on_the_same_model(announces: bool) -> None:
+    asked: list[str] = []
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        asked.append(request.model.id)
+        yield RequestSent()
+        if request.model.id == "second":
+            yield TextDelta(text="yes")
+            yield UsageReport(usage=Usage(input_tokens=10, output_tokens=1))
+            yield Finished(finish_reason="stop", served_model="second")
+            return
+        raise TimedOut("no event for 300 s")
+
+    specs = [model("first", price="1/10", fallback_id="second"), model("second", price="2/20", tiers=())]
+    provider = Provider(script, announces_sending=announces)
+    ours = router(*specs, providers={"cloud": provider}, clock=FakeClock())
+    result = await ours.route("hello", cascade=False)
+    assert asked == ["first", "second"]
+    assert result.attempts[0].cost_basis is CostBasis.HELD
+
+
+async def test_a_stop_before_the_request_left_is_free() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        await asyncio.Event().wait()
+        yield RequestSent()
+
+    row = await row_after_stop(routed(script, announces=True))
+    assert (row.outcome, row.cost_usd, row.cost_estimated) == (Outcome.CANCELLED, 0, False)
+
+
+async def test_a_provider_is_prepared_before_money_is_held() -> None:
+    ours = routed(thinks(FakeClock(), 0))
+    held: list[Decimal] = []
+
+    async def prepare() -> None:
+        held.append(ours.ledger.held_usd)
+
+    ours.providers["cloud"].prepare = prepare  # type: ignore[attr-defined]
+    await row_after_stop(ours)
+    assert held == [0]
+
+
+async def test_the_loser_of_a_hedge_is_charged_for_what_it_may_have_reasoned() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        if request.model.id == "first":
+            await asyncio.Event().wait()
+        yield TextDelta(text="yes")
+        yield UsageReport(usage=Usage(input_tokens=10, output_tokens=1))
+        yield Finished(finish_reason="stop", served_model="second")
+
+    specs = [model("first", price="1/10", fallback_id="second"), model("second", price="2/20", tiers=())]
+    ours = router(*specs, providers={"cloud": Provider(script)}, clock=FakeClock())
+    result = await ours.route("hello", cascade=False, hedge_s=0.0)
+    loser = next(attempt for attempt in result.attempts if attempt.model == "first")
+    assert (loser.outcome, loser.cost_basis) == (Outcome.CANCELLED, CostBasis.HELD)
+
+
+@pytest.mark.parametrize(
+    ("reported", "believed"),
+    [
+        (Usage(input_tokens=10, output_tokens=0), False), (Usage(input_tokens=10, output_tokens=9), False),
+        (Usage(input_tokens=10, output_tokens=12), True), (Usage(input_tokens=10, output_tokens=120), True),
+        (Usage(input_tokens=10**7, output_tokens=40), False), (Usage(input_tokens=10, output_tokens=10**7), False),
+    ],
+)  # fmt: skip
+async def test_a_report_that_does_not_fit_the_text_is_doubted_and_noted(reported: Usage, believed: bool) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text=WORDS)
+        yield UsageReport(usage=reported)
+        yield Finished(finish_reason="stop", served_model="m")
+
+    result = await routed(script).route("hello", cascade=False)
+    (row,) = result.attempts
+    assert row.cost_estimated is not believed
+    assert any("the provider reported" in note for note in result.notes) is not believed
+    if not believed:
+        assert 40 <= row.usage.output_tokens <= 45
+
+
+async def test_an_input_of_a_few_tokens_beside_a_long_prompt_is_doubted() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="yes")
+        yield UsageReport(usage=Usage(input_tokens=3, output_tokens=1))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    result = await routed(script).route("word " * 200, cascade=False)
+    assert result.cost_estimated
+    assert result.usage.input_tokens >= 200
+
+
+async def test_an_answer_without_a_usage_report_is_charged_by_its_text() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text=WORDS)
+        yield Finished(finish_reason="stop", served_model="m")
+
+    (row,) = (await routed(script).route("hello", cascade=False)).attempts
+    assert row.cost_basis is CostBasis.COUNTED
+    assert 40 <= row.usage.output_tokens <= 45
+
+
+@pytest.mark.parametrize("cap", ["0.000093", "0.0005", "0.002"])
+async def test_near_a_cap_the_limit_that_was_sent_bounds_an_answer_without_usage(cap: str) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="word " * 3 * request.max_output_tokens)
+        yield Finished(finish_reason="stop", served_model="m")
+
+    specs = [model("m", price="0.01/0.05", max_output_tokens=LIMIT, token_ratio=2.9)]
+    ours = router(*specs, providers={"cloud": Provider(script)}, budget=Budget(session_usd=Decimal(cap)))
+    await ours.route("hello", cascade=False)
+    assert ours.ledger.spent_usd <= Decimal(cap)
+
+
+@pytest.mark.parametrize("error", [TimedOut("silent"), StreamBroken("reset")])
+async def test_an_error_after_sending_without_any_event_is_charged_the_hold(error: ProviderError) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        if request.max_output_tokens:
+            raise error
+        yield RequestSent()
+
+    ours = routed(script)
+    with pytest.raises(AllAttemptsFailed):
+        await ours.route("hello", cascade=False)
+    assert {row.cost_basis for row in ours.ledger.rows()} == {CostBasis.HELD}
