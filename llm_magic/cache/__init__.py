@@ -1,4 +1,4 @@
-"""The same prompt is not paid for twice: what makes two requests the same, and an answer that comes from the cache."""
+"""The cache of answers: a repeated request is answered without being sent."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from llm_magic.home import hash_key
 from llm_magic.ledger import Ledger
 from llm_magic.types import ZERO, Attempt, ModelSpec, Outcome, Plan, Request, RouteResult, Schema, Step, Usage
 
-_NO_MATTER = ("tags", "hedge_s", "cache", "parent_run_id", "thread", "is_quality_stated", "rule")
-"""What of a request does not change its answer."""
+_IRRELEVANT_FIELDS = ("tags", "hedge_s", "cache", "parent_run_id", "thread", "is_quality_stated", "rule")
+"""Fields of a request that do not affect the answer."""
 
 
 def key(request: Request, models: Iterable[ModelSpec]) -> str:
-    """A keyed hash of everything that the answer depends on: the request, the models that can be used, our version."""
-    asked = {name: value for name, value in _fields(request).items() if name not in _NO_MATTER}
+    """Hash everything that the answer depends on: the request, the available models, the version of llm_magic."""
+    asked = {name: value for name, value in _fields(request).items() if name not in _IRRELEVANT_FIELDS}
     said = json.dumps(
         [version("llm-magic"), asked, [_fields(model) for model in models]], sort_keys=True, default=_plain
     )
@@ -35,7 +35,7 @@ def key(request: Request, models: Iterable[ModelSpec]) -> str:
 def recall(
     plan: Plan, key: str, cache: AnswerCache, ledger: Ledger, budget: Budget, *, run_id: str, at: datetime
 ) -> RouteResult | None:
-    """The answer under a key, as the result of a run that cost nothing, with its row; None where there is none."""
+    """Return the cached answer as the result of a run that cost nothing, and record its row; None if there is none."""
     kept = cache.get(key)
     if kept is None:
         return None
@@ -44,29 +44,7 @@ def recall(
         data = None if schema is None else answers.parse(kept.text, schema)
     except InvalidAnswer:
         return None
-    row = Attempt(
-        run_id=run_id,
-        attempt=1,
-        started_at=at,
-        tier=kept.tier,
-        confidence=kept.confidence,
-        provider=kept.provider,
-        model=kept.model,
-        served_model=kept.served_model,
-        outcome=Outcome.CACHED,
-        error=None,
-        fallback_from=None,
-        usage=Usage(),
-        cost_usd=ZERO,
-        cost_estimated=False,
-        baseline_usd=kept.baseline_usd,
-        price_source="cache",
-        ttft_s=None,
-        latency_s=0.0,
-        session_id=ledger.session_id,
-        tags=plan.request.tags,
-        parent_run_id=plan.request.parent_run_id,
-    )
+    row = _cached_row(kept, plan.request, ledger.session_id, run_id, at)
     ledger.record(row)
     return RouteResult(
         run_id=run_id,
@@ -92,8 +70,34 @@ def recall(
     )
 
 
+def _cached_row(answer: CachedAnswer, request: Request, session_id: str, run_id: str, now: datetime) -> Attempt:
+    return Attempt(
+        run_id=run_id,
+        attempt=1,
+        started_at=now,
+        tier=answer.tier,
+        confidence=answer.confidence,
+        provider=answer.provider,
+        model=answer.model,
+        served_model=answer.served_model,
+        outcome=Outcome.CACHED,
+        error=None,
+        fallback_from=None,
+        usage=Usage(),
+        cost_usd=ZERO,
+        cost_estimated=False,
+        baseline_usd=answer.baseline_usd,
+        price_source="cache",
+        ttft_s=None,
+        latency_s=0.0,
+        session_id=session_id,
+        tags=request.tags,
+        parent_run_id=request.parent_run_id,
+    )
+
+
 def keep(result: RouteResult, key: str, cache: AnswerCache) -> None:
-    """Keep a whole answer under a key: one that was cut off is none. Raises LedgerError."""
+    """Store an answer unless it was cut off. Raises LedgerError."""
     if result.finish_reason != "stop":
         return
     kept = CachedAnswer(
@@ -115,7 +119,7 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no form for: records as their fields, bytes by their digest, all else as Python writes it."""
+    """Convert what JSON can't contain: records to their fields, bytes to their digest, anything else to its repr."""
     if isinstance(value, Schema):
         return value.json_schema
     if dataclasses.is_dataclass(value):

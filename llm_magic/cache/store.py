@@ -16,12 +16,12 @@ from llm_magic.types import TaskTier
 
 MAX_ANSWERS = 2_000
 MAX_BYTES = 64_000_000
-"""Of all answers together. An answer longer than a tenth of it is not stored."""
+"""Maximum size of all answers. One longer than a tenth of it is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
-    """What is needed to show an answer again, and what it would cost on the baseline model."""
+    """An answer with all that is displayed with it, and its cost on the baseline model."""
 
     text: str
     model: str

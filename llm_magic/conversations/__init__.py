@@ -1,4 +1,4 @@
-"""Threads: what of a conversation is sent along, whose prompt cache has it, and what merely follows on."""
+"""Threads: the history that is sent with a prompt, warm prompt caches, and short follow-ups."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from llm_magic.errors import RequestError
 from llm_magic.types import Message, Request, RouteResult, Thread
 
 THREAD_TOKENS = 8_000
-"""o200k_base tokens of history that are sent along at the most."""
+"""Maximum history that is sent, in o200k_base tokens."""
 WARM_S = 300.0
-"""How long a provider's prompt cache keeps a prompt at the least."""
+"""Minimum time for which providers cache a prompt."""
 WARM_FROM_TOKENS = 1_024
 """Shorter prompts are not cached by any provider."""
 
@@ -24,22 +24,22 @@ _FOLLOWS = re.compile(
     r"continue|proceed|more|again|next|why|how so|how come|what about|what if|really|are you sure|shorter|longer|"
     r"simpler|the (?:first|second|third|last|other)|that|this|it|do (?:it|that|so)|try again|expand|elaborate)\b"
 )
-_AT_MOST_WORDS = 8
+_MAX_FOLLOW_UP_WORDS = 8
 
 
 def follows_on(text: str) -> bool:
-    """Whether a prompt says next to nothing by itself: "yes, go on", "why?", "shorter". Then it keeps a tier."""
-    return len(text.split()) <= _AT_MOST_WORDS and bool(_FOLLOWS.match(text.strip().lower()))
+    """Return True for a short follow-up such as "yes, go on", "why?" or "shorter", which keeps the thread's tier."""
+    return len(text.split()) <= _MAX_FOLLOW_UP_WORDS and bool(_FOLLOWS.match(text.strip().lower()))
 
 
 def check_name(name: str) -> None:
-    """Raise RequestError for a name that no thread can have."""
+    """Raise RequestError for an invalid thread name."""
     if not name.strip() or len(name) > 100 or not name.isprintable():
         raise RequestError(f"the thread {name!r} must be a name of at most 100 characters")
 
 
 def load(conversations: Conversations, name: str, limit: int, now: datetime) -> tuple[tuple[Message, ...], Thread]:
-    """The messages of a thread that fit into `limit` tokens, and where the thread stands."""
+    """Return the latest messages of a thread that fit into `limit` tokens, and the state of the thread."""
     check_name(name)
     turns = conversations.exchanges(name)
     if not turns:
@@ -61,15 +61,15 @@ def load(conversations: Conversations, name: str, limit: int, now: datetime) -> 
 
 
 def sizes_of(turns: Sequence[Exchange]) -> list[int]:
-    """How long each exchange is, in o200k_base tokens."""
+    """Count the o200k_base tokens of each exchange."""
     return [tokens.count_o200k(turn.prompt) + tokens.count_o200k(turn.answer) for turn in turns]
 
 
 def first_sent(sizes: Sequence[int], limit: int) -> int:
-    """Which exchange is the first that is sent, of exchanges of so many tokens.
+    """Return the index of the first exchange that is sent, given the tokens of each.
 
-    Where they get longer than the limit, the oldest are dropped until half of it is free: so the beginning of the
-    prompt, which is what a provider caches, changes seldom.
+    Beyond the limit, the oldest are dropped until half of it is free, so that the beginning of the prompt, which
+    providers cache, changes seldom.
     """
     start = total = 0
     for end, size in enumerate(sizes):
@@ -82,7 +82,7 @@ def first_sent(sizes: Sequence[int], limit: int) -> int:
 
 
 def keep(conversations: Conversations, request: Request, result: RouteResult, now: datetime) -> None:
-    """Add an exchange to its thread. Raises LedgerError."""
+    """Append the exchange to its thread. Raises LedgerError."""
     assert request.thread is not None
     turn = Exchange(
         run_id=result.run_id,

@@ -23,7 +23,7 @@ class Exchange:
     tier: TaskTier
     confidence: float
     input_tokens: int
-    """Of the whole request, as the provider counted them; 0 for an answer from the cache."""
+    """Tokens of the whole request, as counted by the provider; 0 for an answer from the cache."""
     at: float
     """Seconds since 1970."""
 

@@ -40,7 +40,7 @@ class PendingWrites:
         self._settlements: list[Attempt] = []
         self._releases: list[Attempt] = []
         self.last_error: LedgerError | None = None
-        """Why the last attempt to write them failed."""
+        """The error of the last attempt to write them."""
 
     def __bool__(self) -> bool:
         return bool(self._settlements or self._releases)

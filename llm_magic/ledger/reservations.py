@@ -14,7 +14,7 @@ from llm_magic.types import Attempt, CostBasis, Outcome
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """What is left under a cap, in USD; negative if the cap was lowered below what is spent."""
+    """The money left under a cap, in USD; negative if the cap was lowered below what is spent."""
 
     cap: Cap
     left_usd: Decimal
@@ -28,7 +28,7 @@ class Headroom:
 
     @property
     def used_share(self) -> Decimal:
-        """What is spent, as a share of the cap. Above 1 if the cap was lowered."""
+        """The spent share of the cap. Above 1 if the cap was lowered."""
         limit = self.cap.limit_usd
         return (limit - self.left_usd - self.in_flight_usd) / limit if limit else Decimal(1)
 

@@ -18,7 +18,7 @@ from llm_magic.errors import LedgerError
 from llm_magic.ledger.database import OPENING_TIMEOUT_S
 
 _BUSY_TIMEOUT_S = 0.001
-"""How long a statement blocks while another process writes. A transaction of llm_magic takes a fraction of it."""
+"""Maximum wait of a statement while another process writes. A transaction of llm_magic takes a fraction of it."""
 _NO_FILE = (0, 0)
 
 

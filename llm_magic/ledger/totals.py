@@ -1,7 +1,7 @@
-"""What the attempts of a scope come to, so that a cap is checked as quickly in a long session as in a new one.
+"""Sums of the attempts of each scope, which make checking a cap as fast in a long session as in a new one.
 
-The database keeps it: triggers add every row, change and deletion to the totals in the same transaction, whoever makes
-it, so the two cannot disagree. A day's total counts all sessions; a month is the sum of its days.
+Triggers in the database add every change of a row to the totals in the same transaction, whoever makes it, so the two
+cannot disagree. A day's total counts all sessions; a month is the sum of its days.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llm_magic.ledger.schema import attempts, totals
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONEY = ("cost_pusd", "held_pusd", "baseline_pusd")
 _SCOPED = ("session_id", "model", "tags", "started_at_us")
-"""What decides which totals a row counts in."""
+"""Columns that decide in which totals a row counts."""
 _TAGS = {
     "sqlite": """json_each('[' || replace(json_quote({row}.tags), ',', '","') || ']')""",
     "postgresql": "unnest(string_to_array({row}.tags, ',')) AS value",
@@ -28,7 +28,7 @@ _DAY = {
 
 
 def day_of(moment: datetime) -> str:
-    """The name of a day's total (UTC)."""
+    """Return the name of a day's total (UTC)."""
     return moment.astimezone(UTC).date().isoformat()
 
 
@@ -75,9 +75,9 @@ def _triggers(dialect: str) -> list[str]:
 
 
 def _add(dialect: str, row: str, *money: str) -> str:
-    """Statements that add these amounts to all of the totals in which a row counts."""
+    """Return statements that add these amounts to all totals in which a row counts."""
     amounts = ", ".join(money)
-    tags = f"SELECT DISTINCT {row}.session_id, 'tag', value, {amounts} FROM {_TAGS[dialect].format(row=row)}"  # noqa: S608 - names of ours
+    tags = f"SELECT DISTINCT {row}.session_id, 'tag', value, {amounts} FROM {_TAGS[dialect].format(row=row)}"  # noqa: S608 - constant names
     sources = (
         f"VALUES ({row}.session_id, 'session', '', {amounts})",
         f"VALUES ({row}.session_id, 'model', {row}.model, {amounts})",

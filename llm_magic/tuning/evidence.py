@@ -13,9 +13,9 @@ from llm_magic.types import Attempt, Doubt, Outcome, TaskTier
 DIFFICULTY_BIN = 0.25
 """Logits of difficulty within which prompts count as equally hard."""
 UNRATED_WEIGHT = 0.1
-"""How much an answer counts as good that was not rated, repeated or escalated."""
+"""Good weight of an answer that was not rated, repeated or escalated."""
 REPEAT_WEIGHT = 0.5
-"""How much a repeated run counts as bad: it may have been repeated for another reason."""
+"""Bad weight of a repeated run: it may have been repeated for another reason."""
 
 _HARDEST_FIRST = list(TaskTier)
 
@@ -35,7 +35,7 @@ class Signal(StrEnum):
 
     @property
     def weights(self) -> tuple[float, float]:
-        """How much the signal counts as good, and how much as bad."""
+        """The good and the bad weight of the signal."""
         match self:
             case Signal.RATED_GOOD:
                 return 1.0, 0.0

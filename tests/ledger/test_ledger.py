@@ -106,7 +106,7 @@ def test_pico_dollars_in_usd_are_exact_in_any_context_and_short(pico: int) -> No
     assert not ("." in f"{usd:f}" and f"{usd:f}".endswith("0"))
 
 
-def test_money_reads_plainly() -> None:
+def test_money_has_no_trailing_zeros() -> None:
     ledger = Ledger(":memory:")
     assert (str(ledger.spent_usd), str(ledger.held_usd)) == ("0", "0")
     with ledger.hold(replaced(attempt(), session_id=ledger.session_id), Decimal("0.00906"), ()):
@@ -178,7 +178,7 @@ def test_a_cap_counts_its_own_session_and_run_only(tmp_path: Path) -> None:
         (Cap(scope="month", limit_usd=Decimal(1)), {"cheap", "strong", "tagged", "theirs", "yesterday"}),
     ],
 )
-def test_what_each_cap_counts(new_ledger: Callable[..., Ledger], cap: Cap, counted: set[str]) -> None:
+def test_a_cap_counts_the_rows_of_its_scope(new_ledger: Callable[..., Ledger], cap: Cap, counted: set[str]) -> None:
     ledger = new_ledger(session_id="session", clock=lambda: NOON.timestamp())
     spent = {
         "cheap": attempt(), "strong": attempt(model="strong"), "tagged": attempt(tags=("two", "one")),
@@ -303,7 +303,9 @@ def test_two_processes_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:
     assert [process.wait() for process in started] == [0] * 4
 
 
-def test_where_the_ledger_is(monkeypatch: pytest.MonkeyPatch, clean_environment: Path, tmp_path: Path) -> None:
+def test_the_location_comes_from_the_argument_the_environment_or_home(
+    monkeypatch: pytest.MonkeyPatch, clean_environment: Path, tmp_path: Path
+) -> None:
     assert Ledger().location == ":memory:"
     monkeypatch.setenv("LLM_MAGIC_LEDGER", f"sqlite:///{tmp_path}/other.db")
     assert Ledger().location == f"{tmp_path}/other.db"
@@ -406,7 +408,7 @@ def test_a_reason_that_a_newer_version_wrote_is_read_as_none() -> None:
     assert [row.reason for row in ledger.rows()] == [None]
 
 
-def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_usable_ledger_is_refused(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"not a database" * 100)
     with pytest.raises(LedgerError, match="can't be opened: file is not a database"):
@@ -421,7 +423,7 @@ def test_what_is_no_ledger_is_refused_with_words(tmp_path: Path) -> None:
         Ledger(garbage / "below" / "a" / "file.db")
 
 
-def test_a_truncated_ledger_is_refused_with_words(tmp_path: Path) -> None:
+def test_a_truncated_ledger_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger(path, session_id="session")
     for number in range(300):
@@ -470,7 +472,7 @@ def test_on_a_full_disk_a_run_is_refused_before_money_is_spent(tmp_path: Path) -
     assert ledger.spent_usd == sum(each.cost_usd for each in answers)
 
 
-def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
+def test_a_failed_settlement_is_reported_and_written_with_the_next_write(
     new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = new_ledger(session_id="session")
@@ -496,7 +498,7 @@ def test_what_could_not_be_settled_is_told_and_settled_with_the_next_write(
     assert (ledger.spent_usd, ledger.held_usd) == (2 * result.cost_usd, 0)
 
 
-def test_what_could_not_be_given_up_is_with_the_next_write(
+def test_a_failed_release_is_written_with_the_next_write(
     new_ledger: Callable[..., Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = new_ledger(session_id="session")

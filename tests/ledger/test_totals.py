@@ -98,7 +98,7 @@ def test_totals_are_the_sums_of_the_rows(steps: list[tuple[str, int, str, tuple[
 
 @given(STEPS)
 @settings(max_examples=examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_so_they_are_in_each_kind_of_database(
+def test_totals_are_the_sums_of_the_rows_in_each_kind_of_database(
     location: str, steps: list[tuple[str, int, str, tuple[str, ...], object, Decimal]]
 ) -> None:
     ledger = Ledger(location, session_id="s0")
@@ -109,7 +109,7 @@ def test_so_they_are_in_each_kind_of_database(
     ledger.close()
 
 
-def test_they_are_made_for_an_older_ledger(tmp_path: Path) -> None:
+def test_totals_are_created_for_an_older_ledger(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     ledger = Ledger(path, session_id="session")
     for number, tags in enumerate([(), ("a",), ("a", "b"), ("a", "a")]):

@@ -192,7 +192,7 @@ async def test_a_run_that_is_stopped_under_a_lock_ends_at_once_and_is_settled_la
     assert ledger.spent_usd == row.cost_usd > 0
 
 
-def test_who_may_stand_still_waits_for_the_lock(ledger: Ledger, browser: Browser) -> None:
+def test_a_caller_that_does_not_fail_fast_waits_for_the_lock(ledger: Ledger, browser: Browser) -> None:
     browser.lock()
     waiting = threading.Event()
     sleep, time = transactions.time.sleep, transactions.time
@@ -214,7 +214,7 @@ def test_who_may_stand_still_waits_for_the_lock(ledger: Ledger, browser: Browser
     assert ledger.held_usd == CENT
 
 
-def test_at_once_means_at_once(ledger: Ledger, browser: Browser) -> None:
+def test_fail_fast_does_not_wait_for_the_lock(ledger: Ledger, browser: Browser) -> None:
     browser.lock()
     with ledger.transactions.fail_fast(), pytest.raises(transactions.LedgerLocked):
         ledger.hold(attempt(), CENT, ())
@@ -223,9 +223,7 @@ def test_at_once_means_at_once(ledger: Ledger, browser: Browser) -> None:
         ledger.hold(attempt(), CENT, ())
 
 
-def test_what_is_owed_is_written_when_it_is_closed(
-    ledger: Ledger, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_writes_what_is_pending(ledger: Ledger, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     hold = ledger.hold(attempt(), CENT, ())
     browser.lock()
@@ -237,7 +235,7 @@ def test_what_is_owed_is_written_when_it_is_closed(
     assert (ledger.spent_usd, ledger.held_usd) == (CENT / 2, 0)
 
 
-def test_a_hold_that_fails_as_it_ends_is_given_up(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hold_whose_commit_fails_is_released(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reply to a COMMIT may be lost when the database has done it."""
     ledger = Ledger(location, session_id="session")
     commit = ledger.transactions.database.commit
@@ -344,7 +342,7 @@ def test_a_ledger_in_memory_says_that_it_ended() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_owes_nothing_and_waits_for_no_thread_of_its_parent(
+def test_a_forked_child_has_no_pending_writes_and_waits_for_no_thread_of_its_parent(
     ledger: Ledger, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold = ledger.hold(attempt(), CENT, ())
