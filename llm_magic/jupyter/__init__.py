@@ -1,4 +1,4 @@
-"""The notebook face: the only room that knows IPython and ipywidgets."""
+"""The notebook extension. Only this package imports IPython and ipywidgets."""
 
 from __future__ import annotations
 
@@ -9,63 +9,63 @@ from typing import Any
 from llm_magic.errors import AllAttemptsFailed
 
 _loaded: dict[str, Any] = {}
-"""What loading changed, so that unloading restores exactly that."""
+"""The changes that loading made, and the previous values that unloading restores."""
 
 
 def load(shell: Any) -> None:
-    """Register the magics and how plans and results are shown."""
+    """Register the magics, the formatters of plans and results, and the completion."""
     from llm_magic.jupyter.magics import completion, namespace
     from llm_magic.jupyter.magics.history import SessionMagics
-    from llm_magic.jupyter.magics.ledger import BookMagics
+    from llm_magic.jupyter.magics.ledger import LedgerMagics
     from llm_magic.jupyter.render.bundles import FORMATTERS
 
     if _loaded:
         unload(shell)
     manager = shell.magics_manager
-    took: dict[str, Any] = {"kinds": {name: dict(found) for name, found in manager.magics.items()}}
-    took["classes"] = dict(manager.registry)
-    magics = _as_configured(shell)
-    took["magics"] = [magics, SessionMagics(shell, magics), BookMagics(shell, magics)]
-    shell.register_magics(*took["magics"])
+    changes: dict[str, Any] = {"kinds": {name: dict(methods) for name, methods in manager.magics.items()}}
+    changes["classes"] = dict(manager.registry)
+    magics = _configured_magics(shell)
+    changes["magics"] = [magics, SessionMagics(shell, magics), LedgerMagics(shell, magics)]
+    shell.register_magics(*changes["magics"])
     formatter = shell.display_formatter.mimebundle_formatter
-    took["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATTERS.items()]
-    took["completing"] = completion.matcher(shell)
-    shell.Completer.custom_matchers.append(took["completing"])
+    changes["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATTERS.items()]
+    changes["completing"] = completion.matcher(shell)
+    shell.Completer.custom_matchers.append(changes["completing"])
     if not shell.custom_exceptions:
-        took["tracebacks"] = shell.custom_exceptions, shell.CustomTB
-        shell.set_custom_exc((AllAttemptsFailed,), _show_group)
-    namespace.put_back(shell)
+        changes["tracebacks"] = shell.custom_exceptions, shell.CustomTB
+        shell.set_custom_exc((AllAttemptsFailed,), _show_failed_run)
+    namespace.restore_last(shell)
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
-    _loaded.update(took)
+    _loaded.update(changes)
 
 
-def _as_configured(shell: Any) -> Any:
-    """The magics with the user's settings. A wrong one is said and dropped: it would fail every later load."""
+def _configured_magics(shell: Any) -> Any:
+    """Return the magics with the user's settings. Invalid ones are reported and removed, because they would fail every load."""
     from traitlets import TraitError
     from traitlets.config import Config
 
     from llm_magic.jupyter.magics.route import RouteMagics
 
-    before = list(shell.configurables)
+    configurables = list(shell.configurables)
     try:
         return RouteMagics(shell)
     except TraitError:
-        shell.configurables[:] = before  # the one that could not be made is in it already
+        shell.configurables[:] = configurables  # IPython added the instance that failed
     settings = shell.config.RouteMagics
     for name, value in list(settings.items()):
         try:
             RouteMagics(None).update_config(Config({"RouteMagics": {name: value}}))
         except TraitError as error:
-            warnings.warn(f"RouteMagics.{name} = {value!r} is not valid and was dropped: {error}", stacklevel=4)
+            warnings.warn(f"RouteMagics.{name} = {value!r} is not valid and was ignored: {error}", stacklevel=4)
             del settings[name]
     return RouteMagics(shell)
 
 
 def unload(shell: Any) -> None:
-    """Take back what `load` changed, where nobody else has changed it since.
+    """Undo the changes of `load`, except for entries that other code has replaced since.
 
-    The session's router, with its ledger and budget, stays, and so does what the user has named.
+    The session's router stays, with its ledger and budget, and so do the user's variables.
     """
     if not _loaded:
         return
@@ -74,35 +74,35 @@ def unload(shell: Any) -> None:
     manager = shell.magics_manager
     for magics in _loaded["magics"]:
         for kind, names in magics.magics.items():
-            for name, ours in names.items():
-                _put_back(manager.magics[kind], name, ours, _loaded["kinds"][kind].get(name))
+            for name, method in names.items():
+                _restore(manager.magics[kind], name, method, _loaded["kinds"][kind].get(name))
         name = type(magics).__name__
-        _put_back(manager.registry, name, magics, _loaded["classes"].get(name))
+        _restore(manager.registry, name, magics, _loaded["classes"].get(name))
     _loaded["magics"][1].close()
-    shell.configurables[:] = [each for each in shell.configurables if each not in _loaded["magics"]]
+    shell.configurables[:] = [entry for entry in shell.configurables if entry not in _loaded["magics"]]
     matchers = shell.Completer.custom_matchers
-    matchers[:] = [each for each in matchers if each is not _loaded["completing"]]
+    matchers[:] = [matcher for matcher in matchers if matcher is not _loaded["completing"]]
     formatter = shell.display_formatter.mimebundle_formatter
-    for kind, ours, before in _loaded["formats"]:
-        _put_back(formatter.type_printers, kind, ours, before)
+    for kind, formatter_of_kind, previous in _loaded["formats"]:
+        _restore(formatter.type_printers, kind, formatter_of_kind, previous)
     if shell.custom_exceptions == (AllAttemptsFailed,) and "tracebacks" in _loaded:
         shell.custom_exceptions, shell.CustomTB = _loaded["tracebacks"]
-    namespace.take_away(shell)
+    namespace.remove_last(shell)
     _loaded.clear()
 
 
-def _put_back(table: dict[Any, Any], key: Any, ours: Any, before: Any) -> None:
-    """What stood in a table before, unless somebody has put a third thing there."""
-    if table.get(key) is not ours:
+def _restore(table: dict[Any, Any], key: Any, added: Any, previous: Any) -> None:
+    """Restore an entry, unless other code has replaced the one that was added."""
+    if table.get(key) is not added:
         return
-    if before is None:
+    if previous is None:
         del table[key]
     else:
-        table[key] = before
+        table[key] = previous
 
 
 def _warm_up() -> None:
-    """Load what the first cell needs, a second's work, while its author is still typing."""
+    """Load the dependencies of the first cell in the background, which takes about a second."""
     import genai_prices.data  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the price catalogue
 
     import llm_magic.ledger.queries  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the database
@@ -113,12 +113,12 @@ def _warm_up() -> None:
     classify("ready")
 
 
-def _show_group(shell: Any, kind: type[BaseException], error: Any, at: Any, tb_offset: Any = None) -> None:
-    """IPython prints an exception group whole, with every frame, whatever the group says of itself: say it shortly."""
+def _show_failed_run(shell: Any, kind: type[BaseException], error: Any, tb: Any, tb_offset: Any = None) -> None:
+    """Show an AllAttemptsFailed in one line: IPython would print every frame of the exception group."""
     import traceback
 
     if hasattr(error, "_render_traceback_"):
         lines = error._render_traceback_()
     else:
-        lines = traceback.format_exception(kind, error, at)
+        lines = traceback.format_exception(kind, error, tb)
     shell._showtraceback(kind, error, lines)

@@ -213,11 +213,11 @@ def test_a_bad_setting_left_behind_is_dropped_and_the_others_stay(shell: Shell) 
         warnings.simplefilter("always")
         ip.run_line_magic("load_ext", "llm_magic")
     assert [str(each.message).split(":")[0] for each in caught] == [
-        "RouteMagics.profile = 'nope' is not valid and was dropped",
-        "RouteMagics.quality = 3 is not valid and was dropped",
+        "RouteMagics.profile = 'nope' is not valid and was ignored",
+        "RouteMagics.quality = 3 is not valid and was ignored",
     ]
     assert [type(each).__name__ for each in ip.configurables[len(before) :]] == [
-        "RouteMagics", "SessionMagics", "BookMagics"
+        "RouteMagics", "SessionMagics", "LedgerMagics"
     ]  # fmt: skip
     shell.run("rows = %config RouteMagics.table_rows\ncache = %config RouteMagics.cache")
     assert (shell["rows"], shell["cache"]) == (7, True)
@@ -258,7 +258,7 @@ def test_a_bad_setting_in_ipython_config_is_said_and_dropped(tmp_path: Path) -> 
         "c.RouteMagics.profile = 'article'\nc.RouteMagics.thread_tokens = 'many'",
         f"{_IN_A_SHELL}\nx = %config RouteMagics.thread_tokens\nprint('tokens', x)",
     )
-    assert "RouteMagics.thread_tokens = 'many' is not valid and was dropped" in ran.stderr
+    assert "RouteMagics.thread_tokens = 'many' is not valid and was ignored" in ran.stderr
     assert "Traceback" not in ran.stderr + ran.stdout
     assert "deepseek-v3" in ran.stdout
     assert "cap USD 3.00" in ran.stdout

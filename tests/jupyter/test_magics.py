@@ -195,7 +195,7 @@ def test_budget(shell: Shell) -> None:
 
 def test_a_cap_for_every_scope(shell: Shell) -> None:
     out = shell.run("%route_budget 2 --run 0.5 --day 3 --month 40 --model strong=1 --tag batch=0.00001")
-    assert "each run: USD 0.50 at the most" in out
+    assert "each run: USD 0.50 at most" in out
     for scope, limit in (
         ("today's cap (UTC)", "3.00"),
         ("this month's cap (UTC)", "40.00"),

@@ -17,7 +17,7 @@ from IPython.utils.capture import capture_output
 import llm_magic
 from llm_magic import Registry, Usage
 from llm_magic.jupyter.magics.history import SessionMagics
-from llm_magic.jupyter.magics.ledger import BookMagics
+from llm_magic.jupyter.magics.ledger import LedgerMagics
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.ledger.dataframe import FRAME_DTYPES
 from llm_magic.providers.base import ProviderRequest
@@ -118,7 +118,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_every_magic_is_documented() -> None:
-    for kind in (RouteMagics, SessionMagics, BookMagics):
+    for kind in (RouteMagics, SessionMagics, LedgerMagics):
         for name in {name for magics in kind.magics.values() for name in magics}:
             assert f"`%{name}" in page("options.md"), name
 

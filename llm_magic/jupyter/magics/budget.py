@@ -1,4 +1,4 @@
-"""`%route_budget`: the caps as its options state them, and where they stand, in words."""
+"""The actions of `%route_budget`: change caps, show them, and reconcile uncertain attempts."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from llm_magic.routing import Router
 
 
 def change(router: Router, args: Any) -> None:
-    """Set the caps that the options name; the others stay. Raises BudgetError, and then none is changed."""
+    """Set the caps that the options name. Raises BudgetError, and then no cap is changed."""
     budget = router.budget
     caps: dict[str, Any] = {
-        f"{scope}_usd": _amount(asked)
-        for scope, asked in (("session", args.amount), ("run", args.run), ("day", args.day), ("month", args.month))
-        if asked is not None
+        f"{scope}_usd": _amount(text)
+        for scope, text in (("session", args.amount), ("run", args.run), ("day", args.day), ("month", args.month))
+        if text is not None
     }
     if args.model:
-        caps["models_usd"] = _named(args.model, budget.models_usd, "--model ID=USD")
+        caps["models_usd"] = _assigned(args.model, budget.models_usd, "--model ID=USD")
     if args.tag:
-        caps["tags_usd"] = _named(args.tag, budget.tags_usd, "--tag WORD=USD")
+        caps["tags_usd"] = _assigned(args.tag, budget.tags_usd, "--tag WORD=USD")
     if caps:
         router.set_budget(**caps)
 
 
-def stands(router: Router) -> Iterator[str]:
-    """Where the session and each cap stand, a line each; then what is uncertain and what to do about it."""
+def status_lines(router: Router) -> Iterator[str]:
+    """Yield a line for the session and for each cap, and one for uncertain attempts with the next step."""
     ledger, budget = router.ledger, router.budget
     spent, held = ledger.spent_usd, ledger.held_usd
     cap = budget.session_usd
     left = "no cap" if cap is None else f"cap {show_usd(cap)}, {show_usd(max(cap - spent - held, Decimal(0)))} left"
     yield f"session {ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}, {left}"
     if budget.run_usd is not None:
-        yield f"each run: {show_usd(budget.run_usd)} at the most"
-    for room in ledger.headroom(_standing_caps(budget)):
-        yield f"{room.cap}: {show_usd(max(room.left_usd, Decimal(0)))} left"
+        yield f"each run: {show_usd(budget.run_usd)} at most"
+    for headroom in ledger.headroom(_lasting_caps(budget)):
+        yield f"{headroom.cap}: {show_usd(max(headroom.left_usd, Decimal(0)))} left"
     if uncertain := ledger.uncertain():
         total = sum((held for _, held in uncertain), Decimal(0))
         yield (
@@ -48,7 +48,7 @@ def stands(router: Router) -> Iterator[str]:
 
 
 def reconcile(router: Router, how: Any) -> str:
-    """Close what is uncertain, on the user's word, and say so."""
+    """Close the uncertain attempts and return a message. how: `charge` or `release`."""
     closed = router.ledger.reconcile(how)
     if not closed:
         return "nothing is uncertain"
@@ -56,28 +56,28 @@ def reconcile(router: Router, how: Any) -> str:
     return f"{len(closed)} uncertain attempt{'s' * (len(closed) > 1)} {done}"
 
 
-def _standing_caps(budget: Budget) -> Sequence[Any]:
-    """Every cap that outlives a run, but for the session's."""
-    found = {
+def _lasting_caps(budget: Budget) -> Sequence[Any]:
+    """Return every cap that outlives a run, except for that of the session."""
+    caps = {
         cap: None
         for model in budget.models_usd or ("",)
         for cap in budget.caps(model=model, tags=tuple(budget.tags_usd))
         if cap.scope not in ("run", "session")
     }
-    return tuple(found)
+    return tuple(caps)
 
 
-def _amount(asked: str) -> Decimal | None:
-    return None if asked.lower() == "off" else usd(asked)
+def _amount(text: str) -> Decimal | None:
+    return None if text.lower() == "off" else usd(text)
 
 
-def _named(asked: Sequence[str], now: Mapping[str, Decimal], usage: str) -> dict[str, Decimal]:
-    """The caps by name, with `NAME=USD` set and `NAME=off` taken away."""
-    caps = dict(now)
-    for each in asked:
-        name, equals, amount = each.strip("\"'").rpartition("=")
+def _assigned(assignments: Sequence[str], current: Mapping[str, Decimal], usage: str) -> dict[str, Decimal]:
+    """Return the caps by name after `NAME=USD` and `NAME=off`."""
+    caps = dict(current)
+    for text in assignments:
+        name, equals, amount = text.strip("\"'").rpartition("=")
         if not equals or not name:
-            raise BudgetError(f"{each!r}: write {usage}, such as {usage.replace('USD', '0.50')}")
+            raise BudgetError(f"{text!r}: write {usage}, such as {usage.replace('USD', '0.50')}")
         if (limit := _amount(amount)) is None:
             caps.pop(name, None)
         else:

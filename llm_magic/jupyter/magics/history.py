@@ -1,4 +1,4 @@
-"""The magics that look back: the panel, a run again, a rating."""
+"""Magics for past runs: the panel, running a prompt again, ratings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RATINGS: dict[str, Literal[1, -1] | None] = {"up": 1, "down": -1, "clear": None
 
 @magics_class
 class SessionMagics(Magics):
-    """Beside `magics.RouteMagics`, whose settings they share."""
+    """Magics for past runs. `settings` are those of `RouteMagics`."""
 
     def __init__(self, shell: Any, settings: Any) -> None:
         super().__init__(shell)
@@ -32,7 +32,7 @@ class SessionMagics(Magics):
 
     @line_magic
     def route_panel(self, line: str) -> None:
-        """What the session has cost, how the providers are, and the last runs: ask again, rate, copy."""
+        """Show the session's cost, the state of the models, and the last runs, to run again, rate or copy."""
         if line.strip():
             raise UsageError("%route_panel takes no arguments")
         with short_errors():
@@ -48,12 +48,14 @@ class SessionMagics(Magics):
             self._panel.show()
 
     @magic_arguments()
-    @argument("--tier", metavar="TIER", help="For this tier. Default: one tier up.")
+    @argument("--tier", metavar="TIER", help="Use this tier. Default: one tier up.")
     @argument("--model", metavar="MODEL", help="Try this model first.")
-    @argument("--out", metavar="NAME", help="Bind the RouteResult to this name, beside _route.")
+    @argument("--out", metavar="NAME", help="Bind the RouteResult to this name as well as to _route.")
     @line_magic
     def route_again(self, line: str) -> None:
-        """Run the last prompt again one tier up, or as the options say: a new run, which remembers the one before.
+        """Run the last prompt again, one tier up or as the options state.
+
+        The ledger links the new run to the one before.
 
         Examples:
           %route_again
@@ -76,10 +78,10 @@ class SessionMagics(Magics):
         self._shell.push(dict.fromkeys(namespace.names(args.out), result))
 
     @magic_arguments()
-    @argument("rating", choices=[*_RATINGS], help="What you think of the last answer. clear takes it back.")
+    @argument("rating", choices=[*_RATINGS], help="Your rating of the last answer. clear removes it.")
     @line_magic
     def route_rate(self, line: str) -> None:
-        """Rate the last answer. The rating is kept in the ledger, as 1 or -1.
+        """Rate the last answer. The rating is stored in the ledger, as 1 or -1.
 
         Example: %route_rate up
         """
@@ -91,12 +93,12 @@ class SessionMagics(Magics):
         print(f"run {done.number}, {done.model}: {words}")  # noqa: T201 - a magic answers in the cell
 
     def _after_cell(self, _: Any = None) -> None:
-        """Python code may have spent something, too."""
+        """Refresh the panel: Python code may have spent money, too."""
         if self._panel is not None:
             self._panel.refresh()
 
     def close(self) -> None:
-        """Give back what the panel took."""
+        """Close the panel and remove its callbacks."""
         if self._panel is not None:
             history.watchers.discard(self._panel.refresh)
             self._shell.events.unregister("post_run_cell", self._after_cell)
@@ -105,7 +107,7 @@ class SessionMagics(Magics):
 
 
 def _show_once(shell: Any) -> None:
-    """The panel where nobody can press anything."""
+    """Show the panel as static output, for a front end without widgets."""
     from IPython.display import display
 
     from llm_magic.jupyter import panel

@@ -1,4 +1,4 @@
-"""`{{name}}` in a prompt: values from the notebook. Single braces, and double ones around anything else, are text."""
+"""Interpolation of `{{name}}` in a prompt. All other braces are text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 from llm_magic.errors import RequestError
 
-_HOLE = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}")
+_PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}")
 
 
 def interpolate(prompt: str, names: Mapping[str, Any]) -> tuple[str, str]:
-    """The prompt with its values in place, and without them: what is brought in does not set the tier.
+    """Return the prompt with its values, and the prompt without them, which determines the tier.
 
-    A hole is a name, or attributes of one; nothing is called. Raises RequestError for a name that is not there.
+    A placeholder is a name or its attributes. Nothing is called. Raises RequestError for an unknown name.
     """
-    return _HOLE.sub(lambda hole: str(_value(hole.group(1), names)), prompt), _HOLE.sub(" ", prompt)
+    return _PLACEHOLDER.sub(lambda placeholder: str(_value(placeholder.group(1), names)), prompt), _PLACEHOLDER.sub(
+        " ", prompt
+    )
 
 
 def _value(path: str, names: Mapping[str, Any]) -> Any:

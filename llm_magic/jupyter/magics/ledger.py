@@ -1,4 +1,4 @@
-"""The magics of the books: caps, the ledger and what it comes to, what is kept as text, the models."""
+"""Magics for budgets, the ledger, reports, threads, cache, tuning and models."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ if TYPE_CHECKING:
 
     from llm_magic.ledger.report import Report
 
-# Which rows: read by `_rows_of`.
-_of_session = argument("--session", action="store_true", help="Only this session's rows. Default: all.")
-_of_tag = argument(
+_session_option = argument("--session", action="store_true", help="Only this session's rows. Default: all.")
+_tag_option = argument(
     "--tag",
     action="append",
     metavar="WORD",
-    help="Only rows with this tag. May be repeated: rows that have all of them.",
+    help="Only rows with this tag. Repeated: rows with all of the tags.",
 )
 
 
 @magics_class
-class BookMagics(Magics):
-    """Beside `magics.RouteMagics`, which sends, and whose settings they share."""
+class LedgerMagics(Magics):
+    """Magics that send nothing. `settings` are those of `RouteMagics`."""
 
     def __init__(self, shell: Any, settings: Any) -> None:
         super().__init__(shell)
@@ -41,26 +40,24 @@ class BookMagics(Magics):
 
     @magic_arguments()
     @argument("amount", nargs="*", metavar="AMOUNT", help="The session's cap in USD, such as 5 or 0.50, or off.")
-    @argument("--run", metavar="USD", help="The most that each run may cost, or off.")
-    @argument(
-        "--day", metavar="USD", help="The most that all sessions of this ledger may spend on a day (UTC), or off."
-    )
-    @argument("--month", metavar="USD", help="The same for a month (UTC), or off.")
-    @argument("--model", action="append", metavar="ID=USD", help="The most for one model in this session, or ID=off.")
-    @argument("--tag", action="append", metavar="WORD=USD", help="The most for one tag in this session, or WORD=off.")
+    @argument("--run", metavar="USD", help="Maximum cost of each run, or off.")
+    @argument("--day", metavar="USD", help="Maximum spending of all sessions of this ledger per day (UTC), or off.")
+    @argument("--month", metavar="USD", help="Maximum spending of all sessions of this ledger per month (UTC), or off.")
+    @argument("--model", action="append", metavar="ID=USD", help="Maximum spending on a model in this session, or off.")
+    @argument("--tag", action="append", metavar="WORD=USD", help="Maximum spending on a tag in this session, or off.")
     @argument(
         "--reconcile",
         choices=("charge", "release"),
         metavar="HOW",
-        help="charge or release: close the attempts of processes that died, and count what they hold as spent, or as "
+        help="charge or release: close the attempts of dead processes, and count their held amounts as spent, or as "
         "never billed.",
     )
     @line_magic
     @no_var_expand
     def route_budget(self, line: str) -> None:
-        """Cap what may be spent, or see where every cap stands.
+        """Set spend caps, or show the status of every cap.
 
-        What the options do not name stays as it is. Without an argument nothing changes.
+        Caps that are not named stay as they are. Without an argument nothing changes.
 
         Examples:
           %route_budget
@@ -77,14 +74,14 @@ class BookMagics(Magics):
             except BudgetError as error:
                 raise UsageError(str(error)) from None
             done = [budget.reconcile(router, args.reconcile)] if args.reconcile else []
-            print("\n".join([*done, *budget.stands(router)]))  # noqa: T201 - a magic answers in the cell
+            print("\n".join([*done, *budget.status_lines(router)]))  # noqa: T201 - a magic answers in the cell
 
     @magic_arguments()
-    @_of_session
-    @_of_tag
+    @_session_option
+    @_tag_option
     @line_magic
     def route_ledger(self, line: str) -> pd.DataFrame:
-        """The ledger as a DataFrame: one row an attempt.
+        """Return the ledger as a DataFrame with one row per attempt.
 
         Example: rows = %route_ledger --session --tag draft
         """
@@ -94,13 +91,13 @@ class BookMagics(Magics):
             return ledger.to_frame(**_rows_of(args, ledger))
 
     @magic_arguments()
-    @_of_session
-    @_of_tag
+    @_session_option
+    @_tag_option
     @line_magic
     def route_report(self, line: str) -> Report:
-        """Spend over time, by model and by tier, against the top model: a plot, and the numbers as DataFrames.
+        """Report spending over time, by model and by tier, against the top model, as a plot and DataFrames.
 
-        The plot needs the extra plots: pip install "llm-magic[plots]".
+        The plot needs the extra "plots": pip install "llm-magic[plots]".
 
         Example: report = %route_report --tag draft
         """
@@ -112,13 +109,13 @@ class BookMagics(Magics):
         return report
 
     @magic_arguments()
-    @argument("name", nargs="?", metavar="THREAD", help="Show what was said in this thread.")
-    @argument("--purge", action="store_true", help="Forget the thread, or without a name all of them.")
+    @argument("name", nargs="?", metavar="THREAD", help="Show the exchanges of this thread.")
+    @argument("--purge", action="store_true", help="Delete the thread, or all threads if no name is given.")
     @line_magic
     def route_threads(self, line: str) -> pd.DataFrame | None:
-        """The conversations that are kept, or one of them, as a DataFrame; or forget them.
+        """Show the stored conversations, or one of them, as a DataFrame; or delete them.
 
-        Of a thread longer than %config RouteMagics.thread_tokens the oldest exchanges are left out of the next request.
+        If a thread is longer than %config RouteMagics.thread_tokens, its oldest exchanges are not sent.
 
         Examples:
           %route_threads
@@ -140,10 +137,10 @@ class BookMagics(Magics):
         return None
 
     @magic_arguments()
-    @argument("--purge", action="store_true", help="Forget every answer.")
+    @argument("--purge", action="store_true", help="Delete every answer.")
     @line_magic
     def route_cache(self, line: str) -> None:
-        """How many answers the cache keeps, and where; or forget them.
+        """Show the number of answers in the cache and its location; or delete them.
 
         Example: %route_cache --purge
         """
@@ -158,11 +155,13 @@ class BookMagics(Magics):
         print(f"the cache in {router.ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
 
     @magic_arguments()
-    @argument("--apply", action="store_true", help="Use it from now on, also in later sessions.")
-    @argument("--reset", action="store_true", help="Take it back.")
+    @argument("--apply", action="store_true", help="Apply the change, also in later sessions.")
+    @argument("--reset", action="store_true", help="Undo the applied change.")
     @line_magic
     def route_tune(self, line: str) -> None:
-        """Learn from the ledger: its ratings, escalations, failed checks. Shows what would change; --apply does it.
+        """Learn model capabilities from the ratings, escalations and failed checks in the ledger.
+
+        Shows the change; --apply applies it.
 
         Example: %route_tune --apply
         """
@@ -184,7 +183,7 @@ class BookMagics(Magics):
 
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
-        """The registry as a DataFrame: every model, its price at this hour, whether it can be used now and why not."""
+        """Return every model as a DataFrame: its price at this hour, and if not usable now, the reason."""
         if line.strip():
             raise UsageError("%route_models takes no arguments")
         from llm_magic.jupyter.render.tables import models_frame
@@ -194,6 +193,6 @@ class BookMagics(Magics):
 
 
 def _rows_of(args: Any, ledger: Ledger) -> dict[str, Any]:
-    """Which rows `--tag` and `--session` choose."""
+    """Return the filters that `--tag` and `--session` state."""
     tags = [unquoted(tag) for tag in args.tag or ()]
     return {"tags": tags, "session_id": ledger.session_id if args.session else None}

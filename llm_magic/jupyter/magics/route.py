@@ -1,4 +1,4 @@
-"""The magics: each parses its line into a request and hands it on."""
+"""`%%route` and the magics that send prompts."""
 
 from __future__ import annotations
 
@@ -32,27 +32,25 @@ class RouteMagics(Magics):
         PROFILES,
         default_value=None,
         allow_none=True,
-        help="The set of models: 'current' or 'article'. None is that of LLM_MAGIC_PROFILE, else current.",
+        help="The set of models: 'current' or 'article'. None: that of LLM_MAGIC_PROFILE, else current.",
     ).tag(config=True)
     freeze = Bool(
-        True, help="Replace the live widget by static output at the end, so that saved notebooks are whole."
+        True, help="Replace the live widget with static output at the end, so that saved notebooks contain the answer."
     ).tag(config=True)
     table_rows = Int(
-        TABLE_ROWS, min=1, help="How many rows of an attached DataFrame are sent at the most: 1 or more."
+        TABLE_ROWS, min=1, help="Maximum number of rows of an attached DataFrame that are sent: 1 or more."
     ).tag(config=True)
     thread_tokens = Int(
         conversations.THREAD_TOKENS,
         min=100,
-        help="How many tokens of a thread's history are sent along at the most: 100 or more.",
+        help="Maximum number of tokens of a thread's history that are sent: 100 or more.",
     ).tag(config=True)
-    cache = Bool(
-        False, help="Answer from the cache what was asked before, as --cache does. It keeps the text of answers."
-    ).tag(config=True)
+    cache = Bool(False, help="Reuse stored answers, as --cache does. The text of answers is stored.").tag(config=True)
     quality = Float(
         None,
         allow_none=True,
-        help="How good is enough: the least share of the best expected quality that will do, from 0 (the cheapest) to "
-        f"1 (the best). None is that of the router: {DEFAULT_QUALITY:g}, unless it was made with another.",
+        help="Minimum share of the best expected quality, from 0 (the cheapest) to 1 (the best). None: that of the "
+        f"router, {DEFAULT_QUALITY:g} by default.",
     ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
@@ -60,8 +58,8 @@ class RouteMagics(Magics):
         self._shell = shell
 
     @validate("profile")
-    def _switched(self, proposal: Any) -> str | None:
-        """A profile that can't be loaded is none: the setting and the models stay what they were."""
+    def _switch_profile(self, proposal: Any) -> str | None:
+        """Switch the models, or keep the setting and the models if the profile can't be loaded."""
         try:
             routing.switch_profile(proposal["value"])
         except LLMMagicError as error:
@@ -69,8 +67,8 @@ class RouteMagics(Magics):
         return proposal["value"]
 
     @validate("quality")
-    def _in_range(self, proposal: Any) -> float | None:
-        """Bounds of the trait's own would let NaN pass."""
+    def _check_quality(self, proposal: Any) -> float | None:
+        """Check the range here: the bounds of a trait accept NaN."""
         value = proposal["value"]
         if value is not None and not 0 <= value <= 1:
             raise TraitError(f"the 'quality' trait can't become {value!r}: it must be from 0 to 1, or None")
@@ -102,8 +100,8 @@ class RouteMagics(Magics):
     def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
         """Send the cell, or the rest of the line, to the cheapest capable model, under the budget.
 
-        {{name}} and {{name.attribute}} in the text are replaced by what they stand for in the notebook. The result is
-        bound to _route. %config RouteMagics lists the settings, and their values as they are.
+        {{name}} and {{name.attribute}} in the text are replaced by their values in the notebook. The result is bound
+        to _route. %config RouteMagics lists the settings.
 
         Examples:
           %%route --tier bulk --out answer
@@ -115,17 +113,19 @@ class RouteMagics(Magics):
           answer = %route --model claude-opus-5-5 Prove that there are infinitely many primes.
         """
         if cell is None:
-            came = self._route(*options.split_options(line, self.route))
+            value = self._route(*options.split_options(line, self.route))
         else:
             name, given = namespace.split_name(line)
-            came = self._route(given, cell.rstrip("\n"), name)
-        shown = not isinstance(came, Plan) and (cell is not None or namespace.is_a_statement())
-        return None if shown else came
+            value = self._route(given, cell.rstrip("\n"), name)
+        shown = not isinstance(value, Plan) and (cell is not None or namespace.is_a_statement())
+        return None if shown else value
 
     @line_magic
     @no_var_expand
     def route_plan(self, line: str) -> Plan | RouteResult | BackgroundRun | Comparison | None:
-        """A dry run: the tier and the reasons, the chain, the cost, the budget after. Needs no key, sends nothing.
+        """Dry run: show the tier with its reasons, the candidates, their costs, and the budget.
+
+        Sends nothing and needs no key.
 
         Usage: %route_plan [options of %%route] text
 
@@ -135,7 +135,7 @@ class RouteMagics(Magics):
 
     @line_magic
     def route_pick(self, line: str) -> None:
-        """Keep the best answer of the last comparison: rated good in the ledger, and bound to _route.
+        """Pick the best answer of the last comparison: it is rated good in the ledger, and bound to _route.
 
         Usage: %route_pick N, where N is the number of its column, or its label.
 
@@ -147,11 +147,11 @@ class RouteMagics(Magics):
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
     @magic_arguments()
-    @argument("action", nargs="?", choices=["wait", "cancel"], help="Wait until they are over, or cancel them.")
-    @argument("runs", nargs="*", type=int, metavar="N", help="Of these runs. Default: of all.")
+    @argument("action", nargs="?", choices=["wait", "cancel"], help="Wait for the runs, or cancel them.")
+    @argument("runs", nargs="*", type=int, metavar="N", help="Only these runs. Default: all.")
     @line_magic
     def route_jobs(self, line: str) -> pd.DataFrame | None:
-        """The runs in the background as a DataFrame; or wait for them, or cancel them.
+        """Return the background runs as a DataFrame; or wait for them, or cancel them.
 
         Examples:
           %route_jobs
