@@ -41,7 +41,7 @@ def load(shell: Any) -> None:
 
 
 def _configured_magics(shell: Any) -> Any:
-    """Return the magics with the user's settings. Invalid ones are reported and removed, because they would fail every load."""
+    """Return the magics with the user's settings. Invalid ones are reported and removed: they would fail every load."""
     from traitlets import TraitError
     from traitlets.config import Config
 
