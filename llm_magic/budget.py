@@ -81,9 +81,7 @@ class Budget:
     day_usd: Decimal | None = None
     month_usd: Decimal | None = None
     models_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
-    """Caps within the session, by model id."""
     tags_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
-    """Caps within the session, by tag."""
 
     def __post_init__(self) -> None:
         for name in ("session_usd", "run_usd", "day_usd", "month_usd"):
@@ -93,7 +91,6 @@ class Budget:
             object.__setattr__(self, name, {key: usd(value) for key, value in getattr(self, name).items()})
 
     def caps(self, *, model: str, tags: Sequence[str] = (), max_cost_usd: Decimal | None = None) -> tuple[Cap, ...]:
-        """The caps that apply to an attempt on a model."""
         runs = [cap for cap in (self.run_usd, max_cost_usd) if cap is not None]
         caps = [Cap(scope="run", limit_usd=min(runs))] if runs else []
         if self.session_usd is not None:

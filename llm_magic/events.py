@@ -55,8 +55,6 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A message to the user about the run."""
-
     kind: NoteKind
     message: str
 

@@ -41,7 +41,6 @@ class _Record:
     openings: int = 0
     until: float | None = None
     probe: object | None = None
-    """The asker that probes it."""
 
 
 class Health:

@@ -52,7 +52,6 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
-    """0..1"""
 
 
 class PerEventLoop(Generic[Primitive]):
@@ -63,7 +62,6 @@ class PerEventLoop(Generic[Primitive]):
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Primitive] = weakref.WeakKeyDictionary()
 
     def __call__(self) -> Primitive:
-        """Return the one of the running loop."""
         loop = asyncio.get_running_loop()
         if (primitive := self._by_loop.get(loop)) is None:
             primitive = self._by_loop[loop] = self._make()

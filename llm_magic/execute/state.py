@@ -29,7 +29,6 @@ class Run:
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
     """The model of each attempt, in order of attempt numbers."""
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
-    """Rows of the attempts that have ended."""
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
     skipped: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
     """Reason by model id, for candidates of the plan that were not asked."""
@@ -41,7 +40,6 @@ class Run:
     awaiting_confirmation: bool = False
     """True while the cascade's cheap models are asked."""
     unconfirmed: list[AttemptState] = dataclasses.field(default_factory=list["AttemptState"])
-    """Cheap answers that await confirmation."""
     cascade_attempts: int = 0
     """Number of attempts before the plan's leader was asked."""
     reservation: Reservation | None = None

@@ -69,7 +69,7 @@ class Candidate:
     expected_quality: float = 0.0
     """Estimated chance of a good answer, 0..1."""
     cooling: bool = False
-    """Its circuit is open; it is asked because nothing else can be."""
+    """True if its circuit is open, and it is asked because nothing else can be."""
     stepped_down: bool = False
     """True if it leads because a better model does not fit under the cap."""
 
@@ -124,7 +124,7 @@ class Skipped:
     model: ModelSpec
     reason: str
     asked_usd: Decimal | None = None
-    """Its worst case, if that exceeds a cap."""
+    """The worst case, if that exceeds a cap."""
     typical_usd: Decimal | None = None
     """Cost of a typical answer; None: no price is known."""
 
@@ -142,10 +142,8 @@ class Cascade:
     acceptance_rate: float
     """Expected share of runs that end without the strong model, 0..1."""
     expected_quality: float
-    """Chance of a good answer, 0..1."""
     expected_usd: Decimal
     worst_usd: Decimal
-    """All of them asked, at their worst cases."""
     why: str
 
 
@@ -170,7 +168,6 @@ class Plan:
     """In the order in which they are asked, the skipped ones in their places."""
     baseline_model: ModelSpec
     baseline_usd: Decimal
-    """Expected cost on the baseline model."""
     left_usd: Decimal | None
     """Headroom of the tightest cap when the plan was made; None without a cap."""
     extras: tuple[Extra, ...] = ()

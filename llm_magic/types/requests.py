@@ -35,8 +35,6 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A text, a table or an image that is sent with a prompt."""
-
     name: str
     text: str = field(default="", repr=False)
     image: Image | None = None
@@ -71,7 +69,6 @@ class Thread:
     dropped: int = 0
     """Number of older exchanges that are not sent."""
     tier: TaskTier | None = None
-    """Tier of the last prompt; None: there was none."""
     confidence: float = 1.0
     warm_model: str | None = None
     """The model whose prompt cache holds the beginning of what is sent."""
@@ -104,7 +101,6 @@ class Request:
     history: tuple[Message, ...] = ()
     """Earlier messages, sent ahead of the prompt."""
     thread: Thread | None = None
-    """The conversation that the exchange is added to."""
     cache: bool = False
     """Answer from the cache if possible, and store a new answer there."""
     cascade: CascadeMode | Literal["off"] | None = None
@@ -113,7 +109,6 @@ class Request:
     check: Callable[[str], bool] | None = None
     """Returns True if an answer's text is acceptable."""
     judge: str | None = None
-    """Id of the model that judges a cheap answer."""
     is_quality_stated: bool = False
     """True if the caller stated the quality, which then beats a rule of `models.toml`."""
     rule: str = ""
