@@ -31,8 +31,6 @@ class Waiting:
 
 
 class NoteKind(StrEnum):
-    """The subject of a note."""
-
     NEAR_CAP = "near_cap"
     """The output limit was lowered to fit under a cap."""
     STEPPED_DOWN = "stepped_down"
@@ -40,7 +38,6 @@ class NoteKind(StrEnum):
     """A share of a cap is spent."""
     STALE_PRICES = "stale_prices"
     EXTRA = "extra"
-    """The cost of an attachment or of the history."""
     NO_CASCADE = "no_cascade"
     NOT_CONFIRMED = "not_confirmed"
     """A cheap answer was replaced by the leader's."""
@@ -81,7 +78,6 @@ class Progress:
 
     message: str
     fraction: float | None = None
-    """0..1; None: unknown."""
     done: bool = False
     """True at the end: tokens come next."""
     unseen: str = ""

@@ -18,9 +18,7 @@ class Circuit:
 
     state: Literal["closed", "open", "half_open"] = "closed"
     left_s: float = 0.0
-    """Seconds until an open circuit becomes half-open."""
     probed: bool = False
-    """True while a run probes it."""
 
     @property
     def blocked(self) -> str | None:

@@ -45,7 +45,6 @@ class CanonicalForm:
     value: str
     """`7/2` for 3.5, sorted keys for JSON, lower case for a label."""
     unit: str = ""
-    """Unit of a number, if it is a known one: `hour`, `dollar`, `percent`."""
 
     @property
     def comparable(self) -> bool:
@@ -179,7 +178,6 @@ def _marked(text: str) -> str | None:
 
 
 def _boxed(text: str) -> str | None:
-    """The inside of the last \\boxed{...}, braces counted."""
     position = text.rfind("\\boxed{")
     if position < 0:
         return None
@@ -192,7 +190,6 @@ def _boxed(text: str) -> str | None:
 
 
 def _unmarked(text: str) -> str:
-    """Remove Markdown's emphasis, headings and code ticks."""
     return re.sub(r"\*\*|__|`|^\s{0,3}(?:#{1,3}\s|>\s)", "", text, flags=re.MULTILINE)
 
 

@@ -56,7 +56,6 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
 
 
 async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGenerator[RunEvent]:
-    """Send the request under its hold, and settle it however it ends."""
     hold, row = state.hold, state.row
     assert hold is not None
     assert row is not None
@@ -171,6 +170,5 @@ def _shows_reasoning(event: ProviderEvent | None) -> bool:
 
 
 def _limit_s(run: Run, state: AttemptState) -> float:
-    """Timeout for the next event of the stream."""
     policy = run.services.policy
     return min(policy.first_token_s if state.first_token is None else policy.between_tokens_s, run.time_left_s)

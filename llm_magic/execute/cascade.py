@@ -49,7 +49,6 @@ async def ask_cheap_first(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent
 
 
 def _reserve(run: Run, cascade: Cascade) -> None:
-    """Reserve the leader's worst case. Raises BudgetExceeded."""
     row = settlement.pending_row(run, cascade.strong)
     worst_usd = cascade.strong.at(row.started_at).worst_usd
     run.reservation = run.services.ledger.reserve(row, worst_usd, run.caps(cascade.strong))

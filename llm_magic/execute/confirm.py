@@ -22,8 +22,6 @@ _JUDGE_PROMPT = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Objection:
-    """A reason not to accept a cheap answer."""
-
     doubt: Doubt
     reason: str
     """For the ledger, which stores nothing of the answers."""

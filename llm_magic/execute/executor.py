@@ -22,8 +22,6 @@ from llm_magic.types import Attempt, Plan
 
 
 class Executor:
-    """Executes plans with the given services."""
-
     def __init__(self, services: Services) -> None:
         self._services = services
 

@@ -79,7 +79,6 @@ class Contestant:
         self.candidate = candidate
         self.ended = False
         self.lost = False
-        """True if it was canceled because another one sent a token first."""
         self._asking = ask(run, candidate, last=last)
         self._events = events
         self.task = asyncio.create_task(self._run())

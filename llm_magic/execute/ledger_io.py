@@ -49,7 +49,6 @@ def settling(services: Services) -> Generator[None]:
 
 
 def release_reservation(run: Run) -> None:
-    """Release the run's reservation, if any."""
     reservation, run.reservation = run.reservation, None
     if reservation is not None:
         with settling(run.services):

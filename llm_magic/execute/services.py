@@ -22,8 +22,6 @@ Primitive = TypeVar("Primitive", asyncio.Lock, asyncio.Semaphore)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Limits on time and number of attempts."""
-
     tries: int = 3
     """Per candidate."""
     attempts: int = 8
@@ -46,8 +44,6 @@ class RetryPolicy:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Time and randomness, as parameters."""
-
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
@@ -70,8 +66,6 @@ class PerEventLoop(Generic[Primitive]):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a run works with."""
-
     registry: Registry
     providers: Mapping[str, Provider]
     ledger: Ledger

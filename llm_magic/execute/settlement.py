@@ -45,7 +45,6 @@ def check(state: AttemptState, plan: Plan) -> None:
 
 
 def pending_row(run: Run, candidate: Candidate) -> Attempt:
-    """The row of an attempt that is about to be sent."""
     previous = run.sent_models[-1] if run.sent_models and not run.awaiting_confirmation else None
     return Attempt(
         run_id=run.id,
@@ -74,7 +73,6 @@ def pending_row(run: Run, candidate: Candidate) -> Attempt:
 
 
 def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, error: str | None) -> Attempt:
-    """The row of an attempt that has ended, at its actual cost."""
     served = state.finished.served_model if state.finished else None
     service_tier = state.finished.service_tier if state.finished else None
     now = run.services.clock.monotonic()
@@ -164,7 +162,6 @@ def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> Route
 
 
 def failure(run: Run) -> Exception:
-    """The error of a run that has no answer."""
     if not run.attempts:
         last = run.errors[-1]
         return last if isinstance(last, BudgetExceeded) else AllAttemptsFailed(f"no answer: {last}", run.errors)

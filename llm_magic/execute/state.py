@@ -17,8 +17,6 @@ from llm_magic.types import Attempt, Candidate, Message, Plan
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Run:
-    """One run in progress."""
-
     id: str
     plan: Plan
     services: Services
@@ -35,10 +33,8 @@ class Run:
     notes: list[str] = dataclasses.field(default_factory=list[str])
     repaired: bool = False
     exhausted: bool = False
-    """True if no further candidate may be asked."""
     answer: AttemptState | None = None
     awaiting_confirmation: bool = False
-    """True while the cascade's cheap models are asked."""
     unconfirmed: list[AttemptState] = dataclasses.field(default_factory=list["AttemptState"])
     cascade_attempts: int = 0
     """Number of attempts before the plan's leader was asked."""

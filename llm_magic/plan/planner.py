@@ -106,7 +106,6 @@ def good_enough(quality: float, classification: Classification, registry: Regist
 
 
 def _explained(ranked: Iterable[Rated], request: Request, tier: TaskTier) -> Iterator[Rated]:
-    """Add to each candidate the reason for its place."""
     unaffordable: list[str] = []
     has_leader = False
     for entry in ranked:

@@ -60,7 +60,6 @@ class ModelQuote:
         return None if affordable < minimum else self._limited(affordable, now)
 
     def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int:
-        """Output tokens, up to `wanted`, with which the worst case stays within `left_usd`."""
         return prices.affordable_output(
             self.model, input_tokens=self.input_tokens_bound, left_usd=left_usd, wanted=wanted, at=now
         )
@@ -75,7 +74,6 @@ class ModelQuote:
         return longer._limited(limit, now)
 
     def _limited(self, max_output_tokens: int, now: datetime) -> ModelQuote:
-        """The quote at another output limit, at the prices of `now`."""
         worst = prices.worst_case(
             self.model, input_tokens=self.input_tokens_bound, output_tokens=max_output_tokens, at=now
         )

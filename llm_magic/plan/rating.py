@@ -25,12 +25,9 @@ class PlanContext:
     unavailable: Callable[[ModelSpec], str | None]
     """The reason why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
     circuit: Callable[[str], Circuit]
-    """The circuit of a model, by its id."""
 
 
 class Rater:
-    """Rates models for one request at one moment."""
-
     def __init__(self, request: Request, classification: Classification, context: PlanContext) -> None:
         self.context = context
         self.quoter = Quoter(request, classification, context.now)

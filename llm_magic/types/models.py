@@ -43,8 +43,6 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Cost of a usage, with its price list."""
-
     usd: Decimal
     price_source: str
     input_price: Decimal
@@ -73,8 +71,6 @@ class ProviderSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """One model of the registry."""
-
     id: str
     provider: str
     tiers: tuple[TaskTier, ...] = ()

@@ -17,13 +17,11 @@ class Outcome(StrEnum):
     SUPERSEDED = "superseded"
     """A cheap answer of a cascade that was replaced by another answer."""
     JUDGED = "judged"
-    """A call that judged a cheap answer."""
     UNCONFIRMED = "unconfirmed"
     """A cheap answer whose run ended before the answer was confirmed."""
 
     IN_FLIGHT = "in_flight"
     RESERVED = "reserved"
-    """Money set aside for a later attempt; nothing was sent."""
     UNCERTAIN = "uncertain"
     """The process that sent the attempt died before it settled it."""
     SKIPPED = "skipped"
@@ -53,17 +51,14 @@ class Outcome(StrEnum):
 
     @property
     def is_answer(self) -> bool:
-        """True if the user received this attempt's answer."""
         return self in (Outcome.OK, Outcome.CACHED)
 
     @property
     def is_failure(self) -> bool:
-        """True if the attempt ended in an error."""
         return self not in _NOT_FAILURES
 
     @property
     def was_sent(self) -> bool:
-        """True if a request was sent to a provider."""
         return self not in (Outcome.CACHED, Outcome.RESERVED, Outcome.SKIPPED)
 
     @property

@@ -62,8 +62,6 @@ class Quote(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model in a plan, with its quote."""
-
     quote: Quote
     why: str = ""
     expected_quality: float = 0.0
@@ -119,8 +117,6 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A model that the plan skipped, and the reason."""
-
     model: ModelSpec
     reason: str
     asked_usd: Decimal | None = None
@@ -173,7 +169,6 @@ class Plan:
     extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
     no_cascade: str = ""
-    """The reason why there is no cascade although one was requested."""
 
     @property
     def tier(self) -> TaskTier:

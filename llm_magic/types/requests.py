@@ -61,8 +61,6 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """A conversation before its next prompt."""
-
     name: str
     turns: int = 0
     """Number of exchanges that are sent."""
@@ -95,11 +93,9 @@ class Request:
     hedge_s: float | None = None
     """Ask the next candidate too if the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
-    """The run that this one repeats or escalates."""
     attachments: tuple[Attachment, ...] = ()
     """Sent ahead of the prompt; they do not decide the tier."""
     history: tuple[Message, ...] = ()
-    """Earlier messages, sent ahead of the prompt."""
     thread: Thread | None = None
     cache: bool = False
     """Answer from the cache if possible, and store a new answer there."""

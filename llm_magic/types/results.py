@@ -62,8 +62,6 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of the path that a run took: a model that was skipped, failed, or answered."""
-
     model: str
     outcome: Outcome
     detail: str = ""
@@ -86,7 +84,6 @@ class RouteResult:
     """Usage of the attempt that answered."""
     finish_reason: str
     cost_usd: Decimal
-    """Cost of the whole run, failed attempts included."""
     cost_estimated: bool
     session_cost_usd: Decimal
     cap_usd: Decimal | None
@@ -117,8 +114,6 @@ class RouteResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One column of a comparison."""
-
     label: str
     """A model's id, or a tier."""
     result: RouteResult | None

@@ -8,8 +8,6 @@ from enum import StrEnum
 
 
 class TaskTier(StrEnum):
-    """The kind of task that a prompt is, hardest first."""
-
     COMPLEX = "COMPLEX"
     STANDARD = "STANDARD"
     STRUCTURED = "STRUCTURED"
