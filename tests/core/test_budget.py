@@ -8,7 +8,7 @@ import pytest
 
 from llm_magic import Budget, BudgetError
 from llm_magic.budget import Cap, show_usd, usd
-from tests.support.builders import router
+from tests.support import builders
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_an_invalid_amount_is_an_error(given: object) -> None:
     with pytest.raises(BudgetError, match="is not a USD amount"):
         usd(given)  # type: ignore[arg-type]
     with pytest.raises(BudgetError):
-        router().set_budget(given)  # type: ignore[arg-type]
+        builders.router().set_budget(given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -65,17 +65,17 @@ def test_every_scope_has_its_cap_and_its_name() -> None:
 
 def test_a_budget_accepts_every_form_of_amount() -> None:
     assert Budget(session_usd=0.1).session_usd == Decimal("0.1")  # type: ignore[arg-type]
-    ours = router()
-    assert ours.set_budget(5.00).session_usd == 5
-    assert ours.set_budget(None).session_usd is None
+    router = builders.router()
+    assert router.set_budget(5.00).session_usd == 5
+    assert router.set_budget(None).session_usd is None
 
 
 def test_a_cap_on_an_unknown_model_is_an_error_and_changes_nothing() -> None:
     """It would never bind."""
-    ours = router(budget=Budget(models_usd={"of another profile": Decimal(1)}))
-    before = ours.budget
+    router = builders.router(budget=Budget(models_usd={"of another profile": Decimal(1)}))
+    before = router.budget
     with pytest.raises(BudgetError, match="no model 'chaep': the registry has strong, cheap"):
-        ours.set_budget(3, models_usd={"chaep": 1})
-    assert ours.budget is before
-    ours.set_budget(models_usd={**before.models_usd, "cheap": 1})
-    assert ours.budget.models_usd == {"of another profile": 1, "cheap": 1}
+        router.set_budget(3, models_usd={"chaep": 1})
+    assert router.budget is before
+    router.set_budget(models_usd={**before.models_usd, "cheap": 1})
+    assert router.budget.models_usd == {"of another profile": 1, "cheap": 1}

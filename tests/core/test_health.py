@@ -11,7 +11,8 @@ from llm_magic.execute import RetryPolicy
 from llm_magic.health import FAILURES_TO_OPEN, Health
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
-from tests.support.builders import model, router
+from tests.support import builders
+from tests.support.builders import model
 
 DOWN = Failure(error=Overloaded("x"))
 
@@ -22,74 +23,74 @@ def health(time: FakeClock) -> Health:
 
 def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
     time = FakeClock()
-    ours = health(time)
-    assert str(ours.circuit("m")) == "closed"
-    ours.failed("m", gave_up=True)
-    assert str(ours.circuit("m")) == "open, 30 s left"
-    assert ours.circuit("m").blocked == "cooling down after failures, 30 s left"
-    assert not ours.enter("m", "one")
+    router = health(time)
+    assert str(router.circuit("m")) == "closed"
+    router.failed("m", gave_up=True)
+    assert str(router.circuit("m")) == "open, 30 s left"
+    assert router.circuit("m").blocked == "cooling down after failures, 30 s left"
+    assert not router.enter("m", "one")
     time.advance(30)
-    assert str(ours.circuit("m")) == "half-open"
-    assert ours.circuit("m").blocked is None
+    assert str(router.circuit("m")) == "half-open"
+    assert router.circuit("m").blocked is None
 
 
 def test_there_is_one_probe_at_a_time_and_its_failure_doubles_the_cool_down() -> None:
     time = FakeClock()
-    ours = health(time)
-    ours.failed("m", gave_up=True)
+    router = health(time)
+    router.failed("m", gave_up=True)
     for expected in (60, 120, 240, 480, 600, 600):
-        time.advance(ours.circuit("m").left_s)
-        assert ours.enter("m", "one")
-        assert not ours.enter("m", "other")
-        assert ours.circuit("m").blocked == "being tried out by another run after failures"
-        ours.failed("m", gave_up=False)
-        assert ours.circuit("m").left_s == expected
+        time.advance(router.circuit("m").left_s)
+        assert router.enter("m", "one")
+        assert not router.enter("m", "other")
+        assert router.circuit("m").blocked == "being tried out by another run after failures"
+        router.failed("m", gave_up=False)
+        assert router.circuit("m").left_s == expected
 
 
 def test_a_probe_that_answers_closes_the_circuit_and_a_stopped_one_lets_the_next_try() -> None:
     time = FakeClock()
-    ours = health(time)
-    ours.failed("m", gave_up=True)
+    router = health(time)
+    router.failed("m", gave_up=True)
     time.advance(30)
-    assert ours.enter("m", "one")
-    ours.leave("m", "one")
-    assert ours.enter("m", "other")
-    ours.succeeded("m")
-    assert str(ours.circuit("m")) == "closed"
-    ours.failed("m", gave_up=True)
-    assert ours.circuit("m").left_s == 30, "it was well in between"
+    assert router.enter("m", "one")
+    router.leave("m", "one")
+    assert router.enter("m", "other")
+    router.succeeded("m")
+    assert str(router.circuit("m")) == "closed"
+    router.failed("m", gave_up=True)
+    assert router.circuit("m").left_s == 30, "it was well in between"
 
 
 def test_only_the_probe_ends_the_probing() -> None:
     time = FakeClock()
-    ours = health(time)
-    assert ours.enter("m", "early")
-    ours.failed("m", gave_up=True)
+    router = health(time)
+    assert router.enter("m", "early")
+    router.failed("m", gave_up=True)
     time.advance(30)
-    assert ours.enter("m", "probe")
-    assert not ours.enter("m", "last of its chain, and so asked all the same")
-    ours.leave("m", "last of its chain, and so asked all the same")
-    ours.leave("m", "early")
-    assert not ours.enter("m", "next")
-    ours.leave("m", "probe")
-    assert ours.enter("m", "next")
+    assert router.enter("m", "probe")
+    assert not router.enter("m", "last of its chain, and so asked all the same")
+    router.leave("m", "last of its chain, and so asked all the same")
+    router.leave("m", "early")
+    assert not router.enter("m", "next")
+    router.leave("m", "probe")
+    assert router.enter("m", "next")
 
 
 def test_consecutive_failures_of_different_runs_open_the_circuit() -> None:
-    ours = health(FakeClock())
+    router = health(FakeClock())
     for _ in range(FAILURES_TO_OPEN - 1):
-        ours.failed("m", gave_up=False)
-    ours.succeeded("m")
+        router.failed("m", gave_up=False)
+    router.succeeded("m")
     for _ in range(FAILURES_TO_OPEN):
-        assert str(ours.circuit("m")) == "closed"
-        ours.failed("m", gave_up=False)
-    assert ours.circuit("m").state == "open"
+        assert str(router.circuit("m")) == "closed"
+        router.failed("m", gave_up=False)
+    assert router.circuit("m").state == "open"
 
 
 def test_a_long_retry_after_extends_the_cool_down() -> None:
-    ours = health(FakeClock())
-    ours.failed("m", gave_up=True, at_least_s=120)
-    assert ours.circuit("m").left_s == 120
+    router = health(FakeClock())
+    router.failed("m", gave_up=True, at_least_s=120)
+    assert router.circuit("m").left_s == 120
 
 
 async def test_concurrent_runs_do_not_all_wait_for_a_model_that_is_down() -> None:
@@ -101,11 +102,11 @@ async def test_concurrent_runs_do_not_all_wait_for_a_model_that_is_down() -> Non
             return DOWN
         return Reply()
 
-    ours = router(replies=reply)
-    results = await asyncio.gather(*[ours.route("hello", tier="bulk") for _ in range(100)])
+    router = builders.router(replies=reply)
+    results = await asyncio.gather(*[router.route("hello", tier="bulk") for _ in range(100)])
     assert {result.model for result in results} == {"strong"}
     assert len(down) < 3 * 100, "those who come later, or were waiting, see that it is down"
-    assert ours.circuit(ours.registry["cheap"]).state == "open"
+    assert router.circuit(router.registry["cheap"]).state == "open"
 
 
 async def test_only_one_of_many_runs_probes_a_model_that_was_down() -> None:
@@ -117,21 +118,21 @@ async def test_only_one_of_many_runs_probes_a_model_that_was_down() -> None:
         asked.append(request.model.id)
         return Reply() if healthy or request.model.id == "strong" else DOWN
 
-    ours = router(replies=reply, clock=time)
-    await ours.route("hello", tier="bulk")
+    router = builders.router(replies=reply, clock=time)
+    await router.route("hello", tier="bulk")
     time.advance(31)
     asked.clear()
-    await asyncio.gather(*[ours.route("hello", tier="bulk") for _ in range(20)])
+    await asyncio.gather(*[router.route("hello", tier="bulk") for _ in range(20)])
     assert asked.count("cheap") == 1
     healthy = True
     time.advance(61)
-    assert (await ours.route("hello", tier="bulk")).model == "cheap"
+    assert (await router.route("hello", tier="bulk")).model == "cheap"
 
 
 async def test_the_only_model_is_asked_although_its_circuit_is_open() -> None:
     scripted = ScriptedProvider([DOWN, DOWN, DOWN, Reply()])
-    ours = router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(tries=3))
+    router = builders.router(model("only"), providers={"cloud": scripted}, policy=RetryPolicy(tries=3))
     with pytest.raises(AllAttemptsFailed):
-        await ours.route("hello")
-    assert ours.circuit(ours.registry["only"]).state == "open"
-    assert (await ours.route("hello")).text == "A scripted answer."
+        await router.route("hello")
+    assert router.circuit(router.registry["only"]).state == "open"
+    assert (await router.route("hello")).text == "A scripted answer."

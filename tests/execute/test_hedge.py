@@ -14,7 +14,8 @@ from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Usage
-from tests.support.builders import Gate, model, router
+from tests.support import builders
+from tests.support.builders import Gate, model
 
 BULK = {"tier": "bulk"}
 
@@ -40,7 +41,7 @@ class Late:
 
 
 def hedged(late: Late, other: ScriptedProvider | Late, policy: RetryPolicy | None = None) -> Router:
-    return router(
+    return builders.router(
         model("first", provider="late", fallback_id="second"),
         model("second", provider="other", tiers=()),
         providers={"late": late, "other": other},
@@ -48,32 +49,32 @@ def hedged(late: Late, other: ScriptedProvider | Late, policy: RetryPolicy | Non
     )
 
 
-def outcomes(ours: Router) -> set[tuple[int, str, str, str | None]]:
-    return {(row.attempt, row.model, row.outcome, row.fallback_from) for row in ours.ledger.rows()}
+def outcomes(router: Router) -> set[tuple[int, str, str, str | None]]:
+    return {(row.attempt, row.model, row.outcome, row.fallback_from) for row in router.ledger.rows()}
 
 
 async def test_the_second_answers_and_the_first_is_cancelled_and_billed() -> None:
     late = Late()
-    ours = hedged(late, ScriptedProvider())
-    result = await ours.route("hello", hedge_s=0.01, **BULK)
+    router = hedged(late, ScriptedProvider())
+    result = await router.route("hello", hedge_s=0.01, **BULK)
     assert (result.model, result.text) == ("second", "A scripted answer.")
     assert late.closed == 1
-    assert outcomes(ours) == {(1, "first", "cancelled", None), (2, "second", "ok", "first")}
-    loser = next(row for row in ours.ledger.rows() if row.outcome == "cancelled")
+    assert outcomes(router) == {(1, "first", "cancelled", None), (2, "second", "ok", "first")}
+    loser = next(row for row in router.ledger.rows() if row.outcome == "cancelled")
     assert loser.error == "another model answered first"
     assert loser.cost_usd > 0
     assert loser.cost_estimated
-    assert result.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in result.attempts)
-    assert ours.ledger.held_usd == 0
+    assert result.cost_usd == router.ledger.spent_usd == sum(row.cost_usd for row in result.attempts)
+    assert router.ledger.held_usd == 0
     assert result.notes == ("first: no token after 0.01 s; asked second too",)
-    assert ours.circuit(ours.registry["first"]).state == "closed"
+    assert router.circuit(router.registry["first"]).state == "closed"
 
 
 async def test_the_first_model_answers_if_its_token_arrives_first_after_all() -> None:
     late, slower = Late(), Late()
-    ours = hedged(late, slower)
+    router = hedged(late, slower)
     text = ""
-    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+    async with aclosing(router.stream("hello", hedge_s=0, **BULK)) as events:
         async for event in events:
             if isinstance(event, Note):
                 late.go.set()
@@ -83,29 +84,29 @@ async def test_the_first_model_answers_if_its_token_arrives_first_after_all() ->
                 assert event.result.model == "first"
     assert text == "late"
     assert slower.closed == 1
-    assert outcomes(ours) == {(1, "first", "ok", None), (2, "second", "cancelled", "first")}
+    assert outcomes(router) == {(1, "first", "ok", None), (2, "second", "cancelled", "first")}
 
 
 async def test_a_first_model_in_time_is_asked_alone() -> None:
     late = Late()
     late.go.set()
     other = ScriptedProvider()
-    ours = hedged(late, other)
-    result = await ours.route("hello", hedge_s=30, **BULK)
+    router = hedged(late, other)
+    result = await router.route("hello", hedge_s=30, **BULK)
     assert (result.model, other.requests) == ("first", [])
 
 
 async def test_if_the_second_model_fails_the_first_goes_on() -> None:
     late = Late()
-    ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]))
-    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+    router = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]))
+    async with aclosing(router.stream("hello", hedge_s=0, **BULK)) as events:
         async for event in events:
-            if ours.ledger.rows() and ours.ledger.rows()[-1].outcome == "overloaded":
+            if router.ledger.rows() and router.ledger.rows()[-1].outcome == "overloaded":
                 late.go.set()
             if isinstance(event, RunEnded):
                 assert event.result.model == "first"
-    assert {row.outcome for row in ours.ledger.rows()} == {"ok", "overloaded"}
-    assert ours.ledger.held_usd == 0
+    assert {row.outcome for row in router.ledger.rows()} == {"ok", "overloaded"}
+    assert router.ledger.held_usd == 0
 
 
 class Breaking(Late):
@@ -135,15 +136,15 @@ class Second(Late):
 
 async def test_if_the_first_to_send_a_token_fails_the_other_is_asked_again() -> None:
     breaking = Breaking()
-    ours = hedged(breaking, Second(breaking))
-    result = await ours.route("hello", hedge_s=0, **BULK)
+    router = hedged(breaking, Second(breaking))
+    result = await router.route("hello", hedge_s=0, **BULK)
     assert (result.model, result.text) == ("second", "late")
-    story = [(row.model, row.outcome) for row in sorted(ours.ledger.rows(), key=lambda row: row.attempt)]
+    story = [(row.model, row.outcome) for row in sorted(router.ledger.rows(), key=lambda row: row.attempt)]
     assert story == [
         ("first", "stream_broken"), ("second", "cancelled"), ("first", "stream_broken"), ("first", "stream_broken"),
         ("second", "ok"),
     ]  # fmt: skip
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
 class SlowToFail(Late):
@@ -161,24 +162,24 @@ async def test_both_models_share_the_limit_on_attempts(attempts: int) -> None:
         slow.go.set()
         return Failure(error=Overloaded("x"))
 
-    ours = hedged(slow, ScriptedProvider(failing), RetryPolicy(attempts=attempts))
-    asking = asyncio.create_task(ours.route("hello", hedge_s=0, **BULK))
-    while attempts == 1 and not ours.ledger.rows():
+    router = hedged(slow, ScriptedProvider(failing), RetryPolicy(attempts=attempts))
+    asking = asyncio.create_task(router.route("hello", hedge_s=0, **BULK))
+    while attempts == 1 and not router.ledger.rows():
         await asyncio.sleep(0.001)
     if attempts == 1:
         slow.go.set()
     with pytest.raises(AllAttemptsFailed):
         await asking
-    assert sorted(row.attempt for row in ours.ledger.rows()) == list(range(1, attempts + 1))
-    assert ours.ledger.held_usd == 0
+    assert sorted(row.attempt for row in router.ledger.rows()) == list(range(1, attempts + 1))
+    assert router.ledger.held_usd == 0
 
 
 async def test_a_failure_of_the_last_attempt_does_not_stop_the_other_model() -> None:
     late = Late()
-    ours = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]), RetryPolicy(attempts=2))
-    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+    router = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]), RetryPolicy(attempts=2))
+    async with aclosing(router.stream("hello", hedge_s=0, **BULK)) as events:
         async for event in events:
-            if any(row.outcome == "overloaded" for row in ours.ledger.rows()):
+            if any(row.outcome == "overloaded" for row in router.ledger.rows()):
                 late.go.set()
             if isinstance(event, RunEnded):
                 assert event.result.text == "late"
@@ -187,34 +188,34 @@ async def test_a_failure_of_the_last_attempt_does_not_stop_the_other_model() -> 
 
 async def test_an_error_that_ends_the_run_stops_both_models() -> None:
     late = Late()
-    ours = hedged(late, ScriptedProvider([Failure(error=BadRequest("x"))]))
+    router = hedged(late, ScriptedProvider([Failure(error=BadRequest("x"))]))
     with pytest.raises(AllAttemptsFailed):
-        await ours.route("hello", hedge_s=0, **BULK)
+        await router.route("hello", hedge_s=0, **BULK)
     assert late.closed == 1
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
 async def test_closing_the_stream_cancels_both_models() -> None:
     late, slower = Late(), Late()
-    ours = hedged(late, slower)
-    async with aclosing(ours.stream("hello", hedge_s=0, **BULK)) as events:
+    router = hedged(late, slower)
+    async with aclosing(router.stream("hello", hedge_s=0, **BULK)) as events:
         async for event in events:
             if isinstance(event, Note):
                 break
     assert late.closed == 1
-    assert all(row.outcome == "cancelled" for row in ours.ledger.rows())
-    assert ours.ledger.held_usd == 0
+    assert all(row.outcome == "cancelled" for row in router.ledger.rows())
+    assert router.ledger.held_usd == 0
 
 
 async def test_the_cap_holds_for_both_models_together() -> None:
     late = Late()
-    ours = hedged(late, ScriptedProvider([Reply()]))
-    worst = ours.plan("hello", **BULK).candidates[0].worst_usd
-    ours.set_budget(worst)
-    asking = asyncio.create_task(ours.route("hello", hedge_s=0, **BULK))
-    while not ours.ledger.rows():
+    router = hedged(late, ScriptedProvider([Reply()]))
+    worst = router.plan("hello", **BULK).candidates[0].worst_usd
+    router.set_budget(worst)
+    asking = asyncio.create_task(router.route("hello", hedge_s=0, **BULK))
+    while not router.ledger.rows():
         await asyncio.sleep(0.001)
-    assert ours.ledger.held_usd <= worst
+    assert router.ledger.held_usd <= worst
     late.go.set()
     assert (await asking).model == "first", "there is no money for a second one"
 
@@ -222,4 +223,4 @@ async def test_the_cap_holds_for_both_models_together() -> None:
 @pytest.mark.parametrize("late_s", [-1, float("nan"), float("inf")])
 def test_an_invalid_number_of_seconds_is_an_error(late_s: float) -> None:
     with pytest.raises(RequestError, match="hedge_s"):
-        router().plan("hello", hedge_s=late_s)
+        builders.router().plan("hello", hedge_s=late_s)

@@ -37,7 +37,8 @@ from llm_magic.plan.cascade import comparable, estimate_cascade
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, Doubt, Skipped, Usage
-from tests.support.builders import Gate, attempt, model, router
+from tests.support import builders
+from tests.support.builders import Gate, attempt, model
 from tests.support.fuzzing import examples
 
 HARD = {"tier": "complex"}
@@ -56,7 +57,7 @@ def cascading(
         return said if isinstance(said, Failure) else Reply(chunks=tuple(said))
 
     cheap: dict[str, Any] = {"tiers": (TaskTier.BULK,), "capability": {TaskTier.COMPLEX: level, TaskTier.BULK: 2.2}}
-    return router(
+    return builders.router(
         model("strong", price="4/20", tiers=(TaskTier.COMPLEX,)),
         model("kin", provider="one", price="0.11/0.5", **cheap),
         model("cheap", provider="one", price="0.1/0.5", **cheap),
@@ -71,9 +72,9 @@ def story(rows: list[Attempt] | tuple[Attempt, ...]) -> list[tuple[int, str, str
 
 
 async def test_if_two_cheap_models_agree_their_answer_is_accepted() -> None:
-    ours = cascading({"cheap": "It is\n**1,000**", "other": "Answer: 1000.0", "strong": "no"})
+    router = cascading({"cheap": "It is\n**1,000**", "other": "Answer: 1000.0", "strong": "no"})
     text, seen = "", []
-    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+    async with aclosing(router.stream("how many?", cascade=True, **HARD)) as events:
         async for event in events:
             seen.append(event)
             if isinstance(event, TextDelta):
@@ -83,32 +84,32 @@ async def test_if_two_cheap_models_agree_their_answer_is_accepted() -> None:
     result = ended.result
     assert (result.model, result.text, text) == ("cheap", "It is\n**1,000**", "It is\n**1,000**")
     assert [(step.model, step.outcome) for step in result.path] == [("cheap", "ok"), ("other", "agreed")]
-    assert story(ours.ledger.rows()) == [(1, "cheap", "ok"), (2, "other", "agreed")]
-    assert result.cost_usd == sum(row.cost_usd for row in ours.ledger.rows()) == ours.ledger.spent_usd
-    kept, second = sorted(ours.ledger.rows(), key=lambda row: row.attempt)
+    assert story(router.ledger.rows()) == [(1, "cheap", "ok"), (2, "other", "agreed")]
+    assert result.cost_usd == sum(row.cost_usd for row in router.ledger.rows()) == router.ledger.spent_usd
+    kept, second = sorted(router.ledger.rows(), key=lambda row: row.attempt)
     assert kept.baseline_usd == result.baseline_usd > 0
     assert second.baseline_usd == 0
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
     assert sum(isinstance(event, AttemptEnded) for event in seen) == 2
 
 
 async def test_if_two_cheap_models_disagree_the_leader_is_asked() -> None:
-    ours = cascading({"cheap": "41", "other": "Answer: 42", "strong": "42"})
-    result = await ours.route("how many?", cascade="agree", **HARD)
+    router = cascading({"cheap": "41", "other": "Answer: 42", "strong": "42"})
+    result = await router.route("how many?", cascade="agree", **HARD)
     assert (result.model, result.text) == ("strong", "42")
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "superseded"), (3, "strong", "ok")]
     assert [step.model for step in result.path] == ["cheap", "other", "strong"]
     assert result.notes == ("cheap and other: the answers differ (41, 42); asked strong",)
-    assert {row.error for row in ours.ledger.rows()} == {"the answers differ", None}, "the ledger keeps no answers"
-    assert {row.reason for row in ours.ledger.rows()} == {Doubt.DISAGREED, None}
-    assert ours.ledger.held_usd == 0
-    assert result.cost_usd == ours.ledger.spent_usd
+    assert {row.error for row in router.ledger.rows()} == {"the answers differ", None}, "the ledger keeps no answers"
+    assert {row.reason for row in router.ledger.rows()} == {Doubt.DISAGREED, None}
+    assert router.ledger.held_usd == 0
+    assert result.cost_usd == router.ledger.spent_usd
 
 
 async def test_unconfirmed_text_is_never_displayed() -> None:
-    ours = cascading({"cheap": "wrong", "other": "also wrong", "strong": "right"})
+    router = cascading({"cheap": "wrong", "other": "also wrong", "strong": "right"})
     shown = ""
-    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+    async with aclosing(router.stream("how many?", cascade=True, **HARD)) as events:
         async for event in events:
             shown += event.text if isinstance(event, TextDelta) else ""
     assert shown == "right"
@@ -116,26 +117,26 @@ async def test_unconfirmed_text_is_never_displayed() -> None:
 
 async def test_one_model_can_be_asked_twice() -> None:
     said = ["7", "7.0"]
-    ours = cascading(lambda request: Reply(chunks=(said.pop(0),)))
-    result = await ours.route("how many?", cascade="twice", **HARD)
+    router = cascading(lambda request: Reply(chunks=(said.pop(0),)))
+    result = await router.route("how many?", cascade="twice", **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok"), (2, "cheap", "agreed")]
     assert result.text == "7"
 
 
 async def test_json_is_compared_by_value() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
-    ours = cascading({"cheap": '{"n": 1}', "other": '```json\n{"n": 1.0}\n```', "strong": '{"n": 2}'})
-    result = await ours.route("how many?", cascade=True, schema=schema, **HARD)
+    router = cascading({"cheap": '{"n": 1}', "other": '```json\n{"n": 1.0}\n```', "strong": '{"n": 2}'})
+    result = await router.route("how many?", cascade=True, schema=schema, **HARD)
     assert (result.model, result.data) == ("cheap", {"n": 1})
 
 
 async def test_a_schema_confirms_one_cheap_answer() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
-    ours = cascading({"cheap": '{"n": 1}', "strong": '{"n": 2}', "kin": "", "other": ""})
-    result = await ours.route("how many?", cascade="schema", schema=schema, **HARD)
+    router = cascading({"cheap": '{"n": 1}', "strong": '{"n": 2}', "kin": "", "other": ""})
+    result = await router.route("how many?", cascade="schema", schema=schema, **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok")]
-    ours = cascading({"cheap": "no JSON", "strong": '{"n": 2}', "kin": "", "other": ""})
-    result = await ours.route("how many?", cascade="schema", schema=schema, **HARD)
+    router = cascading({"cheap": "no JSON", "strong": '{"n": 2}', "kin": "", "other": ""})
+    result = await router.route("how many?", cascade="schema", schema=schema, **HARD)
     assert story(result.attempts) == [(1, "cheap", "invalid"), (2, "cheap", "invalid"), (3, "strong", "ok")]
     assert result.data == {"n": 2}
 
@@ -148,8 +149,8 @@ async def test_the_users_check_decides(good: str, model_id: str) -> None:
         asked.append((text, threading.current_thread().name))
         return text == "yes"
 
-    ours = cascading({"cheap": good, "strong": "maybe"})
-    result = await ours.route("well?", check=check, **HARD)
+    router = cascading({"cheap": good, "strong": "maybe"})
+    result = await router.route("well?", check=check, **HARD)
     assert result.model == model_id
     assert asked == [(good, "llm_magic check")]
     if model_id == "strong":
@@ -158,16 +159,16 @@ async def test_the_users_check_decides(good: str, model_id: str) -> None:
 
 
 async def test_an_exception_in_a_check_rejects_the_answer_and_is_displayed() -> None:
-    ours = cascading({"cheap": "secret", "strong": "fine"})
+    router = cascading({"cheap": "secret", "strong": "fine"})
 
     def check(text: str) -> bool:
         raise ValueError(f"can't read {text}")
 
-    result = await ours.route("well?", check=check, **HARD)
+    result = await router.route("well?", check=check, **HARD)
     assert result.model == "strong"
     assert result.notes == ("cheap: the check raised ValueError: can't read secret; asked strong",)
-    assert [row.error for row in ours.ledger.rows()] == ["the check raised ValueError", None]
-    assert [row.reason for row in ours.ledger.rows()] == [Doubt.CHECK_FAILED, None]
+    assert [row.error for row in router.ledger.rows()] == ["the check raised ValueError", None]
+    assert [row.reason for row in router.ledger.rows()] == [Doubt.CHECK_FAILED, None]
 
 
 class Mute(Exception):
@@ -180,23 +181,23 @@ class Mute(Exception):
 @pytest.mark.parametrize("error", [StopIteration(), Mute(), KeyboardInterrupt(), asyncio.CancelledError()])
 @pytest.mark.parametrize("how", ["check", "agree"])
 async def test_any_exception_in_a_check_rejects_the_answer(error: BaseException, how: str) -> None:
-    ours = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "strong": "fine"})
+    router = cascading({"cheap": "```python\na\n```", "other": "```python\nb\n```", "strong": "fine"})
 
     def check(text: str) -> bool:
         raise error
 
     async with asyncio.timeout(10):
-        result = await ours.route("well?", check=check, cascade=how, **HARD)
+        result = await router.route("well?", check=check, cascade=how, **HARD)
     assert result.model == "strong"
     assert f"the check raised {type(error).__name__}" in result.notes[0]
 
 
 async def test_a_check_that_never_ends_is_abandoned_at_the_deadline() -> None:
-    ours = cascading({"cheap": "yes", "strong": "fine"}, policy=RetryPolicy(deadline_s=0.05))
+    router = cascading({"cheap": "yes", "strong": "fine"}, policy=RetryPolicy(deadline_s=0.05))
     never = threading.Event()
     try:
         async with asyncio.timeout(10):
-            result = await ours.route("well?", check=lambda _: never.wait(), **HARD)
+            result = await router.route("well?", check=lambda _: never.wait(), **HARD)
     finally:
         never.set()
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")], (
@@ -206,17 +207,17 @@ async def test_a_check_that_never_ends_is_abandoned_at_the_deadline() -> None:
 
 
 async def test_a_cascade_is_not_started_without_enough_attempts_to_finish_it() -> None:
-    ours = cascading({"cheap": "41", "other": "42", "strong": "43"}, policy=RetryPolicy(attempts=2))
-    result = await ours.route("well?", cascade=True, **HARD)
+    router = cascading({"cheap": "41", "other": "42", "strong": "43"}, policy=RetryPolicy(attempts=2))
+    result = await router.route("well?", cascade=True, **HARD)
     assert story(result.attempts) == [(1, "strong", "ok")]
     assert result.notes == ("no cascade: it may take 3 attempts, and a run may make 2",)
 
 
 async def test_cheap_models_leave_an_attempt_for_the_leader() -> None:
-    ours = cascading(
+    router = cascading(
         {"cheap": "41", "other": Failure(error=Overloaded("x")), "strong": "43"}, policy=RetryPolicy(attempts=3)
     )
-    result = await ours.route("well?", cascade=True, **HARD)
+    result = await router.route("well?", cascade=True, **HARD)
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "strong", "ok")]
 
 
@@ -234,20 +235,20 @@ async def test_if_a_hold_can_not_be_written_the_other_attempts_are_settled(monke
                 left.append(request.model.id)
 
     slow = Lingering()
-    ours = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
-    hold = ours.ledger.hold
+    router = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
+    hold = router.ledger.hold
 
     def failing(asked: Attempt, *money: Any) -> Hold:
-        if ours.ledger.rows()[-1].outcome == "in_flight":
+        if router.ledger.rows()[-1].outcome == "in_flight":
             raise LedgerError("the disk is full")
         return hold(asked, *money)
 
-    monkeypatch.setattr(ours.ledger, "hold", failing)
+    monkeypatch.setattr(router.ledger, "hold", failing)
     with pytest.raises(LedgerError, match="the disk is full"):
-        await ours.route("well?", cascade=True, **HARD)
+        await router.route("well?", cascade=True, **HARD)
     assert left == ["cheap"]
-    assert story(ours.ledger.rows()) == [(1, "cheap", "cancelled")]
-    assert ours.ledger.held_usd == 0
+    assert story(router.ledger.rows()) == [(1, "cheap", "cancelled")]
+    assert router.ledger.held_usd == 0
 
 
 async def test_stop_all_waits_for_every_task_even_if_one_raises() -> None:
@@ -272,8 +273,8 @@ async def test_stop_all_waits_for_every_task_even_if_one_raises() -> None:
 
 
 async def test_code_is_compared_by_the_check() -> None:
-    ours = cascading({"cheap": "```python\n1 + 1\n```", "other": "```python\n2\n```", "strong": "no"})
-    result = await ours.route("code", cascade="agree", check=lambda text: "python" in text, **HARD)
+    router = cascading({"cheap": "```python\n1 + 1\n```", "other": "```python\n2\n```", "strong": "no"})
+    result = await router.route("code", cascade="agree", check=lambda text: "python" in text, **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok"), (2, "other", "agreed")]
 
 
@@ -285,8 +286,8 @@ async def test_a_judge_decides(verdict: str, model_id: str) -> None:
         seen.append(request)
         return Reply(chunks=(verdict if request.model.id == "other" else f"from {request.model.id}",))
 
-    ours = cascading(reply)
-    result = await ours.route("well?", judge="other", **HARD)
+    router = cascading(reply)
+    result = await router.route("well?", judge="other", **HARD)
     assert (result.model, result.text) == (model_id, f"from {model_id}")
     assert story(result.attempts)[:2] == [
         (1, "cheap", "ok" if model_id == "cheap" else "superseded"),
@@ -296,32 +297,32 @@ async def test_a_judge_decides(verdict: str, model_id: str) -> None:
     assert result.attempts[0].reason == reasons[verdict]
     assert [message.content for message in seen[1].messages[:2]] == ["well?", "from cheap"]
     assert "yes or no" in seen[1].messages[2].content
-    assert result.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in ours.ledger.rows())
-    assert ours.ledger.held_usd == 0
+    assert result.cost_usd == router.ledger.spent_usd == sum(row.cost_usd for row in router.ledger.rows())
+    assert router.ledger.held_usd == 0
 
 
 async def test_a_judge_that_fails_confirms_nothing() -> None:
-    ours = cascading({"cheap": "fine", "other": Failure(error=Overloaded("x")), "strong": "better"})
-    result = await ours.route("well?", judge="other", **HARD)
+    router = cascading({"cheap": "fine", "other": Failure(error=Overloaded("x")), "strong": "better"})
+    result = await router.route("well?", judge="other", **HARD)
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "other", "overloaded"), (3, "strong", "ok")]
 
 
 async def test_if_a_cheap_model_fails_the_leader_is_asked() -> None:
-    ours = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "strong": "42"})
+    router = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "strong": "42"})
     with pytest.raises(AllAttemptsFailed):
-        await ours.route("well?", cascade=True, **HARD)
-    ours = cascading({"cheap": "42", "other": Failure(error=Overloaded("x")), "strong": "42"})
-    result = await ours.route("well?", cascade=True, **HARD)
+        await router.route("well?", cascade=True, **HARD)
+    router = cascading({"cheap": "42", "other": Failure(error=Overloaded("x")), "strong": "42"})
+    result = await router.route("well?", cascade=True, **HARD)
     assert result.model == "strong"
     assert ("cheap", "superseded") in {(row.model, row.outcome) for row in result.attempts}
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
 async def test_an_answer_that_was_cut_off_confirms_nothing() -> None:
-    ours = cascading(
+    router = cascading(
         lambda request: Reply(chunks=("42",), finish_reason="length" if request.model.id != "strong" else "stop")
     )
-    result = await ours.route("well?", cascade=True, **HARD)
+    result = await router.route("well?", cascade=True, **HARD)
     assert result.model == "strong"
     assert result.notes == ("cheap and other: cut off at the output limit; asked strong",)
 
@@ -347,85 +348,85 @@ class Slow:
 
 async def test_closing_the_stream_cancels_and_settles_both_cheap_models() -> None:
     slow = Slow()
-    ours = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
+    router = cascading({}, providers={"cloud": ScriptedProvider(), "one": slow, "two": slow})
     started = 0
-    async with aclosing(ours.stream("well?", cascade=True, **HARD)) as events:
+    async with aclosing(router.stream("well?", cascade=True, **HARD)) as events:
         async for event in events:
             started += isinstance(event, AttemptStarted)
             if started == 2:
-                assert ours.ledger.held_usd > 0
+                assert router.ledger.held_usd > 0
                 break
     assert slow.closed == 2
-    assert story(ours.ledger.rows()) == [(1, "cheap", "cancelled"), (2, "other", "cancelled")]
-    assert all(row.cost_estimated for row in ours.ledger.rows())
-    assert ours.ledger.held_usd == 0
+    assert story(router.ledger.rows()) == [(1, "cheap", "cancelled"), (2, "other", "cancelled")]
+    assert all(row.cost_estimated for row in router.ledger.rows())
+    assert router.ledger.held_usd == 0
 
 
 async def test_an_answer_stays_unconfirmed_if_the_run_ends_before_the_decision() -> None:
     slow = Slow()
-    ours = cascading({"cheap": "42"}, providers={"cloud": ScriptedProvider(), "one": ScriptedProvider(), "two": slow})
-    async with aclosing(ours.stream("well?", cascade=True, **HARD)) as events:
+    router = cascading({"cheap": "42"}, providers={"cloud": ScriptedProvider(), "one": ScriptedProvider(), "two": slow})
+    async with aclosing(router.stream("well?", cascade=True, **HARD)) as events:
         async for _ in events:
-            if any(row.outcome == "unconfirmed" for row in ours.ledger.rows()):
+            if any(row.outcome == "unconfirmed" for row in router.ledger.rows()):
                 break
-    assert story(ours.ledger.rows()) == [(1, "cheap", "unconfirmed"), (2, "other", "cancelled")]
-    assert all(row.baseline_usd == 0 for row in ours.ledger.rows())
-    assert ours.ledger.held_usd == 0
+    assert story(router.ledger.rows()) == [(1, "cheap", "unconfirmed"), (2, "other", "cancelled")]
+    assert all(row.baseline_usd == 0 for row in router.ledger.rows())
+    assert router.ledger.held_usd == 0
 
 
 async def test_the_leader_has_its_money_whatever_other_runs_spend_meanwhile() -> None:
     slow = Slow()
     strong = ScriptedProvider([Reply(chunks=("right",))])
-    ours = cascading({}, providers={"cloud": strong, "one": slow, "two": ScriptedProvider([Reply(chunks=("7",))])})
-    plan = ours.plan("well?", cascade=True, **HARD)
+    router = cascading({}, providers={"cloud": strong, "one": slow, "two": ScriptedProvider([Reply(chunks=("7",))])})
+    plan = router.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
-    ours.set_budget(plan.cascade.worst_usd)
-    asking = asyncio.create_task(ours.route("well?", cascade=True, **HARD))
-    while "unconfirmed" not in {row.outcome for row in ours.ledger.rows()}:
+    router.set_budget(plan.cascade.worst_usd)
+    asking = asyncio.create_task(router.route("well?", cascade=True, **HARD))
+    while "unconfirmed" not in {row.outcome for row in router.ledger.rows()}:
         await asyncio.sleep(0.001)
-    assert (0, "strong", "reserved") in story(ours.ledger.rows())
-    assert ours.ledger.spent_usd + ours.ledger.held_usd <= plan.cascade.worst_usd
-    frame = ours.ledger.to_frame()
-    assert frame["held_usd"].sum() == pytest.approx(float(ours.ledger.held_usd))
-    left = plan.cascade.worst_usd - ours.ledger.spent_usd - ours.ledger.held_usd
-    caps = ours.budget.caps(model="strong")
-    ours.ledger.hold(attempt(run_id="greedy", session_id=ours.ledger.session_id), left, caps)
+    assert (0, "strong", "reserved") in story(router.ledger.rows())
+    assert router.ledger.spent_usd + router.ledger.held_usd <= plan.cascade.worst_usd
+    frame = router.ledger.to_frame()
+    assert frame["held_usd"].sum() == pytest.approx(float(router.ledger.held_usd))
+    left = plan.cascade.worst_usd - router.ledger.spent_usd - router.ledger.held_usd
+    caps = router.budget.caps(model="strong")
+    router.ledger.hold(attempt(run_id="greedy", session_id=router.ledger.session_id), left, caps)
     slow.gate.set()
     result = await asking
     assert (result.model, result.text) == ("strong", "right")
-    assert all(row.attempt > 0 for row in ours.ledger.rows())
+    assert all(row.attempt > 0 for row in router.ledger.rows())
 
 
 async def test_without_the_money_for_the_whole_cascade_the_leader_is_asked_alone() -> None:
-    ours = cascading({"strong": "right"})
-    plan = ours.plan("well?", cascade=True, **HARD)
+    router = cascading({"strong": "right"})
+    plan = router.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
-    ours.set_budget(plan.cascade.worst_usd - Decimal("0.000001"))
-    result = await ours.route("well?", cascade=True, **HARD)
+    router.set_budget(plan.cascade.worst_usd - Decimal("0.000001"))
+    result = await router.route("well?", cascade=True, **HARD)
     assert story(result.attempts) == [(1, "strong", "ok")]
     assert "no cascade: all of it could cost up to" in result.notes[0]
 
 
 async def test_without_a_cheaper_model_there_is_no_cascade() -> None:
-    ours = cascading({"cheap": "42"})
-    result = await ours.route("well?", cascade=True, tier="bulk")
+    router = cascading({"cheap": "42"})
+    result = await router.route("well?", cascade=True, tier="bulk")
     assert story(result.attempts) == [(1, "cheap", "ok")]
     assert result.notes == ("no cascade: no usable model is cheaper than cheap",)
 
 
 async def test_many_concurrent_cascades_finish_within_the_cap() -> None:
-    ours = cascading({"cheap": "41", "other": "42", "strong": "43"})
-    plan = ours.plan("well?", cascade=True, **HARD)
+    router = cascading({"cheap": "41", "other": "42", "strong": "43"})
+    plan = router.plan("well?", cascade=True, **HARD)
     assert plan.cascade is not None
     cap = plan.cascade.worst_usd * 3
-    ours.set_budget(cap)
+    router.set_budget(cap)
     async with asyncio.timeout(30):
         ended = await asyncio.gather(
-            *(ours.route("well?", cascade=True, **HARD) for _ in range(20)), return_exceptions=True
+            *(router.route("well?", cascade=True, **HARD) for _ in range(20)), return_exceptions=True
         )
     assert sum(not isinstance(each, BaseException) for each in ended) >= 3
-    assert ours.ledger.spent_usd <= cap
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.spent_usd <= cap
+    assert router.ledger.held_usd == 0
 
 
 @settings(max_examples=examples(25))
@@ -441,21 +442,21 @@ def test_every_mix_of_answers_and_failures_is_settled_within_the_cap(
         name: Failure(error=Overloaded("x")) if word == "overloaded" else "" if word == "invalid" else word
         for name, word in zip(("cheap", "other", "strong"), said, strict=True)
     }
-    ours = cascading({**answers, "kin": "1"}, budget=Budget(session_usd=None if cap is None else Decimal(cap)))
+    router = cascading({**answers, "kin": "1"}, budget=Budget(session_usd=None if cap is None else Decimal(cap)))
     more: dict[str, Any] = {"judge": {"judge": "other"}, "check": {"check": lambda text: text == "1"}}.get(how, {})
     with suppress(AllAttemptsFailed, BudgetExceeded):
-        assert ours.route_sync("well?", cascade=how, **more, **HARD).cost_usd == ours.ledger.spent_usd
-    rows = ours.ledger.rows()
-    assert ours.ledger.held_usd == 0
-    assert cap is None or ours.ledger.spent_usd <= Decimal(cap)
+        assert router.route_sync("well?", cascade=how, **more, **HARD).cost_usd == router.ledger.spent_usd
+    rows = router.ledger.rows()
+    assert router.ledger.held_usd == 0
+    assert cap is None or router.ledger.spent_usd <= Decimal(cap)
     assert all(row.outcome not in ("in_flight", "reserved", "unconfirmed") for row in rows)
     assert sum(row.outcome == "ok" for row in rows) <= 1
     assert sorted(row.attempt for row in rows) == list(range(1, len(rows) + 1))
 
 
 def test_the_plan_has_the_cost_of_its_cascade() -> None:
-    ours = cascading({})
-    plan = ours.plan("well?", cascade=True, **HARD)
+    router = cascading({})
+    plan = router.plan("well?", cascade=True, **HARD)
     cascade = plan.cascade
     assert cascade is not None
     assert [each.model.id for each in cascade.cheap] == ["cheap", "other"], (
@@ -496,8 +497,8 @@ QUIZ = "Prove which it is, by induction on the eigenvalues of the matrix.\nA) on
 
 
 def test_a_plan_chooses_a_cascade_if_it_is_cheaper_and_answers_can_be_compared() -> None:
-    ours = cascading({})
-    plan = ours.plan(QUIZ)
+    router = cascading({})
+    plan = router.plan(QUIZ)
     assert plan.candidates[0].model.id == "strong"
     cascade = plan.cascade
     assert cascade is not None
@@ -506,15 +507,15 @@ def test_a_plan_chooses_a_cascade_if_it_is_cheaper_and_answers_can_be_compared()
     assert cascade.expected_usd < cascade.strong.expected_usd
     assert cascade.expected_quality >= plan.request.quality * cascade.strong.expected_quality
     assert plan.expected_usd == cascade.expected_usd
-    assert ours.plan(QUIZ, cascade=False).cascade is None
+    assert router.plan(QUIZ, cascade=False).cascade is None
     assert cascading({}, level=-2.0).plan(QUIZ, quality=1).cascade is None, "what such models agree on is often wrong"
-    assert ours.plan(QUIZ, model="strong").cascade is None
-    assert ours.plan(QUIZ, tier="complex").cascade is None
-    assert ours.plan(QUIZ, hedge_s=1).cascade is None
-    assert ours.plan("Prove it by induction on the eigenvalues of the matrix.").cascade is None, (
+    assert router.plan(QUIZ, model="strong").cascade is None
+    assert router.plan(QUIZ, tier="complex").cascade is None
+    assert router.plan(QUIZ, hedge_s=1).cascade is None
+    assert router.plan("Prove it by induction on the eigenvalues of the matrix.").cascade is None, (
         "prose can't be compared"
     )
-    assert ours.plan("Translate to French: A) one\nB) two\nC) three").cascade is None, "the leader is cheap"
+    assert router.plan("Translate to French: A) one\nB) two\nC) three").cascade is None, "the leader is cheap"
 
 
 @pytest.mark.parametrize(
@@ -586,21 +587,21 @@ def test_a_reservation_of_a_dead_process_is_released_by_reconciling(monkeypatch:
 
 
 async def test_an_answer_is_not_lost_if_the_ledger_can_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = cascading({"cheap": "42", "other": "42"})
-    begin, broken = ours.ledger.transactions.database.begin, False
+    router = cascading({"cheap": "42", "other": "42"})
+    begin, broken = router.ledger.transactions.database.begin, False
 
     def begun(*, to_read: bool) -> Any:
         if broken and not to_read:
             raise sqlite3.DatabaseError("database or disk is full")
         return begin(to_read=to_read)
 
-    monkeypatch.setattr(ours.ledger.transactions.database, "begin", begun)
-    async with aclosing(ours.stream("how many?", cascade=True, **HARD)) as events:
+    monkeypatch.setattr(router.ledger.transactions.database, "begin", begun)
+    async with aclosing(router.stream("how many?", cascade=True, **HARD)) as events:
         async for event in events:
             broken = broken or (isinstance(event, Waiting) and event.reason == "comparing the answers")
             if isinstance(event, RunEnded):
                 assert event.result.text == "42"
     broken = False
-    ours.ledger.record(attempt(run_id="next"))
-    assert ours.ledger.held_usd == 0
-    assert story(ours.ledger.rows(run_id=event.result.run_id)) == [(1, "cheap", "ok"), (2, "other", "agreed")]
+    router.ledger.record(attempt(run_id="next"))
+    assert router.ledger.held_usd == 0
+    assert story(router.ledger.rows(run_id=event.result.run_id)) == [(1, "cheap", "ok"), (2, "other", "agreed")]

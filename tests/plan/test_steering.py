@@ -26,9 +26,9 @@ def reply(output_tokens: int) -> Reply:
 
 async def test_each_alarm_of_a_cap_is_reported_once() -> None:
     # A run costs USD 0.01, a tenth of the cap.
-    ours = builders.router(model("only", price="0/10", max_output_tokens=1_000), replies=[reply(1_000)])
-    ours.set_budget("0.10")
-    told = [(await ours.route("hello")).notes for _ in range(10)]
+    router = builders.router(model("only", price="0/10", max_output_tokens=1_000), replies=[reply(1_000)])
+    router.set_budget("0.10")
+    told = [(await router.route("hello")).notes for _ in range(10)]
     assert [bool(notes) for notes in told] == [number in (5, 8, 10) for number in range(1, 11)]
     assert told[4] == ("50% of the session's cap of USD 0.10 is spent",)
     assert told[7] == ("80% of the session's cap of USD 0.10 is spent",)
@@ -48,12 +48,12 @@ CHEAP = model("cheap", price="0/1", tiers=(TaskTier.BULK,))
 
 
 async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> None:
-    ours = builders.router(DEAR, CHEAP)
-    ours.set_budget("0.02")
-    plan = ours.plan("hello", tier="complex")
+    router = builders.router(DEAR, CHEAP)
+    router.set_budget("0.02")
+    plan = router.plan("hello", tier="complex")
     assert [(each.model.id, each.stepped_down) for each in plan.candidates] == [("cheap", True)]
     assert plan.skipped[0].reason == "over budget: up to USD 0.10, USD 0.02 left"
-    result = await ours.route("hello", tier="complex")
+    result = await router.route("hello", tier="complex")
     assert result.model == "cheap"
     assert result.notes == ("near the cap: stepped down to: strong does not fit under the cap",)
     assert [(step.model, step.outcome) for step in result.path] == [("strong", "skipped"), ("cheap", "ok")]
@@ -61,17 +61,19 @@ async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> N
 
 async def test_the_output_is_lowered_to_the_minimum_before_a_cheaper_model_is_asked() -> None:
     cloud = ScriptedProvider([reply(5)])
-    ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
-    ours.set_budget("0.05")
-    result = await ours.route("hello", tier="complex")
+    router = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
+    router.set_budget("0.05")
+    result = await router.route("hello", tier="complex")
     assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 500)
     assert result.notes == ("near the cap: limited to 500 output tokens of strong",)
-    ours.set_budget(ours.ledger.spent_usd + Decimal("0.0256"))
-    result = await ours.route("hello", tier="complex")
+    router.set_budget(router.ledger.spent_usd + Decimal("0.0256"))
+    result = await router.route("hello", tier="complex")
     assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 256)
-    ours.set_budget(ours.ledger.spent_usd + Decimal("0.0255"))
-    assert (await ours.route("hello", tier="complex")).model == "cheap"
-    assert (await ours.route("hello", tier="complex", max_output_tokens=20)).model == "strong", "asked for less already"
+    router.set_budget(router.ledger.spent_usd + Decimal("0.0255"))
+    assert (await router.route("hello", tier="complex")).model == "cheap"
+    assert (await router.route("hello", tier="complex", max_output_tokens=20)).model == "strong", (
+        "asked for less already"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,10 +85,10 @@ async def test_the_output_is_lowered_to_the_minimum_before_a_cheaper_model_is_as
 )
 async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advice: str) -> None:
     cloud = ScriptedProvider()
-    ours = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
-    ours.set_budget(left)
+    router = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
+    router.set_budget(left)
     with pytest.raises(BudgetExceeded) as caught:
-        await ours.route("hello", tier="complex")
+        await router.route("hello", tier="complex")
     told = str(caught.value)
     assert told.startswith("over budget: the session's cap of USD 0.000")
     assert told.endswith(
@@ -98,14 +100,14 @@ async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advic
 
 
 async def test_a_rejection_names_a_cheaper_model_that_only_lacks_its_key() -> None:
-    ours = builders.router(
+    router = builders.router(
         DEAR,
         model("keyless", provider="other", price="0/1", tiers=(TaskTier.BULK,)),
         providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no OTHER_KEY")},
     )
-    ours.set_budget("0.005")
+    router.set_budget("0.005")
     with pytest.raises(BudgetExceeded, match=r"keyless would fit, at up to USD 0.001\d*, but: no OTHER_KEY. Raise"):
-        await ours.route("hello", tier="complex")
+        await router.route("hello", tier="complex")
 
 
 class Patient(FakeClock):
@@ -117,19 +119,19 @@ class Patient(FakeClock):
 
 async def first_answering(cap: str, journal: Journal) -> tuple[Router, asyncio.Task[RouteResult]]:
     """A run that holds USD 0.01 of a cap, and goes on only when the journal tells it to."""
-    ours = builders.router(model("only", price="0/10"), providers={"cloud": journal}, clock=Patient())
-    ours.set_budget(cap)
-    first = asyncio.create_task(ours.route("one"))
+    router = builders.router(model("only", price="0/10"), providers={"cloud": journal}, clock=Patient())
+    router.set_budget(cap)
+    first = asyncio.create_task(router.route("one"))
     while not journal.waiting:
         await asyncio.sleep(0)
-    return ours, first
+    return router, first
 
 
 async def test_a_run_lowers_its_output_if_another_run_holds_the_rest() -> None:
     journal = Journal()
-    ours, first = await first_answering("0.015", journal)
+    router, first = await first_answering("0.015", journal)
     started: list[int] = []
-    async with aclosing(ours.stream("two")) as events:
+    async with aclosing(router.stream("two")) as events:
         async for event in events:
             if isinstance(event, AttemptStarted):
                 started.append(event.candidate.max_output_tokens)
@@ -137,15 +139,15 @@ async def test_a_run_lowers_its_output_if_another_run_holds_the_rest() -> None:
     assert started == [500]
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
 async def test_a_run_waits_for_money_that_another_run_holds() -> None:
     journal = Journal(("chunk",))
-    ours, first = await first_answering("0.0101", journal)
+    router, first = await first_answering("0.0101", journal)
     (entry,) = journal.entries
     told: list[object] = []
-    async with aclosing(ours.stream("two")) as events:
+    async with aclosing(router.stream("two")) as events:
         async for event in events:
             told.append(event)
             if isinstance(event, Waiting):
@@ -156,16 +158,16 @@ async def test_a_run_waits_for_money_that_another_run_holds() -> None:
     assert Waiting(reason="waiting for money that other runs hold") in told
     assert isinstance(told[-1], AttemptStarted)
     assert told[-1].candidate.max_output_tokens == 1_000
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
 async def test_a_run_whose_money_was_spent_meanwhile_gets_current_advice() -> None:
     journal = Journal(("all",))
-    ours, first = await first_answering("0.0102", journal)
+    router, first = await first_answering("0.0102", journal)
     (entry,) = journal.entries
 
     async def second() -> None:
-        async with aclosing(ours.stream("two")) as events:
+        async with aclosing(router.stream("two")) as events:
             async for event in events:
                 if isinstance(event, Waiting):
                     entry.next.get_loop().call_soon_threadsafe(entry.next.set_result, "end")
@@ -178,10 +180,10 @@ async def test_a_run_whose_money_was_spent_meanwhile_gets_current_advice() -> No
 
 
 async def test_stale_prices_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = builders.router(model("only"))
-    assert (await ours.route("hello")).notes == ()
+    router = builders.router(model("only"))
+    assert (await router.route("hello")).notes == ()
     monkeypatch.setattr(prices, "catalogue_date", lambda: NOON.date() - timedelta(days=61))
-    assert (await ours.route("hello")).notes == ("the price list is 61 days old: pip install -U genai-prices",)
+    assert (await router.route("hello")).notes == ("the price list is 61 days old: pip install -U genai-prices",)
 
 
 def test_the_age_of_the_catalog_is_that_of_its_file() -> None:
@@ -191,5 +193,5 @@ def test_the_age_of_the_catalog_is_that_of_its_file() -> None:
 
 def test_a_cap_of_zero_allows_free_models() -> None:
     free = model("free", price="0/0")
-    ours = builders.router(DEAR, free, budget=Budget(session_usd=0))
-    assert ours.route_sync("hello", tier="complex").model == "free"
+    router = builders.router(DEAR, free, budget=Budget(session_usd=0))
+    assert router.route_sync("hello", tier="complex").model == "free"
