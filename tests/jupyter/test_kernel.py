@@ -42,14 +42,14 @@ def test_the_answer_streams_while_the_cell_runs_and_is_frozen(kernel: Kernel, se
     gate = threading.Event()
     server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
     cell = kernel.send("%%route --tier bulk\nhello")
-    found: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     for message in kernel.messages(cell):
-        found.append(message)
+        messages.append(message)
         if "<p>first" in shown(message) and not gate.is_set():
             assert server.journal[0].ended != "whole", "displayed before the server had finished"
             gate.set()
     assert gate.is_set()
-    bundle = frozen(found)
+    bundle = frozen(messages)
     assert set(bundle) == {"text/html", "text/markdown", "text/plain"}
     for rendered in bundle.values():
         assert "first second" in rendered
@@ -61,18 +61,18 @@ def test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel: Kernel,
     server.script("claude-opus-4-7", Answer(gate=threading.Event()))
     cell = kernel.send("%%route --tier complex\nhello")
     stopped_at = 0.0
-    found: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
     for message in kernel.messages(cell):
-        found.append(message)
+        messages.append(message)
         if "<p>The" in shown(message) and not stopped_at:
             stopped_at = time.monotonic()
             kernel.manager.interrupt_kernel()
     server.wait_until(lambda: server.journal[-1].ended == "disconnected")
-    (error,) = [message["content"] for message in found if message["msg_type"] == "error"]
+    (error,) = [message["content"] for message in messages if message["msg_type"] == "error"]
     assert error["ename"] == "Stopped"
     (line,) = error["traceback"]
     assert re.fullmatch(r"stopped after \d tokens, about USD 0\.000\d+", line)
-    assert line in frozen(found)["text/plain"]
+    assert line in frozen(messages)["text/plain"]
     assert kernel.value("llm_magic.router().ledger.held_usd == 0") == "True"
     assert kernel.value("llm_magic.router().ledger.rows()[-1].outcome") == "'cancelled'"
     assert (
@@ -97,14 +97,14 @@ def test_after_a_stop_messages_are_in_order_and_none_is_late(kernel: Kernel, ser
     kernel.run(ENDINGS)
     try:
         cell = kernel.send("%%route --tier complex\nhello")
-        found: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
         for message in kernel.messages(cell):
-            found.append(message)
-            if "<p>The" in shown(message) and len([each for each in found if "<p>The" in shown(each)]) == 1:
+            messages.append(message)
+            if "<p>The" in shown(message) and len([seen for seen in messages if "<p>The" in shown(seen)]) == 1:
                 kernel.manager.interrupt_kernel()
         # Idle from here on.
-        kinds = [message["msg_type"] for message in found]
-        drawn = max(number for number, each in enumerate(found) if "stopped after" in shown(each))
+        kinds = [message["msg_type"] for message in messages]
+        drawn = max(number for number, message in enumerate(messages) if "stopped after" in shown(message))
         assert drawn < kinds.index("error")
         assert set(kinds[kinds.index("error") + 1 :]) <= {"status"}, "the error comes last"
         server.wait_until(lambda: server.journal[-1].ended == "disconnected")
@@ -115,7 +115,7 @@ def test_after_a_stop_messages_are_in_order_and_none_is_late(kernel: Kernel, ser
             late.append(kernel.client.get_iopub_msg(timeout=WAIT_S))
         assert {message["parent_header"]["msg_id"] for message in late} == {after}
         assert late[-1]["content"]["data"]["text/plain"] == "(True, 'cancelled')", "when the cell ended, before idle"
-        assert not [each for each in found if "tardy" in shown(each)]
+        assert not [message for message in messages if "tardy" in shown(message)]
         assert server.journal[-1].output == 1
     finally:
         kernel.run("get_ipython().events.unregister('post_run_cell', note_ending)")
@@ -176,11 +176,11 @@ def test_traffic_grows_linearly_and_an_answer_of_fifty_thousand_tokens_is_displa
         for tokens in (5_000, 50_000):
             kernel.run(f"long({tokens})")
             started = time.monotonic()
-            found = kernel.run("%%route --tier bulk\nhello")
+            messages = kernel.run("%%route --tier bulk\nhello")
             took = time.monotonic() - started
-            sizes.append(sum(len(str(message["content"])) for message in found))
+            sizes.append(sum(len(str(message["content"])) for message in messages))
             # Per drawing: the head, the text, at times a new block and its place in the list.
-            assert len(found) < 40 + 20 * 4 * took
+            assert len(messages) < 40 + 20 * 4 * took
             assert kernel.value("1 + 1") == "2"
         assert kernel.value("_route.usage.output_tokens > 0 and len(_route.text) > 200_000") == "True"
         assert sizes[1] < 15 * sizes[0]
@@ -206,7 +206,7 @@ def test_a_background_run_updates_its_own_cell_while_other_cells_run(kernel: Ker
     gate = threading.Event()
     server.script("deepseek-v3", Answer(chunks=("first ", "second"), gate=gate))
     begun = kernel.run("%%route --tier bulk --background --out later\nhello")
-    place, _ = [each["content"]["transient"] for each in begun if each["msg_type"] == "display_data"]
+    place, _ = [message["content"]["transient"] for message in begun if message["msg_type"] == "display_data"]
     assert kernel.value("(1 + 1, later.done())") == "(2, False)"
     gate.set()
     while True:

@@ -197,10 +197,10 @@ def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> 
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def shell() -> Iterator[Shell]:
     scripted = ScriptedProvider(by_model)
     ours = router(*THREE, providers={"cloud": scripted})
-    monkeypatch.setattr(comparison, "_last", [])
+    comparison.clear()
     with loaded(ours, scripted) as shell:
         yield shell
 
