@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from IPython.core.getipython import get_ipython
 
-from llm_magic import Overloaded, use_router
+from llm_magic import ModelNotFound, Overloaded, use_router
 from llm_magic.attachments import attach, of_value
 from llm_magic.jupyter.display.run_view import choose_view
 from llm_magic.jupyter.display.static_view import StaticView
@@ -27,28 +27,26 @@ BATCH = 10
 def hostile() -> None:
     """Use a session whose first model fails with a payload as its error, and whose second answers with it.
 
-    The payload's number is the last word of the prompt. The payload is also the name of the served model.
+    The payload's number is the last word of the prompt. The payload is also the name of the served model. ModelNotFound
+    opens no circuit, so that each payload appears as an error.
     """
 
     def reply(request: ProviderRequest) -> Reply | Failure:
         payload = PAYLOADS[int(request.messages[-1].content.split()[-1])]
         if request.model.id == "failing":
-            return Failure(error=Overloaded(payload, retry_after_s=99))
+            return Failure(error=ModelNotFound(payload))
         half = len(payload) // 2
         return Reply(chunks=(payload[:half], payload[half:]), served_model=payload)
 
-    # Circuits stay closed, so that each payload also appears as an error.
-    ours = router(model("failing", price="0.1/0.5", fallback_id="answering"), model("answering"), replies=reply)
-    ours._services.health.failed = lambda *_, **__: None  # type: ignore[method-assign]
-    use_router(ours)
+    use_router(router(model("failing", price="0.1/0.5", fallback_id="answering"), model("answering"), replies=reply))
 
 
 def hostile_names() -> Any:
     """Use a session whose models are named after payloads. Return a plan and a result whose reasons are payloads."""
     evil = [payload for payload in PAYLOADS if payload.startswith("<img")][:4]
-    ours = use_router(router(*(model(name) for name in evil)))
-    plan = ours.plan("hello")
-    result = ours.route_sync("hello", tags=(evil[0],))
+    session = use_router(router(*(model(name) for name in evil)))
+    plan = session.plan("hello")
+    result = session.route_sync("hello", tags=(evil[0],))
     reasons = tuple(PAYLOADS)
     classification = dataclasses.replace(plan.classification, reasons=reasons)
     return (
@@ -74,18 +72,18 @@ def hostile_everywhere() -> None:
 def runs_named(start: int, stop: int) -> None:
     """Run with each payload as prompt, system prompt, tag, thread, and as name of a file, a variable and a column."""
     shell = get_ipython()
-    ours = session_router()
+    session = session_router()
     for number, payload in list(enumerate(PAYLOADS))[start:stop]:
-        request = ours.request(
+        request = session.request(
             payload.replace("\0", ""), model=payload, system=payload.replace("\0", ""), **named_after(payload)
         )
         if number % 5 == 0:
             view = choose_view(shell, freeze=True, stream=True, background=True)
-            background.start(ours, request, view, {}, [payload])
+            background.start(session, request, view, {}, [payload])
         else:
             is_live = number % 5 == 1
             view = choose_view(shell, freeze=True, stream=True) if is_live else StaticView()
-            foreground.run(ours, request, view)
+            foreground.run(session, request, view)
 
 
 def named_after(payload: str) -> dict[str, Any]:
