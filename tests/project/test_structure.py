@@ -182,7 +182,6 @@ def test_private_names_are_used_in_their_own_file_alone(folder: Path) -> None:
 UNFINISHED: frozenset[str] = frozenset(["llm_magic/cache/__init__.py"])
 PRIVATES: dict[str, int] = {
     "llm_magic/jupyter/display/run_view.py": 1,
-    "tests/browser/scenes.py": 1,
     "tests/cache/test_cache.py": 1,
     "tests/execute/test_execute.py": 2,
     "tests/jupyter/test_magics.py": 9,

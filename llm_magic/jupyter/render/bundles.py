@@ -14,7 +14,7 @@ from llm_magic.types import Comparison, Plan, RouteResult
 Bundle = dict[str, str]
 
 NOTHING: Bundle = {"text/html": ""}
-"""An output without height. Front ends display an empty text as a line, and nbconvert warns if there is no data."""
+"""An output without height. Front ends display an empty text as a line, and nbconvert warns about missing data."""
 
 
 def bundle(page: str, plain: str) -> Bundle:

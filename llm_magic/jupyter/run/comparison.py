@@ -90,7 +90,7 @@ def _finish(router: Router, plans: Mapping[str, Plan], states: RunStates, view: 
 def pick(router: Router, which: str) -> RouteResult:
     """Rate the answer of one column good, by number or label, and clear the other ratings. Return its result.
 
-    Raises RequestError if there is no comparison, no such column, or no answer in it.
+    Raises RequestError if nothing was compared, for an unknown column, and for a column without an answer.
     """
     if not _last:
         raise RequestError("nothing to pick from: run %%route --compare first")
