@@ -1,4 +1,4 @@
-"""What is sent besides the words of a prompt: text files, images, tables. None of it decides the tier."""
+"""Text files, images and tables that are sent with a prompt. They do not influence the tier."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from llm_magic.errors import RequestError
 from llm_magic.types import Attachment, Image, Message, Request
 
 TABLE_ROWS = 50
-"""Of a DataFrame, unless the caller says otherwise."""
+"""Default number of rows of a DataFrame."""
 _TABLE_COLUMNS = 60
 _CELL_CHARS = 200
 MAX_TEXT_BYTES = 2_000_000
 MAX_IMAGE_BYTES = 5_000_000
 MAX_IMAGES = 20
-_PIXELS = 28
-"""Side of the square that Claude counts as a token; GPT's is larger for its price (32, times 1.2)."""
+_PATCH_PIXELS = 28
+"""Side of the square that Claude bills as one token. GPT bills 1.2 tokens for a square of 32 pixels, which is less."""
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"))
 
 
-def attach(things: Iterable[Any], *, rows: int = TABLE_ROWS) -> tuple[Attachment, ...]:
-    """Attachments from paths (text or `str`), DataFrames, Series, and attachments. Raises RequestError."""
-    found = tuple(_attachment(thing, rows) for thing in things)
-    if (images := sum(each.image is not None for each in found)) > MAX_IMAGES:
-        raise RequestError(f"{images} images are attached: {MAX_IMAGES} at a time are the most")
-    return found
+def attach(values: Iterable[Any], *, rows: int = TABLE_ROWS) -> tuple[Attachment, ...]:
+    """Make attachments from paths, DataFrames, Series, and attachments. Raises RequestError."""
+    attachments = tuple(_attachment(value, rows) for value in values)
+    if (images := sum(attachment.image is not None for attachment in attachments)) > MAX_IMAGES:
+        raise RequestError(f"{images} images are attached: at most {MAX_IMAGES} can be sent at a time")
+    return attachments
 
 
 def of_value(name: str, value: Any, *, rows: int = TABLE_ROWS) -> Attachment:
-    """A variable's value as an attachment: a text by itself, a DataFrame, a path, or bytes of an image or a text."""
+    """Make an attachment of a variable's value: text, a DataFrame, a path, or the bytes of an image or text."""
     if isinstance(value, str):
         return Attachment(name=name, text=value)
     if isinstance(value, bytes | bytearray):
@@ -43,34 +43,34 @@ def of_value(name: str, value: Any, *, rows: int = TABLE_ROWS) -> Attachment:
 
 
 def message_of(request: Request) -> Message:
-    """The prompt with what is attached to it, ahead of it: the user's message."""
-    parts = [each.block for each in request.attachments]
-    images = tuple(each.image for each in request.attachments if each.image is not None)
+    """The user's message: the attachments, then the prompt."""
+    parts = [attachment.block for attachment in request.attachments]
+    images = tuple(attachment.image for attachment in request.attachments if attachment.image is not None)
     return Message(role="user", content="\n\n".join([*parts, request.prompt]), images=images)
 
 
 def image_tokens(image: Image, most: int) -> int:
-    """What an image is expected to come to, of `most` at most."""
+    """Expected input tokens of an image, at most `most`."""
     if not (image.width > 0 and image.height > 0):
         return most
-    return min(most, math.ceil(image.width / _PIXELS) * math.ceil(image.height / _PIXELS))
+    return min(most, math.ceil(image.width / _PATCH_PIXELS) * math.ceil(image.height / _PATCH_PIXELS))
 
 
-def _attachment(thing: Any, rows: int) -> Attachment:
-    if isinstance(thing, Attachment):
-        return thing
-    if isinstance(thing, str | Path):
-        return _file(Path(thing).expanduser())
-    if _is_table(thing):
-        return _table(getattr(thing, "name", None) or "table", thing, rows)
-    raise RequestError(f"a {type(thing).__name__} can't be attached: give a path, a DataFrame, or a text in a variable")
+def _attachment(value: Any, rows: int) -> Attachment:
+    if isinstance(value, Attachment):
+        return value
+    if isinstance(value, str | Path):
+        return _file(Path(value).expanduser())
+    if _is_table(value):
+        return _table(getattr(value, "name", None) or "table", value, rows)
+    raise RequestError(f"a {type(value).__name__} can't be attached: give a path, a DataFrame, or a text in a variable")
 
 
 def _file(path: Path) -> Attachment:
     try:
         size = path.stat().st_size
         if size > max(MAX_TEXT_BYTES, MAX_IMAGE_BYTES):
-            raise RequestError(f"{path} has {size:,} bytes: {MAX_IMAGE_BYTES:,} are the most that can be attached")
+            raise RequestError(f"{path} has {size:,} bytes: at most {MAX_IMAGE_BYTES:,} can be attached")
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, RequestError):
@@ -83,11 +83,11 @@ def _file(path: Path) -> Attachment:
 def _of_bytes(name: str, data: bytes) -> Attachment:
     if kind := _image_kind(data):
         if len(data) > MAX_IMAGE_BYTES:
-            raise RequestError(f"the image {name} has {len(data):,} bytes: {MAX_IMAGE_BYTES:,} are the most")
+            raise RequestError(f"the image {name} has {len(data):,} bytes: at most {MAX_IMAGE_BYTES:,} can be attached")
         width, height = _size(data)
         return Attachment(name=name, image=Image(data=data, media_type=f"image/{kind}", width=width, height=height))
     if len(data) > MAX_TEXT_BYTES:
-        raise RequestError(f"{name} has {len(data):,} bytes: {MAX_TEXT_BYTES:,} of text are the most")
+        raise RequestError(f"{name} has {len(data):,} bytes: at most {MAX_TEXT_BYTES:,} of text can be attached")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -106,13 +106,13 @@ def _image_kind(data: bytes) -> str:
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Pixels of an image as its header says; -1 where it does not."""
+    """Width and height in pixels from the image's header; -1 if it can't be read."""
     import imagesize  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
     library: Any = imagesize
     try:
         width, height = library.get(io.BytesIO(data))
-    except Exception:  # noqa: BLE001 - a torn header, in whichever way: the bound is taken instead
+    except Exception:  # noqa: BLE001 - a damaged header, for which the upper bound is used
         return -1, -1
     return int(width), int(height)
 
@@ -122,7 +122,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _table(name: str, frame: Any, rows: int) -> Attachment:
-    """The head of a DataFrame as CSV, with what was left out of it in words."""
+    """The head of a DataFrame as CSV, with a description of its size and what was left out."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
     if not hasattr(frame, "columns"):

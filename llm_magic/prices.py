@@ -1,7 +1,7 @@
-"""What tokens cost: a registry's stated price, or the offline catalogue of `genai-prices`, at an hour and a length.
+"""Prices of tokens: as stated by the registry, or by the offline catalog of `genai-prices`.
 
-The catalogue's own calculator is exact but takes 0.16 ms; a plan asks for dozens of prices. So the unit prices are
-read from it and multiplied here; a test holds the two equal.
+The catalog's own calculator takes 0.16 ms and a plan needs dozens of prices, so only unit prices are read from it. A
+test compares the results.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from llm_magic.registry import Registry
 
 MILLION = Decimal(1_000_000)
-_HORIZON = timedelta(minutes=10)
-"""How long a hold may be open; a time-of-day price may change meanwhile."""
+_MAX_HOLD_TIME = timedelta(minutes=10)
+"""A time-of-day price can change while a hold is open."""
 STALE_AFTER_DAYS = 60
-_READ = {"0.2.3": date(2026, 11, 24)}
-"""When the catalogue of a version was compared with the registry's figures."""
+_CATALOG_DATES = {"0.2.3": date(2026, 11, 24)}
+"""By version: the date on which its prices were compared with the registry's."""
 
 
 def cost(model: ModelSpec, usage: Usage, at: datetime, service_tier: str | None = None) -> Cost:
-    """What `usage` on `model` costs when asked at `at` (aware) and served by a tier of service. Raises UnknownPrice.
+    """Return the cost of `usage` on `model` at the (aware) time `at` and a service tier. Raises UnknownPrice.
 
     Formula: (input - cached - written) * input + cached * cached_input + (written - written_1h) * cache_write
-    + written_1h * cache_write_1h + output * output, each price in USD per million tokens, and by the prompt's length,
-    the hour and the tier of service where the catalogue knows of such.
+    + written_1h * cache_write_1h + output * output. Prices are in USD per million tokens, and depend on the prompt's
+    length, the hour and the service tier if the catalog has such prices.
     """
     rates, source = _rates(model, usage.input_tokens, at, service_tier)
     fresh = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
@@ -53,47 +53,48 @@ def cost(model: ModelSpec, usage: Usage, at: datetime, service_tier: str | None 
 
 
 def worst_case(model: ModelSpec, *, input_tokens: int, output_tokens: int, at: datetime) -> Decimal:
-    """The most that this many tokens can cost: all of the prompt newly cached, at the dearer of now and soon.
+    """Return the maximum cost of this many tokens, in USD. Raises UnknownPrice.
 
-    At the dearer of the usual tier of service and the one that the model's `params` ask for, which may not be had. The
-    longest cache retention is ours to ask for, too: it is counted where they do.
+    Assumes that the whole prompt is written to the cache, and takes the highest of the prices now and at the end of a
+    hold, and of the usual service tier and the one that `params` request, which may be unavailable. One-hour cache
+    writes are included if the model has `params`, which can request them.
     """
     worst = ZERO
     for rates in _worst_rates(model, input_tokens, at):
-        dearest_input = max(rates.input, rates.cache_write or ZERO)
+        input_price = max(rates.input, rates.cache_write or ZERO)
         if model.params:
-            dearest_input = max(dearest_input, rates.cache_write_1h or ZERO)
-        worst = max(worst, (input_tokens * dearest_input + output_tokens * rates.output) / MILLION)
+            input_price = max(input_price, rates.cache_write_1h or ZERO)
+        worst = max(worst, (input_tokens * input_price + output_tokens * rates.output) / MILLION)
     return worst
 
 
 def affordable_output(model: ModelSpec, *, input_tokens: int, left_usd: Decimal, wanted: int, at: datetime) -> int:
-    """How many of `wanted` output tokens fit into `left_usd` after the worst case of the input; may be 0."""
+    """Return the number of output tokens, 0 to `wanted`, that `left_usd` covers after the worst case of the input."""
     fixed = worst_case(model, input_tokens=input_tokens, output_tokens=0, at=at)
     if fixed > left_usd:
         return 0
-    each = max(rates.output for rates in _worst_rates(model, input_tokens, at)) / MILLION
-    return wanted if each == 0 else min(wanted, int((left_usd - fixed) // each))
+    token_usd = max(rates.output for rates in _worst_rates(model, input_tokens, at)) / MILLION
+    return wanted if token_usd == 0 else min(wanted, int((left_usd - fixed) // token_usd))
 
 
 def _worst_rates(model: ModelSpec, input_tokens: int, at: datetime) -> list[Price]:
-    asked = model.params.get("service_tier")
-    tiers = {None, asked if isinstance(asked, str) and asked != "default" else None}
-    return [_rates(model, input_tokens, moment, tier)[0] for moment in (at, at + _HORIZON) for tier in tiers]
+    requested = model.params.get("service_tier")
+    tiers = {None, requested if isinstance(requested, str) and requested != "default" else None}
+    return [_rates(model, input_tokens, moment, tier)[0] for moment in (at, at + _MAX_HOLD_TIME) for tier in tiers]
 
 
 def served_spec(model: ModelSpec, served_model: str | None, registry: Registry) -> ModelSpec:
-    """The spec to bill by when `model` was asked and `served_model` answered.
+    """Return the spec to bill by when `model` was requested and `served_model` answered.
 
-    The provider's dated name of the same model is that model; another model of the registry or of the catalogue is
-    billed at its own price; a name that nobody knows is billed as the one that was asked.
+    A dated name of the requested model is that model. Another model of the registry or the catalog is billed at its
+    own price, and an unknown name as the requested model.
     """
     if served_model is None or model.api_model == served_model or _undated(served_model) == _undated(model.api_model):
         return model
     for other in registry:
         if other.provider == model.provider and other.api_model in (served_model, _undated(served_model)):
             return other
-    if model.price is None and _catalogue(model.provider, served_model, None) is not None:
+    if model.price is None and _catalog(model.provider, served_model, None) is not None:
         import dataclasses
 
         return dataclasses.replace(model, id=served_model, api_model=served_model)
@@ -105,10 +106,10 @@ def _undated(name: str) -> str:
 
 
 def _rates(model: ModelSpec, input_tokens: int, at: datetime, service_tier: str | None) -> tuple[Price, str]:
-    """Unit prices for a prompt of this length at this moment by this tier, and the price list they come from."""
+    """The unit prices for a prompt of this length, and their source."""
     if model.price is not None:
         return model.price, "models.toml"
-    listed = _catalogue(model.provider, model.api_model, at.replace(second=0, microsecond=0), service_tier)
+    listed = _catalog(model.provider, model.api_model, at.replace(second=0, microsecond=0), service_tier)
     if listed is None or listed.input_mtok is None or listed.output_mtok is None:
         raise UnknownPrice(f"no price is known for {model.id!r}: add price = {{ input = ..., output = ... }} to it")
 
@@ -123,20 +124,20 @@ def _rates(model: ModelSpec, input_tokens: int, at: datetime, service_tier: str 
             cache_write=unit(listed.cache_write_mtok),
             cache_write_1h=unit(listed.cache_write_1h_mtok),
         ),
-        f"genai-prices {_catalogue_version()}",
+        f"genai-prices {_catalog_version()}",
     )
 
 
 def _tier(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
-    """The price that applies to the whole prompt once it is longer than a tier's start."""
+    """The price for a prompt of this length. It applies to the whole prompt, not only to the part above a threshold."""
     if isinstance(price, Decimal):
         return price
     return next((tier.price for tier in reversed(price.tiers) if input_tokens > tier.start), price.base)
 
 
 @lru_cache(maxsize=512)
-def _catalogue(provider: str, name: str, at: datetime | None, service_tier: str | None = None) -> ModelPrice | None:
-    """The catalogue's unit prices at a minute (None: any), or None where it has no such model."""
+def _catalog(provider: str, name: str, at: datetime | None, service_tier: str | None = None) -> ModelPrice | None:
+    """The catalog's unit prices at a minute (None: any time), or None for an unknown model."""
     from genai_prices.data_snapshot import get_snapshot
 
     try:
@@ -148,23 +149,23 @@ def _catalogue(provider: str, name: str, at: datetime | None, service_tier: str 
 
 
 @lru_cache(maxsize=1)
-def _catalogue_version() -> str:
+def _catalog_version() -> str:
     return version("genai-prices")
 
 
 def stale(now: datetime) -> str | None:
-    """What to tell where the catalogue is older than 60 days: prices change, and a bill by old ones is wrong."""
-    days = (now.date() - catalogue_date()).days
+    """Return a warning if the catalog is older than 60 days, since costs at outdated prices are wrong."""
+    days = (now.date() - catalog_date()).days
     if days <= STALE_AFTER_DAYS:
         return None
     return f"the price list is {days} days old: pip install -U genai-prices"
 
 
 @lru_cache(maxsize=1)
-def catalogue_date() -> date:
-    """Of when the catalogue is, at the latest. It says so nowhere: of a version we have not read, when it came here."""
+def catalog_date() -> date:
+    """Latest possible date of the catalog, which has no date of its own: for an unknown version, its installation."""
     import genai_prices.data
 
-    if (read := _READ.get(_catalogue_version())) is not None:
-        return read
+    if (compared_on := _CATALOG_DATES.get(_catalog_version())) is not None:
+        return compared_on
     return datetime.fromtimestamp(Path(genai_prices.data.__file__).stat().st_mtime, tz=UTC).date()

@@ -27,7 +27,7 @@ PATTERN = "|".join((
     r"\s+(?!\S)",
     r"\s+",
 ))  # fmt: skip
-"""How text is split into words: tiktoken's own definition, which can't be read from it without a download."""
+"""The split of a text into words: tiktoken's definition, which its API gives only after a download."""
 RANKS_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 """The hash that tiktoken checks, too."""
 

@@ -103,7 +103,7 @@ def _restore(table: dict[Any, Any], key: Any, added: Any, previous: Any) -> None
 
 def _warm_up() -> None:
     """Load the dependencies of the first cell in the background, which takes about a second."""
-    import genai_prices.data  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the price catalogue
+    import genai_prices.data  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the price catalog
 
     import llm_magic.ledger.queries  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the database
     from llm_magic import tokens

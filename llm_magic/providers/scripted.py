@@ -1,4 +1,4 @@
-"""A provider that answers as it is told: for tests, for documents, for trying a plan without a key."""
+"""A provider with scripted answers, for tests, documentation, and trials without a key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_magic.types import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer in chunks, then its usage. Without a `finish_reason` it is a broken stream."""
+    """An answer in chunks, then its usage. Without a `finish_reason`, the stream is broken."""
 
     chunks: tuple[str, ...] = ("A scripted ", "answer.")
     usage: Usage | None = Usage(input_tokens=10, output_tokens=5)
@@ -23,14 +23,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error, after some chunks or at once."""
+    """An error, at once or after some chunks."""
 
     error: ProviderError
     chunks: tuple[str, ...] = ()
 
 
 class ScriptedProvider:
-    """Gives the replies in turn, the last one for ever. `requests` holds what it was asked."""
+    """Gives the replies in turn and repeats the last one. `requests` lists the requests that it received."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class ScriptedProvider:
             self.script(*replies)
 
     def script(self, *replies: Reply | Failure) -> None:
-        """What the next requests get: these in turn, the last one for ever."""
-        left = list(replies)
+        """Set the replies to the next requests; the last one is repeated."""
+        remaining = list(replies)
 
         def in_turn(_: ProviderRequest) -> Reply | Failure:
-            return left.pop(0) if len(left) > 1 else left[0]
+            return remaining.pop(0) if len(remaining) > 1 else remaining[0]
 
         self._reply = in_turn
 

@@ -51,7 +51,7 @@ def scripted_requests(ours: Any) -> list[ProviderRequest]:
     return ours.providers["cloud"].requests
 
 
-def test_each_one_has_its_cost_in_the_plan(tmp_path: Path) -> None:
+def test_each_attachment_is_part_of_the_planned_cost(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("word " * 1_000)
     (tmp_path / "b.png").write_bytes(png(280, 56))
     ours = router(SEES, BLIND)
@@ -84,7 +84,7 @@ def test_an_image_goes_to_a_model_that_can_see() -> None:
     assert message.content == "<attachment name=\"chart\" type='image/png'/>\n\nhello"
 
 
-def test_where_none_can_see_that_is_said() -> None:
+def test_an_image_without_a_model_that_sees_is_an_error() -> None:
     with pytest.raises(Exception, match="blind: can't see images"):
         router(BLIND).route_sync("hello", attach=[of_value("chart", png(10, 10))])
 
@@ -99,7 +99,7 @@ def test_where_none_can_see_that_is_said() -> None:
         (b"\x89PNG\r\n\x1a\n", "png", (-1, -1)),
     ],
 )  # fmt: skip
-def test_kinds_of_images_by_their_content(data: bytes, kind: str, size: tuple[int, int]) -> None:
+def test_an_images_type_is_read_from_its_content(data: bytes, kind: str, size: tuple[int, int]) -> None:
     image = of_value("x", data).image
     assert image is not None
     assert image.media_type == f"image/{kind}"
@@ -108,7 +108,7 @@ def test_kinds_of_images_by_their_content(data: bytes, kind: str, size: tuple[in
 
 @settings(max_examples=examples(40))
 @given(st.integers(-1, 20_000), st.integers(-1, 20_000), st.integers(1, 10_000))
-def test_an_image_never_comes_to_more_than_its_bound(width: int, height: int, most: int) -> None:
+def test_an_image_never_counts_more_tokens_than_its_bound(width: int, height: int, most: int) -> None:
     image = Image(data=b"", media_type="image/png", width=width, height=height)
     assert 1 <= image_tokens(image, most) <= most
     if width < 1 or height < 1:
@@ -118,7 +118,7 @@ def test_an_image_never_comes_to_more_than_its_bound(width: int, height: int, mo
     assert tokens.estimate_input((message,), None, spec) <= tokens.bound_input((message,), None) + most
 
 
-def test_a_table_is_its_head_as_csv_with_what_was_left_out() -> None:
+def test_a_table_is_sent_as_csv_with_a_note_of_what_was_left_out() -> None:
     frame = pd.DataFrame({"n": range(1_234), "text": ["x" * 300] * 1_234})
     table = of_value("sales", frame)
     assert table.detail == "1,234 rows × 2 columns, the first 50 rows"
@@ -132,11 +132,11 @@ def test_a_table_is_its_head_as_csv_with_what_was_left_out() -> None:
     assert len(of_value("sales", frame, rows=3).text.splitlines()) == 4
 
 
-def test_a_name_does_not_end_its_own_quotes() -> None:
+def test_quotes_and_line_breaks_in_a_name_are_replaced() -> None:
     assert of_value('a"b\nc', "x").block == '<attachment name="a\'b c">\nx\n</attachment>'
 
 
-def test_small_tables_series_and_wide_ones() -> None:
+def test_an_index_a_series_and_a_wide_table_are_sent_as_csv() -> None:
     assert of_value("t", pd.DataFrame({"a": [1]}, index=["row"])).text == ",a\nrow,1\n"
     assert of_value("t", pd.DataFrame({"a": []})).text == "a\n"
     assert attach([pd.Series([1, 2], name="s")])[0].text == "s\n1\n2\n"
@@ -153,13 +153,16 @@ def test_small_tables_series_and_wide_ones() -> None:
         (lambda folder: written(folder / "x.pdf", b"%PDF-1.7\0\xff"), "x.pdf is neither text in UTF-8 nor an image"),
         (lambda folder: written(folder / "x.bin", b"a\0b"), "x.bin is neither text in UTF-8 nor an image"),
         (lambda folder: written(folder / "x.txt", b" \n"), "x.txt is empty"),
-        (lambda folder: written(folder / "x.txt", b"a" * 2_000_001), "x.txt has 2,000,001 bytes: 2,000,000 of text"),
-        (lambda folder: written(folder / "x.txt", b"a" * 5_000_001), "has 5,000,001 bytes: 5,000,000 are the most"),
+        (
+            lambda folder: written(folder / "x.txt", b"a" * 2_000_001),
+            "x.txt has 2,000,001 bytes: at most 2,000,000 of text",
+        ),
+        (lambda folder: written(folder / "x.txt", b"a" * 5_000_001), "has 5,000,001 bytes: at most 5,000,000"),
         (lambda folder: written(folder / "a\0b", b""), "a\\x00b' can't be attached"),
         (lambda _: 5, "a int can't be attached"),
     ],
 )
-def test_what_can_not_be_attached_is_said(make: Any, says: str, tmp_path: Path) -> None:
+def test_a_value_that_can_not_be_attached_is_an_error(make: Any, says: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError) as error:
         router().request("hello", attach=[make(tmp_path)])
     assert says in str(error.value)
@@ -171,14 +174,14 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_too_many_images_and_half_a_character() -> None:
-    with pytest.raises(RequestError, match="21 images are attached: 20 at a time"):
+def test_too_many_images_and_lone_surrogates_are_errors() -> None:
+    with pytest.raises(RequestError, match="21 images are attached: at most 20"):
         router().request("hello", attach=[of_value("x", png(1, 1))] * 21)
     with pytest.raises(RequestError, match="half of a character"):
         router().request("hello", attach=[of_value("x", "\ud800")])
 
 
-def test_the_cache_knows_what_was_attached() -> None:
+def test_the_cache_distinguishes_attachments() -> None:
     ours = router(SEES)
     for data in (png(1, 1), png(1, 2)):
         asked: dict[str, Any] = {"cache": True, "attach": [of_value("x", data)]}
@@ -198,7 +201,7 @@ def test_a_conversation_keeps_texts_and_the_names_of_images() -> None:
     assert first.images == last.images == ()
 
 
-def test_how_the_providers_are_sent_an_image() -> None:
+def test_an_image_is_sent_in_each_providers_form() -> None:
     picture = Attachment(name="x", image=Image(data=b"123", media_type="image/png"))
     message = message_of(Request(prompt="hello", attachments=(picture,)))
     text = {"type": "text", "text": "<attachment name=\"x\" type='image/png'/>\n\nhello"}
@@ -213,7 +216,7 @@ def test_how_the_providers_are_sent_an_image() -> None:
     assert gpt["content"] == [{"type": "image_url", "image_url": url}, text]
 
 
-def test_what_ships_can_see_and_what_is_no_bound_is_refused() -> None:
+def test_packaged_models_see_images_and_an_invalid_bound_is_an_error() -> None:
     for profile in ("current", "article"):
         assert {spec.provider for spec in Registry.load(profile) if spec.image_tokens} == {"anthropic", "openai"}
     for bad in (-1, True, 1.5):

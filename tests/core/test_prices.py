@@ -1,4 +1,4 @@
-"""Money per token: our multiplication against the catalogue's own calculator, and the bounds that holds rely on."""
+"""Money per token: our multiplication against the catalog's own calculator, and the bounds that holds rely on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ moments = st.integers(0, 7 * 24 * 60).map(
 
 
 @given(spec=st.sampled_from(PAID), fresh=counts, cached=counts, written=counts, output=counts, at=moments)
-def test_same_as_the_catalogues_own_calculator(
+def test_costs_equal_the_catalogs_own_calculation(
     spec: object, fresh: int, cached: int, written: int, output: int, at: datetime
 ) -> None:
     assert isinstance(spec, type(PAID[0]))
@@ -70,7 +70,7 @@ def test_affordable_output_fits_and_no_token_more_does(left: Decimal, bound: int
         assert prices.worst_case(spec, input_tokens=bound, output_tokens=fits + 1, at=at) > left
 
 
-def test_a_stated_price_wins_and_says_so() -> None:
+def test_a_stated_price_wins_and_is_the_source() -> None:
     cost = prices.cost(model("mine", price="2/8"), Usage(input_tokens=1_000_000, output_tokens=500_000), NOON)
     assert (cost.usd, cost.price_source) == (Decimal(6), "models.toml")
 
@@ -92,7 +92,7 @@ def test_peak_hours_and_long_prompts_cost_more() -> None:
     assert long.input_price == 5 * prices.cost(registry["claude-haiku-5-5"], short, NOON).input_price
 
 
-def test_unknown_is_not_zero() -> None:
+def test_an_unknown_price_is_an_error() -> None:
     spec = replaced(model("mystery"), price=None)
     with pytest.raises(UnknownPrice, match="no price is known for 'mystery'"):
         prices.cost(spec, Usage(), NOON)
@@ -115,7 +115,7 @@ def test_the_served_model_is_the_billed_one(served: str | None, billed_as: str) 
     assert billed.id == billed_as
 
 
-def test_the_worst_case_of_a_cheaper_tier_of_service_is_the_usual_price() -> None:
+def test_the_worst_case_of_a_cheaper_service_tier_is_the_usual_price() -> None:
     usual = Registry.load("current")["gpt-6.1-terra"]
     flex = replaced(usual, params={"service_tier": "flex"})
     worst = [prices.worst_case(spec, input_tokens=100, output_tokens=100, at=NOON) for spec in (usual, flex)]

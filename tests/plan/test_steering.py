@@ -182,12 +182,12 @@ async def test_a_run_whose_money_was_spent_meanwhile_gets_current_advice() -> No
 async def test_stale_prices_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     router = builders.router(model("only"))
     assert (await router.route("hello")).notes == ()
-    monkeypatch.setattr(prices, "catalogue_date", lambda: NOON.date() - timedelta(days=61))
+    monkeypatch.setattr(prices, "catalog_date", lambda: NOON.date() - timedelta(days=61))
     assert (await router.route("hello")).notes == ("the price list is 61 days old: pip install -U genai-prices",)
 
 
 def test_the_age_of_the_catalog_is_that_of_its_file() -> None:
-    assert prices.stale(datetime.combine(prices.catalogue_date(), datetime.min.time(), UTC)) is None
+    assert prices.stale(datetime.combine(prices.catalog_date(), datetime.min.time(), UTC)) is None
     assert prices.stale(datetime(2036, 1, 1, tzinfo=UTC)) is not None
 
 

@@ -45,7 +45,6 @@ BANNED_IN_NAMES = re.compile(
 )
 UNFINISHED: frozenset[str] = frozenset(
     [
-        "llm_magic/attachments.py",
         "llm_magic/cache",
         "llm_magic/conversations",
         "llm_magic/jupyter/__init__.py",
@@ -53,10 +52,7 @@ UNFINISHED: frozenset[str] = frozenset(
         "llm_magic/lab/evaluate",
         "llm_magic/lab/simulate",
         "llm_magic/ledger",
-        "llm_magic/prices.py",
-        "llm_magic/providers/scripted.py",
         "llm_magic/registry",
-        "llm_magic/tokens.py",
         "llm_magic/tuning",
     ]
 )

@@ -1,7 +1,7 @@
 """Answers as the three providers send them, streamed and not, through the real SDKs: their text, usage and price.
 
 The payloads have the shape that the providers document and the SDKs' own types describe. The expected
-costs are computed by the catalogue's own reader and calculator, which share no code with llm_magic.
+costs are computed by the catalog's own reader and calculator, which share no code with llm_magic.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ async def test_text_usage_and_service_tier_are_read(server: Any, name: str) -> N
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-async def test_the_cost_equals_the_catalogues_own_calculation(server: Any, name: str) -> None:
+async def test_the_cost_equals_the_catalogs_own_calculation(server: Any, name: str) -> None:
     _, usage, finished = await answered(server, name)
     registry = Registry.load("current")
     provider_id = name.partition("-")[0]

@@ -1,6 +1,6 @@
-"""A provider in this process that is told what to do at every step, and keeps a journal of what it billed.
+"""An in-process provider that is controlled step by step, and keeps a journal of its bills.
 
-Its bill is reckoned with no line of the product's code: a word of the prompt is a token, a chunk of the answer is one.
+The bills are computed without any code of the package: each word of the prompt and each chunk of the answer is one token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, U
 from llm_magic.types import Usage
 
 FREE: tuple[type[ProviderError], ...] = (RateLimited, Overloaded, ServerError, AuthFailed)
-"""Raised before anything was read: nothing is billed for them while no chunk was sent."""
+"""Raised before the request is read: not billed unless a chunk was sent."""
 PAID: tuple[type[ProviderError], ...] = (TimedOut, StreamBroken)
 FAULTS = {kind.__name__: kind for kind in (*FREE, *PAID)}
 
@@ -31,7 +31,7 @@ class Entry:
     sent: int = 0
     free: bool = False
     reported: bool = False
-    """Its usage arrived."""
+    """True once its usage was sent."""
     next: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     over: bool = False
 
@@ -43,9 +43,9 @@ class Entry:
 
 
 class Journal:
-    """The provider. At each step a request does what `script` says, and behind its end what `Entry.next` is set to.
+    """The provider. Each request follows `script`, and then the steps that `Entry.next` is set to.
 
-    Steps: `chunk`, `all` (every token that it still may send), `end`, or the name of a fault.
+    Steps: `chunk`, `all` (all remaining tokens), `end`, or the name of a fault.
     """
 
     def __init__(self, script: Sequence[str] = ()) -> None:
@@ -57,7 +57,7 @@ class Journal:
 
     @property
     def waiting(self) -> list[Entry]:
-        """The requests that wait to be told."""
+        """The requests that wait for their next step."""
         return [entry for entry in self.entries if not entry.over and not entry.next.done()]
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
@@ -77,7 +77,7 @@ class Journal:
                     entry.next = asyncio.get_running_loop().create_future()
                 if kind := FAULTS.get(step):
                     entry.free = not entry.sent and kind in FREE
-                    raise kind("as told")
+                    raise kind("as scripted")
                 if step == "end" and entry.sent:
                     entry.reported = True
                     yield UsageReport(usage=Usage(input_tokens=entry.input, output_tokens=entry.sent))

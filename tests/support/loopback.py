@@ -1,7 +1,7 @@
-"""A loopback server that speaks the providers' APIs, fails as told, and keeps a journal of what it billed.
+"""A loopback server that speaks the providers' APIs, fails by script, and keeps a journal of its bills.
 
-Anthropic's Messages API is at `/anthropic`, OpenAI's Chat Completions at `/openai/v1`, DeepSeek's at `/deepseek`. Its bill is
-reckoned from its own table of prices, with no line of the product's code.
+Anthropic's Messages API is at `/anthropic`, OpenAI's Chat Completions at `/openai/v1`, DeepSeek's at `/deepseek`. Its bills
+are computed from its own price table, without any code of the package.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MILLION = Decimal(1_000_000)
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A good answer. Tokens: a word of the prompt is one, a chunk of the answer is one."""
+    """A good answer. Each word of the prompt and each chunk of the answer is one token."""
 
     chunks: tuple[str, ...] = ("The ", "answer ", "is ", "42.")
     cached: int = 0
@@ -37,13 +37,13 @@ class Answer:
     served_model: str | None = None
     finish: str = "stop"
     gate: threading.Event | None = None
-    """Waited for after the first chunk."""
+    """Pauses the stream after the first chunk until it is set."""
     thoughts: int = 0
-    """Thoughts streamed before the first chunk."""
+    """Number of reasoning events before the first chunk."""
     whole: bool = False
-    """Sent in one piece, though a stream was asked for."""
+    """Answer without streaming, although a stream was requested."""
     junk: Any = ...
-    """Reported for the number of output tokens, where given."""
+    """If given, reported as the number of output tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Server:
         self.url = ""
 
     def script(self, model: str, *steps: Step) -> None:
-        """What the next requests for a model get; the last step is repeated for ever."""
+        """Set the responses to the next requests for a model; the last one is repeated."""
         self.scripts[model] = list(steps)
 
     @property
@@ -104,11 +104,11 @@ class Server:
         return sum((entry.cost_usd for entry in self.journal), Decimal(0))
 
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to reach this server."""
-        found: dict[str, str] = {}
+        """The environment variables with which a process reaches this server."""
+        variables: dict[str, str] = {}
         for name, path in (("ANTHROPIC", "anthropic"), ("OPENAI", "openai/v1"), ("DEEPSEEK", "deepseek")):
-            found |= {f"{name}_API_KEY": f"{KEY}-{name.lower()}", f"{name}_BASE_URL": f"{self.url}/{path}"}
-        return found
+            variables |= {f"{name}_API_KEY": f"{KEY}-{name.lower()}", f"{name}_BASE_URL": f"{self.url}/{path}"}
+        return variables
 
     def wait_until(self, holds: Callable[[], bool], timeout_s: float = 10) -> None:
         with self.changed:
@@ -123,12 +123,14 @@ class Server:
         return script.pop(0) if len(script) > 1 else script[0]
 
     def bill(self, entry: Entry, output: int) -> None:
-        """Charge what has been read and written so far."""
-        price = [Decimal(each) for each in self.prices.get(entry.model, ("1", "5", "0.1", "1.25"))]
+        """Charge the tokens that were read and written so far."""
+        prices = [Decimal(usd) for usd in self.prices.get(entry.model, ("1", "5", "0.1", "1.25"))]
         entry.output = output
         fresh = entry.input - entry.cached - entry.written
         counts = (fresh, output, entry.cached, entry.written)
-        entry.cost_usd = sum((Decimal(n) * each for n, each in zip(counts, price, strict=True)), Decimal(0)) / MILLION
+        entry.cost_usd = (
+            sum((Decimal(count) * usd for count, usd in zip(counts, prices, strict=True)), Decimal(0)) / MILLION
+        )
 
 
 def _dialect(path: str) -> str:
@@ -159,12 +161,12 @@ async def _answer(server: Server, request: Request) -> Response:
 
 
 def _strict(entry: Entry) -> Fault | None:
-    """Refuse what the true APIs refuse."""
+    """Reject what the real APIs reject."""
     body = entry.body
     if not entry.key.startswith(KEY):
         return Fault(status=401, message=f"bad key {entry.key}", code="authentication_error")
     if entry.api == "anthropic" and ("max_tokens" not in body or {"temperature", "top_p", "top_k"} & body.keys()):
-        return Fault(status=400, message="max_tokens is needed; temperature, top_p and top_k are refused")
+        return Fault(status=400, message="max_tokens is required; temperature, top_p and top_k are rejected")
     if entry.api == "openai" and entry.model.startswith("gpt-") and ("max_tokens" in body or "temperature" in body):
         return Fault(status=400, message="use max_completion_tokens", code="unsupported_parameter")
     if entry.api == "deepseek" and (body.get("response_format") or {}).get("type") == "json_schema":
@@ -179,7 +181,7 @@ def _fault(api: str, step: Fault) -> JSONResponse:
 
 
 async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: Request) -> AsyncIterator[str]:
-    """The events of a stream, billed as they are generated."""
+    """Yield the events of a stream, and bill each as it is generated."""
     say = _Anthropic(entry) if entry.api == "anthropic" else _OpenAI(entry)
     served = entry.model if isinstance(step, Broken) else step.served_model or entry.model
     try:
@@ -209,7 +211,7 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
 
 
 def _whole(server: Server, entry: Entry, step: Answer) -> JSONResponse:
-    """The answer in one piece, for a request that asks for no stream."""
+    """The answer without streaming."""
     say = _Anthropic(entry) if entry.api == "anthropic" else _OpenAI(entry)
     server.bill(entry, len(step.chunks) + step.reasoning)
     entry.ended = "whole"
@@ -328,7 +330,7 @@ class _OpenAI(_Speaker):
     def end(self, step: Answer, served: str) -> str:
         usage = self.counts(step)
         last: list[dict[str, Any]] = [{"index": 0, "delta": {}, "finish_reason": step.finish}]
-        if self.entry.api == "deepseek":  # its usage comes with the last choice
+        if self.entry.api == "deepseek":  # its usage is part of the last choice
             return self.chunk(served, last, usage) + "data: [DONE]\n\n"
         return self.chunk(served, last) + self.chunk(served, [], usage) + "data: [DONE]\n\n"
 
@@ -338,7 +340,7 @@ class _OpenAI(_Speaker):
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """A server on a free port of loopback, in a thread of its own."""
+    """Run a server on a free loopback port, in its own thread."""
     server = Server()
 
     async def answer(request: Request) -> Response:
