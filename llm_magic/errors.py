@@ -107,11 +107,7 @@ class ProviderError(LLMMagicError):
 
     outcome: ClassVar[Outcome] = Outcome.ERROR
     retryable: ClassVar[bool] = False
-<<<<<<< HEAD
     """A retry with the same model may succeed."""
-=======
-    """True if a retry with this model may succeed."""
->>>>>>> 05042f4 (Reword prices, attachments, errors, models.toml and the loopback server; give their tests descriptive names)
     falls_back: ClassVar[bool] = True
     """True if another model may answer."""
     cools_down: ClassVar[bool] = False

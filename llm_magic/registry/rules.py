@@ -22,7 +22,7 @@ MAX_LONG_REPETITIONS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """Conditions, all of which must hold; None is no condition."""
+    """Conditions, all of which must hold. A field that is None is not checked."""
 
     regex: re.Pattern[str] | None = None
     """Searched in the part of the prompt that the classifier reads: its first 2,000 and its last 1,000 characters."""
