@@ -30,7 +30,7 @@ class Charge:
     seen: Usage
     basis: CostBasis
     doubt: str = ""
-    """What was wrong with the provider's report, for a note."""
+    """The problem with the provider's report, for a note."""
 
     @property
     def is_estimated(self) -> bool:

@@ -111,7 +111,7 @@ class AttemptState:
     """The first visible text or reasoning."""
     last_event: float | None = None
     report_doubt: str = ""
-    """What was wrong with the provider's usage report, once the attempt is settled."""
+    """The problem with the provider's usage report, once the attempt is settled."""
     data: Any = None
     row: Attempt | None = None
     """The row that the hold was made with, then as it is settled."""

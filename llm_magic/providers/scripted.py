@@ -38,10 +38,10 @@ class ScriptedProvider:
         *,
         unavailable: str | None = None,
     ) -> None:
-        self._unavailable = unavailable
+        self.unavailable_reason = unavailable
         self.requests: list[ProviderRequest] = []
         if callable(replies):
-            self._reply = replies
+            self.reply = replies
         else:
             self.script(*replies)
 
@@ -52,14 +52,14 @@ class ScriptedProvider:
         def in_turn(_: ProviderRequest) -> Reply | Failure:
             return remaining.pop(0) if len(remaining) > 1 else remaining[0]
 
-        self._reply = in_turn
+        self.reply = in_turn
 
     def unavailable(self) -> str | None:
-        return self._unavailable
+        return self.unavailable_reason
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         self.requests.append(request)
-        reply = self._reply(request)
+        reply = self.reply(request)
         for chunk in reply.chunks:
             yield TextDelta(text=chunk)
         if isinstance(reply, Failure):

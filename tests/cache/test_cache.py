@@ -126,7 +126,7 @@ def test_a_model_that_can_not_be_used_is_not_of_the_set() -> None:
         providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no key")},
     )  # fmt: skip
     ours.route_sync("hello", cache=True)
-    ours.providers["other"]._unavailable = None  # type: ignore[attr-defined]
+    ours.providers["other"].unavailable_reason = None  # type: ignore[attr-defined]
     assert not ours.route_sync("hello", cache=True).cached
 
 

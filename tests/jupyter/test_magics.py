@@ -60,7 +60,7 @@ def test_options_end_where_the_text_begins(line: str, split: tuple[str, str]) ->
 
 def test_every_option_reaches_the_request(shell: Shell) -> None:
     shell.run('schema = {"type": "object"}')
-    shell.scripted._reply = lambda _: Reply(chunks=("{}",))
+    shell.scripted.script(Reply(chunks=("{}",)))
     shell.run(
         '%%route --tier complex --model cheap --system "be kind" --max-tokens 77 --max-cost $0.5 --schema schema '
         "--out answer --tag one --tag two\nhello"
@@ -75,7 +75,7 @@ def test_every_option_reaches_the_request(shell: Shell) -> None:
 
 
 def test_a_dataclass_is_a_schema(shell: Shell) -> None:
-    shell.scripted._reply = lambda request: Reply(chunks=('{"name": "Ada", "age": 36}',))
+    shell.scripted.script(Reply(chunks=('{"name": "Ada", "age": 36}',)))
     shell.run("import dataclasses\n@dataclasses.dataclass\nclass Person:\n    name: str\n    age: int")
     shell.run("%%route --schema Person\nWho?")
     assert shell["_route"].data == shell["Person"](name="Ada", age=36)
@@ -86,7 +86,7 @@ def test_a_dataclass_is_a_schema(shell: Shell) -> None:
 
 
 def test_an_inline_schema_and_a_pydantic_model(shell: Shell) -> None:
-    shell.scripted._reply = lambda _: Reply(chunks=('{"n": 1}',))
+    shell.scripted.script(Reply(chunks=('{"n": 1}',)))
     shell.run('%%route --schema \'{"type": "object"}\'\nhello')
     shell.run("import pydantic\nclass N(pydantic.BaseModel):\n    n: int")
     shell.run("%%route --schema N\nhello")
@@ -277,7 +277,7 @@ def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
         assert isinstance(shell[name], pd.DataFrame)
     assert list(shell["ledger"]["outcome"]) == ["ok"]
     assert list(shell["models"]["usable"]) == [True, True]
-    shell.scripted._unavailable = "no CLOUD_KEY"
+    shell.scripted.unavailable_reason = "no CLOUD_KEY"
     shell.run("models = %route_models")
     assert list(shell["models"]["why_not"]) == ["no CLOUD_KEY"] * 2
 
@@ -421,7 +421,7 @@ def test_an_error_in_python_code_keeps_its_traceback(shell: Shell) -> None:
 def test_a_failure_shows_its_path_and_stops(shell: Shell) -> None:
     from llm_magic import AuthFailed
 
-    shell.scripted._reply = lambda _: Failure(error=AuthFailed("HTTP 401: bad key"))
+    shell.scripted.script(Failure(error=AuthFailed("HTTP 401: bad key")))
     out, error = shell.fail("%%route --tier bulk\nhello")
     assert type(error).__name__ == "AllAttemptsFailed"
     assert "path: ✗ cheap: auth failed -> ✗ strong: auth failed" in out
@@ -434,18 +434,18 @@ def test_a_broken_stream_starts_again_visibly_in_a_terminal(shell: Shell) -> Non
     from llm_magic import StreamBroken
 
     replies = [Failure(error=StreamBroken("x"), chunks=("half an ",)), Reply(chunks=("whole",))]
-    shell.scripted._reply = lambda _: replies.pop(0)
+    shell.scripted.script(*replies)
     out = shell.run("%%route --tier bulk\nhello")
     assert out.startswith("half an \n[the answer broke off; starting again with cheap]\nwhole")
 
 
 def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
-    shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b\x9bc",))
+    shell.scripted.script(Reply(chunks=("a\x1b]0;evil\x07b\x9bc",)))
     assert shell.run("%%route --tier bulk\nhello").startswith("a]0;evilbc")
 
 
 def test_nor_when_a_plan_or_a_result_is_the_last_value_of_a_cell(shell: Shell) -> None:
-    shell.scripted._reply = lambda _: Reply(chunks=("a\x1b]0;evil\x07b",), served_model="m\x9b31m")
+    shell.scripted.script(Reply(chunks=("a\x1b]0;evil\x07b",), served_model="m\x9b31m"))
     shell.run("%route --tier bulk --tag t hello\n%route --compare strong,cheap hello")
     formats = shell.shell.display_formatter.format
     comparison = shell["_route"]
@@ -537,7 +537,7 @@ def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeyp
 
 
 def test_a_cascade_from_a_cell(shell: Shell) -> None:
-    shell.scripted._reply = lambda request: Reply(chunks=("42",) if request.model.id == "strong" else ("41",))
+    shell.scripted.reply = lambda request: Reply(chunks=("42",) if request.model.id == "strong" else ("41",))
     shell.run("%%route --tier complex --cascade=twice\nhow many?")
     out = shell.run("def right(text):\n    return text == '42'")
     out = shell.run("%%route --tier complex --check right\nhow many?")
@@ -585,6 +585,6 @@ def test_tuning_shows_applies_and_takes_back(shell: Shell) -> None:
     assert "This is what is applied." in shell.run("%route_tune")
     assert "Undone" in shell.run("%route_tune --reset")
     assert shell.router.registry["cheap"] == shell.router.base_registry["cheap"]
-    assert "nothing to take back" in shell.run("%route_tune --reset")
+    assert "nothing to undo" in shell.run("%route_tune --reset")
     _, error = shell.fail("%route_tune --apply --reset")
     assert "not both" in str(error)

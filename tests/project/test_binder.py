@@ -124,4 +124,4 @@ def test_post_build_is_executable_and_never_fails_the_build(tmp_path: Path) -> N
     assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
     bash = shutil.which("bash")
     assert bash
-    assert "weights not fetched" in run(bash, "binder/postBuild", env={"PATH": str(tmp_path)})
+    assert "the weights could not be downloaded" in run(bash, "binder/postBuild", env={"PATH": str(tmp_path)})

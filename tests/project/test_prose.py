@@ -43,44 +43,30 @@ NAME = re.compile(r"test_(it|its|these|those|they|them|nor|so|whatever|whoever|w
 BANNED_IN_NAMES = re.compile(
     r"_(dear\w*|mend\w*|told|thrice|whoever|nobody|anew|once_more|under_way|is_no(?!_longer))(_|$)"
 )
-UNFINISHED: frozenset[str] = frozenset(
-    [
-        "llm_magic/cache",
-        "llm_magic/conversations",
-        "llm_magic/jupyter/__init__.py",
-        "llm_magic/jupyter/magics",
-        "llm_magic/lab/evaluate",
-        "llm_magic/lab/simulate",
-        "llm_magic/ledger",
-        "llm_magic/registry",
-        "llm_magic/tuning",
-    ]
-)
+UNFINISHED: frozenset[str] = frozenset(["llm_magic/lab/simulate", "llm_magic/ledger"])
 """Folders and files whose prose is still to be rewritten."""
 UNFINISHED_TESTS: frozenset[str] = frozenset(
     [
         "tests/cache/test_cache.py",
-        "tests/classify/test_classify.py",
-        "tests/classify/test_quality.py",
         "tests/conversations/test_conversations.py",
-        "tests/core/test_attachments.py",
         "tests/core/test_bridge.py",
         "tests/jupyter/test_loading.py",
         "tests/jupyter/test_magics.py",
         "tests/lab/test_evaluate.py",
-        "tests/lab/test_simulate.py",
-        "tests/lab/test_tiers.py",
         "tests/ledger/test_concurrency.py",
-        "tests/ledger/test_ledger.py",
         "tests/ledger/test_report.py",
-        "tests/ledger/test_totals.py",
         "tests/ledger/test_transactions.py",
         "tests/plan/test_cascade.py",
         "tests/routing/test_compare.py",
     ]
 )
 """Files whose tests are still to be renamed."""
-DATA = ("llm_magic/lab/prompts", "llm_magic/classify/signals.py", "llm_magic/classify/pleasantries.py")
+DATA = (
+    "llm_magic/lab/prompts",
+    "llm_magic/lab/evaluate/cross_validation.py",
+    "llm_magic/classify/signals.py",
+    "llm_magic/classify/pleasantries.py",
+)
 """Prompts of people, and the patterns that recognize them."""
 
 

@@ -24,7 +24,7 @@ from tests.support.source import (
 
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 300
-MAX_DOCSTRINGS_PER_100_LINES = 9.2
+MAX_DOCSTRINGS_PER_100_LINES = 8.5
 DATA: frozenset[str] = frozenset()
 """Files that are tables, not code."""
 PUBLIC_UNDERSCORES = {
@@ -179,14 +179,12 @@ def test_private_names_are_used_in_their_own_file_alone(folder: Path) -> None:
 
 # Still to do: each entry goes when its file is done.
 
-UNFINISHED: frozenset[str] = frozenset(["llm_magic/cache/__init__.py"])
+UNFINISHED: frozenset[str] = frozenset(["llm_magic/execute/attempt.py"])
 PRIVATES: dict[str, int] = {
     "llm_magic/jupyter/display/run_view.py": 1,
-    "tests/cache/test_cache.py": 1,
     "tests/execute/test_execute.py": 2,
-    "tests/jupyter/test_magics.py": 9,
     "tests/ledger/test_caps_hold.py": 1,
     "tests/providers/test_local.py": 3,
     "tests/providers/test_secrets.py": 1,
-    "tests/routing/test_compare.py": 7,
+    "tests/routing/test_compare.py": 4,
 }

@@ -248,7 +248,7 @@ def test_what_is_wrong_with_a_comparison_is_said_and_nothing_is_sent(shell: Shel
 
 
 def test_where_none_answers_the_cell_fails(shell: Shell) -> None:
-    shell.scripted._reply = lambda _: Failure(error=AuthFailed("<b>bad key"))
+    shell.scripted.script(Failure(error=AuthFailed("<b>bad key")))
     out, error = shell.fail("%route --compare a,b hello")
     assert type(error).__name__ == "AllAttemptsFailed"
     assert "2. b  [no answer after 1 attempt: b: auth failed (<b>bad key)]" in out
@@ -256,7 +256,7 @@ def test_where_none_answers_the_cell_fails(shell: Shell) -> None:
 
 
 def test_columns_are_the_same_facts_thrice_and_inert(shell: Shell) -> None:
-    shell.scripted._reply = lambda request: (
+    shell.scripted.reply = lambda request: (
         Failure(error=AuthFailed("<i>no")) if request.model.id == "b" else Reply(chunks=("**Hi** <b>",))
     )
     shell.run("%route --compare a,b hello")
