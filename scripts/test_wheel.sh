@@ -16,7 +16,7 @@ rm -rf build/dist "$copy"
 "$uv" pip install --quiet --python "$venv" --no-deps build/dist/*.whl
 
 mkdir "$copy"
-cp -R tests pyproject.toml README.md ARCHITECTURE.md "$copy"
+cp -R tests docs pyproject.toml README.md ARCHITECTURE.md "$copy"
 cd "$copy"
 imported=$("$venv/bin/python" -c 'import llm_magic; print(llm_magic.__file__)')
 case $imported in
