@@ -16,7 +16,9 @@ from llm_magic.types import CostBasis, Usage
 
 _OWN_PACE_MARGIN = 1.5
 _MIN_OWN_PACE_TOKENS = 5
-_MIN_OUTPUT_SHARE, _MIN_INPUT_SHARE = 0.25, 0.05
+_MAX_TOKENS_PER_S = 3_000
+"""Faster than models generate: bounds the reasoning before a text that was too short to tell the pace."""
+_MIN_OUTPUT_SHARE, _MIN_INPUT_SHARE = 0.1, 0.05
 """A report of a smaller share of the tokens that were counted is doubted. Tokenizers differ by a factor of 0.3 to 3;
 an input may include parts that are not sent as text."""
 _MIN_DOUBTED_OUTPUT_TOKENS = 20
@@ -90,7 +92,9 @@ def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], f
     pace = state.candidate.model.tokens_per_s or learned_pace() or _own_pace(state)
     if pace is not None:
         return math.ceil(pace * hidden_s)
-    return 0 if is_whole and state.text else None
+    if state.first_content is None:
+        return None
+    return 0 if is_whole else math.ceil(_MAX_TOKENS_PER_S * hidden_s)
 
 
 def _own_pace(state: AttemptState) -> float | None:

@@ -14,6 +14,9 @@ from llm_magic.ledger import Hold, Reservation
 from llm_magic.providers.base import Finished, UsageReport
 from llm_magic.types import Attempt, Candidate, Message, Plan
 
+SHOWN_WITHIN_S = 2.0
+"""A model that writes visible text shows it within this time."""
+
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Run:
@@ -128,10 +131,15 @@ class AttemptState:
         return self.sent_at is not None
 
     def silent_s(self, now: float) -> float:
-        """Seconds without visible text or reasoning: before the first of it, and after the last event."""
+        """Seconds in which the model may have reasoned unseen.
+
+        That is the time before the first text or visible reasoning, and a long silence after the last event.
+        """
         if self.sent_at is None:
             return 0.0
         if self.first_content is None:
             return now - self.sent_at
-        after_last = 0.0 if self.last_event is None or self.finished is not None else now - self.last_event
-        return self.first_content - self.sent_at + after_last
+        before_content = self.first_content - self.sent_at
+        if self.last_event is None or self.finished is not None:
+            return before_content
+        return before_content + max(0.0, now - self.last_event - SHOWN_WITHIN_S)

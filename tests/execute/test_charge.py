@@ -212,7 +212,7 @@ async def test_the_loser_of_a_hedge_is_charged_for_what_it_may_have_reasoned() -
 @pytest.mark.parametrize(
     ("reported", "believed"),
     [
-        (Usage(input_tokens=10, output_tokens=0), False), (Usage(input_tokens=10, output_tokens=9), False),
+        (Usage(input_tokens=10, output_tokens=0), False), (Usage(input_tokens=10, output_tokens=3), False),
         (Usage(input_tokens=10, output_tokens=12), True), (Usage(input_tokens=10, output_tokens=120), True),
         (Usage(input_tokens=10**7, output_tokens=40), False), (Usage(input_tokens=10, output_tokens=10**7), False),
     ],

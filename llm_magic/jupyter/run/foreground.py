@@ -12,7 +12,7 @@ from llm_magic.jupyter.display.run_view import RunView
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.routing import Router
-from llm_magic.types import Request, RouteResult
+from llm_magic.types import CostBasis, Request, RouteResult
 
 
 class Stopped(KeyboardInterrupt):
@@ -54,6 +54,9 @@ def record_end(router: Router, state: RunState, how: str) -> None:
     """Take the settled cost of a run without an answer from the ledger, and describe how the run ended."""
     state.attempts = router.ledger.rows(run_id=state.run_id) if state.run_id else []
     state.session_usd = router.ledger.spent_usd
+    if any(attempt.cost_basis is CostBasis.HELD for attempt in state.attempts):
+        state.ended = f"{how}; up to {show_usd(state.cost_usd)} may be billed"
+        return
     tokens = state.attempts[-1].usage.output_tokens if state.attempts else 0
     about = "about " if any(attempt.cost_estimated for attempt in state.attempts) else ""
     state.ended = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
