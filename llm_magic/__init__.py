@@ -78,6 +78,7 @@ if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under
         Usage as Usage,
     )
 
+# The public names of each module, imported at first use.
 _EXPORTS = {
     "budget": "Budget",
     "classify": "Classifier HeadsClassifier",
@@ -98,7 +99,6 @@ _EXPORTS = {
         "RouteResult Skipped TaskTier Usage"
     ),
 }
-"""The public names of each module, imported at first use."""
 
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 
@@ -126,14 +126,12 @@ def router() -> Router:
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """`%load_ext llm_magic`"""
     from llm_magic.jupyter import load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """`%unload_ext llm_magic`"""
     from llm_magic.jupyter import unload
 
     unload(ipython)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from llm_magic.errors import LLMMagicError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 plus the number of SIGINT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,14 +12,13 @@ from llm_magic.errors import RequestError
 from llm_magic.types import Attachment, Image, Message, Request
 
 TABLE_ROWS = 50
-"""Default number of rows of a DataFrame."""
 _TABLE_COLUMNS = 60
 _CELL_CHARS = 200
 MAX_TEXT_BYTES = 2_000_000
 MAX_IMAGE_BYTES = 5_000_000
 MAX_IMAGES = 20
+# Claude bills a square of this side as one token. GPT bills 1.2 tokens for 32 pixels, which is less.
 _PATCH_PIXELS = 28
-"""Side of the square that Claude bills as one token. GPT bills 1.2 tokens for a square of 32 pixels, which is less."""
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"))
 
 
@@ -43,14 +42,12 @@ def of_value(name: str, value: Any, *, rows: int = TABLE_ROWS) -> Attachment:
 
 
 def message_of(request: Request) -> Message:
-    """The user's message: the attachments, then the prompt."""
     parts = [attachment.block for attachment in request.attachments]
     images = tuple(attachment.image for attachment in request.attachments if attachment.image is not None)
     return Message(role="user", content="\n\n".join([*parts, request.prompt]), images=images)
 
 
 def image_tokens(image: Image, most: int) -> int:
-    """Expected input tokens of an image, at most `most`."""
     if not (image.width > 0 and image.height > 0):
         return most
     return min(most, math.ceil(image.width / _PATCH_PIXELS) * math.ceil(image.height / _PATCH_PIXELS))
@@ -106,7 +103,7 @@ def _image_kind(data: bytes) -> str:
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels from the image's header; -1 if it can't be read."""
+    """Read width and height in pixels from the image's header; -1 if it can't be read."""
     import imagesize  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
     library: Any = imagesize
@@ -122,7 +119,6 @@ def _is_table(value: Any) -> bool:
 
 
 def _table(name: str, frame: Any, rows: int) -> Attachment:
-    """The head of a DataFrame as CSV, with a description of its size and what was left out."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
     if not hasattr(frame, "columns"):

@@ -20,12 +20,10 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
+# A wait without a timeout can't be interrupted on Windows, so a thread waits for an item in short steps.
 POLL_INTERVAL_S = 0.05
-"""Longest single wait of a thread for an item: a wait without a timeout can't be interrupted on Windows."""
 CHECKPOINT_INTERVAL_S = 0.01
-"""Longest time for which a job's items may keep an event loop from its other tasks."""
 SETTLE_TIMEOUT_S = 5.0
-"""Longest wait for a canceled job to settle."""
 
 
 class Bridge:
@@ -41,7 +39,6 @@ class Bridge:
         atexit.register(self.close)
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The private loop, started if necessary."""
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 if self._pid != os.getpid():
@@ -57,7 +54,6 @@ class Bridge:
             return self._loop
 
     def start(self, generator: AsyncGenerator[Item]) -> Job[Item]:
-        """Run an async generator on the private loop; the returned job passes its items on."""
         job: Job[Item] = Job(self.loop(), on_end=self._jobs.discard)
         self._jobs.add(job)
         job.launch(generator)
@@ -77,7 +73,6 @@ class Bridge:
             job.join(SETTLE_TIMEOUT_S)
 
     async def aiterate(self, generator: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
-        """Yield the items on the caller's loop. On early exit, cancel the generator and wait for its end."""
         job = self.start(generator)
         try:
             while not isinstance(item := await job.next_item(), _End):
@@ -89,7 +84,6 @@ class Bridge:
                     await job.ajoin()
 
     def at_close(self, closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Register a coroutine function to run on the private loop before it stops."""
         self._at_close.append(closing)
 
     def close(self) -> None:
@@ -114,7 +108,7 @@ class Bridge:
 
 
 class _End:
-    """Marks the end of a job's items."""
+    pass
 
 
 _END = _End()
@@ -175,7 +169,7 @@ class Job(Generic[Item]):
             wake()
 
     def cancel(self) -> None:
-        """Cancel the job. May be called from any thread, and repeatedly."""
+        """Cancel the job, from any thread and any number of times."""
         if not self._done.is_set():
             self._loop.call_soon_threadsafe(self._cancel)
 
@@ -191,7 +185,6 @@ class Job(Generic[Item]):
         return self._done.wait(timeout_s)
 
     async def ajoin(self) -> None:
-        """Wait until the job has ended, on the caller's loop, without consuming its items."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
@@ -235,7 +228,6 @@ class Job(Generic[Item]):
             receive(item)
 
     async def next_item(self) -> Item | _End:
-        """Wait for the next item on the caller's loop. Returns `_END` after the last."""
         await self._checkpoints.checkpoint()
         while True:
             try:
@@ -271,4 +263,3 @@ class Job(Generic[Item]):
 
 
 bridge = Bridge()
-"""The bridge that the whole process shares."""

@@ -2,14 +2,14 @@
 
 LLMMagicError
 ├─ RegistryError          a models.toml that can't be used; also a ValueError
-│  └─ UnknownPrice        a model without a known price
+│  └─ UnknownPrice        a model without a known price: unknown is not zero
 ├─ RequestError           the caller's own prompt or option; also a ValueError
 │  ├─ InvalidOption       an option with a value that it can't take
 │  └─ UnknownOption       an option that does not exist; also a TypeError
-├─ BudgetError            not an amount of money; also a ValueError
+├─ BudgetError            an amount that is negative, NaN, infinite or not a number; also a ValueError
 ├─ TuningError            a tuning.toml that can't be used; also a ValueError
 ├─ LedgerError            the ledger can't be read or written
-├─ EvaluationError        recorded outcomes that can't be read or evaluated; also a ValueError
+├─ EvaluationError        recorded outcomes that can't be read, or lack what is evaluated; also a ValueError
 ├─ BudgetExceeded         a cap would be exceeded: nothing was sent
 ├─ NoCandidate            no model in the plan can be used now
 ├─ AllAttemptsFailed      an ExceptionGroup with every cause
@@ -40,16 +40,14 @@ class RegistryError(LLMMagicError, ValueError):
 
 
 class UnknownPrice(RegistryError):
-    """A model without a known price, which can't be used: unknown is not zero."""
+    pass
 
 
 class RequestError(LLMMagicError, ValueError):
-    """A prompt or option that no provider could serve."""
+    pass
 
 
 class InvalidOption(RequestError):
-    """An option of a request with a value that it can't take."""
-
     def __init__(self, option: str, value: object, requirement: str) -> None:
         super().__init__(f"{option} = {value!r} must be {requirement}")
         self.option = option
@@ -58,27 +56,27 @@ class InvalidOption(RequestError):
 
 
 class UnknownOption(RequestError, TypeError):
-    """A keyword that a method does not take."""
+    pass
 
 
 class BudgetError(LLMMagicError, ValueError):
-    """An amount of money that is negative, NaN, infinite, or not a number."""
+    pass
 
 
 class TuningError(LLMMagicError, ValueError):
-    """A tuning.toml that can't be read or used."""
+    pass
 
 
 class LedgerError(LLMMagicError):
-    """The ledger can't be opened, read or written. Nothing is sent without it."""
+    pass
 
 
 class EvaluationError(LLMMagicError, ValueError):
-    """Recorded outcomes that can't be read, or don't cover what is evaluated. The message names the file."""
+    pass
 
 
 class BudgetExceeded(LLMMagicError):
-    """A hold did not fit under a cap, so nothing was sent."""
+    """A hold did not fit under a cap. `reachable_usd`: at most this much is left once the attempts in flight end."""
 
     def __init__(
         self, message: str, *, scope: str, asked_usd: Decimal, left_usd: Decimal, reachable_usd: Decimal
@@ -88,11 +86,10 @@ class BudgetExceeded(LLMMagicError):
         self.asked_usd = asked_usd
         self.left_usd = left_usd
         self.reachable_usd = reachable_usd
-        """At most this much is left once the attempts in flight are settled."""
 
 
 class NoCandidate(LLMMagicError):
-    """No model in the registry can serve the request now. The message gives the reason for each."""
+    """No model can serve the request now. The message gives the reason for each."""
 
 
 class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
@@ -103,23 +100,25 @@ class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
 
 
 class ProviderError(LLMMagicError):
-    """One attempt failed. The class attributes determine what follows."""
+    """One attempt failed. The class attributes determine what follows.
+
+    retryable: a retry with the same model may succeed.
+    falls_back: another model may answer.
+    cools_down: the model is skipped for a while after its retries. False for errors that the user can fix at once.
+    billed: the provider may bill for it even if no token arrived.
+    accepted: the response had begun (HTTP 200), so that the input may be billed.
+    """
 
     outcome: ClassVar[Outcome] = Outcome.ERROR
     retryable: ClassVar[bool] = False
-    """A retry with the same model may succeed."""
     falls_back: ClassVar[bool] = True
-    """True if another model may answer."""
     cools_down: ClassVar[bool] = False
-    """The model is skipped for a while after its retries. False for errors that the user can fix at once."""
     billed: ClassVar[bool] = False
-    """The provider may bill for it even if no token arrived."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, accepted: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.accepted = accepted
-        """The response had begun (HTTP 200), so that the input may be billed."""
 
 
 class RateLimited(ProviderError):
@@ -147,14 +146,10 @@ class TimedOut(ProviderError):
 
 
 class StreamBroken(ProviderError):
-    """The stream ended before the answer was complete."""
-
     outcome, retryable, cools_down, billed = Outcome.STREAM_BROKEN, True, True, True
 
 
 class ProtocolError(ProviderError):
-    """The endpoint's response does not follow its API."""
-
     outcome, retryable, cools_down, billed = Outcome.PROTOCOL_ERROR, True, True, True
 
 
@@ -176,8 +171,6 @@ class InvalidAnswer(ProviderError):
 
 
 class Refused(ProviderError):
-    """The model or its filter refused to answer."""
-
     outcome, falls_back, billed = Outcome.REFUSED, False, True
 
 
@@ -202,6 +195,4 @@ class BadRequest(ProviderError):
 
 
 class LocalModelUnavailable(ProviderError):
-    """The embedded model can't be fetched or started."""
-
     outcome, cools_down = Outcome.LOCAL_UNAVAILABLE, True

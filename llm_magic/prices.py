@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from llm_magic.registry import Registry
 
 MILLION = Decimal(1_000_000)
+# A time-of-day price can change while a hold is open.
 _MAX_HOLD_TIME = timedelta(minutes=10)
-"""A time-of-day price can change while a hold is open."""
 STALE_AFTER_DAYS = 60
+# The date on which the prices of a version were compared with the registry's.
 _CATALOG_DATES = {"0.2.3": date(2026, 11, 24)}
-"""By version: the date on which its prices were compared with the registry's."""
 
 
 def cost(model: ModelSpec, usage: Usage, at: datetime, service_tier: str | None = None) -> Cost:
@@ -106,7 +106,6 @@ def _undated(name: str) -> str:
 
 
 def _rates(model: ModelSpec, input_tokens: int, at: datetime, service_tier: str | None) -> tuple[Price, str]:
-    """The unit prices for a prompt of this length, and their source."""
     if model.price is not None:
         return model.price, "models.toml"
     listed = _catalog(model.provider, model.api_model, at.replace(second=0, microsecond=0), service_tier)
@@ -129,7 +128,7 @@ def _rates(model: ModelSpec, input_tokens: int, at: datetime, service_tier: str 
 
 
 def _tier(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
-    """The price for a prompt of this length. It applies to the whole prompt, not only to the part above a threshold."""
+    """Return the price at this length, which applies to the whole prompt, not only to the part above a threshold."""
     if isinstance(price, Decimal):
         return price
     return next((tier.price for tier in reversed(price.tiers) if input_tokens > tier.start), price.base)
@@ -137,7 +136,7 @@ def _tier(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
 
 @lru_cache(maxsize=512)
 def _catalog(provider: str, name: str, at: datetime | None, service_tier: str | None = None) -> ModelPrice | None:
-    """The catalog's unit prices at a minute (None: any time), or None for an unknown model."""
+    """Return the catalog's unit prices at a minute (None: any time), or None for an unknown model."""
     from genai_prices.data_snapshot import get_snapshot
 
     try:
@@ -154,7 +153,6 @@ def _catalog_version() -> str:
 
 
 def stale(now: datetime) -> str | None:
-    """Return a warning if the catalog is older than 60 days, since costs at outdated prices are wrong."""
     days = (now.date() - catalog_date()).days
     if days <= STALE_AFTER_DAYS:
         return None
@@ -163,7 +161,7 @@ def stale(now: datetime) -> str | None:
 
 @lru_cache(maxsize=1)
 def catalog_date() -> date:
-    """Latest possible date of the catalog, which has no date of its own: for an unknown version, its installation."""
+    """Return the latest possible date of the catalog, which has no date of its own: its installation, if unknown."""
     import genai_prices.data
 
     if (compared_on := _CATALOG_DATES.get(_catalog_version())) is not None:

@@ -30,10 +30,12 @@ __all__ = ["Failure", "FakeClock", "Reply", "ScriptedProvider", "scripted_model"
 
 
 class FakeClock:
-    """A clock that only moves when something sleeps, or when a test calls `advance`."""
+    """A clock that only moves when something sleeps, or when a test calls `advance`.
+
+    jitter: the share of each backoff that is slept, 0..1.
+    """
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC), *, jitter: float = 1.0) -> None:
-        """jitter: the share of each backoff that is slept, 0..1."""
         self.sleeps_s: list[float] = []
         self._start = start
         self._elapsed_s = 0.0
@@ -49,13 +51,11 @@ class FakeClock:
         self._elapsed_s += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Advance by `seconds`, record them in `sleeps_s`, and let other tasks run."""
         self.sleeps_s.append(seconds)
         self.advance(seconds)
         await asyncio.sleep(0)
 
     def clock(self) -> Clock:
-        """Return the clock in the form that `Router(clock=...)` accepts."""
         return Clock(now=self.now, monotonic=self.monotonic, sleep=self.sleep, jitter=lambda: self._jitter)
 
 

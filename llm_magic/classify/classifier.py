@@ -11,7 +11,6 @@ from llm_magic.classify.signals import Signal, detect_signals
 from llm_magic.types import Classification, TaskTier
 
 OUT_OF_DISTRIBUTION = 0.5
-"""Familiarity below which a prompt counts as unlike the training data."""
 COMPLEX_MISS_COST = 2.0
 """Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money.
 Chosen on folds and left-out sources: recall on Arena-Hard's hard prompts is .86 instead of .77."""
@@ -67,7 +66,6 @@ class HeadsClassifier:
 
 
 def features_of(text: str) -> Features:
-    """Return the features that both heads are trained on: hashed words, structure, and signals."""
     return _read(text)[0]
 
 

@@ -24,10 +24,10 @@ BITS = 16
 BUCKETS = 1 << BITS
 FAMILIES = ("words", "pairs", "structure", "details", "ends", "kinds")
 
+# The window: instructions stand at the ends of a prompt, and a bounded window bounds the time.
 _HEAD_CHARS, _TAIL_CHARS = 2_000, 1_000
-"""The window: instructions stand at the ends of a prompt, and a bounded window bounds the time."""
+# Words at each end form a family of their own, so that long material between them cannot drown them.
 _END_WORDS = 20
-"""Words at each end that form a family of their own, so that long material between them cannot drown them."""
 
 # A word, a number, or a sign. Scripts without spaces between words are split into letters.
 _ASCII_TOKEN = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
@@ -35,11 +35,11 @@ _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^
 
 _LOG_1P = [math.log1p(count) for count in range(2 * (_HEAD_CHARS + _TAIL_CHARS) + 4)]
 
+# The weight that a head gives each family, in the order of `FAMILIES`.
 Scales = tuple[float, float, float, float, float, float]
-"""The weight that a head gives each family, in the order of `FAMILIES`."""
 
+# A value, and the buckets that have it. Most buckets of a family have the same value.
 Group = tuple[float, "array[int]"]
-"""A value, and the buckets that have it. Most buckets of a family have the same value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,6 @@ class Features:
     """In the order of `FAMILIES`: distinct buckets, of unit length unless empty."""
 
     def scaled(self, scales: Scales) -> list[Group]:
-        """Return the groups of all families, scaled. A bucket can occur in several families."""
         pairs = zip(self.families, scales, strict=True)
         return [(scale * value, buckets) for family, scale in pairs if scale for value, buckets in family]
 
@@ -58,7 +57,6 @@ class Features:
 
 
 def window(text: str) -> str:
-    """Return the part of a text that is read: its first and last characters."""
     if len(text) <= _HEAD_CHARS + _TAIL_CHARS:
         return text
     return f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"

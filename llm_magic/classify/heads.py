@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 VERSION = 3
 TIER_SCALES: Scales = (0.6, 0.4, 0.6, 1.0, 0.6, 2.0)
+# Chosen by leaving out each training source in turn: pairs of words carry over between sources, single words (the
+# topic) hardly do, and details of one kind of task do not.
 DIFFICULTY_SCALES: Scales = (0.0, 0.4, 1.0, 0.0, 0.0, 0.0)
-"""Chosen by leaving out each training source in turn: pairs of words carry over between sources, single words (the
-topic) hardly do, and details of one kind of task do not."""
 _MAX_WEIGHT = 32_767
 
 
@@ -68,14 +68,18 @@ class Linear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
+    """The trained heads.
+
+    tier: one class per tier, in the order of `TaskTier`; the temperature is already applied.
+    difficulty: `""` is trained on every source; a source's name, on all other sources, to evaluate on that one.
+    temperature: the divisor of the tier scores that calibrates their probabilities on held-out prompts.
+    known: one byte per bucket, 1 if a word of a training prompt fell into it, else 0.
+    """
+
     tier: Linear
-    """One class per tier, in the order of `TaskTier`; the temperature is already applied."""
     difficulty: dict[str, Linear]
-    """`""`: trained on every source. A source's name: trained on all other sources, to evaluate on that one."""
     temperature: float
-    """The divisor of the tier scores that calibrates their probabilities on held-out prompts."""
     known: bytes
-    """One byte per bucket: 1 if a word of a training prompt fell into it, else 0."""
 
     def tier_probabilities(self, features: Features) -> dict[TaskTier, float]:
         scores = self.tier.scores(features, TIER_SCALES)

@@ -11,8 +11,8 @@ from itertools import chain
 
 _COUNT_LEVELS = (1, 2, 4, 8, 16)
 _DENSITY_LEVELS = (0.05, 0.1, 0.2, 0.4)
+# Words at the ends also count on their own: the request stands there, whatever material is between.
 _FIRST_WORDS, _LAST_WORDS = 12, 15
-"""Words at the ends that also count on their own: the request stands there, whatever material is between."""
 _SUBSTRING_WEIGHT = 2
 _MIN_DENSITY_WORDS = 4
 

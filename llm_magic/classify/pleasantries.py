@@ -58,7 +58,6 @@ _WORD_WITHIN_CHARS = 1_000
 
 
 def strip_pleasantries(text: str) -> str:
-    """Drop the sentences at both ends that say nothing about the task, unless nothing would remain."""
     start, end = 0, len(text)
     for _ in range(_SENTENCES_PER_END):
         match = _FIRST_SENTENCE.match(text, start, min(end, start + _CHARS_PER_END))

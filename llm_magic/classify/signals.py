@@ -22,7 +22,6 @@ class Signal:
     weight: float
     reason: str
     name: str
-    """The reason without the words that matched: the name of the feature."""
 
 
 _HEAD_CHARS, _TAIL_CHARS = 800, 500

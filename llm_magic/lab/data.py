@@ -31,12 +31,14 @@ FILE_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """The outcomes of one source, as arrays of prompts x models. NaN: not recorded."""
+    """The outcomes of one source, as arrays of prompts x models. NaN: not recorded.
+
+    groups: equal for the same question in other words or in another source.
+    """
 
     source: str
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    """Equal for the same question in other words or in another source."""
     tasks: tuple[str, ...]
     prompts: tuple[str, ...]
     models: tuple[str, ...]
@@ -63,7 +65,6 @@ class Recorded:
             ) from None
 
     def take(self, rows: NDArray[np.intp]) -> Recorded:
-        """Select prompts by their rows."""
         return Recorded(
             source=self.source,
             ids=tuple(self.ids[row] for row in rows),
@@ -79,15 +80,12 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labeled:
-    """Prompts with their tiers."""
-
     prompts: tuple[str, ...]
     tiers: tuple[TaskTier, ...]
     sources: tuple[str, ...]
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[str, TaskTier, str]]) -> Labeled:
-        """Build from rows of prompt, tier and source."""
         return cls(
             prompts=tuple(prompt for prompt, _, _ in rows),
             tiers=tuple(tier for _, tier, _ in rows),
@@ -95,7 +93,6 @@ class Labeled:
         )
 
     def take(self, rows: Sequence[int]) -> Labeled:
-        """Select prompts by their rows."""
         return self.from_rows([(self.prompts[row], self.tiers[row], self.sources[row]) for row in rows])
 
 
@@ -118,7 +115,7 @@ def read_outcomes(prompts: Path, outcomes: Path, sources: tuple[str, ...] | None
 
 
 def read_tiers(path: Path) -> Labeled:
-    """Read the prompts of a tiers file, without the ones whose tier is null."""
+    """Read a tiers file, without the prompts whose tier is null."""
     table = read_table(path, TIER_COLUMNS).dropna(subset=["tier"])
     rows = zip(*(_column(table, name) for name in ("prompt", "tier", "source")), strict=True)
     return Labeled.from_rows([(str(prompt), TaskTier(tier), str(source)) for prompt, tier, source in rows])

@@ -16,7 +16,6 @@ _closable: weakref.WeakSet[ClosableProvider] = weakref.WeakSet()
 
 
 def connect(specs: Mapping[str, ProviderSpec]) -> dict[str, Provider]:
-    """Make a provider for each spec, by name. Sends nothing."""
     connected = {name: wires.connect(spec) for name, spec in specs.items()}
     _closable.update(provider for provider in connected.values() if isinstance(provider, ClosableProvider))
     return connected

@@ -49,7 +49,6 @@ class AnthropicProvider:
         return http.key_problem(self.spec, self._environ)
 
     async def prepare(self) -> None:
-        """Import the SDK in a thread: it takes a second, and must not block the event loop."""
         if not _sdk.cache_info().currsize:
             await asyncio.to_thread(_sdk)
 
@@ -78,7 +77,6 @@ def _client(endpoint: http.Endpoint) -> Any:
 
 
 def body(request: ProviderRequest) -> dict[str, Any]:
-    """The arguments of the SDK's `messages.create` for a request."""
     body: dict[str, Any] = {
         "model": request.model.api_model,
         "max_tokens": request.max_output_tokens,
@@ -148,7 +146,6 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
 
 
 def _whole_answer(message: Mapping[str, Any]) -> list[ProviderEvent]:
-    """The events of an answer from an endpoint that does not stream."""
     texts = [text for block in json_objects(message.get("content")) if (text := block.get("text"))]
     parts: list[ProviderEvent] = [TextDelta(text=clean_text(text)) for text in texts]
     counts = json_object(message.get("usage"))
@@ -169,12 +166,12 @@ def _finished(reason: object, served_model: str, counts: Mapping[str, Any]) -> F
 
 
 def _updated(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Usage is cumulative: for each field, the last value that is not null counts."""
+    """Merge cumulative usage: for each field, the last value that is not null counts."""
     return counts | {name: value for name, value in later.items() if value is not None}
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """A usage object of the wire, whose `input_tokens` exclude the cached and cache-written ones, as a Usage."""
+    """Convert a usage object, whose `input_tokens` exclude the cached and cache-written ones."""
     stated = [counts.get(f"{prefix}input_tokens") for prefix in ("", "cache_read_", "cache_creation_")]
     fresh, read, written = (0 if count is None else count for count in stated)
     parts = [count for count in (fresh, read, written) if isinstance(count, int)]

@@ -12,7 +12,10 @@ from llm_magic.types import Message, ModelSpec, ProviderSpec, Schema, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
-    """One attempt, ready to be sent."""
+    """One attempt, ready to be sent.
+
+    in_conversation: the next request begins with this one, so its prefix is worth caching.
+    """
 
     model: ModelSpec
     messages: tuple[Message, ...]
@@ -20,7 +23,6 @@ class ProviderRequest:
     system: str | None = None
     schema: Schema | None = None
     in_conversation: bool = False
-    """Part of a conversation, so worth caching: the next request begins with this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +35,15 @@ class UsageReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The end of a complete answer. A stream that ends without it is broken."""
+    """The end of a complete answer. A stream that ends without it is broken.
+
+    finish_reason: `stop`, `length`, `refusal`, or the provider's own word.
+    service_tier: `batch`, `flex` or `priority`; None for the usual one.
+    """
 
     finish_reason: str
-    """`stop`, `length`, `refusal`, or the provider's own word."""
     served_model: str
     service_tier: str | None = None
-    """`batch`, `flex` or `priority`; None for the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,6 @@ class RequestSent:
 
 
 def thinking(text: str) -> Progress:
-    """A sign of life for reasoning tokens, which are billed but not shown."""
     return Progress(message="the model is thinking", done=True, unseen=text)
 
 

@@ -49,7 +49,7 @@ _NOT_CONNECTED = (
 
 @lru_cache(maxsize=1)
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """The errors of the HTTP library under the SDKs (httpx2, formerly httpx), which they let through in mid-stream."""
+    """Return the errors of httpx2, formerly httpx, which the SDKs let through in mid-stream."""
     errors: list[type[Exception]] = []
     for name in ("httpx2", "httpx"):
         try:
@@ -84,7 +84,7 @@ def translate(error: Exception, sdk: ModuleType, endpoint: Endpoint, *, accepted
 
 
 def _detached(error: ProviderError) -> ProviderError:
-    """The error without references to frames, some of which hold the key in a variable."""
+    """Drop references to frames, some of which hold the key in a variable."""
     error.__context__ = None
     if (cause := error.__cause__) is not None:
         cause.__traceback__ = cause.__context__ = None
@@ -121,7 +121,6 @@ def _from_status(error: Any, endpoint: Endpoint) -> ProviderError:
 
 
 def from_event(error: Mapping[str, Any], endpoint: Endpoint) -> ProviderError:
-    """The ProviderError for an error event within a stream."""
     text = f"{error.get('type') or ''} {error.get('message') or ''}".strip()
     message = _message(text or "an error event", endpoint)
     if "overloaded" in message.lower():
@@ -143,12 +142,10 @@ def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:
 
 
 def _message(text: str, endpoint: Endpoint) -> str:
-    """A provider's message on one short line, without secrets."""
     return " ".join(clean_text(endpoint.redact(text)).split())[:_MAX_MESSAGE_CHARS]
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The delay of a Retry-After header, which is a number or a date; None if it is missing or invalid."""
     if _SECONDS.fullmatch(milliseconds := headers.get("retry-after-ms", "").strip()):
         return float(milliseconds) / 1000
     value = headers.get("retry-after", "").strip()

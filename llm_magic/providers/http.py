@@ -21,15 +21,17 @@ _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The URL of an API and its credentials."""
+    """The URL of an API and its credentials.
+
+    base_url: without user and password, so that no log or error contains them.
+    basic_auth: `user:password` of the URL.
+    owns_sdk_variables: the SDK's own environment variables (organization, custom headers) are meant for this endpoint.
+    """
 
     base_url: str | None
-    """Without user and password, so that no log or error contains them."""
     api_key: str = field(repr=False)
     basic_auth: str = field(default="", repr=False)
-    """`user:password` of the URL."""
     owns_sdk_variables: bool = False
-    """True if the SDK's own environment variables (organization, custom headers) are meant for this endpoint."""
 
     @property
     def display_url(self) -> str:
@@ -41,7 +43,6 @@ class Endpoint:
         return host in ("localhost", "::1") or host.startswith("127.")
 
     def redact(self, text: str) -> str:
-        """The text without this endpoint's key, user or password."""
         if len(self.api_key) > 4:
             text = text.replace(self.api_key, "[key]")
         for secret in (self.basic_auth, *self.basic_auth.split(":")):
@@ -50,7 +51,6 @@ class Endpoint:
 
 
 def resolve_endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
-    """The provider's endpoint by the current values of its environment variables."""
     base_url = environ.get(spec.base_url_env or "", "").strip() or spec.base_url
     basic_auth = ""
     if base_url is not None:
@@ -125,6 +125,5 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
 
 
 async def aclose() -> None:
-    """Close the running loop's clients."""
     for pooled in _pools.pop(asyncio.get_running_loop(), {}).values():
         await pooled.close()

@@ -50,7 +50,6 @@ class OpenAIProvider:
         return http.key_problem(self.spec, self._environ)
 
     async def prepare(self) -> None:
-        """Import the SDK in a thread: it takes a second, and must not block the event loop."""
         if not _sdk.cache_info().currsize:
             await asyncio.to_thread(_sdk)
 
@@ -79,7 +78,6 @@ def _client(endpoint: Endpoint) -> Any:
 
 
 def body(request: ProviderRequest) -> dict[str, Any]:
-    """The arguments of the SDK's `chat.completions.create` for a request."""
     response_format, instruction = _response_format(request)
     system = "\n\n".join(text for text in (request.system, instruction) if text)
     messages = [{"role": message.role, "content": _content(message)} for message in request.messages]
@@ -98,7 +96,7 @@ def body(request: ProviderRequest) -> dict[str, Any]:
 
 
 def _response_format(request: ProviderRequest) -> tuple[dict[str, Any], str]:
-    """The `response_format` for the request's schema, and what to add to the system prompt."""
+    """Return the `response_format` for the request's schema, and what to add to the system prompt."""
     if request.schema is None:
         return {}, ""
     if request.model.json_mode == "schema":
@@ -154,10 +152,7 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
 
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """A usage object of the wire, whose `prompt_tokens` include the cached ones, as a Usage.
-
-    DeepSeek reports cached tokens under another name, too.
-    """
+    """Convert a usage object, whose `prompt_tokens` include the cached ones. DeepSeek has two names for them."""
     prompt = json_object(counts.get("prompt_tokens_details"))
     completion = json_object(counts.get("completion_tokens_details"))
     return usage(

@@ -6,22 +6,20 @@ from typing import Any, cast
 
 from llm_magic.types import Usage
 
+# A count above this is an error of the provider.
 _MAX_TOKENS = 100_000_000
-"""A count above this is an error of the provider."""
 
 
 def json_object(value: object) -> dict[str, Any]:
-    """The value if it is a JSON object, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def json_objects(value: object) -> list[dict[str, Any]]:
-    """The objects of a JSON array; an empty list for any other value."""
     return [json_object(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
 
 
 def clean_text(value: object) -> str:
-    """A provider's text without NUL, which no database stores, and lone surrogates, which JSON can contain."""
+    """Return a text without NUL, which no database stores, and lone surrogates, which JSON can contain."""
     text = str(value)
     if text.isascii():
         return text.replace("\0", "\ufffd")

@@ -23,8 +23,6 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error, at once or after some chunks."""
-
     error: ProviderError
     chunks: tuple[str, ...] = ()
 
@@ -46,7 +44,6 @@ class ScriptedProvider:
             self.script(*replies)
 
     def script(self, *replies: Reply | Failure) -> None:
-        """Set the replies to the next requests; the last one is repeated."""
         remaining = list(replies)
 
         def in_turn(_: ProviderRequest) -> Reply | Failure:

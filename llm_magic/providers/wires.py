@@ -8,12 +8,12 @@ from typing import cast
 from llm_magic.providers.base import Provider, ProviderFactory
 from llm_magic.types import ProviderSpec
 
+# A text is resolved at the first use, so that no SDK is imported before.
 _FACTORIES: dict[str, ProviderFactory | str] = {
     "anthropic": "llm_magic.providers.anthropic:AnthropicProvider",
     "openai": "llm_magic.providers.openai:OpenAIProvider",
     "local": "llm_magic.providers.local.provider:shared_provider",
 }
-"""By wire. A text is resolved at the first use, so that no SDK is imported before."""
 
 
 def register_wire(name: str, provider_class: ProviderFactory) -> None:
@@ -26,7 +26,6 @@ def known_wires() -> tuple[str, ...]:
 
 
 def connect(spec: ProviderSpec) -> Provider:
-    """Make the provider that serves `spec`, which must name a known wire. Sends nothing."""
     factory = _FACTORIES[spec.api]
     if isinstance(factory, str):
         factory = cast("ProviderFactory", pkgutil.resolve_name(factory))

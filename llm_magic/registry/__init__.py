@@ -102,15 +102,12 @@ class Registry:
             raise RegistryError(self.unknown_model(model_id)) from None
 
     def unknown_model(self, model_id: str) -> str:
-        """The error message for an unknown id."""
         return f"no model {model_id!r}: the registry has {', '.join(self._models)}"
 
     def serving(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
-        """The models that are a first choice for `tier`."""
         return tuple(model for model in self if tier in model.tiers)
 
     def with_models(self, models: Iterable[ModelSpec]) -> Registry:
-        """A copy of this registry with other specs of its models."""
         return Registry(
             models=models,
             providers=self.providers.values(),
@@ -121,12 +118,11 @@ class Registry:
         )
 
     def is_local(self, model: ModelSpec) -> bool:
-        """True for the embedded model, which runs on this machine, is free and always available."""
         provider = self.providers.get(model.provider)
         return provider is not None and provider.api == "local"
 
     def chain(self, model_id: str) -> tuple[ModelSpec, ...]:
-        """The model, its fallback, the fallback's fallback and so on, up to the first repetition."""
+        """Follow the fallbacks from a model, up to the first repetition."""
         visited: dict[str, ModelSpec] = {}
         next_id: str | None = model_id
         while next_id is not None and next_id not in visited:

@@ -26,8 +26,6 @@ _Record = TypeVar("_Record")
 
 @dataclasses.dataclass(kw_only=True)
 class Tables:
-    """The tables of one profile, before they become specs. `origin` names the file in errors."""
-
     models: dict[str, _Table]
     providers: dict[str, _Table]
     baseline: str
@@ -43,7 +41,6 @@ class Tables:
 
 
 def packaged(profile: str) -> Tables:
-    """The tables that ship for a profile. Raises RegistryError for an unknown one."""
     document = _parse(_packaged_text(), PACKAGED)
     profiles = document["profiles"]
     if profile not in profiles:
@@ -62,7 +59,7 @@ def _packaged_text() -> str:
 
 
 def overlaid(tables: Tables, path: Path) -> Tables:
-    """The tables with those of the user's file on top, key by key. Raises RegistryError."""
+    """Lay the user's file over the tables, key by key. Raises RegistryError."""
     origin = str(path)
     try:
         text = path.read_text("utf-8")
@@ -135,7 +132,6 @@ def _model(name: str, table: _Table, where: str) -> ModelSpec:
 
 
 def _converted(table: _Table, where: str) -> _Table:
-    """The table with the values of TOML converted to the types of the specs."""
     return {
         key: convert(value, f"{where}.{key}") if (convert := _CONVERTERS.get(key)) else value
         for key, value in table.items()

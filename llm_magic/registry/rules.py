@@ -14,22 +14,23 @@ from typing import Any, cast
 from llm_magic.errors import RegistryError
 from llm_magic.types import TaskTier
 
+# A search takes time of the order of n^(long repetitions + 1), for n = 3,000 characters. `*` and `+` are long, too.
 LONG_REPETITION = 20
-"""A repetition of more than this counts as long, like `*` and `+`."""
 MAX_LONG_REPETITIONS = 2
-"""In one regex. Its search takes time of the order of n^(repetitions + 1), for n = 3,000 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """Conditions, all of which must hold. A field that is None is not checked."""
+    """Conditions, all of which must hold. A field that is None is not checked.
+
+    regex: searched in the part of the prompt that the classifier reads, its first 2,000 and its last 1,000 characters.
+    min_tokens: o200k_base tokens of the prompt with its attachments.
+    """
 
     regex: re.Pattern[str] | None = None
-    """Searched in the part of the prompt that the classifier reads: its first 2,000 and its last 1,000 characters."""
     tag: str | None = None
     tier: TaskTier | None = None
     min_tokens: int | None = None
-    """o200k_base tokens of the prompt with its attachments."""
     max_tokens: int | None = None
 
     def __str__(self) -> str:
@@ -38,8 +39,6 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Then:
-    """Changes to a request; None changes nothing."""
-
     tier: TaskTier | None = None
     model: str | None = None
     quality: float | None = None
@@ -47,12 +46,10 @@ class Then:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One `[[rules]]` table."""
+    """One `[[rules]]` table. `name` is for display (`rule 2 in models.toml`), and `key` for errors (`rules[1]`)."""
 
     name: str
-    """For display, such as `rule 2 in models.toml`."""
     key: str
-    """For errors, such as `rules[1]`."""
     when: When
     then: Then
 
@@ -71,7 +68,6 @@ def _descriptions(when: When) -> Iterator[str]:
 
 
 def parse_rules(value: object, origin: str) -> tuple[Rule, ...]:
-    """Return the rules of a file in their order. Raises RegistryError."""
     tables = cast("list[object]", value)
     if not isinstance(value, list) or not all(isinstance(table, dict) for table in tables):
         raise RegistryError(f"{origin}: rules must be tables, [[rules]]")

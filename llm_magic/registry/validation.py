@@ -11,14 +11,15 @@ from llm_magic.errors import RegistryError
 from llm_magic.providers.wires import known_wires
 from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
 
+# In logits: nine good answers in ten to a typical prompt of its kind.
 BEST_CAPABILITY = 2.2
-"""In logits: nine good answers in ten to a typical prompt of its kind."""
 
+# From one price role to the next, in logits: the mean of pairs of 2024 that were measured, 0.35 (gpt-4o-mini to gpt-4o,
+# mathematics and code), 0.7 (Mixtral to GPT-4, MMLU), 0.7 (Llama 3.1 8B to 70B, MMLU-Pro), 1.25 (Claude 3 Haiku to
+# Claude 3.5 Sonnet, mathematics and code).
 CAPABILITY_STEP = 0.75
-"""From one price role to the next, in logits: the mean of pairs of 2024 that were measured, 0.35 (gpt-4o-mini to
-gpt-4o, mathematics and code), 0.7 (Mixtral to GPT-4, MMLU), 0.7 (Llama 3.1 8B to 70B, MMLU-Pro), 1.25 (Claude 3
-Haiku to Claude 3.5 Sonnet, mathematics and code)."""
 
+# Set for each request, and part of what the hold is computed from, so never in `params`.
 _REQUEST_PARAMS = {
     "best_of",
     "max_completion_tokens",
@@ -30,7 +31,6 @@ _REQUEST_PARAMS = {
     "stream_options",
     "system",
 }
-"""Set for each request, and part of what the hold is computed from, so never in `params`."""
 
 
 def check_provider(spec: ProviderSpec, origin: str) -> None:
@@ -69,7 +69,6 @@ def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) ->
 
 
 def with_defaults(model: ModelSpec, provider: ProviderSpec | None) -> ModelSpec:
-    """The model with its provider's params, its name on the wire, and its assumed capability filled in."""
     return dataclasses.replace(
         model,
         api_model=model.api_model or model.id,
@@ -80,10 +79,11 @@ def with_defaults(model: ModelSpec, provider: ProviderSpec | None) -> ModelSpec:
 
 
 def assumed_capability(tiers: tuple[TaskTier, ...]) -> dict[TaskTier, float]:
-    """The prior for a model without measurements, in logits.
+    """Return the prior for a model without measurements, in logits.
 
     The best capability on the hardest tier that it serves and on easier ones; one step lower for each tier that is
-    harder. A model that serves no tier starts one step below on the easiest.
+    harder.
+    A model that serves no tier starts one step below on the easiest.
     """
     from_hardest = list(TaskTier)
     hardest = min((from_hardest.index(tier) for tier in tiers), default=len(from_hardest))
@@ -91,7 +91,7 @@ def assumed_capability(tiers: tuple[TaskTier, ...]) -> dict[TaskTier, float]:
 
 
 def exact_amount(value: Any, where: str) -> Decimal:
-    """A finite amount >= 0 with at most six decimals, so that a token's price is exact in the ledger's units."""
+    """Parse a finite amount >= 0 with at most six decimals, so that a token's price is exact in the ledger's units."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise RegistryError(f"{where} = {value!r} is not a number")
     amount = Decimal(value)

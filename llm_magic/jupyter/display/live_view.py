@@ -13,10 +13,10 @@ from llm_magic.jupyter.render.facts import answer_markdown, run_facts
 from llm_magic.jupyter.render.run_state import RunState
 
 FRAME_S = 0.1
+# A longer last block is split: its finished part moves to a block of its own (in long texts: beyond 1/50 of the text).
 BLOCK_CHARS = 1_000
-"""The finished part of a longer last block moves to a block of its own (in long texts: beyond 1/50 of the text)."""
+# Text that can't be split is drawn less often, to stay below this number of characters sent per character.
 MAX_TRAFFIC_PER_CHAR = 50
-"""Characters sent per character of the answer. Text that can't be split is drawn less often to stay below it."""
 _BLOCK_END = re.compile(r"\n(?:\n+|(?=[-*+] |\d{1,9}[.)] |#{1,6} ))")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
@@ -54,7 +54,6 @@ class LiveView:
         self._attempt = 0
         self._block_start = 0
         self._open_fence = ""
-        """The opening line of the code fence that the last block continues."""
         self._sent_chars = 0
 
     @property

@@ -15,14 +15,14 @@ from llm_magic.jupyter.render.style import STYLE, sheet
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _HIDE_DEAD_WIDGET = ".jp-OutputArea-child:has(&)+.jp-OutputArea-child:not(:has(.llmr-live)){display:none}"
+# The widget may still be drawn in this time.
 _SHOW_LATE = "@media screen{&{animation:llmr-late .7s step-end}}@keyframes llmr-late{from{visibility:hidden}}"
-"""Hides the copy for a moment, in which the widget may still be drawn."""
+# Replaces the broken-link signs of ipywidgets by one sentence, and hides buttons that no longer work.
 _DISCONNECTED = (
     "& .jupyter-widgets-disconnected::before,& .jupyter-button.jupyter-widgets-disconnected{{display:none}}"
     '&.jupyter-widgets-disconnected::before{{content:"Last state before the kernel ended. {}";font:inherit;'
     "color:inherit;padding:0 12px}}"
 )
-"""Replaces the broken-link signs of ipywidgets by one sentence, and hides buttons that no longer work."""
 
 
 class StaticCopy:
@@ -68,7 +68,6 @@ class StaticCopy:
         close_tree(self.style)
 
     def _hidden(self, copy: Bundle, *rules: str) -> Bundle:
-        """Return the copy in a class that the live widget hides. `rules` apply to both outputs."""
         if not (html := copy.get("text/html", "")):
             return copy
         style = sheet(self.css_class, *rules) if rules else ""

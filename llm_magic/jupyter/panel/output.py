@@ -18,7 +18,6 @@ REOPEN_HINT = "%load_ext llm_magic, then %route_panel"
 
 
 def bundle(router: Router) -> Bundle:
-    """Return the panel as static output: for a saved notebook, an unattended kernel, or a terminal."""
     entries = history.entries()[:MAX_ENTRIES]
     footer = f"as of {datetime.now().astimezone():%Y-%m-%d %H:%M}; for a live panel: {REOPEN_HINT}"
     session, badges = facts.session(router), facts.providers(router)

@@ -65,7 +65,6 @@ class Panel:
         set_html(self.message, f'<div class="llmr-said" role="status" aria-live="polite">{escape(message)}</div>')
 
     def escalate(self, past: PastRun) -> None:
-        """Run a request again one tier up, in the background. The answer appears in the panel."""
         router = routing.session_router()
         request = history.escalated(router, past)
         escalation = _Escalation(self, past)

@@ -14,13 +14,13 @@ from llm_magic.jupyter.render.html import INERT_CLASSES, escape
 from llm_magic.jupyter.run.foreground import error_text
 from llm_magic.jupyter.run.history import PastRun, Rating
 
+# Runs in the page, so that copying works while the kernel is busy and after it has ended.
 _ON_COPY = (
     "const button=this,text=this.nextElementSibling;"
     "(navigator.clipboard?navigator.clipboard.writeText(text.value):Promise.reject())"
     ".then(()=>{button.textContent='Copied'},"
     "()=>{text.hidden=false;text.select();document.execCommand('copy');button.textContent='Select and copy'})"
 )
-"""Runs in the page, so that copying works while the kernel is busy and after it has ended."""
 _LABEL_CHARS = 60
 _RATINGS: tuple[tuple[str, Rating], ...] = (("Good", 1), ("Bad", -1))
 

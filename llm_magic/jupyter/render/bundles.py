@@ -13,8 +13,8 @@ from llm_magic.types import Comparison, Plan, RouteResult
 
 Bundle = dict[str, str]
 
+# An output without height. Front ends display an empty text as a line, and nbconvert warns about missing data.
 NOTHING: Bundle = {"text/html": ""}
-"""An output without height. Front ends display an empty text as a line, and nbconvert warns about missing data."""
 
 
 def bundle(page: str, plain: str) -> Bundle:

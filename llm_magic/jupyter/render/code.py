@@ -7,8 +7,9 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+# Highlighting takes about one second per 500,000 characters.
 MAX_CHARS = 20_000
-"""Longer code stays plain: highlighting takes about one second per 500,000 characters."""
+# Some rare lexers of Pygments have regexes with exponential backtracking.
 LANGUAGES = {
     "bash", "c", "console", "cpp", "csharp", "css", "diff", "docker", "dockerfile", "elixir", "fortran", "go",
     "graphql", "haskell", "html", "http", "ini", "ipython", "java", "javascript", "js", "json", "jsx", "julia",
@@ -17,7 +18,6 @@ LANGUAGES = {
     "scheme", "scss", "sh", "shell", "shell-session", "sql", "swift", "tex", "toml", "ts", "tsx", "typescript", "xml",
     "yaml", "yml", "zsh",
 }  # fmt: skip
-"""A subset of the languages that Pygments supports: some rare lexers have regexes with exponential backtracking."""
 _ALIASES = {"yml": "yaml"}
 CLASSES = {"Keyword": "llmr-k", "String": "llmr-s", "Comment": "llmr-c", "Number": "llmr-n", "Name": "llmr-f"}
 _NAMES = ("Function", "Class", "Decorator", "Builtin", "Tag", "Attribute")

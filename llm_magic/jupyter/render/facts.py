@@ -48,7 +48,6 @@ class SessionFacts:
 
     @property
     def share(self) -> float:
-        """The spent share of the cap, at most 1."""
         return float(min(Decimal(1), self.spent_usd / self.cap_usd)) if self.cap_usd else 1.0
 
 
@@ -180,7 +179,6 @@ def unfinished(models: Sequence[str]) -> str:
 
 
 def plan_notes(plan: Plan) -> list[str]:
-    """Return the lines below the candidates of a plan: extras, the cascade and the budget."""
     if plan.cascade is not None:
         cascade = [_cascade(plan.cascade)]
     else:

@@ -39,7 +39,6 @@ def run(facts: RunFacts, markdown: str) -> str:
 
 
 def run_head(facts: RunFacts) -> str:
-    """Return everything but the answer."""
     rows = [_title(facts), _path(facts.path)]
     if facts.phase:
         rows.append(f'<div class="llmr-row" role="status"><span>… {escape(facts.phase)}</span></div>')

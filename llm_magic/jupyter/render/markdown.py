@@ -101,7 +101,6 @@ def _inert(tokens: list[Token]) -> list[Token]:
 
 
 def target_name(url: str) -> str:
-    """Return the host of a URL, the address of a mailto link, or any other target as it is."""
     try:
         parts = urlsplit(url)
         return parts.hostname or _short(parts.path if parts.scheme == "mailto" else url)

@@ -28,8 +28,8 @@ _INLINE = [
 ]
 _ENVIRONMENT = re.compile(r"\\begin\{((?:align|equation|gather|multline)\*?)\}")
 _NUMBERED = re.compile(r"(\\(?:begin|end)\{(?:align|equation|gather|multline))\}")
+# Macros can expand without limit.
 _MACROS = re.compile(r"\\(?:(?:re)?newcommand|provide|def|let|DeclareMathOperator)")
-"""Macros can expand without limit."""
 TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup",
     "munder", "mover", "munderover", "mmultiscripts", "mprescripts", "mtable", "mtr", "mtd", "mphantom", "mpadded",
@@ -65,7 +65,7 @@ def restore(cleaned: str, formulas: list[str]) -> str:
 
 
 def to_html(tex: str, *, display: bool) -> str:
-    """Return a formula as MathML, or as code if it can't be parsed."""
+    """Return MathML, or code if the formula can't be parsed."""
     if (element := _parsed(tex, display=display)) is not None:
         return _serialized(element, label=tex)
     escaped = html.escape(tex)

@@ -34,18 +34,13 @@ class RunState:
     result: RouteResult | None = None
     parts: list[str] = field(default_factory=list[str])
     ended: str = ""
-    """The displayed ending of a run without an answer."""
     shows_error: bool = False
-    """The error is part of the output, because no cell raises it."""
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
     _notes: list[str] = field(default_factory=list[str])
     _cascade_models: dict[int, str] = field(default_factory=dict[int, str])
-    """Model ids by attempt number."""
     _skipped: dict[str, str] = field(default_factory=dict[str, str])
-    """Reasons by model id."""
     _asking: str | None = None
-    """The last model that was asked outside the cascade."""
     _activity: str = "planning"
     _since: float = 0.0
     _until: float | None = None
@@ -111,7 +106,6 @@ class RunState:
         return self.plan is not None or self.result is not None or self.shows_error
 
     def phase(self) -> str:
-        """Describe what the run is doing now. Empty once it has ended."""
         if self.result is not None or self.ended:
             return ""
         now = self.monotonic()
@@ -121,7 +115,6 @@ class RunState:
         return self._activity + (f", {waited_s} s" if waited_s else "")
 
     def path(self) -> tuple[Step, ...]:
-        """Return the steps so far: models skipped, models that failed, and the current or final one."""
         if self.result is not None:
             return self.result.path
         if self.plan is None:
@@ -143,8 +136,8 @@ class RunState:
             self._since = now
 
 
+# By label. A run alone has the label "", a comparison has two labels or more.
 RunStates = Mapping[str, RunState]
-"""The runs of one output by label. A run alone has the label "", a comparison has two labels or more."""
 
 
 def states_of(comparison: Comparison) -> RunStates:

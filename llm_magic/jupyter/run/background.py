@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("llm_magic")
 
 MAX_LISTED = 200
-"""Beyond this number the oldest finished runs are dropped from the list."""
 _COLUMNS = ("run", "status", "model", "tier", "cost_usd", "names", "prompt")
 
 
@@ -38,9 +37,7 @@ class BackgroundRun:
         self.number = number
         self.error: Exception | None = None
         self.names: dict[str, MutableMapping[str, Any]] = {}
-        """The namespaces in which this run is bound, by name, until its result replaces it there."""
         self.joined = False
-        """True once its result or its error was waited for."""
         self._router, self._request, self._view = router, request, view
         self.state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd, shows_error=True)
         self._states = {"": self.state}
@@ -53,7 +50,6 @@ class BackgroundRun:
         return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Cancel the request upstream. Its cost so far is settled."""
         self._job.cancel()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -85,7 +81,6 @@ class BackgroundRun:
         return f"<background run {self.number}: {self.status()}>"
 
     def status(self) -> str:
-        """Describe what the run is doing or how it ended."""
         return "answered" if self.state.result is not None else self.state.ended or self.state.phase()
 
     def row(self) -> dict[str, Any]:

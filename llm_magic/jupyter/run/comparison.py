@@ -16,8 +16,8 @@ from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
 from llm_magic.types import Compared, Comparison, Plan, RouteResult
 
+# The last comparison outlives `%reload_ext`, like the session's runs.
 _last: list[Comparison] = []
-"""The last comparison that ended. It outlives `%reload_ext`, like the session's runs."""
 
 
 def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: bool, stream: bool) -> Comparison:

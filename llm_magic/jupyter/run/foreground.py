@@ -63,7 +63,6 @@ def record_end(router: Router, state: RunState, how: str) -> None:
 
 
 def failure_text(error: BaseException) -> str:
-    """Describe the failure of a run whose error no cell raises."""
     if isinstance(error, AllAttemptsFailed):
         return error.message
     return f"no answer: {error_text(error) if isinstance(error, LLMMagicError) else repr(error)}"
@@ -71,7 +70,6 @@ def failure_text(error: BaseException) -> str:
 
 @contextmanager
 def short_errors() -> Generator[None]:
-    """Display LLMMagicErrors as one line, without a traceback."""
     try:
         yield
     except LLMMagicError as error:

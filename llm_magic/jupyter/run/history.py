@@ -21,7 +21,6 @@ from llm_magic.types import Request, TaskTier
 RESULT_NAME = "_route"
 MAX_RUNS = 50
 MAX_CHARS = 4_000_000
-"""Limit for all prompts and answers. The last run is always kept."""
 
 Rating = Literal[1, -1]
 
@@ -29,7 +28,6 @@ Rating = Literal[1, -1]
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     comparison: int
-    """The number of the comparison's first run."""
     number: int
     label: str
 
@@ -58,8 +56,8 @@ class PastRun:
 _runs: deque[PastRun] = deque(maxlen=MAX_RUNS)
 _numbers = itertools.count(1)
 _lock = threading.Lock()
+# Called on any thread after a run has ended or was rated.
 watchers: set[Callable[[], None]] = set()
-"""Called on any thread after a run has ended or was rated."""
 
 
 def add(request: Request, state: RunState) -> None:

@@ -18,11 +18,9 @@ from llm_magic.lab.fit.linear import Array, Matrix, ridge
 from llm_magic.lab.fit.train import DIFFICULTY_ALPHA, TRAINING_SOURCES, hardness
 
 HELD_OUT_PARTS = 3
-"""Within a source, every third prompt is held out."""
 
 
 def scale_variants() -> dict[str, Scales]:
-    """Return the scales of the families by the label of the variant."""
 
     def only(**scales: float) -> Scales:
         return cast("Scales", tuple(scales.get(family, 0.0) for family in FAMILIES))
@@ -95,7 +93,6 @@ def _fit_hardness(
 
 
 def ablation_table(report: dict[str, Any]) -> str:
-    """Format the report for people."""
     lines = [f"{'APGR of a head that reads':30} {'across sources':>22} {'within a source':>22}"]
     for label, result in report.items():
         cells = ("{value:.3f} [{low:.3f}, {high:.3f}]".format(**result[way]) for way in ("across", "within"))

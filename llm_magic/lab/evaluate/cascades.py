@@ -19,13 +19,10 @@ from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.metrics import Array
 
 STRONG_MODELS = 3
-"""Number of the best models that can back up two cheap ones."""
 CORRECT_SCORE = 0.5
-"""Score from which an answer counts as correct."""
 
 
 def agreement_probability(one: NDArray[np.floating[Any]], two: NDArray[np.floating[Any]], same_mistake: float) -> Array:
-    """Return the probability that two answers with these scores agree."""
     one_correct, two_correct = one >= CORRECT_SCORE, two >= CORRECT_SCORE
     return np.where(
         one_correct & two_correct, SAME_RIGHT, np.where(one_correct | two_correct, 0.0, same_mistake)
@@ -34,7 +31,7 @@ def agreement_probability(one: NDArray[np.floating[Any]], two: NDArray[np.floati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCascade:
-    """A cascade that was run on full answers."""
+    """A cascade that was run on full answers. `cost_share`: cost of all calls, relative to the strong model alone."""
 
     source: str
     one: str
@@ -42,9 +39,9 @@ class MeasuredCascade:
     strong: str
     accuracy: float
     cost_share: float
-    """Cost of all calls, as a share of the strong model's alone."""
 
 
+# On the train and dev prompts together. The strong model alone has an accuracy of .844 there.
 MEASURED = MeasuredCascade(
     source="zeroeval",
     one="gpt-4o-mini-2024-07-18",
@@ -53,7 +50,6 @@ MEASURED = MeasuredCascade(
     accuracy=0.847,
     cost_share=0.46,
 )
-"""On the train and dev prompts together. The strong model alone has an accuracy of .844 there."""
 
 
 def anchor(*parts: Recorded, measured: MeasuredCascade = MEASURED) -> dict[str, Any] | None:
@@ -127,7 +123,6 @@ def candidate_cascades(scores: Array, costs: Array, cheap: Sequence[int]) -> tup
 
 
 def expected_outcome(cascade: CascadeColumns, scores: Array, costs: Array, same_mistake: float) -> tuple[Array, Array]:
-    """Return each prompt's expected score and cost under the cascade."""
     agree = agreement_probability(scores[:, cascade.one], scores[:, cascade.two], same_mistake)
     cheap_cost = costs[:, cascade.one] + costs[:, cascade.two]
     return (

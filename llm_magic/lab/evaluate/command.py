@@ -41,7 +41,6 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_eval(args: argparse.Namespace) -> None:
-    """Evaluate, print the report, and write the requested files. Raises EvaluationError."""
     from llm_magic.lab.data import read_tiers
     from llm_magic.lab.evaluate.report import Task, evaluate
     from llm_magic.lab.evaluate.tables import outcomes_table, tiers_table

@@ -38,7 +38,6 @@ AFTER = (
 
 
 def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any]:
-    """Compute all figures from a folder of training data and the weights trained on it."""
     heads = Heads.load(io.BytesIO(weights))
     train = read_outcomes(find_file(data, "train_prompts"), find_file(data, "train_outcomes"))
     prompts = [prompt for source in train.values() for prompt in source.prompts]

@@ -22,18 +22,20 @@ Rows = NDArray[np.intp]
 
 RESAMPLES = 1_000
 
+# `value`, and `low` and `high` of its 95 % interval. None: undefined.
 Estimate = dict[str, float | None]
-"""`value`, and `low` and `high` of its 95 % interval. None: undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """PGR and cost at each share 0, 1/n, ..., 1 of prompts sent to the strong model."""
+    """PGR and cost at each share 0, 1/n, ..., 1 of prompts sent to the strong model.
+
+    cost: mean USD per prompt. NaN: unknown.
+    """
 
     share: Array
     pgr: Array
     cost: Array
-    """Mean USD per prompt. NaN: unknown."""
 
     @property
     def apgr(self) -> float:
@@ -61,7 +63,6 @@ class Curve:
 def routing_curve(
     score: Array, weak: Array, strong: Array, weak_cost: Array | None = None, strong_cost: Array | None = None
 ) -> Curve:
-    """Compute the curve of sending prompts to the strong model by descending score."""
     count = len(score)
     order, run_ends = _descending(score)
     gap = float((strong - weak).sum())
@@ -114,7 +115,6 @@ def calibration_error(confidence: Array, correct: Array, bins: int = 10) -> floa
 
 
 def reliability(confidence: Array, correct: Array, bins: int = 10) -> list[dict[str, float]]:
-    """Return the count, mean confidence and accuracy of each nonempty bin of equal width."""
     bin_of_row = _bins(confidence, bins)
     return [
         {

@@ -24,14 +24,13 @@ from llm_magic.lab.fit.adapt import fit_kind_model
 from llm_magic.lab.fit.linear import Matrix, ridge
 
 CHEAP_COST_SHARE = 0.5
-"""A cheap model costs at most this share of the best single one."""
+# Share of prompts with a score and a cost that a model needs to take part.
 MIN_COVERAGE = 0.9
-"""Share of prompts with a score and a cost that a model needs to take part."""
 SHRINK = 20.0
+# Rates at which two wrong answers of a cascade agree: as measured, and the bounds.
 SAME_MISTAKES = {"assumed": SAME_MISTAKE, "never": 0.0, "always": 1.0}
-"""Rates at which two wrong answers of a cascade agree: as measured, and the bounds."""
+# Quality points that the cost of the best single model's answer is worth.
 LAMBDAS = np.concatenate([[0.0], np.geomspace(1e-3, 30.0, 120)])
-"""Quality points that the cost of the best single model's answer is worth."""
 DIAL_SETTINGS = (0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
 
 
@@ -43,7 +42,6 @@ class Expected:
     cost: Array
 
     def first(self, count: int) -> Expected:
-        """Keep the first columns only."""
         return Expected(quality=self.quality[:, :count], cost=self.cost[:, :count])
 
     def choices(self, reference_usd: float) -> list[NDArray[np.intp]]:
@@ -126,7 +124,6 @@ def _choose_models(train: Recorded, test: Recorded) -> _Models | None:
 
 
 def covered_columns(recorded: Recorded) -> list[int]:
-    """Return the columns of the models that take part."""
     is_complete = np.isfinite(recorded.scores) & np.isfinite(recorded.costs)
     return [int(column) for column in np.flatnonzero(is_complete.mean(axis=0) >= MIN_COVERAGE)]
 
@@ -194,7 +191,6 @@ def _cascade_models(models: _Models) -> dict[str, list[str]]:
 def _with_cascades(
     scores: Array, costs: Array, cascades: Sequence[CascadeColumns], same_mistake: float
 ) -> tuple[Array, Array]:
-    """Append the scores and costs of the cascades as columns."""
     known_scores, known_costs = _zero_filled(scores), _zero_filled(costs)
     outcomes = [expected_outcome(cascade, known_scores, known_costs, same_mistake) for cascade in cascades]
     return (

@@ -83,7 +83,6 @@ def _plot_intervals(axes: Any, estimates: list[dict[str, float]], colors: list[s
 
 
 def _plot_reliability(axes: Any, bins: list[dict[str, float]], label: str) -> None:
-    """Plot accuracy against confidence. The area of a point is its share of the prompts."""
     largest = max(group["prompts"] for group in bins)
     confidence, correct = [group["confidence"] for group in bins], [group["right"] for group in bins]
     axes.plot([0, 1], [0, 1], color="0.8", zorder=0)

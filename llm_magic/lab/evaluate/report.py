@@ -31,6 +31,7 @@ from llm_magic.lab.evaluate.routers import baseline_scores, difficulties, fit_ad
 
 Mode = Literal["shipped", "adapted"]
 
+# The weak and the strong model of each source of MACRO6, the mean over six sources.
 MODEL_PAIRS = {
     "routellm": ("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview"),
     "zeroeval": ("claude-3-haiku-20240307", "claude-3-5-sonnet-20241022"),
@@ -39,17 +40,14 @@ MODEL_PAIRS = {
     "routerbench": ("mistralai/mixtral-8x7b-chat", "gpt-4-1106-preview"),
     "fusion": ("mistral-7b-instruct-v0.3", "llama-3.1-nemotron-51b-instruct"),
 }
-"""The weak and the strong model of each source of MACRO6, the mean over six sources."""
 PGRS = (0.5, 0.8, 0.95, 1.0)
+# Metrics that can be averaged over sources. Costs are shares of the strong model's.
 MACRO_METRICS = ("apgr", "cpt50", "cpt80", "auc", *(f"cost_share_at_pgr_{pgr}" for pgr in PGRS))
-"""Metrics that can be averaged over sources. Costs are shares of the strong model's."""
 METRICS = (*MACRO_METRICS, *(f"cost_usd_at_pgr_{pgr}" for pgr in PGRS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Options of one evaluation."""
-
     prompts: Path
     outcomes: Path
     train_prompts: Path | None = None
@@ -59,7 +57,6 @@ class Task:
     strong: str | None = None
     source: str | None = None
     labels: tuple[int, ...] = ()
-    """Numbers of training prompts for the learning curve of the adapted mode."""
     resamples: int = RESAMPLES
 
 
@@ -95,7 +92,6 @@ class _Pair:
         return resample(statistics, self.test.groups, resamples=self.resamples)
 
     def points(self, score: Array) -> dict[str, list[float]]:
-        """Return PGR by the share of prompts sent to the strong model, for plots."""
         curve = routing_curve(score, self.test.scores_of(self.weak), self.test.scores_of(self.strong))
         share = np.linspace(0.0, 1.0, 51)
         return {
@@ -144,9 +140,7 @@ class _Pair:
 class _SourceResult:
     report: dict[str, Any]
     routers: dict[str, Array]
-    """Resampled metrics by router."""
     learning: list[Array]
-    """Resampled metrics after each number of labels."""
 
 
 def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
@@ -184,7 +178,6 @@ def macro(resampled: Sequence[Array]) -> dict[str, Estimate]:
 
 
 def _common(results: dict[str, _SourceResult]) -> list[str]:
-    """Return the routers that every source has."""
     first, *others = results.values()
     return [name for name in first.routers if all(name in other.routers for other in others)]
 
@@ -258,13 +251,11 @@ def _named(resampled: Array) -> dict[str, Estimate]:
 
 
 def _expected_quality(difficulty: Array, training_scores: Array) -> Array:
-    """Return the expected quality of a model whose level is known from its training scores."""
     level = _capability_level(difficulty, float(np.clip(training_scores.mean(), 0.01, 0.99)))
     return 1 / (1 + np.exp(difficulty - level))
 
 
 def _capability_level(difficulty: Array, accuracy: float) -> float:
-    """Solve for the capability with this mean expected quality, by bisection."""
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2

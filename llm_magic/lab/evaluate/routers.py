@@ -30,7 +30,6 @@ def baseline_scores(test: Recorded, weak: str, strong: str, train: Recorded | No
 
 
 def _task_prior(train: Recorded, test: Recorded, weak: str, strong: str) -> Array:
-    """Return the mean gain of each prompt's task in training."""
     gains = train.scores_of(strong) - train.scores_of(weak)
     overall = float(gains.mean())
     sums: dict[str, tuple[float, int]] = {}
@@ -42,7 +41,6 @@ def _task_prior(train: Recorded, test: Recorded, weak: str, strong: str) -> Arra
 
 
 def fit_adapted(train: Recorded, weak: str, strong: str, heads: Heads) -> AdaptedHead:
-    """Fit the adapted head of llm_magic to training outcomes."""
     features = [features_of(prompt) for prompt in train.prompts]
     return adapt(
         features,

@@ -16,7 +16,6 @@ _COSTS = {f"cost_share_at_pgr_{pgr}": f"cost share at PGR {pgr:g}" for pgr in PG
 
 
 def outcomes_table(report: dict[str, Any]) -> str:
-    """Format the report of `report.evaluate`."""
     lines: list[str] = []
     for name, source in report["sources"].items():
         lines += [
@@ -44,7 +43,6 @@ def outcomes_table(report: dict[str, Any]) -> str:
 
 
 def _router_lines(routers: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
-    """Format two tables: ordering metrics, and the cost of recovering a share of the gap."""
     lines: list[str] = []
     for columns in (_ORDERING, _COSTS):
         if all(metrics[metric]["value"] is None for metrics in routers.values() for metric in columns):
@@ -102,7 +100,6 @@ def _anchor_text(anchor: dict[str, Any]) -> str:
 
 
 def tiers_table(report: dict[str, Any]) -> str:
-    """Format the report of `tiers.tier_report`."""
     lines: list[str] = []
     for name, source in report["sources"].items():
         recall = "  ".join(

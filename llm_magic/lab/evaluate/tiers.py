@@ -20,7 +20,6 @@ from llm_magic.types import Classification, TaskTier
 
 FOLDS = 5
 SUPPORT_SOURCES = (f"{OWN} support", f"{OWN} banking")
-"""Own prompts as customers write them."""
 
 _TIERS = list(TaskTier)
 
@@ -109,8 +108,6 @@ def _source_report(own: _Results, resampled: Array) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Results:
-    """Indices of the wanted and predicted tiers, and the confidence of the prediction, per prompt."""
-
     wanted: NDArray[np.int_]
     predicted: NDArray[np.int_]
     confidence: Array
@@ -119,7 +116,6 @@ class _Results:
         return _Results(wanted=self.wanted[rows], predicted=self.predicted[rows], confidence=self.confidence[rows])
 
     def resample(self, resamples: int) -> Array:
-        """Resample single prompts: `statistics` as columns."""
         each_prompt = [f"{row:09}" for row in range(len(self.wanted))]
         return resample(lambda rows: self.take(rows).statistics, each_prompt, resamples=resamples)
 

@@ -20,37 +20,34 @@ from llm_magic.lab.fit.linear import Array, Matrix, ridge
 STRUCTURE_SCALES: Scales = (0.0, 0.4, 1.0, 1.0, 0.5, 0.0)
 ALL_SCALES: Scales = (1.0, 0.7, 1.0, 1.0, 1.0, 0.0)
 ALPHA = 10.0
+# Regularization of the views' weights towards their start, which is the shipped difficulty alone.
 STACK_ALPHA = 20.0
-"""Regularization of the views' weights towards their start, which is the shipped difficulty alone."""
 FOLDS = 3
 VIEWS = 5
 SMOOTHING = 0.01
+# Factor of the log odds, because features have unit length.
 SHARPNESS = 3.0
-"""Factor of the log odds, because features have unit length."""
+# Candidate factors of the log odds. Naive Bayes is too certain, because a prompt's words are not independent.
 SOFTENING = (1.0, 0.5, 0.25, 0.12, 0.06)
-"""Candidate factors of the log odds. Naive Bayes is too certain, because the words of a prompt are not independent."""
+# Number of prompts at which a kind's own mean and the overall mean count equally.
 TASK_SHRINK = 20.0
-"""Number of prompts at which a kind's own mean and the overall mean count equally."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindModel:
-    """Naive Bayes model of the kind of task."""
+    """Naive Bayes model of the kind of task. `labels`: kind of each training prompt."""
 
     weights: Array
     bias: Array
     labels: NDArray[np.intp]
-    """Kind of each training prompt."""
     scales: Scales = ALL_SCALES
 
     def probabilities(self, matrix: Matrix) -> Array:
-        """Return rows x kinds."""
         scores = matrix.times(self.weights) + self.bias
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
     def expect(self, matrix: Matrix, means: Array) -> Array:
-        """Average the means (kinds x columns) over each row's probabilities."""
         return self.probabilities(matrix) @ means
 
     def softened(self, factor: float) -> KindModel:
@@ -103,13 +100,12 @@ def _naive_bayes(matrix: Matrix, kinds: Sequence[str]) -> KindModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
-    """The fitted predictors of the gain, except for the shipped difficulty."""
+    """The fitted predictors of the gain, without the shipped difficulty. `kinds`: with the mean gain of each kind."""
 
     structure: Array
     words: Array
     misses: Array
     kinds: tuple[KindModel, Array] | None
-    """With the mean gain of each kind."""
 
     @classmethod
     def fit(cls, features: Sequence[Features], weak: Array, gain: Array, kinds: Sequence[str] | None) -> Views:
@@ -138,17 +134,18 @@ class Views:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedHead:
-    """A head that scores prompts by the expected gain of the strong model over the weak one."""
+    """A head that scores prompts by the expected gain of the strong model over the weak one.
+
+    stack: weights of the standardized views.
+    """
 
     views: Views
     level: float
     stack: Array
-    """Weights of the standardized views."""
     means: Array
     spreads: Array
 
     def scores(self, features: Sequence[Features], difficulty: Array) -> Array:
-        """Return the expected gain of each prompt."""
         views = self.views.predict(features, difficulty)
         return self.level + ((views - self.means) / self.spreads) @ self.stack
 

@@ -18,13 +18,13 @@ class Matrix:
     """Feature vectors of many prompts as a sparse matrix of rows x `BUCKETS`, stored by rows and by columns.
 
     Only columns with entries are stored: `columns` lists their buckets, and entries refer to positions in it.
+    `row_starts` has the index of each row's first entry; no row is empty.
     """
 
     columns: NDArray[np.int64]
     column_of_entry: NDArray[np.int64]
     values: NDArray[np.float32]
     row_starts: NDArray[np.int64]
-    """Index of each row's first entry. No row is empty."""
     values_by_column: NDArray[np.float32]
     rows_by_column: NDArray[np.int64]
     column_starts: NDArray[np.int64]
@@ -61,15 +61,12 @@ class Matrix:
         return self.expand(self.transposed_times_stored(residuals))
 
     def times_stored(self, weights: Array) -> Array:
-        """Multiply by weights of the stored columns only."""
         return _segment_sums(self.values, weights, self.column_of_entry, self.row_starts)
 
     def transposed_times_stored(self, residuals: Array) -> Array:
-        """Multiply the transpose, for the stored columns only."""
         return _segment_sums(self.values_by_column, residuals, self.rows_by_column, self.column_starts)
 
     def expand(self, stored: Array) -> Array:
-        """Expand values of the stored columns to all `BUCKETS`, with zeros elsewhere."""
         expanded = np.zeros((BUCKETS, *stored.shape[1:]))
         expanded[self.columns] = stored
         return expanded

@@ -17,8 +17,8 @@ from llm_magic.lab.data import Labeled, Recorded, find_file, read_outcomes, read
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 from llm_magic.lab.fit.train_tiers import fit_tier_head, tier_prompts
 
+# Licensed Apache-2.0 and MIT. Other sources are for evaluation only.
 TRAINING_SOURCES = ("fusion", "mmlupro", "routellm", "zeroeval")
-"""Sources of the shipped difficulty head, licensed Apache-2.0 and MIT. Other sources are for evaluation only."""
 DIFFICULTY_ALPHA = 1.0
 
 
@@ -116,7 +116,6 @@ def _logit_slope(pairs: Sequence[tuple[Array, Array]]) -> float:
 
 
 def _capability_level(correct: Array, hard: Array) -> float:
-    """Return the capability at which the expected number of correct answers is the recorded one."""
     level = 0.0
     for _ in range(30):
         chance = 1 / (1 + np.exp(hard - level))

@@ -23,7 +23,6 @@ from llm_magic.types import TaskTier
 TIER_ALPHA = 1.0
 OWN_WEIGHT = 3.0
 CHANGED_TIER_WEIGHT = 0.5
-"""Weight of a variant whose required answer format changes its tier."""
 CALIBRATION_FOLDS = 5
 
 _TIERS = list(TaskTier)
@@ -31,14 +30,16 @@ _TIERS = list(TaskTier)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """The variants of all training prompts."""
+    """The variants of all training prompts.
+
+    prompt_rows: row of the prompt that each example is a variant of.
+    weights: before the tiers are balanced.
+    """
 
     features: tuple[Features, ...]
     tiers: NDArray[np.intp]
     prompt_rows: NDArray[np.intp]
-    """Row of the prompt that each example is a variant of."""
     weights: Array
-    """Before the tiers are balanced."""
 
     @classmethod
     def from_labeled(cls, labeled: Labeled) -> Examples:
@@ -118,7 +119,6 @@ def _is_own(source: str) -> bool:
 
 
 def _calibrate(scores: Array, labels: NDArray[np.intp], weights: Array) -> float:
-    """Return the temperature with the lowest log loss, from a fine grid."""
 
     def loss(temperature: float) -> float:
         scaled = scores / temperature

@@ -17,7 +17,6 @@ from llm_magic.lab.data import Labeled
 from llm_magic.types import TaskTier
 
 OWN = "llm_magic"
-"""Prefix of the source names of these prompts, followed by the kind."""
 HELD_OUT_SHARE = 1 / 6
 
 
@@ -41,7 +40,6 @@ def is_held_out(text: str) -> bool:
 
 @functools.cache
 def own_prompts(*, held_out: bool = False) -> Labeled:
-    """Return the prompts to train on, or the held-out ones."""
     return Labeled.from_rows(
         [
             (text, tier, f"{OWN} {kind}")

@@ -31,7 +31,6 @@ def long_parts() -> dict[str, Any]:
 
 @functools.cache
 def composed_prompts() -> Labeled:
-    """Compose all prompts. Each kind is a source of its own."""
     rows = [
         (text, tier, f"{OWN} composed {kind}")
         for kind, tier, texts in (
@@ -54,7 +53,6 @@ def _rng(name: str) -> random.Random:
 
 
 def with_format(text: str, rng: random.Random) -> str:
-    """Add a required answer format before or after the request."""
     part = parts()
     requirement = (
         rng.choice(part["formats"])
@@ -189,7 +187,6 @@ def _extraction_prompts() -> Iterator[str]:
 
 
 def _long(kind: str, tier: TaskTier) -> Iterator[str]:
-    """Yield requests of a tier with pasted material of a kind, sometimes with more than one piece of it."""
     part, rng = long_parts()[kind], _rng(f"{kind} {tier}")
     for material in map(str.strip, part["material"]):
         for ask in rng.sample(part[tier], min(REQUESTS_PER_MATERIAL[tier], len(part[tier]))):
@@ -211,7 +208,6 @@ _LAYOUTS = (
 
 
 def _briefs(kind: str) -> Iterator[str]:
-    """Yield briefs of something to build or imagine, with requirements as a list or as prose."""
     part, rng = long_parts()[kind], _rng(kind)
     for row in range(BRIEF_PROMPTS):
         points = rng.sample(part["points"], rng.randint(3, 9))

@@ -9,7 +9,6 @@ from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.types import TaskTier
 
 PROMPTS_PER_TASK, PROMPTS_PER_SUBJECT = 60, 12
-"""Sample sizes: per task, and per subject of MMLU, which has many."""
 
 _COMPLEX = {
     "fusion": "agentverse-logicgrid agentverse-mgsm gpqa gsm8k human_eval math mbpp",

@@ -12,7 +12,6 @@ from llm_magic.lab.prompts.composed import with_format
 from llm_magic.types import TaskTier
 
 MAX_VARIED_CHARS, MAX_EXTENDED_CHARS = 1_500, 300
-"""Longer prompts are not varied, or get no material appended."""
 
 
 @functools.cache
@@ -35,7 +34,6 @@ def variants(text: str, tier: TaskTier, seed: int) -> Iterator[tuple[str, TaskTi
 
 
 def with_words_around(text: str, rng: random.Random) -> str:
-    """Add words or random characters before the text, after it, or both."""
     words = surroundings()
     place = rng.randrange(4)
     before = "" if place == 0 else rng.choice(words["BEFORE"]) if rng.random() < 0.85 else f"{_noise(rng)} "

@@ -49,7 +49,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Simulate or replay, print the results, and write the requested files. Raises EvaluationError."""
     if args.ledger is None and (args.profile or args.prices):
         raise EvaluationError("--profile and --prices are for --ledger")
     text, data = _simulate(args) if args.ledger is None else _replay(args)

@@ -19,30 +19,31 @@ from llm_magic.errors import EvaluationError
 Array = NDArray[np.floating[Any]]
 
 USD_PER_UNIT = 1e-9
-"""Unit of the costs in the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """One source with n prompts and m models. Prompts and models with gaps are left out."""
+    """One source with n prompts and m models. Prompts and models with gaps are left out.
+
+    scores: n x m, 0..1.
+    costs: n x m, in USD at the list prices of the time.
+    output_tokens: n x m.
+    probabilities: n x 4, by the tier head.
+    difficulty: n, in logits, by a difficulty head that was not trained on this source.
+    capability: m x 4, in logits, from other prompts of this source.
+    typical_usd: m, mean cost of an answer on other prompts of this source.
+    """
 
     source: str
     models: tuple[str, ...]
     tasks: tuple[str, ...]
     scores: Array
-    """n x m, 0..1"""
     costs: Array
-    """n x m, in USD at the list prices of the time"""
     output_tokens: Array
-    """n x m"""
     probabilities: Array
-    """n x 4, by the tier head"""
     difficulty: Array
-    """n, in logits, by a difficulty head that was not trained on this source"""
     capability: Array
-    """m x 4, in logits, from other prompts of this source"""
     typical_usd: Array
-    """m, mean cost of an answer on other prompts of this source"""
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -54,7 +55,6 @@ class Outcomes:
         return self.models.index(model)
 
     def expected_quality(self) -> Array:
-        """Return n x m: the probability of a good answer as the plan estimates it."""
         chance = 1.0 / (1.0 + np.exp(self.difficulty[:, None, None] - self.capability[None, :, :]))
         return (chance * self.probabilities[:, None, :]).sum(axis=2)
 
@@ -80,7 +80,6 @@ def save_outcomes(file: IO[bytes], sources: Sequence[Outcomes]) -> None:
 
 
 def load_outcomes(file: IO[bytes]) -> dict[str, Outcomes]:
-    """Read a file that `save_outcomes` wrote, by source."""
     with np.load(file, allow_pickle=False) as arrays:
 
         def read_source(name: str) -> Outcomes:

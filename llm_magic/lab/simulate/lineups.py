@@ -17,11 +17,13 @@ class LineupModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineup:
-    """The models of one source, in order of preference within a role."""
+    """The models of one source, in order of preference within a role.
+
+    routine_tasks: tasks of the routine share of a day. The other tasks are the demanding share.
+    """
 
     members: tuple[LineupModel, ...]
     routine_tasks: tuple[str, ...]
-    """Tasks of the routine share of a day. The other tasks are the demanding share."""
 
     def models(self, role: Role | None = None) -> tuple[str, ...]:
         return tuple(member.model for member in self.members if role in (None, member.role))
@@ -37,6 +39,7 @@ def _lineup(routine_tasks: tuple[str, ...], *members: tuple[str, str, Role]) -> 
     )
 
 
+# The first model of a role represents it. Cheap models are ordered by their scores on other prompts.
 LINEUPS = {
     "zeroeval": _lineup(
         ("gsm",),
@@ -67,4 +70,3 @@ LINEUPS = {
         ("mistralai/mixtral-8x7b-chat", "mistral", "cheap"),
     ),
 }
-"""By source. The first model of a role represents it. Cheap models are ordered by their scores on other prompts."""

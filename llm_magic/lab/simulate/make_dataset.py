@@ -19,18 +19,16 @@ from llm_magic.lab.simulate.dataset import Array, Outcomes, save_outcomes
 from llm_magic.lab.simulate.lineups import LINEUPS
 from llm_magic.types import TaskTier
 
+# Weight of a model's overall level in its capability per tier, in prompts, so that rare tiers count little.
 PRIOR_PROMPTS = 20.0
-"""Weight of a model's overall level in its capability per tier, in prompts, so that rare tiers count little."""
 
 
 def dev_outcomes(folder: Path) -> list[Outcomes]:
-    """Return the `dev` outcomes of each source that has a lineup. Equal files give equal outcomes."""
     dev, train = _read(folder)
     return [_outcomes(dev[source], train[source], shipped_heads()) for source in LINEUPS]
 
 
 def train_and_dev_outcomes(folder: Path) -> list[tuple[Outcomes, Outcomes]]:
-    """Return the `train` and `dev` outcomes of each source that has a lineup."""
     dev, train = _read(folder)
     heads = shipped_heads()
     return [
@@ -69,7 +67,6 @@ def _outcomes(recorded: Recorded, train: Recorded, heads: Heads) -> Outcomes:
 
 
 def _classify(recorded: Recorded, heads: Heads) -> tuple[Array, Array]:
-    """Return tier probabilities, and difficulty by the head that was not trained on the source."""
     classifier = HeadsClassifier(heads)
     results = [classifier.classify(prompt) for prompt in recorded.prompts]
     probabilities = np.array([[result.probabilities[tier] for tier in TaskTier] for result in results])

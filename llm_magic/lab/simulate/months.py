@@ -25,6 +25,8 @@ from llm_magic.lab.simulate.simulator import (
     summarize,
 )
 
+# Claims of "Architecting Cost-Aware LLM Routing Systems for Production Workloads" about its routing: cost saved,
+# success of routing and of the top model alone, share of fallbacks, latency as a share of the top model's.
 CLAIMED = {
     "cost_saved": 0.70,
     "success": 0.978,
@@ -32,8 +34,6 @@ CLAIMED = {
     "fallbacks": 0.024,
     "latency": 0.5,
 }
-"""Claims of "Architecting Cost-Aware LLM Routing Systems for Production Workloads" about its routing: cost saved,
-success of routing and of the top model alone, share of fallbacks, latency as a share of the top model's."""
 MONTHS = 200
 
 
@@ -48,7 +48,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """The metrics of each approach: the fields of `Month`, and some as shares of the first approach."""
+    """The metrics of each approach: the fields of `Month`, and some as shares of the first approach.
+
+    cascade_bounds: the cascade's metrics if two wrong answers `never` or `always` agree.
+    """
 
     source: str
     scenario: Scenario
@@ -56,7 +59,6 @@ class Simulated:
     seed: int
     approaches: Mapping[str, Mapping[str, Spread]]
     cascade_bounds: Mapping[str, Mapping[str, Spread]]
-    """The cascade's metrics if two wrong answers `never` or `always` agree."""
 
 
 def simulate(
@@ -118,7 +120,6 @@ def _spreads(months: list[Month], top: list[Month]) -> dict[str, Spread]:
 
 
 def to_json(simulated: Simulated) -> dict[str, Any]:
-    """Return results, claims and assumptions as JSON data."""
     return {
         "source": simulated.source,
         "months": simulated.months,

@@ -10,7 +10,6 @@ from llm_magic.lab.simulate.months import Simulated, Spread
 
 
 def plot_months(simulated: Simulated, folder: Path) -> list[Path]:
-    """Write the figures to a folder and return the paths."""
     figures = month_figures(simulated)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
@@ -21,7 +20,6 @@ def plot_months(simulated: Simulated, folder: Path) -> list[Path]:
 
 
 def month_figures(simulated: Simulated) -> dict[str, Any]:
-    """Return two matplotlib figures: `monthly_cost` and `cost_and_success`."""
     try:
         import matplotlib.figure  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError as error:

