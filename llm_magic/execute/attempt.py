@@ -88,6 +88,8 @@ async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGene
         # The answer is paid for and must not be lost with it.
         message = f"{problem}. The cost is written as soon as possible; until then it is held"
         yield run.note(NoteKind.LEDGER, message)
+    for note in ledger_io.notices(run):
+        yield note
     if state.report_doubt:
         yield run.note(NoteKind.USAGE, f"{row.model}: {state.report_doubt}")
     yield AttemptEnded(attempt=row)

@@ -111,7 +111,15 @@ class Executor:
     def _new_run(self, plan: Plan, run_id: str, budget: Callable[[], Budget]) -> Run:
         started = self._services.clock.monotonic()
         deadline = started + self._services.policy.deadline_s
-        return Run(id=run_id, plan=plan, services=self._services, budget=budget, started=started, deadline=deadline)
+        return Run(
+            id=run_id,
+            plan=plan,
+            services=self._services,
+            budget=budget,
+            started=started,
+            deadline=deadline,
+            ledger_notices=self._services.ledger.notices.delivered,
+        )
 
     def _reserve_all(
         self, plans: Mapping[str, Plan], run_ids: Mapping[str, str], budget: Callable[[], Budget]

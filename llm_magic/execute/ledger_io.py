@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TypeVar
 
 from llm_magic.errors import LedgerError
-from llm_magic.events import NoteKind
+from llm_magic.events import Note, NoteKind
 from llm_magic.execute.services import Services
 from llm_magic.execute.state import Run
 from llm_magic.ledger import Headroom
@@ -66,6 +66,14 @@ async def write_problem(run: Run) -> LedgerError | None:
             return error or LedgerError(f"the ledger {services.ledger.location} is slow")
         await services.clock.sleep(services.policy.money_poll_s)
     return None
+
+
+def notices(run: Run) -> Iterator[Note]:
+    """Notes about rows of the run that were gone from the ledger, and about restorations of the ledger."""
+    ledger_notices = run.services.ledger.notices
+    for text in ledger_notices.of_run(run.id, after=run.ledger_notices):
+        yield run.note(NoteKind.LEDGER, text)
+    run.ledger_notices = ledger_notices.delivered
 
 
 async def headroom(run: Run, candidate: Candidate) -> list[Headroom]:

@@ -41,6 +41,8 @@ class Run:
     unconfirmed: list[AttemptState] = dataclasses.field(default_factory=list["AttemptState"])
     cascade_attempts: int = 0
     """Number of attempts before the plan's leader was asked."""
+    ledger_notices: int = 0
+    """Number of the ledger's notices that earlier runs have shown, and then those of this run."""
     reservation: Reservation | None = None
     """Money set aside for the plan's leader. A run that has a reservation must not wait for budget (deadlock)."""
 

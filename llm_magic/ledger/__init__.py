@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_magic.budget import Cap
-from llm_magic.errors import LedgerError
+from llm_magic.errors import BudgetExceeded, LedgerError
 from llm_magic.home import home
 from llm_magic.ledger import dataframe
+from llm_magic.ledger.notices import Notices
 from llm_magic.ledger.report import Report, summarize
 from llm_magic.ledger.reservations import Headroom, Hold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
@@ -85,6 +86,7 @@ class Ledger:
         if not caps:
             return []
         scope = self._scope(run_id, datetime.fromtimestamp(self.clock(), tz=UTC))
+        self.transactions.check_continuity()
         with self.transactions.reading() as db:
             return [self._headroom(db, cap, scope) for cap in caps]
 
@@ -127,10 +129,12 @@ class Ledger:
     def record(self, attempt: Attempt) -> None:
         """Insert a row for which nothing is sent, such as an answer from the cache."""
         with self.transactions.writing() as db:
-            self._attempts.insert(db, attempt)
+            self.transactions.continuity.check(db)
+            self.transactions.continuity.add(self._attempts.insert(db, attempt))
 
     def rate(self, run_id: str, rating: Literal[1, -1] | None) -> None:
         """Set the user's rating of a run's answer: 1 good, -1 bad, None removes it."""
+        self.transactions.check_continuity()
         with self.transactions.writing() as db:
             if not self._attempts.rate(db, run_id, rating):
                 raise LedgerError(f"the ledger has no answer of a run {run_id!r} to rate")
@@ -181,6 +185,7 @@ class Ledger:
 
     def rows(self, *, run_id: str | None = None) -> list[Attempt]:
         """Return every attempt in the ledger, or those of one run, in the order in which they were sent."""
+        self.transactions.check_continuity()
         if run_id is not None:
             with self.transactions.reading() as db:
                 return self._attempts.of_run(db, run_id)
@@ -194,6 +199,7 @@ class Ledger:
         Money is float64, for plotting; `rows()` has it exact. An attempt in flight has the outcome `in_flight`, one
         that its process never settled `uncertain`. Both cost 0 so far and show what they hold.
         """
+        self.transactions.check_continuity()
         with self.transactions.snapshot() as db, dataframe.paused_gc():
             table: Any = dataframe.to_frame(self._attempts.chunks(db))
         if dead := {(attempt.run_id, attempt.attempt) for attempt, _ in self.uncertain()}:
@@ -218,6 +224,16 @@ class Ledger:
         """Write the rows of `to_frame` to a Parquet file, with their types. Needs the extra `parquet`."""
         dataframe.write_parquet(self.to_frame(tags=tags, session_id=session_id), path)
 
+    @property
+    def notices(self) -> Notices:
+        """Messages for runs: rows that were gone, and restorations of the ledger."""
+        return self.transactions.continuity.notices
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The restorations of the ledger to an earlier state that this process has noticed."""
+        return tuple(self.transactions.continuity.warnings)
+
     def close(self) -> None:
         """Close the database. Later use opens it again, unless it is in memory."""
         self.transactions.close()
@@ -226,6 +242,7 @@ class Ledger:
         """Replace a reservation by the hold of an attempt in one transaction, or raise BudgetExceeded."""
         with self._holding(attempt) as db:
             self._attempts.delete(db, reserved)
+            self.transactions.continuity.remove((reserved.run_id, reserved.attempt))
             self._insert(db, attempt, worst_usd, caps)
         return Hold(attempt, worst_usd, self.settle)
 
@@ -235,9 +252,12 @@ class Ledger:
         committing = False
         try:
             with self.transactions.writing() as db:
+                self.transactions.continuity.advance(db)
                 yield db
                 committing = True
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, BudgetExceeded):  # rows that were written again are rolled back with the hold
+                self.transactions.check_continuity()
             for attempt in attempts if committing else ():
                 with suppress(LedgerError):
                     self.release(attempt)
@@ -250,7 +270,8 @@ class Ledger:
             spent, held = self._attempts.used_usd(db, cap, scope)
             if worst_usd > cap.limit_usd - spent - held:
                 raise exceeded(attempt, worst_usd, self._headroom(db, cap, scope))
-        self._attempts.insert(db, attempt, held_usd=worst_usd, lease_until=self.clock() + _LEASE_S)
+        row = self._attempts.insert(db, attempt, held_usd=worst_usd, lease_until=self.clock() + _LEASE_S)
+        self.transactions.continuity.add(row)
 
     def _headroom(self, db: sa.Connection, cap: Cap, scope: Scope) -> Headroom:
         spent, held = self._attempts.used_usd(db, cap, scope)
@@ -264,5 +285,6 @@ class Ledger:
 
     def _session_totals(self) -> tuple[Decimal, Decimal, Decimal]:
         """Return what the session has spent, what it holds, and its baseline."""
+        self.transactions.check_continuity()
         with self.transactions.reading() as db:
             return self._attempts.session_totals(db, self.session_id)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +21,7 @@ from llm_magic.ledger.rows import from_row, to_row
 from llm_magic.types import Attempt, Outcome
 
 _FETCHED_ROWS = 4_000
+_RESTORED_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +44,25 @@ class AttemptTable:
 
     def insert(
         self, db: sa.Connection, attempt: Attempt, *, held_usd: Decimal = Decimal(0), lease_until: float | None = None
-    ) -> None:
-        """Insert a row. A hold has a lease, until which it counts as in flight if its process can't be looked up."""
+    ) -> Mapping[str, Any]:
+        """Insert a row and return it.
+
+        A hold has a lease, until which it counts as in flight if its process can't be looked up.
+        """
         hold: dict[str, Any] = {"held_pusd": to_pico(held_usd), "lease_until": lease_until}
         if lease_until is not None:
             hold["owner"] = owners.process_name(os.getpid())
-        self._database.run(db, queries.INSERT, to_row(attempt) | hold)
+        row = to_row(attempt) | hold
+        self._database.run(db, queries.INSERT, row)
+        return row
 
-    def settle(self, db: sa.Connection, attempt: Attempt) -> None:
+    def settle(self, db: sa.Connection, attempt: Attempt) -> tuple[Mapping[str, Any], bool]:
+        """Settle the row of an attempt; insert it if it is gone. Return it, and True if it was gone."""
         row = to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-        self._database.run(db, queries.SETTLE, row | queries.key(attempt))
+        if self._database.run(db, queries.SETTLE, row | queries.key(attempt)).rowcount > 0:
+            return row, False
+        self._database.run(db, queries.INSERT, row)
+        return row, True
 
     def delete(self, db: sa.Connection, attempt: Attempt) -> None:
         self._database.run(db, queries.DELETE, queries.key(attempt))
@@ -59,6 +70,38 @@ class AttemptTable:
     def rate(self, db: sa.Connection, run_id: str, rating: Literal[1, -1] | None) -> bool:
         """Set the rating of a run's answer; False if the ledger has none."""
         return db.execute(queries.RATE, {"run": run_id, "rating": rating}).rowcount > 0
+
+    def state(self, db: sa.Connection, key: tuple[str, int]) -> tuple[str, int, bool]:
+        """Return the ledger's id and generation, and True if it has the row of an attempt, settled."""
+        run_id, number = key
+        ledger_id, generation, is_settled = self._database.run(
+            db, queries.STATE, {"run": run_id, "number": number}
+        ).fetchone() or ("", -1, False)
+        return ledger_id, generation, bool(is_settled)
+
+    def set_generation(self, db: sa.Connection, generation: int) -> None:
+        self._database.run(db, queries.SET_GENERATION, {"number": generation})
+
+    def restore(self, db: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Write the rows that are missing, or that are settled here and not in the ledger. Return them."""
+        restored: list[Mapping[str, Any]] = []
+        for chunk in _chunks(rows):
+            stored = db.execute(queries.LEASES, {"runs": list({row["run_id"] for row in chunk})}).all()
+            leases = {(run_id, number): lease_until for run_id, number, lease_until in stored}
+            for row in chunk:
+                key = row["run_id"], row["attempt"]
+                if key not in leases:
+                    self._database.run(db, queries.INSERT, row)
+                elif leases[key] is not None and row["lease_until"] is None:
+                    self._database.run(db, queries.SETTLE, {**row, "run": key[0], "number": key[1]})
+                else:
+                    continue
+                restored.append(row)
+        return restored
+
+    @staticmethod
+    def cost_usd(rows: Iterable[Mapping[str, Any]]) -> Decimal:
+        return to_usd(sum(row["cost_pusd"] for row in rows))
 
     def all(self, db: sa.Connection) -> list[Attempt]:
         return [from_row(row) for row in db.execute(queries.ALL).mappings()]
@@ -101,3 +144,9 @@ class AttemptTable:
         holds = self._database.run(db, queries.held(cap), scope.parameters(cap)).fetchall()
         is_dead = owners.is_dead(now)
         return to_usd(sum(held for owner, lease_until, held in holds if not is_dead(owner, lease_until)))
+
+
+def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    remaining = iter(rows)
+    while chunk := list(itertools.islice(remaining, _RESTORED_ROWS)):
+        yield chunk

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn
 
@@ -11,7 +13,7 @@ from llm_magic.ledger.columns import COLUMNS
 from llm_magic.ledger.schema import about, attempts, metadata
 from llm_magic.types import CostBasis
 
-VERSION = 7
+VERSION = 8
 
 
 def prepare(db: sa.Connection, location: str) -> None:
@@ -34,9 +36,9 @@ def prepare(db: sa.Connection, location: str) -> None:
         db.execute(estimated)
     for index in ("llm_magic_of_session", "llm_magic_of_time"):  # up to version 4
         db.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
+    about.drop(db, checkfirst=True)
     metadata.create_all(db)
-    db.execute(about.delete())
-    db.execute(about.insert().values(version=VERSION))
+    db.execute(about.insert().values(version=VERSION, ledger_id=uuid.uuid4().hex, generation=0))
     if version == 1:
         _move_rows_of_version_1(db)
     totals.create(db)

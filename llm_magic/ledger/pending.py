@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_magic.errors import LedgerError
 from llm_magic.types import Attempt
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from llm_magic.ledger.attempts import AttemptTable
+    from llm_magic.ledger.continuity import Continuity
 
 _RETRY_S = 0.25
 
@@ -26,11 +27,19 @@ class Batch:
     settlements: tuple[Attempt, ...]
     releases: tuple[Attempt, ...]
 
-    def write(self, db: sa.Connection, table: AttemptTable) -> None:
+    def write(self, db: sa.Connection, table: AttemptTable, continuity: Continuity) -> None:
+        missing: list[Mapping[str, Any]] = []
         for attempt in self.settlements:
-            table.settle(db, attempt)
+            row, was_missing = table.settle(db, attempt)
+            continuity.add(row)
+            if was_missing:
+                missing.append(row)
         for attempt in self.releases:
             table.delete(db, attempt)
+            continuity.remove((attempt.run_id, attempt.attempt))
+        if missing:
+            continuity.missing(missing)
+            continuity.check(db)
 
 
 class PendingWrites:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from llm_magic.budget import Cap
 from llm_magic.ledger.columns import to_microseconds
 from llm_magic.ledger.dataframe import REPEATING, VARYING
-from llm_magic.ledger.schema import attempts, totals
+from llm_magic.ledger.schema import about, attempts, totals
 from llm_magic.ledger.totals import day_of
 from llm_magic.types import Attempt, CostBasis, Outcome
 
@@ -20,6 +20,14 @@ _c = attempts.c
 INSERT = attempts.insert()
 SETTLE = attempts.update().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"))
 DELETE = attempts.delete().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"))
+STATE = sa.select(
+    about.c.ledger_id,
+    about.c.generation,
+    sa.exists().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"), _c.lease_until.is_(None)),
+)
+"""Id and generation of the ledger, and whether a row is in it and settled."""
+SET_GENERATION = about.update().values(generation=sa.bindparam("number"))
+LEASES = sa.select(_c.run_id, _c.attempt, _c.lease_until).where(_c.run_id.in_(sa.bindparam("runs", expanding=True)))
 ALL = attempts.select().order_by(_c.id)
 ONE_RUN = ALL.where(_c.run_id == sa.bindparam("run"))
 UNSETTLED = attempts.select().where(_c.lease_until.is_not(None))

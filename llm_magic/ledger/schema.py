@@ -55,4 +55,11 @@ totals = sa.Table(
 )
 """The sums over a session, its models and tags, and over each day. Triggers keep them, see `totals`."""
 
-about = sa.Table("llm_magic_about", metadata, sa.Column("version", sa.Integer, nullable=False))
+about = sa.Table(
+    "llm_magic_about",
+    metadata,
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("ledger_id", sa.Text, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+)
+"""One row: the schema version, a random id, and the number of holds that were ever made."""

@@ -35,10 +35,12 @@ class Transactions:
 
     def __init__(self, location: str) -> None:
         from llm_magic.ledger.attempts import AttemptTable
+        from llm_magic.ledger.continuity import Continuity
         from llm_magic.ledger.opening import open_database
 
         self.database = open_database(location)
         self.attempts = AttemptTable(self.database)
+        self.continuity = Continuity(self.attempts, self.database.location)
         self.reset()
         _instances.add(self)
 
@@ -47,6 +49,7 @@ class Transactions:
         self._lock = threading.RLock()  # the garbage collector may close a ledger within a transaction of this thread
         self._local = threading.local()
         self.pending = PendingWrites()
+        self.continuity.reset()
         self._flusher = Flusher(self.pending, self._flush)
 
     @contextmanager
@@ -78,16 +81,28 @@ class Transactions:
         """Begin a transaction, and write in it first what is pending."""
         with self._transaction(to_read=False) as db:
             batch = self.pending.batch()
-            batch.write(db, self.attempts)
-            yield db
-            self.database.commit()
-            self.pending.remove(batch)
+            try:
+                batch.write(db, self.attempts, self.continuity)
+                yield db
+                self.database.commit()
+                self.pending.remove(batch)
+                self.continuity.committed()
+            finally:
+                self.continuity.discard()
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
         with self._transaction(to_read=True) as db:
             yield db
             self.database.rollback()
+
+    def check_continuity(self) -> None:
+        """If the ledger was restored to an earlier state, write again what this process knows."""
+        with self.reading() as db:
+            is_broken = self.continuity.is_broken(db)
+        if is_broken:
+            with self.writing() as db:
+                self.continuity.check(db)
 
     @contextmanager
     def snapshot(self) -> Generator[sa.Connection]:

@@ -417,7 +417,7 @@ def test_a_file_that_is_not_a_usable_ledger_is_refused(tmp_path: Path) -> None:
     Ledger(newer).close()
     with sqlite3.connect(newer) as db:
         db.execute("UPDATE llm_magic_about SET version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 7"):
+    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 8"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")

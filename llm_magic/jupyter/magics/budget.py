@@ -38,6 +38,8 @@ def status_lines(router: Router) -> Iterator[str]:
         yield f"each run: {show_usd(budget.run_usd)} at most"
     for headroom in ledger.headroom(_lasting_caps(budget)):
         yield f"{headroom.cap}: {show_usd(max(headroom.left_usd, Decimal(0)))} left"
+    for warning in ledger.warnings:
+        yield f"warning: {warning}"
     if uncertain := ledger.uncertain():
         total = sum((held for _, held in uncertain), Decimal(0))
         yield (

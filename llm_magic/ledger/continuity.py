@@ -1,0 +1,127 @@
+"""Detection of a ledger that was restored to an earlier state, and recovery of the rows that this process wrote."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llm_magic.budget import show_usd
+from llm_magic.ledger.notices import Notices
+from llm_magic.ledger.own_rows import NO_KEY, OwnRows, RowKey
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from llm_magic.ledger.attempts import AttemptTable
+
+_MAX_WARNINGS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a ledger says about itself: its random id, and the number of holds that were ever made in it."""
+
+    ledger_id: str = ""
+    generation: int = 0
+
+
+class Continuity:
+    """Compares the ledger with what this process knows of it.
+
+    A backup that was written over the file, a database that lost its latest commits, or a replica that lagged behind
+    has counted fewer holds, or lacks the row that this process settled last. A transaction's changes are staged by
+    `add`, `remove` and `advance`; the caller reports its end with `committed` or `discard`.
+    """
+
+    def __init__(self, table: AttemptTable, location: str) -> None:
+        self._table = table
+        self._location = location
+        self.notices = Notices()
+        self.warnings: deque[str] = deque(maxlen=_MAX_WARNINGS)
+        """The restorations that were noticed."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all rows: in a forked child, they are the parent's."""
+        self.rows = OwnRows()
+        self._known = State()
+        self._staged: list[Mapping[str, Any] | RowKey] = []
+        self._staged_state: State | None = None
+        self._staged_notices: list[tuple[str, str]] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self._staged.append(row)
+
+    def remove(self, key: RowKey) -> None:
+        self._staged.append(key)
+
+    def committed(self) -> None:
+        for change in self._staged:
+            if isinstance(change, tuple):
+                self.rows.remove(change)
+            else:
+                self.rows.add(change)
+        self._known = self._staged_state or self._known
+        for text, run_id in self._staged_notices:
+            self.notices.add(text, run_id=run_id)
+            if not run_id:
+                self.warnings.append(text)
+        self.discard()
+
+    def discard(self) -> None:
+        self._staged.clear()
+        self._staged_state = None
+        self._staged_notices.clear()
+
+    def is_broken(self, db: sa.Connection) -> bool:
+        """Return True if the ledger was restored to an earlier state."""
+        return self._read(db)[1]
+
+    def advance(self, db: sa.Connection) -> None:
+        """Count a hold, after `check`."""
+        state = self.check(db)
+        self._table.set_generation(db, state.generation + 1)
+        self._staged_state = State(ledger_id=state.ledger_id, generation=state.generation + 1)
+
+    def check(self, db: sa.Connection) -> State:
+        """Write the missing rows again if the ledger was restored to an earlier state, and return its state."""
+        state, broken = self._read(db)
+        if not broken:
+            return state
+        missing = self._table.restore(db, self.rows)
+        cost_usd = self._table.cost_usd(missing)
+        held = sum(row["lease_until"] is not None for row in missing)
+        text = (
+            f"the ledger {self._location} was restored to an earlier state (it counts {state.generation:,} holds, this "
+            f"process knows of {self._known.generation:,}): {len(missing):,} rows of this process were missing and are "
+            f"written again ({show_usd(cost_usd)} spent, {held:,} in flight). What other processes wrote may be missing"
+        )
+        self._staged_notices.append((text, ""))
+        state = State(ledger_id=state.ledger_id, generation=max(state.generation, self._known.generation))
+        self._table.set_generation(db, state.generation)
+        self._staged_state = state
+        return state
+
+    def missing(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Report settlements whose hold was gone. Their rows have been inserted."""
+        for row in rows:
+            cost_usd = self._table.cost_usd([row])
+            text = (
+                f"the hold of attempt {row['attempt']} was gone from the ledger {self._location}: its row was written "
+                f"again, so that its cost of {show_usd(cost_usd)} counts"
+            )
+            self._staged_notices.append((text, row["run_id"]))
+
+    def _read(self, db: sa.Connection) -> tuple[State, bool]:
+        ledger_id, generation, has_last = self._table.state(db, self.rows.last)
+        state, known = State(ledger_id=ledger_id, generation=generation), self._known
+        if not known.ledger_id:
+            self._known = known = state
+        broken = (
+            generation < known.generation or ledger_id != known.ledger_id or not (has_last or self.rows.last == NO_KEY)
+        )
+        if not broken:
+            self._known = state
+        return state, broken

@@ -1,0 +1,68 @@
+"""The rows that this process wrote, in a few bytes each."""
+
+from __future__ import annotations
+
+import marshal
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MAX_ROWS = 20_000
+_CHUNK_ROWS = 50
+
+RowKey = tuple[str, int]
+"""Run and number of an attempt."""
+NO_KEY: RowKey = ("", 0)
+
+
+class OwnRows:
+    """The open holds of this process, and the latest rows that it settled."""
+
+    def __init__(self, *, max_rows: int = MAX_ROWS, chunk_rows: int = _CHUNK_ROWS) -> None:
+        self.open: dict[RowKey, Mapping[str, Any]] = {}
+        self.last = NO_KEY
+        """The row that was settled last; NO_KEY if there is none."""
+        self._latest: list[tuple[Any, ...]] = []
+        self._compressed: deque[bytes] = deque(maxlen=max_rows // chunk_rows)
+        self._chunk_rows = chunk_rows
+        self._names: tuple[str, ...] = ()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        key = row["run_id"], row["attempt"]
+        if row["lease_until"] is not None:
+            self.open[key] = row
+            return
+        self.open.pop(key, None)
+        self.last = key
+        self._names = self._names or tuple(row)
+        self._append(tuple([row.get(name) for name in self._names]))
+
+    def remove(self, key: RowKey) -> None:
+        if self.open.pop(key, None) is None:
+            self._append(key)
+        if self.last == key:
+            self.last = NO_KEY
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        rows: dict[RowKey, Mapping[str, Any]] = {}
+        for chunk in self._compressed:
+            self._replay(marshal.loads(zlib.decompress(chunk)), rows)  # noqa: S302 - made by `_append`
+        self._replay(self._latest, rows)
+        yield from rows.values()
+        yield from tuple(self.open.values())
+
+    def _append(self, entry: tuple[Any, ...]) -> None:
+        """Append a row, or the key of a row that was removed."""
+        self._latest.append(entry)
+        if len(self._latest) >= self._chunk_rows:
+            self._compressed.append(zlib.compress(marshal.dumps(self._latest), 1))
+            self._latest.clear()
+
+    def _replay(self, entries: list[tuple[Any, ...]], rows: dict[RowKey, Mapping[str, Any]]) -> None:
+        for entry in entries:
+            if len(entry) == len(NO_KEY):
+                rows.pop(entry, None)
+            else:
+                row = dict(zip(self._names, entry, strict=True))
+                rows[row["run_id"], row["attempt"]] = row
