@@ -106,14 +106,12 @@ class Budget:
 
 
 class Alarms:
-    """Remembers the alarms that the user has received. Thread-safe."""
-
     def __init__(self) -> None:
         self._reported: dict[tuple[Cap, str], Decimal] = {}
         self._lock = threading.Lock()
 
     def crossed(self, cap: Cap, share: Decimal, now: datetime) -> str | None:
-        """The alarm for a cap of which `share` is spent; None if it was reported before."""
+        """Return the alarm for a cap of which `share` is spent; None if it was returned before."""
         reached = max((alarm for alarm in ALARMS if share >= alarm), default=Decimal(0))
         period = now.astimezone(UTC).date().isoformat()
         key = (cap, {"day": period, "month": period[:7]}.get(cap.scope, ""))

@@ -24,30 +24,26 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Nothing happens for `seconds` (None: unknown), because of `reason`."""
+    """A pause of `seconds`; None if unknown."""
 
     reason: str
     seconds: float | None = None
 
 
 class NoteKind(StrEnum):
+    """Subject of a note. `NOT_CONFIRMED`: the leader's answer replaced a cheap one. `USAGE`: it is not credible."""
+
     NEAR_CAP = "near_cap"
-    """The output limit was lowered to fit under a cap."""
     STEPPED_DOWN = "stepped_down"
     CAP_ALARM = "cap_alarm"
-    """A share of a cap is spent."""
     STALE_PRICES = "stale_prices"
     EXTRA = "extra"
     NO_CASCADE = "no_cascade"
     NOT_CONFIRMED = "not_confirmed"
-    """A cheap answer was replaced by the leader's."""
     HEDGED = "hedged"
     REPAIR = "repair"
-    """A model was asked to fix an answer that does not fit its schema."""
     LEDGER = "ledger"
-    """The ledger could not be read or written."""
     USAGE = "usage"
-    """The usage that the provider reported is not credible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +54,6 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateSkipped:
-    """A candidate of the plan is not asked after all."""
-
     model_id: str
     reason: str
 
@@ -69,19 +63,19 @@ class AttemptStarted:
     attempt: int
     candidate: Candidate
     in_cascade: bool = False
-    """True if the answer will be confirmed before it is accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Progress of something slow other than waiting for tokens, e.g. loading the local model."""
+    """Progress of something slow, e.g. loading the local model; or hidden reasoning since the last event.
+
+    done: True at the end, when tokens come next.
+    """
 
     message: str
     fraction: float | None = None
     done: bool = False
-    """True at the end: tokens come next."""
-    unseen: str = ""
-    """Reasoning since the last event: billed, not displayed."""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

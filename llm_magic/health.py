@@ -21,8 +21,7 @@ class Circuit:
     probed: bool = False
 
     @property
-    def blocked(self) -> str | None:
-        """The reason to skip the model, in words; None if there is none."""
+    def blocked_reason(self) -> str | None:
         if self.state == "open":
             return f"cooling down after failures, {self.left_s:.0f} s left"
         return "being tried out by another run after failures" if self.probed else None
@@ -69,14 +68,13 @@ class Health:
         with self._lock:
             record = self._records.get(model_id)
             circuit = self._circuit(record)
-            if circuit.blocked:
+            if circuit.blocked_reason:
                 return False
             if record is not None and circuit.state == "half_open":
                 record.probe = asker
             return True
 
     def succeeded(self, model_id: str) -> None:
-        """Record an answer, which closes the circuit."""
         with self._lock:
             self._records.pop(model_id, None)
 

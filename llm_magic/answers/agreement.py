@@ -19,36 +19,34 @@ from llm_magic.errors import InvalidAnswer
 from llm_magic.types import Schema
 
 LONGEST_LABEL = 60
-"""Maximum characters of a label: `B`, `not spam`, `Paris`."""
 SAME_RIGHT = 0.967
-"""Share of pairs of right answers that the comparison recognizes as equal, if the answers themselves are not known."""
 SAME_MISTAKE = 0.27
-"""Share of pairs of wrong answers that are equal, if the answers themselves are not known.
+"""Shares of pairs of right and of wrong answers that compare as equal, if the answers themselves are not known.
 
-Both shares are fitted to full answers on ZeroEval: gpt-4o-mini and deepseek-v2.5 asked first, and claude-3.5-sonnet if
+They are fitted to full answers on ZeroEval: gpt-4o-mini and deepseek-v2.5 asked first, and claude-3.5-sonnet if
 they differ, is right in .847 of 2,117 prompts at 46 % of its cost. With these shares, recorded scores and costs give
 the same accuracy and cost (within rounding: .956 to .977, .259 to .280). `llm-magic eval` computes them again. 0 and 1
 bound the latter."""
 _MAX_DIGITS = 400
 """Limit on the digits of a number: a model may write a million, or an exponent that fills the memory."""
 _MAX_CHARACTERS = 100_000
-"""Characters that are compared, from the end of an answer: a worked solution states its result there."""
 
 Kind = Literal["json", "number", "label", "code", "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanonicalForm:
-    """The comparable content of an answer. Two answers agree if kind and value are equal and no unit contradicts."""
+    """The comparable content of an answer.
+
+    value: `7/2` for 3.5, sorted keys for JSON, lower case for a label.
+    """
 
     kind: Kind
     value: str
-    """`7/2` for 3.5, sorted keys for JSON, lower case for a label."""
     unit: str = ""
 
     @property
     def comparable(self) -> bool:
-        """False for prose, which is equal only word for word."""
         return self.kind != "text"
 
     def __str__(self) -> str:
@@ -81,7 +79,7 @@ def agree(
 
 def canonical_form(text: str) -> CanonicalForm:
     """Reduce an answer to JSON, code, the part it marks as its answer, a short answer, or the end of a calculation."""
-    text = _plain(text[-_MAX_CHARACTERS:])
+    text = _plain(text[-_MAX_CHARACTERS:])  # a worked solution states its result at the end
     if (data := _json(text)) is not None:
         return CanonicalForm(kind="json", value=data)
     blocks: list[str] = _BLOCK.findall(text)
@@ -159,7 +157,7 @@ def _is_short(text: str) -> bool:
 
 
 def _marked(text: str) -> str | None:
-    """The part that a text marks as its answer: in a box, after `Answer:`, or alone in bold on its last line."""
+    """Find the part that a text marks as its answer: in a box, after `Answer:`, or alone in bold on its last line."""
     if (boxed := _boxed(text)) is not None:
         return boxed
     unmarked = _unmarked(text)
@@ -239,7 +237,6 @@ def _code(block: str) -> str:
 
 
 def _json(text: str) -> str | None:
-    """The canonical text of an answer that is a JSON object or list, alone or in its only fenced block."""
     blocks: list[str] = _BLOCK.findall(text)
     candidate = blocks[0].strip() if len(blocks) == 1 else text
     if not candidate.startswith(("{", "[")):
@@ -251,7 +248,7 @@ def _json(text: str) -> str | None:
 
 
 def _canonical(value: Any) -> str:
-    """One text for all equal JSON values: keys sorted, 1.0 as 1, true never 1."""
+    """Return one text for all equal JSON values: keys sorted, 1.0 as 1, true never 1."""
     if isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         return "{" + ",".join(f"{json.dumps(key)}:{_canonical(table[key])}" for key in sorted(table)) + "}"

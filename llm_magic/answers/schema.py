@@ -1,4 +1,4 @@
-"""Schemas from what the caller gives, and answers checked against them."""
+"""Schemas, and the validation of answers against them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def schema_of(value: Any) -> Schema:
 
 
 def parse(text: str, schema: Schema) -> Any:
-    """The answer's data: an instance of the schema's class, or plain JSON data. A Markdown fence is removed.
+    """Return an instance of the schema's class, or plain JSON data. A Markdown fence is removed.
 
     Raises InvalidAnswer, whose message names the place but quotes nothing, since the ledger stores no answers.
     """
@@ -39,7 +39,7 @@ def parse(text: str, schema: Schema) -> Any:
 
 
 def parse_json(text: str, schema: Schema) -> Any:
-    """The answer as plain JSON data, checked against the JSON Schema. Raises InvalidAnswer."""
+    """Return the answer as plain JSON data. Raises InvalidAnswer if it does not fit the JSON Schema."""
     try:
         data = json.loads(_unfenced(text))
     except ValueError as error:
@@ -98,7 +98,7 @@ def _of_class(cls: type[Any]) -> Schema:
 
 
 def _place(location: Iterable[str | int], json_schema: Mapping[str, Any]) -> str:
-    """A JSON path. A key that the schema does not contain is part of the answer, and becomes `*`."""
+    """Return a JSON path. A key that the schema does not contain is part of the answer, and becomes `*`."""
     known = json.dumps(json_schema)
     steps = (
         f"[{step}]" if isinstance(step, int) else f".{step if json.dumps(step) in known else '*'}" for step in location
@@ -107,7 +107,6 @@ def _place(location: Iterable[str | int], json_schema: Mapping[str, Any]) -> str
 
 
 def _validator_class(schema: Schema) -> Any:
-    """The validator class for the schema's dialect."""
     from jsonschema.validators import validator_for
 
     return cast("Any", validator_for)(schema.json_schema)

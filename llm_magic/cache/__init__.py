@@ -19,43 +19,50 @@ from llm_magic.home import hash_key
 from llm_magic.ledger import Ledger
 from llm_magic.types import ZERO, Attempt, ModelSpec, Outcome, Plan, Request, RouteResult, Schema, Step, Usage
 
-_IRRELEVANT_FIELDS = ("tags", "hedge_s", "cache", "parent_run_id", "thread", "is_quality_stated", "rule")
-"""Fields of a request that do not affect the answer."""
+_FIELDS_WITHOUT_EFFECT_ON_ANSWER = (
+    "tags",
+    "hedge_s",
+    "cache",
+    "parent_run_id",
+    "thread",
+    "is_quality_stated",
+    "rule",
+)
 
 
 def key(request: Request, models: Iterable[ModelSpec]) -> str:
     """Hash everything that the answer depends on: the request, the available models, the version of llm_magic."""
-    asked = {name: value for name, value in _fields(request).items() if name not in _IRRELEVANT_FIELDS}
-    said = json.dumps(
-        [version("llm-magic"), asked, [_fields(model) for model in models]], sort_keys=True, default=_plain
+    fields = {name: value for name, value in _fields(request).items() if name not in _FIELDS_WITHOUT_EFFECT_ON_ANSWER}
+    text = json.dumps(
+        [version("llm-magic"), fields, [_fields(model) for model in models]], sort_keys=True, default=_plain
     )
-    return hmac.new(hash_key(), said.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac.new(hash_key(), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def recall(
     plan: Plan, key: str, cache: AnswerCache, ledger: Ledger, budget: Budget, *, run_id: str, at: datetime
 ) -> RouteResult | None:
     """Return the cached answer as the result of a run that cost nothing, and record its row; None if there is none."""
-    kept = cache.get(key)
-    if kept is None:
+    answer = cache.get(key)
+    if answer is None:
         return None
     schema = plan.request.schema
     try:
-        data = None if schema is None else answers.parse(kept.text, schema)
+        data = None if schema is None else answers.parse(answer.text, schema)
     except InvalidAnswer:
         return None
-    row = _cached_row(kept, plan.request, ledger.session_id, run_id, at)
+    row = _cached_row(answer, plan.request, ledger.session_id, run_id, at)
     ledger.record(row)
     return RouteResult(
         run_id=run_id,
-        text=kept.text,
+        text=answer.text,
         data=data,
-        model=kept.model,
-        served_model=kept.served_model,
-        tier=kept.tier,
-        confidence=kept.confidence,
-        reasons=kept.reasons,
-        path=(Step(model=kept.model, outcome=Outcome.CACHED, detail="the same was asked before: nothing was sent"),),
+        model=answer.model,
+        served_model=answer.served_model,
+        tier=answer.tier,
+        confidence=answer.confidence,
+        reasons=answer.reasons,
+        path=(Step(model=answer.model, outcome=Outcome.CACHED, detail="the same was asked before: nothing was sent"),),
         attempts=(row,),
         usage=Usage(),
         finish_reason="stop",
@@ -63,8 +70,8 @@ def recall(
         cost_estimated=False,
         session_cost_usd=ledger.spent_usd,
         cap_usd=budget.session_usd,
-        baseline_usd=kept.baseline_usd,
-        baseline_model=kept.baseline_model,
+        baseline_usd=answer.baseline_usd,
+        baseline_model=answer.baseline_model,
         ttft_s=None,
         latency_s=0.0,
     )
@@ -100,7 +107,7 @@ def keep(result: RouteResult, key: str, cache: AnswerCache) -> None:
     """Store an answer unless it was cut off. Raises LedgerError."""
     if result.finish_reason != "stop":
         return
-    kept = CachedAnswer(
+    answer = CachedAnswer(
         text=result.text,
         model=result.model,
         provider=next(attempt.provider for attempt in result.attempts if attempt.outcome == Outcome.OK),
@@ -111,11 +118,11 @@ def keep(result: RouteResult, key: str, cache: AnswerCache) -> None:
         baseline_usd=result.baseline_usd,
         baseline_model=result.baseline_model,
     )
-    cache.put(key, kept)
+    cache.put(key, answer)
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    return {part.name: getattr(record, part.name) for part in dataclasses.fields(record)}
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _plain(value: Any) -> Any:

@@ -16,13 +16,11 @@ from llm_magic.types import TaskTier
 
 MAX_ANSWERS = 2_000
 MAX_BYTES = 64_000_000
-"""Maximum size of all answers. One longer than a tenth of it is not stored."""
+"""Limit on the size of all answers. An answer longer than a tenth of it is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
-    """An answer with all that is displayed with it, and its cost on the baseline model."""
-
     text: str
     model: str
     provider: str
@@ -75,10 +73,9 @@ class AnswerCache:
         with self._table.writing() as db:
             db.execute(self._answers.delete().where(self._answers.c.key == key))
             db.execute(self._answers.insert(), row)
-            db.execute(self._eviction())
+            db.execute(self._delete_excess())
 
-    def size(self) -> tuple[int, int]:
-        """Return the number of cached answers, and their bytes."""
+    def count_and_bytes(self) -> tuple[int, int]:
         import sqlalchemy as sa
 
         with self._table.reading() as db:
@@ -92,8 +89,7 @@ class AnswerCache:
         """Delete every answer, and return how many there were. In SQLite their bytes are overwritten."""
         return self._table.clear()
 
-    def _eviction(self) -> Any:
-        """Return the statement that deletes the answers beyond MAX_ANSWERS and MAX_BYTES."""
+    def _delete_excess(self) -> Any:
         import sqlalchemy as sa
 
         columns = self._answers.c

@@ -1,5 +1,3 @@
-"""The table of cached answers."""
-
 from __future__ import annotations
 
 import sqlalchemy as sa

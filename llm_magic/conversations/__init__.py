@@ -13,11 +13,9 @@ from llm_magic.errors import RequestError
 from llm_magic.types import Message, Request, RouteResult, Thread
 
 THREAD_TOKENS = 8_000
-"""Maximum history that is sent, in o200k_base tokens."""
 WARM_S = 300.0
-"""Minimum time for which providers cache a prompt."""
 WARM_FROM_TOKENS = 1_024
-"""Shorter prompts are not cached by any provider."""
+"""Providers cache a prompt of at least WARM_FROM_TOKENS for at least WARM_S."""
 
 _FOLLOWS = re.compile(
     r"(?:and|but|or|so|then|also|yes|yeah|yep|no|nope|ok(?:ay)?|sure|right|exactly|thanks?|thank you|go on|go ahead|"
@@ -33,36 +31,33 @@ def follows_on(text: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raise RequestError for an invalid thread name."""
     if not name.strip() or len(name) > 100 or not name.isprintable():
         raise RequestError(f"the thread {name!r} must be a name of at most 100 characters")
 
 
 def load(conversations: Conversations, name: str, limit: int, now: datetime) -> tuple[tuple[Message, ...], Thread]:
-    """Return the latest messages of a thread that fit into `limit` tokens, and the state of the thread."""
+    """Return the latest messages of a thread that fit into `limit` o200k_base tokens, and the state of the thread."""
     check_name(name)
-    turns = conversations.exchanges(name)
-    if not turns:
+    exchanges = conversations.exchanges(name)
+    if not exchanges:
         return (), Thread(name=name)
-    sizes = sizes_of(turns)
-    start, last = first_sent(sizes, limit), turns[-1]
+    sizes = tokens_of(exchanges)
+    start, last = first_sent(sizes, limit), exchanges[-1]
     is_same = start == first_sent(sizes[:-1], limit)  # the prompt that is cached is the beginning of the next one
     is_warm = is_same and last.input_tokens >= WARM_FROM_TOKENS and 0 <= now.timestamp() - last.at <= WARM_S
     thread = Thread(
         name=name,
-        turns=len(turns) - start,
-        dropped=start,
+        dropped_exchanges=start,
         tier=last.tier,
         confidence=last.confidence,
         warm_model=last.model if is_warm else None,
         warm_tokens=last.input_tokens if is_warm else 0,
     )
-    return _messages(turns[start:]), thread
+    return _messages(exchanges[start:]), thread
 
 
-def sizes_of(turns: Sequence[Exchange]) -> list[int]:
-    """Count the o200k_base tokens of each exchange."""
-    return [tokens.count_o200k(turn.prompt) + tokens.count_o200k(turn.answer) for turn in turns]
+def tokens_of(exchanges: Sequence[Exchange]) -> list[int]:
+    return [tokens.count_o200k(exchange.prompt) + tokens.count_o200k(exchange.answer) for exchange in exchanges]
 
 
 def first_sent(sizes: Sequence[int], limit: int) -> int:
@@ -84,7 +79,7 @@ def first_sent(sizes: Sequence[int], limit: int) -> int:
 def keep(conversations: Conversations, request: Request, result: RouteResult, now: datetime) -> None:
     """Append the exchange to its thread. Raises LedgerError."""
     assert request.thread is not None
-    turn = Exchange(
+    exchange = Exchange(
         run_id=result.run_id,
         prompt=message_of(request).content,
         answer=result.text,
@@ -94,12 +89,15 @@ def keep(conversations: Conversations, request: Request, result: RouteResult, no
         input_tokens=result.usage.input_tokens,
         at=now.timestamp(),
     )
-    conversations.append(request.thread.name, turn)
+    conversations.append(request.thread.name, exchange)
 
 
-def _messages(turns: Sequence[Exchange]) -> tuple[Message, ...]:
+def _messages(exchanges: Sequence[Exchange]) -> tuple[Message, ...]:
     return tuple(
         message
-        for turn in turns
-        for message in (Message(role="user", content=turn.prompt), Message(role="assistant", content=turn.answer))
+        for exchange in exchanges
+        for message in (
+            Message(role="user", content=exchange.prompt),
+            Message(role="assistant", content=exchange.answer),
+        )
     )

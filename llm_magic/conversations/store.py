@@ -8,13 +8,15 @@ from typing import Any
 from llm_magic.ledger import Ledger
 from llm_magic.types import TaskTier
 
-MAX_EXCHANGES = 500
-"""Per thread. Older exchanges are deleted."""
+MAX_EXCHANGES_PER_THREAD = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A prompt and its answer."""
+    """A prompt and its answer.
+
+    input_tokens: of the whole request, as counted by the provider; 0 if it came from the cache. at: seconds since 1970.
+    """
 
     run_id: str
     prompt: str
@@ -23,9 +25,7 @@ class Exchange:
     tier: TaskTier
     confidence: float
     input_tokens: int
-    """Tokens of the whole request, as counted by the provider; 0 for an answer from the cache."""
     at: float
-    """Seconds since 1970."""
 
 
 class Conversations:
@@ -39,7 +39,6 @@ class Conversations:
         self._table = SideTable(ledger.transactions, exchanges)
 
     def exchanges(self, name: str) -> list[Exchange]:
-        """Return the exchanges of a thread in their order; none for an unknown thread."""
         import sqlalchemy as sa
 
         table = self._exchanges.c
@@ -60,7 +59,10 @@ class Conversations:
         with self._table.writing() as db:
             db.execute(self._exchanges.insert(), row)
             latest = (
-                sa.select(columns.id).where(columns.thread == name).order_by(columns.id.desc()).limit(MAX_EXCHANGES)
+                sa.select(columns.id)
+                .where(columns.thread == name)
+                .order_by(columns.id.desc())
+                .limit(MAX_EXCHANGES_PER_THREAD)
             )
             db.execute(self._exchanges.delete().where(columns.thread == name, columns.id.not_in(latest)))
 

@@ -1,4 +1,4 @@
-"""Concern 2: from a plan to an answer."""
+"""Execution of a plan: holds, attempts, retries, fallbacks, settlement."""
 
 from llm_magic.execute.executor import Executor
 from llm_magic.execute.services import Clock, PerEventLoop, RetryPolicy, Services

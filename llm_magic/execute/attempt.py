@@ -25,10 +25,7 @@ from llm_magic.types import Outcome
 
 
 async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
-    """Send one request. Afterwards `state.result` says how it ended.
-
-    If it was sent, its row is in the ledger, in `state.row` and in `run.attempts`.
-    """
+    """Send one request and set `state.result`. If it was sent, its row is in the ledger and in `run.attempts`."""
     provider = state.candidate.model.provider
     slot = run.services.slots[provider]()
     if slot.locked():
@@ -100,11 +97,10 @@ async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGene
 
 
 def _cap_notes(run: Run, state: AttemptState, planned_tokens: int) -> Iterator[Note]:
-    """Notes about what a cap has changed about this attempt."""
     candidate, request = state.candidate, run.plan.request
     model = candidate.model
     if candidate.stepped_down and not run.attempts:
-        yield run.note(NoteKind.STEPPED_DOWN, f"near the cap: {candidate.why or f'stepped down to {model.id}'}")
+        yield run.note(NoteKind.STEPPED_DOWN, f"near the cap: {candidate.why or f'asked {model.id}'}")
     requested = min(request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
     uncapped = min(requested, model.context_window - candidate.input_tokens)
     if candidate.max_output_tokens < max(uncapped, planned_tokens):
@@ -114,63 +110,72 @@ def _cap_notes(run: Run, state: AttemptState, planned_tokens: int) -> Iterator[N
 
 async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | Progress]:
     """Send the request, record what arrives in `state`, and yield what is displayed. Every wait is bounded."""
-    services, request = run.services, run.plan.request
-    provider = services.providers[state.candidate.model.provider]
-    stream = provider.stream(
-        ProviderRequest(
-            model=state.candidate.model,
-            messages=(*messages_of(request), *state.messages),
-            system=request.system,
-            max_output_tokens=state.candidate.max_output_tokens,
-            schema=None if state.is_judge else request.schema,
-            in_conversation=request.thread is not None,
-        )
-    )
+    clock = run.services.clock
+    provider = run.services.providers[state.candidate.model.provider]
+    stream = provider.stream(_provider_request(run, state))
     if not getattr(provider, "announces_sending", False):
-        state.sent_at = services.clock.monotonic()
+        state.sent_at = clock.monotonic()
     loading = False
     async with aclosing(stream):
         with closing(StreamTimeout()) as timeout:
             while True:
-                asked_at = services.clock.monotonic()
+                waiting_since = clock.monotonic()
                 limit_s = None if loading else _limit_s(run, state)
                 try:
                     event = await timeout.next_of(stream, limit_s)
                 except TimeoutError as error:
-                    position = "before the first token" if state.first_token is None else "in mid-answer"
+                    position = "before the first token" if state.first_token_at is None else "in mid-answer"
                     raise TimedOut(f"no event for {limit_s:.0f} s {position}") from error
-                now = services.clock.monotonic()
+                now = clock.monotonic()
                 if loading:
-                    run.deadline += now - asked_at
+                    run.deadline += now - waiting_since
                 loading = isinstance(event, Progress) and not event.done
-                if isinstance(event, RequestSent):
-                    state.sent_at = now
-                    continue
-                state.last_event = now
-                if state.first_content is None and (isinstance(event, TextDelta) or _shows_reasoning(event)):
-                    state.first_content = now
-                match event:
-                    case None:
-                        return
-                    case TextDelta():
-                        if state.first_token is None:
-                            state.first_token = now
-                        state.text.append(event.text)
-                        yield event
-                    case Progress():
-                        if event.unseen:
-                            state.thoughts.append(event.unseen)
-                        yield event
-                    case UsageReport():
-                        state.report = event
-                    case Finished():
-                        state.finished = event
+                _record(state, event, now)
+                if event is None:
+                    return
+                if isinstance(event, TextDelta | Progress):
+                    yield event
+
+
+def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
+    request = run.plan.request
+    return ProviderRequest(
+        model=state.candidate.model,
+        messages=(*messages_of(request), *state.messages),
+        system=request.system,
+        max_output_tokens=state.candidate.max_output_tokens,
+        schema=None if state.is_judge else request.schema,
+        in_conversation=request.thread is not None,
+    )
+
+
+def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> None:
+    if isinstance(event, RequestSent):
+        state.sent_at = now
+        return
+    state.last_event_at = now
+    if state.first_content_at is None and (isinstance(event, TextDelta) or _shows_reasoning(event)):
+        state.first_content_at = now
+    match event:
+        case TextDelta():
+            if state.first_token_at is None:
+                state.first_token_at = now
+            state.text.append(event.text)
+        case Progress():
+            if event.reasoning:
+                state.reasoning.append(event.reasoning)
+        case UsageReport():
+            state.report = event
+        case Finished():
+            state.finished = event
+        case _:
+            pass
 
 
 def _shows_reasoning(event: ProviderEvent | None) -> bool:
-    return isinstance(event, Progress) and bool(event.unseen)
+    return isinstance(event, Progress) and bool(event.reasoning)
 
 
 def _limit_s(run: Run, state: AttemptState) -> float:
     policy = run.services.policy
-    return min(policy.first_token_s if state.first_token is None else policy.between_tokens_s, run.time_left_s)
+    return min(policy.first_token_s if state.first_token_at is None else policy.between_tokens_s, run.time_left_s)

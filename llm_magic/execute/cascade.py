@@ -23,7 +23,7 @@ _ALONE = "the other cheap model did not answer"
 
 
 async def ask_cheap_first(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
-    """Ask the cheap candidates. If an answer is confirmed, `run.answer` is set; otherwise the leader is next."""
+    """Ask the cheap candidates, and set `run.answer` if one of their answers is confirmed."""
     needed, allowed = len(cascade.cheap) + (cascade.judge is not None) + 1, run.services.policy.attempts
     if allowed < needed:
         message = f"no cascade: it may take {needed} attempts, and a run may make {allowed}"
@@ -59,7 +59,6 @@ def _names(cascade: Cascade) -> str:
 
 
 async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
-    """Ask the cheap candidates at the same time. Their answers go to `run.unconfirmed`; no text is displayed yet."""
     events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
     contestants = [Contestant(run, candidate, events, last=False) for candidate in cascade.cheap]
     try:
@@ -85,7 +84,6 @@ async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
 
 
 async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
-    """Accept the first cheap answer, or none, and report why."""
     answers = sorted(run.unconfirmed, key=lambda state: 0 if state.row is None else state.row.attempt)
     objection: Objection | None = None
     if len(answers) < len(cascade.cheap):

@@ -26,13 +26,15 @@ _MIN_DOUBTED_OUTPUT_TOKENS = 20
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """The usage to charge. seen: the part of it that was reported or counted."""
+    """The usage to charge.
+
+    seen: the part of it that was reported or counted. doubt: the error in the provider's report, for a note.
+    """
 
     usage: Usage
     seen: Usage
     basis: CostBasis
     doubt: str = ""
-    """The problem with the provider's report, for a note."""
 
     @property
     def is_estimated(self) -> bool:
@@ -49,7 +51,7 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     if report is not None and report.final and not doubt:
         return Charge(usage=report.usage, seen=report.usage, basis=CostBasis.REPORTED)
     failure = state.result.error if isinstance(state.result, Failed) else None
-    silent = not (state.text or state.thoughts or report)
+    silent = not (state.text or state.reasoning or report)
     if not state.was_sent or (failure is not None and silent and not (failure.billed or failure.accepted)):
         return Charge(usage=Usage(), seen=Usage(), basis=CostBasis.COUNTED)
     seen = _seen(state, None if report is None or doubt else report.usage)
@@ -70,11 +72,10 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
 
 
 def _seen(state: AttemptState, reported: Usage | None) -> Usage:
-    """The input, and the text and reasoning that arrived, but no more output than the limit that was sent."""
     usage = Usage(input_tokens=state.candidate.input_tokens) if reported is None else reported
     model, limit = state.candidate.model, state.candidate.max_output_tokens
     # An event is at least one token, however little of the reasoning it shows.
-    thought = max(tokens.estimate("".join(state.thoughts), model), len(state.thoughts))
+    thought = max(tokens.estimate("".join(state.reasoning), model), len(state.reasoning))
     counted = tokens.estimate(state.answer_text, model) + thought
     output = max(usage.output_tokens, min(limit, counted))
     thought = min(output, max(usage.reasoning_tokens, thought))
@@ -87,28 +88,28 @@ def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], f
     if is_whole and state.finished is not None and state.finished.finish_reason == "length":
         return state.candidate.max_output_tokens
     hidden_s = state.silent_s(now)
-    if hidden_s <= 0 and state.first_content is not None:
+    if hidden_s <= 0 and state.first_content_at is not None:
         return 0
     pace = state.candidate.model.tokens_per_s or learned_pace() or _own_pace(state)
     if pace is not None:
         return math.ceil(pace * hidden_s)
-    if state.first_content is None:
+    if state.first_content_at is None:
         return None
     return 0 if is_whole else math.ceil(_MAX_TOKENS_PER_S * hidden_s)
 
 
 def _own_pace(state: AttemptState) -> float | None:
-    """Tokens per second of what this stream showed, with a margin; None if it was too little."""
-    if state.first_content is None or state.last_event is None or state.last_event <= state.first_content:
+    """Return the visible tokens per second of this stream, with a margin; None if there were too few."""
+    if state.first_content_at is None or state.last_event_at is None or state.last_event_at <= state.first_content_at:
         return None
-    count = tokens.estimate(state.answer_text + "".join(state.thoughts), state.candidate.model)
+    count = tokens.estimate(state.answer_text + "".join(state.reasoning), state.candidate.model)
     if count < _MIN_OWN_PACE_TOKENS:
         return None
-    return _OWN_PACE_MARGIN * count / (state.last_event - state.first_content)
+    return _OWN_PACE_MARGIN * count / (state.last_event_at - state.first_content_at)
 
 
 def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
-    """Say why a report is not believed: too much for the model, or too little for what was sent and received."""
+    """Return the reason to disbelieve a report: too much for the model, or too little for what was received."""
     candidate, model = state.candidate, state.candidate.model
     max_input = max(model.context_window, candidate.input_tokens_bound)
     max_output = max(model.max_output_tokens, candidate.max_output_tokens)

@@ -22,11 +22,11 @@ _JUDGE_PROMPT = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Objection:
+    """A reason to replace a cheap answer. The ledger stores `reason` only, as `detail` may quote the answer."""
+
     doubt: Doubt
     reason: str
-    """For the ledger, which stores nothing of the answers."""
     detail: str = ""
-    """For the user, if there is more to say."""
 
 
 async def difference(run: Run, one: AttemptState, other: AttemptState) -> Objection | None:
@@ -60,7 +60,6 @@ async def failed_check(run: Run, state: AttemptState) -> Objection | None:
 
 
 def judge_attempt(run: Run, cascade: Cascade, answer: AttemptState) -> AttemptState | None:
-    """The judge's attempt: the conversation so far, then the question; None if that is too long for it."""
     assert cascade.judge is not None
     messages = (
         Message(role="assistant", content=answer.answer_text),
@@ -75,7 +74,7 @@ def judge_attempt(run: Run, cascade: Cascade, answer: AttemptState) -> AttemptSt
 
 
 def verdict(judge: AttemptState | None) -> Objection | None:
-    """The objection of a judge that has been asked; None means that there was no room to ask it."""
+    """Return the judge's objection. Without a judge, the objection is that the answer is too long for it."""
     result = None if judge is None else judge.result
     if judge is None or not isinstance(result, Answered):
         why = str(result.error) if isinstance(result, Failed | NotSent) else "the answer is too long for it"

@@ -98,7 +98,6 @@ class Executor:
             await self._stop(tasks, reservations)
 
     async def _stop(self, tasks: list[asyncio.Task[None]], reservations: Mapping[str, Reservation]) -> None:
-        """Cancel the tasks, wait until they have settled, and release what is still reserved."""
         for task in tasks:
             task.cancel()
         try:
@@ -124,7 +123,6 @@ class Executor:
     def _reserve_all(
         self, plans: Mapping[str, Plan], run_ids: Mapping[str, str], budget: Callable[[], Budget]
     ) -> dict[str, Reservation]:
-        """Reserve the worst cases of all first attempts, in one transaction. Raises BudgetExceeded."""
         asks: list[tuple[Attempt, Decimal, tuple[Cap, ...]]] = []
         for label, plan in plans.items():
             run = self._new_run(plan, run_ids[label], budget)

@@ -15,10 +15,9 @@ _LOST = "another model answered first"
 
 
 async def hedge(run: Run, first: Candidate, waiting: list[Candidate], *, after_s: float) -> AsyncGenerator[RunEvent]:
-    """Ask `first`, and the head of `waiting` too (taken from it) if no token has arrived after `after_s` seconds.
+    """Ask `first`, and pop and ask the head of `waiting` too if no token has arrived after `after_s` seconds.
 
-    The first to send a token goes on alone. If one fails before, the other goes on. Both have their holds. If the first
-    to send a token fails after all, the other one is put back at the head of `waiting`.
+    The first to send a token continues alone. If it fails later, the other one returns to the head of `waiting`.
     """
     events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
     contestants = [Contestant(run, first, events, last=False)]
@@ -62,7 +61,7 @@ async def hedge(run: Run, first: Candidate, waiting: list[Candidate], *, after_s
 
 
 async def stop_all(contestants: Sequence[Contestant]) -> None:
-    """Cancel the running ones and wait until all have settled. Raises the first error."""
+    """Cancel the running contestants and wait until all have settled. Raises the first error."""
     for contestant in contestants:
         contestant.task.cancel()
     for ended in await asyncio.gather(*(contestant.task for contestant in contestants), return_exceptions=True):

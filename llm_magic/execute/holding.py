@@ -11,8 +11,7 @@ from llm_magic.execute import ledger_io, settlement
 from llm_magic.execute.state import AttemptState, Run
 from llm_magic.ledger.transactions import LedgerLocked
 
-_QUIET_S = 0.2
-"""A lock is reported after this time: another kernel may hold it briefly, for its own holds."""
+_UNREPORTED_LOCK_S = 0.2
 
 
 async def make_hold(run: Run, state: AttemptState) -> AsyncGenerator[Waiting]:
@@ -25,7 +24,7 @@ async def make_hold(run: Run, state: AttemptState) -> AsyncGenerator[Waiting]:
     others_wait = run.services.budget_lock().locked() and state.candidate.worst_usd > 0
     if run.reservation is not None or not others_wait:
         try:
-            await _hold_when_unlocked(run, state, until=clock.monotonic() + _QUIET_S)
+            await _hold_when_unlocked(run, state, until=clock.monotonic() + _UNREPORTED_LOCK_S)
         except LedgerLocked as locked:
             yield Waiting(reason=str(locked))
             await _hold_when_unlocked(run, state, until=run.deadline)
@@ -35,7 +34,7 @@ async def make_hold(run: Run, state: AttemptState) -> AsyncGenerator[Waiting]:
 
 
 async def acquire_in_time(lock: asyncio.Semaphore | asyncio.Lock, run: Run) -> bool:
-    """Acquire a lock before the run's deadline. True if it was acquired; then the caller releases it."""
+    """Return True if the lock was acquired before the run's deadline."""
     try:
         async with asyncio.timeout(run.time_left_s):
             await lock.acquire()
@@ -48,7 +47,6 @@ async def acquire_in_time(lock: asyncio.Semaphore | asyncio.Lock, run: Run) -> b
 
 
 async def _wait_for_budget(run: Run, state: AttemptState) -> None:
-    """Try again until other runs have settled enough. Raises as `make_hold`."""
     budget_lock = run.services.budget_lock()
     if await acquire_in_time(budget_lock, run):
         try:

@@ -19,9 +19,7 @@ from llm_magic.types import ZERO, Candidate, ModelSpec, RouteResult
 Result = TypeVar("Result")
 
 _MAX_POLL_S = 0.5
-"""Longest interval between two looks at a locked ledger: each takes a millisecond of the loop, for every run."""
 _MAX_WRITE_WAIT_S = 5.0
-"""Limit on the time that a run with its answer waits for its cost to be written."""
 
 
 async def when_unlocked(call: Callable[[], Result], services: Services, *, until: float) -> Result:
@@ -56,7 +54,7 @@ def release_reservation(run: Run) -> None:
 
 
 async def write_problem(run: Run) -> LedgerError | None:
-    """Wait a while for pending settlements to be written, and return what prevents it, if anything."""
+    """Wait at most _MAX_WRITE_WAIT_S for pending settlements to be written, and return the error that prevents it."""
     services = run.services
     until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
     pending = services.ledger.transactions.pending
@@ -77,7 +75,7 @@ def notices(run: Run) -> Iterator[Note]:
 
 
 async def headroom(run: Run, candidate: Candidate) -> list[Headroom]:
-    """The headroom of each cap; empty if the ledger can't be read, because the answer must not be lost."""
+    """Return the headroom of each cap; empty if the ledger can't be read, because the answer must not be lost."""
     ledger = run.services.ledger
     try:
         return await when_unlocked(lambda: ledger.headroom(run.caps(candidate), run.id), run.services, until=0.0)
@@ -95,7 +93,7 @@ async def saved(result: RouteResult, store: str, save: Callable[[], None], servi
 
 
 def pace(run: Run, model: ModelSpec) -> float | None:
-    """The model's output tokens per second by the ledger; None if it is not known, or the ledger can't be read."""
+    """Return the model's output tokens per second, as learned from the ledger; None if unknown or unreadable."""
     try:
         with run.services.ledger.transactions.fail_fast():
             return run.services.ledger.pace(model.id)
@@ -104,7 +102,7 @@ def pace(run: Run, model: ModelSpec) -> float | None:
 
 
 async def session_cost_usd(run: Run) -> Decimal:
-    """The session's cost. If it can't be read, this run's cost, with a note."""
+    """Return the session's cost. If it can't be read, return this run's cost, and add a note."""
     services = run.services
     until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
     try:

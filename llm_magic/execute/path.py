@@ -16,7 +16,7 @@ def path_of(
     asking: str | None = None,
     running: bool = False,
 ) -> tuple[Step, ...]:
-    """The steps of a run, finished or not. Its cascade comes first, then the models of the plan in their order.
+    """Return the steps of a run, finished or not: those of its cascade, then the models of the plan in order.
 
     attempts: those that have ended. cascade_models: the model of each attempt of the cascade, by attempt number.
     skipped: reasons by model id, for candidates that were not asked. asking: the last model that was asked, if the

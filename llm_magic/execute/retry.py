@@ -27,7 +27,7 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
     must_ask = last or candidate.cooling
     asker = object()
     if not health.enter(model_id, asker) and not must_ask:
-        yield _skip(run, model_id, health.circuit(model_id).blocked or "")
+        yield _skip(run, model_id, health.circuit(model_id).blocked_reason or "")
         return
     state = run.new_attempt(candidate)
     tries = 0
@@ -85,11 +85,10 @@ def _record_failure(run: Run, model_id: str, error: ProviderError, *, gave_up: b
 
 def _was_silent(state: AttemptState, error: ProviderError) -> bool:
     """True for a timeout before any text: the same request may be silent, and billed, again."""
-    return isinstance(error, TimedOut) and state.was_sent and state.first_token is None
+    return isinstance(error, TimedOut) and state.was_sent and state.first_token_at is None
 
 
 def _wait_s(run: Run, error: ProviderError, tries: int) -> float | None:
-    """Seconds to wait before the same candidate is tried again; None: go to the next."""
     policy = run.services.policy
     if not error.retryable or tries >= policy.tries:
         return None
@@ -101,7 +100,6 @@ def _wait_s(run: Run, error: ProviderError, tries: int) -> float | None:
 
 
 def _repair(run: Run, state: AttemptState, error: ProviderError) -> AttemptState | None:
-    """An attempt that sends an invalid answer back with the error; None if there was one, or it would not fit."""
     if run.repaired or not isinstance(error, InvalidAnswer) or not state.answer_text.strip():
         return None
     reason = f"{error} ({error.hint})" if error.hint else str(error)

@@ -22,24 +22,23 @@ Primitive = TypeVar("Primitive", asyncio.Lock, asyncio.Semaphore)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
+    """Limits on a run: `tries` per candidate, `attempts` in all, and `deadline_s` without loading the local model.
+
+    Before try n + 1, it waits between 0 and backoff_s * 2 ** (n - 1), at most backoff_cap_s (full jitter). With a
+    Retry-After above retry_after_cap_s, it asks the next candidate instead. A model may reason for first_token_s before
+    it sends anything. cool_down_s: first open period of a circuit; doubled each time a probe fails.
+    """
+
     tries: int = 3
-    """Per candidate."""
     attempts: int = 8
-    """Per run."""
     deadline_s: float = 600.0
-    """Per run, without fetching and loading the local model."""
     first_token_s: float = 300.0
-    """A model that reasons may send nothing until it is done."""
     between_tokens_s: float = 60.0
     backoff_s: float = 0.5
-    """Before try n + 1: between 0 and backoff_s * 2 ** (n - 1), at most backoff_cap_s (full jitter)."""
     backoff_cap_s: float = 8.0
     retry_after_cap_s: float = 20.0
-    """With a longer Retry-After, the next candidate is asked instead."""
     cool_down_s: float = 30.0
-    """First open period of a circuit; doubled each time a probe fails."""
     money_poll_s: float = 0.02
-    """Interval at which a run that waits for budget tries its hold again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +65,12 @@ class PerEventLoop(Generic[Primitive]):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
+    """Services that runs share.
+
+    slots: limits on the requests in flight, by provider. budget_lock: held by the next run to get budget that other
+    runs hold.
+    """
+
     registry: Registry
     providers: Mapping[str, Provider]
     ledger: Ledger
@@ -73,7 +78,5 @@ class Services:
     policy: RetryPolicy
     clock: Clock
     slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
-    """Concurrency limit of each provider. First come, first served."""
     alarms: Alarms = dataclasses.field(default_factory=Alarms)
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
-    """Held by the run that is next to get budget which other runs hold. First come, first served."""

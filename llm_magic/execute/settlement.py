@@ -103,7 +103,7 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
         input_price=cost.input_price,
         output_price=cost.output_price,
         service_tier=service_tier,
-        ttft_s=None if state.first_token is None else state.first_token - state.started,
+        ttft_s=None if state.first_token_at is None else state.first_token_at - state.started,
         latency_s=now - state.started,
     )
 
@@ -111,7 +111,6 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
 def decided_row(
     run: Run, state: AttemptState, outcome: Outcome, error: str | None = None, reason: Doubt | None = None
 ) -> Attempt:
-    """The row of an attempt of a cascade once its outcome is decided: `ok`, `agreed`, `superseded` or `judged`."""
     row = state.row
     assert row is not None, "it has been settled"
     baseline = ZERO
@@ -123,7 +122,7 @@ def decided_row(
 
 
 def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: datetime) -> Decimal:
-    """Cost of the same exchange on the baseline model, every kind of token in that model's own tokens."""
+    """Return the cost of the same exchange on the baseline model, with all counts in that model's own tokens."""
     baseline = plan.baseline_model
     if baseline.id == model.id:
         return cost.usd

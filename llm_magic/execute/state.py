@@ -20,19 +20,23 @@ SHOWN_WITHIN_S = 2.0
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Run:
+    """A run in progress.
+
+    budget: called for each hold, so a cap that is set during the run applies to everything that is yet to be sent.
+    sent_models: model of each attempt. reservation: money set aside for the plan's leader; a run that has one must not
+    wait for budget (deadlock). cascade_attempts: number of attempts before the leader was asked.
+    """
+
     id: str
     plan: Plan
     services: Services
     budget: Callable[[], Budget]
-    """Read at each hold: a cap that is set during the run applies to everything that it has yet to send."""
     started: float
     deadline: float
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
-    """The model of each attempt, in order of attempt numbers."""
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
     skipped: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
-    """Reason by model id, for candidates of the plan that were not asked."""
     notes: list[str] = dataclasses.field(default_factory=list[str])
     repaired: bool = False
     exhausted: bool = False
@@ -40,11 +44,9 @@ class Run:
     awaiting_confirmation: bool = False
     unconfirmed: list[AttemptState] = dataclasses.field(default_factory=list["AttemptState"])
     cascade_attempts: int = 0
-    """Number of attempts before the plan's leader was asked."""
     ledger_notices: int = 0
     """Number of the ledger's notices that earlier runs have shown, and then those of this run."""
     reservation: Reservation | None = None
-    """Money set aside for the plan's leader. A run that has a reservation must not wait for budget (deadlock)."""
 
     @property
     def time_left_s(self) -> float:
@@ -52,7 +54,7 @@ class Run:
 
     @property
     def may_send(self) -> bool:
-        """True if another attempt may be made. A cascade leaves one for the plan's leader."""
+        """True if an attempt is left. A cascade leaves one for the plan's leader."""
         return len(self.sent_models) < self.services.policy.attempts - self.awaiting_confirmation
 
     def new_attempt(self, candidate: Candidate, messages: tuple[Message, ...] = ()) -> AttemptState:
@@ -95,33 +97,30 @@ class NotSent:
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class AttemptState:
-    """One attempt in progress: enough to settle it at any moment."""
+    """One attempt in progress: enough to settle it at any moment.
+
+    messages: sent after the prompt. is_judge: it answers a question about another answer, not the user's prompt.
+    Times are monotonic; content is visible text or reasoning. report_doubt: the error in the provider's usage report.
+    result: None while it runs, and after a cancellation.
+    """
 
     candidate: Candidate
     started: float
     messages: tuple[Message, ...] = ()
-    """Sent after the prompt."""
     is_judge: bool = False
-    """True if it answers a question about another answer, not the user's prompt."""
     hold: Hold | None = None
     text: list[str] = dataclasses.field(default_factory=list[str])
-    thoughts: list[str] = dataclasses.field(default_factory=list[str])
-    """Billed, not displayed."""
+    reasoning: list[str] = dataclasses.field(default_factory=list[str])
     report: UsageReport | None = None
     finished: Finished | None = None
     sent_at: float | None = None
-    """Monotonic, as are the next three. None: nothing was sent."""
-    first_token: float | None = None
-    first_content: float | None = None
-    """The first visible text or reasoning."""
-    last_event: float | None = None
+    first_token_at: float | None = None
+    first_content_at: float | None = None
+    last_event_at: float | None = None
     report_doubt: str = ""
-    """The problem with the provider's usage report, once the attempt is settled."""
     data: Any = None
     row: Attempt | None = None
-    """The row that the hold was made with, then as it is settled."""
     result: Answered | Failed | NotSent | None = None
-    """None while it runs, and after a cancellation."""
 
     @property
     def answer_text(self) -> str:
@@ -129,19 +128,18 @@ class AttemptState:
 
     @property
     def was_sent(self) -> bool:
-        """False if the provider announces its requests, and has not sent this one yet."""
         return self.sent_at is not None
 
     def silent_s(self, now: float) -> float:
-        """Seconds in which the model may have reasoned unseen.
+        """Return the seconds in which the model may have reasoned unseen.
 
         That is the time before the first text or visible reasoning, and a long silence after the last event.
         """
         if self.sent_at is None:
             return 0.0
-        if self.first_content is None:
+        if self.first_content_at is None:
             return now - self.sent_at
-        before_content = self.first_content - self.sent_at
-        if self.last_event is None or self.finished is not None:
+        before_content = self.first_content_at - self.sent_at
+        if self.last_event_at is None or self.finished is not None:
             return before_content
-        return before_content + max(0.0, now - self.last_event - SHOWN_WITHIN_S)
+        return before_content + max(0.0, now - self.last_event_at - SHOWN_WITHIN_S)

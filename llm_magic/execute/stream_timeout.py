@@ -25,7 +25,7 @@ class StreamTimeout:
         self._expired = False
 
     async def next_of(self, stream: AsyncGenerator[Event], limit_s: float | None) -> Event | None:
-        """The stream's next event; None after the last. Raises TimeoutError after `limit_s`; None means no limit."""
+        """Return the stream's next event, or None after the last. Raises TimeoutError after `limit_s`, if given."""
         if limit_s is not None:
             self._until = self._loop.time() + limit_s
             if self._timer is None or self._timer.when() > self._until:

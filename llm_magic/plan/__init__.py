@@ -24,10 +24,9 @@ def make_plan(
     *,
     planner: Planner | None = None,
 ) -> Plan:
-    """The candidates for a request in the order of the planner (default: CheapestCapable), and the cascade before them.
+    """Plan a request: its candidates in the planner's order (default: CheapestCapable), and the cascade before them.
 
-    Raises RequestError if the request names an unknown model, or if the planner returns something that it was not
-    given.
+    Raises RequestError if the request names an unknown model, or if the planner returns an entry that it was not given.
     """
     if request.model is not None and request.model not in registry:
         raise RequestError(registry.unknown_model(request.model))
@@ -60,7 +59,6 @@ def make_plan(
 def _ordered(
     planner: Planner, request: Request, classification: Classification, registry: Registry, rated: Sequence[Rated]
 ) -> tuple[Rated, ...]:
-    """The planner's order, checked. Raises RequestError."""
     return tuple(_checked(planner, planner.order(request, classification, registry, tuple(rated)), rated))
 
 

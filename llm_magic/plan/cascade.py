@@ -26,18 +26,16 @@ from llm_magic.types import ZERO, Candidate, Cascade, CascadeMode, Plan, Request
 
 JUDGE_MAX_OUTPUT_TOKENS = 1_024
 CORRECTNESS_CORRELATION = 0.45
-"""Correlation between two cheap models' answers being right. 0.36 to 0.58 over 15 pairs of 2023 and 2024 on ZeroEval,
-MMLU-Pro and RouterBench (training prompts)."""
-SELF_CORRELATION, SELF_SAME_MISTAKE = 0.8, 0.6
-"""The correlation, and the share of equal mistakes, of one model asked twice. Assumed."""
 STRONG_RIGHT_IF_BOTH_RIGHT = 0.96
-"""Share in which the strong model is right if both cheap ones are: 0.91 to 0.99 on those data sets."""
 STRONG_RIGHT_IF_BOTH_WRONG = 0.42
-"""Share in which the strong model is right if both cheap ones are wrong: 0.27 to 0.53 on those data sets."""
-FITS_SCHEMA = 0.95
-"""Share of cheap answers that fit their schema. Assumed."""
+"""Correlation between two cheap models' answers being right, and shares in which the strong model is right if both are
+right or wrong. On ZeroEval, MMLU-Pro and RouterBench (training prompts) with 15 pairs of models of 2023 and 2024, they
+are 0.36 to 0.58, 0.91 to 0.99, and 0.27 to 0.53."""
+SELF_CORRELATION, SELF_SAME_MISTAKE = 0.8, 0.6
+FITS_SCHEMA_SHARE = 0.95
 JUDGE_ACCEPTS_RIGHT, JUDGE_ACCEPTS_WRONG = 0.9, 0.4
-"""Shares of right and of wrong answers that a judge accepts. Assumed."""
+"""Assumed: of one model asked twice, the correlation and the share of equal mistakes; of cheap answers, the share that
+fits its schema; of a judge, the shares of right and of wrong answers that it accepts."""
 MAX_COST_SHARE = 0.8
 """An automatic cascade must be expected to cost at most this share of the leader, because it takes longer."""
 MODES: tuple[CascadeMode, ...] = get_args(CascadeMode)
@@ -46,9 +44,10 @@ MODES: tuple[CascadeMode, ...] = get_args(CascadeMode)
 def cascade_mode(
     cascade: bool | str | None, *, check: object, judge: object, schema: object
 ) -> CascadeMode | Literal["off"] | None:
-    """The way in which a cheap answer is to be confirmed. Raises RequestError.
+    """Return the confirmation that a cheap answer needs. Raises RequestError.
 
-    `True`, or None with a check or a judge: by these, else by agreement. False is `off`; None leaves it to the plan.
+    True selects the given check or judge, else agreement; None selects the given check or judge, else leaves the choice
+    to the plan. False is `off`.
     """
     cascade = {"off": False}.get(cascade, cascade) if isinstance(cascade, str) else cascade
     implied = "check" if check is not None else "judge" if judge is not None else None
@@ -77,7 +76,7 @@ def cascade_mode(
 
 
 def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, rater: Rater) -> Plan:
-    """The plan with the cascade that its request asks for, or with the reason why it has none.
+    """Add the cascade that the request asks for to the plan, or the reason why it has none.
 
     If the request does not decide, the plan gets one by agreement if the answers can be compared, it costs clearly
     less, and its expected quality is sufficient. usable: the candidates that it may ask.
@@ -121,7 +120,7 @@ def _pays(cascade: Cascade, plan: Plan, registry: Registry) -> bool:
 
 
 def estimate_cascade(mode: CascadeMode, cheap: tuple[Candidate, ...], strong: Candidate) -> tuple[float, float]:
-    """The expected share of runs that end without the strong model, and the chance of a good answer.
+    """Return the expected share of runs that end without the strong model, and the chance of a good answer.
 
     With p and q the chances that the two cheap models are right: both are right with chance
     p q + CORRECTNESS_CORRELATION sqrt(p (1-p) q (1-q)), and both are wrong with 1 - p - q + that. Accepted is nearly
@@ -141,7 +140,7 @@ def estimate_cascade(mode: CascadeMode, cheap: tuple[Candidate, ...], strong: Ca
         case "check":
             accepted_right, accepted_wrong = right, 0.0
         case "schema":
-            accepted_right, accepted_wrong = FITS_SCHEMA * right, FITS_SCHEMA * (1 - right)
+            accepted_right, accepted_wrong = FITS_SCHEMA_SHARE * right, FITS_SCHEMA_SHARE * (1 - right)
         case "judge":
             accepted_right, accepted_wrong = JUDGE_ACCEPTS_RIGHT * right, JUDGE_ACCEPTS_WRONG * (1 - right)
     quality = best + (1 - STRONG_RIGHT_IF_BOTH_RIGHT) * accepted_right - STRONG_RIGHT_IF_BOTH_WRONG * accepted_wrong
@@ -151,7 +150,6 @@ def estimate_cascade(mode: CascadeMode, cheap: tuple[Candidate, ...], strong: Ca
 def _cascade(
     plan: Plan, mode: CascadeMode, usable: Sequence[Candidate], registry: Registry, rater: Rater
 ) -> Cascade | str:
-    """The cascade, or the reason why there can't be one."""
     strong = plan.candidates[0]
     pool = sorted(
         (
@@ -197,10 +195,9 @@ def _expected_usd(asked: Iterable[Candidate], accepted: float, strong: Candidate
 
 
 def _pair(pool: list[Candidate], strong: Candidate) -> tuple[Candidate, Candidate]:
-    """The two with the lowest expected cost of the whole cascade, the cheaper one first.
+    """Return the two with the lowest expected cost of the whole cascade, the cheaper one first; a single one twice.
 
-    Preferably of different providers, because related models make the same mistakes. If there is only one, that one
-    twice.
+    Prefers different providers, because related models make the same mistakes.
     """
     pairs = list(itertools.combinations(pool, 2)) or [(pool[0], pool[0])]
     unrelated = [(one, other) for one, other in pairs if one.model.provider != other.model.provider]

@@ -1,5 +1,3 @@
-"""Attachments and history of a request, at their cost."""
-
 from __future__ import annotations
 
 import dataclasses
@@ -12,10 +10,10 @@ from llm_magic.types import Candidate, Extra, Message
 
 
 def extras_of(quoter: Quoter, leader: Candidate | None, now: datetime) -> tuple[Extra, ...]:
-    """Everything that is sent in addition to the prompt, at the difference that it makes to the leader's cost."""
+    """Return the attachments and the history, at the difference that each makes to the leader's cost."""
     request = quoter.request
     thread = request.thread
-    dropped = 0 if thread is None else thread.dropped
+    dropped = 0 if thread is None else thread.dropped_exchanges
     if leader is None:
         return ()
     model = leader.model

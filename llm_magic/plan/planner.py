@@ -69,10 +69,9 @@ class CheapestCapable:
 def _heads(
     request: Request, classification: Classification, registry: Registry, entries: Mapping[str, Rated]
 ) -> list[ModelSpec]:
-    """The models whose chains make up the plan, in order."""
 
     def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
-        return sorted(models, key=lambda model: _cost_order(entries[model.id]))
+        return sorted(models, key=lambda model: _unknown_prices_last(entries[model.id]))
 
     if request.model is not None:
         return [registry[request.model]]
@@ -82,13 +81,12 @@ def _heads(
     return heads
 
 
-def _cost_order(entry: Rated) -> tuple[bool, Decimal]:
-    """Sort key: by the cost of a typical answer, unknown prices last."""
+def _unknown_prices_last(entry: Rated) -> tuple[bool, Decimal]:
     return entry.typical_usd is None, entry.typical_usd or Decimal(0)
 
 
 def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[ModelSpec, ...]:
-    """The first choices for the tier, and the model whose prompt cache is warm if it serves a tier at least as hard."""
+    """Return the first choices for the tier, and the model with a warm prompt cache if it serves a tier as hard."""
     serving, warm = registry.serving(tier), request.thread and request.thread.warm_model
     if warm is None or warm not in registry or registry[warm] in serving:
         return serving
@@ -98,7 +96,7 @@ def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[Mode
 
 
 def good_enough(quality: float, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
-    """The models that may lead and whose expected quality is at least this share of the best one's."""
+    """Return the models that may lead and whose expected quality is at least this share of the best one's."""
     leading = [model for model in registry if model.tiers] or [registry.baseline]
     expected = {model.id: expected_quality(classification, model.capability) for model in leading}
     minimum = quality * max(expected.values())
@@ -119,7 +117,7 @@ def _explained(ranked: Iterable[Rated], request: Request, tier: TaskTier) -> Ite
         elif has_leader:
             why = "fallback"
         elif unaffordable:
-            why = f"stepped down to: {unaffordable[0]} does not fit under the cap"
+            why = f"{unaffordable[0]} would not fit under the cap; asked {entry.model.id}"
         else:
             why = _reason_to_lead(entry.model, request, tier)
         yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)

@@ -1,5 +1,3 @@
-"""Cost of a request on a model. Pure."""
-
 from __future__ import annotations
 
 import dataclasses
@@ -11,10 +9,8 @@ from llm_magic.attachments import message_of
 from llm_magic.types import Classification, Message, ModelSpec, Request, TaskTier, Usage
 
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
-"""Output limit if the request states none: enough for a long answer, and what is held for it."""
 
 MIN_OUTPUT_TOKENS = 256
-"""Near a cap, the output limit is lowered to this and no further; below it the model is skipped."""
 
 EXPECTED_OUTPUT_TOKENS = {
     TaskTier.COMPLEX: 900,
@@ -22,24 +18,22 @@ EXPECTED_OUTPUT_TOKENS = {
     TaskTier.STRUCTURED: 250,
     TaskTier.BULK: 120,
 }
-"""o200k_base tokens of a typical answer: a rough prior, for comparing candidates and showing an expected cost."""
+"""In o200k_base tokens; a rough prior, for comparing candidates and showing an expected cost."""
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
-    """The messages that are sent: the history, then the prompt with its attachments."""
     return (*request.history, message_of(request))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelQuote:
-    """Cost of one request on one model, by llm_magic.prices."""
+    """Cost of a request on a model. `short_usd` is that of an answer with a quarter of the typical length."""
 
     model: ModelSpec
     input_tokens: int
     input_tokens_bound: int
     max_output_tokens: int
     short_usd: Decimal
-    """Cost of an answer with a quarter of the typical length."""
     typical_usd: Decimal
     worst_usd: Decimal
 
@@ -81,8 +75,6 @@ class ModelQuote:
 
 
 class Quoter:
-    """Quotes models for one request at one moment."""
-
     def __init__(self, request: Request, classification: Classification, now: datetime) -> None:
         self.request = request
         self.messages = messages_of(request)
@@ -97,7 +89,7 @@ class Quoter:
         return tokens.estimate_input(self.messages, self.request.system, model, self._schema)
 
     def usage(self, model: ModelSpec, input_tokens: int, *, share: float) -> Usage:
-        """Expected usage of an answer with `share` of the typical length."""
+        """Return the expected usage of an answer with `share` of the typical length."""
         thread = self.request.thread
         warm = min(thread.warm_tokens, input_tokens) if thread is not None and thread.warm_model == model.id else 0
         limit = min(self.request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
@@ -105,7 +97,7 @@ class Quoter:
         return Usage(input_tokens=input_tokens, cached_input_tokens=warm, output_tokens=min(output, limit))
 
     def typical_usd(self, model: ModelSpec) -> Decimal:
-        """Cost of a typical answer. Raises UnknownPrice."""
+        """Return the cost of a typical answer. Raises UnknownPrice."""
         return prices.cost(model, self.usage(model, self.input_tokens(model), share=1.0), self._now).usd
 
     def quote(self, model: ModelSpec, max_output_tokens: int) -> ModelQuote:

@@ -17,13 +17,15 @@ from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipp
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlanContext:
-    """The state of the world when a plan is made."""
+    """State on which a plan depends.
+
+    left_usd: tightest headroom for a model once the attempts in flight are settled; None without a cap. unavailable:
+    the reason why a model's provider can't be used now, or None.
+    """
 
     now: datetime
     left_usd: Callable[[ModelSpec], Decimal | None]
-    """The tightest headroom for a model once the attempts in flight are settled; None: no cap."""
     unavailable: Callable[[ModelSpec], str | None]
-    """The reason why a model's provider can't be used now, e.g. `"no OPENAI_API_KEY"`."""
     circuit: Callable[[str], Circuit]
 
 
@@ -35,23 +37,20 @@ class Rater:
         self._classification = classification
 
     def limited_to(self, max_output_tokens: int) -> Rater:
-        """A rater of the same request with at most this much output."""
         limit = min(max_output_tokens, self._request.max_output_tokens or max_output_tokens)
         request = dataclasses.replace(self._request, max_output_tokens=limit)
         return Rater(request, self._classification, self.context)
 
     def rate(self, model: ModelSpec, *, even_cooling: bool = False) -> Candidate | Skipped:
-        """The model as it can be used now. With `even_cooling`, an open circuit does not skip it."""
         if reason := self.context.unavailable(model):
             return self._skipped(model, reason)
-        blocked = self.context.circuit(model.id).blocked
+        blocked = self.context.circuit(model.id).blocked_reason
         if blocked and not even_cooling:
             return self._skipped(model, blocked)
         rated = self.price(model)
         return dataclasses.replace(rated, cooling=True) if blocked and isinstance(rated, Candidate) else rated
 
     def price(self, model: ModelSpec) -> Candidate | Skipped:
-        """The model at its cost under the cap, whether or not it can be used now."""
         if self.quoter.images and not model.image_tokens:
             return self._skipped(model, "can't see images")
         wanted = min(self._request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)

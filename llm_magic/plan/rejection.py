@@ -1,5 +1,3 @@
-"""The error of a plan without candidates, in words and numbers, and what would fit."""
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ from llm_magic.types import Candidate, Plan
 def rejection(
     plan: Plan, registry: Registry, context: PlanContext, headroom: Callable[[str], Sequence[Headroom]]
 ) -> NoCandidate | BudgetExceeded:
-    """The error of a plan without candidates. `headroom`: what each cap leaves for a model, by its id."""
+    """Return the error of a plan without candidates. headroom: returns that of each cap for a model id."""
     asks = [(skipped.asked_usd, skipped.model.id) for skipped in plan.skipped if skipped.asked_usd is not None]
     if asks:
         lowest, model = min(asks)
@@ -36,10 +34,10 @@ def rejection(
 
 
 def _advice(plan: Plan, registry: Registry, context: PlanContext) -> str:
-    """The cheapest change that would fit under the cap: a model that can't be used yet, or fewer output tokens."""
+    """Suggest the cheapest model that can't be used yet but would fit under the cap, or a lower output limit."""
     rater = Rater(plan.request, plan.classification, context)
     for candidate in _fitting(rater, registry):
-        if why := context.unavailable(candidate.model) or context.circuit(candidate.model.id).blocked:
+        if why := context.unavailable(candidate.model) or context.circuit(candidate.model.id).blocked_reason:
             return f"{candidate.model.id} would fit, at up to {show_usd(candidate.worst_usd)}, but: {why}. "
     for candidate in _fitting(rater.limited_to(1), registry):
         left = context.left_usd(candidate.model)

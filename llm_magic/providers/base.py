@@ -55,7 +55,7 @@ class RequestSent:
 
 
 def thinking(text: str) -> Progress:
-    return Progress(message="the model is thinking", done=True, unseen=text)
+    return Progress(message="the model is thinking", done=True, reasoning=text)
 
 
 ProviderEvent = RequestSent | Progress | TextDelta | UsageReport | Finished

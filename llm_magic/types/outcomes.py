@@ -1,33 +1,28 @@
-"""Outcomes of attempts, and reasons to replace an answer."""
-
 from __future__ import annotations
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The state of an attempt, or of one step of a run's path."""
+    """The state of an attempt, or of one step of a run's path.
+
+    Cheap answers of a cascade end as agreed, superseded, or, if the run ended first, unconfirmed. Uncertain: the
+    process that sent the attempt died before it settled it. Skipped and running occur in paths only.
+    """
 
     OK = "ok"
     CACHED = "cached"
-    """Answered from the cache: nothing was sent."""
     CANCELLED = "cancelled"
     AGREED = "agreed"
-    """A cheap answer of a cascade that matched the accepted answer."""
     SUPERSEDED = "superseded"
-    """A cheap answer of a cascade that was replaced by another answer."""
     JUDGED = "judged"
     UNCONFIRMED = "unconfirmed"
-    """A cheap answer whose run ended before the answer was confirmed."""
 
     IN_FLIGHT = "in_flight"
     RESERVED = "reserved"
     UNCERTAIN = "uncertain"
-    """The process that sent the attempt died before it settled it."""
     SKIPPED = "skipped"
-    """A model of the plan that was not asked. Occurs in paths only."""
     RUNNING = "running"
-    """An attempt that is in progress. Occurs in paths only."""
 
     ERROR = "error"
     RATE_LIMITED = "rate_limited"
@@ -63,7 +58,6 @@ class Outcome(StrEnum):
 
     @property
     def words(self) -> str:
-        """The outcome as it is displayed."""
         return self.value.replace("_", " ")
 
 
@@ -86,23 +80,22 @@ _NOT_FAILURES = frozenset(
 
 
 class CostBasis(StrEnum):
-    """Evidence for the cost of an attempt."""
+    """Evidence for the cost of an attempt.
+
+    Reported: the provider's final usage. Counted: the tokens of what was sent and received; nothing hidden is
+    expected. Estimated: includes hidden reasoning, by time and pace. Held: the whole hold; nothing indicates less.
+    """
 
     REPORTED = "reported"
-    """The provider's final usage."""
     COUNTED = "counted"
-    """Tokens of what was sent and received. Nothing hidden is expected."""
     ESTIMATED = "estimated"
-    """Includes hidden reasoning, estimated by time and pace."""
     HELD = "held"
-    """The whole hold: nothing indicates less."""
 
 
 class Doubt(StrEnum):
-    """The reason why a cheap answer of a cascade was replaced."""
+    """The reason why a cheap answer of a cascade was replaced. Unusable: there was no way to confirm it."""
 
     DISAGREED = "disagreed"
     CHECK_FAILED = "check_failed"
     JUDGED_BAD = "judged_bad"
     UNUSABLE = "unusable"
-    """The answer could not be confirmed: it failed, or nothing was there to compare it with."""

@@ -13,63 +13,57 @@ from llm_magic.types.tasks import Classification, TaskTier
 
 
 class Quote(Protocol):
-    """Cost of one request on one model. Implemented above this layer, by plan.quotes.ModelQuote."""
+    """Cost of one request on one model. Implemented above this layer, by plan.quotes.ModelQuote.
+
+    input_tokens: estimated, rounded upward. input_tokens_bound: upper bound for every tokenizer. typical_usd: without
+    regard to `max_output_tokens`. worst_usd: for `input_tokens_bound` and `max_output_tokens`, which is what is held.
+    """
 
     @property
     def model(self) -> ModelSpec: ...
     @property
-    def input_tokens(self) -> int:
-        """Estimated, rounded upward."""
-        ...
-
+    def input_tokens(self) -> int: ...
     @property
-    def input_tokens_bound(self) -> int:
-        """Upper bound for every tokenizer."""
-        ...
+    def input_tokens_bound(self) -> int: ...
 
     @property
     def max_output_tokens(self) -> int: ...
     @property
-    def typical_usd(self) -> Decimal:
-        """Cost of a typical answer, without regard to `max_output_tokens`."""
-        ...
+    def typical_usd(self) -> Decimal: ...
 
     @property
     def low_usd(self) -> Decimal: ...
     @property
     def expected_usd(self) -> Decimal: ...
     @property
-    def worst_usd(self) -> Decimal:
-        """Cost of `input_tokens_bound` and `max_output_tokens`: what is held."""
-        ...
+    def worst_usd(self) -> Decimal: ...
 
-    def at(self, now: datetime) -> Quote:
-        """The quote with its worst case at the prices of this hour."""
-        ...
+    def at(self, now: datetime) -> Quote: ...
 
     def fit(self, left_usd: Decimal, now: datetime) -> Quote | None:
-        """The quote with its output limit lowered until its worst case fits; None if it can't."""
+        """Lower the output limit until the worst case fits; None if it can't."""
         ...
 
-    def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int:
-        """Output tokens, up to `wanted`, with which the worst case stays within `left_usd`."""
-        ...
+    def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int: ...
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Quote | None:
-        """The quote with further messages to send; None if the context window is too small."""
+        """Add messages to send; None if the context window is too small for them."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
+    """A model that a plan may ask.
+
+    expected_quality: estimated chance of a good answer, 0..1. cooling: its circuit is open, and it is asked because
+    nothing else can be. stepped_down: it leads because a better model would not fit under the cap.
+    """
+
     quote: Quote
     why: str = ""
     expected_quality: float = 0.0
-    """Estimated chance of a good answer, 0..1."""
     cooling: bool = False
-    """True if its circuit is open, and it is asked because nothing else can be."""
     stepped_down: bool = False
-    """True if it leads because a better model does not fit under the cap."""
 
     @property
     def model(self) -> ModelSpec:
@@ -117,26 +111,27 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
+    """A model that a plan does not ask. `asked_usd` is its worst case if that exceeds a cap, else None."""
+
     model: ModelSpec
     reason: str
     asked_usd: Decimal | None = None
-    """The worst case, if that exceeds a cap."""
     typical_usd: Decimal | None = None
-    """Cost of a typical answer; None: no price is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """Cheap candidates to ask before the plan's leader, with the expected cost of the whole."""
+    """Cheap candidates to ask before `strong`, the plan's leader, with the expected cost of the whole.
+
+    cheap: one, or two that are asked at the same time: two models, or one model twice. acceptance_rate: expected share
+    of runs that end without the strong model, 0..1.
+    """
 
     mode: CascadeMode
     cheap: tuple[Candidate, ...]
-    """One; or two that are asked at the same time: two models, or one model twice."""
     strong: Candidate
-    """The plan's leader: asked if the cheap answers are not confirmed."""
     judge: Candidate | None
     acceptance_rate: float
-    """Expected share of runs that end without the strong model, 0..1."""
     expected_quality: float
     expected_usd: Decimal
     worst_usd: Decimal
@@ -145,27 +140,27 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """Something that is sent in addition to the prompt, with its cost on the plan's leader."""
+    """Something that is sent in addition to the prompt, with its estimated tokens and cost on the plan's leader."""
 
     name: str
     tokens: int
-    """Estimated, rounded upward."""
     usd: Decimal
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The ordered candidates for one request. Making one sends nothing and spends nothing."""
+    """The ordered candidates for one request, with the skipped ones in their places.
+
+    left_usd: headroom of the tightest cap when the plan was made; None without a cap.
+    """
 
     request: Request
     classification: Classification
     ranked: tuple[Candidate | Skipped, ...]
-    """In the order in which they are asked, the skipped ones in their places."""
     baseline_model: ModelSpec
     baseline_usd: Decimal
     left_usd: Decimal | None
-    """Headroom of the tightest cap when the plan was made; None without a cap."""
     extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
     no_cascade: str = ""
@@ -176,7 +171,6 @@ class Plan:
 
     @property
     def expected_usd(self) -> Decimal | None:
-        """Expected cost of the run if nothing fails; None without candidates."""
         if self.cascade is not None:
             return self.cascade.expected_usd
         return self.candidates[0].expected_usd if self.candidates else None

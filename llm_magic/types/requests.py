@@ -1,5 +1,3 @@
-"""Requests, and everything that is sent with a prompt."""
-
 from __future__ import annotations
 
 import base64
@@ -22,10 +20,11 @@ CascadeMode = Literal["agree", "twice", "schema", "check", "judge"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
+    """An image to send. width, height: in pixels; -1 if unknown."""
+
     data: bytes = field(repr=False)
     media_type: str
     width: int = -1
-    """In pixels; -1: unknown."""
     height: int = -1
 
     @property
@@ -35,15 +34,15 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
+    """A text or an image to send. detail: the parts that were left out, in words."""
+
     name: str
     text: str = field(default="", repr=False)
     image: Image | None = None
     detail: str = ""
-    """Parts that were left out, in words."""
 
     @property
     def block(self) -> str:
-        """The attachment as prompt text; images appear by name only."""
         shown = self.name.replace('"', "'").replace("\n", " ")
         name = f'name="{shown}"'
         if self.image is not None:
@@ -61,22 +60,27 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
+    """A stored conversation, without the older exchanges that are not sent.
+
+    warm_model: the model whose prompt cache holds the beginning of what is sent, with `warm_tokens` by its own count.
+    """
+
     name: str
-    turns: int = 0
-    """Number of exchanges that are sent."""
-    dropped: int = 0
-    """Number of older exchanges that are not sent."""
+    dropped_exchanges: int = 0
     tier: TaskTier | None = None
     confidence: float = 1.0
     warm_model: str | None = None
-    """The model whose prompt cache holds the beginning of what is sent."""
     warm_tokens: int = 0
-    """Cached tokens, as that model's provider counted them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A prompt and its options, before a model is chosen."""
+    """A prompt and its options, before a model is chosen.
+
+    quality: minimum share of the best expected quality, from 0 (the cheapest model) to 1 (the best). hedge_s: seconds
+    without a token after which the next candidate is asked too. routing_text: the part of the prompt that decides the
+    tier; None takes all of it.
+    """
 
     prompt: str
     system: str | None = None
@@ -87,25 +91,18 @@ class Request:
     schema: Schema | None = None
     tags: tuple[str, ...] = ()
     routing_text: str | None = None
-    """The part of the prompt that decides the tier; None: all of it."""
     quality: float = DEFAULT_QUALITY
-    """Minimum share of the best candidate's expected quality, 0..1: 0 takes the cheapest model, 1 the best."""
     hedge_s: float | None = None
-    """Ask the next candidate too if the first token takes longer than this; None: never."""
     parent_run_id: str | None = None
     attachments: tuple[Attachment, ...] = ()
-    """Sent ahead of the prompt; they do not decide the tier."""
     history: tuple[Message, ...] = ()
     thread: Thread | None = None
     cache: bool = False
-    """Answer from the cache if possible, and store a new answer there."""
     cascade: CascadeMode | Literal["off"] | None = None
     """Ask cheap models first, and the plan's leader only if their answer is not confirmed. None: if the answers can be
     compared, and the plan expects a lower cost at the requested quality."""
     check: Callable[[str], bool] | None = None
-    """Returns True if an answer's text is acceptable."""
     judge: str | None = None
     is_quality_stated: bool = False
-    """True if the caller stated the quality, which then beats a rule of `models.toml`."""
     rule: str = ""
     """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""

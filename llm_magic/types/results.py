@@ -1,5 +1,3 @@
-"""Attempts and results, at their cost."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,11 +14,15 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One request sent to one provider, as it ended: one row of the ledger."""
+    """One request sent to one provider, as it ended: one row of the ledger.
+
+    Prices are those that were applied, in USD per million tokens, so a later change of prices does not change history.
+    `cost_low_usd` covers what was reported or counted, `cost_high_usd` is the hold; None stands for `cost_usd`.
+    `baseline_usd` is zero unless the attempt answered. `difficulty` is in logits; `rating` is 1 (good) or -1 (bad).
+    """
 
     run_id: str
     attempt: int
-    """1, 2, 3, ... within the run."""
     started_at: datetime
     tier: TaskTier
     confidence: float
@@ -34,30 +36,21 @@ class Attempt:
     cost_usd: Decimal
     cost_estimated: bool
     baseline_usd: Decimal
-    """Zero unless the attempt answered."""
     price_source: str
     ttft_s: float | None
     latency_s: float
     session_id: str
     tags: tuple[str, ...]
     input_price: Decimal | None = None
-    """USD per million tokens, as applied: a later change of prices does not change history."""
     output_price: Decimal | None = None
     service_tier: str | None = None
-    """`batch`, `flex` or `priority`, as the provider reported it; None: the default tier of service."""
     parent_run_id: str | None = None
-    """The run that this one repeats, escalates or is compared with."""
     rating: int | None = None
-    """The user's rating: 1 good, -1 bad."""
     difficulty: float = 0.0
-    """Difficulty of the prompt, in logits."""
     reason: Doubt | None = None
-    """The reason why a cheap answer of a cascade was replaced."""
     cost_basis: CostBasis = CostBasis.REPORTED
     cost_low_usd: Decimal | None = None
-    """Cost of what was reported or counted; None: `cost_usd`."""
     cost_high_usd: Decimal | None = None
-    """The hold; None: `cost_usd`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +62,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteResult:
-    """The answer of a run, its path and its cost."""
+    """The answer of a run, its path and its cost.
+
+    usage: of the attempt that answered. baseline_usd: cost of the same answer on the baseline model. cap_usd: the
+    session's cap at the end of the run. data: with a schema, an instance of its class, or parsed JSON.
+    """
 
     run_id: str
     text: str
@@ -81,22 +78,17 @@ class RouteResult:
     path: tuple[Step, ...]
     attempts: tuple[Attempt, ...]
     usage: Usage
-    """Usage of the attempt that answered."""
     finish_reason: str
     cost_usd: Decimal
     cost_estimated: bool
     session_cost_usd: Decimal
     cap_usd: Decimal | None
-    """The session's cap at the end of the run."""
     baseline_usd: Decimal
-    """Cost of the same answer on the baseline model."""
     baseline_model: str
     ttft_s: float | None
     latency_s: float
     data: Any = None
-    """With a schema: an instance of its class, or parsed JSON."""
     notes: tuple[str, ...] = ()
-    """Messages to the user, e.g. about a cap that is nearly reached, or stale prices."""
 
     @property
     def savings_usd(self) -> Decimal:
@@ -105,7 +97,6 @@ class RouteResult:
 
     @property
     def cached(self) -> bool:
-        """True if the answer came from the cache, so that nothing was sent."""
         return any(attempt.outcome == Outcome.CACHED for attempt in self.attempts)
 
     def __str__(self) -> str:
@@ -114,15 +105,16 @@ class RouteResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
+    """The result of one model or tier, which is the label."""
+
     label: str
-    """A model's id, or a tier."""
     result: RouteResult | None
     error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Answers of several models to one prompt. Each answer is a run of its own."""
+    """Answers of several models to one prompt, each from a run of its own."""
 
     columns: tuple[Compared, ...]
 
@@ -132,5 +124,4 @@ class Comparison:
 
     @property
     def cost_usd(self) -> Decimal:
-        """Cost of the runs that answered."""
         return sum((result.cost_usd for result in self.results), ZERO)

@@ -1,5 +1,3 @@
-"""The schema of an answer."""
-
 from __future__ import annotations
 
 import json
@@ -10,11 +8,10 @@ from typing import Any, cast
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """A JSON Schema, and how to build an instance of the Python class that it was made from."""
+    """A JSON Schema, and a function that builds an instance of the Python class it was made from out of JSON text."""
 
     json_schema: Mapping[str, Any]
     build: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
-    """From JSON text to an instance; None: the answer's data is what `json.loads` returns."""
 
     @property
     def text(self) -> str:

@@ -1,5 +1,3 @@
-"""Kinds of tasks."""
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -20,14 +18,15 @@ class TaskTier(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
-    """The tier of a prompt, the confidence in it (0..1), and the reasons in words."""
+    """The tier of a prompt, the confidence in it (0..1), and the reasons in words.
+
+    probabilities: chance of each tier; empty if `tier` is certain. difficulty: in logits; 0 is typical, and a higher
+    value lowers the chance of a good answer. familiarity: share of words that occur in the training prompts, 0..1.
+    """
 
     tier: TaskTier
     confidence: float
     reasons: tuple[str, ...] = ()
     probabilities: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
-    """Chance of each tier; empty: `tier` is certain."""
     difficulty: float = 0.0
-    """In logits; 0 is typical. Higher means a lower chance of a good answer, so that a strong model helps more."""
     familiarity: float = 1.0
-    """Share of the prompt's words that occur in the training prompts, 0..1."""

@@ -52,7 +52,7 @@ def test_the_second_time_costs_nothing_and_says_so() -> None:
 def test_without_asking_nothing_is_kept_and_nothing_is_taken() -> None:
     ours = router()
     ours.route_sync("hello")
-    assert ours.cache.size() == (0, 0)
+    assert ours.cache.count_and_bytes() == (0, 0)
     ours.route_sync("hello", cache=True)
     ours.route_sync("hello")
     assert len(scripted(ours).requests) == 3
@@ -62,7 +62,7 @@ def test_what_a_function_has_checked_is_not_kept() -> None:
     ours = router()
     for _ in range(2):
         assert not ours.route_sync("hello", cache=True, check=lambda text: True).cached
-    assert ours.cache.size() == (0, 0)
+    assert ours.cache.count_and_bytes() == (0, 0)
 
 
 def test_its_text_comes_as_an_event() -> None:
@@ -145,7 +145,7 @@ def test_a_failed_refused_or_cut_off_answer_is_never_kept(reply: Reply | Failure
     ours = router(model("only"), replies=[reply])
     with suppress(LLMMagicError):
         ours.route_sync("hello", cache=True)
-    assert ours.cache.size() == (0, 0)
+    assert ours.cache.count_and_bytes() == (0, 0)
 
 
 def test_a_cancelled_answer_is_never_kept() -> None:
@@ -160,7 +160,7 @@ def test_a_cancelled_answer_is_never_kept() -> None:
         pass
     events.close()  # type: ignore[attr-defined]
     assert ours.ledger.rows()[0].outcome == "cancelled"
-    assert ours.cache.size() == (0, 0)
+    assert ours.cache.count_and_bytes() == (0, 0)
 
 
 def test_a_cap_that_is_reached_refuses_no_answer_that_is_there() -> None:
@@ -200,7 +200,7 @@ def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str) -> None
     AnswerCache(ledger).put("k", replaced(KEPT, text="old"))
     AnswerCache(ledger).put("k", KEPT)
     assert AnswerCache(ledger).get("k") == KEPT
-    assert AnswerCache(ledger).size() == (1, len(KEPT.text))
+    assert AnswerCache(ledger).count_and_bytes() == (1, len(KEPT.text))
     assert AnswerCache(ledger).purge() == 1
     assert AnswerCache(ledger).get("k") is None
     ledger.close()
@@ -223,10 +223,10 @@ def test_the_bytes_are_bounded(location: str, monkeypatch: pytest.MonkeyPatch) -
     ledger = Ledger(location, clock=lambda: float(next(time)))
     monkeypatch.setattr(keeping, "MAX_BYTES", 25)
     AnswerCache(ledger).put("long", replaced(KEPT, text="xyz"))
-    assert AnswerCache(ledger).size() == (0, 0), "longer than a tenth of the whole"
+    assert AnswerCache(ledger).count_and_bytes() == (0, 0), "longer than a tenth of the whole"
     for number in range(20):
         AnswerCache(ledger).put(str(number), replaced(KEPT, text="é"))
-    assert AnswerCache(ledger).size() == (12, 24)
+    assert AnswerCache(ledger).count_and_bytes() == (12, 24)
     assert AnswerCache(ledger).get("7") is None
     assert AnswerCache(ledger).get("8") is not None
     ledger.close()
@@ -262,12 +262,12 @@ def test_the_hash_key_is_kept_private_and_made_up_where_it_can_not_be(
 def test_the_table_of_answers_is_created_at_the_first_write(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger(path)
-    assert AnswerCache(ledger).size() == (0, 0)
+    assert AnswerCache(ledger).count_and_bytes() == (0, 0)
     assert "llm_magic_cache" not in table_names(path)
     AnswerCache(ledger).put("k", KEPT)
     assert AnswerCache(ledger).get("k") == KEPT
     assert "llm_magic_cache" in table_names(path)
     ledger.close()
     ledger = Ledger(path)
-    assert AnswerCache(ledger).size() == (1, len(KEPT.text))
+    assert AnswerCache(ledger).count_and_bytes() == (1, len(KEPT.text))
     ledger.close()

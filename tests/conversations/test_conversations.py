@@ -192,7 +192,7 @@ def test_a_cache_is_cold_once_the_beginning_has_changed() -> None:
     assert ours.request("x", thread="t").thread.warm_model == "hard"  # type: ignore[union-attr]
     cold = ours.request("x", thread="t", thread_tokens=2_500).thread
     assert cold is not None
-    assert (cold.warm_model, cold.dropped) == (None, 2)
+    assert (cold.warm_model, cold.dropped_exchanges) == (None, 2)
 
 
 def test_the_cache_knows_a_conversation_by_what_was_said() -> None:
@@ -222,7 +222,7 @@ def test_an_answer_whose_exchange_can_not_be_kept_is_not_lost(monkeypatch: pytes
 
 
 def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "MAX_EXCHANGES", 2)
+    monkeypatch.setattr(keeping, "MAX_EXCHANGES_PER_THREAD", 2)
     ledger = Ledger(location)
     assert Conversations(ledger).exchanges("t") == []
     for number in range(3):

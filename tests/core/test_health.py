@@ -27,11 +27,11 @@ def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
     assert str(router.circuit("m")) == "closed"
     router.failed("m", gave_up=True)
     assert str(router.circuit("m")) == "open, 30 s left"
-    assert router.circuit("m").blocked == "cooling down after failures, 30 s left"
+    assert router.circuit("m").blocked_reason == "cooling down after failures, 30 s left"
     assert not router.enter("m", "one")
     time.advance(30)
     assert str(router.circuit("m")) == "half-open"
-    assert router.circuit("m").blocked is None
+    assert router.circuit("m").blocked_reason is None
 
 
 def test_there_is_one_probe_at_a_time_and_its_failure_doubles_the_cool_down() -> None:
@@ -42,7 +42,7 @@ def test_there_is_one_probe_at_a_time_and_its_failure_doubles_the_cool_down() ->
         time.advance(router.circuit("m").left_s)
         assert router.enter("m", "one")
         assert not router.enter("m", "other")
-        assert router.circuit("m").blocked == "being tried out by another run after failures"
+        assert router.circuit("m").blocked_reason == "being tried out by another run after failures"
         router.failed("m", gave_up=False)
         assert router.circuit("m").left_s == expected
 

@@ -148,7 +148,7 @@ class LedgerMagics(Magics):
         with short_errors():
             router = routing.session_router()
             cache = router.cache
-            count, size = cache.size()
+            count, size = cache.count_and_bytes()
             if args.purge:
                 router.cache.purge()
         done = "forgot" if args.purge else "holds the text of"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from llm_magic import prices
 from llm_magic.budget import show_usd
-from llm_magic.conversations import first_sent, sizes_of
+from llm_magic.conversations import first_sent, tokens_of
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import UnknownPrice
 from llm_magic.jupyter.render.markdown import fenced
@@ -33,7 +33,7 @@ def threads_frame(threads: Conversations, max_tokens: int) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     for name in threads.names():
         exchanges = threads.exchanges(name)
-        sizes = sizes_of(exchanges)
+        sizes = tokens_of(exchanges)
         start = first_sent(sizes, max_tokens)
         rows.append(
             {
@@ -55,7 +55,7 @@ def thread_frame(threads: Conversations, name: str, max_tokens: int) -> pd.DataF
     rows = [[getattr(exchange, column) for column in _EXCHANGE_COLUMNS] for exchange in exchanges]
     table = pd.DataFrame(rows, columns=_EXCHANGE_COLUMNS)
     table["at"] = pd.to_datetime(table["at"], unit="s", utc=True)
-    sizes = sizes_of(exchanges)
+    sizes = tokens_of(exchanges)
     start = first_sent(sizes, max_tokens)
     table.insert(4, "tokens", sizes)
     table.insert(5, "sent", [number >= start for number in range(len(exchanges))])
@@ -90,7 +90,7 @@ def format_figure(name: str, value: Any) -> str:
 
 def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:
     circuit = router.circuit(model)
-    why_not = router.unavailable(model) or circuit.blocked
+    why_not = router.unavailable(model) or circuit.blocked_reason
     try:
         cost = prices.cost(model, Usage(), datetime.now(UTC))
         listed = {"input": float(cost.input_price), "output": float(cost.output_price), "prices": cost.price_source}
