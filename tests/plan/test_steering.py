@@ -55,7 +55,7 @@ async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> N
     assert plan.skipped[0].reason == "over budget: up to USD 0.10, USD 0.02 left"
     result = await router.route("hello", tier="complex")
     assert result.model == "cheap"
-    assert result.notes == ("near the cap: strong would not fit under the cap; asked fast",)
+    assert result.notes == ("near the cap: strong would not fit under the cap; asked cheap",)
     assert [(step.model, step.outcome) for step in result.path] == [("strong", "skipped"), ("cheap", "ok")]
 
 
