@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from llm_magic.errors import LLMMagicError
 
-INTERRUPTED = 130
+EXIT_CODE_INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nllm-magic: stopped", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_CODE_INTERRUPTED
     return 0
 
 

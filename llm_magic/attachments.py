@@ -41,16 +41,16 @@ def of_value(name: str, value: Any, *, rows: int = TABLE_ROWS) -> Attachment:
     return _attachment(value, rows)
 
 
-def message_of(request: Request) -> Message:
+def user_message(request: Request) -> Message:
     parts = [attachment.block for attachment in request.attachments]
     images = tuple(attachment.image for attachment in request.attachments if attachment.image is not None)
     return Message(role="user", content="\n\n".join([*parts, request.prompt]), images=images)
 
 
-def image_tokens(image: Image, most: int) -> int:
+def image_tokens(image: Image, limit: int) -> int:
     if not (image.width > 0 and image.height > 0):
-        return most
-    return min(most, math.ceil(image.width / _PATCH_PIXELS) * math.ceil(image.height / _PATCH_PIXELS))
+        return limit
+    return min(limit, math.ceil(image.width / _PATCH_PIXELS) * math.ceil(image.height / _PATCH_PIXELS))
 
 
 def _attachment(value: Any, rows: int) -> Attachment:

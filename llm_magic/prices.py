@@ -152,7 +152,7 @@ def _catalog_version() -> str:
     return version("genai-prices")
 
 
-def stale(now: datetime) -> str | None:
+def staleness_warning(now: datetime) -> str | None:
     days = (now.date() - catalog_date()).days
     if days <= STALE_AFTER_DAYS:
         return None

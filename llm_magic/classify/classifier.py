@@ -10,7 +10,7 @@ from llm_magic.classify.pleasantries import strip_pleasantries
 from llm_magic.classify.signals import Signal, detect_signals
 from llm_magic.types import Classification, TaskTier
 
-OUT_OF_DISTRIBUTION = 0.5
+MIN_FAMILIARITY = 0.5
 COMPLEX_MISS_COST = 2.0
 """Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money.
 Chosen on folds and left-out sources: recall on Arena-Hard's hard prompts is .86 instead of .77."""
@@ -39,9 +39,9 @@ class HeadsClassifier:
         features, signals = _read(text)
         probabilities, familiarity = heads.tier_probabilities(features), heads.familiarity(features)
         likeliest, second, *_ = sorted(TaskTier, key=lambda tier: -probabilities[tier])
-        is_unfamiliar = familiarity < OUT_OF_DISTRIBUTION
+        is_unfamiliar = familiarity < MIN_FAMILIARITY
         if is_unfamiliar:
-            trust = (1 + familiarity / OUT_OF_DISTRIBUTION) / 2
+            trust = (1 + familiarity / MIN_FAMILIARITY) / 2
             uniform = (1 - trust) / len(probabilities)
             probabilities = {tier: trust * share + uniform for tier, share in probabilities.items()}
         takes_complex = probabilities[TaskTier.COMPLEX] * COMPLEX_MISS_COST >= probabilities[likeliest]
@@ -72,7 +72,7 @@ def features_of(text: str) -> Features:
 def _read(text: str) -> tuple[Features, tuple[Signal, ...]]:
     text = strip_pleasantries(text)
     signals = tuple(detect_signals(window(text), len(text)))
-    return featurize(text, [signal.name for signal in signals]), signals
+    return featurize(text, [signal.feature_name for signal in signals]), signals
 
 
 def _reasons(signals: tuple[Signal, ...], tier: TaskTier) -> list[str]:

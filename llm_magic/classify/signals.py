@@ -21,7 +21,7 @@ class Signal:
     tier: TaskTier
     weight: float
     reason: str
-    name: str
+    feature_name: str
 
 
 _HEAD_CHARS, _TAIL_CHARS = 800, 500
@@ -34,7 +34,7 @@ PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
     (
         pattern,
         frozenset(prefixes.split()),
-        Signal(tier=tier, weight=weight, reason=reason, name=f"signal {reason}"),
+        Signal(tier=tier, weight=weight, reason=reason, feature_name=f"signal {reason}"),
     )
     for pattern, tier, weight, reason, prefixes in (
         (r"\b(?:prove|proof|disprove|derive|derivation|theorem|lemma)\b", C, 2.6, "asks for a proof ({0})", "pro dis der the lem"),
@@ -145,22 +145,24 @@ def detect_signals(text: str, text_length: int) -> Iterator[Signal]:
         + sum(line.endswith((";", "{")) or bool(_CODE_LINE.match(line)) for line in text.split("\n"))
     )
     if code:
-        yield Signal(tier=C, weight=min(2.2, 0.8 + 0.2 * code), reason="contains code", name="signal contains code")
+        yield Signal(
+            tier=C, weight=min(2.2, 0.8 + 0.2 * code), reason="contains code", feature_name="signal contains code"
+        )
     points = len(_LIST_ITEM.findall(text))
     if points >= 3:
         reason = f"{points} listed points"
-        yield Signal(tier=C, weight=min(1.2, 0.25 * points), reason=reason, name="signal listed points")
+        yield Signal(tier=C, weight=min(1.2, 0.25 * points), reason=reason, feature_name="signal listed points")
     if text.count("?") >= 3:
-        yield Signal(tier=C, weight=0.6, reason="several questions", name="signal several questions")
+        yield Signal(tier=C, weight=0.6, reason="several questions", feature_name="signal several questions")
     word_count = len(text.split()) if text_length < 2_000 else text_length // 6
     if word_count <= 12 and not code:
-        yield Signal(tier=B, weight=0.7, reason="very short", name="signal very short")
+        yield Signal(tier=B, weight=0.7, reason="very short", feature_name="signal very short")
     elif word_count > 120:
         weight = min(1.5, word_count / 250)
-        yield Signal(tier=C, weight=weight, reason="long instructions", name="signal long instructions")
+        yield Signal(tier=C, weight=weight, reason="long instructions", feature_name="signal long instructions")
     if text_length > 20_000:
         reason = f"long text ({text_length:,} characters)"
-        yield Signal(tier=S, weight=0.8, reason=reason, name="signal long text")
+        yield Signal(tier=S, weight=0.8, reason=reason, feature_name="signal long text")
 
 
 def _matched_patterns(lowered: str) -> Iterator[Signal]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from llm_magic import tokens
-from llm_magic.attachments import message_of
+from llm_magic.attachments import user_message
 from llm_magic.conversations.store import Conversations, Exchange
 from llm_magic.errors import RequestError
 from llm_magic.types import Message, Request, RouteResult, Thread
@@ -81,7 +81,7 @@ def keep(conversations: Conversations, request: Request, result: RouteResult, no
     assert request.thread is not None
     exchange = Exchange(
         run_id=result.run_id,
-        prompt=message_of(request).content,
+        prompt=user_message(request).content,
         answer=result.text,
         model=result.model,
         tier=result.tier,

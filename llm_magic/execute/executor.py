@@ -36,7 +36,7 @@ class Executor:
         run = self._new_run(plan, run_id, budget)
         run.reservation = reservation
         yield Planned(run_id=run_id, plan=plan)
-        if stale := prices.stale(self._services.clock.now()):
+        if stale := prices.staleness_warning(self._services.clock.now()):
             yield run.note(NoteKind.STALE_PRICES, stale)
         for extra in plan.extras:
             yield run.note(NoteKind.EXTRA, extra_line(extra))

@@ -29,7 +29,7 @@ def make_plan(
     Raises RequestError if the request names an unknown model, or if the planner returns an entry that it was not given.
     """
     if request.model is not None and request.model not in registry:
-        raise RequestError(registry.unknown_model(request.model))
+        raise RequestError(registry.unknown_model_message(request.model))
     ordering = CheapestCapable() if planner is None else planner
     rater = Rater(request, classification, context)
     rated = [rater.rate(model) for model in registry]

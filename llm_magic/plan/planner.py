@@ -87,7 +87,7 @@ def _unknown_prices_last(entry: Rated) -> tuple[bool, Decimal]:
 
 def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[ModelSpec, ...]:
     """Return the first choices for the tier, and the model with a warm prompt cache if it serves a tier as hard."""
-    serving, warm = registry.serving(tier), request.thread and request.thread.warm_model
+    serving, warm = registry.first_choices(tier), request.thread and request.thread.warm_model
     if warm is None or warm not in registry or registry[warm] in serving:
         return serving
     hardness = list(TaskTier).index

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import prices, tokens
-from llm_magic.attachments import message_of
+from llm_magic.attachments import user_message
 from llm_magic.types import Classification, Message, ModelSpec, Request, TaskTier, Usage
 
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
@@ -22,7 +22,7 @@ EXPECTED_OUTPUT_TOKENS = {
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
-    return (*request.history, message_of(request))
+    return (*request.history, user_message(request))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ class AnthropicProvider:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                client.messages.with_streaming_response.create(**body(request)) as response,
+                client.messages.with_streaming_response.create(**request_body(request)) as response,
                 aclosing(sse.events(response)) as events,
             ):
                 accepted = True
@@ -76,7 +76,7 @@ def _client(endpoint: http.Endpoint) -> Any:
     return http.make_client(_sdk(), "AsyncAnthropic", endpoint)
 
 
-def body(request: ProviderRequest) -> dict[str, Any]:
+def request_body(request: ProviderRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model.api_model,
         "max_tokens": request.max_output_tokens,
@@ -137,7 +137,7 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
                 if reason:
                     yield _finished(reason, served_model, counts)
             case "message":
-                for part in _whole_answer(event):
+                for part in _unstreamed_events(event):
                     yield part
             case "error":
                 raise errors.from_event(json_object(event.get("error")), endpoint)
@@ -145,7 +145,7 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
                 pass  # pings, starts and stops of blocks, and types that are not known yet
 
 
-def _whole_answer(message: Mapping[str, Any]) -> list[ProviderEvent]:
+def _unstreamed_events(message: Mapping[str, Any]) -> list[ProviderEvent]:
     texts = [text for block in json_objects(message.get("content")) if (text := block.get("text"))]
     parts: list[ProviderEvent] = [TextDelta(text=clean_text(text)) for text in texts]
     counts = json_object(message.get("usage"))

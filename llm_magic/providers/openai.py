@@ -60,7 +60,7 @@ class OpenAIProvider:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                client.chat.completions.with_streaming_response.create(**body(request)) as response,
+                client.chat.completions.with_streaming_response.create(**request_body(request)) as response,
                 aclosing(sse.events(response)) as events,
             ):
                 accepted = True
@@ -77,7 +77,7 @@ def _client(endpoint: Endpoint) -> Any:
     return http.make_client(_sdk(), "AsyncOpenAI", endpoint)
 
 
-def body(request: ProviderRequest) -> dict[str, Any]:
+def request_body(request: ProviderRequest) -> dict[str, Any]:
     response_format, instruction = _response_format(request)
     system = "\n\n".join(text for text in (request.system, instruction) if text)
     messages = [{"role": message.role, "content": _content(message)} for message in request.messages]

@@ -60,7 +60,7 @@ class Registry:
         self.rules = tuple(rules)
         for rule in self.rules:
             if rule.then.model is not None and rule.then.model not in self._models:
-                raise RegistryError(f"{origin}: {rule.key}.then.model: {self.unknown_model(rule.then.model)}")
+                raise RegistryError(f"{origin}: {rule.key}.then.model: {self.unknown_model_message(rule.then.model)}")
         self.warnings = tuple(self._cycles())
         for warning in self.warnings:
             log.info("%s: %s", origin, warning)
@@ -99,12 +99,12 @@ class Registry:
         try:
             return self._models[model_id]
         except KeyError:
-            raise RegistryError(self.unknown_model(model_id)) from None
+            raise RegistryError(self.unknown_model_message(model_id)) from None
 
-    def unknown_model(self, model_id: str) -> str:
+    def unknown_model_message(self, model_id: str) -> str:
         return f"no model {model_id!r}: the registry has {', '.join(self._models)}"
 
-    def serving(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
+    def first_choices(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
         return tuple(model for model in self if tier in model.tiers)
 
     def with_models(self, models: Iterable[ModelSpec]) -> Registry:

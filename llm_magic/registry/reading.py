@@ -25,7 +25,7 @@ _Record = TypeVar("_Record")
 
 
 @dataclasses.dataclass(kw_only=True)
-class Tables:
+class ProfileTables:
     models: dict[str, _Table]
     providers: dict[str, _Table]
     baseline: str
@@ -40,12 +40,12 @@ class Tables:
         return [_provider(name, table, f"{self.origin}: providers.{name}") for name, table in self.providers.items()]
 
 
-def packaged(profile: str) -> Tables:
+def packaged(profile: str) -> ProfileTables:
     document = _parse(_packaged_text(), PACKAGED)
     profiles = document["profiles"]
     if profile not in profiles:
         raise RegistryError(f"no profile {profile!r}: choose one of {', '.join(profiles)}")
-    return Tables(
+    return ProfileTables(
         models=profiles[profile]["models"],
         providers=document["providers"],
         baseline=profiles[profile]["baseline"],
@@ -58,7 +58,7 @@ def _packaged_text() -> str:
     return resources.files("llm_magic").joinpath(PACKAGED).read_text("utf-8")
 
 
-def overlaid(tables: Tables, path: Path) -> Tables:
+def overlaid(tables: ProfileTables, path: Path) -> ProfileTables:
     """Lay the user's file over the tables, key by key. Raises RegistryError."""
     origin = str(path)
     try:
@@ -74,7 +74,7 @@ def overlaid(tables: Tables, path: Path) -> Tables:
     baseline = user.get("baseline", tables.baseline)
     if not isinstance(baseline, str):
         raise RegistryError(f"{origin}: baseline = {baseline!r} is not a model id")
-    merged = Tables(
+    merged = ProfileTables(
         models=_merged(tables.models, user.get("models", {}), f"{origin}: models"),
         providers=_merged(tables.providers, user.get("providers", {}), f"{origin}: providers"),
         baseline=baseline,
@@ -99,7 +99,7 @@ def _merged(base: Mapping[str, _Table], user: Any, where: str) -> dict[str, _Tab
     return {**base, **{name: {**base.get(name, {}), **table} for name, table in user.items()}}
 
 
-def _extract_endpoint(name: str, model: _Table, tables: Tables) -> None:
+def _extract_endpoint(name: str, model: _Table, tables: ProfileTables) -> None:
     """Move a model's own `base_url` into a provider, named by the model's `provider` or else by the host."""
     where = f"{tables.origin}: models.{name}"
     if "base_url" not in model:

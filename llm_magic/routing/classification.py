@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from llm_magic import conversations, tokens
-from llm_magic.attachments import message_of
+from llm_magic.attachments import user_message
 from llm_magic.classify import Classifier
 from llm_magic.classify.features import window
 from llm_magic.errors import RequestError
@@ -64,7 +64,7 @@ def _matches(when: When, request: Request, classification: Classification) -> bo
         return False
     if when.min_tokens is None and when.max_tokens is None:
         return True
-    count = tokens.count_o200k(message_of(request).content)
+    count = tokens.count_o200k(user_message(request).content)
     return (when.min_tokens or 0) <= count and (when.max_tokens is None or count <= when.max_tokens)
 
 

@@ -115,7 +115,7 @@ class Router:
                 raise RequestError("a thread has its own history: give thread or history, not both")
             fields["history"], fields["thread"] = self._conversation(name, limit)
         if (judge := fields.get("judge")) is not None and judge not in self.registry:
-            raise RequestError(self.registry.unknown_model(judge))
+            raise RequestError(self.registry.unknown_model_message(judge))
         check, schema = fields.get("check"), fields.get("schema")
         fields["cascade"] = cascade_mode(fields.get("cascade"), check=check, judge=judge, schema=schema)
         return Request(prompt=validation.prompt(prompt), **fields)
@@ -223,7 +223,7 @@ class Router:
         with self._setting_budget:
             for model in changes.get("models_usd", ()):
                 if model not in self.registry and model not in self.budget.models_usd:  # it may be of another profile
-                    raise BudgetError(self.registry.unknown_model(model))
+                    raise BudgetError(self.registry.unknown_model_message(model))
             self.budget = dataclasses.replace(self.budget, **changes)
             return self.budget
 

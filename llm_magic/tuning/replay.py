@@ -86,7 +86,7 @@ def replay(
 def _leader(answer: Attempt, registry: Registry, ratios: Mapping[str, float], quality: float) -> ModelSpec | None:
     """Return the cheapest model for these tokens that is good enough; None if none has a price."""
     if answer.confidence == 1.0:
-        may_lead = registry.serving(answer.tier) or (registry.baseline,)
+        may_lead = registry.first_choices(answer.tier) or (registry.baseline,)
     else:
         rest = (1.0 - answer.confidence) / (len(TaskTier) - 1)
         shares = {tier: answer.confidence if tier is answer.tier else rest for tier in TaskTier}

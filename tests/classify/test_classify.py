@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llm_magic import TaskTier
 from llm_magic.classify import classify, features_of, signals
-from llm_magic.classify.classifier import COMPLEX_MISS_COST, OUT_OF_DISTRIBUTION
+from llm_magic.classify.classifier import COMPLEX_MISS_COST, MIN_FAMILIARITY
 from llm_magic.classify.features import BUCKETS, FAMILIES
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
 from llm_magic.classify.pleasantries import strip_pleasantries
@@ -84,7 +84,7 @@ def test_the_tier_is_the_most_expensive_one_to_miss() -> None:
         first, second, *_ = sorted(TaskTier, key=lambda tier: -found.probabilities[tier])
         is_near = found.probabilities[TaskTier.COMPLEX] * COMPLEX_MISS_COST >= found.probabilities[first]
         wanted = [first, TaskTier.COMPLEX] if is_near else [first]
-        if found.familiarity < OUT_OF_DISTRIBUTION:
+        if found.familiarity < MIN_FAMILIARITY:
             wanted.append(second)
         assert found.tier is min(wanted, key=list(TaskTier).index), text
         assert any("took the harder" in reason for reason in found.reasons) == (found.tier is not first)

@@ -283,11 +283,11 @@ def test_claude_is_asked_to_cache_a_conversation() -> None:
         Message(role="assistant", content="b"),
         Message(role="user", content="c"),
     )
-    body = anthropic.body(ProviderRequest(messages=messages, in_conversation=True, **asked))
+    body = anthropic.request_body(ProviderRequest(messages=messages, in_conversation=True, **asked))
     assert [message["content"] for message in body["messages"]] == [
         "a", "b", [{"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}}],
     ]  # fmt: skip
-    body = anthropic.body(ProviderRequest(messages=messages, **asked))
+    body = anthropic.request_body(ProviderRequest(messages=messages, **asked))
     assert body["messages"][-1]["content"] == "c"
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Registry, RegistryError, RequestError, TaskTier, attachments, tokens
-from llm_magic.attachments import attach, image_tokens, message_of, of_value
+from llm_magic.attachments import attach, image_tokens, of_value, user_message
 from llm_magic.providers import anthropic, openai
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.types import Attachment, Image, Message, Request
@@ -203,15 +203,15 @@ def test_a_conversation_keeps_texts_and_the_names_of_images() -> None:
 
 def test_an_image_is_sent_in_each_providers_form() -> None:
     picture = Attachment(name="x", image=Image(data=b"123", media_type="image/png"))
-    message = message_of(Request(prompt="hello", attachments=(picture,)))
+    message = user_message(Request(prompt="hello", attachments=(picture,)))
     text = {"type": "text", "text": "<attachment name=\"x\" type='image/png'/>\n\nhello"}
     asked: dict[str, Any] = {"model": model("m", api_model="m"), "messages": (message,), "max_output_tokens": 5}
     source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"123").decode()}
-    claude = anthropic.body(ProviderRequest(**asked))["messages"][0]["content"]
+    claude = anthropic.request_body(ProviderRequest(**asked))["messages"][0]["content"]
     assert claude == [{"type": "image", "source": source}, text]
-    cached = anthropic.body(ProviderRequest(**asked, in_conversation=True))["messages"][0]["content"]
+    cached = anthropic.request_body(ProviderRequest(**asked, in_conversation=True))["messages"][0]["content"]
     assert cached == [claude[0], text | {"cache_control": {"type": "ephemeral"}}]
-    (gpt,) = openai.body(ProviderRequest(**asked))["messages"]
+    (gpt,) = openai.request_body(ProviderRequest(**asked))["messages"]
     url = {"url": "data:image/png;base64,MTIz", "detail": "high"}
     assert gpt["content"] == [{"type": "image_url", "image_url": url}, text]
 

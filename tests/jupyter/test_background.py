@@ -225,7 +225,7 @@ def test_a_drawing_that_fails_does_not_lose_the_answer(shell: Shell, gate: Gate)
     request = shell.router.request("hello")
     run = background.start(shell.router, request, FailingView(), {}, ())
     assert run.wait(WAIT_S)
-    run.joined = True
+    run.was_awaited = True
     assert run.result().text == "Half and whole."
 
 
@@ -242,7 +242,7 @@ def test_an_unattended_notebook_gets_a_placeholder_that_is_replaced_later(monkey
     assert shown == [{"text/plain": "running in the background"}]
     state = RunState(shows_error=True)
     view.update({"": state})
-    state.ended = "no answer: <b>over budget"
+    state.ending = "no answer: <b>over budget"
     view.finish({"": state})
     assert "no answer: &lt;b&gt;over budget" in shown[1]["text/html"]
     assert "no answer: <b>over budget" in shown[1]["text/plain"]

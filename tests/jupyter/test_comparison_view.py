@@ -44,7 +44,7 @@ def advance(events: list[tuple[str, Any]], view: WidgetView, time: Time, step_s:
     states = {name: RunState(monotonic=time, shows_error=True) for name in NAMES}
     for label, event in events:
         if isinstance(event, RunFailed):
-            states[label].ended = "no answer"
+            states[label].ending = "no answer"
         else:
             states[label].apply(event)
         time.now += step_s
@@ -135,7 +135,7 @@ def test_hostile_text_is_inert_while_it_streams(display: Display) -> None:
     evil = "<img src=x onerror=alert(1)>"
     session = router(*(model(name) for name in NAMES), replies=lambda _: Reply(chunks=(evil,)))
     states = advance(list(session.compare_job(session.plans("hello", models=NAMES))), view, time, 1.0)
-    states["a"].ended, states["a"].result = evil, None
+    states["a"].ending, states["a"].result = evil, None
     time.now += 1
     view.update(states)
     assert "&lt;img" in view.live["a"].head.value

@@ -91,7 +91,7 @@ def test_a_failed_run_can_be_run_again() -> None:
     with pytest.raises(Exception, match="no answer"):
         run(session, tier="bulk")
     failed = history.last()
-    assert failed.state.ended == "no answer"
+    assert failed.state.ending == "no answer"
     with pytest.raises(RequestError, match="no run of this session has an answer"):
         history.last(answered=True)
     foreground.run(session, history.again(failed), NoView())

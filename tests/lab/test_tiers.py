@@ -13,7 +13,7 @@ from llm_magic.classify import classify
 from llm_magic.classify.lexicon import task_kinds
 from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.tiers import SUPPORT_SOURCES, evaluate_tiers
-from llm_magic.lab.prompts import OWN, own_prompts
+from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts, parts, with_format
 from llm_magic.lab.prompts.tasks import PROMPTS_PER_SUBJECT, PROMPTS_PER_TASK, prompts_by_task, tier_of_task
 from llm_magic.lab.prompts.variants import surroundings, variants
@@ -43,7 +43,7 @@ def test_composed_prompts_have_every_part_filled_in() -> None:
     short = {"labels": TaskTier.BULK} | dict.fromkeys(("calls", "queries", "extraction"), TaskTier.STRUCTURED)
     briefs = {"build": TaskTier.COMPLEX, "problems": TaskTier.COMPLEX, "imagine": TaskTier.STANDARD}
     pasted = {(f"long {of}", tier) for of in ("code", "prose", "figures") for tier in TaskTier}
-    assert {(source.removeprefix(f"{OWN} composed "), tier) for source, tier in zip(composed.sources, composed.tiers, strict=True)} == {
+    assert {(source.removeprefix(f"{OWN_SOURCE_PREFIX} composed "), tier) for source, tier in zip(composed.sources, composed.tiers, strict=True)} == {
         *short.items(), *briefs.items(), *pasted
     }  # fmt: skip
     for name in ("ask", "ask_small", "text", "other", "label", "labels", "asked", "created", "listed", "fields"):
@@ -55,7 +55,7 @@ def test_neither_length_nor_pasted_material_tells_the_tier() -> None:
     composed = composed_prompts()
     sizes: dict[TaskTier, list[int]] = {tier: [] for tier in TaskTier}
     for text, tier, source in zip(composed.prompts, composed.tiers, composed.sources, strict=True):
-        if source.startswith(f"{OWN} composed long "):
+        if source.startswith(f"{OWN_SOURCE_PREFIX} composed long "):
             sizes[tier].append(len(text))
     middle = {tier: float(np.median(of)) for tier, of in sizes.items()}
     assert min(map(len, sizes.values())) >= 50

@@ -187,8 +187,8 @@ async def test_stale_prices_are_reported(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_age_of_the_catalog_is_that_of_its_file() -> None:
-    assert prices.stale(datetime.combine(prices.catalog_date(), datetime.min.time(), UTC)) is None
-    assert prices.stale(datetime(2036, 1, 1, tzinfo=UTC)) is not None
+    assert prices.staleness_warning(datetime.combine(prices.catalog_date(), datetime.min.time(), UTC)) is None
+    assert prices.staleness_warning(datetime(2036, 1, 1, tzinfo=UTC)) is not None
 
 
 def test_a_cap_of_zero_allows_free_models() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_magic.providers.local.resources import Lock, free_memory, usable_cores
+from llm_magic.providers.local.resources import Lock, free_memory_bytes, usable_cores
 
 GIB = 1 << 30
 
@@ -18,7 +18,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def free(root: Path) -> int:
-    return free_memory(available=lambda: 8 * GIB, root=root)
+    return free_memory_bytes(available=lambda: 8 * GIB, root=root)
 
 
 def test_without_a_container_the_machines_memory_counts(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_free_memory_is_never_negative(tmp_path: Path) -> None:
 
 
 def test_this_machine_has_memory_and_cores() -> None:
-    assert free_memory() > 0
+    assert free_memory_bytes() > 0
     assert usable_cores() >= 1
 
 

@@ -71,7 +71,7 @@ def run_entry(past: PastRun, *, with_rating: bool = True) -> EntryFacts:
         past.model,
         str(past.tier or ""),
         _cost(past),
-        past.state.ended,
+        past.state.ending,
         f"again of {parent}" if parent else "",
         rating,
         _time(past),
@@ -94,7 +94,7 @@ def entry_column(past: PastRun, *, with_rating: bool = True) -> EntryColumn:
     facts = [
         past.model if past.model != past.column.label else "",
         _cost(past) if result is not None or past.state.cost_usd else "",
-        f"{result.latency_s:.1f} s" if result is not None else past.state.ended,
+        f"{result.latency_s:.1f} s" if result is not None else past.state.ending,
         "picked" if with_rating and past.rating == 1 else "",
     ]
     return EntryColumn(name=column_name(past.column.number, past.column.label), facts=tuple(filter(None, facts)))

@@ -125,10 +125,10 @@ class _Escalation:
         (state,) = states.values()
         self.state = state
         if state.plan is None:
-            self._panel.show_message(f"Run {self._past.number} could not run again: {state.ended}")
+            self._panel.show_message(f"Run {self._past.number} could not run again: {state.ending}")
             self._panel.drop(self)
             self.live.close()
             return
         self.live.finish(state)
-        outcome = state.ended or f"answered, {run_cost(state)}"
+        outcome = state.ending or f"answered, {run_cost(state)}"
         self._panel.show_message(f"Run {self._past.number} was run again: {outcome}.")

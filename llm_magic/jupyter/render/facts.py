@@ -59,7 +59,7 @@ class RunFacts:
     tier: TierFacts | None
     path: tuple[Badge, ...]
     phase: str
-    ended: str
+    ending: str
     usage: str
     cost: str
     details: tuple[str, ...]
@@ -89,7 +89,7 @@ def run_facts(state: RunState) -> RunFacts:
         tier=None if known is None else tier_facts(known),
         path=tuple(map(_step_badge, state.path())),
         phase=state.phase(),
-        ended=state.ended,
+        ending=state.ending,
         usage="" if result is None else _usage(result),
         cost=run_cost(state),
         details=() if result is None else tuple(_details(result)),
@@ -152,7 +152,7 @@ def column_name(number: int, label: str) -> str:
 def column_lines(label: str, state: RunState) -> list[str]:
     result = state.result
     if result is None:
-        return [state.ended or f"… {state.phase()}"]
+        return [state.ending or f"… {state.phase()}"]
     lines = [f"{_cost(result.cost_usd, estimated=result.cost_estimated)}, {result.latency_s:.1f} s"]
     lines += [result.model] if result.model != label else []
     lines.append(f"{result.usage.input_tokens:,} in, {result.usage.output_tokens:,} out tokens")

@@ -42,8 +42,8 @@ def run_head(facts: RunFacts) -> str:
     rows = [_title(facts), _path(facts.path)]
     if facts.phase:
         rows.append(f'<div class="llmr-row" role="status"><span>… {escape(facts.phase)}</span></div>')
-    if facts.ended:
-        rows.append(f'<div class="llmr-row" role="status"><b>{escape(facts.ended)}</b></div>')
+    if facts.ending:
+        rows.append(f'<div class="llmr-row" role="status"><b>{escape(facts.ending)}</b></div>')
     if facts.usage:
         rows.append(_row(_spans((facts.usage, *facts.details))))
     rows += [_text_row(note) for note in facts.notes]

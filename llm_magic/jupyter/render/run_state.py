@@ -33,14 +33,14 @@ class RunState:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     result: RouteResult | None = None
     parts: list[str] = field(default_factory=list[str])
-    ended: str = ""
+    ending: str = ""
     shows_error: bool = False
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
     _notes: list[str] = field(default_factory=list[str])
-    _cascade_models: dict[int, str] = field(default_factory=dict[int, str])
-    _skipped: dict[str, str] = field(default_factory=dict[str, str])
-    _asking: str | None = None
+    _cascade_model_ids: dict[int, str] = field(default_factory=dict[int, str])
+    _skip_reasons: dict[str, str] = field(default_factory=dict[str, str])
+    _asked_model_id: str | None = None
     _activity: str = "planning"
     _since: float = 0.0
     _until: float | None = None
@@ -65,16 +65,16 @@ class RunState:
             case Note():
                 self._notes.append(event.message)
             case CandidateSkipped():
-                self._skipped[event.model_id] = event.reason
+                self._skip_reasons[event.model_id] = event.reason
             case Waiting():
                 self._set_activity(event.reason, event.seconds)
             case AttemptStarted():
                 self.current, self.parts = event.candidate, []
                 self.attempts_started += 1
                 if event.in_cascade:
-                    self._cascade_models[event.attempt] = event.candidate.model.id
+                    self._cascade_model_ids[event.attempt] = event.candidate.model.id
                 else:
-                    self._asking = event.candidate.model.id
+                    self._asked_model_id = event.candidate.model.id
                 self._set_activity(f"waiting for the first token from {event.candidate.model.id}")
             case Progress():
                 share = "" if event.fraction is None else f" {event.fraction:.0%}"
@@ -106,7 +106,7 @@ class RunState:
         return self.plan is not None or self.result is not None or self.shows_error
 
     def phase(self) -> str:
-        if self.result is not None or self.ended:
+        if self.result is not None or self.ending:
             return ""
         now = self.monotonic()
         if self._until is not None:
@@ -122,10 +122,10 @@ class RunState:
         return path_of(
             self.plan,
             self.attempts,
-            cascade_models=self._cascade_models,
-            skipped=self._skipped,
-            asking=self._asking,
-            running=not self.ended,
+            cascade_models=self._cascade_model_ids,
+            skipped=self._skip_reasons,
+            asking=self._asked_model_id,
+            running=not self.ending,
         )
 
     def _set_activity(self, activity: str, seconds: float | None = None, *, restart: bool = True) -> None:
@@ -142,7 +142,7 @@ RunStates = Mapping[str, RunState]
 
 def states_of(comparison: Comparison) -> RunStates:
     return {
-        column.label: RunState(ended=column.error, shows_error=True)
+        column.label: RunState(ending=column.error, shows_error=True)
         if column.result is None
         else RunState.of_result(column.result)
         for column in comparison.columns

@@ -16,8 +16,8 @@ def run_lines(facts: RunFacts) -> list[str]:
     if facts.tier is not None:
         lines.append(f"{facts.model}  [{_tier(facts.tier)}]")
         lines.append(f"path: {' -> '.join(step.text for step in facts.path)}")
-    if facts.ended:
-        lines.append(facts.ended)
+    if facts.ending:
+        lines.append(facts.ending)
     if facts.usage:
         lines.append(" | ".join([facts.usage, f"this cell {facts.cost}", *facts.details]))
     return [*lines, *facts.notes, facts.session.text]

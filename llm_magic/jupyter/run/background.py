@@ -36,8 +36,8 @@ class BackgroundRun:
     def __init__(self, number: int, router: Router, request: Request, view: RunView) -> None:
         self.number = number
         self.error: Exception | None = None
-        self.names: dict[str, MutableMapping[str, Any]] = {}
-        self.joined = False
+        self.bindings: dict[str, MutableMapping[str, Any]] = {}
+        self.was_awaited = False
         self._router, self._request, self._view = router, request, view
         self.state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd, shows_error=True)
         self._states = {"": self.state}
@@ -68,9 +68,9 @@ class BackgroundRun:
         """
         if not self.wait(timeout_s):
             raise TimeoutError(f"run {self.number} is still running: {self.state.phase()}")
-        if not self.joined:
+        if not self.was_awaited:
             # nbclient ignores output of cells that have ended, so the cell that waits draws the run again.
-            self.joined = True
+            self.was_awaited = True
             self._view.finish(self._states)
         if self.error is not None:
             raise self.error
@@ -81,7 +81,7 @@ class BackgroundRun:
         return f"<background run {self.number}: {self.status()}>"
 
     def status(self) -> str:
-        return "answered" if self.state.result is not None else self.state.ended or self.state.phase()
+        return "answered" if self.state.result is not None else self.state.ending or self.state.phase()
 
     def row(self) -> dict[str, Any]:
         result, plan, current = self.state.result, self.state.plan, self.state.current
@@ -91,7 +91,7 @@ class BackgroundRun:
             "model": result.model if result is not None else current and current.model.id,
             "tier": None if plan is None else str(plan.tier),
             "cost_usd": float(self.state.cost_usd if result is None else result.cost_usd),
-            "names": ", ".join(self.names),
+            "names": ", ".join(self.bindings),
             "prompt": " ".join(self._request.prompt.split())[:60],
         }
 
@@ -102,7 +102,7 @@ class BackgroundRun:
         ended = self._apply_events()
         if self.state.result is not None:
             # Bound before it is drawn, so that a displayed answer can be used at once.
-            for name, namespace in self.names.items():
+            for name, namespace in self.bindings.items():
                 if namespace.get(name) is self:
                     namespace[name] = self.state.result
         try:
@@ -123,13 +123,13 @@ class BackgroundRun:
                 return self._job.drain(self.state.apply)
             except asyncio.CancelledError:
                 record_end(self._router, self.state, "canceled")
-                self.error = CancelledError(f"run {self.number} was {self.state.ended}")
+                self.error = CancelledError(f"run {self.number} was {self.state.ending}")
             except Exception:
                 record_end(self._router, self.state, "no answer")
                 raise
         except Exception as error:  # noqa: BLE001 - kept for the cell that waits for this run
             self.error = error
-            self.state.ended = failure_text(error)
+            self.state.ending = failure_text(error)
         return True
 
 
@@ -147,7 +147,7 @@ def start(
     run = BackgroundRun(next(_numbers), router, request, view)
     for name in names:
         namespace[name] = run
-        run.names[name] = namespace
+        run.bindings[name] = namespace
     with _lock:
         finished = [number for number, listed in _runs.items() if listed.done()]
         for number in finished[: max(0, len(_runs) - MAX_LISTED + 1)]:
@@ -195,11 +195,11 @@ def wait(runs: Iterable[BackgroundRun]) -> None:
     errors: list[Exception] = []
     try:
         for run in runs:
-            joined_before = run.joined
+            was_awaited = run.was_awaited
             try:
                 run.result()
             except Exception as error:  # noqa: BLE001 - raised below
-                if not joined_before and not isinstance(error, CancelledError):
+                if not was_awaited and not isinstance(error, CancelledError):
                     errors.append(error)
     except KeyboardInterrupt:
         raise Stopped("stopped waiting; the runs continue, %route_jobs cancel ends them") from None

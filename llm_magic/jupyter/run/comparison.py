@@ -40,7 +40,7 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: b
         job.cancel()
         job.join(SETTLE_TIMEOUT_S)
         for state in states.values():
-            if state.result is None and not state.ended:
+            if state.result is None and not state.ending:
                 record_end(router, state, "stopped")
         _finish(router, plans, states, view)
         raise Stopped(f"stopped: {total_cost(states)}") from None
@@ -53,7 +53,7 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: b
     if len(errors) == len(plans):
         raise next(iter(errors.values()))
     columns = [
-        Compared(label=label, result=state.result, error="" if state.result is not None else state.ended)
+        Compared(label=label, result=state.result, error="" if state.result is not None else state.ending)
         for label, state in states.items()
     ]
     _last.append(Comparison(columns=tuple(columns)))
@@ -75,7 +75,7 @@ def _apply(
     if isinstance(event, RunFailed):
         errors[label] = event.error
         record_end(router, state, "failed")
-        state.ended = failure_text(event.error)
+        state.ending = failure_text(event.error)
     else:
         state.apply(event)
 

@@ -36,14 +36,14 @@ def run(router: Router, request: Request, view: RunView) -> RouteResult:
         job.cancel()
         job.join(SETTLE_TIMEOUT_S)
         record_end(router, state, "stopped")
-        raise Stopped(state.ended) from None
+        raise Stopped(state.ending) from None
     except LLMMagicError:
         state.session_usd = router.ledger.spent_usd
-        state.ended = "no answer"
+        state.ending = "no answer"
         raise
     finally:
         job.cancel()
-        if state.result is not None or state.ended:
+        if state.result is not None or state.ending:
             view.finish(states)
             history.add(request, state)
     assert state.result is not None
@@ -55,11 +55,11 @@ def record_end(router: Router, state: RunState, how: str) -> None:
     state.attempts = router.ledger.rows(run_id=state.run_id) if state.run_id else []
     state.session_usd = router.ledger.spent_usd
     if any(attempt.cost_basis is CostBasis.HELD for attempt in state.attempts):
-        state.ended = f"{how}; up to {show_usd(state.cost_usd)} may be billed"
+        state.ending = f"{how}; up to {show_usd(state.cost_usd)} may be billed"
         return
     tokens = state.attempts[-1].usage.output_tokens if state.attempts else 0
     about = "about " if any(attempt.cost_estimated for attempt in state.attempts) else ""
-    state.ended = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
+    state.ending = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
 
 
 def failure_text(error: BaseException) -> str:

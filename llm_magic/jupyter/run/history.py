@@ -27,7 +27,7 @@ Rating = Literal[1, -1]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    comparison: int
+    first_run: int
     number: int
     label: str
 
@@ -82,7 +82,7 @@ def _add(runs: Iterable[tuple[Request, RunState, str]]) -> None:
                 continue
             number = next(_numbers)
             first = first or number
-            column = Column(comparison=first, number=position, label=label) if label else None
+            column = Column(first_run=first, number=position, label=label) if label else None
             _runs.append(PastRun(number=number, at=datetime.now(UTC), request=request, state=state, column=column))
         while len(_runs) > 1 and sum(map(_chars, _runs)) > MAX_CHARS:
             _runs.popleft()
@@ -96,7 +96,7 @@ def recent() -> list[PastRun]:
 
 def entries() -> list[list[PastRun]]:
     """Group the kept runs by cell, newest first: a single run, or a comparison's runs from left to right."""
-    groups = itertools.groupby(recent(), lambda past: past.number if past.column is None else past.column.comparison)
+    groups = itertools.groupby(recent(), lambda past: past.number if past.column is None else past.column.first_run)
     return [list(reversed(list(runs))) for _, runs in groups]
 
 

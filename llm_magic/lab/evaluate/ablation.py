@@ -17,7 +17,7 @@ from llm_magic.lab.fit.adapt import ALPHA
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 from llm_magic.lab.fit.train import DIFFICULTY_ALPHA, TRAINING_SOURCES, hardness
 
-HELD_OUT_PARTS = 3
+HOLD_OUT_EVERY = 3
 
 
 def scale_variants() -> dict[str, Scales]:
@@ -62,7 +62,7 @@ def _evaluate_scales(
             score = Matrix.from_features(own_features, scales).times(weights[others])
             across[name] = _apgr(own, score, resamples)
         rows = np.arange(len(own))
-        inside, outside = rows[rows % HELD_OUT_PARTS != 0], rows[rows % HELD_OUT_PARTS == 0]
+        inside, outside = rows[rows % HOLD_OUT_EVERY != 0], rows[rows % HOLD_OUT_EVERY == 0]
         inside_features: list[Features] = [own_features[row] for row in inside]
         outside_features: list[Features] = [own_features[row] for row in outside]
         gain = (own.scores_of(strong) - own.scores_of(weak))[inside]

@@ -18,12 +18,12 @@ from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.metrics import Array
 
-STRONG_MODELS = 3
-CORRECT_SCORE = 0.5
+MAX_BACKUP_MODELS = 3
+MIN_CORRECT_SCORE = 0.5
 
 
 def agreement_probability(one: NDArray[np.floating[Any]], two: NDArray[np.floating[Any]], same_mistake: float) -> Array:
-    one_correct, two_correct = one >= CORRECT_SCORE, two >= CORRECT_SCORE
+    one_correct, two_correct = one >= MIN_CORRECT_SCORE, two >= MIN_CORRECT_SCORE
     return np.where(
         one_correct & two_correct, SAME_RIGHT, np.where(one_correct | two_correct, 0.0, same_mistake)
     ).astype(np.float64)
@@ -87,8 +87,8 @@ def anchor(*parts: Recorded, measured: MeasuredCascade = MEASURED) -> dict[str, 
 
 def _matching_rates(scores: Array, costs: Array, measured: MeasuredCascade) -> Array:
     strong, strong_cost = scores[:, 2], float(costs[:, 2].mean())
-    both_correct = (scores[:, :2] >= CORRECT_SCORE).all(axis=1)
-    both_wrong = (scores[:, :2] < CORRECT_SCORE).all(axis=1)
+    both_correct = (scores[:, :2] >= MIN_CORRECT_SCORE).all(axis=1)
+    both_wrong = (scores[:, :2] < MIN_CORRECT_SCORE).all(axis=1)
     effect = np.array([
         [(group * (scores[:, 0] - strong)).mean() for group in (both_correct, both_wrong)],
         [-(group * costs[:, 2]).mean() / strong_cost for group in (both_correct, both_wrong)],
@@ -113,7 +113,7 @@ def candidate_cascades(scores: Array, costs: Array, cheap: Sequence[int]) -> tup
     undominated = [
         one for one in cheap if not any(accuracy[two] >= accuracy[one] and cost[two] < cost[one] for two in cheap)
     ]
-    best = np.argsort(-accuracy, kind="stable")[:STRONG_MODELS]
+    best = np.argsort(-accuracy, kind="stable")[:MAX_BACKUP_MODELS]
     return tuple(
         CascadeColumns(one=one, two=two, strong=int(strong))
         for one, two in combinations(undominated, 2)

@@ -53,7 +53,7 @@ def run_eval(args: argparse.Namespace) -> None:
         raise EvaluationError("give --prompts and --outcomes, or --tiers")
     else:
         options = {name: getattr(args, name) for name in _TASK_OPTIONS}
-        report = evaluate(Task(labels=tuple(args.labels), **options))
+        report = evaluate(Task(learning_sizes=tuple(args.labels), **options))
         text = outcomes_table(report)
     if args.plots is not None:
         from llm_magic.lab.evaluate.plots import plot_report

@@ -23,7 +23,7 @@ from llm_magic.lab.evaluate.metrics import Array, Estimate, Rows, bootstrap
 from llm_magic.lab.fit.adapt import fit_kind_model
 from llm_magic.lab.fit.linear import Matrix, ridge
 
-CHEAP_COST_SHARE = 0.5
+MAX_CHEAP_COST_SHARE = 0.5
 # Share of prompts with a score and a cost that a model needs to take part.
 MIN_COVERAGE = 0.9
 SHRINK = 20.0
@@ -109,7 +109,7 @@ def _choose_models(train: Recorded, test: Recorded) -> _Models | None:
     columns = [train.column(name) for name in names]
     accuracy, cost = np.nanmean(train.scores[:, columns], axis=0), np.nanmean(train.costs[:, columns], axis=0)
     best = int(np.argmax(accuracy))
-    cheaper = [index for index in range(len(names)) if cost[index] <= CHEAP_COST_SHARE * cost[best]]
+    cheaper = [index for index in range(len(names)) if cost[index] <= MAX_CHEAP_COST_SHARE * cost[best]]
     return _Models(
         names=names,
         train_columns=columns,

@@ -56,7 +56,7 @@ class Task:
     weak: str | None = None
     strong: str | None = None
     source: str | None = None
-    labels: tuple[int, ...] = ()
+    learning_sizes: tuple[int, ...] = ()
     resamples: int = RESAMPLES
 
 
@@ -109,12 +109,12 @@ class _Pair:
     def adapted_scores(self, train: Recorded) -> Array:
         return fit_adapted(train, self.weak, self.strong, self.heads).scores(self.features, self.difficulty)
 
-    def learning_scores(self, labels: Sequence[int]) -> Iterator[Array]:
+    def learning_scores(self, sizes: Sequence[int]) -> Iterator[Array]:
         """Yield the adapted scores after the first n training prompts, in one random order."""
         if self.train is None:
             return
         order = np.random.default_rng(0).permutation(len(self.train))
-        for count in labels:
+        for count in sizes:
             yield self.adapted_scores(self.train.take(np.sort(order[:count]))) if count else self.difficulty
 
     def calibration(self) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def evaluate(task: Task, heads: Heads | None = None) -> dict[str, Any]:
         return {**report, **next(iter(report["sources"].values())), "apgr": report["apgr"]}
     if all(result.learning for result in results.values()):
         report["learning_curve"] = [
-            {"labels": labels, "apgr": macro([result.learning[index] for result in results.values()])["apgr"]}
-            for index, labels in enumerate(task.labels)
+            {"labels": size, "apgr": macro([result.learning[index] for result in results.values()])["apgr"]}
+            for index, size in enumerate(task.learning_sizes)
         ]
     return report
 
@@ -187,7 +187,7 @@ def _evaluate_source(task: Task, test: Recorded, train: Recorded | None, heads: 
     own_scores: dict[str, Array] = {"shipped": pair.difficulty}
     if pair.train is not None:
         own_scores["adapted"] = pair.adapted_scores(pair.train)
-    learning = [pair.metrics(score) for score in pair.learning_scores(task.labels)]
+    learning = [pair.metrics(score) for score in pair.learning_scores(task.learning_sizes)]
     scores = {"ours": own_scores.pop(task.mode), **{f"ours_{mode}": score for mode, score in own_scores.items()}}
     scores |= baseline_scores(pair.test, pair.weak, pair.strong, pair.train)
     routers = {name: pair.metrics(score) for name, score in scores.items()}
@@ -205,8 +205,8 @@ def _evaluate_source(task: Task, test: Recorded, train: Recorded | None, heads: 
     }
     if pair.train is not None and learning:
         report["learning_curve"] = [
-            {"labels": min(labels, len(pair.train)), "apgr": _named(resampled)["apgr"]}
-            for labels, resampled in zip(task.labels, learning, strict=True)
+            {"labels": min(size, len(pair.train)), "apgr": _named(resampled)["apgr"]}
+            for size, resampled in zip(task.learning_sizes, learning, strict=True)
         ]
     return _SourceResult(report=report, routers=routers, learning=learning)
 

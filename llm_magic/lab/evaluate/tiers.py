@@ -15,11 +15,11 @@ from llm_magic.classify.heads import Heads
 from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.evaluate.metrics import RESAMPLES, Array, calibration_error, estimates, reliability, resample
 from llm_magic.lab.fit.train_tiers import fit_without_parts, tier_prompts
-from llm_magic.lab.prompts import OWN, own_prompts
+from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
 from llm_magic.types import Classification, TaskTier
 
 FOLDS = 5
-SUPPORT_SOURCES = (f"{OWN} support", f"{OWN} banking")
+SUPPORT_SOURCES = (f"{OWN_SOURCE_PREFIX} support", f"{OWN_SOURCE_PREFIX} banking")
 
 _TIERS = list(TaskTier)
 

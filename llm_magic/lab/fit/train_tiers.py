@@ -14,7 +14,7 @@ from llm_magic.classify.features import Features
 from llm_magic.classify.heads import TIER_SCALES, Linear
 from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.fit.linear import Array, Matrix, softmax
-from llm_magic.lab.prompts import OWN, own_prompts
+from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
 from llm_magic.lab.prompts.tasks import prompts_by_task
 from llm_magic.lab.prompts.variants import variants
@@ -115,7 +115,7 @@ def balanced_weights(labeled: Labeled) -> Array:
 
 
 def _is_own(source: str) -> bool:
-    return source.startswith(OWN) and not source.startswith(f"{OWN} composed")
+    return source.startswith(OWN_SOURCE_PREFIX) and not source.startswith(f"{OWN_SOURCE_PREFIX} composed")
 
 
 def _calibrate(scores: Array, labels: NDArray[np.intp], weights: Array) -> float:

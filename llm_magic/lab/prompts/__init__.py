@@ -16,7 +16,7 @@ from llm_magic.errors import EvaluationError
 from llm_magic.lab.data import Labeled
 from llm_magic.types import TaskTier
 
-OWN = "llm_magic"
+OWN_SOURCE_PREFIX = "llm_magic"
 HELD_OUT_SHARE = 1 / 6
 
 
@@ -42,7 +42,7 @@ def is_held_out(text: str) -> bool:
 def own_prompts(*, held_out: bool = False) -> Labeled:
     return Labeled.from_rows(
         [
-            (text, tier, f"{OWN} {kind}")
+            (text, tier, f"{OWN_SOURCE_PREFIX} {kind}")
             for tier in TaskTier
             for kind, texts in read_prompt_file(tier.lower()).items()
             for text in map(str.strip, texts)

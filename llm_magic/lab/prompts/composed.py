@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_magic.lab.data import Labeled
-from llm_magic.lab.prompts import OWN, read_prompt_file
+from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, read_prompt_file
 from llm_magic.types import TaskTier
 
 LABEL_PROMPTS, EXTRACTION_PROMPTS, BRIEF_PROMPTS = 420, 200, 120
@@ -32,7 +32,7 @@ def long_parts() -> dict[str, Any]:
 @functools.cache
 def composed_prompts() -> Labeled:
     rows = [
-        (text, tier, f"{OWN} composed {kind}")
+        (text, tier, f"{OWN_SOURCE_PREFIX} composed {kind}")
         for kind, tier, texts in (
             ("labels", TaskTier.BULK, _label_prompts()),
             ("calls", TaskTier.STRUCTURED, _call_prompts()),

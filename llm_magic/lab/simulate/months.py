@@ -14,8 +14,8 @@ from llm_magic.errors import EvaluationError
 from llm_magic.lab.simulate.dataset import Outcomes, shipped_outcomes
 from llm_magic.lab.simulate.lineups import LINEUPS
 from llm_magic.lab.simulate.simulator import (
-    BACKOFF_S,
-    FAILURE_S,
+    BACKOFFS_S,
+    FAILED_TRY_S,
     SPEED,
     Month,
     Scenario,
@@ -132,8 +132,8 @@ def to_json(simulated: Simulated) -> dict[str, Any]:
         "claimed": CLAIMED,
         "assumed": {
             "speed": {role: {"first_token_s": first, "tokens_per_s": rate} for role, (first, rate) in SPEED.items()},
-            "failed_try_s": FAILURE_S,
-            "waits_s": list(BACKOFF_S),
+            "failed_try_s": FAILED_TRY_S,
+            "waits_s": list(BACKOFFS_S),
             "same_right": SAME_RIGHT,
         },
     }

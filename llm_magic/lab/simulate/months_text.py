@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.lab.simulate.lineups import LINEUPS
 from llm_magic.lab.simulate.months import CLAIMED, Simulated, Spread
-from llm_magic.lab.simulate.simulator import BACKOFF_S, FAILURE_S, SPEED
+from llm_magic.lab.simulate.simulator import BACKOFFS_S, FAILED_TRY_S, SPEED
 
 _HEADER = (
     "approach", "monthly cost", "of top", "latency p50 (assumed)", "success", "of top's", "answered", "fallbacks",
@@ -79,7 +79,7 @@ def _assumptions(simulated: Simulated) -> list[str]:
         "Costs are list prices of the time.",
         "No times are recorded: latency is the recorded length at an assumed speed, "
         f"seconds to the first token and tokens per second being {speeds};",
-        f"a failed try takes {FAILURE_S:g} s, the waits after it {BACKOFF_S[0]:g} and {BACKOFF_S[1]:g} s.",
+        f"a failed try takes {FAILED_TRY_S:g} s, the waits after it {BACKOFFS_S[0]:g} and {BACKOFFS_S[1]:g} s.",
         f"No answers are recorded: two cheap models are assumed to agree in {SAME_RIGHT:.1%} of the cases where both "
         f"are right and {scenario.same_mistake:.0%} of those where both are wrong, {origin}.",
         f"If {bounds}.",

@@ -18,8 +18,8 @@ from llm_magic.types import DEFAULT_QUALITY
 Columns = NDArray[np.intp]
 
 MAX_TRIES = 3
-BACKOFF_S = (0.25, 0.5)
-FAILURE_S = 1.0
+BACKOFFS_S = (0.25, 0.5)
+FAILED_TRY_S = 1.0
 # Assumed seconds to the first token, and tokens per second after it. The records hold no times.
 SPEED = {"top": (0.9, 60.0), "mid": (0.6, 90.0), "cheap": (0.5, 110.0)}
 
@@ -122,12 +122,12 @@ def ask_models(
     failures = np.cumprod(failed, axis=1).sum(axis=1)
     answered = failures < MAX_TRIES
     first_token_s, tokens_per_s = _speeds(outcomes, lineup)
-    waits = np.array([0.0, *np.cumsum(BACKOFF_S), sum(BACKOFF_S)])[failures]
+    waits = np.array([0.0, *np.cumsum(BACKOFFS_S), sum(BACKOFFS_S)])[failures]
     answer_s = first_token_s[columns] + outcomes.output_tokens[draws.prompts, columns] / tokens_per_s[columns]
     return SimulatedRun(
         score=np.where(answered, outcomes.scores[draws.prompts, columns], 0.0),
         cost=np.where(answered, outcomes.costs[draws.prompts, columns], 0.0),
-        seconds=failures * FAILURE_S + waits + np.where(answered, answer_s, 0.0),
+        seconds=failures * FAILED_TRY_S + waits + np.where(answered, answer_s, 0.0),
         answered=answered,
         fell_back=np.zeros(len(columns), np.bool_),
         escalated=np.zeros(len(columns), np.bool_),

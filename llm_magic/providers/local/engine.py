@@ -39,7 +39,7 @@ _CHILD = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.loc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    model: str
+    model_path: str
     name: str
     api_key: str
     threads: int
@@ -69,7 +69,7 @@ def start(model: Path, name: str, *, context_tokens: int = CONTEXT_TOKENS) -> En
     Raises LocalModelUnavailable.
     """
     settings = Settings(
-        model=str(model.absolute()),
+        model_path=str(model.absolute()),
         name=name,
         api_key=secrets.token_urlsafe(32),
         # One core is left to the notebook: with a busy core, one more thread makes the engine slower, not faster.
@@ -78,7 +78,7 @@ def start(model: Path, name: str, *, context_tokens: int = CONTEXT_TOKENS) -> En
     )
     process = _spawn()
     try:
-        base_url = _shake_hands(process, settings)
+        base_url = _handshake(process, settings)
     except BaseException:
         _end(process)
         raise
@@ -106,7 +106,7 @@ def _spawn() -> subprocess.Popen[str]:
         raise LocalModelUnavailable(f"the local model's process could not be started: {error}") from error
 
 
-def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
+def _handshake(process: subprocess.Popen[str], settings: Settings) -> str:
     assert process.stdin
     assert process.stdout
     timer = threading.Timer(_START_TIMEOUT_S, process.kill)
@@ -123,7 +123,7 @@ def _shake_hands(process: subprocess.Popen[str], settings: Settings) -> str:
     answer: dict[str, str] = json.loads(line) if line else {"error": _exit_reason(process)}
     if "url" not in answer:
         raise LocalModelUnavailable(
-            f"the local model {settings.name} could not be loaded from {settings.model!r} "
+            f"the local model {settings.name} could not be loaded from {settings.model_path!r} "
             f"(is it a GGUF file, and is there memory for it?): {answer['error']}"
         )
     return f"{answer['url']}/v1"
@@ -185,7 +185,7 @@ def _serve(settings: Settings) -> Any:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # read at import; otherwise idle threads spin
     engine: Any = importlib.import_module("xllamacpp")  # no type stubs
     params = engine.CommonParams()
-    params.model.path = settings.model
+    params.model.path = settings.model_path
     params.model_alias = {settings.name}
     params.api_keys = [settings.api_key]
     params.hostnames, params.port = ["127.0.0.1"], 0

@@ -13,7 +13,7 @@ from llm_magic.errors import LocalModelUnavailable
 _ROOT = Path("/")
 
 
-def available_memory() -> int:
+def available_memory_bytes() -> int:
     try:
         import psutil
     except ImportError as error:
@@ -21,7 +21,7 @@ def available_memory() -> int:
     return psutil.virtual_memory().available
 
 
-def free_memory(*, available: Callable[[], int] = available_memory, root: Path = _ROOT) -> int:
+def free_memory_bytes(*, available: Callable[[], int] = available_memory_bytes, root: Path = _ROOT) -> int:
     """Return what this process can still allocate: the machine's available memory, or less in a container.
 
     `root` contains `/proc` and `/sys`.
@@ -32,7 +32,7 @@ def free_memory(*, available: Callable[[], int] = available_memory, root: Path =
         limit = _number(folder / "memory.max", folder / "memory.limit_in_bytes")
         used = _number(folder / "memory.current", folder / "memory.usage_in_bytes")
         if limit is not None and used is not None:
-            free = min(free, limit - used + _reclaimable(folder))
+            free = min(free, limit - used + _reclaimable_bytes(folder))
     return max(0, free)
 
 
@@ -63,7 +63,7 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
         yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top) and folder.is_dir())
 
 
-def _reclaimable(folder: Path) -> int:
+def _reclaimable_bytes(folder: Path) -> int:
     """Return the page cache that the kernel frees before it kills a process."""
     counts = dict(line.split(" ", 1) for line in _read(folder / "memory.stat").splitlines() if " " in line)
     return int(counts.get("total_inactive_file") or counts.get("inactive_file") or 0)

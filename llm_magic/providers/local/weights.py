@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llm_magic.errors import LocalModelUnavailable
 from llm_magic.home import home
-from llm_magic.providers.local.resources import free_memory
+from llm_magic.providers.local.resources import free_memory_bytes
 
 # QWEN needs 690 MB; the rest is left to the notebook's data.
 QWEN_MIN_FREE_BYTES = 1_500_000_000
@@ -64,7 +64,9 @@ def choose(free_bytes: int) -> Weights:
     return QWEN if free_bytes >= QWEN_MIN_FREE_BYTES else SMOLLM2
 
 
-def configured(*, environ: Mapping[str, str] = os.environ, free: Callable[[], int] = free_memory) -> Weights | Path:
+def configured(
+    *, environ: Mapping[str, str] = os.environ, free: Callable[[], int] = free_memory_bytes
+) -> Weights | Path:
     """Return the weights or GGUF file that `LLM_MAGIC_LOCAL_MODEL` names, else the choice by free memory.
 
     Raises LocalModelUnavailable if the named file does not exist.
