@@ -153,9 +153,8 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
     if isinstance(event, RequestSent):
         state.sent_at = now
         return
-    state.last_event_at = now
-    if state.first_content_at is None and (isinstance(event, TextDelta) or _shows_reasoning(event)):
-        state.first_content_at = now
+    if isinstance(event, TextDelta) or _shows_reasoning(event):
+        state.note_content(now)
     match event:
         case TextDelta():
             if state.first_token_at is None:

@@ -100,12 +100,13 @@ def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], f
 
 def _own_pace(state: AttemptState) -> float | None:
     """Return the visible tokens per second of this stream, with a margin; None if there were too few."""
-    if state.first_content_at is None or state.last_event_at is None or state.last_event_at <= state.first_content_at:
+    first_at, last_at = state.first_content_at, state.last_content_at
+    if first_at is None or last_at is None or last_at <= first_at:
         return None
     count = tokens.estimate(state.answer_text + "".join(state.reasoning), state.candidate.model)
     if count < _MIN_OWN_PACE_TOKENS:
         return None
-    return _OWN_PACE_MARGIN * count / (state.last_event_at - state.first_content_at)
+    return _OWN_PACE_MARGIN * count / (last_at - first_at)
 
 
 def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
@@ -118,6 +119,10 @@ def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
             f"the provider reported {usage.input_tokens:,} input and {usage.output_tokens:,} output tokens, more than "
             f"{model.id} can read and write; charged by what was sent and received"
         )
+    parts = (usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens, usage.reasoning_tokens)
+    cached = usage.cached_input_tokens + usage.cache_write_tokens
+    if min(usage.output_tokens, *parts) < 0 or cached > usage.input_tokens or parts[2] > parts[1]:
+        return "the provider reported negative tokens, or more cached than input tokens; charged by what was received"
     expected_input = candidate.input_tokens
     if usage.input_tokens < _MIN_INPUT_SHARE * expected_input:
         return (

@@ -116,7 +116,7 @@ class AttemptState:
     sent_at: float | None = None
     first_token_at: float | None = None
     first_content_at: float | None = None
-    last_event_at: float | None = None
+    last_content_at: float | None = None
     report_doubt: str = ""
     data: Any = None
     row: Attempt | None = None
@@ -130,16 +130,22 @@ class AttemptState:
     def was_sent(self) -> bool:
         return self.sent_at is not None
 
+    def note_content(self, now: float) -> None:
+        """Note the time of visible text or reasoning. A sign of life without any does not end a silence."""
+        if self.first_content_at is None:
+            self.first_content_at = now
+        self.last_content_at = now
+
     def silent_s(self, now: float) -> float:
         """Return the seconds in which the model may have reasoned unseen.
 
-        That is the time before the first text or visible reasoning, and a long silence after the last event.
+        That is the time before the first text or visible reasoning, and a long silence after the last of it.
         """
         if self.sent_at is None:
             return 0.0
         if self.first_content_at is None:
             return now - self.sent_at
         before_content = self.first_content_at - self.sent_at
-        if self.last_event_at is None or self.finished is not None:
+        if self.last_content_at is None or self.finished is not None:
             return before_content
-        return before_content + max(0.0, now - self.last_event_at - SHOWN_WITHIN_S)
+        return before_content + max(0.0, now - self.last_content_at - SHOWN_WITHIN_S)

@@ -12,7 +12,7 @@ import pytest
 
 from llm_magic import AllAttemptsFailed, Budget, Router
 from llm_magic.errors import ProviderError, StreamBroken, TimedOut
-from llm_magic.events import AttemptStarted, TextDelta
+from llm_magic.events import AttemptStarted, Progress, TextDelta
 from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.testing import FakeClock
@@ -231,6 +231,28 @@ async def test_a_report_that_does_not_fit_the_text_is_doubted_and_noted(reported
         assert 40 <= row.usage.output_tokens <= 45
 
 
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        Usage(input_tokens=20, output_tokens=-40),
+        Usage(input_tokens=20, output_tokens=40, cached_input_tokens=21),
+        Usage(input_tokens=20, output_tokens=40, cached_input_tokens=11, cache_write_tokens=10),
+        Usage(input_tokens=20, output_tokens=40, cached_input_tokens=-1),
+        Usage(input_tokens=20, output_tokens=40, cache_write_tokens=5, cache_write_1h_tokens=6),
+        Usage(input_tokens=20, output_tokens=40, reasoning_tokens=-1),
+    ],
+)
+async def test_a_report_with_impossible_parts_is_doubted(impossible: Usage) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="word")
+        yield UsageReport(usage=impossible)
+        yield Finished(finish_reason="stop", served_model="m")
+
+    (row,) = (await routed(script).route("hello", cascade=False)).attempts
+    assert row.cost_basis is CostBasis.COUNTED
+    assert row.cost_usd > 0
+
+
 async def test_an_input_of_a_few_tokens_beside_a_long_prompt_is_doubted() -> None:
     async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         yield TextDelta(text="yes")
@@ -275,3 +297,16 @@ async def test_an_error_after_sending_without_any_event_is_charged_the_hold(erro
     with pytest.raises(AllAttemptsFailed):
         await ours.route("hello", cascade=False)
     assert {row.cost_basis for row in ours.ledger.rows()} == {CostBasis.HELD}
+
+
+async def test_a_sign_of_life_during_silence_does_not_hide_the_reasoning_before_it() -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text=WORDS)
+        clock.advance(4)
+        yield Progress(message="waiting", done=True)
+        await asyncio.Event().wait()
+
+    row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
+    assert row.usage.output_tokens >= 140  # 40 words, and 50 tokens/s from 2 s after them

@@ -1,0 +1,351 @@
+"""The ledger against the bill of a hostile provider, over random steps, caps, stops and clocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from decimal import Decimal
+from typing import Any, TypeVar
+from unittest import mock
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import text
+
+from llm_magic import Budget, LLMMagicError
+from llm_magic.events import Planned, RunEvent
+from llm_magic.execute import RetryPolicy
+from llm_magic.types import Attempt, CostBasis, Outcome
+from tests.support import builders
+from tests.support.fuzzing import examples
+from tests.support.hostile import CONTENT, ENDS, PARTIAL, Call, Character, HostileProvider, JumpingClock
+
+Item = TypeVar("Item")
+MODELS = ("first", "second", "third")
+PRICES = st.integers(0, 90_000_000).map(lambda micro: Decimal(micro).scaleb(-6))
+MICRO_USD = st.integers(0, 200_000)
+MODES = (None, "hedge", "agree", "twice", "compare")
+IN_FLIGHT = text(
+    "SELECT run_id, attempt, held_pusd FROM llm_magic_attempts"
+    " WHERE lease_until IS NOT NULL AND attempt > 0 AND model = :model ORDER BY id DESC"
+)
+
+
+def usd(micro: int) -> Decimal:
+    return Decimal(micro).scaleb(-6)
+
+
+class SameLoop:
+    """A bridge without a private loop: runs are executed on the caller's."""
+
+    def aiterate(self, generator: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
+        return generator
+
+
+class HostileProviders(RuleBasedStateMachine):
+    """Many runs under caps on one loop, against a provider that is told each of its steps."""
+
+    @initialize(
+        prices=st.lists(st.tuples(PRICES, PRICES), min_size=3, max_size=3),
+        tokens_per_word=st.sampled_from(["0.3", "0.5", "1", "1.7", "3"]),
+        thinking=st.sampled_from([0, 0, 20, 100]),
+        stated_pace=st.sampled_from([None, 20, 100]),
+        obeys_limit=st.sampled_from([True, True, True, False]),
+        announces_sending=st.booleans(),
+        cap=st.integers(0, 400_000),
+        day_cap=st.none() | MICRO_USD,
+        run_cap=st.none() | MICRO_USD,
+        model_cap=st.none() | MICRO_USD,
+        concurrency=st.integers(1, 6),
+    )
+    def open(
+        self,
+        *,
+        prices: list[tuple[Decimal, Decimal]],
+        tokens_per_word: str = "1",
+        thinking: int = 0,
+        stated_pace: int | None = None,
+        obeys_limit: bool = True,
+        announces_sending: bool = False,
+        cap: int = 400_000,
+        day_cap: int | None = None,
+        run_cap: int | None = None,
+        model_cap: int | None = None,
+        concurrency: int = 6,
+    ) -> None:
+        self.bridge = mock.patch("llm_magic.routing.router.bridge", SameLoop())
+        self.bridge.start()
+        self.loop = asyncio.new_event_loop()
+        self.clock = JumpingClock(builders.NOON)
+        self.tasks: list[asyncio.Task[None]] = []
+        self.runs: dict[str, str] = {}
+        character = Character(
+            tokens_per_word=Decimal(tokens_per_word),
+            thinking_tokens_per_s=thinking,
+            obeys_limit=obeys_limit,
+            announces_sending=announces_sending,
+        )
+        self.is_bounded_below = character.tokens_per_word <= 1 and (stated_pace or 0) >= thinking
+        self.provider = HostileProvider(character, self.clock, on_start=self.find_row)
+        chain = dict(zip(MODELS, (*MODELS[1:], MODELS[0]), strict=True))  # a cycle
+        specs = [
+            builders.model(
+                name,
+                price=f"{input_usd}/{output_usd}",
+                fallback_id=chain[name],
+                max_output_tokens=2_000,
+                tokens_per_s=None if stated_pace is None else float(stated_pace),
+            )
+            for name, (input_usd, output_usd) in zip(MODELS, prices, strict=True)
+        ]
+        self.cap = self.ceiling = usd(cap)
+        self.budget = Budget(
+            session_usd=self.cap,
+            day_usd=None if day_cap is None else usd(day_cap),
+            run_usd=None if run_cap is None else usd(run_cap),
+            models_usd={} if model_cap is None else {"first": usd(model_cap)},
+        )
+        self.router = builders.router(
+            *specs,
+            clock=self.clock,
+            providers={"cloud": self.provider},
+            concurrency=concurrency,
+            budget=self.budget,
+            policy=RetryPolicy(deadline_s=200),
+        )
+        self.ledger = self.router.ledger
+
+    def find_row(self, call: Call) -> None:
+        """Find the row of a request that reaches the provider: the newest one in flight of its run and model."""
+        marker = next(word for m in call.request.messages for word in m.content.split() if word.startswith("run"))
+        taken = {other.key for other in self.provider.calls}
+        with self.ledger.transactions.reading() as db:
+            rows = db.execute(IN_FLIGHT, {"model": call.request.model.id}).all()
+        # The events of a comparison are queued, so its run may be unknown yet.
+        run_id, number, held_pusd = next(
+            row for row in rows if self.runs.get(row[0], marker) == marker and (row[0], row[1]) not in taken
+        )
+        call.key, call.held_usd = (run_id, number), Decimal(held_pusd).scaleb(-12)
+        if call.held_usd:
+            assert self.ledger.spent_usd + self.ledger.held_usd <= self.cap, "sent above the cap"
+
+    def settle_down(self) -> None:
+        async def turns() -> None:
+            for _ in range(12):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(turns())
+
+    @rule(
+        limit=st.integers(1, 2_000),
+        mode=st.sampled_from(MODES),
+        stop_after=st.none() | st.integers(1, 12),
+    )
+    def ask(self, *, limit: int = 500, mode: str | None = None, stop_after: int | None = None) -> None:
+        """Start a run, which is closed after some events."""
+        marker = f"run{len(self.tasks)}"
+        prompt = f"{marker} explain why prime numbers matter"
+        if mode == "compare":
+            running = self.compare(prompt, limit)
+        else:
+            hedge_s, cascade = (0.5 if mode == "hedge" else None), (mode if mode in ("agree", "twice") else None)
+            events = self.router.stream(prompt, max_output_tokens=limit, hedge_s=hedge_s, cascade=cascade)
+            running = self.consume(events, marker, stop_after)
+        self.tasks.append(self.loop.create_task(running))
+        self.settle_down()
+
+    async def compare(self, prompt: str, limit: int) -> None:
+        with suppress(LLMMagicError, RuntimeError):
+            await self.router.compare(prompt, models=("first", "second"), max_output_tokens=limit)
+
+    async def consume(self, events: AsyncGenerator[RunEvent], marker: str, stop_after: int | None) -> None:
+        with suppress(LLMMagicError, RuntimeError):  # the ledger must be right however a run ends
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Planned):
+                        self.runs[event.run_id] = marker
+                    if stop_after is not None and (stop_after := stop_after - 1) == 0:
+                        break
+
+    @precondition(lambda self: self.provider.waiting)
+    @rule(which=st.integers(0, 99), step=st.sampled_from([*CONTENT, *CONTENT, *PARTIAL, *ENDS]))
+    def go_on(self, which: int, step: str) -> None:
+        waiting = self.provider.waiting
+        waiting[which % len(waiting)].next.set_result(step)
+        self.settle_down()
+
+    @rule(seconds=st.sampled_from([0.1, 1, 3, 40, 250]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.settle_down()
+
+    @rule(hours=st.sampled_from([-1, -13, -40, 13, 40, 24 * 400]))
+    def jump(self, hours: int) -> None:
+        self.clock.jump(hours * 3600)
+
+    @precondition(lambda self: any(not task.done() for task in self.tasks))
+    @rule(which=st.integers(0, 99))
+    def stop(self, which: int) -> None:
+        running = [task for task in self.tasks if not task.done()]
+        running[which % len(running)].cancel()
+        self.settle_down()
+
+    @rule(cap=st.integers(0, 600_000))
+    def set_cap(self, cap: int) -> None:
+        self.cap = usd(cap)
+        self.ceiling = max(self.ceiling, self.cap)
+        self.router.set_budget(self.cap)
+        self.settle_down()
+
+    @invariant()
+    def no_cap_is_exceeded_but_by_what_a_provider_reported(self) -> None:
+        rows = {(row.run_id, row.attempt): row for row in self.ledger.rows()}
+        excess = sum((self.excess(call, rows) for call in self.provider.calls), Decimal(0))
+        used = self.ledger.spent_usd + self.ledger.held_usd
+        # A cap that was lowered below what is used can't be kept, but nothing is added.
+        self.ceiling = max(self.cap, min(self.ceiling, used - excess))
+        assert used - excess <= self.ceiling
+        holds = {call.key: call.held_usd for call in self.provider.calls if not call.is_over}
+        by_run: dict[str, Decimal] = {}
+        by_day: dict[str, Decimal] = {}
+        by_model: dict[str, Decimal] = {}
+        for key, row in rows.items():
+            amount = row.cost_usd + holds.get(key, Decimal(0))
+            for sums, name in ((by_run, row.run_id), (by_day, str(row.started_at.date())), (by_model, row.model)):
+                sums[name] = sums.get(name, Decimal(0)) + amount
+        limit = self.budget.models_usd.get("first")
+        for sums, cap in ((by_run, self.budget.run_usd), (by_day, self.budget.day_usd)):
+            assert cap is None or all(amount - excess <= cap for amount in sums.values())
+        assert limit is None or by_model.get("first", Decimal(0)) - excess <= limit
+
+    def excess(self, call: Call, rows: dict[tuple[str, int], Attempt]) -> Decimal:
+        """Return what a provider reported beyond the hold."""
+        if not call.is_over or call.credibility in ("missing", "doubtful"):
+            return Decimal(0)
+        row = rows[call.key]
+        return max(Decimal(0), row.cost_usd - call.held_usd) if row.cost_basis is CostBasis.REPORTED else Decimal(0)
+
+    @invariant()
+    def no_run_ends_in_an_unexpected_error(self) -> None:
+        for task in self.tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    @invariant()
+    def a_run_that_has_ended_holds_nothing(self) -> None:
+        if all(task.done() for task in self.tasks):
+            assert self.ledger.held_usd == 0
+
+    def teardown(self) -> None:
+        if not hasattr(self, "tasks"):
+            return
+        self.bridge.stop()
+        for task in self.tasks[::2]:
+            task.cancel()
+        self.settle_down()
+        for turn in range(200):
+            if all(task.done() for task in self.tasks):
+                break
+            for call in self.provider.waiting:
+                call.next.set_result("end:exact" if turn % 2 else "text")
+            self.settle_down()
+        assert all(task.done() for task in self.tasks), "a run does not end"
+        self.no_run_ends_in_an_unexpected_error()
+        self.no_cap_is_exceeded_but_by_what_a_provider_reported()
+        self.check_every_row()
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    def check_every_row(self) -> None:
+        rows, calls = self.ledger.rows(), {call.key: call for call in self.provider.calls}
+        assert self.ledger.held_usd == 0
+        assert self.ledger.spent_usd == sum((row.cost_usd for row in rows), Decimal(0))
+        assert len(calls) == len(self.provider.calls)
+        assert len({(row.run_id, row.attempt) for row in rows}) == len(rows)
+        assert calls.keys() <= {(row.run_id, row.attempt) for row in rows}
+        for row in rows:
+            call = calls.get((row.run_id, row.attempt))
+            if call is None or call.sent_at is None:
+                assert (row.cost_usd, row.cost_estimated) == (0, False), row
+                assert call is not None or row.outcome is Outcome.CANCELLED, row
+            else:
+                check(row, call, is_bounded_below=self.is_bounded_below)
+
+
+def check(row: Attempt, call: Call, *, is_bounded_below: bool) -> None:
+    """Compare the row of a request that was sent with the provider's bill."""
+    details = (row, call)
+    low_usd = row.cost_usd if row.cost_low_usd is None else row.cost_low_usd
+    high_usd = row.cost_usd if row.cost_high_usd is None else row.cost_high_usd
+    assert 0 <= low_usd <= row.cost_usd <= high_usd, details
+    if call.free:
+        assert (row.cost_usd, row.cost_estimated) == (0, False), details
+        return
+    credibility = call.credibility
+    if credibility == "unclear" and row.cost_basis is CostBasis.REPORTED:
+        credibility = "credible"
+    if credibility == "credible":
+        assert (row.cost_usd, row.cost_estimated) == (call.reported_usd, False), details
+        return
+    assert row.cost_basis is not CostBasis.REPORTED, details
+    assert row.cost_estimated or call.held_usd == 0, details
+    assert high_usd <= call.held_usd, details
+    if call.character.obeys_limit:
+        assert call.billed_usd <= high_usd, details
+        if is_bounded_below and not call.summarized:
+            assert row.cost_usd >= call.billed_usd, details
+
+
+TestHostileProviders = HostileProviders.TestCase
+TestHostileProviders.settings = settings(max_examples=examples(25), stateful_step_count=30)
+
+
+def tell(*steps: str | float, mode: str | None = None, **character: Any) -> None:
+    """Tell a provider the steps of one run, each a step or a number of seconds to wait, stop the run, and check it."""
+    books = HostileProviders()
+    books.open(**{"prices": [(Decimal(1), Decimal(10))] * 3, "stated_pace": 100, "thinking": 100, **character})
+    books.ask(mode=mode)
+    for step in steps:
+        if isinstance(step, str):
+            books.go_on(0, step)
+        else:
+            books.wait(step)
+        books.no_cap_is_exceeded_but_by_what_a_provider_reported()
+    if not books.tasks[0].done():
+        books.stop(0)
+    books.teardown()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("text", "end:cached"),
+        ("partial:negative", "text", "end:negative"),
+        ("long", "end:small"),
+        ("long", "end:zero"),
+        ("long", "end:little input"),
+        ("long", 40, "ping"),
+        ("long", 40, "partial:zero"),
+        ("long", 40, "partial:exact", 3),
+        (40,),
+        (40, "text", "finish:exact", 40),
+        ("flood", "disconnect"),
+        (3, "summary", "long", "StreamBroken"),
+        (250, "TimedOut"),
+        (3, "error event"),
+        ("not sent",),
+        (3, "bug"),
+        ("partial:absurd", "long", "end:none"),
+        ("end:over",),
+        ("RateLimited", 3, "text"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(("tokens_per_word", "announces_sending"), [("0.3", False), ("1", True), ("3", False)])
+def test_each_script_of_a_hostile_provider_is_charged_within_its_hold(
+    steps: tuple[str | float, ...], tokens_per_word: str, announces_sending: bool
+) -> None:
+    tell(*steps, tokens_per_word=tokens_per_word, announces_sending=announces_sending)
