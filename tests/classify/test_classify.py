@@ -65,40 +65,40 @@ FEATURE_DIGEST = "5fba4817006a0def246e7b9783abc6d20e22eed5ca7685b595650b52fe8d90
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
 def test_unambiguous_prompts_get_their_tier(tier: TaskTier, prompt: str) -> None:
-    found = classify(prompt)
-    assert found.tier is tier, found
-    assert found.reasons
+    result = classify(prompt)
+    assert result.tier is tier, result
+    assert result.reasons
 
 
 def test_an_uncertain_prompt_gets_the_harder_tier_with_a_reason() -> None:
-    found = classify("hmm")
-    assert found.tier is TaskTier.STANDARD
-    assert any("took the harder, STANDARD" in reason for reason in found.reasons)
+    result = classify("hmm")
+    assert result.tier is TaskTier.STANDARD
+    assert any("took the harder, STANDARD" in reason for reason in result.reasons)
 
 
 def test_the_tier_is_the_most_expensive_one_to_miss() -> None:
     """The likeliest, or a COMPLEX that is nearly as likely; of words that it does not know, never the easier."""
     judged, went_up = own_prompts(held_out=True), 0
     for text in (*judged.prompts, "hmm", "zxqv wqrtz blorp", "Qwghlm vxyz?"):
-        found = classify(text)
-        first, second, *_ = sorted(TaskTier, key=lambda tier: -found.probabilities[tier])
-        is_near = found.probabilities[TaskTier.COMPLEX] * COMPLEX_MISS_COST >= found.probabilities[first]
+        result = classify(text)
+        first, second, *_ = sorted(TaskTier, key=lambda tier: -result.probabilities[tier])
+        is_near = result.probabilities[TaskTier.COMPLEX] * COMPLEX_MISS_COST >= result.probabilities[first]
         wanted = [first, TaskTier.COMPLEX] if is_near else [first]
-        if found.familiarity < MIN_FAMILIARITY:
+        if result.familiarity < MIN_FAMILIARITY:
             wanted.append(second)
-        assert found.tier is min(wanted, key=list(TaskTier).index), text
-        assert any("took the harder" in reason for reason in found.reasons) == (found.tier is not first)
-        assert found.confidence == pytest.approx(found.probabilities[found.tier], abs=1e-3)
-        went_up += found.tier is not first
+        assert result.tier is min(wanted, key=list(TaskTier).index), text
+        assert any("took the harder" in reason for reason in result.reasons) == (result.tier is not first)
+        assert result.confidence == pytest.approx(result.probabilities[result.tier], abs=1e-3)
+        went_up += result.tier is not first
     assert 3 <= went_up <= len(judged.prompts) / 5
 
 
 @given(st.text(max_size=5_000))
-def test_anything_is_classified_the_same_way_twice(text: str) -> None:
-    found = classify(text)
-    assert found == classify(text)
-    assert 0 < found.confidence <= 1
-    assert found.reasons
+def test_classification_of_any_text_is_deterministic(text: str) -> None:
+    result = classify(text)
+    assert result == classify(text)
+    assert 0 < result.confidence <= 1
+    assert result.reasons
 
 
 def test_only_the_ends_of_a_long_text_are_read() -> None:
@@ -124,14 +124,14 @@ def test_classification_does_not_import_numpy() -> None:
 def test_searching_at_word_prefixes_finds_every_match() -> None:
     """Trying a pattern only where a word begins as its finds do must lose none."""
     prompts = [*own_prompts().prompts, *(prompt for prompts in PLAIN.values() for prompt in prompts)]
-    prompts += [" ".join(prompts[at : at + 8]) for at in range(len(prompts))]
+    prompts += [" ".join(prompts[start : start + 8]) for start in range(len(prompts))]
     prompts += ['"parameters": {}', "v2prove it, re-derive", "a\nvalid JSON"]
     for prompt in prompts:
         head = prompt if len(prompt) <= 1_300 else f"{prompt[:800]}\n{prompt[-500:]}"
         wanted = [
-            signal.reason.format(" ".join(found[0].split())[:40])
+            signal.reason.format(" ".join(match[0].split())[:40])
             for pattern, _, signal in signals.PATTERNS
-            if (found := re.search(pattern, head.lower()))
+            if (match := re.search(pattern, head.lower()))
         ]
         assert [signal.reason for signal in signals.detect_signals(prompt, len(prompt))][: len(wanted)] == wanted
 
@@ -147,8 +147,8 @@ def test_each_family_of_features_has_length_one(text: str) -> None:
 def test_features_are_the_same_on_every_machine() -> None:
     """The weights depend on the features: if this changes, train again."""
     parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").families, strict=True))
-    found = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
-    assert found == {
+    rounded = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
+    assert rounded == {
         "words": [(0.3329, 63667, 25614, 57301, 14415), (0.5276, 37052, 16817)],
         "pairs": [(0.378, 16330, 9873, 42109, 25181, 41476, 64695, 43362)],
     }
@@ -212,6 +212,6 @@ def test_pleasantries_are_dropped_at_the_ends_only(text: str, request_alone: str
 
 @given(st.text(max_size=400), st.sampled_from(["Hi there! ", "Please help me with this.\n", "", "(a simple one) "]))
 def test_the_rest_without_pleasantries_is_a_nonempty_part_of_the_text(text: str, before: str) -> None:
-    found = strip_pleasantries(f"{before}{text}")
-    assert found in f"{before}{text}"
-    assert bool(found.strip()) == bool(f"{before}{text}".strip())
+    stripped = strip_pleasantries(f"{before}{text}")
+    assert stripped in f"{before}{text}"
+    assert bool(stripped.strip()) == bool(f"{before}{text}".strip())

@@ -20,8 +20,8 @@ WEAK = dict.fromkeys(TaskTier, 0.0)
 
 def plan(models: Registry, quality: float, *, difficulty: float = 0.0, **options: object) -> Plan:
     standing = PlanContext(now=NOON, left_usd=lambda _: None, unavailable=lambda _: None, circuit=lambda _: Circuit())
-    found = Classification(tier=TaskTier.STANDARD, confidence=1.0, difficulty=difficulty)
-    return make_plan(Request(prompt="hello", quality=quality, **options), found, models, standing)  # type: ignore[arg-type]
+    classification = Classification(tier=TaskTier.STANDARD, confidence=1.0, difficulty=difficulty)
+    return make_plan(Request(prompt="hello", quality=quality, **options), classification, models, standing)  # type: ignore[arg-type]
 
 
 def leader(made: Plan) -> str:
@@ -29,21 +29,21 @@ def leader(made: Plan) -> str:
 
 
 def test_expected_quality_is_the_logistic_of_capability_minus_difficulty() -> None:
-    found = Classification(tier=TaskTier.BULK, confidence=1.0, difficulty=0.5)
-    assert expected_quality(found, {TaskTier.BULK: 1.5}) == pytest.approx(1 / (1 + math.exp(-1.0)))
+    classification = Classification(tier=TaskTier.BULK, confidence=1.0, difficulty=0.5)
+    assert expected_quality(classification, {TaskTier.BULK: 1.5}) == pytest.approx(1 / (1 + math.exp(-1.0)))
 
 
 def test_expected_quality_is_averaged_over_the_tier_probabilities() -> None:
     shares = {TaskTier.COMPLEX: 0.25, TaskTier.BULK: 0.75}
-    found = Classification(tier=TaskTier.BULK, confidence=0.75, probabilities=shares)
+    classification = Classification(tier=TaskTier.BULK, confidence=0.75, probabilities=shares)
     capability = {TaskTier.COMPLEX: 0.0, TaskTier.BULK: 2.0}
-    assert expected_quality(found, capability) == pytest.approx(0.25 * 0.5 + 0.75 / (1 + math.exp(-2.0)))
+    assert expected_quality(classification, capability) == pytest.approx(0.25 * 0.5 + 0.75 / (1 + math.exp(-2.0)))
 
 
 def test_a_tier_without_an_estimate_counts_as_the_lowest_that_has_one() -> None:
-    found = Classification(tier=TaskTier.COMPLEX, confidence=1.0)
-    assert expected_quality(found, {TaskTier.BULK: 2.0, TaskTier.STRUCTURED: 0.0}) == 0.5
-    assert expected_quality(found, {}) == 0.5
+    classification = Classification(tier=TaskTier.COMPLEX, confidence=1.0)
+    assert expected_quality(classification, {TaskTier.BULK: 2.0, TaskTier.STRUCTURED: 0.0}) == 0.5
+    assert expected_quality(classification, {}) == 0.5
 
 
 MODELS = registry(
@@ -56,14 +56,14 @@ MODELS = registry(
 @pytest.mark.parametrize(
     ("quality", "first"), [(0.0, "weak"), (0.5, "weak"), (0.9, "good"), (0.965, "best"), (0.99, "best"), (1.0, "best")]
 )
-def test_the_dial_takes_the_cheapest_that_is_good_enough(quality: float, first: str) -> None:
+def test_the_cheapest_model_of_sufficient_quality_is_chosen(quality: float, first: str) -> None:
     made = plan(MODELS, quality)
     assert leader(made) == first
     share = f"{100 * quality:g}%"
     assert made.candidates[0].why == f"the cheapest first choice with at least {share} of the best expected quality"
 
 
-def test_an_easy_prompt_goes_to_a_cheaper_model_and_a_hard_one_to_a_better() -> None:
+def test_an_easy_prompt_goes_to_a_cheap_model_and_a_hard_one_to_a_better_one() -> None:
     assert leader(plan(MODELS, 0.95, difficulty=-3.0)) == "weak"
     assert leader(plan(MODELS, 0.95, difficulty=0.0)) == "best"
     candidates = plan(MODELS, 0.95).candidates
@@ -76,7 +76,7 @@ def test_price_times_tokens_decides_between_equal_qualities() -> None:
     assert leader(plan(registry(wordy, terse), 1.0)) == "terse"
 
 
-def test_a_tier_or_a_model_that_is_asked_for_decides() -> None:
+def test_a_requested_tier_or_model_decides() -> None:
     tiers = registry(
         model("strong", price="5/25", tiers=(TaskTier.COMPLEX,)),
         model("cheap", tiers=(TaskTier.STANDARD,), capability=BEST),
@@ -97,7 +97,7 @@ def test_capability_is_assumed_from_the_tiers_and_may_be_stated(tmp_path: object
     assert served.capability[TaskTier.COMPLEX] < served.capability[TaskTier.STANDARD]
 
 
-def test_a_capability_in_the_users_file(clean_environment: object) -> None:
+def test_the_users_file_states_capabilities(clean_environment: object) -> None:
     from pathlib import Path
 
     home = Path(str(clean_environment))
@@ -114,31 +114,31 @@ def test_a_capability_in_the_users_file(clean_environment: object) -> None:
             Registry.load()
 
 
-def test_every_packaged_model_says_where_its_capability_comes_from() -> None:
+def test_every_packaged_model_states_the_source_of_its_capability() -> None:
     for profile in ("current", "article"):
         for spec in Registry.load(profile):
             assert set(spec.capability) == set(TaskTier)
             assert spec.capability_source not in ("", "stated")
 
 
-def test_the_router_has_a_dial_and_a_request_may_turn_it() -> None:
-    ours = router(quality=0.9)
-    assert ours.request("hello").quality == 0.9
-    assert ours.request("hello", quality=0.2).quality == 0.2
+def test_a_request_overrides_the_routers_quality() -> None:
+    session = router(quality=0.9)
+    assert session.request("hello").quality == 0.9
+    assert session.request("hello", quality=0.2).quality == 0.2
     for wrong in (-0.1, 1.1, float("nan"), True):
         with pytest.raises(RequestError, match="quality"):
-            ours.request("hello", quality=wrong)
+            session.request("hello", quality=wrong)
 
 
-def test_interpolated_text_does_not_decide() -> None:
-    ours = router()
+def test_interpolated_text_does_not_affect_the_classification() -> None:
+    session = router()
     pasted = "Prove that the algorithm is optimal and derive its complexity. " * 20
-    asked = ours.request(f"Translate to French: {pasted}", routing_text="Translate to French: ")
-    assert ours.plan(asked).tier is TaskTier.BULK
-    assert ours.plan(asked).classification == ours.plan("Translate to French: ").classification
+    asked = session.request(f"Translate to French: {pasted}", routing_text="Translate to French: ")
+    assert session.plan(asked).tier is TaskTier.BULK
+    assert session.plan(asked).classification == session.plan("Translate to French: ").classification
 
 
-def test_costs_are_expected_at_the_length_that_such_prompts_have() -> None:
+def test_expected_costs_follow_the_typical_answer_length_of_each_tier() -> None:
     models = registry(model("only", price="0/1"))
     standing = PlanContext(now=NOON, left_usd=lambda _: None, unavailable=lambda _: None, circuit=lambda _: Circuit())
     costs = [

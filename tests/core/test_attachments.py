@@ -38,25 +38,25 @@ def png(width: int, height: int) -> bytes:
 def test_a_text_file_goes_ahead_of_the_prompt_and_does_not_set_the_tier(tmp_path: Path) -> None:
     path = tmp_path / "notes.md"
     path.write_text("\ufeffProve the theorem, step by step.\n" * 50, "utf-8")
-    ours = router()
-    result = ours.route_sync("Translate to French", attach=[path])
-    assert result.tier == ours.plan("Translate to French").tier == TaskTier.BULK
-    (message,) = scripted_requests(ours)[-1].messages
+    session = router()
+    result = session.route_sync("Translate to French", attach=[path])
+    assert result.tier == session.plan("Translate to French").tier == TaskTier.BULK
+    (message,) = scripted_requests(session)[-1].messages
     assert message.content.startswith('<attachment name="notes.md">\nProve the theorem')
     assert message.content.endswith("step by step.\n</attachment>\n\nTranslate to French")
     assert message.images == ()
 
 
-def scripted_requests(ours: Any) -> list[ProviderRequest]:
-    return ours.providers["cloud"].requests
+def scripted_requests(session: Any) -> list[ProviderRequest]:
+    return session.providers["cloud"].requests
 
 
 def test_each_attachment_is_part_of_the_planned_cost(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("word " * 1_000)
     (tmp_path / "b.png").write_bytes(png(280, 56))
-    ours = router(SEES, BLIND)
-    plan = ours.plan("what is this?", tier="bulk", attach=[str(tmp_path / "a.txt"), tmp_path / "b.png"])
-    bare = ours.plan("what is this?", tier="bulk", model="sees")
+    session = router(SEES, BLIND)
+    plan = session.plan("what is this?", tier="bulk", attach=[str(tmp_path / "a.txt"), tmp_path / "b.png"])
+    bare = session.plan("what is this?", tier="bulk", model="sees")
     text, image = plan.extras
     assert (text.name, image.name) == ("a.txt", "b.png")
     assert text.tokens == pytest.approx(1_000, rel=0.05)
@@ -67,19 +67,19 @@ def test_each_attachment_is_part_of_the_planned_cost(tmp_path: Path) -> None:
     assert leader.input_tokens_bound >= alone.input_tokens_bound + 5_000 + 4_784, (
         "held for: its bytes, and the most of an image"
     )
-    result = ours.route_sync("what is this?", tier="bulk", attach=[tmp_path / "b.png"])
+    result = session.route_sync("what is this?", tier="bulk", attach=[tmp_path / "b.png"])
     assert any(note.startswith("b.png: ") for note in result.notes)
 
 
 def test_an_image_goes_to_a_model_that_can_see() -> None:
-    ours = router(SEES, BLIND)
+    session = router(SEES, BLIND)
     picture = of_value("chart", png(10, 10))
-    assert [each.model.id for each in ours.plan("hello", tier="bulk").candidates] == ["blind", "sees"]
-    plan = ours.plan("hello", tier="bulk", attach=[picture])
-    assert [each.model.id for each in plan.candidates] == ["sees"]
-    assert [(each.model.id, each.reason) for each in plan.skipped] == [("blind", "can't see images")]
-    ours.route_sync("hello", tier="bulk", attach=[picture])
-    (message,) = scripted_requests(ours)[-1].messages
+    assert [candidate.model.id for candidate in session.plan("hello", tier="bulk").candidates] == ["blind", "sees"]
+    plan = session.plan("hello", tier="bulk", attach=[picture])
+    assert [candidate.model.id for candidate in plan.candidates] == ["sees"]
+    assert [(skipped.model.id, skipped.reason) for skipped in plan.skipped] == [("blind", "can't see images")]
+    session.route_sync("hello", tier="bulk", attach=[picture])
+    (message,) = scripted_requests(session)[-1].messages
     assert message.images == (picture.image,)
     assert message.content == "<attachment name=\"chart\" type='image/png'/>\n\nhello"
 
@@ -182,18 +182,18 @@ def test_too_many_images_and_lone_surrogates_are_errors() -> None:
 
 
 def test_the_cache_distinguishes_attachments() -> None:
-    ours = router(SEES)
+    session = router(SEES)
     for data in (png(1, 1), png(1, 2)):
         asked: dict[str, Any] = {"cache": True, "attach": [of_value("x", data)]}
-        assert not ours.route_sync("hello", **asked).cached
-        assert ours.route_sync("hello", **asked).cached
+        assert not session.route_sync("hello", **asked).cached
+        assert session.route_sync("hello", **asked).cached
 
 
 def test_a_conversation_keeps_texts_and_the_names_of_images() -> None:
-    ours = router(SEES)
-    ours.route_sync("look", thread="t", attach=[of_value("x.png", png(1, 1)), of_value("y", "why")])
-    ours.route_sync("again", thread="t")
-    first, _, last = scripted_requests(ours)[-1].messages
+    session = router(SEES)
+    session.route_sync("look", thread="t", attach=[of_value("x.png", png(1, 1)), of_value("y", "why")])
+    session.route_sync("again", thread="t")
+    first, _, last = scripted_requests(session)[-1].messages
     assert (
         first.content
         == '<attachment name="x.png" type=\'image/png\'/>\n\n<attachment name="y">\nwhy\n</attachment>\n\nlook'

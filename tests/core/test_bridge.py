@@ -117,18 +117,18 @@ async def test_items_that_come_without_a_pause_leave_room_for_other_tasks(monkey
             turns[loop] += 1
             await asyncio.sleep(0)
 
-    here = asyncio.create_task(tick("caller"))
-    there = asyncio.run_coroutine_threadsafe(tick("private"), bridge.loop())
+    on_callers_loop = asyncio.create_task(tick("caller"))
+    on_private_loop = asyncio.run_coroutine_threadsafe(tick("private"), bridge.loop())
     await asyncio.sleep(0)
     async with aclosing(bridge.aiterate(count(1_000))) as items:
         async for _ in items:
             pass
-    here.cancel()
-    there.cancel()
+    on_callers_loop.cancel()
+    on_private_loop.cancel()
     assert min(turns.values()) >= 1_000
 
 
-def test_a_job_can_be_cancelled_before_it_starts() -> None:
+def test_a_job_can_be_canceled_before_it_starts() -> None:
     endless = Endless()
     job = bridge.start(endless.run())
     job.cancel()
@@ -218,15 +218,15 @@ class Yielding:
             await asyncio.sleep(0)
         yield TextDelta(text="x")
         yield Finished(finish_reason="stop", served_model="a")
-ours = router(
+session = router(
     model("a"), model("b", provider="other"), providers={{"cloud": Yielding(), "other": Yielding()}}, concurrency=1,
     ledger=Ledger({str(tmp_path / "ledger.db")!r}),
 )
 async def three():
-    return [result.text for result in await asyncio.gather(*(ours.route("hi", model="a") for _ in range(3)))]
+    return [result.text for result in await asyncio.gather(*(session.route("hi", model="a") for _ in range(3)))]
 assert asyncio.run(three()) == ["x"] * 3
-job = ours.job("never", model="a")
-while not any(row.outcome == "in_flight" for row in ours.ledger.rows()):
+job = session.job("never", model="a")
+while not any(row.outcome == "in_flight" for row in session.ledger.rows()):
     pass
 child = os.fork()
 if child == 0:

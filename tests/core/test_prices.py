@@ -32,7 +32,7 @@ def test_costs_equal_the_catalogs_own_calculation(
         cache_write_tokens=written,
         output_tokens=output,
     )
-    theirs = calc_price(
+    catalog_cost = calc_price(
         TheirUsage(
             input_tokens=usage.input_tokens, cache_read_tokens=cached, cache_write_tokens=written, output_tokens=output
         ),
@@ -40,9 +40,9 @@ def test_costs_equal_the_catalogs_own_calculation(
         provider_id=spec.provider,
         genai_request_timestamp=at,
     )
-    ours = prices.cost(spec, usage, at)
-    assert ours.usd == theirs.total_price
-    assert ours.usd == round(ours.usd, 12), "whole pico-dollars: the ledger keeps it exactly"
+    own_cost = prices.cost(spec, usage, at)
+    assert own_cost.usd == catalog_cost.total_price
+    assert own_cost.usd == round(own_cost.usd, 12), "whole pico-dollars: the ledger keeps it exactly"
 
 
 @given(spec=st.sampled_from(PAID), used=counts, room=counts, cached=counts, output=counts, at=moments)

@@ -15,7 +15,7 @@ from llm_magic.types import Message
 from tests.support.builders import model
 
 
-def test_counts_are_tiktokens_own() -> None:
+def test_counts_equal_those_of_tiktoken() -> None:
     assert tokens.count_o200k("The capital of France is Paris.") == 7
     assert tokens.count_o200k("") == 0
 
@@ -37,7 +37,7 @@ def test_broken_ranks_are_refused(monkeypatch: pytest.MonkeyPatch, unloaded_enco
         tokens.load_encoding()
 
 
-def test_pattern_and_hash_are_tiktokens_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pattern_and_hash_equal_those_of_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes: list[str] = []
     monkeypatch.setattr(
         tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda _, expected_hash: hashes.append(expected_hash) or {}

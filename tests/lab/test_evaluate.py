@@ -45,10 +45,10 @@ EASY = ("Add {a} and {b}.", "sums")
 HARD = ("Prove that every group of order {a} has a subgroup of order {b}.", "proofs")
 
 
-def prompts_of(source: str, many: int) -> list[dict[str, Any]]:
+def prompts_of(source: str, count: int) -> list[dict[str, Any]]:
     """Half easy sums, half hard proofs."""
     rows: list[dict[str, Any]] = []
-    for number in range(many):
+    for number in range(count):
         text, task = (EASY, HARD)[number % 2]
         prompt = text.format(a=number * 7 + 3, b=number + 11)
         rows.append(
@@ -93,8 +93,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train_prompts, train_outcomes and tiers, and the same for judging: of two sources and a third for judging only."""
     folder = tmp_path_factory.mktemp("data")
     chance = random.Random(1)  # noqa: S311
-    for split, many in (("train", 60), ("dev", 40)):
-        prompts = [row for source in ("zeroeval", "fusion", "own") for row in prompts_of(source, many)]
+    for split, count in (("train", 60), ("dev", 40)):
+        prompts = [row for source in ("zeroeval", "fusion", "own") for row in prompts_of(source, count)]
         write(folder / f"{split}_prompts.jsonl", prompts)
         write(folder / f"{split}_outcomes.csv", outcomes_of(prompts, chance))
     tiers = [
@@ -112,7 +112,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # The figures
 
 
-def test_apgr_by_hand() -> None:
+def test_apgr_equals_a_hand_calculation() -> None:
     weak, strong = np.array([1.0, 0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0, 0.0])
     best = routing_curve(np.array([0.0, 2.0, 1.0, -1.0]), weak, strong)
     assert list(best.pgr) == [0, 1, 2, 2, 1]
@@ -122,7 +122,7 @@ def test_apgr_by_hand() -> None:
     assert np.isnan(best.threshold(2.5))
 
 
-def test_a_cost_is_read_where_the_gap_is_recovered() -> None:
+def test_the_cost_is_read_at_the_recovered_share_of_the_gap() -> None:
     weak, strong = np.array([0.0, 0.0]), np.array([1.0, 1.0])
     drawn = routing_curve(np.array([2.0, 1.0]), weak, strong, np.array([1.0, 1.0]), np.array([3.0, 5.0]))
     assert drawn.cost_at(0.5) == pytest.approx((3 + 1) / 2)
@@ -137,39 +137,41 @@ def test_equal_scores_count_in_expectation(outcomes: list[tuple[int, int]]) -> N
     assert routing_curve(np.zeros(len(weak)), weak, strong).apgr == pytest.approx(0.5)
 
 
-def test_auc_by_hand() -> None:
+def test_auc_equals_a_hand_calculation() -> None:
     weak, strong = np.array([0.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])
     assert auc(np.array([3.0, 2.0, 1.0]), weak, strong) == pytest.approx(0.5)
     assert auc(np.array([3.0, 1.0, 1.0]), weak, strong) == pytest.approx(0.75)
     assert np.isnan(auc(np.zeros(3), strong, strong))
 
 
-def test_calibration_error_by_hand() -> None:
+def test_calibration_error_equals_a_hand_calculation() -> None:
     assert calibration_error(np.array([0.95, 0.95]), np.array([1.0, 0.0])) == pytest.approx(0.45)
     assert calibration_error(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == pytest.approx(0.0)
 
 
-def test_reliability_by_hand() -> None:
-    found = reliability(np.array([0.95, 0.91, 0.1, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]))
-    assert found == [
+def test_reliability_equals_a_hand_calculation() -> None:
+    result = reliability(np.array([0.95, 0.91, 0.1, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]))
+    assert result == [
         {"prompts": 1, "confidence": 0.1, "right": 0.0},
         {"prompts": 3, "confidence": pytest.approx(2.86 / 3, abs=1e-6), "right": pytest.approx(2 / 3, abs=1e-6)},
     ]
 
 
-def test_without_costs_only_the_order_is_judged(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_costs_only_ordering_metrics_are_reported(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     prompts = prompts_of("own", 12)
     answered = outcomes_of(prompts, random.Random(4))  # noqa: S311
     rows = [{key: row[key] for key in ("prompt_id", "model", "score")} for row in answered]
     files = write(tmp_path / "p.jsonl", prompts), write(tmp_path / "o.csv", rows)
     fixed = ["--weak", "weak", "--strong", "strong", "--resamples", "5"]
     assert main(["eval", "--prompts", str(files[0]), "--outcomes", str(files[1]), *fixed]) == 0
-    said = capsys.readouterr().out
-    assert "APGR" in said
-    assert "cost share" not in said
+    output = capsys.readouterr().out
+    assert "APGR" in output
+    assert "cost share" not in output
 
 
-def test_the_bootstrap_draws_whole_groups_and_the_same_ones_each_time() -> None:
+def test_the_bootstrap_resamples_whole_groups_deterministically() -> None:
     seen: list[Any] = []
 
     def mean(rows: Any) -> Any:
@@ -199,7 +201,7 @@ def test_ridge_is_the_solution_of_its_equations() -> None:
     assert abs(residual.sum()) < 1e-4
 
 
-def test_softmax_separates_what_can_be_separated() -> None:
+def test_softmax_separates_separable_classes() -> None:
     rows = prompts_of("x", 40)
     matrix = Matrix.from_features([features_of(row["prompt"]) for row in rows], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     labels = np.array([int(row["task"] == "proofs") for row in rows])
@@ -229,7 +231,7 @@ def test_with_two_outcomes_the_adapted_head_orders_as_the_shipped_one() -> None:
     assert list(np.argsort(head.scores(features, difficulty))) == list(range(12))
 
 
-def test_kinds_of_task_are_told_apart_and_no_more_surely_than_held_out_prompts_bear_out() -> None:
+def test_kinds_of_task_are_predicted_with_the_certainty_that_held_out_prompts_support() -> None:
     rows = prompts_of("x", 60)
     features = [features_of(row["prompt"]) for row in rows]
     apart = fit_kind_model(features, [row["task"] for row in rows])
@@ -302,15 +304,16 @@ def test_a_left_out_head_does_not_depend_on_the_outcomes_of_its_source(data: Pat
     prompts = [features_of(row["prompt"]) for row in prompts_of("x", 6)]
     # The scale is common to all heads; the order is each one's own.
     orders = [
-        np.argsort([heads.difficulty_of(each, without="zeroeval") for each in prompts]) for heads in (both, other)
+        np.argsort([heads.difficulty_of(features, without="zeroeval") for features in prompts])
+        for heads in (both, other)
     ]
     assert list(orders[0]) == list(orders[1])
-    orders = [np.argsort([heads.difficulty_of(each) for each in prompts]) for heads in (both, other)]
+    orders = [np.argsort([heads.difficulty_of(features) for features in prompts]) for heads in (both, other)]
     assert list(orders[0]) != list(orders[1])
 
 
 @pytest.mark.lab
-def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
+def test_cross_validation_classifies_only_prompts_left_out_of_training(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labelled = read_tiers(data / "tiers.jsonl.gz")
@@ -339,7 +342,7 @@ def test_a_tier_head_is_judged_on_prompts_that_it_was_not_trained_on(
     assert report["support_left_out"]["prompts"] == len(written)
 
 
-def test_weights_of_another_version_are_refused(data: Path) -> None:
+def test_weights_of_another_version_are_rejected(data: Path) -> None:
     arrays = dict(np.load(io.BytesIO(train.shipped_bytes())))
     file = io.BytesIO()
     np.savez(file, **{**arrays, "version": np.array([99])})
@@ -392,9 +395,9 @@ def test_eval_in_adapted_mode_reports_all_routers_and_a_learning_curve(
     assert models["best_fixed_cheap"]["model"] == "middle"
     assert models["cost_share_to_match"]["value"] < 0.7
     assert [point["quality"] for point in models["dial"]][-1] == 1.0
-    said = capsys.readouterr().out
-    assert "own: 40 prompts" in said
-    assert "APGR of llm_magic, mean of 1" in said
+    output = capsys.readouterr().out
+    assert "own: 40 prompts" in output
+    assert "APGR of llm_magic, mean of 1" in output
 
 
 @pytest.mark.lab
@@ -403,7 +406,7 @@ def test_eval_shipped_over_several_sources_gives_the_mean(
 ) -> None:
     report = run(data, tmp_path, "--labels", "0", "40")
     assert set(report["sources"]) == {"zeroeval", "fusion", "own"}
-    values = [each["routers"]["ours"]["apgr"]["value"] for each in report["sources"].values()]
+    values = [source["routers"]["ours"]["apgr"]["value"] for source in report["sources"].values()]
     assert report["apgr"]["value"] == pytest.approx(np.mean(values), abs=1e-5)
     assert report["sources"]["zeroeval"]["trained_without_source"]
     assert report["macro"]["ours"]["apgr"] == report["apgr"]
@@ -411,19 +414,22 @@ def test_eval_shipped_over_several_sources_gives_the_mean(
     costs = [report["macro"]["oracle"][f"cost_share_at_pgr_{pgr}"]["value"] for pgr in (0.5, 0.8, 0.95, 1.0)]
     assert costs == sorted(costs)
     assert all(
-        each["calibration_error"]["low"] < each["calibration_error"]["high"] for each in report["sources"].values()
+        source["calibration_error"]["low"] < source["calibration_error"]["high"]
+        for source in report["sources"].values()
     )
     none, some = report["learning_curve"]
     assert (none["labels"], none["apgr"]) == (0, report["apgr"])
-    learnt = [each["learning_curve"][1]["apgr"]["value"] for each in report["sources"].values()]
-    assert some["apgr"]["value"] == pytest.approx(np.mean(learnt), abs=1e-5)
-    said = capsys.readouterr().out
-    assert f"APGR after 40 labels, mean: {some['apgr']['value']:.3f}" in said
-    assert "cost share at PGR 0.95" in said
-    assert "mean of 3 sources" in said
+    learned = [source["learning_curve"][1]["apgr"]["value"] for source in report["sources"].values()]
+    assert some["apgr"]["value"] == pytest.approx(np.mean(learned), abs=1e-5)
+    output = capsys.readouterr().out
+    assert f"APGR after 40 labels, mean: {some['apgr']['value']:.3f}" in output
+    assert "cost share at PGR 0.95" in output
+    assert "mean of 3 sources" in output
 
 
-def test_eval_of_tiers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_reports_recall_and_confusion_of_tiers(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "tiers.json"
     assert main(["eval", "--tiers", str(data / "tiers.jsonl.gz"), "--json", str(out), "--resamples", "20"]) == 0
     report = json.loads(out.read_text())["tiers"]
@@ -433,17 +439,20 @@ def test_eval_of_tiers(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     source = report["sources"]["s0"]
     assert source["recall"]["BULK"]["value"] > 0.8
     for wanted, row in source["confusion"].items():
-        of = source["recall"][wanted]
-        assert (sum(row.values()), row[wanted] / of["prompts"]) == (of["prompts"], pytest.approx(of["value"]))
+        recall = source["recall"][wanted]
+        assert (sum(row.values()), row[wanted] / recall["prompts"]) == (
+            recall["prompts"],
+            pytest.approx(recall["value"]),
+        )
     alarms = sum(row["COMPLEX"] for wanted, row in source["confusion"].items() if wanted != "COMPLEX")
     assert source["false_alarms"]["value"] == pytest.approx(alarms / 30, abs=1e-6)
     assert source["calibration_error"]["low"] <= report["calibration_error"]["mean_of_sources"]["high"]
-    assert sum(each["prompts"] for each in report["reliability"]) == 80
-    assert "wanted \\ found" in capsys.readouterr().out
+    assert sum(part["prompts"] for part in report["reliability"]) == 80
+    assert "wanted \\ result" in capsys.readouterr().out
 
 
 @pytest.mark.lab
-def test_plots_are_drawn(data: Path, tmp_path: Path) -> None:
+def test_plots_are_written_as_files(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     drawn = tmp_path / "plots"
     run(data, tmp_path, "--source", "own", "--plots", str(drawn))
@@ -452,7 +461,7 @@ def test_plots_are_drawn(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["--prompts", "p.jsonl"], "give --prompts and --outcomes, or --tiers"),
         (["--prompts", "gone.jsonl", "--outcomes", "gone.csv"], "gone.jsonl: can't be read"),
@@ -466,7 +475,11 @@ def test_plots_are_drawn(data: Path, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_invalid_input_is_reported_with_its_cause(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    output: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     prompts = prompts_of("own", 8)
@@ -474,20 +487,21 @@ def test_invalid_input_is_reported_with_its_cause(
     write(tmp_path / "o.csv", outcomes_of(prompts, random.Random(2)))  # noqa: S311
     (tmp_path / "p.txt").write_text("")
     assert main(["eval", *arguments]) == 1
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_a_model_costs_nothing_to_match_when_the_cheap_one_is_as_good(data: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")["own"]
     recorded = dataclasses.replace(recorded, scores=np.ones_like(recorded.scores))
-    found = multi_model.evaluate_many_models(recorded, recorded, 10)
-    assert found is not None
+    result = multi_model.evaluate_many_models(recorded, recorded, 10)
+    assert result is not None
     assert (
-        found["best_single"]["model"] == found["best_fixed_cheap"]["model"] or found["cost_share_to_match"]["value"] < 1
+        result["best_single"]["model"] == result["best_fixed_cheap"]["model"]
+        or result["cost_share_to_match"]["value"] < 1
     )
 
 
-def test_two_answers_agree_mostly_where_both_are_right_and_by_chance_where_both_are_wrong() -> None:
+def test_correct_answers_mostly_agree_and_wrong_ones_by_chance() -> None:
     one, two = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])
     assert list(agreement_probability(one, two, 0.3)) == [SAME_RIGHT, 0.0, 0.0, 0.3]
 
@@ -496,26 +510,26 @@ SCORES = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0,
 COSTS = np.tile([1.0, 2.0, 10.0], (4, 1))
 
 
-def test_a_cascade_by_hand() -> None:
+def test_a_cascade_equals_a_hand_calculation() -> None:
     got, paid = expected_outcome(CascadeColumns(one=0, two=1, strong=2), SCORES, COSTS, 0.5)
     assert list(got) == [1.0, 1.0, 0.5, 0.0]
     assert list(paid) == [pytest.approx(3.0 + (1 - SAME_RIGHT) * 10), 13.0, 8.0, 8.0]
 
 
-def test_the_cascades_worth_weighing_ask_no_cheap_model_first_that_a_cheaper_one_equals() -> None:
+def test_a_cheap_model_that_a_cheaper_one_equals_starts_no_cascade() -> None:
     scores = np.hstack([SCORES, [[1.0], [0.0], [0.0], [0.0]]])
     costs = np.hstack([COSTS, np.full((4, 1), 3.0)])
-    found = candidate_cascades(scores, costs, [0, 1, 3])
-    assert found == (CascadeColumns(one=0, two=1, strong=2),), "the fourth is no better than the second and costs more"
+    result = candidate_cascades(scores, costs, [0, 1, 3])
+    assert result == (CascadeColumns(one=0, two=1, strong=2),), "the fourth is no better than the second and costs more"
     assert candidate_cascades(scores, costs, [0]) == ()
 
 
-def test_a_cascade_is_weighed_as_one_more_model() -> None:
+def test_a_cascade_counts_as_one_more_model() -> None:
     rows = [(f"count the words {place}", "easy") for place in range(30)] + [
         (f"prove that {place} is prime", "hard") for place in range(30)
     ]
     scores = np.array(
-        [[1.0, 1.0, 1.0] if kind == "easy" else [0.0, float(at % 2), 1.0] for at, (_, kind) in enumerate(rows)]
+        [[1.0, 1.0, 1.0] if kind == "easy" else [0.0, float(row % 2), 1.0] for row, (_, kind) in enumerate(rows)]
     )
     recorded = Recorded(
         source="mine",
@@ -538,7 +552,7 @@ def test_a_cascade_is_weighed_as_one_more_model() -> None:
     assert weighed.quality[30:, 0].mean() < weighed.quality[30:, 3].mean() < weighed.quality[30:, 2].mean()
 
 
-def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> None:
+def test_agreement_rates_are_solved_from_the_measured_cascade() -> None:
     """Of 8 prompts both cheap models have 4 right, and the strong one 3 of these; 2 wrong, and it has both right."""
     both = [[1.0, 1.0, 1.0]] * 3 + [[1.0, 1.0, 0.0]] + [[0.0, 0.0, 1.0]] * 2 + [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     recorded = Recorded(
@@ -561,14 +575,14 @@ def test_the_shares_of_same_answers_are_worked_out_from_what_was_measured() -> N
         accuracy=(6 + right * 1 - wrong * 2) / 8,
         cost_share=0.3 + (8 - right * 4 - wrong * 2) / 8,
     )
-    found = anchor(recorded, measured=measured)
-    assert found is not None
-    assert found["would_match"] == {"same_right": right, "same_mistake": wrong}
-    assert found["simulated"] == {
+    result = anchor(recorded, measured=measured)
+    assert result is not None
+    assert result["would_match"] == {"same_right": right, "same_mistake": wrong}
+    assert result["simulated"] == {
         "accuracy": pytest.approx((6 + SAME_RIGHT - SAME_MISTAKE * 2) / 8, abs=1e-6),
         "cost_share": pytest.approx(0.3 + (8 - SAME_RIGHT * 4 - SAME_MISTAKE * 2) / 8, abs=1e-6),
     }
-    assert (found["prompts"], found["strong_accuracy"]) == (8, 0.75)
+    assert (result["prompts"], result["strong_accuracy"]) == (8, 0.75)
     assert anchor(recorded) is None, "another source"
     assert anchor(recorded, measured=dataclasses.replace(measured, two="nobody")) is None
 
@@ -579,20 +593,20 @@ def test_the_report_prints_the_anchor_of_the_cascade(
     measured = MeasuredCascade(source="own", one="weak", two="middle", strong="strong", accuracy=0.9, cost_share=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(multi_model, "anchor", functools.partial(anchor, measured=measured))
-        found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]["anchor"]
-    assert found["models"] == ["weak", "middle", "strong"]
-    said = capsys.readouterr().out
-    assert "over full answers accuracy 0.900 at 50%" in said
-    assert f"{found['would_match']['same_mistake']:.3f} of common mistakes" in said
+        result = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]["anchor"]
+    assert result["models"] == ["weak", "middle", "strong"]
+    output = capsys.readouterr().out
+    assert "over full answers accuracy 0.900 at 50%" in output
+    assert f"{result['would_match']['same_mistake']:.3f} of common mistakes" in output
 
 
 @pytest.mark.lab
 def test_the_cost_of_a_cascade_is_reported_with_its_bounds(data: Path, tmp_path: Path) -> None:
-    found = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]
-    assert sorted(found["asked_first"]) == ["middle", "weak"]
-    assert found["then"] == ["strong"]
-    shares = [found["same_mistake"][name]["cost_share_to_match"]["value"] for name in ("never", "assumed", "always")]
-    assert set(found["same_mistake"]) == {"assumed", "never", "always"}
+    result = run(data, tmp_path, "--source", "own")["k_models"]["cascade"]
+    assert sorted(result["asked_first"]) == ["middle", "weak"]
+    assert result["then"] == ["strong"]
+    shares = [result["same_mistake"][name]["cost_share_to_match"]["value"] for name in ("never", "assumed", "always")]
+    assert set(result["same_mistake"]) == {"assumed", "never", "always"}
     assert shares == sorted(shares)
 
 
@@ -602,7 +616,7 @@ def test_the_cost_of_a_cascade_is_reported_with_its_bounds(data: Path, tmp_path:
 @pytest.mark.lab
 def test_the_ablation_reports_every_family_of_features(data: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
-    known = {name: dataclasses.replace(each, source=name) for name, each in recorded.items() if name != "own"}
+    known = {name: dataclasses.replace(outcomes, source=name) for name, outcomes in recorded.items() if name != "own"}
     pairs = dict.fromkeys(known, ("weak", "strong"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ablation, "MODEL_PAIRS", pairs)
@@ -611,9 +625,9 @@ def test_the_ablation_reports_every_family_of_features(data: Path) -> None:
     assert report["structure alone"]["across"]["value"] > 0.6
     assert report["structure alone"]["within"]["value"] > 0.6
     assert ablation.scale_variants()["structure and pairs (shipped)"] == DIFFICULTY_SCALES
-    told = ablation.ablation_table(report)
-    assert len(told.splitlines()) == 1 + len(report)
-    assert f"{report['everything']['within']['value']:.3f}" in told
+    table = ablation.ablation_table(report)
+    assert len(table.splitlines()) == 1 + len(report)
+    assert f"{report['everything']['within']['value']:.3f}" in table
 
 
 # How steady the tier is, on prompts that the test wrote itself

@@ -33,7 +33,7 @@ def test_training_without_the_prompt_files_asks_for_a_source_checkout(
         prompts.read_prompt_file("bulk")
 
 
-def test_a_cell_never_imports_the_laboratory() -> None:
+def test_a_cell_never_imports_the_lab_package() -> None:
     code = (
         "import sys, llm_magic.jupyter, llm_magic.jupyter.magics; "
         "llm_magic.Router().plan('Prove it.'); "

@@ -61,13 +61,13 @@ def months(source: Outcomes, world: Scenario, seed: int = 0) -> dict[str, Any]:
 
 
 def test_the_top_model_alone_costs_what_its_answers_cost() -> None:
-    of = months(outcomes({}), CALM)[f"top only: {TOP}"]
-    assert of["cost_usd"].value == pytest.approx(50 * 30 * 0.01)
-    assert (of["success"].value, of["answered"].value, of["fallbacks"].value) == (1.0, 1.0, 0.0)
-    assert of["p50_s"].value == pytest.approx(0.9 + 60 / 60)
+    month = months(outcomes({}), CALM)[f"top only: {TOP}"]
+    assert month["cost_usd"].value == pytest.approx(50 * 30 * 0.01)
+    assert (month["success"].value, month["answered"].value, month["fallbacks"].value) == (1.0, 1.0, 0.0)
+    assert month["p50_s"].value == pytest.approx(0.9 + 60 / 60)
 
 
-def test_two_cheap_models_that_are_right_mostly_agree_and_one_wrong_differs() -> None:
+def test_two_correct_cheap_models_mostly_agree_and_a_wrong_one_differs() -> None:
     source = outcomes({CHEAP: [1, 0, 1, 0], SECOND: [1, 1, 1, 0], TOP: [1, 1, 0, 1]})
     drawn = draw_month(source, LINEUPS["zeroeval"], CALM, np.random.default_rng(0))
     for same, wrong_kept in ((0.0, False), (1.0, True)):
@@ -89,9 +89,9 @@ def test_routing_chooses_the_cheapest_model_of_sufficient_quality() -> None:
     assert LINEUPS["zeroeval"].provider_of(source.models[after[hard]]) != LINEUPS["zeroeval"].provider_of(
         source.models[chosen[hard]]
     )
-    assert {source.models[each] for each in planned_choices(source, LINEUPS["zeroeval"], 0.0)[0]} == {CHEAP}
+    assert {source.models[column] for column in planned_choices(source, LINEUPS["zeroeval"], 0.0)[0]} == {CHEAP}
     best = planned_choices(source, LINEUPS["zeroeval"], 1.0)[0]
-    assert {source.models[each] for each in best} <= {TOP, OTHER_TOP}
+    assert {source.models[column] for column in best} <= {TOP, OTHER_TOP}
 
 
 def test_a_fault_is_retried_and_an_outage_falls_back() -> None:
@@ -124,7 +124,7 @@ def test_the_routine_share_is_kept() -> None:
     assert len(set(routine)) > 1
 
 
-def test_the_same_seed_gives_the_same_figures_and_another_others() -> None:
+def test_equal_seeds_give_equal_results_and_other_seeds_do_not() -> None:
     source = outcomes({CHEAP: [1, 0, 1, 0]})
     assert months(source, CALM, 1) == months(source, CALM, 1) != months(source, CALM, 2)
 
@@ -133,18 +133,18 @@ def test_the_text_report_states_its_assumptions(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(SPEED, "mid", (0.7, 81.0))
     for world in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
         simulated = simulate("zeroeval", world, months=2, outcomes=outcomes({}))
-        said = to_text(simulated)
-        assert "latency p50 (assumed)" in said
-        assert "0.9 and 60 (top), 0.7 and 81 (mid)" in said
-        assert f"{SAME_RIGHT:.1%} of the cases where both are right and {world.same_mistake:.0%} of those" in said
-        assert ("as set" in said) == (world.same_mistake == 0.4)
+        output = to_text(simulated)
+        assert "latency p50 (assumed)" in output
+        assert "0.9 and 60 (top), 0.7 and 81 (mid)" in output
+        assert f"{SAME_RIGHT:.1%} of the cases where both are right and {world.same_mistake:.0%} of those" in output
+        assert ("as set" in output) == (world.same_mistake == 0.4)
     assumed = to_json(simulated)["assumed"]
     assert assumed["speed"]["mid"] == {"first_token_s": 0.7, "tokens_per_s": 81.0}
     assert (assumed["failed_try_s"], assumed["waits_s"]) == (1.0, [0.25, 0.5])
     assert assumed["same_right"] == SAME_RIGHT
 
 
-def test_the_table_comes_back_as_it_was_written() -> None:
+def test_outcomes_survive_saving_and_loading() -> None:
     source = outcomes({CHEAP: [1, 0, 0.5, 0]})
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:
@@ -157,29 +157,29 @@ def test_the_table_comes_back_as_it_was_written() -> None:
         assert was == now if isinstance(was, str | tuple) else np.allclose(was, now, atol=0.003), part.name
 
 
-def test_the_shipped_table_is_whole_and_small_and_has_no_text() -> None:
+def test_the_shipped_outcomes_are_complete_small_and_without_text() -> None:
     path = Path(ratings.__file__).with_name("outcomes.npz")
     assert path.stat().st_size < 1_000_000
     with np.load(path, allow_pickle=False) as arrays:
         text = [arrays[name] for name in arrays if arrays[name].dtype.kind in "US"]
         assert max(len(word) for array in text for word in array.ravel()) < 40, "names of models and tasks, no prompt"
     for source, cast in LINEUPS.items():
-        of = shipped_outcomes()[source]
-        assert set(cast.models()) <= set(of.models)
-        assert set(cast.routine_tasks) < set(of.tasks)
-        assert np.isfinite(of.scores).all()
-        assert (of.costs > 0).all()
-        assert len(of) > 400
+        shipped = shipped_outcomes()[source]
+        assert set(cast.models()) <= set(shipped.models)
+        assert set(cast.routine_tasks) < set(shipped.tasks)
+        assert np.isfinite(shipped.scores).all()
+        assert (shipped.costs > 0).all()
+        assert len(shipped) > 400
     about = path.with_name("OUTCOMES.md").read_text("utf-8")
     assert all(source in about for source in LINEUPS)
     assert "bfcl" not in shipped_outcomes()
 
 
 @pytest.mark.lab
-def test_the_figures_are_what_the_records_say() -> None:
-    of = shipped_outcomes()["zeroeval"]
-    assert of.scores[:, of.column("claude-3-5-sonnet-20241022")].mean() == pytest.approx(0.8188, abs=0.001)
-    assert of.costs[:, of.column("gpt-4o-mini-2024-07-18")].mean() == pytest.approx(0.000220, rel=0.01)
+def test_the_shipped_outcomes_match_the_records() -> None:
+    shipped = shipped_outcomes()["zeroeval"]
+    assert shipped.scores[:, shipped.column("claude-3-5-sonnet-20241022")].mean() == pytest.approx(0.8188, abs=0.001)
+    assert shipped.costs[:, shipped.column("gpt-4o-mini-2024-07-18")].mean() == pytest.approx(0.000220, rel=0.01)
     simulated = simulate("zeroeval", months=20)
     top, cascaded = simulated.approaches[f"top only: {TOP}"], simulated.approaches["ours: cascade"]
     assert cascaded["cost_share"].high < 0.6
@@ -192,25 +192,25 @@ def test_the_figures_are_what_the_records_say() -> None:
     assert set(simulated.approaches) == set(approaches("zeroeval"))
 
 
-def test_the_command_prints_the_table_beside_the_claims(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_prints_the_results_next_to_the_claims(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     assert (
         main(["simulate", "--months", "3", "--requests", "20", "--json", str(out), "--plots", str(tmp_path / "plots")])
         == 0
     )
-    said = capsys.readouterr().out
-    assert "approach" in said
-    assert "claimed for routing" in said
+    output = capsys.readouterr().out
+    assert "approach" in output
+    assert "claimed for routing" in output
     data = json.loads(out.read_text())
     assert data["claimed"]["cost_saved"] == 0.7
-    for of in data["approaches"].values():
-        for figure in of.values():
+    for approach in data["approaches"].values():
+        for figure in approach.values():
             assert figure["low"] <= figure["value"] <= figure["high"]
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"monthly_cost.png", "cost_and_success.png"}
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "output"),
     [
         (["--source", "nowhere"], "no source 'nowhere'"), (["--routine", "much"], "write a share"), (["--routine", "0.9-0.1"], "lower one first"),
         (["--faults", "2"], "between 0 and 1"), (["--requests", "0"], "1 to 100,000"), (["--profile", "article"], "are for --ledger"),
@@ -218,13 +218,15 @@ def test_the_command_prints_the_table_beside_the_claims(capsys: pytest.CaptureFi
     ],
 )  # fmt: skip
 def test_invalid_simulation_options_are_reported(
-    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["simulate", *options]) == 1
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
-def test_a_ledger_at_other_prices(location: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ledger_is_replayed_at_other_prices(
+    location: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ledger = Ledger(location)
     usage = Usage(input_tokens=1_610, output_tokens=1_610)
     for number, (tier, outcome) in enumerate([("COMPLEX", "ok"), ("BULK", "ok"), ("BULK", "overloaded")]):
@@ -316,7 +318,7 @@ def recorded(folder: Path, part: str, seed: int) -> None:
     pd.DataFrame(answers).to_parquet(folder / f"{part}_outcomes.parquet")
 
 
-def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Path) -> None:
+def test_building_the_dataset_is_deterministic(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "dev")):
         recorded(tmp_path, part, seed)
     files = [io.BytesIO(), io.BytesIO()]
@@ -327,23 +329,23 @@ def test_the_table_is_built_from_recorded_files_the_same_each_time(tmp_path: Pat
     made = load_outcomes(files[0])
     assert set(made) == set(LINEUPS)
     for source, cast in LINEUPS.items():
-        of = made[source]
-        assert (of.models, len(of)) == (cast.models(), 40)
-        assert of.probabilities.sum(axis=1) == pytest.approx(1, abs=0.001)
-        best, worst = (of.capability[of.column(cast.models(role)[0])].mean() for role in ("top", "cheap"))
+        built = made[source]
+        assert (built.models, len(built)) == (cast.models(), 40)
+        assert built.probabilities.sum(axis=1) == pytest.approx(1, abs=0.001)
+        best, worst = (built.capability[built.column(cast.models(role)[0])].mean() for role in ("top", "cheap"))
         assert best > worst + 0.5
-        assert of.typical_usd[of.column(cast.models("top")[0])] == pytest.approx(0.01)
+        assert built.typical_usd[built.column(cast.models("top")[0])] == pytest.approx(0.01)
 
 
 @pytest.mark.lab
-def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path) -> None:
+def test_ratings_move_a_router_towards_the_requested_quality(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "dev")):
         recorded(tmp_path, part, seed)
     rated, judged = make_dataset.train_and_dev_outcomes(tmp_path)[0]
-    learnt = list(ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40)))
-    assert [each.ratings for each in learnt] == [0, 40]
-    assert all(0 <= each.score <= 1 and each.cost_share > 0 for each in learnt)
-    assert learnt == list(
+    results = list(ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40)))
+    assert [result.ratings for result in results] == [0, 40]
+    assert all(0 <= result.score <= 1 and result.cost_share > 0 for result in results)
+    assert results == list(
         ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40))
     )
     after = [
@@ -363,7 +365,7 @@ def test_ratings_move_a_router_towards_the_quality_that_is_wanted(tmp_path: Path
     assert after[0][1].cost_share < after[1][1].cost_share, "all is well, or nothing is"
 
 
-def test_plots_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_plots_without_matplotlib_name_the_package_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     simulated = simulate("zeroeval", CALM, months=2, outcomes=outcomes({}))
     with pytest.raises(EvaluationError, match=r"llm-magic\[plots\]"):

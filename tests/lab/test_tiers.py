@@ -22,7 +22,7 @@ from llm_magic.lab.prompts.variants import surroundings, variants
 
 
 @pytest.mark.lab
-def test_no_prompt_that_is_judged_is_trained_on() -> None:
+def test_held_out_prompts_are_not_trained_on() -> None:
     trained, judged = own_prompts(), own_prompts(held_out=True)
     seen = {text for part in (trained, composed_prompts()) for text in part.prompts}
     assert seen.isdisjoint(judged.prompts)
@@ -32,7 +32,7 @@ def test_no_prompt_that_is_judged_is_trained_on() -> None:
 
 
 @pytest.mark.lab
-def test_no_prompt_is_there_twice_or_empty() -> None:
+def test_prompts_are_distinct_and_not_empty() -> None:
     texts = [text for part in (own_prompts(), own_prompts(held_out=True), composed_prompts()) for text in part.prompts]
     assert all(map(str.strip, texts))
     assert not [text for text, times in Counter(texts).items() if times > 1]
@@ -42,7 +42,7 @@ def test_composed_prompts_have_every_part_filled_in() -> None:
     composed = composed_prompts()
     short = {"labels": TaskTier.BULK} | dict.fromkeys(("calls", "queries", "extraction"), TaskTier.STRUCTURED)
     briefs = {"build": TaskTier.COMPLEX, "problems": TaskTier.COMPLEX, "imagine": TaskTier.STANDARD}
-    pasted = {(f"long {of}", tier) for of in ("code", "prose", "figures") for tier in TaskTier}
+    pasted = {(f"long {material}", tier) for material in ("code", "prose", "figures") for tier in TaskTier}
     assert {(source.removeprefix(f"{OWN_SOURCE_PREFIX} composed "), tier) for source, tier in zip(composed.sources, composed.tiers, strict=True)} == {
         *short.items(), *briefs.items(), *pasted
     }  # fmt: skip
@@ -51,13 +51,13 @@ def test_composed_prompts_have_every_part_filled_in() -> None:
 
 
 @pytest.mark.lab
-def test_neither_length_nor_pasted_material_tells_the_tier() -> None:
+def test_neither_length_nor_pasted_material_reveals_the_tier() -> None:
     composed = composed_prompts()
     sizes: dict[TaskTier, list[int]] = {tier: [] for tier in TaskTier}
     for text, tier, source in zip(composed.prompts, composed.tiers, composed.sources, strict=True):
         if source.startswith(f"{OWN_SOURCE_PREFIX} composed long "):
             sizes[tier].append(len(text))
-    middle = {tier: float(np.median(of)) for tier, of in sizes.items()}
+    middle = {tier: float(np.median(lengths)) for tier, lengths in sizes.items()}
     assert min(map(len, sizes.values())) >= 50
     assert min(middle.values()) > 500
     assert max(middle.values()) < 1.5 * min(middle.values()), middle
@@ -92,7 +92,7 @@ def test_robustness_is_measured_with_words_that_are_not_in_training() -> None:
     assert trained.isdisjoint(words.strip() for words in BEFORE + AFTER)
 
 
-def test_the_tier_of_a_recorded_prompt_by_its_task() -> None:
+def test_recorded_prompts_get_the_tier_of_their_task() -> None:
     tiers = {
         ("bfcl", "simple"): TaskTier.STRUCTURED,
         ("zeroeval", "math-l5"): TaskTier.COMPLEX,
@@ -116,10 +116,10 @@ def test_prompts_of_a_task_are_sampled_evenly() -> None:
         source="zeroeval", ids=names, groups=names, tasks=tasks, prompts=names, models=(), scores=nothing,
         costs=nothing, output_tokens=nothing,
     )  # fmt: skip
-    found = prompts_by_task([recorded])
-    assert len(found.prompts) == PROMPTS_PER_TASK + 3 > PROMPTS_PER_SUBJECT
-    assert found.prompts[:2] == ("0", "3")
-    assert set(found.tiers) == {TaskTier.COMPLEX}
+    sampled = prompts_by_task([recorded])
+    assert len(sampled.prompts) == PROMPTS_PER_TASK + 3 > PROMPTS_PER_SUBJECT
+    assert sampled.prompts[:2] == ("0", "3")
+    assert set(sampled.tiers) == {TaskTier.COMPLEX}
 
 
 def test_kinds_of_words_are_found_in_any_script() -> None:
@@ -131,7 +131,7 @@ def test_kinds_of_words_are_found_in_any_script() -> None:
 # How the shipped head judges the project's own prompts that it never saw
 
 
-def test_recall_on_prompts_never_trained_on() -> None:
+def test_recall_on_held_out_prompts_is_sufficient() -> None:
     judged = own_prompts(held_out=True)
     report = evaluate_tiers(judged, resamples=1)
     recall = {wanted: row[wanted] / sum(row.values()) for wanted, row in report["confusion"].items()}

@@ -49,10 +49,8 @@ UNFINISHED_TESTS: frozenset[str] = frozenset(
     [
         "tests/cache/test_cache.py",
         "tests/conversations/test_conversations.py",
-        "tests/core/test_bridge.py",
         "tests/jupyter/test_loading.py",
         "tests/jupyter/test_magics.py",
-        "tests/lab/test_evaluate.py",
         "tests/ledger/test_concurrency.py",
         "tests/ledger/test_report.py",
         "tests/ledger/test_transactions.py",

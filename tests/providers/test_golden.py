@@ -169,5 +169,4 @@ def test_a_cheaper_service_tier_costs_less() -> None:
 
 def test_cached_tokens_are_read_under_deepseeks_name() -> None:
     counts = {"prompt_tokens": 1_200, "completion_tokens": 300, "prompt_cache_hit_tokens": 1_024}
-    found = openai.usage_of(counts)
-    assert found == Usage(input_tokens=1_200, cached_input_tokens=1_024, output_tokens=300)
+    assert openai.usage_of(counts) == Usage(input_tokens=1_200, cached_input_tokens=1_024, output_tokens=300)

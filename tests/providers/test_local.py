@@ -176,7 +176,7 @@ async def test_each_request_has_its_own_connection_and_the_key(stage: Stage, req
 async def test_concurrent_first_requests_start_one_engine(stage: Stage) -> None:
     provider = stage.provider()
     answers = await asyncio.gather(*(events_of(provider, ask("Hi")) for _ in range(8)))
-    assert [text_of(each) for each in answers] == ["Hello"] * 8
+    assert [text_of(events) for events in answers] == ["Hello"] * 8
     assert len(stage.engines) == len(stage.fetches) == 1
 
 
@@ -302,7 +302,7 @@ def test_a_file_that_is_not_a_model_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_child_that_dies_at_once_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engine, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(engine, "CHILD_CODE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(LocalModelUnavailable, match="SIGKILL"):
         engine.start(tmp_path / "any.gguf", "any")
 
@@ -325,14 +325,20 @@ def test_importing_the_module_of_the_child_is_light() -> None:
 
 @pytest.fixture(scope="module")
 def real(smollm2: Path) -> Iterator[LocalProvider]:
-    provider = LocalProvider(environ={}, folder=smollm2.parent, choose=lambda: SMOLLM2)
+    started.clear()
+    provider = LocalProvider(
+        environ={}, folder=smollm2.parent, choose=lambda: SMOLLM2, start_engine=start_and_record_engine
+    )
     yield provider
     provider.stop()
 
 
-def running(provider: LocalProvider) -> engine.Engine:
-    assert isinstance(provider._engine, engine.Engine)
-    return provider._engine
+started: list[engine.Engine] = []
+
+
+def start_and_record_engine(path: Path, name: str) -> engine.Engine:
+    started.append(engine.start(path, name))
+    return started[-1]
 
 
 @pytest.mark.local_model
@@ -355,7 +361,7 @@ async def test_the_same_seed_gives_the_same_answer(real: LocalProvider) -> None:
     first = text_of(await events_of(real, ask(prompt)))
     await events_of(real, ask("Something else."))
     answers = await asyncio.gather(*(events_of(real, ask(prompt)) for _ in range(3)))
-    assert [text_of(each) for each in answers] == [first] * 3
+    assert [text_of(events) for events in answers] == [first] * 3
 
 
 @pytest.mark.local_model
@@ -408,22 +414,22 @@ async def test_a_prompt_beyond_the_context_is_an_error(real: LocalProvider) -> N
 @pytest.mark.local_model
 async def test_an_engine_that_is_killed_is_replaced(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
-    old = running(real)
+    old = started[-1]
     old.process.kill()
     old.process.wait()
     assert text_of(await events_of(real, ask("Hi", max_output_tokens=2)))
-    assert running(real).process.pid != old.process.pid
+    assert started[-1].process.pid != old.process.pid
 
 
 @pytest.mark.local_model
 async def test_the_engine_requires_its_key_and_hides_it(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
-    child = psutil.Process(running(real).process.pid)
-    key = running(real).api_key
+    child = psutil.Process(started[-1].process.pid)
+    key = started[-1].api_key
     assert key not in " ".join([*child.cmdline(), *child.environ().values()])
     connections = getattr(child, "net_connections", None) or child.connections
-    assert {each.laddr.ip for each in connections("inet")} == {"127.0.0.1"}
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(running(real).base_url.split(":")[2].split("/")[0]))
+    assert {connection.laddr.ip for connection in connections("inet")} == {"127.0.0.1"}
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(started[-1].base_url.split(":")[2].split("/")[0]))
     writer.write(b"GET /v1/models HTTP/1.0\r\n\r\n")
     assert b" 401 " in await reader.readline()
     writer.close()
@@ -434,7 +440,7 @@ async def test_the_engine_requires_its_key_and_hides_it(real: LocalProvider) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups of POSIX")
 async def test_an_interrupt_of_the_notebook_does_not_reach_the_engine(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
-    assert os.getpgid(running(real).process.pid) != os.getpgid(0)
+    assert os.getpgid(started[-1].process.pid) != os.getpgid(0)
 
 
 @pytest.mark.local_model

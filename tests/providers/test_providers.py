@@ -266,9 +266,9 @@ async def test_closing_the_iterator_cancels_the_request_upstream(server: loopbac
 
 async def test_a_refused_connection_names_the_url(server: loopback.Server) -> None:
     for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
-        here = connected(server, **{f"{name}_BASE_URL": "http://127.0.0.1:9"})
+        connections = connected(server, **{f"{name}_BASE_URL": "http://127.0.0.1:9"})
         with pytest.raises(ConnectionFailed, match=r"no connection to http://127.0.0.1:9"):
-            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+            await events_of(connections[ARTICLE[model_id].provider], ask(model_id))
 
 
 async def test_an_unknown_host_names_the_url(server: loopback.Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,17 +277,17 @@ async def test_an_unknown_host_names_the_url(server: loopback.Server, monkeypatc
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
-        here = connected(server, **{f"{name}_BASE_URL": "http://nowhere.invalid"})
+        connections = connected(server, **{f"{name}_BASE_URL": "http://nowhere.invalid"})
         with pytest.raises(ConnectionFailed, match=r"no connection to http://nowhere.invalid"):
-            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+            await events_of(connections[ARTICLE[model_id].provider], ask(model_id))
 
 
 async def test_a_server_without_tls_names_the_url(server: loopback.Server) -> None:
     for name, model_id in (("ANTHROPIC", "claude-opus-4-7"), ("OPENAI", "gpt-5.5")):
         address = server.url.replace("http://", "https://")
-        here = connected(server, **{f"{name}_BASE_URL": address})
+        connections = connected(server, **{f"{name}_BASE_URL": address})
         with pytest.raises(ConnectionFailed, match=rf"no connection to {address}: ConnectError"):
-            await events_of(here[ARTICLE[model_id].provider], ask(model_id))
+            await events_of(connections[ARTICLE[model_id].provider], ask(model_id))
     assert server.journal == []
 
 
@@ -317,19 +317,21 @@ async def test_a_key_is_read_at_each_use_and_never_shown(server: loopback.Server
 
 
 async def test_concurrent_requests_on_one_client_are_all_answered(server: loopback.Server) -> None:
-    here = connected(server)
+    connections = connected(server)
     for _ in range(3):
-        found = await asyncio.gather(*[events_of(here["anthropic"], ask("claude-opus-4-7")) for _ in range(30)])
-        assert all(isinstance(events[-1], Finished) for events in found)
+        answers = await asyncio.gather(
+            *[events_of(connections["anthropic"], ask("claude-opus-4-7")) for _ in range(30)]
+        )
+        assert all(isinstance(events[-1], Finished) for events in answers)
     assert len(server.journal) == 90
 
 
 def test_each_loop_has_its_own_client(running: loopback.Server) -> None:
-    here = connected(running)
+    connections = connected(running)
 
     async def once() -> ProviderEvent:
         try:
-            return (await events_of(here["openai"], ask("gpt-5.5")))[-1]
+            return (await events_of(connections["openai"], ask("gpt-5.5")))[-1]
         finally:
             await providers.aclose()
 
@@ -394,15 +396,15 @@ def test_a_key_that_is_invalid_in_a_header_is_reported(key: str) -> None:
 
 
 async def test_an_invalid_base_url_is_a_failed_connection(server: loopback.Server) -> None:
-    here = connected(server, ANTHROPIC_BASE_URL="http://[oops")
+    connections = connected(server, ANTHROPIC_BASE_URL="http://[oops")
     with pytest.raises(ConnectionFailed):
-        await events_of(here["anthropic"], ask("claude-opus-4-7"))
+        await events_of(connections["anthropic"], ask("claude-opus-4-7"))
 
 
 async def test_a_password_in_a_base_url_is_never_shown(server: loopback.Server) -> None:
-    here = connected(server, OPENAI_BASE_URL="http://bob:hunter2secret@127.0.0.1:9/v1")
+    connections = connected(server, OPENAI_BASE_URL="http://bob:hunter2secret@127.0.0.1:9/v1")
     with pytest.raises(ConnectionFailed, match=r"no connection to http://127\.0\.0\.1:9/v1") as caught:
-        await events_of(here["openai"], ask("gpt-5.5"))
+        await events_of(connections["openai"], ask("gpt-5.5"))
     assert "hunter2secret" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 

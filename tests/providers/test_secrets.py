@@ -71,9 +71,10 @@ def spec(wire: str, port: int, *, key_variable: str = "OWN_KEY", user: str = "")
     return ProviderSpec(name="own", api=wire, base_url=f"http://{user}127.0.0.1:{port}/v1", api_key_env=key_variable)
 
 
-def router(wire: str, port: int, **fields: str) -> Router:
+def router(wire: str, port: int, environ: dict[str, str] | None = None, **fields: str) -> Router:
     own = spec(wire, port, **fields)
-    environ = {own.api_key_env or "": KEY}
+    environ = {} if environ is None else environ
+    environ[own.api_key_env or ""] = KEY
     models = registry(model("m", provider="own"))
     return Router(registry=models, providers={"own": WIRES[wire](own, environ=environ)})
 
@@ -130,15 +131,15 @@ FAILURES = {
 async def test_nothing_reachable_from_an_error_contains_the_key(
     wire: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    environ: dict[str, str] = {}
     caplog.set_level(logging.DEBUG)
     for name in ("openai", "anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "llm_magic"):
         caplog.set_level(logging.DEBUG, logger=name)
     async with raw_server(*FAILURES.get(kind, (200, "", "text/plain"))) as server:
         port = 9 if kind == "no connection" else server.port
-        routed = router(wire, port, user=f"bob:{PASSWORD}@")
+        routed = router(wire, port, environ, user=f"bob:{PASSWORD}@")
         error = await failure(routed)
     assert isinstance(error, AllAttemptsFailed)
-    environ: dict[str, str] = routed.providers["own"]._environ  # type: ignore[attr-defined]
     assert contains_secret(error, environ) == ""
     assert KEY not in str(pickle.dumps([str(error), *map(str, error.exceptions)]))
     assert KEY not in caplog.text

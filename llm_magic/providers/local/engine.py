@@ -34,7 +34,7 @@ _STOP_TIMEOUT_S = 3
 _PARENT_CHECK_INTERVAL_S = 5
 
 # Not `-m`, which would let files in the working folder (say, a random.py) shadow the standard library.
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.local.engine import main; main()"
+CHILD_CODE = "import sys; sys.path.append(sys.argv[1]); from llm_magic.providers.local.engine import main; main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def _spawn() -> subprocess.Popen[str]:
         windows_flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", _CHILD, package_root],
+            [sys.executable, "-P", "-c", CHILD_CODE, package_root],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
