@@ -1,4 +1,4 @@
-"""The classifier's first form: the plain cases, abstention, and bounded work on anything."""
+"""The classifier: clear and uncertain prompts, stable features, and bounded work on any text."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_uncertain_prompt_gets_the_harder_tier_with_a_reason() -> None:
 
 
 def test_the_tier_is_the_most_expensive_one_to_miss() -> None:
-    """The likeliest, or a COMPLEX that is nearly as likely; of words that it does not know, never the easier."""
+    """The most likely tier, or COMPLEX if nearly as likely; for unfamiliar words, never the easier of two."""
     judged, went_up = own_prompts(held_out=True), 0
     for text in (*judged.prompts, "hmm", "zxqv wqrtz blorp", "Qwghlm vxyz?"):
         result = classify(text)
@@ -122,7 +122,7 @@ def test_classification_does_not_import_numpy() -> None:
 
 @pytest.mark.lab
 def test_searching_at_word_prefixes_finds_every_match() -> None:
-    """Trying a pattern only where a word begins as its finds do must lose none."""
+    """Patterns are tried only at words that begin like their matches."""
     prompts = [*own_prompts().prompts, *(prompt for prompts in PLAIN.values() for prompt in prompts)]
     prompts += [" ".join(prompts[start : start + 8]) for start in range(len(prompts))]
     prompts += ['"parameters": {}', "v2prove it, re-derive", "a\nvalid JSON"]
@@ -145,7 +145,7 @@ def test_each_family_of_features_has_length_one(text: str) -> None:
 
 
 def test_features_are_the_same_on_every_machine() -> None:
-    """The weights depend on the features: if this changes, train again."""
+    """If this changes, the weights must be trained again."""
     parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").families, strict=True))
     rounded = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
     assert rounded == {
@@ -155,7 +155,7 @@ def test_features_are_the_same_on_every_machine() -> None:
 
 
 def test_no_feature_of_any_known_prompt_has_changed() -> None:
-    """A digest over hundreds of prompts in many languages. If it changes, the weights must be trained again."""
+    """A hash over hundreds of prompts in many languages. If it changes, the weights must be trained again."""
     own = own_prompts(held_out=True).prompts
     prompts = [*own, *(prompt for prompts in PLAIN.values() for prompt in prompts), *ODD]
     prompts += [" ".join(own[start : start + 40]) for start in range(0, len(own), 20)]

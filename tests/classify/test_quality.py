@@ -1,4 +1,4 @@
-"""Expected quality, and the dial that turns it into a choice."""
+"""Expected quality, and the choice of a model by the `quality` option."""
 
 from __future__ import annotations
 

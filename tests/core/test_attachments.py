@@ -1,4 +1,4 @@
-"""Text files, images and tables beside a prompt: what is sent, to whom, at what cost, and what can't be."""
+"""Text files, images and tables with a prompt: what is sent, to which model, and at what cost."""
 
 from __future__ import annotations
 

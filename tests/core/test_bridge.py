@@ -1,4 +1,4 @@
-"""The bridge: one private loop for all callers, and a clean end of each job."""
+"""The bridge: one private loop for all callers, and jobs that are always settled."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_job_can_be_canceled_before_it_starts() -> None:
         list(job)
 
 
-def test_ticks_come_while_there_is_no_item() -> None:
+def test_a_job_without_items_yields_ticks() -> None:
     async def silent() -> AsyncGenerator[int]:
         await asyncio.Event().wait()
         yield 1

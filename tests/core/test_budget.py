@@ -71,7 +71,6 @@ def test_a_budget_accepts_every_form_of_amount() -> None:
 
 
 def test_a_cap_on_an_unknown_model_is_an_error_and_changes_nothing() -> None:
-    """It would never bind."""
     router = builders.router(budget=Budget(models_usd={"of another profile": Decimal(1)}))
     before = router.budget
     with pytest.raises(BudgetError, match="no model 'chaep': the registry has strong, cheap"):

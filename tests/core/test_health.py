@@ -1,4 +1,4 @@
-"""Circuits: who is passed over, for how long, and who tries out whether it is well again."""
+"""Circuits: which models are skipped and for how long, and the probe that closes a circuit."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_only_the_probe_ends_the_probing() -> None:
     router.failed("m", gave_up=True)
     time.advance(30)
     assert router.enter("m", "probe")
-    assert not router.enter("m", "last of its chain, and so asked all the same")
-    router.leave("m", "last of its chain, and so asked all the same")
+    assert not router.enter("m", "last of its chain, so asked despite the open circuit")
+    router.leave("m", "last of its chain, so asked despite the open circuit")
     router.leave("m", "early")
     assert not router.enter("m", "next")
     router.leave("m", "probe")

@@ -1,4 +1,4 @@
-"""Money per token: our multiplication against the catalog's own calculator, and the bounds that holds rely on."""
+"""Prices: costs equal those of the catalog's own calculator, and the worst case is never exceeded."""
 
 from __future__ import annotations
 

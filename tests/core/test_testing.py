@@ -1,4 +1,4 @@
-"""`llm_magic.testing`: the scripted router, model and clock that users write their own tests with."""
+"""`llm_magic.testing`: the scripted router, model and clock for users' own tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token counts: offline with the official ranks, and an upper bound for any byte-level tokenizer."""
+"""Token counts: offline with the official ranks, and the upper bound for any byte-level tokenizer."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|
 
 @pytest.fixture
 def saved() -> nbformat.NotebookNode:
-    """A saved notebook: a frozen run with the empty output of its widget, and the panel with its dead widget."""
+    """A saved notebook: a frozen run with the empty output of its widget, and the panel with a widget without kernel."""
     history.clear()
     session = router(replies=[Reply(chunks=(ANSWER,))])
     session.set_budget(5)

@@ -1,4 +1,4 @@
-"""Judging and training on small data that the test makes: figures against what can be worked out by hand."""
+"""Evaluation and training on small generated data, compared with hand calculations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HARD = ("Prove that every group of order {a} has a subgroup of order {b}.", "pro
 
 
 def prompts_of(source: str, count: int) -> list[dict[str, Any]]:
-    """Half easy sums, half hard proofs."""
+    """Make easy sums and hard proofs in equal parts."""
     rows: list[dict[str, Any]] = []
     for number in range(count):
         text, task = (EASY, HARD)[number % 2]
@@ -64,7 +64,7 @@ def prompts_of(source: str, count: int) -> list[dict[str, Any]]:
 
 
 def outcomes_of(prompts: list[dict[str, Any]], chance: random.Random) -> list[dict[str, Any]]:
-    """Every model does the sums; proofs mostly the strong one."""
+    """Score every model right on sums, and mostly the strong one on proofs."""
     right = {"weak": (0.95, 0.1), "middle": (0.95, 0.5), "strong": (0.97, 0.9)}
     price = {"weak": 0.0001, "middle": 0.001, "strong": 0.01}
     return [
@@ -90,7 +90,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """train_prompts, train_outcomes and tiers, and the same for judging: of two sources and a third for judging only."""
+    """Training and evaluation files with prompts, outcomes and tiers: two sources, and a third for evaluation only."""
     folder = tmp_path_factory.mktemp("data")
     chance = random.Random(1)  # noqa: S311
     for split, count in (("train", 60), ("dev", 40)):
@@ -249,7 +249,7 @@ def test_kinds_of_task_are_predicted_with_the_certainty_that_held_out_prompts_su
 
 
 def few_own_prompts(monkeypatch: pytest.MonkeyPatch) -> Labeled:
-    """Training sees some of the project's own prompts only, and none that are composed, to be quick."""
+    """Train on a few own prompts and on none that are composed, to be quick."""
     own = own_prompts()
     few = own.take(range(0, len(own.prompts), 60))
     monkeypatch.setattr(train_tiers, "own_prompts", lambda: few)
@@ -553,7 +553,7 @@ def test_a_cascade_counts_as_one_more_model() -> None:
 
 
 def test_agreement_rates_are_solved_from_the_measured_cascade() -> None:
-    """Of 8 prompts both cheap models have 4 right, and the strong one 3 of these; 2 wrong, and it has both right."""
+    """Of 8 prompts, both cheap models answer 4 right and 2 wrong; the strong one answers 3 of the 4 and both of the 2 right."""
     both = [[1.0, 1.0, 1.0]] * 3 + [[1.0, 1.0, 0.0]] + [[0.0, 0.0, 1.0]] * 2 + [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     recorded = Recorded(
         source="mine",

@@ -1,4 +1,4 @@
-"""The boundary of the laboratory: what the wheel contains, and what a missing file says."""
+"""The boundary of the lab package: the contents of the wheel, and the error for a missing file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Days of requests over recorded outcomes, and the user's own ledger at other prices."""
+"""Simulated months on recorded outcomes, and the replay of a ledger at other prices."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHEAP, SECOND, *_ = LINEUPS["zeroeval"].models("cheap")
 
 
 def outcomes(right: dict[str, list[float]], **fields: Any) -> Outcomes:
-    """Four prompts, two of them routine, for the zeroeval cast; models that are not named are always right."""
+    """Make four prompts, two of them routine, for the zeroeval lineup. Models that are not named are always right."""
     models = LINEUPS["zeroeval"].models()
     scores = np.array([right.get(name, [1.0] * 4) for name in models]).T
     role = {member.model: member.role for member in LINEUPS["zeroeval"].members}
@@ -286,7 +286,7 @@ def test_a_tier_without_a_model_is_replayed_on_the_baseline() -> None:
 
 
 def recorded(folder: Path, part: str, seed: int) -> None:
-    """Prompts and outcomes of every cast in the form of the recorded files: the dearer the model, the better."""
+    """Write prompts and outcomes of every lineup. More expensive models are better."""
     chance = np.random.default_rng(seed)
     prompts, answers = [], []
     for source, cast in LINEUPS.items():

@@ -1,4 +1,4 @@
-"""What the tier head learns from, and how it judges prompts of the project that it was never trained on."""
+"""The training prompts of the tier head, and its recall on held-out prompts."""
 
 from __future__ import annotations
 

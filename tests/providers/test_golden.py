@@ -58,7 +58,7 @@ def server() -> Iterator[Any]:
 
 
 async def answered(server: Any, name: str) -> tuple[str, Usage, Finished]:
-    """The text, usage and end of a payload."""
+    """Return the text, usage and end of a payload."""
     server.payload = GOLDEN / name
     provider_id = name.partition("-")[0]
     model = Registry.load("current")[MODELS[provider_id]]
@@ -135,7 +135,7 @@ async def test_the_cost_equals_the_catalogs_own_calculation(server: Any, name: s
 
 
 def _as_one_body(path: Path) -> dict[str, Any]:
-    """A payload as the SDK would return it in one piece: of a stream, the last usage of each field."""
+    """Return a payload as the SDK would in one piece, with the last usage of each field of a stream."""
     if path.suffix == ".json":
         return json.loads(path.read_text())
     events = [json.loads(line[6:]) for line in path.read_text().split("\n") if line.startswith("data: {")]

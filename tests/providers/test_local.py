@@ -1,4 +1,4 @@
-"""llm_magic/providers/local.py and engine.py: the embedded model, on a stand-in for the engine and for real."""
+"""The embedded model: its provider on a fake engine, and the real engine."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def text_of(events: list[ProviderEvent]) -> str:
 
 
 class FakeEngine:
-    """An engine that is a few lines of HTTP on loopback: it answers "Hello", or with what broke."""
+    """A few lines of HTTP on loopback that answer "Hello", or an error."""
 
     def __init__(self, path: Path, name: str, base_url: str) -> None:
         self.path, self.name, self.base_url, self.api_key = path, name, base_url, "a-key-of-loopback"
@@ -64,7 +64,7 @@ class FakeEngine:
 
 
 class Stage:
-    """A LocalProvider on fakes, and what it did with them."""
+    """A LocalProvider on fakes, and a record of its calls."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -102,7 +102,7 @@ class Stage:
 
 @pytest.fixture
 def requests() -> list[str]:
-    """The requests that reached the stand-in, as text."""
+    """The requests that reached the fake engine, as text."""
     return []
 
 
@@ -130,7 +130,7 @@ async def stage(requests: list[str]) -> AsyncIterator[Stage]:
 
 @pytest.fixture(autouse=True)
 async def closed_connections() -> AsyncIterator[None]:
-    """The SDK's clients are closed on the loop that made them."""
+    """Close the SDK's clients on the loop that made them."""
     yield
     from llm_magic import providers
 
@@ -356,7 +356,7 @@ async def test_a_real_answer_streams(real: LocalProvider) -> None:
 
 @pytest.mark.local_model
 async def test_the_same_seed_gives_the_same_answer(real: LocalProvider) -> None:
-    """Also where the second time finds part of the prompt in the cache, and several are asked at once."""
+    """Also if part of the prompt is cached, and for concurrent requests."""
     prompt = "Name three colours."
     first = text_of(await events_of(real, ask(prompt)))
     await events_of(real, ask("Something else."))
@@ -366,7 +366,7 @@ async def test_the_same_seed_gives_the_same_answer(real: LocalProvider) -> None:
 
 @pytest.mark.local_model
 async def test_requests_in_quick_succession_all_work(real: LocalProvider) -> None:
-    """The server drops some of the connections that it promises to keep: none may be used twice."""
+    """The server drops some connections that it promises to keep, so none may be used twice."""
     for _ in range(40):
         assert text_of(await events_of(real, ask("Hi", max_output_tokens=2)))
 
@@ -396,7 +396,7 @@ async def test_a_canceled_answer_frees_the_slot(real: LocalProvider) -> None:
 
 @pytest.mark.local_model
 async def test_a_canceled_prompt_frees_the_slot(real: LocalProvider) -> None:
-    """Cancelled before the first token, while 3,600 tokens are being read."""
+    """Canceled before the first token, while 3,600 tokens are being read."""
     reading = asyncio.create_task(events_of(real, ask("A river runs. " * 900, 10)))
     done, _ = await asyncio.wait([reading], timeout=0.5)
     assert not done

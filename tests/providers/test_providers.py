@@ -71,7 +71,7 @@ WIRES = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
 
 
 def connect(environ: dict[str, str]) -> dict[str, Provider]:
-    """The article profile's providers, with keys and addresses from `environ`."""
+    """Make the article profile's providers, with keys and addresses from `environ`."""
     specs = [spec for spec in ARTICLE.providers.values() if spec.api in WIRES]
     return {spec.name: WIRES[spec.api](spec, environ=environ) for spec in specs}
 

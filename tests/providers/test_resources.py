@@ -1,4 +1,4 @@
-"""llm_magic/providers/machine.py: what a container allows, not what the machine under it has."""
+"""Memory and cores: the limits of a container, not those of the machine."""
 
 from pathlib import Path
 
