@@ -12,7 +12,7 @@ from llm_magic.jupyter.display.run_view import RunView
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.routing import Router
-from llm_magic.types import CostBasis, Request, RouteResult
+from llm_magic.types import CostBasis, Request, RouteResult, Usage
 
 
 class Stopped(KeyboardInterrupt):
@@ -57,7 +57,8 @@ def record_end(router: Router, state: RunState, how: str) -> None:
     if any(attempt.cost_basis is CostBasis.HELD for attempt in state.attempts):
         state.ending = f"{how}; up to {show_usd(state.cost_usd)} may be billed"
         return
-    tokens = state.attempts[-1].usage.output_tokens if state.attempts else 0
+    usage = state.attempts[-1].usage if state.attempts else Usage()
+    tokens = usage.output_tokens - usage.reasoning_tokens
     about = "about " if any(attempt.cost_estimated for attempt in state.attempts) else ""
     state.ending = f"{how} after {tokens:,} tokens, {about}{show_usd(state.cost_usd)}"
 
