@@ -33,7 +33,6 @@ def apply_rules(request: Request, rules: Iterable[Rule], classifier: Classifier)
 
 
 def explain_rule(plan: Plan) -> Plan:
-    """Return the plan with the rule as the reason of the model that it chose."""
     request = plan.request
     if not request.rule or request.model is None:
         return plan

@@ -10,44 +10,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict, cast, get_type_hints
 
 from llm_magic import answers
-from llm_magic.attachments import TABLE_ROWS, attach, of_value
 from llm_magic.budget import Amount, usd
 from llm_magic.conversations import THREAD_TOKENS
-from llm_magic.errors import InvalidOption, UnknownOption
+from llm_magic.errors import UnknownOption
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
-from llm_magic.routing import validation
-from llm_magic.types import DEFAULT_QUALITY, Attachment, Message, TaskTier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notebook:
-    """The part of a notebook that the text of an option can refer to."""
-
-    variables: Mapping[str, object]
-    table_rows: int = TABLE_ROWS
-    """Maximum number of rows of an attached DataFrame that are sent."""
-
-
-def unquoted(text: str) -> str:
-    """Return an argument of a magic without its quotes, which IPython leaves in place."""
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
-
-
-def _variable(name: str, text: str, notebook: Notebook) -> object:
-    if text not in notebook.variables:
-        raise InvalidOption(name, text, "the name of a variable in the notebook")
-    return notebook.variables[text]
-
-
-def _schema(name: str, text: str, notebook: Notebook) -> object:
-    return text if text.lstrip().startswith("{") else _variable(name, text, notebook)
-
-
-def _attachment(name: str, text: str, notebook: Notebook) -> Attachment:
-    if not (text.startswith("{{") and text.endswith("}}")):
-        return attach([text], rows=notebook.table_rows)[0]
-    variable = text[2:-2].strip()
-    return of_value(variable, _variable(name, variable, notebook), rows=notebook.table_rows)
+from llm_magic.routing import notebook, validation
+from llm_magic.routing.notebook import Notebook, unquoted
+from llm_magic.types import DEFAULT_QUALITY, Message, TaskTier
 
 
 def _unchanged(value: object) -> object:
@@ -56,25 +25,23 @@ def _unchanged(value: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option: its check as a keyword, and its form on the line of a magic."""
+    """One option: its check as a keyword, and its form on the line of a magic.
+
+    check: returns the value as `Request` holds it, or raises RequestError. field: that of `Request`, if not named like
+    the keyword. flag: None for an option that exists as a keyword only. metavar: None for a switch such as `--cache`.
+    resolve: turns keyword, parsed text and notebook into the value. bare: value of the flag alone; None: not allowed.
+    """
 
     help: str
     default: str = ""
-    """Shown behind the help."""
     check: Callable[[Any], object] = _unchanged
-    """Return the value as `Request` holds it, or raise RequestError."""
     field: str | None = None
-    """Field of `Request` that takes the value, if its name differs from the keyword."""
     flag: str | None = None
-    """None: the option exists as a keyword only."""
     metavar: str | None = None
-    """None: a switch, such as `--cache` and `--no-cache`."""
     parse: Callable[[str], object] = unquoted
     resolve: Callable[[str, str, Notebook], object] | None = None
-    """Turns the keyword, the parsed text and the notebook into the value, if the text refers to something."""
     is_repeatable: bool = False
     bare: object = None
-    """Value of the flag alone, as in `--cascade`; None: the flag needs a value."""
 
     @property
     def full_help(self) -> str:
@@ -140,7 +107,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--schema",
             metavar="VARIABLE",
-            resolve=_schema,
+            resolve=notebook.schema,
             help="A JSON Schema, Pydantic model or dataclass. The answer is validated against it and parsed into "
             "result.data.",
             check=answers.schema_of,
@@ -181,7 +148,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--attach",
             metavar="PATH",
-            resolve=_attachment,
+            resolve=notebook.attachment,
             is_repeatable=True,
             help="A text file, an image, or {{name}}: a DataFrame or text of the notebook. It does not influence the "
             "tier. May be repeated.",
@@ -214,7 +181,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--check",
             metavar="VARIABLE",
-            resolve=_variable,
+            resolve=notebook.variable,
             help="A function that takes the text of an answer. A cheap answer is accepted if it returns True.",
         ),
     ]
@@ -263,7 +230,6 @@ def _read_options() -> dict[str, Option]:
 
 
 OPTIONS: Mapping[str, Option] = _read_options()
-"""Every option by its keyword, in the order of the help."""
 
 
 def check_names(method: str, given: Mapping[str, object], known: Iterable[str] = OPTIONS) -> None:
@@ -285,7 +251,7 @@ def fields_of(given: RequestOptions) -> dict[str, Any]:
     }
 
 
-def from_arguments(arguments: Mapping[str, Any], notebook: Notebook) -> RequestOptions:
+def from_arguments(arguments: Mapping[str, Any], context: Notebook) -> RequestOptions:
     """Return the options that the parsed arguments of a magic state, by keyword. Raises RequestError."""
     given: dict[str, object] = {}
     for name, option in OPTIONS.items():
@@ -294,9 +260,9 @@ def from_arguments(arguments: Mapping[str, Any], notebook: Notebook) -> RequestO
             continue
         if (resolve := option.resolve) is not None:
             value = (
-                [resolve(name, text, notebook) for text in value]
+                [resolve(name, text, context) for text in value]
                 if option.is_repeatable
-                else resolve(name, value, notebook)
+                else resolve(name, value, context)
             )
         given[name] = value
     return cast("RequestOptions", given)

@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from decimal import Decimal
 from types import EllipsisType
 from typing import Any, TypeVar, Unpack
 
 from llm_magic import cache as caching
 from llm_magic import conversations, tuning
 from llm_magic.bridge import Job, bridge
-from llm_magic.budget import Amount, Budget, Cap
+from llm_magic.budget import Amount, Budget
 from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import Classifier, HeadsClassifier
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
-from llm_magic.execute import Clock, Executor, PerEventLoop, RetryPolicy, Services, ledger_io
-from llm_magic.health import Circuit, Health
-from llm_magic.ledger import Headroom, Ledger
-from llm_magic.plan import PlanContext, Planner, make_plan
+from llm_magic.execute import Clock, Executor, RetryPolicy, ledger_io
+from llm_magic.health import Circuit
+from llm_magic.ledger import Ledger
+from llm_magic.plan import Planner, make_plan
 from llm_magic.plan.cascade import cascade_mode
-from llm_magic.plan.rejection import rejection
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import comparison, options, validation
+from llm_magic.routing import comparison, options, planning, validation
 from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.options import Caps, RequestOptions
+from llm_magic.routing.services import new_services
 from llm_magic.types import (
     DEFAULT_QUALITY,
     Compared,
     Comparison,
-    Message,
     ModelSpec,
     Plan,
     Request,
     RouteResult,
-    Thread,
 )
 
 Result = TypeVar("Result")
@@ -82,23 +78,10 @@ class Router:
         self.planner = planner
         """None: `CheapestCapable`."""
         self._setting_budget = threading.Lock()
-        specs = self.registry.providers
-        self.providers: Mapping[str, Provider] = connect(specs) if providers is None else providers
+        self.providers: Mapping[str, Provider] = connect(self.registry.providers) if providers is None else providers
         self._clock = Clock() if clock is None else clock
-        policy = RetryPolicy() if policy is None else policy
-        self._services = Services(
-            registry=self.registry,
-            providers=self.providers,
-            ledger=self.ledger,
-            health=Health(monotonic=self._clock.monotonic, cool_down_s=policy.cool_down_s),
-            policy=policy,
-            clock=self._clock,
-            slots={
-                name: PerEventLoop(
-                    functools.partial(asyncio.Semaphore, specs[name].concurrency if name in specs else 64)
-                )
-                for name in {model.provider for model in self.registry}
-            },
+        self._services = new_services(
+            self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )
 
     # The path of a prompt: request -> classification -> plan -> events -> result.
@@ -113,7 +96,7 @@ class Router:
         if (name := fields.pop("thread", None)) is not None:
             if fields.get("history"):
                 raise RequestError("a thread has its own history: give thread or history, not both")
-            fields["history"], fields["thread"] = self._conversation(name, limit)
+            fields["history"], fields["thread"] = planning.conversation(self.conversations, name, limit, self._services)
         if (judge := fields.get("judge")) is not None and judge not in self.registry:
             raise RequestError(self.registry.unknown_model_message(judge))
         check, schema = fields.get("check"), fields.get("schema")
@@ -125,7 +108,7 @@ class Router:
         _check("plan", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
         request, classification = apply_rules(request, self.registry.rules, self.classifier)
-        context = self._context(request)
+        context = planning.plan_context(request, self.budget, self._services)
         return explain_rule(make_plan(request, classification, self.registry, context, planner=self.planner))
 
     def stream(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> AsyncGenerator[RunEvent]:
@@ -229,11 +212,9 @@ class Router:
 
     def unavailable(self, model: ModelSpec) -> str | None:
         """Return the reason why a model can't be used now, or None if it can."""
-        provider = self.providers.get(model.provider)
-        return f"no provider {model.provider!r}" if provider is None else provider.unavailable()
+        return planning.unavailable(model, self.providers)
 
     def circuit(self, model: ModelSpec) -> Circuit:
-        """Return the state of a model's circuit breaker."""
         return self._services.health.circuit(model.id)
 
     # The core, on the private loop.
@@ -302,41 +283,13 @@ class Router:
         keep = functools.partial(conversations.keep, self.conversations, plan.request, result, self._clock.now())
         return await ledger_io.saved(result, "thread", keep, self._services)
 
+    def _rejection(self, plan: Plan) -> NoCandidate | BudgetExceeded:
+        return planning.rejection_of(plan, self.budget, self._services)
+
     async def _with_ledger(self, call: Callable[[], Result]) -> Result:
         """Call a function that reads or writes the ledger, again while the database is locked."""
         until = self._clock.monotonic() + self._services.policy.deadline_s
         return await ledger_io.when_unlocked(call, self._services, until=until)
-
-    # What a plan depends on.
-
-    def _context(self, request: Request) -> PlanContext:
-        headroom_under = functools.lru_cache(self.ledger.headroom)
-
-        def left_usd(model: ModelSpec) -> Decimal | None:
-            under_caps = headroom_under(self._caps(request, model.id))
-            return min((headroom.reachable_usd for headroom in under_caps), default=None)
-
-        return PlanContext(
-            now=self._clock.now(),
-            left_usd=left_usd,
-            unavailable=self.unavailable,
-            circuit=self._services.health.circuit,
-        )
-
-    def _conversation(self, name: str, limit_tokens: int) -> tuple[tuple[Message, ...], Thread]:
-        # If only small context windows can be used, half of the largest is left for the prompt and the answer.
-        windows = [model.context_window for model in self.registry if self.unavailable(model) is None]
-        limit = min(limit_tokens, max(windows, default=limit_tokens) // 2)
-        return conversations.load(self.conversations, name, limit, self._clock.now())
-
-    def _caps(self, request: Request, model: str) -> tuple[Cap, ...]:
-        return self.budget.caps(model=model, tags=request.tags, max_cost_usd=request.max_cost_usd)
-
-    def _rejection(self, plan: Plan) -> NoCandidate | BudgetExceeded:
-        def headroom(model: str) -> list[Headroom]:
-            return self.ledger.headroom(self._caps(plan.request, model))
-
-        return rejection(plan, self.registry, self._context(plan.request), headroom)
 
 
 def _check(method: str, prompt: str | Request, given: RequestOptions) -> None:

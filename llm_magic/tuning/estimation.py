@@ -18,11 +18,9 @@ from llm_magic.tuning.evidence import Evidence, ModelTier, collect
 from llm_magic.types import Attempt, TaskTier
 
 PROMPTS_SD = 0.6
-"""Logits by which one user's prompts of a tier plausibly differ from typical ones."""
 MODEL_SD = 0.4
-"""Logits by which a packaged estimate of a model is plausibly off."""
 MAX_SHIFT = 1.5
-"""Logits. The limit of either shift."""
+"""In logits, of either shift."""
 _MAX_ROUNDS = 200
 _BISECTIONS = 50
 
@@ -46,12 +44,11 @@ class Tuning:
 
 
 def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
-    """Estimate the shifts of the registry's models from the rows of a ledger."""
     collected = {key: evidence for key, evidence in collect(rows).items() if key[0] in registry}
     prompts: dict[TaskTier, float] = {}
     models: dict[ModelTier, float] = {}
     for tier in TaskTier:
-        in_tier = {model: evidence for (model, of_tier), evidence in collected.items() if of_tier is tier}
+        in_tier = {model: evidence for (model, tier_of_model), evidence in collected.items() if tier_of_model is tier}
         if not any(evidence.explicit_count for evidence in in_tier.values()):
             continue
         capability = {model: registry[model].capability.get(tier, 0.0) for model in in_tier}
@@ -65,7 +62,6 @@ def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
 
 
 def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
-    """Return the registry with the capabilities of its models shifted."""
     if not tuning:
         return registry
     return registry.with_models(
@@ -78,7 +74,7 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
 
 
 def posterior_mode(capability: Mapping[str, float], evidence: Mapping[str, Evidence]) -> tuple[float, dict[str, float]]:
-    """Return the shift for all models and the shift of each model, found by coordinate ascent."""
+    """Return the shift for all models and the shift of each model, by coordinate ascent."""
     common, own = 0.0, dict.fromkeys(evidence, 0.0)
     for _ in range(_MAX_ROUNDS):
         last_common, last_own = common, own

@@ -10,12 +10,10 @@ from enum import StrEnum
 
 from llm_magic.types import Attempt, Doubt, Outcome, TaskTier
 
-DIFFICULTY_BIN = 0.25
-"""Logits of difficulty within which prompts count as equally hard."""
-UNRATED_WEIGHT = 0.1
-"""Good weight of an answer that was not rated, repeated or escalated."""
-REPEAT_WEIGHT = 0.5
-"""Bad weight of a repeated run: it may have been repeated for another reason."""
+DIFFICULTY_BIN_LOGITS = 0.25
+UNRATED_GOOD_WEIGHT = 0.1
+REPEAT_BAD_WEIGHT = 0.5
+"""A run may have been repeated for another reason than a bad answer."""
 
 _HARDEST_FIRST = list(TaskTier)
 
@@ -23,8 +21,6 @@ ModelTier = tuple[str, TaskTier]
 
 
 class Signal(StrEnum):
-    """One piece of evidence about an answer, as it is displayed."""
-
     RATED_GOOD = "rated good"
     RATED_BAD = "rated bad"
     ESCALATED = "escalated"
@@ -34,15 +30,14 @@ class Signal(StrEnum):
     UNRATED = "unrated"
 
     @property
-    def weights(self) -> tuple[float, float]:
-        """The good and the bad weight of the signal."""
+    def good_and_bad_weight(self) -> tuple[float, float]:
         match self:
             case Signal.RATED_GOOD:
                 return 1.0, 0.0
             case Signal.UNRATED:
-                return UNRATED_WEIGHT, 0.0
+                return UNRATED_GOOD_WEIGHT, 0.0
             case Signal.ASKED_AGAIN:
-                return 0.0, REPEAT_WEIGHT
+                return 0.0, REPEAT_BAD_WEIGHT
             case _:
                 return 0.0, 1.0
 
@@ -51,7 +46,7 @@ class Signal(StrEnum):
 class Evidence:
     """The evidence about one model in one tier.
 
-    weights: good and bad weight, by the prompts' difficulty in steps of DIFFICULTY_BIN. counts: signals of each kind.
+    weights: good and bad weight, by difficulty in steps of DIFFICULTY_BIN_LOGITS. counts: signals of each kind.
     """
 
     weights: Mapping[float, tuple[float, float]] = dataclasses.field(default_factory=dict[float, tuple[float, float]])
@@ -67,14 +62,12 @@ class Evidence:
 
     @property
     def explicit_count(self) -> int:
-        """The number of signals other than UNRATED."""
         return sum(count for signal, count in self.counts.items() if signal != Signal.UNRATED)
 
     def add(self, signal: Signal, difficulty: float) -> Evidence:
-        """Return the evidence with one more signal."""
-        bin_ = round(difficulty / DIFFICULTY_BIN) * DIFFICULTY_BIN
+        bin_ = round(difficulty / DIFFICULTY_BIN_LOGITS) * DIFFICULTY_BIN_LOGITS
         good, bad = self.weights.get(bin_, (0.0, 0.0))
-        more_good, more_bad = signal.weights
+        more_good, more_bad = signal.good_and_bad_weight
         return Evidence(
             weights={**self.weights, bin_: (good + more_good, bad + more_bad)},
             counts={**self.counts, signal: self.counts.get(signal, 0) + 1},

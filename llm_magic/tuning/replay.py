@@ -19,8 +19,7 @@ from llm_magic.plan import good_enough
 from llm_magic.registry import Registry
 from llm_magic.types import DEFAULT_QUALITY, ZERO, Attempt, Classification, ModelSpec, Outcome, TaskTier, Usage
 
-_READ = (Outcome.OK, Outcome.CANCELLED)
-"""Outcomes of attempts whose text the user saw."""
+_SEEN_BY_USER = (Outcome.OK, Outcome.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def replay(
     moved: dict[tuple[str, str], int] = {}
     count = left_out = 0
     for attempts in runs.values():
-        answer = next((row for row in attempts if row.outcome in _READ and row.usage.output_tokens), None)
+        answer = next((row for row in attempts if row.outcome in _SEEN_BY_USER and row.usage.output_tokens), None)
         chosen = None if answer is None else _leader(answer, registry, ratios, quality)
         if answer is None or chosen is None:
             left_out += 1
@@ -102,15 +101,13 @@ def _leader(answer: Attempt, registry: Registry, ratios: Mapping[str, float], qu
 
 
 def _cost(model: ModelSpec, answer: Attempt, ratios: Mapping[str, float]) -> Decimal:
-    """Return the cost of the exchange on a model, with its tokens converted to those of that model."""
     ratio = model.token_ratio / ratios.get(answer.model, 1.0)
-    counts = {part.name: round(getattr(answer.usage, part.name) * ratio) for part in dataclasses.fields(Usage)}
+    counts = {field.name: round(getattr(answer.usage, field.name) * ratio) for field in dataclasses.fields(Usage)}
     return prices.cost(model, Usage(**counts), answer.started_at).usd
 
 
 def as_json(replayed: Replayed, profile: str) -> dict[str, Any]:
-    """Return all figures for JSON, with USD as exact text."""
-    fields = {part.name: getattr(replayed, part.name) for part in dataclasses.fields(replayed)}
+    fields = {field.name: getattr(replayed, field.name) for field in dataclasses.fields(replayed)}
     moved = [{"answered": was, "would": now, "runs": runs} for (was, now), runs in sorted(replayed.moved.items())]
     figures = {name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()}
     return {"profile": profile, **figures, "moved": moved}

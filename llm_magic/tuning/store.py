@@ -37,7 +37,7 @@ def load(path: Path | None = None) -> Tuning:
 
 
 def save(tuning: Tuning, path: Path | None = None) -> Path:
-    """Write the tuning so that people can read and edit it; returns the path."""
+    """Write the tuning in a form that people can read and edit, and return the path."""
     path = path or home() / FILE
     lines = [*_HEADER]
     if tuning.prompts:
@@ -52,7 +52,7 @@ def save(tuning: Tuning, path: Path | None = None) -> Path:
 
 
 def reset(path: Path | None = None) -> bool:
-    """Delete the file; False if there is none."""
+    """Delete the file; return False if there is none."""
     path = path or home() / FILE
     if not path.exists():
         return False

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llm_magic import Registry, TaskTier, TuningError, tuning
 from llm_magic.tuning import Tuning
 from llm_magic.tuning.estimation import MAX_SHIFT, posterior_mode
-from llm_magic.tuning.evidence import UNRATED_WEIGHT, Evidence, collect
+from llm_magic.tuning.evidence import UNRATED_GOOD_WEIGHT, Evidence, collect
 from llm_magic.types import Attempt, Doubt
 from tests.support.builders import attempt, model, registry
 
@@ -37,7 +37,7 @@ def test_a_rating_has_weight_one() -> None:
 
 
 def test_an_unrated_answer_counts_a_little_as_good() -> None:
-    assert (evidence({}, {}).good, evidence({}, {}).bad) == (2 * UNRATED_WEIGHT, 0)
+    assert (evidence({}, {}).good, evidence({}, {}).bad) == (2 * UNRATED_GOOD_WEIGHT, 0)
     assert evidence({}, {}).explicit_count == 0
 
 

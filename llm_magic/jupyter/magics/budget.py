@@ -59,7 +59,6 @@ def reconcile(router: Router, how: Any) -> str:
 
 
 def _lasting_caps(budget: Budget) -> Sequence[Any]:
-    """Return every cap that outlives a run, except for that of the session."""
     caps = {
         cap: None
         for model in budget.models_usd or ("",)

@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%{1,2}(route\w*)[ \t]")
-_POSITIONAL = {"route_budget": ("off",)}
-"""Words that may stand first on the line of a magic, where its parser has no list of choices."""
-_VALUES: dict[str, Callable[[], Iterable[str]]] = {
+_FIRST_WORDS_WITHOUT_CHOICES = {"route_budget": ("off",)}
+_VALUES_BY_METAVAR: dict[str, Callable[[], Iterable[str]]] = {
     "TIER": lambda: [tier.lower() for tier in TaskTier],
     "MODEL": lambda: [model.id for model in routing.session_router().registry],
     "THREAD": lambda: routing.session_router().conversations.names(),
     "MODE": lambda: [*MODES, "off"],
 }
-"""Possible values of an argument, by its metavar."""
 
 
 def matcher(shell: Any) -> Any:
@@ -63,7 +61,7 @@ def completions(shell: Any, line: str) -> tuple[list[str], str]:
     option, assigned, value = word.partition("=")
     fragment = value if assigned else word
     words = _words(shell, magic.group(1), method, before, option if assigned else None, word)
-    return [each for each in words if each.startswith(fragment)], fragment
+    return [candidate for candidate in words if candidate.startswith(fragment)], fragment
 
 
 def _words(shell: Any, name: str, method: Any, before: list[str], assigned: str | None, word: str) -> Iterable[str]:
@@ -80,7 +78,7 @@ def _words(shell: Any, name: str, method: Any, before: list[str], assigned: str 
     if before:
         return ()
     positional = [action for action in parser._actions if not action.option_strings]
-    return [*_POSITIONAL.get(name, ()), *(value for action in positional for value in _values(action))]
+    return [*_FIRST_WORDS_WITHOUT_CHOICES.get(name, ()), *(value for action in positional for value in _values(action))]
 
 
 def _values(action: Any) -> list[str]:
@@ -89,6 +87,6 @@ def _values(action: Any) -> list[str]:
     if action.choices:
         return [str(choice) for choice in action.choices]
     try:
-        return list(_VALUES[action.metavar]()) if action.metavar in _VALUES else []
+        return list(_VALUES_BY_METAVAR[action.metavar]()) if action.metavar in _VALUES_BY_METAVAR else []
     except LLMMagicError:
         return []

@@ -98,7 +98,6 @@ class SessionMagics(Magics):
             self._panel.refresh()
 
     def close(self) -> None:
-        """Close the panel and remove its callbacks."""
         if self._panel is not None:
             history.watchers.discard(self._panel.refresh)
             self._shell.events.unregister("post_run_cell", self._after_cell)
@@ -107,7 +106,6 @@ class SessionMagics(Magics):
 
 
 def _show_once(shell: Any) -> None:
-    """Show the panel as static output, for a front end without widgets."""
     from IPython.display import display
 
     from llm_magic.jupyter import panel

@@ -14,7 +14,7 @@ from llm_magic.jupyter.display.report_plot import show_plot
 from llm_magic.jupyter.magics import budget
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.ledger import Ledger
-from llm_magic.routing.options import unquoted
+from llm_magic.routing.notebook import unquoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ class LedgerMagics(Magics):
         args = parse_argstring(self.route_ledger, line)
         with short_errors():
             ledger = routing.session_router().ledger
-            return ledger.to_frame(**_rows_of(args, ledger))
+            return ledger.to_frame(**_row_filters(args, ledger))
 
     @magic_arguments()
     @_session_option
@@ -104,7 +104,7 @@ class LedgerMagics(Magics):
         args = parse_argstring(self.route_report, line)
         with short_errors():
             ledger = routing.session_router().ledger
-            report = ledger.report(**_rows_of(args, ledger))
+            report = ledger.report(**_row_filters(args, ledger))
             show_plot(self._shell, report)
         return report
 
@@ -175,11 +175,11 @@ class LedgerMagics(Magics):
             was_reset = tuning.reset() if args.reset else None  # before a file that can't be read gets in the way
             router = routing.session_router()
             if was_reset is None:
-                said = tuning_report.apply(router) if args.apply else tuning_report.show(router)
+                message = tuning_report.apply(router) if args.apply else tuning_report.preview(router)
             else:
                 router.retune()
-                said = "Undone: the packaged estimates apply again." if was_reset else "There is nothing to undo."
-        print(said)  # noqa: T201 - as above
+                message = "Undone: the packaged estimates apply again." if was_reset else "There is nothing to undo."
+        print(message)  # noqa: T201 - as above
 
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
@@ -192,7 +192,6 @@ class LedgerMagics(Magics):
             return models_frame(routing.session_router())
 
 
-def _rows_of(args: Any, ledger: Ledger) -> dict[str, Any]:
-    """Return the filters that `--tag` and `--session` state."""
+def _row_filters(args: Any, ledger: Ledger) -> dict[str, Any]:
     tags = [unquoted(tag) for tag in args.tag or ()]
     return {"tags": tags, "session_id": ledger.session_id if args.session else None}

@@ -14,15 +14,13 @@ from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.history import RESULT_NAME
 from llm_magic.types import Comparison, RouteResult
 
-_STATEMENT = "get_ipython().run_line_magic("
-"""IPython's translation of a line that consists of a magic only."""
+_TRANSLATED_LINE_MAGIC = "get_ipython().run_line_magic("
 
 _NAMED = re.compile(r"\s*([^\s<\"'-][^\s<\"']*)\s*<<(.*)", re.DOTALL)
 _removed: list[Any] = []
 
 
 def names(out: str | None) -> tuple[str, ...]:
-    """Return the names to bind a result to: `_route`, and that of `--out`."""
     return (RESULT_NAME,) if out is None else (RESULT_NAME, out)
 
 
@@ -39,14 +37,12 @@ def remove_last(shell: Any) -> None:
 
 
 def restore_last(shell: Any) -> None:
-    """Bind `_route` again after `%reload_ext`."""
     if _removed:
         shell.user_ns[RESULT_NAME] = _removed.pop()
     _removed.clear()
 
 
 def check_name(name: str | None) -> None:
-    """Raise UsageError if `--out` is not a valid Python name."""
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise UsageError(f"--out {name}: not a name")
 
@@ -62,4 +58,4 @@ def is_a_statement() -> bool:
     if frame is None or frame.f_back is None:
         return False
     caller = frame.f_back
-    return linecache.getline(caller.f_code.co_filename, caller.f_lineno).lstrip().startswith(_STATEMENT)
+    return linecache.getline(caller.f_code.co_filename, caller.f_lineno).lstrip().startswith(_TRANSLATED_LINE_MAGIC)

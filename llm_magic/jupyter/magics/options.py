@@ -15,14 +15,14 @@ from llm_magic.errors import BudgetError, InvalidOption
 from llm_magic.jupyter.magics import namespace
 from llm_magic.jupyter.magics.interpolation import interpolate
 from llm_magic.routing import Router
-from llm_magic.routing.options import OPTIONS, Notebook, Option, from_arguments, unquoted
+from llm_magic.routing.notebook import Notebook, unquoted
+from llm_magic.routing.options import OPTIONS, Option, from_arguments
 from llm_magic.types import Request
 
 _WORD = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)""")
 
 
 def request_arguments(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a magic with every option of a request that has a flag."""
     for name, option in reversed(list(OPTIONS.items())):
         if option.flag is not None:
             help_text = option.full_help.replace("%", "%%")
@@ -60,12 +60,10 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
 
 
 def usage_error(error: InvalidOption) -> UsageError:
-    """Return an error about a keyword as one about the flag of the magic."""
     return UsageError(f"{OPTIONS[error.option].flag} {error.value}: must be {error.requirement}")
 
 
-def compared(args: Any) -> list[str]:
-    """Return the models that `--compare` names, or `["tiers"]`."""
+def compared_models(args: Any) -> list[str]:
     given = {"--thread": args.thread, "--model": args.model, "--plan": args.plan, "--background": args.background}
     if clashing := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--compare can't be combined with {clashing}")

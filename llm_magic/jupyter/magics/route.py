@@ -180,7 +180,7 @@ class RouteMagics(Magics):
             how = {"freeze": self.freeze, "stream": not args.no_stream}
             names = namespace.names(args.out)
             if args.compare is not None:
-                compared = comparison.run(router, self._shell, request, options.compared(args), **how)
+                compared = comparison.run(router, self._shell, request, options.compared_models(args), **how)
                 self._shell.push(dict.fromkeys(names, compared))
                 return compared
             if args.background:

@@ -14,8 +14,7 @@ from llm_magic.tuning.replay import Replayed, replay
 from llm_magic.types import Attempt
 
 
-def show(router: Router) -> str:
-    """Preview the change; apply nothing."""
+def preview(router: Router) -> str:
     rows = router.ledger.rows()
     applied, learned = tuning.load(), tuning.tune(rows, router.base_registry)
     if not learned:
@@ -27,7 +26,7 @@ def show(router: Router) -> str:
             "",
             *_changes(rows, router.base_registry, learned),
             "",
-            *_history(rows, router, learned),
+            *_effect_on_history(rows, router, learned),
             "",
             "This is what is applied."
             if applied == learned
@@ -37,11 +36,10 @@ def show(router: Router) -> str:
 
 
 def apply(router: Router) -> str:
-    """Save the tuning and use it from now on."""
     rows = router.ledger.rows()
     learned = tuning.tune(rows, router.base_registry)
     if not learned:
-        return show(router)
+        return preview(router)
     path = tuning.save(learned)
     router.retune()
     note = f"Applied from now on, and saved in {path}. %route_tune --reset undoes it."
@@ -80,11 +78,10 @@ def _chance(level: float) -> float:
     return 1.0 / (1.0 + math.exp(-level))
 
 
-def _history(rows: list[Attempt], router: Router, learned: Tuning) -> list[str]:
-    """Compare how the runs of the ledger would be routed before and after."""
+def _effect_on_history(rows: list[Attempt], router: Router, learned: Tuning) -> list[str]:
     registries = (router.base_registry, tuning.apply_tuning(router.base_registry, learned))
     before, after = (replay(rows, registry, quality=router.quality) for registry in registries)
-    was, now = (_by_model(replayed) for replayed in (before, after))
+    was, now = (_runs_by_model(replayed) for replayed in (before, after))
     moved = sum(max(0, runs - was.get(model, 0)) for model, runs in now.items())
     lines = [
         f"Of your {after.runs:,} answered runs {moved:,} would go elsewhere; all of them would have cost "
@@ -96,8 +93,7 @@ def _history(rows: list[Attempt], router: Router, learned: Tuning) -> list[str]:
     return lines
 
 
-def _by_model(replayed: Replayed) -> dict[str, int]:
-    """Count the runs that each model would answer."""
+def _runs_by_model(replayed: Replayed) -> dict[str, int]:
     counts: dict[str, int] = {}
     for (_, model), runs in replayed.moved.items():
         counts[model] = counts.get(model, 0) + runs

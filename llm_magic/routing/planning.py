@@ -1,0 +1,59 @@
+"""State that the plan of a request depends on: headroom, providers, circuits, the conversation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from decimal import Decimal
+
+from llm_magic import conversations
+from llm_magic.budget import Budget, Cap
+from llm_magic.conversations.store import Conversations
+from llm_magic.errors import BudgetExceeded, NoCandidate
+from llm_magic.execute import Services
+from llm_magic.ledger import Headroom
+from llm_magic.plan import PlanContext
+from llm_magic.plan.rejection import rejection
+from llm_magic.providers.base import Provider
+from llm_magic.types import Message, ModelSpec, Plan, Request, Thread
+
+
+def plan_context(request: Request, budget: Budget, services: Services) -> PlanContext:
+    headroom_under = functools.lru_cache(services.ledger.headroom)
+
+    def left_usd(model: ModelSpec) -> Decimal | None:
+        under_caps = headroom_under(_caps(request, budget, model.id))
+        return min((headroom.reachable_usd for headroom in under_caps), default=None)
+
+    return PlanContext(
+        now=services.clock.now(),
+        left_usd=left_usd,
+        unavailable=lambda model: unavailable(model, services.providers),
+        circuit=services.health.circuit,
+    )
+
+
+def conversation(
+    stored: Conversations, name: str, limit_tokens: int, services: Services
+) -> tuple[tuple[Message, ...], Thread]:
+    # If only small context windows can be used, half of the largest is left for the prompt and the answer.
+    usable = (model for model in services.registry if unavailable(model, services.providers) is None)
+    largest_window = max((model.context_window for model in usable), default=limit_tokens)
+    limit_tokens = min(limit_tokens, largest_window // 2)
+    return conversations.load(stored, name, limit_tokens, services.clock.now())
+
+
+def rejection_of(plan: Plan, budget: Budget, services: Services) -> NoCandidate | BudgetExceeded:
+    def headroom(model_id: str) -> list[Headroom]:
+        return services.ledger.headroom(_caps(plan.request, budget, model_id))
+
+    return rejection(plan, services.registry, plan_context(plan.request, budget, services), headroom)
+
+
+def unavailable(model: ModelSpec, providers: Mapping[str, Provider]) -> str | None:
+    provider = providers.get(model.provider)
+    return f"no provider {model.provider!r}" if provider is None else provider.unavailable()
+
+
+def _caps(request: Request, budget: Budget, model_id: str) -> tuple[Cap, ...]:
+    return budget.caps(model=model_id, tags=request.tags, max_cost_usd=request.max_cost_usd)
