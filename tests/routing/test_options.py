@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from llm_magic import RequestError, Router
+from llm_magic.errors import InvalidOption, UnknownOption
 from llm_magic.jupyter.magics.route import RouteMagics
-from llm_magic.routing.options import OPTIONS, InvalidOption, UnknownOption, markdown_table
+from llm_magic.routing.options import OPTIONS, markdown_table
 from llm_magic.types import Request
 from tests.support.builders import router
 
