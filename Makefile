@@ -19,11 +19,12 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 OLDEST := build/oldest
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+PARALLEL := $(PARALLEL)
 # A fast subset: what the wheel could get wrong is packaging. CI sets WHEEL_TESTS to everything that needs no source tree.
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-all test-lab test-slow test-browser test-wheel test-oldest fuzz check docs demo lab bench clean
+.PHONY: help setup test test-all test-lab test-slow test-browser test-wheel test-oldest fuzz soak check docs demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -56,6 +57,21 @@ test-lab: setup ## run the tests of the laboratory: training, evaluation, simula
 FUZZ_MINUTES := 10
 fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
 	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+
+# One after the other, each once. (No -j: they share the machine's cores and build/.)
+test-all: test test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+
+test-lab: setup ## run the tests of the laboratory: training, evaluation, simulation
+	$(BIN)/pytest -m "lab and not slow" $(PARALLEL) $(ARGS)
+
+FUZZ_MINUTES := 10
+fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
+	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+SOAK_MINUTES := 30
+soak: setup ## run 20 runs at once against a faulty server for SOAK_MINUTES (30), on SQLite and PostgreSQL
+	$(BIN)/python -m tests.support.soak --minutes $(SOAK_MINUTES) $(ARGS)
 
 test-wheel: setup ## build the wheel and run a fast subset of the tests against it (WHEEL_TESTS=... selects others)
 	sh scripts/test_wheel.sh "$$(command -v $(UV))" "$(PYTHON)" $(WHEEL_TESTS) $(PARALLEL) $(ARGS)

@@ -29,6 +29,9 @@ class Batch:
 
     def write(self, db: sa.Connection, table: AttemptTable, continuity: Continuity) -> None:
         missing: list[Mapping[str, Any]] = []
+        if self.settlements:
+            # Before the next row replaces the last one, by which a restored ledger is noticed.
+            continuity.check(db)
         for attempt in self.settlements:
             row, was_missing = table.settle(db, attempt)
             continuity.add(row)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import text
 
-from llm_magic import Budget, LLMMagicError
+from llm_magic import Budget, Ledger, LLMMagicError, Router
 from llm_magic.events import Planned, RunEvent
 from llm_magic.execute import RetryPolicy
 from llm_magic.types import Attempt, CostBasis, Outcome
@@ -60,6 +64,7 @@ class HostileProviders(RuleBasedStateMachine):
         run_cap=st.none() | MICRO_USD,
         model_cap=st.none() | MICRO_USD,
         concurrency=st.integers(1, 6),
+        ledgers=st.sampled_from([0, 0, 1, 2]),
     )
     def open(
         self,
@@ -75,7 +80,9 @@ class HostileProviders(RuleBasedStateMachine):
         run_cap: int | None = None,
         model_cap: int | None = None,
         concurrency: int = 6,
+        ledgers: int = 0,
     ) -> None:
+        """ledgers: how many of them share an SQLite file, as those of several processes do; 0: one in memory."""
         self.bridge = mock.patch("llm_magic.routing.router.bridge", SameLoop())
         self.bridge.start()
         self.loop = asyncio.new_event_loop()
@@ -108,15 +115,23 @@ class HostileProviders(RuleBasedStateMachine):
             run_usd=None if run_cap is None else usd(run_cap),
             models_usd={} if model_cap is None else {"first": usd(model_cap)},
         )
-        self.router = builders.router(
-            *specs,
-            clock=self.clock,
-            providers={"cloud": self.provider},
-            concurrency=concurrency,
-            budget=self.budget,
-            policy=RetryPolicy(deadline_s=200),
-        )
-        self.ledger = self.router.ledger
+        self.folder = Path(tempfile.mkdtemp()) if ledgers else None
+        self.is_damaged = False
+        self.settled: dict[tuple[str, int], Decimal] = {}
+        locations = [self.folder / "ledger.db"] * ledgers if self.folder else [":memory:"]
+        self.routers = [
+            builders.router(
+                *specs,
+                clock=self.clock,
+                providers={"cloud": self.provider},
+                concurrency=concurrency,
+                budget=self.budget,
+                policy=RetryPolicy(deadline_s=200),
+                ledger=Ledger(location, session_id="shared", clock=lambda: self.clock.now().timestamp()),
+            )
+            for location in locations
+        ]
+        self.ledger = self.routers[0].ledger
 
     def find_row(self, call: Call) -> None:
         """Find the row of a request that reaches the provider: the newest one in flight of its run and model."""
@@ -129,6 +144,9 @@ class HostileProviders(RuleBasedStateMachine):
             row for row in rows if self.runs.get(row[0], marker) == marker and (row[0], row[1]) not in taken
         )
         call.key, call.held_usd = (run_id, number), Decimal(held_pusd).scaleb(-12)
+        if call.held_usd and len(self.routers) == 1:
+            known_usd = sum(self.settled.values(), call.held_usd)
+            assert known_usd <= self.cap, "sent above what this process knows to be spent"
         if call.held_usd:
             assert self.ledger.spent_usd + self.ledger.held_usd <= self.cap, "sent above the cap"
 
@@ -143,23 +161,24 @@ class HostileProviders(RuleBasedStateMachine):
         limit=st.integers(1, 2_000),
         mode=st.sampled_from(MODES),
         stop_after=st.none() | st.integers(1, 12),
+        which=st.integers(0, 1),
     )
-    def ask(self, *, limit: int = 500, mode: str | None = None, stop_after: int | None = None) -> None:
+    def ask(self, *, limit: int = 500, mode: str | None = None, stop_after: int | None = None, which: int = 0) -> None:
         """Start a run, which is closed after some events."""
-        marker = f"run{len(self.tasks)}"
+        router, marker = self.routers[which % len(self.routers)], f"run{len(self.tasks)}"
         prompt = f"{marker} explain why prime numbers matter"
         if mode == "compare":
-            running = self.compare(prompt, limit)
+            running = self.compare(router, prompt, limit)
         else:
             hedge_s, cascade = (0.5 if mode == "hedge" else None), (mode if mode in ("agree", "twice") else None)
-            events = self.router.stream(prompt, max_output_tokens=limit, hedge_s=hedge_s, cascade=cascade)
+            events = router.stream(prompt, max_output_tokens=limit, hedge_s=hedge_s, cascade=cascade)
             running = self.consume(events, marker, stop_after)
         self.tasks.append(self.loop.create_task(running))
         self.settle_down()
 
-    async def compare(self, prompt: str, limit: int) -> None:
+    async def compare(self, router: Router, prompt: str, limit: int) -> None:
         with suppress(LLMMagicError, RuntimeError):
-            await self.router.compare(prompt, models=("first", "second"), max_output_tokens=limit)
+            await router.compare(prompt, models=("first", "second"), max_output_tokens=limit)
 
     async def consume(self, events: AsyncGenerator[RunEvent], marker: str, stop_after: int | None) -> None:
         with suppress(LLMMagicError, RuntimeError):  # the ledger must be right however a run ends
@@ -197,11 +216,49 @@ class HostileProviders(RuleBasedStateMachine):
     def set_cap(self, cap: int) -> None:
         self.cap = usd(cap)
         self.ceiling = max(self.ceiling, self.cap)
-        self.router.set_budget(self.cap)
+        for router in self.routers:
+            router.set_budget(self.cap)
         self.settle_down()
+
+    @precondition(lambda self: self.folder is not None)
+    @rule()
+    def back_up(self) -> None:
+        self.copy("ledger.db", "backup.db")
+
+    @precondition(lambda self: self.folder is not None and (self.folder / "backup.db").exists())
+    @rule()
+    def restore(self) -> None:
+        """Restore the backup in place, under the open ledgers."""
+        self.is_damaged = True
+        self.copy("backup.db", "ledger.db")
+
+    def copy(self, source: str, target: str) -> None:
+        assert self.folder is not None
+        with (
+            closing(sqlite3.connect(self.folder / source)) as old,
+            closing(sqlite3.connect(self.folder / target)) as new,
+        ):
+            old.backup(new)
+
+    @precondition(lambda self: self.folder is not None)
+    @rule(only_holds=st.booleans())
+    def delete_rows(self, *, only_holds: bool) -> None:
+        self.is_damaged = True
+        assert self.folder is not None
+        with closing(sqlite3.connect(self.folder / "ledger.db")) as db, db:
+            db.execute("DELETE FROM llm_magic_attempts WHERE ? = 0 OR lease_until IS NOT NULL", (int(only_holds),))
+
+    @invariant()
+    def what_is_settled_is_remembered(self) -> None:
+        in_flight = {call.key for call in self.provider.calls if not call.is_over}
+        for row in self.ledger.rows():
+            if row.attempt and row.outcome is not Outcome.IN_FLIGHT and (row.run_id, row.attempt) not in in_flight:
+                self.settled[row.run_id, row.attempt] = row.cost_usd
 
     @invariant()
     def no_cap_is_exceeded_but_by_what_a_provider_reported(self) -> None:
+        if self.is_damaged:
+            return  # what is lost is held again by the backup, or missing until the next write
         rows = {(row.run_id, row.attempt): row for row in self.ledger.rows()}
         excess = sum((self.excess(call, rows) for call in self.provider.calls), Decimal(0))
         used = self.ledger.spent_usd + self.ledger.held_usd
@@ -236,30 +293,46 @@ class HostileProviders(RuleBasedStateMachine):
 
     @invariant()
     def a_run_that_has_ended_holds_nothing(self) -> None:
-        if all(task.done() for task in self.tasks):
+        if all(task.done() for task in self.tasks) and not self.is_damaged:
             assert self.ledger.held_usd == 0
 
     def teardown(self) -> None:
         if not hasattr(self, "tasks"):
             return
-        self.bridge.stop()
-        for task in self.tasks[::2]:
-            task.cancel()
+        try:
+            for task in self.tasks[::2]:
+                task.cancel()
+            self.end_all()
+            if self.is_damaged:
+                self.cap = Decimal(1_000_000)
+                for number, router in enumerate(self.routers):
+                    router.set_budget(None, day_usd=None, run_usd=None, models_usd={})
+                    self.ask(which=number)
+                self.end_all()
+            self.no_run_ends_in_an_unexpected_error()
+            self.no_cap_is_exceeded_but_by_what_a_provider_reported()
+            self.check_every_row()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+            for router in self.routers:
+                router.ledger.close()
+            if self.folder is not None:
+                shutil.rmtree(self.folder)
+        finally:
+            self.bridge.stop()
+
+    def end_all(self) -> None:
         self.settle_down()
         for turn in range(200):
             if all(task.done() for task in self.tasks):
-                break
+                return
             for call in self.provider.waiting:
                 call.next.set_result("end:exact" if turn % 2 else "text")
             self.settle_down()
-        assert all(task.done() for task in self.tasks), "a run does not end"
-        self.no_run_ends_in_an_unexpected_error()
-        self.no_cap_is_exceeded_but_by_what_a_provider_reported()
-        self.check_every_row()
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        self.loop.close()
+        raise AssertionError("a run does not end")
 
     def check_every_row(self) -> None:
+        assert self.ledger.spent_usd >= sum(self.settled.values(), Decimal(0))
         rows, calls = self.ledger.rows(), {call.key: call for call in self.provider.calls}
         assert self.ledger.held_usd == 0
         assert self.ledger.spent_usd == sum((row.cost_usd for row in rows), Decimal(0))
@@ -341,6 +414,7 @@ def tell(*steps: str | float, mode: str | None = None, **character: Any) -> None
         ("partial:absurd", "long", "end:none"),
         ("end:over",),
         ("RateLimited", 3, "text"),
+        ("long", "partial:over"),
     ],
     ids=repr,
 )
@@ -349,3 +423,32 @@ def test_each_script_of_a_hostile_provider_is_charged_within_its_hold(
     steps: tuple[str | float, ...], tokens_per_word: str, announces_sending: bool
 ) -> None:
     tell(*steps, tokens_per_word=tokens_per_word, announces_sending=announces_sending)
+
+
+@pytest.mark.parametrize("damage", ["holds", "all", "restored", "restored before the hold"])
+@pytest.mark.parametrize("ledgers", [1, 2])
+@pytest.mark.parametrize("ending", ["end:exact", "StreamBroken", "bug"])
+def test_a_settlement_counts_although_its_row_was_deleted_or_the_ledger_restored(
+    damage: str, ledgers: int, ending: str
+) -> None:
+    books = HostileProviders()
+    books.open(prices=[(Decimal(1), Decimal(10))] * 3, ledgers=ledgers)
+    books.back_up()
+    for which in range(2):
+        books.ask(which=which)
+        books.go_on(which, "long")
+    if damage == "restored":
+        books.back_up()
+    books.go_on(0, ending)
+    books.what_is_settled_is_remembered()
+    if damage.startswith("restored"):
+        books.restore()
+    else:
+        books.delete_rows(only_holds=damage == "holds")
+    books.go_on(0, ending)
+    books.teardown()
+
+
+@pytest.mark.parametrize("steps", [("flood", "partial:exact"), ("flood", "partial:exact", "StreamBroken"), ("flood",)])
+def test_a_partial_report_beyond_the_limit_is_charged_up_to_the_hold(steps: tuple[str, ...]) -> None:
+    tell(*steps, obeys_limit=False)

@@ -55,7 +55,7 @@ ENDS = (
     "disconnect",
     "not sent",
 )
-PARTIAL = ("partial:exact", "partial:zero", "partial:nothing", "partial:absurd", "partial:negative")
+PARTIAL = ("partial:exact", "partial:zero", "partial:nothing", "partial:absurd", "partial:negative", "partial:over")
 STEPS = (*CONTENT, *PARTIAL, *ENDS)
 """`finish:X` ends the answer and reports X as the next step. `not sent` fails before the request is sent."""
 

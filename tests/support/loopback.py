@@ -44,6 +44,8 @@ class Answer:
     """Answer without streaming, although a stream was requested."""
     junk: Any = ...
     """If given, reported as the number of output tokens."""
+    pause_s: float = 0.0
+    """Before each chunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +192,8 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
         for _ in range(step.thoughts if isinstance(step, Answer) else 0):
             yield say.thought(served)
         for number, chunk in enumerate(step.chunks, 1):
+            if isinstance(step, Answer) and step.pause_s:
+                await asyncio.sleep(step.pause_s)
             server.bill(entry, number)
             yield say.delta(chunk, served)
             if isinstance(step, Answer) and step.gate is not None and number == 1:
@@ -339,9 +343,9 @@ class _OpenAI(_Speaker):
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(server: Server | None = None) -> Iterator[Server]:
     """Run a server on a free loopback port, in its own thread."""
-    server = Server()
+    server = server or Server()
 
     async def answer(request: Request) -> Response:
         return await _answer(server, request)
