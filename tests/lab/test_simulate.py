@@ -56,8 +56,8 @@ def outcomes(right: dict[str, list[float]], **fields: Any) -> Outcomes:
     return Outcomes(**{**made, **fields})
 
 
-def months(source: Outcomes, world: Scenario, seed: int = 0) -> dict[str, Any]:
-    return dict(simulate("zeroeval", world, months=3, seed=seed, outcomes=source).approaches)
+def months(source: Outcomes, scenario: Scenario, seed: int = 0) -> dict[str, Any]:
+    return dict(simulate("zeroeval", scenario, months=3, seed=seed, outcomes=source).approaches)
 
 
 def test_the_top_model_alone_costs_what_its_answers_cost() -> None:
@@ -95,30 +95,30 @@ def test_routing_chooses_the_cheapest_model_of_sufficient_quality() -> None:
 
 
 def test_a_fault_is_retried_and_an_outage_falls_back() -> None:
-    source, cast = outcomes({}), LINEUPS["zeroeval"]
-    drawn = draw_month(source, cast, CALM, np.random.default_rng(0))
+    source, lineup = outcomes({}), LINEUPS["zeroeval"]
+    drawn = draw_month(source, lineup, CALM, np.random.default_rng(0))
     luck = np.ones_like(drawn.fault)
     luck[0, :, 0] = 0.0
     luck[1] = 0.0
     down = np.zeros_like(drawn.down)
     down[2, source.column(TOP)] = True
     drawn = dataclasses.replace(drawn, fault=luck, down=down)
-    world = dataclasses.replace(CALM, faults=0.5)
+    scenario = dataclasses.replace(CALM, faults=0.5)
     columns = [np.full(len(drawn.prompts), source.column(name)) for name in (TOP, CHEAP)]
-    alone = ask_models(source, cast, world, drawn, columns[0])
+    alone = ask_models(source, lineup, scenario, drawn, columns[0])
     assert list(alone.answered[:4]) == [True, False, False, True]
     assert alone.seconds[0] == pytest.approx(alone.seconds[3] + 1.0 + 0.25)
     assert alone.cost[1] == alone.score[1] == 0
-    both = ask_with_fallbacks(source, cast, world, drawn, columns)
+    both = ask_with_fallbacks(source, lineup, scenario, drawn, columns)
     assert list(both.answered[:4]) == [True, False, True, True]
     assert list(both.fell_back[:4]) == [False, False, True, False]
     assert both.seconds[2] > alone.seconds[2]
 
 
 def test_the_routine_share_is_kept() -> None:
-    source, cast = outcomes({}), LINEUPS["zeroeval"]
-    drawn = draw_month(source, cast, dataclasses.replace(CALM, routine=(0.6, 0.7), days=20), np.random.default_rng(1))
-    routine = np.isin(np.array(source.tasks)[drawn.prompts], cast.routine_tasks).reshape(20, 50).mean(axis=1)
+    source, lineup = outcomes({}), LINEUPS["zeroeval"]
+    drawn = draw_month(source, lineup, dataclasses.replace(CALM, routine=(0.6, 0.7), days=20), np.random.default_rng(1))
+    routine = np.isin(np.array(source.tasks)[drawn.prompts], lineup.routine_tasks).reshape(20, 50).mean(axis=1)
     assert routine.min() >= 0.6
     assert routine.max() <= 0.7
     assert len(set(routine)) > 1
@@ -131,13 +131,13 @@ def test_equal_seeds_give_equal_results_and_other_seeds_do_not() -> None:
 
 def test_the_text_report_states_its_assumptions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPEED, "mid", (0.7, 81.0))
-    for world in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
-        simulated = simulate("zeroeval", world, months=2, outcomes=outcomes({}))
+    for scenario in (CALM, dataclasses.replace(CALM, same_mistake=0.4)):
+        simulated = simulate("zeroeval", scenario, months=2, outcomes=outcomes({}))
         output = to_text(simulated)
         assert "latency p50 (assumed)" in output
         assert "0.9 and 60 (top), 0.7 and 81 (mid)" in output
-        assert f"{SAME_RIGHT:.1%} of the cases where both are right and {world.same_mistake:.0%} of those" in output
-        assert ("as set" in output) == (world.same_mistake == 0.4)
+        assert f"{SAME_RIGHT:.1%} of the cases where both are right and {scenario.same_mistake:.0%} of those" in output
+        assert ("as set" in output) == (scenario.same_mistake == 0.4)
     assumed = to_json(simulated)["assumed"]
     assert assumed["speed"]["mid"] == {"first_token_s": 0.7, "tokens_per_s": 81.0}
     assert (assumed["failed_try_s"], assumed["waits_s"]) == (1.0, [0.25, 0.5])
@@ -163,10 +163,10 @@ def test_the_shipped_outcomes_are_complete_small_and_without_text() -> None:
     with np.load(path, allow_pickle=False) as arrays:
         text = [arrays[name] for name in arrays if arrays[name].dtype.kind in "US"]
         assert max(len(word) for array in text for word in array.ravel()) < 40, "names of models and tasks, no prompt"
-    for source, cast in LINEUPS.items():
+    for source, lineup in LINEUPS.items():
         shipped = shipped_outcomes()[source]
-        assert set(cast.models()) <= set(shipped.models)
-        assert set(cast.routine_tasks) < set(shipped.tasks)
+        assert set(lineup.models()) <= set(shipped.models)
+        assert set(lineup.routine_tasks) < set(shipped.tasks)
         assert np.isfinite(shipped.scores).all()
         assert (shipped.costs > 0).all()
         assert len(shipped) > 400
@@ -289,9 +289,9 @@ def recorded(folder: Path, part: str, seed: int) -> None:
     """Write prompts and outcomes of every lineup. More expensive models are better."""
     chance = np.random.default_rng(seed)
     prompts, answers = [], []
-    for source, cast in LINEUPS.items():
+    for source, lineup in LINEUPS.items():
         for number in range(40):
-            task = cast.routine_tasks[0] if number % 3 else "hard"
+            task = lineup.routine_tasks[0] if number % 3 else "hard"
             asked = f"{source}-{part}-{number}"
             prompts.append(
                 {
@@ -302,7 +302,7 @@ def recorded(folder: Path, part: str, seed: int) -> None:
                     "prompt": f"Question {number} on {task}: prove it.",
                 }
             )
-            for member in cast.members:
+            for member in lineup.members:
                 level, usd = {"top": (0.9, 0.01), "mid": (0.7, 0.003), "cheap": (0.4, 0.001)}[member.role]
                 answers.append(
                     {
@@ -328,31 +328,31 @@ def test_building_the_dataset_is_deterministic(tmp_path: Path) -> None:
     files[0].seek(0)
     made = load_outcomes(files[0])
     assert set(made) == set(LINEUPS)
-    for source, cast in LINEUPS.items():
+    for source, lineup in LINEUPS.items():
         built = made[source]
-        assert (built.models, len(built)) == (cast.models(), 40)
+        assert (built.models, len(built)) == (lineup.models(), 40)
         assert built.probabilities.sum(axis=1) == pytest.approx(1, abs=0.001)
-        best, worst = (built.capability[built.column(cast.models(role)[0])].mean() for role in ("top", "cheap"))
+        best, worst = (built.capability[built.column(lineup.models(role)[0])].mean() for role in ("top", "cheap"))
         assert best > worst + 0.5
-        assert built.typical_usd[built.column(cast.models("top")[0])] == pytest.approx(0.01)
+        assert built.typical_usd[built.column(lineup.models("top")[0])] == pytest.approx(0.01)
 
 
 @pytest.mark.lab
 def test_ratings_move_a_router_towards_the_requested_quality(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "dev")):
         recorded(tmp_path, part, seed)
-    rated, judged = make_dataset.train_and_dev_outcomes(tmp_path)[0]
-    results = list(ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40)))
+    rated, evaluation = make_dataset.train_and_dev_outcomes(tmp_path)[0]
+    results = list(ratings.simulate_tuning(rated, evaluation, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40)))
     assert [result.ratings for result in results] == [0, 40]
     assert all(0 <= result.score <= 1 and result.cost_share > 0 for result in results)
     assert results == list(
-        ratings.simulate_tuning(rated, judged, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40))
+        ratings.simulate_tuning(rated, evaluation, LINEUPS["zeroeval"], 0.8, seed=0, rating_counts=(0, 40))
     )
     after = [
         list(
             ratings.simulate_tuning(
                 dataclasses.replace(rated, scores=scores),
-                judged,
+                evaluation,
                 LINEUPS["zeroeval"],
                 0.8,
                 seed=0,

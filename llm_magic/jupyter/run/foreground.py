@@ -51,7 +51,6 @@ def run(router: Router, request: Request, view: RunView) -> RouteResult:
 
 
 def record_end(router: Router, state: RunState, how: str) -> None:
-    """Take the settled cost of a run without an answer from the ledger, and describe how the run ended."""
     state.attempts = router.ledger.rows(run_id=state.run_id) if state.run_id else []
     state.session_usd = router.ledger.spent_usd
     if any(attempt.cost_basis is CostBasis.HELD for attempt in state.attempts):

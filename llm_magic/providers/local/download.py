@@ -123,8 +123,6 @@ def _download(
 
 
 class _Assembly:
-    """The file while it grows: written, counted and hashed in one pass."""
-
     def __init__(self, path: Path, weights: Weights, progress: ReportProgress, stop: threading.Event) -> None:
         self.stop = stop
         self._path, self._weights, self._progress = path, weights, progress

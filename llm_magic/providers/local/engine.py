@@ -142,7 +142,6 @@ def _exit_reason(process: subprocess.Popen[str]) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the child by closing its stdin; kill it if it does not end."""
     if process.stdin:
         with suppress(OSError):
             process.stdin.close()
