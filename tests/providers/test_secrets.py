@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anthropic
+import openai
 import psutil
 import pytest
 
@@ -171,7 +173,9 @@ async def test_the_provider_that_the_sdk_variables_are_named_after_keeps_its_hea
     async with raw_server(500, "{}") as server:
         await failure(router(wire, server.port, key_variable=variable))
     headers = server.headers[0]
-    assert headers["x-team"] == "gateway"
+    sdk_client = anthropic.AsyncAnthropic(api_key="x") if wire == "anthropic" else openai.AsyncOpenAI(api_key="x")
+    assert headers.get("x-team") == sdk_client.default_headers.get("X-Team"), "old SDKs don't read custom headers"
+    await sdk_client.close()
     assert "another-key" not in json.dumps(headers)
     assert "another-token" not in json.dumps(headers)
     assert wire == "anthropic" or headers["openai-organization"] == "org-of-another"
