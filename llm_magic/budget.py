@@ -42,6 +42,11 @@ def show_usd(amount: Decimal) -> str:
     return f"USD {cents}{dot}{rest.rstrip('0'):0<2}"
 
 
+def show_moment(moment: datetime) -> str:
+    """Format as `2026-11-25 00:00 UTC (local time: 2026-11-25 01:00)`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC (local time: {moment.astimezone():%Y-%m-%d %H:%M})"
+
+
 def extra_line(extra: Extra) -> str:
     """Format as `history: 420 tokens, USD 0.0004 (3 exchanges)`."""
     detail = f" ({extra.detail})" if extra.detail else ""

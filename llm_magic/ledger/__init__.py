@@ -22,9 +22,10 @@ from llm_magic.budget import Cap
 from llm_magic.errors import BudgetExceeded, LedgerError
 from llm_magic.home import home
 from llm_magic.ledger import dataframe
+from llm_magic.ledger.leases import LeaseRenewal
 from llm_magic.ledger.notices import Notices
 from llm_magic.ledger.report import Report, summarize
-from llm_magic.ledger.reservations import Headroom, Hold, Reservation, exceeded
+from llm_magic.ledger.reservations import Headroom, Hold, LeasedHold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
 from llm_magic.types import Attempt, CostBasis, Outcome
 
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 MIN_PACE_ANSWERS = 5
 PACE_MARGIN = 1.25
 
-_LEASE_S = 900.0
-"""A hold of a process on another machine counts as in flight for this long."""
+LEASE_S = 900.0
 
 
 class Ledger:
@@ -47,6 +47,8 @@ class Ledger:
     location: a path, `:memory:`, a `sqlite:///` or a `postgresql://` address (extra `postgres`); default:
     `LLM_MAGIC_LEDGER`, else `ledger.db` in `LLM_MAGIC_HOME`.
     session_id: the session that `spent_usd` and the session's cap count; default: `LLM_MAGIC_SESSION`, else a new one.
+    lease_s: a hold of a process that can't be looked up counts as in flight for this long after its lease was renewed
+    last. Leases are renewed every third of it while holds are open.
     Any thread may call any method.
     """
 
@@ -56,6 +58,7 @@ class Ledger:
         *,
         session_id: str | None = None,
         clock: Callable[[], float] = time.time,
+        lease_s: float = LEASE_S,
     ) -> None:
         self.session_id = session_id or os.environ.get("LLM_MAGIC_SESSION") or uuid.uuid4().hex[:12]
         self.clock = clock
@@ -64,6 +67,8 @@ class Ledger:
         weakref.finalize(self, self.transactions.close)
         self.location = self.transactions.database.location
         self._attempts = self.transactions.attempts
+        self._lease_s = lease_s
+        self._leases = LeaseRenewal(self, lease_s)
 
     @property
     def spent_usd(self) -> Decimal:
@@ -151,24 +156,42 @@ class Ledger:
         way.
         """
         closed: list[Attempt] = []
-        for attempt, held in self.uncertain():
-            if attempt.attempt == 0:
-                self.release(attempt)
-            else:
+        with self.transactions.writing() as db:
+            continuity = self.transactions.continuity
+            continuity.check(db)
+            for attempt, held in self._attempts.uncertain(db, self.clock()):
+                if attempt.attempt == 0:
+                    self._attempts.delete(db, attempt)
+                    continuity.remove((attempt.run_id, attempt.attempt))
+                    continue
                 cost = held if how == "charge" else Decimal(0)
-                closed.append(
-                    dataclasses.replace(
-                        attempt,
-                        cost_usd=cost,
-                        cost_estimated=True,
-                        cost_basis=CostBasis.HELD,
-                        cost_low_usd=Decimal(0),
-                        cost_high_usd=held,
-                    )
+                settled = dataclasses.replace(
+                    attempt,
+                    cost_usd=cost,
+                    cost_estimated=True,
+                    cost_basis=CostBasis.HELD,
+                    cost_low_usd=Decimal(0),
+                    cost_high_usd=held,
                 )
-        for attempt in closed:
-            self.settle(attempt)
+                row, _ = self._attempts.settle(db, settled)
+                continuity.add(row)
+                closed.append(settled)
         return closed
+
+    def leased(self) -> list[LeasedHold]:
+        """Return the holds that `reconcile` leaves alone because their leases last."""
+        with self.transactions.reading() as db:
+            return self._attempts.leased(db, self.clock())
+
+    @property
+    def has_open_holds(self) -> bool:
+        """True if this object has made holds or reservations that are not settled yet."""
+        return bool(self.transactions.continuity.rows.open)
+
+    def renew_leases(self) -> None:
+        """Renew the leases of all holds of this process, which a background thread does while holds are open."""
+        with self.transactions.writing() as db:
+            self._attempts.renew(db, self.clock() + self._lease_s)
 
     def pace(self, model: str) -> float | None:
         """The model's output tokens per second: the fastest of its latest answers, with a margin.
@@ -236,6 +259,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database. Later use opens it again, unless it is in memory."""
+        self._leases.stop()
         self.transactions.close()
 
     def _replace(self, reserved: Attempt, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
@@ -262,6 +286,8 @@ class Ledger:
                 with suppress(LedgerError):
                     self.release(attempt)
             raise
+        if not self.transactions.database.in_memory:
+            self._leases.start()
 
     def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
         """Insert the row of a hold, or raise BudgetExceeded."""
@@ -270,7 +296,7 @@ class Ledger:
             spent, held = self._attempts.used_usd(db, cap, scope)
             if worst_usd > cap.limit_usd - spent - held:
                 raise exceeded(attempt, worst_usd, self._headroom(db, cap, scope))
-        row = self._attempts.insert(db, attempt, held_usd=worst_usd, lease_until=self.clock() + _LEASE_S)
+        row = self._attempts.insert(db, attempt, held_usd=worst_usd, lease_until=self.clock() + self._lease_s)
         self.transactions.continuity.add(row)
 
     def _headroom(self, db: sa.Connection, cap: Cap, scope: Scope) -> Headroom:

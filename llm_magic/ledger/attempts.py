@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from llm_magic.budget import Cap
 from llm_magic.ledger import owners, queries
 from llm_magic.ledger.columns import to_pico, to_usd
 from llm_magic.ledger.database import Database
+from llm_magic.ledger.reservations import LeasedHold
 from llm_magic.ledger.rows import from_row, to_row
 from llm_magic.types import Attempt, Outcome
 
@@ -111,13 +112,33 @@ class AttemptTable:
 
     def uncertain(self, db: sa.Connection, now: float) -> list[tuple[Attempt, Decimal]]:
         """Return the holds whose process is gone, each with the USD that it holds."""
-        rows = sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
         is_dead = owners.is_dead(now)
         return [
             (dataclasses.replace(from_row(row), outcome=Outcome.UNCERTAIN), to_usd(row["held_pusd"]))
-            for row in rows
+            for row in self._unsettled(db)
             if is_dead(row["owner"], row["lease_until"])
         ]
+
+    def leased(self, db: sa.Connection, now: float) -> list[LeasedHold]:
+        """Return the holds of processes that can't be looked up from here and whose leases last."""
+        return [
+            LeasedHold(
+                attempt=from_row(row),
+                held_usd=to_usd(row["held_pusd"]),
+                until=datetime.fromtimestamp(row["lease_until"], tz=UTC),
+            )
+            for row in self._unsettled(db)
+            if not owners.is_in_this_space(row["owner"]) and row["lease_until"] >= now
+        ]
+
+    def renew(self, db: sa.Connection, lease_until: float) -> None:
+        """Renew the leases of all holds of this process."""
+        holder = owners.process_name(os.getpid())
+        self._database.run(db, queries.RENEW, {"holder": holder, "until": lease_until})
+
+    @staticmethod
+    def _unsettled(db: sa.Connection) -> list[sa.RowMapping]:
+        return sorted(db.execute(queries.UNSETTLED).mappings(), key=lambda row: row["id"])
 
     def chunks(self, db: sa.Connection) -> Iterable[Sequence[tuple[Any, ...]]]:
         """Return all rows as `queries.columnar` selects them.

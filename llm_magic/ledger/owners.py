@@ -32,6 +32,11 @@ def process_name(pid: int) -> str:
     return f"{pid_space()} {pid} {psutil.Process(pid).create_time():.2f}"
 
 
+def is_in_this_space(owner: str) -> bool:
+    """Return True if the process can be looked up from here."""
+    return owner.startswith(f"{pid_space()} ")
+
+
 def is_dead(now: float) -> Callable[[str, float], bool]:
     """Return a function of (owner, lease_until) that tells whether a hold's process is gone.
 
@@ -40,7 +45,7 @@ def is_dead(now: float) -> Callable[[str, float], bool]:
     known: dict[str, bool] = {}
 
     def dead(owner: str, lease_until: float) -> bool:
-        if not owner.startswith(f"{pid_space()} "):
+        if not is_in_this_space(owner):
             return lease_until < now
         if owner not in known:
             known[owner] = _is_gone(owner)

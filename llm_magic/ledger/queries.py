@@ -28,6 +28,11 @@ STATE = sa.select(
 """Id and generation of the ledger, and whether a row is in it and settled."""
 SET_GENERATION = about.update().values(generation=sa.bindparam("number"))
 LEASES = sa.select(_c.run_id, _c.attempt, _c.lease_until).where(_c.run_id.in_(sa.bindparam("runs", expanding=True)))
+RENEW = (
+    attempts.update()
+    .where(_c.owner == sa.bindparam("holder"), _c.lease_until.is_not(None))
+    .values(lease_until=sa.bindparam("until"))
+)
 ALL = attempts.select().order_by(_c.id)
 ONE_RUN = ALL.where(_c.run_id == sa.bindparam("run"))
 UNSETTLED = attempts.select().where(_c.lease_until.is_not(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
 
@@ -31,6 +32,15 @@ class Headroom:
         """The spent share of the cap. Above 1 if the cap was lowered."""
         limit = self.cap.limit_usd
         return (limit - self.left_usd - self.in_flight_usd) / limit if limit else Decimal(1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedHold:
+    """A hold of a process on another machine or in another container, which counts as running until its lease ends."""
+
+    attempt: Attempt
+    held_usd: Decimal
+    until: datetime
 
 
 class Hold:

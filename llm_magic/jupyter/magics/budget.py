@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from llm_magic.budget import Budget, show_usd, usd
+from llm_magic.budget import Budget, show_moment, show_usd, usd
 from llm_magic.errors import BudgetError
 from llm_magic.routing import Router
+
+_MAX_SHOWN = 10
 
 
 def change(router: Router, args: Any) -> None:
@@ -52,10 +54,18 @@ def status_lines(router: Router) -> Iterator[str]:
 def reconcile(router: Router, how: Any) -> str:
     """Close the uncertain attempts and return a message. how: `charge` or `release`."""
     closed = router.ledger.reconcile(how)
-    if not closed:
-        return "nothing is uncertain"
     done = "counted as spent" if how == "charge" else "counted as never billed"
-    return f"{len(closed)} uncertain attempt{'s' * (len(closed) > 1)} {done}"
+    lines = [f"{len(closed)} uncertain attempt{'s' * (len(closed) > 1)} {done}" if closed else "nothing is uncertain"]
+    leased = router.ledger.leased()
+    lines += [
+        f"left alone: attempt {hold.attempt.attempt} of run {hold.attempt.run_id}, holding {show_usd(hold.held_usd)}. "
+        "Its process is on another machine or in another container and may still run. If it does not renew its lease, "
+        f"the attempt can be reconciled from {show_moment(hold.until)}"
+        for hold in leased[:_MAX_SHOWN]
+    ]
+    if len(leased) > _MAX_SHOWN:
+        lines.append(f"and {len(leased) - _MAX_SHOWN:,} more such attempts")
+    return "\n".join(lines)
 
 
 def _lasting_caps(budget: Budget) -> Sequence[Any]:
