@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
@@ -76,6 +76,21 @@ class Cap:
         }
         return f"{names[self.scope]} of {show_usd(self.limit_usd)}"
 
+    def period(self, now: datetime) -> tuple[datetime, datetime] | None:
+        """Return the start and the end of the day or the month (UTC) that the cap counts; None for other scopes."""
+        start = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.scope == "day":
+            return start, start + timedelta(days=1)
+        if self.scope == "month":
+            start = start.replace(day=1)
+            return start, (start + timedelta(days=32)).replace(day=1)
+        return None
+
+    def when_free(self, now: datetime) -> str:
+        """Return a clause about the end of the cap's period, such as `; it is free again at ...`; or an empty text."""
+        period = self.period(now)
+        return "" if period is None else f"; it is free again at {show_moment(period[1])}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -124,4 +139,4 @@ class Alarms:
             if reached <= self._reported.get(key, Decimal(0)):
                 return None
             self._reported[key] = reached
-        return f"{share:.0%} of {cap} is spent"
+        return f"{share:.0%} of {cap} is spent{cap.when_free(now)}"

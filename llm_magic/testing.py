@@ -117,11 +117,14 @@ def scripted_router(
     specs = models or DEFAULT_MODELS
     names: Sequence[str] = sorted({spec.provider for spec in specs})
     scripted = ScriptedProvider(replies)
+    time = FakeClock() if clock is None else clock
+    if ledger is None:
+        ledger = Ledger(":memory:", session_id=session_id, clock=lambda: time.now().timestamp())
     return Router(
         registry=Registry(models=specs, providers=[ProviderSpec(name=name, concurrency=concurrency) for name in names]),
         providers=dict.fromkeys(names, scripted) if providers is None else providers,
-        clock=(FakeClock() if clock is None else clock).clock(),
-        ledger=Ledger(":memory:", session_id=session_id) if ledger is None else ledger,
+        clock=time.clock(),
+        ledger=ledger,
         budget=budget,
         classifier=classifier,
         planner=planner,

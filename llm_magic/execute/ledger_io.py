@@ -76,9 +76,11 @@ def notices(run: Run) -> Iterator[Note]:
 
 async def headroom(run: Run, candidate: Candidate) -> list[Headroom]:
     """Return the headroom of each cap; empty if the ledger can't be read, because the answer must not be lost."""
-    ledger = run.services.ledger
+    ledger, now = run.services.ledger, run.services.clock.now()
     try:
-        return await when_unlocked(lambda: ledger.headroom(run.caps(candidate), run.id), run.services, until=0.0)
+        return await when_unlocked(
+            lambda: ledger.headroom(run.caps(candidate), run.id, now=now), run.services, until=0.0
+        )
     except LedgerError:
         return []
 

@@ -86,11 +86,11 @@ class Ledger:
         spent, _, baseline = self._session_totals()
         return baseline - spent
 
-    def headroom(self, caps: Sequence[Cap], run_id: str = "") -> list[Headroom]:
-        """Return what is left under each cap."""
+    def headroom(self, caps: Sequence[Cap], run_id: str = "", *, now: datetime | None = None) -> list[Headroom]:
+        """Return what is left under each cap. now: decides which day and month are counted; default: the clock's."""
         if not caps:
             return []
-        scope = self._scope(run_id, datetime.fromtimestamp(self.clock(), tz=UTC))
+        scope = self._scope(run_id, now or datetime.fromtimestamp(self.clock(), tz=UTC))
         self.transactions.check_continuity()
         with self.transactions.reading() as db:
             return [self._headroom(db, cap, scope) for cap in caps]
@@ -302,7 +302,7 @@ class Ledger:
     def _headroom(self, db: sa.Connection, cap: Cap, scope: Scope) -> Headroom:
         spent, held = self._attempts.used_usd(db, cap, scope)
         in_flight = self._attempts.in_flight_usd(db, cap, scope, self.clock()) if held else Decimal(0)
-        return Headroom(cap=cap, left_usd=cap.limit_usd - spent - held, in_flight_usd=in_flight)
+        return Headroom(cap=cap, left_usd=cap.limit_usd - spent - held, in_flight_usd=in_flight, now=scope.now)
 
     def _scope(self, run_id: str, now: datetime) -> Scope:
         from llm_magic.ledger.attempts import Scope

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -60,7 +60,7 @@ _named = sa.select(_t.cost_pusd, _t.held_pusd).where(
     _t.session_id == sa.bindparam("session"), _t.scope == sa.bindparam("scope"), _t.name == sa.bindparam("key")
 )
 _since = sa.select(sa.func.sum(_t.cost_pusd), sa.func.sum(_t.held_pusd)).where(
-    _t.session_id == "", _t.scope == "day", _t.name >= sa.bindparam("since")
+    _t.session_id == "", _t.scope == "day", _t.name >= sa.bindparam("since"), _t.name <= sa.bindparam("until")
 )
 SESSION_TOTALS = sa.select(_t.cost_pusd, _t.held_pusd, _t.baseline_pusd).where(
     _t.session_id == sa.bindparam("session"), _t.scope == "session", _t.name == ""
@@ -72,7 +72,7 @@ _in_session = _c.session_id == sa.bindparam("session")
 _tagged = (sa.literal(",") + _c.tags + ",").like(
     sa.literal("%,") + sa.bindparam("like", type_=sa.Text) + ",%", escape="\\"
 )
-_since_then = _c.started_at_us >= sa.bindparam("since_us")
+_in_period = sa.and_(_c.started_at_us >= sa.bindparam("since_us"), _c.started_at_us < sa.bindparam("end_us"))
 _USED = {
     "run": sa.select(sa.func.sum(_c.cost_pusd), sa.func.sum(_c.held_pusd)).where(_in_run),
     "session": _named,
@@ -88,8 +88,8 @@ _HELD = {
         "session": (_in_session,),
         "model": (_in_session, _c.model == sa.bindparam("key")),
         "tag": (_in_session, _tagged),
-        "day": (_since_then,),
-        "month": (_since_then,),
+        "day": (_in_period,),
+        "month": (_in_period,),
     }.items()
 }
 
@@ -110,8 +110,11 @@ def held(cap: Cap) -> sa.Select[Any, Any, Any]:
 
 
 def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str, Any]:
-    """Return the parameters of `used` and `held`."""
-    since = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    """Return the parameters of `used` and `held`.
+
+    A day's or month's cap counts rows that are dated up to tomorrow, so a clock that goes back across midnight frees
+    nothing. Rows that are dated later were written while a clock was wrong.
+    """
     match cap.scope:
         case "run":
             return {"run": run_id}
@@ -119,8 +122,15 @@ def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str,
             like = cap.key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
             return {"session": session_id, "scope": cap.scope, "key": cap.key, "like": like}
         case "day" | "month":
-            since = since.replace(day=1) if cap.scope == "month" else since
-            return {"since": day_of(since), "since_us": to_microseconds(since)}
+            period = cap.period(now)
+            assert period is not None
+            today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            return {
+                "since": day_of(period[0]),
+                "until": day_of(today + timedelta(days=1)),
+                "since_us": to_microseconds(period[0]),
+                "end_us": to_microseconds(today + timedelta(days=2)),
+            }
 
 
 @cache

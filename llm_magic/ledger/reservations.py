@@ -21,6 +21,13 @@ class Headroom:
     left_usd: Decimal
     in_flight_usd: Decimal
     """Held for attempts in flight. Most of it is freed when they are settled."""
+    now: datetime
+    """The moment that decides which day and which month the cap counts."""
+
+    @property
+    def when_free(self) -> str:
+        """A clause that says when the cap of a day or a month is free again; empty for other caps."""
+        return self.cap.when_free(self.now)
 
     @property
     def reachable_usd(self) -> Decimal:
@@ -108,7 +115,7 @@ def exceeded(attempt: Attempt, worst_usd: Decimal, headroom: Headroom) -> Budget
     left = max(headroom.left_usd, Decimal(0))
     return BudgetExceeded(
         f"{attempt.model} could cost up to {show_usd(worst_usd)}, and {headroom.cap} has {show_usd(left)} left, "
-        f"{show_usd(worst_usd - left)} too little: raise the cap, or ask for fewer output tokens",
+        f"{show_usd(worst_usd - left)} too little{headroom.when_free}: raise the cap, or ask for fewer output tokens",
         scope=headroom.cap.scope,
         asked_usd=worst_usd,
         left_usd=left,

@@ -19,7 +19,7 @@ from llm_magic.types import Message, ModelSpec, Plan, Request, Thread
 
 
 def plan_context(request: Request, budget: Budget, services: Services) -> PlanContext:
-    headroom_under = functools.lru_cache(services.ledger.headroom)
+    headroom_under = functools.lru_cache(functools.partial(services.ledger.headroom, now=services.clock.now()))
 
     def left_usd(model: ModelSpec) -> Decimal | None:
         under_caps = headroom_under(_caps(request, budget, model.id))
@@ -45,7 +45,7 @@ def conversation(
 
 def rejection_of(plan: Plan, budget: Budget, services: Services) -> NoCandidate | BudgetExceeded:
     def headroom(model_id: str) -> list[Headroom]:
-        return services.ledger.headroom(_caps(plan.request, budget, model_id))
+        return services.ledger.headroom(_caps(plan.request, budget, model_id), now=services.clock.now())
 
     return rejection(plan, services.registry, plan_context(plan.request, budget, services), headroom)
 

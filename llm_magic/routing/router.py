@@ -22,7 +22,7 @@ from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestEr
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
 from llm_magic.execute import Clock, Executor, RetryPolicy, ledger_io
 from llm_magic.health import Circuit
-from llm_magic.ledger import Ledger
+from llm_magic.ledger import Headroom, Ledger
 from llm_magic.plan import Planner, make_plan
 from llm_magic.plan.cascade import cascade_mode
 from llm_magic.providers import connect
@@ -70,7 +70,10 @@ class Router:
         self.base_registry = Registry.load() if registry is None else registry
         """The registry without the tuning of `%route_tune`."""
         self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
-        self.ledger = Ledger(session_id=session_id) if ledger is None else ledger
+        self._clock = clock = Clock() if clock is None else clock
+        if ledger is None:
+            ledger = Ledger(session_id=session_id, clock=lambda: clock.now().timestamp())
+        self.ledger = ledger
         self.cache = AnswerCache(self.ledger)
         self.conversations = Conversations(self.ledger)
         self.budget = Budget() if budget is None else budget
@@ -79,7 +82,6 @@ class Router:
         """None: `CheapestCapable`."""
         self._setting_budget = threading.Lock()
         self.providers: Mapping[str, Provider] = connect(self.registry.providers) if providers is None else providers
-        self._clock = Clock() if clock is None else clock
         self._services = new_services(
             self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )
@@ -209,6 +211,10 @@ class Router:
                     raise BudgetError(self.registry.unknown_model_message(model))
             self.budget = dataclasses.replace(self.budget, **changes)
             return self.budget
+
+    def headroom(self, caps: Sequence[Cap]) -> list[Headroom]:
+        """Return what is left under each cap, on the day and in the month of the router's clock."""
+        return self.ledger.headroom(caps, now=self._clock.now())
 
     def unavailable(self, model: ModelSpec) -> str | None:
         """Return the reason why a model can't be used now, or None if it can."""

@@ -38,8 +38,8 @@ def status_lines(router: Router) -> Iterator[str]:
     yield f"session {ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}, {left}"
     if budget.run_usd is not None:
         yield f"each run: {show_usd(budget.run_usd)} at most"
-    for headroom in ledger.headroom(_lasting_caps(budget)):
-        yield f"{headroom.cap}: {show_usd(max(headroom.left_usd, Decimal(0)))} left"
+    for headroom in router.headroom(_lasting_caps(budget)):
+        yield f"{headroom.cap}: {show_usd(max(headroom.left_usd, Decimal(0)))} left{headroom.when_free}"
     for warning in ledger.warnings:
         yield f"warning: {warning}"
     if uncertain := ledger.uncertain():
