@@ -8,6 +8,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from llm_magic.permissions import make_folder, restrict
+
 
 def home() -> Path:
     """Return `LLM_MAGIC_HOME`, or the platform's user data folder, without creating it."""
@@ -18,6 +20,23 @@ def home() -> Path:
     return platformdirs.user_data_path("llm_magic", appauthor=False)
 
 
+def private_home() -> Path:
+    """Return the home, created if necessary, with access for its owner only."""
+    folder = home()
+    make_folder(folder)
+    secure_home()
+    return folder
+
+
+def secure_home() -> None:
+    """Restrict an existing home, and the files in it that may contain secrets, to their owner."""
+    folder = home()
+    restrict(folder)
+    for name in _PRIVATE_FILES:
+        restrict(folder / name)
+
+
+_PRIVATE_FILES = ("hash.key", "models.toml", "tuning.toml")
 _CHILD_VARIABLES = re.compile(
     r"PATH|HOME|USER|LANG|LANGUAGE|TZ|TMPDIR|TEMP|TMP|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH|SYSTEMROOT|WINDIR|COMSPEC|"
     r"PATHEXT|APPDATA|LOCALAPPDATA|PROGRAMDATA|USERPROFILE|NUMBER_OF_PROCESSORS|LLM_MAGIC_HOME|LLM_MAGIC_LOCAL\w*|"
@@ -40,12 +59,13 @@ def hash_key() -> bytes:
     A leaked ledger therefore does not reveal its prompts. If the file can't be written, each process has its own key.
     """
     path = home() / "hash.key"
+    secure_home()
     try:
         return path.read_bytes()
     except OSError:
         key = secrets.token_bytes(32)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_home()
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # 0600
             file.write(key)
         os.replace(file.name, path)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_magic.budget import Cap
 from llm_magic.errors import BudgetExceeded, LedgerError
-from llm_magic.home import home
+from llm_magic.home import home, secure_home
 from llm_magic.ledger import dataframe
 from llm_magic.ledger.leases import LeaseRenewal
 from llm_magic.ledger.notices import Notices
@@ -63,6 +63,7 @@ class Ledger:
         self.session_id = session_id or os.environ.get("LLM_MAGIC_SESSION") or uuid.uuid4().hex[:12]
         self.clock = clock
         path = str(location or os.environ.get("LLM_MAGIC_LEDGER") or home() / "ledger.db").strip()
+        secure_home()
         self.transactions = Transactions(path)
         weakref.finalize(self, self.transactions.close)
         self.location = self.transactions.database.location

@@ -15,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 
 from llm_magic.errors import LedgerError
+from llm_magic.ledger import file_mode
 from llm_magic.ledger.database import OPENING_TIMEOUT_S
 
 _BUSY_TIMEOUT_S = 0.001
@@ -114,7 +115,7 @@ class SQLiteDatabase:
                 )
             self._check_file()
             if not self._was_opened and not self.location.startswith(("file:", ":memory:")):
-                Path(self.location).parent.mkdir(parents=True, exist_ok=True)
+                file_mode.prepare(Path(self.location), create="mode" not in self._url.query)
             self._connection = self._engine.connect()
             driver: Any = self._connection.connection.driver_connection
             self._driver = driver

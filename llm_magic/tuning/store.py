@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from llm_magic.errors import TuningError
 from llm_magic.home import home
+from llm_magic.permissions import make_folder, restrict
 from llm_magic.tuning.estimation import MAX_SHIFT, Tuning
 from llm_magic.types import TaskTier
 
@@ -46,8 +47,9 @@ def save(tuning: Tuning, path: Path | None = None) -> Path:
         quoted = json.dumps(model, ensure_ascii=False).replace("\x7f", "\\u007f")
         lines += ["", f"[capability.{quoted}]"]
         lines += [f"{tier} = {shift:+.3f}" for (name, tier), shift in sorted(tuning.models.items()) if name == model]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     path.write_text("\n".join(lines) + "\n", "utf-8")
+    restrict(path)
     return path
 
 

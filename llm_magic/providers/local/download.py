@@ -27,6 +27,7 @@ from urllib.request import urlopen
 
 from llm_magic.errors import LocalModelUnavailable
 from llm_magic.home import child_environment
+from llm_magic.permissions import make_folder
 from llm_magic.providers.local.resources import Lock
 from llm_magic.providers.local.weights import Weights, configured, default_folder
 
@@ -70,7 +71,7 @@ def fetch(
     if _is_complete(target, weights):
         return target
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = Lock(folder / f"{weights.file_name}.lock")
         while not lock.acquire():
             progress("waiting for another process that is downloading the local model", None)
