@@ -17,10 +17,10 @@ from sqlalchemy.dialects import sqlite
 from llm_magic.errors import LedgerError
 from llm_magic.ledger import file_mode
 from llm_magic.ledger.database import OPENING_TIMEOUT_S
+from llm_magic.ledger.file_check import FileCheck
 
 _BUSY_TIMEOUT_S = 0.001
 """Maximum wait of a statement while another process writes. A transaction of llm_magic takes a fraction of it."""
-_NO_FILE = (0, 0)
 
 
 class SQLiteDatabase:
@@ -35,9 +35,7 @@ class SQLiteDatabase:
             raise LedgerError(
                 f"the ledger {self.location!r} is a file: address: append ?uri=true, or give the path alone"
             )
-        self._path = ""
-        self._identity = _NO_FILE
-        """Device and inode of the file, once it was opened."""
+        self._file = FileCheck(self.location)
         self._was_opened = False
         self._start()
 
@@ -49,12 +47,14 @@ class SQLiteDatabase:
 
     @property
     def in_memory(self) -> bool:
-        return self._was_opened and not self._path
+        return self._was_opened and not self._file.path
 
     def begin(self, *, to_read: bool = False) -> sa.Connection:
         db, driver = self._connected()
         if driver.in_transaction:
             self.rollback()  # after an interrupt
+        if self._file.check():
+            driver.execute("PRAGMA shrink_memory")  # drops cached pages, which may be of another file's content
         if to_read:
             driver.execute("BEGIN")
             try:
@@ -63,7 +63,6 @@ class SQLiteDatabase:
                 self.rollback()
                 raise
         else:
-            self._check_file()
             driver.execute("BEGIN IMMEDIATE")
         return db
 
@@ -85,7 +84,7 @@ class SQLiteDatabase:
 
     @contextmanager
     def separate_connection(self) -> Generator[sa.Connection]:
-        self._check_file()
+        self._file.check()
         engine = _create_engine(self._url)
         try:
             with engine.connect() as db:
@@ -103,6 +102,7 @@ class SQLiteDatabase:
             self._connection.close()
             self._connection = self._driver = None
         self._engine.dispose()
+        self._file.close()
 
     def _connected(self) -> tuple[sa.Connection, sqlite3.Connection]:
         if self._pid != os.getpid():
@@ -113,37 +113,19 @@ class SQLiteDatabase:
                     "a ledger in memory ends when it is closed, and a forked process does not have it: "
                     "point LLM_MAGIC_LEDGER at a file"
                 )
-            self._check_file()
             if not self._was_opened and not self.location.startswith(("file:", ":memory:")):
                 file_mode.prepare(Path(self.location), create="mode" not in self._url.query)
+            path = self._file.path or ("" if self.location.startswith(("file:", ":memory:")) else self.location)
+            self._file.open(path)
             self._connection = self._engine.connect()
             driver: Any = self._connection.connection.driver_connection
             self._driver = driver
             if not self._was_opened:
-                self._path = driver.execute("PRAGMA database_list").fetchone()[2]
-                self._identity = _identity(self._path)
+                self._file.open(driver.execute("PRAGMA database_list").fetchone()[2])
+                self._file.check_whole(driver)
                 self._was_opened = True
             return self._connection, driver
         return self._connection, self._driver
-
-    def _check_file(self) -> None:
-        """Raise LedgerError if the file was deleted or replaced: what is written to it would be lost."""
-        if self._identity != _NO_FILE and _identity(self._path) != self._identity:
-            raise LedgerError(
-                f"the ledger {self.location} was deleted or replaced while it was in use, and nothing is sent without "
-                "it: put it back where it was, or restart the kernel to begin with what is there"
-            )
-
-
-def _identity(path: str) -> tuple[int, int]:
-    """Return the device and the inode of a file."""
-    if not path:
-        return _NO_FILE
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return _NO_FILE
-    return status.st_dev, status.st_ino
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,136 @@
+"""Cheap checks that the ledger's file was not deleted, replaced, overwritten or truncated."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import Counter
+from contextlib import closing, suppress
+from pathlib import Path
+
+from llm_magic.errors import LedgerError
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_CHECKED_AT_OPEN_BYTES = 16_000_000
+"""A larger file takes too long to be checked as a whole."""
+_CHECKED_IN_USE_BYTES = 1_000_000
+_SKIP = -1
+
+_lock = threading.Lock()
+_descriptors: dict[Identity, int] = {}
+_users: Counter[Identity] = Counter()
+
+
+class FileCheck:
+    """The checks of one file that is open as a database.
+
+    It reads the header through a descriptor that stays open as long as any ledger of this process uses the file:
+    closing one would release the locks of all of the process's connections to it (POSIX).
+    """
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self.path = ""
+        self._identity: Identity | None = None
+        self._verified = (0, 0)
+        """Modification time (ns) and size that were found to be right."""
+        self._is_open = False
+
+    def open(self, path: str) -> None:
+        """Begin to use the file, before a connection to it is opened."""
+        self.check()
+        status = _status(path)
+        if status is None or self._is_open:
+            return
+        self.path = path
+        self._identity = identity = status.st_dev, status.st_ino
+        self._is_open = True
+        with _lock:
+            _users[identity] += 1
+            if identity not in _descriptors:
+                _descriptors[identity] = os.open(path, os.O_RDONLY) if hasattr(os, "pread") else _SKIP
+
+    def close(self) -> None:
+        """End the use of the file, after the connection was closed."""
+        if not self._is_open or self._identity is None:
+            return
+        self._is_open = False
+        with _lock:
+            _users[self._identity] -= 1
+            if _users[self._identity] <= 0:
+                del _users[self._identity]
+                if (descriptor := _descriptors.pop(self._identity)) != _SKIP:
+                    with suppress(OSError):
+                        os.close(descriptor)
+
+    def check(self) -> bool:
+        """Raise LedgerError if the file is not the one that was opened, or is damaged. True if it has changed."""
+        if self._identity is None:
+            return False
+        status = _status(self.path)
+        if status is None or (status.st_dev, status.st_ino) != self._identity:
+            raise LedgerError(
+                f"the ledger {self._location} was deleted or replaced while it was in use, and nothing is sent without "
+                "it: put it back where it was, or restart the kernel to begin with what is there"
+            )
+        state = status.st_mtime_ns, status.st_size
+        if state == self._verified:
+            return False
+        self._check_content(status.st_size)
+        self._verified = state
+        return True
+
+    def check_whole(self, db: sqlite3.Connection) -> None:
+        """Check all pages of a file that was just opened, unless it is large."""
+        if (status := _status(self.path)) is not None and status.st_size <= _CHECKED_AT_OPEN_BYTES:
+            self._quick_check(db)
+
+    def _check_content(self, size: int) -> None:
+        header = self._header()
+        if header is not None and not header.startswith(_MAGIC):
+            raise self._damaged("its header is not that of a database")
+        is_short = header is not None and _stated_size(header) > size
+        if is_short or size < self._verified[1] or size <= _CHECKED_IN_USE_BYTES:
+            address = f"{Path(self.path).absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as db:
+                self._quick_check(db)
+
+    def _header(self) -> bytes | None:
+        """Return the first bytes of the file; None if this platform can't read them safely."""
+        assert self._identity is not None
+        descriptor = _descriptors.get(self._identity, _SKIP)
+        return None if descriptor == _SKIP else os.pread(descriptor, _HEADER_BYTES, 0)
+
+    def _quick_check(self, db: sqlite3.Connection) -> None:
+        try:
+            problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError:  # locked, or no such right: the next statement says so
+            return
+        except sqlite3.DatabaseError as error:
+            problem = str(error)
+        if problem != "ok":
+            raise self._damaged(" ".join(problem.split()))
+
+    def _damaged(self, problem: str) -> LedgerError:
+        return LedgerError(
+            f"the ledger {self._location} is damaged, and nothing is sent without it: {problem}. Its file was "
+            "overwritten or truncated: restore a backup, or move it away to begin with an empty ledger"
+        )
+
+
+def _stated_size(header: bytes) -> int:
+    """Return the size in bytes that a database's header states (https://www.sqlite.org/fileformat.html, 1.3)."""
+    page_bytes = int.from_bytes(header[16:18], "big")
+    return int.from_bytes(header[28:32], "big") * (65_536 if page_bytes == 1 else page_bytes)
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path) if path else None
+    except FileNotFoundError:
+        return None
