@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 OPENING_TIMEOUT_S = 5.0
 _LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock timeout."""
+_SHUTDOWN = ("57P01", "57P02", "57P03")
+"""PostgreSQL's codes for a server that ends or starts."""
 
 
 class Database(Protocol):
@@ -63,3 +65,15 @@ def is_locked(error: BaseException) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)  # errors that the driver raises by itself have none
         return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Return True for an error that means that a database server is restarting, or that its connection broke."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    # A connection that can't be opened has no code.
+    code = getattr(error.orig, "sqlstate", "") or ""
+    is_refused = isinstance(error, OperationalError) and not code and not isinstance(error.orig, sqlite3.Error)
+    return is_refused or code.startswith("08") or code in _SHUTDOWN

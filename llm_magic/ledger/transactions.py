@@ -26,6 +26,10 @@ class LedgerLocked(LedgerError):
     """Another process is writing. The same call may succeed in a moment."""
 
 
+class LedgerUnreachable(LedgerLocked):
+    """The database server can't be reached, or is restarting. The same call may succeed in a moment."""
+
+
 class Transactions:
     """Transactions on one database, from any thread.
 
@@ -149,7 +153,7 @@ class Transactions:
     @contextmanager
     def _transaction(self, *, to_read: bool) -> Generator[sa.Connection]:
         """Begin a transaction as soon as no other process blocks it; roll it back unless the caller has ended it."""
-        from llm_magic.ledger.database import is_locked
+        from llm_magic.ledger.database import is_locked, is_unreachable
 
         until = 0.0
         while True:
@@ -158,7 +162,8 @@ class Transactions:
                     db = self.database.begin(to_read=to_read)
                 except Exception as error:
                     until = until or time.monotonic() + _LOCK_TIMEOUT_S
-                    if not is_locked(error) or self._fails_fast or time.monotonic() > until:
+                    is_temporary = is_locked(error) or is_unreachable(error)
+                    if not is_temporary or self._fails_fast or time.monotonic() > until:
                         raise
                 else:
                     try:
@@ -174,7 +179,7 @@ class Transactions:
         """Raise database errors as LedgerError."""
         from sqlalchemy.exc import DBAPIError
 
-        from llm_magic.ledger.database import is_locked
+        from llm_magic.ledger.database import is_locked, is_unreachable
 
         try:
             yield
@@ -185,6 +190,9 @@ class Transactions:
                     f"the ledger {location} is locked by another program: end what it writes there"
                 ) from error
             reason = error.orig if isinstance(error, DBAPIError) else error
+            if is_unreachable(error):
+                lines = str(reason).strip().splitlines() or [""]
+                raise LedgerUnreachable(f"the ledger {location} can't be reached: {lines[0]}") from error
             raise LedgerError(f"the ledger {location}: {reason}") from error
 
 

@@ -63,10 +63,14 @@ def _started() -> tuple[str, int]:
         port = free.getsockname()[1]
     data = folder / "data"
     _pg("initdb", "-D", data, "-U", USER, "-A", "trust", "--no-sync", "-E", "UTF8", cwd=folder)
+    _start(folder, port)
+    return str(folder), port
+
+
+def _start(folder: Path, port: int) -> None:
     unsafe = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 {unsafe}"
-    _pg("pg_ctl", "start", "-w", "-t", "60", "-D", data, "-l", folder / "log", "-o", options, cwd=folder)
-    return str(folder), port
+    _pg("pg_ctl", "start", "-w", "-t", "60", "-D", folder / "data", "-l", folder / "log", "-o", options, cwd=folder)
 
 
 def _pg(program: str, *arguments: object, cwd: Path) -> None:
@@ -86,3 +90,25 @@ def new_database(server: str) -> str:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as db:
         db.execute(f'CREATE DATABASE "{name}"')
     return f"{server}/{name}"
+
+
+class OwnServer:
+    """A PostgreSQL server of one test, which can be stopped and started."""
+
+    def __init__(self) -> None:
+        folder, self._port = _started()
+        self._folder = Path(folder)
+        self._address = f"postgresql://{USER}@127.0.0.1:{self._port}"
+
+    def new_database(self) -> str:
+        return new_database(self._address)
+
+    def stop(self) -> None:
+        _pg("pg_ctl", "stop", "-D", self._folder / "data", "-m", "immediate", cwd=self._folder)
+
+    def start(self) -> None:
+        _start(self._folder, self._port)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
