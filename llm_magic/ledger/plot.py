@@ -56,6 +56,8 @@ def subline(totals: Any) -> str:
             for noun, count in (("run", totals["runs"]), ("attempt", totals["attempts"]))
         )
     ]
+    if totals["estimated_usd"]:
+        parts.append(totals["spending"])
     if totals["from_cache"]:
         parts.append(f"{totals['from_cache']:,} from the cache")
     if totals["answered"]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from llm_magic.budget import show_usd
 from llm_magic.types import Outcome
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def summarize(rows: Any) -> Report:
         "baseline_usd": baseline,
         "saved_usd": baseline - spent,
         "saved_share": (baseline - spent) / baseline if baseline else float("nan"),
-        "estimated_usd": float(rows.loc[rows["cost_estimated"], "cost_usd"].sum()),
+        **_by_basis(rows),
         "held_usd": float(rows["held_usd"].sum()),
         "input_tokens": int(rows["input_tokens"].sum()),
         "output_tokens": int(rows["output_tokens"].sum()),
@@ -83,6 +85,24 @@ def summarize(rows: Any) -> Report:
         by_model=_grouped(rows, "model"),
         by_tier=_grouped(rows, "tier"),
     )
+
+
+def _by_basis(rows: Any) -> dict[str, Any]:
+    """Return the costs that providers reported, and those that are estimated, with their bounds."""
+    estimated = rows.loc[rows["cost_estimated"]]
+    reported_usd = float(rows.loc[~rows["cost_estimated"], "cost_usd"].sum())
+    sums = {
+        f"estimated{suffix}": float(estimated[f"cost{suffix}"].sum()) for suffix in ("_usd", "_low_usd", "_high_usd")
+    }
+    spending = f"USD {_show(reported_usd)} reported"
+    if len(estimated):
+        cost, low, high = (_show(amount) for amount in sums.values())
+        spending += f", {cost} estimated ({low} to {high})"
+    return {"reported_usd": reported_usd, **sums, "spending": spending}
+
+
+def _show(amount: float) -> str:
+    return show_usd(Decimal(str(round(amount, 12)))).removeprefix("USD ")
 
 
 def _count_fallbacks(rows: Any, answers: Any) -> int:

@@ -18,7 +18,7 @@ from llm_magic import Ledger, LedgerError, TaskTier
 from llm_magic.jupyter.render.tables import format_figure
 from llm_magic.ledger.columns import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
-from llm_magic.types import Usage
+from llm_magic.types import CostBasis, Usage
 from tests.support.builders import NOON, attempt
 from tests.support.fuzzing import examples
 from tests.support.shell import Shell
@@ -177,11 +177,29 @@ def test_it_can_be_drawn(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> No
         assert any("(1 answer)" in text for text in texts)
 
 
+def test_reported_and_estimated_costs_are_summed_separately() -> None:
+    exact = {"cost_usd": Decimal("1.23")}
+    vague: dict[str, Any] = {"cost_estimated": True, "cost_basis": CostBasis.ESTIMATED}
+    ledger = ledger_of(
+        exact,
+        {**vague, "cost_usd": Decimal("0.03"), "cost_low_usd": Decimal("0.01"), "cost_high_usd": Decimal("0.05")},
+        {**vague, "cost_usd": Decimal("0.01"), "cost_low_usd": Decimal("0.01"), "cost_high_usd": Decimal("0.04")},
+    )
+    totals = ledger.report().totals
+    assert totals["spending"] == "USD 1.23 reported, 0.04 estimated (0.02 to 0.09)"
+    assert totals["reported_usd"] == 1.23
+    assert totals["estimated_usd"] == pytest.approx(0.04)
+    assert totals["estimated_low_usd"] == pytest.approx(0.02)
+    assert totals["estimated_high_usd"] == pytest.approx(0.09)
+    assert totals["spending"] in subline(totals)
+    assert ledger_of(exact).report().totals["spending"] == "USD 1.23 reported"
+
+
 def test_its_headline_is_what_it_comes_to() -> None:
     totals = ledger_of(*MIXED).report().totals
     assert headline(totals) == "USD 5.25 spent, USD 2.75 saved against the top model (34%)"
     assert subline(totals).split("   ·   ") == [
-        "5 runs, 5 attempts", "1 from the cache", "25.0% answered by a fallback",
+        "5 runs, 5 attempts", "USD 4.25 reported, 1.00 estimated (1.00 to 1.00)", "1 from the cache", "25.0% answered by a fallback",
         "half of the answers within 1.0 s, 95 % within 2.8 s",
     ]  # fmt: skip
     worse = ledger_of({"cost_usd": Decimal("0.0002"), "baseline_usd": Decimal("0.0001")}).report().totals

@@ -79,6 +79,8 @@ def report_bundle(report: Report) -> dict[str, str]:
 
 def format_figure(name: str, value: Any) -> str:
     """Format a figure by the unit at the end of its name."""
+    if isinstance(value, str):
+        return value
     if pd.isna(value):
         return "–"
     if name.endswith("_usd"):
