@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Unpack
 from llm_magic import cache as caching
 from llm_magic import conversations, tuning
 from llm_magic.bridge import Job, bridge
-from llm_magic.budget import Amount, Budget
+from llm_magic.budget import Amount, Budget, Cap
 from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import Classifier, HeadsClassifier
 from llm_magic.conversations.store import Conversations
@@ -71,9 +71,7 @@ class Router:
         """The registry without the tuning of `%route_tune`."""
         self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
         self._clock = clock = Clock() if clock is None else clock
-        if ledger is None:
-            ledger = Ledger(session_id=session_id, clock=lambda: clock.now().timestamp())
-        self.ledger = ledger
+        self.ledger = ledger or Ledger(session_id=session_id, clock=lambda: clock.now().timestamp())
         self.cache = AnswerCache(self.ledger)
         self.conversations = Conversations(self.ledger)
         self.budget = Budget() if budget is None else budget
@@ -271,9 +269,8 @@ class Router:
                     yield event
 
     async def _cached(self, plan: Plan, key: str, run_id: str) -> RouteResult | None:
-        now = self._clock.now()
         result = await self._with_ledger(
-            lambda: caching.recall(plan, key, self.cache, self.ledger, self.budget, run_id=run_id, at=now)
+            lambda: caching.recall(plan, key, self.cache, self.ledger, self.budget, run_id=run_id, at=self._clock.now())
         )
         return None if result is None else await self._saved_to_conversation(plan, result)
 
