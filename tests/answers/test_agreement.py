@@ -127,7 +127,7 @@ def test_json_agrees_in_any_order_and_formatting(value: Any, random: Any) -> Non
             keys = list(part)
             random.shuffle(keys)
             return {key: shuffled(part[key]) for key in keys}
-        return [shuffled(each) for each in part] if isinstance(part, list) else part
+        return [shuffled(item) for item in part] if isinstance(part, list) else part
 
     assert agree(json.dumps(value), f"```json\n{json.dumps(shuffled(value), indent=2)}\n```")
 

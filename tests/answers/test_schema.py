@@ -16,7 +16,8 @@ from llm_magic import InvalidAnswer, RequestError
 from llm_magic.answers import parse, schema_of
 from llm_magic.testing import Reply, ScriptedProvider
 from llm_magic.types import Schema
-from tests.support.builders import model, router
+from tests.support import builders
+from tests.support.builders import model
 
 
 class Person(pydantic.BaseModel):
@@ -172,10 +173,10 @@ def test_a_schema_is_strict_if_each_object_requires_all_of_its_properties() -> N
 
 async def test_a_validators_error_is_billed_and_repaired_once_with_its_message() -> None:
     scripted = answering(EVE, ADA)
-    ours = router(model("only"), providers={"cloud": scripted})
-    result = await ours.route("Who?", schema=Person)
+    router = builders.router(model("only"), providers={"cloud": scripted})
+    result = await router.route("Who?", schema=Person)
     assert result.data == Person(name="Ada", age=36)
-    first, second = ours.ledger.rows()
+    first, second = router.ledger.rows()
     assert (first.outcome, second.outcome) == ("invalid", "ok")
     assert first.cost_usd > 0
     assert first.error == "the answer is not a valid Person: 'value_error' at $.name"
@@ -187,8 +188,8 @@ async def test_a_validators_error_is_billed_and_repaired_once_with_its_message()
     ("schema", "build"), [(Person, lambda: Person(name="Ada", age=36)), ({}, lambda: {"name": "Ada", "age": 36})]
 )
 def test_a_cached_answer_is_rebuilt(schema: Any, build: Callable[[], object]) -> None:
-    ours = router(providers={"cloud": answering(ADA)})
-    first, second = (ours.route_sync("Who?", schema=schema, cache=True) for _ in range(2))
+    router = builders.router(providers={"cloud": answering(ADA)})
+    first, second = (router.route_sync("Who?", schema=schema, cache=True) for _ in range(2))
     assert second.cached
     assert first.data == second.data == build()
     assert first.data is not second.data
@@ -207,13 +208,13 @@ def test_a_cached_answer_that_another_class_rejects_is_asked_again() -> None:
 
         return Person
 
-    ours = router(model("only"), providers={"cloud": answering('{"age": 20}', '{"age": 40}')})
+    router = builders.router(model("only"), providers={"cloud": answering('{"age": 20}', '{"age": 40}')})
     asked: dict[str, Any] = {"cache": True}
-    assert ours.route_sync("Who?", schema=person(youngest=18), **asked).data.age == 20
-    assert ours.route_sync("Who?", schema=person(youngest=30), **asked).data.age == 40
+    assert router.route_sync("Who?", schema=person(youngest=18), **asked).data.age == 20
+    assert router.route_sync("Who?", schema=person(youngest=30), **asked).data.age == 40
 
 
 async def test_each_answer_of_a_comparison_is_an_instance() -> None:
-    ours = router(model("a"), model("b"), providers={"cloud": answering(ADA)})
-    compared = await ours.compare("Who?", models=["a", "b"], schema=Person)
+    router = builders.router(model("a"), model("b"), providers={"cloud": answering(ADA)})
+    compared = await router.compare("Who?", models=["a", "b"], schema=Person)
     assert [result.data for result in compared.results] == [Person(name="Ada", age=36)] * 2

@@ -22,7 +22,8 @@ from llm_magic.home import hash_key
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Request
-from tests.support.builders import model, replaced, router, scripted, table_names
+from tests.support import builders
+from tests.support.builders import model, replaced, scripted, table_names
 from tests.support.fuzzing import examples
 
 KEPT = CachedAnswer(
@@ -31,44 +32,44 @@ KEPT = CachedAnswer(
 )  # fmt: skip
 
 
-def test_the_second_time_costs_nothing_and_says_so() -> None:
-    ours = router()
-    first = ours.route_sync("hello", tier="bulk", cache=True)
-    again = ours.route_sync("hello", tier="bulk", cache=True)
-    assert len(scripted(ours).requests) == 1
+def test_a_repeated_request_is_answered_at_no_cost_with_a_row() -> None:
+    router = builders.router()
+    first = router.route_sync("hello", tier="bulk", cache=True)
+    again = router.route_sync("hello", tier="bulk", cache=True)
+    assert len(scripted(router).requests) == 1
     assert (again.text, again.model, again.tier, again.reasons) == (first.text, first.model, first.tier, first.reasons)
     assert not first.cached
     assert again.cached
     assert again.cost_usd == 0 < first.cost_usd
     assert again.savings_usd == again.baseline_usd == first.baseline_usd
     assert [(step.model, step.outcome) for step in again.path] == [("cheap", "cached")]
-    assert [row.outcome for row in ours.ledger.rows()] == ["ok", "cached"]
-    assert again.attempts == (ours.ledger.rows()[1],)
-    assert again.session_cost_usd == ours.ledger.spent_usd == first.cost_usd
-    ours.ledger.rate(again.run_id, 1)
-    assert ours.ledger.rows()[1].rating == 1
+    assert [row.outcome for row in router.ledger.rows()] == ["ok", "cached"]
+    assert again.attempts == (router.ledger.rows()[1],)
+    assert again.session_cost_usd == router.ledger.spent_usd == first.cost_usd
+    router.ledger.rate(again.run_id, 1)
+    assert router.ledger.rows()[1].rating == 1
 
 
-def test_without_asking_nothing_is_kept_and_nothing_is_taken() -> None:
-    ours = router()
-    ours.route_sync("hello")
-    assert ours.cache.count_and_bytes() == (0, 0)
-    ours.route_sync("hello", cache=True)
-    ours.route_sync("hello")
-    assert len(scripted(ours).requests) == 3
+def test_without_the_option_the_cache_is_neither_read_nor_written() -> None:
+    router = builders.router()
+    router.route_sync("hello")
+    assert router.cache.count_and_bytes() == (0, 0)
+    router.route_sync("hello", cache=True)
+    router.route_sync("hello")
+    assert len(scripted(router).requests) == 3
 
 
-def test_what_a_function_has_checked_is_not_kept() -> None:
-    ours = router()
+def test_an_answer_with_a_check_is_not_cached() -> None:
+    router = builders.router()
     for _ in range(2):
-        assert not ours.route_sync("hello", cache=True, check=lambda text: True).cached
-    assert ours.cache.count_and_bytes() == (0, 0)
+        assert not router.route_sync("hello", cache=True, check=lambda text: True).cached
+    assert router.cache.count_and_bytes() == (0, 0)
 
 
-def test_its_text_comes_as_an_event() -> None:
-    ours = router()
-    ours.route_sync("hello", cache=True)
-    events = list(ours.stream_sync("hello", cache=True))
+def test_a_cached_answer_is_streamed_as_one_delta() -> None:
+    router = builders.router()
+    router.route_sync("hello", cache=True)
+    events = list(router.stream_sync("hello", cache=True))
     assert [type(event).__name__ for event in events] == ["Planned", "TextDelta", "RunEnded"]
     assert isinstance(events[1], TextDelta)
     assert events[1].text == "A scripted answer."
@@ -81,18 +82,18 @@ def test_its_text_comes_as_an_event() -> None:
         {"schema": {"type": "object"}}, {"routing_text": "prove it"},
     ],
 )  # fmt: skip
-def test_whatever_changes_the_answer_is_asked_anew(changed: dict[str, Any]) -> None:
-    ours = router(replies=[Reply(chunks=("{}",))])
-    ours.route_sync("hello", cache=True)
-    assert not ours.route_sync("hello", cache=True, **changed).cached
-    assert ours.route_sync("hello", cache=True, **changed).cached
+def test_an_option_that_changes_the_answer_changes_the_key(changed: dict[str, Any]) -> None:
+    router = builders.router(replies=[Reply(chunks=("{}",))])
+    router.route_sync("hello", cache=True)
+    assert not router.route_sync("hello", cache=True, **changed).cached
+    assert router.route_sync("hello", cache=True, **changed).cached
 
 
-def test_what_does_not_change_it_is_not() -> None:
-    ours = router()
-    ours.route_sync("hello", cache=True)
-    assert ours.route_sync("hello", cache=True, tags=("x",), hedge_s=2.0, parent_run_id="run").cached
-    assert ours.ledger.rows()[-1].parent_run_id == "run"
+def test_an_option_without_effect_on_the_answer_keeps_the_key() -> None:
+    router = builders.router()
+    router.route_sync("hello", cache=True)
+    assert router.route_sync("hello", cache=True, tags=("x",), hedge_s=2.0, parent_run_id="run").cached
+    assert router.ledger.rows()[-1].parent_run_id == "run"
 
 
 @settings(max_examples=examples(40))
@@ -102,9 +103,7 @@ def test_two_prompts_share_a_key_only_if_they_are_the_same(one: str, other: str)
     assert len(keys) == len({one, other})
 
 
-def test_another_model_set_another_version_and_another_key_are_another_question(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_key_depends_on_models_version_and_hash_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     request = Request(prompt="hello")
     keys = {
         caching.key(request, [model("m")]),
@@ -120,14 +119,14 @@ def test_another_model_set_another_version_and_another_key_are_another_question(
     assert len(keys) == 7
 
 
-def test_a_model_that_can_not_be_used_is_not_of_the_set() -> None:
-    ours = router(
+def test_the_key_depends_on_usable_models_only() -> None:
+    router = builders.router(
         model("strong", provider="cloud"), model("cheap", provider="other"),
         providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no key")},
     )  # fmt: skip
-    ours.route_sync("hello", cache=True)
-    ours.providers["other"].unavailable_reason = None  # type: ignore[attr-defined]
-    assert not ours.route_sync("hello", cache=True).cached
+    router.route_sync("hello", cache=True)
+    router.providers["other"].unavailable_reason = None  # type: ignore[attr-defined]
+    assert not router.route_sync("hello", cache=True).cached
 
 
 @pytest.mark.parametrize(
@@ -141,60 +140,60 @@ def test_a_model_that_can_not_be_used_is_not_of_the_set() -> None:
         Reply(finish_reason="tool_use"),
     ],
 )
-def test_a_failed_refused_or_cut_off_answer_is_never_kept(reply: Reply | Failure) -> None:
-    ours = router(model("only"), replies=[reply])
+def test_a_failed_refused_or_cut_off_answer_is_not_cached(reply: Reply | Failure) -> None:
+    router = builders.router(model("only"), replies=[reply])
     with suppress(LLMMagicError):
-        ours.route_sync("hello", cache=True)
-    assert ours.cache.count_and_bytes() == (0, 0)
+        router.route_sync("hello", cache=True)
+    assert router.cache.count_and_bytes() == (0, 0)
 
 
-def test_a_cancelled_answer_is_never_kept() -> None:
+def test_a_canceled_answer_is_not_cached() -> None:
     class Stuck(ScriptedProvider):
         async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
             yield TextDelta(text="half")
             await asyncio.Event().wait()
 
-    ours = router(providers={"cloud": Stuck()})
-    events = ours.stream_sync("hello", cache=True)
+    router = builders.router(providers={"cloud": Stuck()})
+    events = router.stream_sync("hello", cache=True)
     while not isinstance(next(events), TextDelta):
         pass
     events.close()  # type: ignore[attr-defined]
-    assert ours.ledger.rows()[0].outcome == "cancelled"
-    assert ours.cache.count_and_bytes() == (0, 0)
+    assert router.ledger.rows()[0].outcome == "cancelled"
+    assert router.cache.count_and_bytes() == (0, 0)
 
 
-def test_a_cap_that_is_reached_refuses_no_answer_that_is_there() -> None:
-    ours = router()
-    ours.route_sync("hello", cache=True)
-    ours.set_budget(0)
-    assert ours.route_sync("hello", cache=True).cached
+def test_a_cached_answer_is_returned_although_a_cap_is_reached() -> None:
+    router = builders.router()
+    router.route_sync("hello", cache=True)
+    router.set_budget(0)
+    assert router.route_sync("hello", cache=True).cached
 
 
-def test_json_is_parsed_again_and_what_no_longer_fits_is_asked_anew() -> None:
-    ours = router(replies=[Reply(chunks=('{"n": 1}',))])
+def test_cached_json_is_parsed_again_and_sent_again_if_it_does_not_fit_the_schema() -> None:
+    router = builders.router(replies=[Reply(chunks=('{"n": 1}',))])
     asked: dict[str, Any] = {"schema": {"type": "object"}, "cache": True}
-    ours.route_sync("hello", **asked)
-    assert ours.route_sync("hello", **asked).data == {"n": 1}
-    with ours.ledger.transactions.reading() as db:
+    router.route_sync("hello", **asked)
+    assert router.route_sync("hello", **asked).data == {"n": 1}
+    with router.ledger.transactions.reading() as db:
         (stored,) = db.exec_driver_sql("SELECT key FROM llm_magic_cache").scalars()
-    ours.cache.put(stored, replaced(KEPT, text="no JSON"))
-    assert not ours.route_sync("hello", **asked).cached
+    router.cache.put(stored, replaced(KEPT, text="no JSON"))
+    assert not router.route_sync("hello", **asked).cached
 
 
-def test_an_answer_that_can_not_be_kept_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_can_not_be_cached_is_returned_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     from llm_magic import LedgerError
 
     def full(*_: object) -> None:
         raise LedgerError("the disk is full")
 
-    ours = router()
-    monkeypatch.setattr(ours.cache, "put", full)
-    result = ours.route_sync("hello", cache=True)
+    router = builders.router()
+    monkeypatch.setattr(router.cache, "put", full)
+    result = router.route_sync("hello", cache=True)
     assert result.text == "A scripted answer."
     assert result.notes == ("not saved in the cache: the disk is full",)
 
 
-def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str) -> None:
+def test_a_cached_answer_survives_each_kind_of_database(location: str) -> None:
     ledger = Ledger(location)
     assert AnswerCache(ledger).get("k") is None
     AnswerCache(ledger).put("k", replaced(KEPT, text="old"))
@@ -206,7 +205,7 @@ def test_it_comes_back_as_it_was_in_each_kind_of_database(location: str) -> None
     ledger.close()
 
 
-def test_what_was_used_least_recently_makes_room(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_answers_are_evicted(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     time = iter(range(100))
     ledger = Ledger(location, clock=lambda: float(next(time)))
     monkeypatch.setattr(keeping, "MAX_ANSWERS", 3)
@@ -218,7 +217,7 @@ def test_what_was_used_least_recently_makes_room(location: str, monkeypatch: pyt
     ledger.close()
 
 
-def test_the_bytes_are_bounded(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_cache_is_bounded(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     time = iter(range(100))
     ledger = Ledger(location, clock=lambda: float(next(time)))
     monkeypatch.setattr(keeping, "MAX_BYTES", 25)
@@ -232,14 +231,14 @@ def test_the_bytes_are_bounded(location: str, monkeypatch: pytest.MonkeyPatch) -
     ledger.close()
 
 
-def test_purged_text_and_prompts_are_in_no_file(tmp_path: Path) -> None:
+def test_no_file_contains_purged_text_or_prompts(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
-    ours = router(replies=[Reply(chunks=("SECRET-ANSWER",))], ledger=ledger)
+    router = builders.router(replies=[Reply(chunks=("SECRET-ANSWER",))], ledger=ledger)
 
     def on_disk() -> bytes:
         return b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
 
-    ours.route_sync("SECRET-PROMPT", cache=True)
+    router.route_sync("SECRET-PROMPT", cache=True)
     assert b"SECRET-ANSWER" in on_disk()
     assert b"SECRET-PROMPT" not in on_disk()
     assert hash_key() not in on_disk()
@@ -249,7 +248,7 @@ def test_purged_text_and_prompts_are_in_no_file(tmp_path: Path) -> None:
     assert b"SECRET-ANSWER" not in on_disk()
 
 
-def test_the_hash_key_is_kept_private_and_made_up_where_it_can_not_be(
+def test_the_hash_key_is_private_and_temporary_if_it_can_not_be_stored(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hash_key() == hash_key()

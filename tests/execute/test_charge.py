@@ -17,7 +17,8 @@ from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.testing import FakeClock
 from llm_magic.types import Attempt, CostBasis, Outcome, Usage
-from tests.support.builders import model, router
+from tests.support import builders
+from tests.support.builders import model
 
 LIMIT = 1_000
 WORDS = "word " * 40
@@ -39,18 +40,20 @@ class Provider:
 def routed(script: Script, *, clock: FakeClock | None = None, announces: bool = False, **fields: Any) -> Router:
     specs = [model("m", price="1/10", max_output_tokens=LIMIT, **fields)]
     provider = Provider(script, announces_sending=announces)
-    return router(*specs, providers={"cloud": provider}, clock=clock or FakeClock(), policy=RetryPolicy(tries=1))
+    return builders.router(
+        *specs, providers={"cloud": provider}, clock=clock or FakeClock(), policy=RetryPolicy(tries=1)
+    )
 
 
-async def row_after_stop(ours: Router, *, at: type = AttemptStarted) -> Attempt:
+async def row_after_stop(router: Router, *, at: type = AttemptStarted) -> Attempt:
     """Start a run, stop it at the first event of a kind, and return its row."""
-    async with aclosing(ours.stream("hello", cascade=False)) as events:
+    async with aclosing(router.stream("hello", cascade=False)) as events:
         async for event in events:
             if isinstance(event, at):
                 await asyncio.sleep(0.05)
                 break
-    (row,) = ours.ledger.rows()
-    assert ours.ledger.held_usd == 0
+    (row,) = router.ledger.rows()
+    assert router.ledger.held_usd == 0
     return row
 
 
@@ -96,18 +99,18 @@ async def test_the_pace_is_learned_from_answers_whose_usage_was_reported() -> No
         yield UsageReport(usage=Usage(input_tokens=10, output_tokens=100))
         yield Finished(finish_reason="stop", served_model="m")
 
-    ours = routed(answers, clock=clock)
+    router = routed(answers, clock=clock)
     for _ in range(5):
-        await ours.route("hello", cascade=False)
-    assert ours.ledger.pace("m") == 62.5  # 100 tokens in 2 s, and a quarter more
-    assert ours.ledger.pace("another") is None
-    ours.providers["cloud"].stream = thinks(clock, 4)  # type: ignore[method-assign]
-    async with aclosing(ours.stream("hello", cascade=False)) as events:
+        await router.route("hello", cascade=False)
+    assert router.ledger.pace("m") == 62.5  # 100 tokens in 2 s, and a quarter more
+    assert router.ledger.pace("another") is None
+    router.providers["cloud"].stream = thinks(clock, 4)  # type: ignore[method-assign]
+    async with aclosing(router.stream("hello", cascade=False)) as events:
         async for event in events:
             if isinstance(event, AttemptStarted):
                 await asyncio.sleep(0.05)
                 break
-    row = ours.ledger.rows()[-1]
+    row = router.ledger.rows()[-1]
     assert (row.cost_basis, row.usage.output_tokens) == (CostBasis.ESTIMATED, 250)
 
 
@@ -143,10 +146,10 @@ async def test_a_text_is_never_charged_for_more_tokens_than_the_limit_that_was_s
         yield TextDelta(text="word " * 5 * LIMIT)
         raise StreamBroken("reset")
 
-    ours = routed(script)
+    router = routed(script)
     with pytest.raises(AllAttemptsFailed):
-        await ours.route("hello", cascade=False)
-    (row,) = ours.ledger.rows()
+        await router.route("hello", cascade=False)
+    (row,) = router.ledger.rows()
     assert row.usage.output_tokens == LIMIT
     assert row.cost_usd <= (row.cost_high_usd or 0)
 
@@ -167,8 +170,8 @@ async def test_a_timeout_before_the_first_token_is_charged_and_not_retried_on_th
 
     specs = [model("first", price="1/10", fallback_id="second"), model("second", price="2/20", tiers=())]
     provider = Provider(script, announces_sending=announces)
-    ours = router(*specs, providers={"cloud": provider}, clock=FakeClock())
-    result = await ours.route("hello", cascade=False)
+    router = builders.router(*specs, providers={"cloud": provider}, clock=FakeClock())
+    result = await router.route("hello", cascade=False)
     assert asked == ["first", "second"]
     assert result.attempts[0].cost_basis is CostBasis.HELD
 
@@ -183,14 +186,14 @@ async def test_a_stop_before_the_request_left_is_free() -> None:
 
 
 async def test_a_provider_is_prepared_before_money_is_held() -> None:
-    ours = routed(thinks(FakeClock(), 0))
+    router = routed(thinks(FakeClock(), 0))
     held: list[Decimal] = []
 
     async def prepare() -> None:
-        held.append(ours.ledger.held_usd)
+        held.append(router.ledger.held_usd)
 
-    ours.providers["cloud"].prepare = prepare  # type: ignore[attr-defined]
-    await row_after_stop(ours)
+    router.providers["cloud"].prepare = prepare  # type: ignore[attr-defined]
+    await row_after_stop(router)
     assert held == [0]
 
 
@@ -203,8 +206,8 @@ async def test_the_loser_of_a_hedge_is_charged_for_what_it_may_have_reasoned() -
         yield Finished(finish_reason="stop", served_model="second")
 
     specs = [model("first", price="1/10", fallback_id="second"), model("second", price="2/20", tiers=())]
-    ours = router(*specs, providers={"cloud": Provider(script)}, clock=FakeClock())
-    result = await ours.route("hello", cascade=False, hedge_s=0.0)
+    router = builders.router(*specs, providers={"cloud": Provider(script)}, clock=FakeClock())
+    result = await router.route("hello", cascade=False, hedge_s=0.0)
     loser = next(attempt for attempt in result.attempts if attempt.model == "first")
     assert (loser.outcome, loser.cost_basis) == (Outcome.CANCELLED, CostBasis.HELD)
 
@@ -281,9 +284,9 @@ async def test_near_a_cap_the_limit_that_was_sent_bounds_an_answer_without_usage
         yield Finished(finish_reason="stop", served_model="m")
 
     specs = [model("m", price="0.01/0.05", max_output_tokens=LIMIT, token_ratio=2.9)]
-    ours = router(*specs, providers={"cloud": Provider(script)}, budget=Budget(session_usd=Decimal(cap)))
-    await ours.route("hello", cascade=False)
-    assert ours.ledger.spent_usd <= Decimal(cap)
+    router = builders.router(*specs, providers={"cloud": Provider(script)}, budget=Budget(session_usd=Decimal(cap)))
+    await router.route("hello", cascade=False)
+    assert router.ledger.spent_usd <= Decimal(cap)
 
 
 @pytest.mark.parametrize("error", [TimedOut("silent"), StreamBroken("reset")])
@@ -293,10 +296,10 @@ async def test_an_error_after_sending_without_any_event_is_charged_the_hold(erro
             raise error
         yield RequestSent()
 
-    ours = routed(script)
+    router = routed(script)
     with pytest.raises(AllAttemptsFailed):
-        await ours.route("hello", cascade=False)
-    assert {row.cost_basis for row in ours.ledger.rows()} == {CostBasis.HELD}
+        await router.route("hello", cascade=False)
+    assert {row.cost_basis for row in router.ledger.rows()} == {CostBasis.HELD}
 
 
 async def test_a_sign_of_life_during_silence_does_not_hide_the_reasoning_before_it() -> None:

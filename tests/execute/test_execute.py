@@ -46,6 +46,7 @@ from llm_magic.answers import schema_of
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
 from llm_magic.execute import Executor, RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
+from llm_magic.routing.services import new_services
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Usage
 from tests.support import builders
@@ -438,12 +439,14 @@ async def test_a_hold_is_made_at_the_price_of_its_hour() -> None:
         held.append(router.ledger.held_usd)
         return Failure(error=ServerError("x")) if len(held) == 1 else Reply()
 
+    clock = replaced(FakeClock().clock(), now=lambda: NOON.replace(hour=hour))
     router = Router(
         registry=Registry.load("current"),
         providers={"deepseek": ScriptedProvider(reply)},
         ledger=Ledger(":memory:"),
-        clock=replaced(FakeClock().clock(), now=lambda: NOON.replace(hour=hour)),
+        clock=clock,
     )
+    services = new_services(router.registry, router.providers, router.ledger, RetryPolicy(), clock)
     await router.route("hello", model="deepseek-flash")
     assert held == [held[0], 2 * held[0]]
     hour = 12
@@ -452,8 +455,7 @@ async def test_a_hold_is_made_at_the_price_of_its_hour() -> None:
     router.set_budget(router.ledger.spent_usd + worst)
     hour = 7
     with pytest.raises(BudgetExceeded, match="nothing was sent") as refused:
-        async for _ in router._compare(plans):
-            pass
+        list(router.compare_job(plans))
     assert refused.value.asked_usd == 2 * worst
     hour = 12
     plan = router.plan("hello", model="deepseek-v4-pro", cascade="twice", max_output_tokens=300)
@@ -461,7 +463,7 @@ async def test_a_hold_is_made_at_the_price_of_its_hour() -> None:
     router.set_budget(None)
     hour = 7
     held.clear()
-    async with aclosing(Executor(router._services).execute(plan, run_id="run", budget=Budget)) as events:
+    async with aclosing(Executor(services).execute(plan, run_id="run", budget=Budget)) as events:
         async for event in events:
             if isinstance(event, AttemptStarted):
                 break

@@ -12,7 +12,7 @@ from tests.support.shell import Shell
 def tab(shell: Shell, text: str) -> list[str]:
     """What the completer offers at the end of a text, as the front ends ask for it: the words that would stand there."""
     with provisionalcompleter():
-        return [each.text for each in shell.shell.Completer.completions(text, len(text))]
+        return [completion.text for completion in shell.shell.Completer.completions(text, len(text))]
 
 
 def check_offered(shell: Shell, text: str, offers: list[str]) -> None:
@@ -42,7 +42,7 @@ def check_offered(shell: Shell, text: str, offers: list[str]) -> None:
         ("%route_jobs c", ["cancel"]),
     ],
 )
-def test_options_and_their_values(shell: Shell, text: str, offers: list[str]) -> None:
+def test_options_and_their_values_are_completed(shell: Shell, text: str, offers: list[str]) -> None:
     check_offered(shell, text, offers)
 
 
@@ -61,11 +61,11 @@ def test_threads_are_offered_by_name(shell: Shell) -> None:
 @pytest.mark.parametrize(
     "text", ["%route --tier bulk hello --wor", "%timeit rou", "%%route\nTranslate --ti", "route --ti"]
 )
-def test_elsewhere_nothing_of_ours_is_offered(shell: Shell, text: str) -> None:
+def test_other_lines_get_no_completions_of_llm_magic(shell: Shell, text: str) -> None:
     assert "--tier" not in tab(shell, text)
 
 
-def test_a_registry_that_can_not_be_read_breaks_no_completion(
+def test_completion_works_without_a_readable_registry(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, clean_environment: object
 ) -> None:
     from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_registry_that_can_not_be_read_breaks_no_completion(
     assert tab(shell, "%%route --mod") == ["--model"]
 
 
-def test_unloading_takes_the_completion_away(shell: Shell) -> None:
+def test_unloading_removes_the_completions(shell: Shell) -> None:
     before = len(shell.shell.Completer.custom_matchers)
     shell.run("%reload_ext llm_magic")
     assert len(shell.shell.Completer.custom_matchers) == before

@@ -23,7 +23,7 @@ from llm_magic import routing
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.run import background, history
 from llm_magic.testing import Reply
-from tests.support.builders import router
+from tests.support import builders
 from tests.support.shell import Shell
 
 _OF_IPYTHON = re.compile(r"_+\d*|_i+\d*|_[oid]h|In|Out|__\w+")
@@ -36,12 +36,12 @@ def state(shell: InteractiveShell) -> dict[str, Any]:
     manager = shell.magics_manager
     formatters = {**shell.display_formatter.formatters, "bundle": shell.display_formatter.mimebundle_formatter}
     named = {
-        **{f"{kind} magics": dict(found) for kind, found in manager.magics.items()},
+        **{f"{kind} magics": dict(magics) for kind, magics in manager.magics.items()},
         "classes": dict(manager.registry),
-        "hooks": {name: list(found) for name, found in shell.events.callbacks.items()},
+        "hooks": {name: list(hooks) for name, hooks in shell.events.callbacks.items()},
         "printers": {
-            name: [dict(each.type_printers), dict(each.deferred_printers), dict(each.singleton_printers)]
-            for name, each in formatters.items()
+            name: [dict(f.type_printers), dict(f.deferred_printers), dict(f.singleton_printers)]
+            for name, f in formatters.items()
         },
         "names": {name: value for name, value in shell.user_ns.items() if not _OF_IPYTHON.fullmatch(name)},
         "hidden": {name for name in shell.user_ns_hidden if not _OF_IPYTHON.fullmatch(name)},
@@ -62,7 +62,7 @@ def state(shell: InteractiveShell) -> dict[str, Any]:
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Runs cells that must work in a shell that has not seen the extension."""
-    routing.use_router(router(replies=[Reply()]))
+    routing.use_router(builders.router(replies=[Reply()]))
     background.clear()
     history.clear()
     before = InteractiveShell._instance
@@ -84,7 +84,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
             kind._instance = before
 
 
-def test_unloading_gives_back_exactly_what_was_taken(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unloading_restores_the_state_before_loading(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import llm_magic.bridge  # noqa: F401 - imported once: it says goodbye to its loop when Python ends
 
     monkeypatch.setattr("llm_magic.jupyter.display.run_view.is_attended", lambda _: True)
@@ -111,7 +111,7 @@ def test_unloading_gives_back_exactly_what_was_taken(fresh: Any, monkeypatch: py
         assert after[what] == was, what
 
 
-def test_what_others_have_put_in_place_since_is_left_alone(fresh: Any) -> None:
+def test_unloading_keeps_hooks_that_others_have_replaced(fresh: Any) -> None:
     fresh("%load_ext llm_magic\n%route hello")
     fresh(
         "from IPython.core.magic import register_line_magic\n@register_line_magic\ndef route_rate(line):\n    return 'mine'"
@@ -156,7 +156,7 @@ RIGHT = {
 }
 
 
-def test_every_setting_is_tried_here_and_says_what_it_may_be() -> None:
+def test_every_setting_has_an_invalid_value_here_and_states_its_range() -> None:
     assert {name for name, _, _ in WRONG} == RIGHT.keys() == SETTINGS.keys()
     for name, trait in SETTINGS.items():
         assert trait.help.endswith("."), name
@@ -167,18 +167,18 @@ def test_every_setting_is_tried_here_and_says_what_it_may_be() -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "says"), WRONG)
-def test_a_wrong_value_is_said_and_changes_nothing(
+def test_an_invalid_value_is_an_error_and_changes_nothing(
     shell: Shell, caplog: pytest.LogCaptureFixture, name: str, value: str, says: str
 ) -> None:
     shell.run(f"%config RouteMagics.{name} = {RIGHT[name]!r}")
-    ours = routing.session_router()
+    router = routing.session_router()
     shell.run(f"%config RouteMagics.{name} = {value}")
     (record,) = caplog.records
     assert f"the '{name}' trait" in record.getMessage().lower()
     assert says in record.getMessage()
     shell.run(f"value = %config RouteMagics.{name}")
     assert shell["value"] == RIGHT[name]
-    assert routing.session_router() is ours
+    assert routing.session_router() is router
 
 
 def test_a_profile_is_switched_and_switched_back(shell: Shell) -> None:
@@ -192,7 +192,7 @@ def test_a_profile_is_switched_and_switched_back(shell: Shell) -> None:
     assert "deepseek-v3" not in routing.session_router().registry
 
 
-def test_a_profile_that_can_not_be_loaded_is_not_taken(
+def test_a_profile_that_can_not_be_loaded_changes_nothing(
     shell: Shell, caplog: pytest.LogCaptureFixture, clean_environment: Path
 ) -> None:
     clean_environment.mkdir()
@@ -204,7 +204,7 @@ def test_a_profile_that_can_not_be_loaded_is_not_taken(
     assert routing.session_router() is shell.router
 
 
-def test_a_bad_setting_left_behind_is_dropped_and_the_others_stay(shell: Shell) -> None:
+def test_an_invalid_setting_of_an_earlier_load_is_dropped_and_the_others_stay(shell: Shell) -> None:
     ip = shell.shell
     ip.run_line_magic("unload_ext", "llm_magic")
     before = list(ip.configurables)
@@ -212,11 +212,11 @@ def test_a_bad_setting_left_behind_is_dropped_and_the_others_stay(shell: Shell) 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ip.run_line_magic("load_ext", "llm_magic")
-    assert [str(each.message).split(":")[0] for each in caught] == [
+    assert [str(warning.message).split(":")[0] for warning in caught] == [
         "RouteMagics.profile = 'nope' is not valid and was ignored",
         "RouteMagics.quality = 3 is not valid and was ignored",
     ]
-    assert [type(each).__name__ for each in ip.configurables[len(before) :]] == [
+    assert [type(configurable).__name__ for configurable in ip.configurables[len(before) :]] == [
         "RouteMagics", "SessionMagics", "LedgerMagics"
     ]  # fmt: skip
     shell.run("rows = %config RouteMagics.table_rows\ncache = %config RouteMagics.cache")
@@ -245,14 +245,14 @@ def ipython(tmp_path: Path, config: str, code: str, **environment: str) -> subpr
 _IN_A_SHELL = "%route_budget 3\nimport llm_magic; print([model.id for model in llm_magic.router().registry])"
 
 
-def test_it_loads_and_is_set_from_ipython_config(tmp_path: Path) -> None:
+def test_the_extension_is_loaded_and_configured_by_ipython_config(tmp_path: Path) -> None:
     ran = ipython(tmp_path, "c.RouteMagics.profile = 'article'", _IN_A_SHELL)
     assert "deepseek-v3" in ran.stdout
     assert "cap USD 3.00" in ran.stdout
     assert ran.stderr == ""
 
 
-def test_a_bad_setting_in_ipython_config_is_said_and_dropped(tmp_path: Path) -> None:
+def test_an_invalid_setting_in_ipython_config_is_reported_and_dropped(tmp_path: Path) -> None:
     ran = ipython(
         tmp_path,
         "c.RouteMagics.profile = 'article'\nc.RouteMagics.thread_tokens = 'many'",
@@ -265,7 +265,7 @@ def test_a_bad_setting_in_ipython_config_is_said_and_dropped(tmp_path: Path) -> 
     assert "tokens 8000" in ran.stdout
 
 
-def test_with_a_profile_in_ipython_config_a_broken_file_of_models_can_be_mended(tmp_path: Path) -> None:
+def test_with_a_profile_in_ipython_config_a_broken_models_toml_can_be_fixed(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text("[models")
     mended = f"import pathlib; pathlib.Path({str(tmp_path / 'models.toml')!r}).write_text('')"
     ran = ipython(tmp_path, "c.RouteMagics.profile = 'article'", f"{mended};\n{_IN_A_SHELL}")

@@ -22,7 +22,8 @@ from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.render import bundles
 from llm_magic.testing import Failure, Reply
 from llm_magic.types import Outcome
-from tests.support.builders import attempt, router
+from tests.support import builders
+from tests.support.builders import attempt
 from tests.support.shell import Shell
 
 
@@ -37,7 +38,7 @@ def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
     assert shell.scripted.requests[0].messages[0].content == "Translate to French: hello"
 
 
-def test_a_line_is_routed_as_it_was_typed(shell: Shell) -> None:
+def test_a_line_is_sent_as_it_was_typed(shell: Shell) -> None:
     shell.run("%route --tier bulk  what's {up}  with $HOME --plan")
     assert shell.scripted.requests[0].messages[0].content == "what's {up}  with $HOME --plan"
 
@@ -102,7 +103,7 @@ def test_max_cost_holds(shell: Shell) -> None:
     assert "Raise the cap with %route_budget or --max-cost" in out
 
 
-def test_no_stream_shows_the_answer_all_the_same(shell: Shell) -> None:
+def test_no_stream_shows_the_complete_answer(shell: Shell) -> None:
     assert "A scripted answer." in shell.run("%%route --no-stream\nhello")
 
 
@@ -116,7 +117,7 @@ def test_a_plan_is_a_dry_run(shell: Shell) -> None:
     assert shell.router.ledger.rows() == []
 
 
-def test_the_cache_by_option_and_by_setting(shell: Shell) -> None:
+def test_the_cache_is_turned_on_by_option_and_by_setting(shell: Shell) -> None:
     shell.run("%%route --cache\nhello")
     out = shell.run("%%route --cache\nhello")
     assert "A scripted answer." in out
@@ -135,7 +136,7 @@ def test_the_cache_by_option_and_by_setting(shell: Shell) -> None:
     assert len(shell.scripted.requests) == 4
 
 
-def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
+def test_threads_are_continued_listed_and_purged(shell: Shell) -> None:
     shell.run("%%route --thread trip\nTranslate to French: hello")
     out = shell.run("%%route --thread 'trip'\nand in Italian?")
     assert [message.content for message in shell.scripted.requests[1].messages] == [
@@ -162,7 +163,7 @@ def test_a_conversation_its_list_and_its_end(shell: Shell) -> None:
     assert "--compare can't be combined with --thread" in out
 
 
-def test_what_of_a_long_thread_is_left_out_is_said_everywhere(shell: Shell) -> None:
+def test_every_view_of_a_long_thread_states_the_exchanges_left_out(shell: Shell) -> None:
     shell.run("%config RouteMagics.thread_tokens = 1000")
     for number in range(5):
         shell.run(f"%%route --thread long\n{number} " + "word " * 400)
@@ -174,15 +175,15 @@ def test_what_of_a_long_thread_is_left_out_is_said_everywhere(shell: Shell) -> N
     assert threads["tokens"].iloc[0] == sum(long["tokens"])
     assert threads["sent_tokens"].iloc[0] == sum(long["tokens"][long["sent"]]) <= 1000
     sent, left = int(sum(long["sent"])), threads["left_out"].iloc[0]
-    said = f"({sent} exchange{'s' * (sent != 1)}, the {left} oldest left out)"
+    message = f"({sent} exchange{'s' * (sent != 1)}, the {left} oldest left out)"
     plan = shell.run("%route --plan --thread long go on")
     assert f"history: {shell['_'].extras[0].tokens:,} tokens, USD 0.0" in plan
-    assert said in plan
-    assert said in shell.run("%route --thread long go on")
+    assert message in plan
+    assert message in shell.run("%route --thread long go on")
     assert len(shell.scripted.requests[-1].messages) == 2 * sent + 1
 
 
-def test_budget(shell: Shell) -> None:
+def test_caps_are_set_shown_and_removed(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget")
     assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")
     assert "cap USD 2.00, USD 2.00 left" in shell.run("%route_budget 2")
@@ -222,14 +223,14 @@ def test_a_cap_for_every_scope(shell: Shell) -> None:
         ("--reconcile forget", "invalid choice: 'forget'"),
     ],
 )
-def test_a_cap_that_is_none_changes_nothing(shell: Shell, line: str, says: str) -> None:
+def test_an_invalid_cap_changes_nothing(shell: Shell, line: str, says: str) -> None:
     out, _ = shell.fail(f"%route_budget {line}")
     assert f"UsageError: {says}" in out or says in out
     assert shell.router.budget == Budget()
 
 
 @pytest.mark.parametrize(("how", "spent"), [("charge", "0.30"), ("release", "0")])
-def test_what_is_uncertain_is_shown_and_closed_only_on_the_users_word(
+def test_uncertain_attempts_are_shown_and_closed_on_request_only(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, how: str, spent: str
 ) -> None:
     ledger = shell.router.ledger
@@ -246,7 +247,7 @@ def test_what_is_uncertain_is_shown_and_closed_only_on_the_users_word(
     assert shell.run("%route_budget --reconcile charge").startswith("nothing is uncertain")
 
 
-def test_hedging_is_asked_for_in_seconds(shell: Shell) -> None:
+def test_the_hedge_option_is_in_seconds(shell: Shell) -> None:
     shell.run("%%route --hedge 2.5\nhello")
     assert len(shell.router.ledger.rows()) == 1, "the first token was in time"
     for bad, says in (("soon", "invalid float value: 'soon'"), ("-1", "must be a number of seconds, zero or more")):
@@ -262,8 +263,8 @@ def test_python_and_magics_share_one_router(shell: Shell) -> None:
     assert shell["result"].text == "A scripted answer."
 
 
-def test_a_router_of_your_own_takes_the_place_of_the_session(shell: Shell) -> None:
-    own = router(replies=[Reply(chunks=("mine",))])
+def test_a_given_router_replaces_that_of_the_session(shell: Shell) -> None:
+    own = builders.router(replies=[Reply(chunks=("mine",))])
     shell.shell.user_ns["own"] = own
     shell.run("import llm_magic\n_ = llm_magic.use_router(own)")
     assert shell.run("%route hello").startswith("mine")
@@ -282,7 +283,7 @@ def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
     assert list(shell["models"]["why_not"]) == ["no CLOUD_KEY"] * 2
 
 
-def test_values_come_in_through_double_braces_and_do_not_set_the_tier(shell: Shell) -> None:
+def test_interpolated_values_do_not_influence_the_tier(shell: Shell) -> None:
     shell.run("class Box:\n    text = 'Prove this theorem'\nbox = Box()\nname = 'Ada'")
     shell.run("%%route\nTranslate to French: {{name}} {x} {{ box.text }} {{1 + 1}} {% raw %}")
     assert shell.scripted.requests[0].messages[0].content == (
@@ -301,7 +302,7 @@ def test_values_come_in_through_double_braces_and_do_not_set_the_tier(shell: She
         assert "Traceback" not in out
 
 
-def test_a_line_gives_its_result_where_a_name_waits_for_it(shell: Shell) -> None:
+def test_a_line_magic_returns_its_result_if_it_is_assigned(shell: Shell) -> None:
     shell.run("answer = %route hello")
     assert shell["answer"] is shell["_route"]
     shell.run("texts = []\nfor word in ('a', 'b'):\n    one = %route --tier bulk hello\n    texts.append(one.text)")
@@ -311,12 +312,12 @@ def test_a_line_gives_its_result_where_a_name_waits_for_it(shell: Shell) -> None
     assert "Out[" not in shell.run("if True:\n    %route hello")
 
 
-def test_a_name_that_was_asked_for_is_listed_as_the_users(shell: Shell) -> None:
+def test_a_name_bound_by_out_is_listed_by_who(shell: Shell) -> None:
     shell.run("%route --tier bulk --out answer hello\n%route_again --out better\nmine = %who_ls")
     assert set(shell["mine"]) == {"answer", "better"}
 
 
-def test_a_cell_names_its_result_in_front_of_its_options(shell: Shell) -> None:
+def test_a_name_before_the_options_of_a_cell_binds_the_result(shell: Shell) -> None:
     for line in ("answer <<", "answer<< --tier bulk", " answer  << --tier bulk --tag x"):
         shell.shell.user_ns.pop("answer", None)
         shell.run(f"%%route {line}\nprint(1 << 3)\nb << c")
@@ -341,7 +342,7 @@ def test_a_cell_names_its_result_in_front_of_its_options(shell: Shell) -> None:
         ("%%route a << b\nhello", "UsageError: unrecognized arguments: b"),
     ],
 )
-def test_what_is_no_name_is_said(shell: Shell, cell: str, says: str) -> None:
+def test_an_invalid_name_is_an_error(shell: Shell, cell: str, says: str) -> None:
     out, _ = shell.fail(cell)
     assert says in out
     assert shell.scripted.requests == []
@@ -351,24 +352,24 @@ _NAMES = st.from_regex(r"[^\W\d]\w{0,9}", fullmatch=True)
 
 
 @given(_NAMES, st.sampled_from(["", " ", "  \t"]), st.text(alphabet="-ab <\"'=.", max_size=20))
-def test_whatever_stands_behind_it_the_name_comes_out(name: str, space: str, rest: str) -> None:
+def test_the_name_is_split_off_any_options(name: str, space: str, rest: str) -> None:
     assert split_name(f"{space}{name}{space}<<{rest}") == (name, rest)
 
 
 @given(st.text(alphabet="-ab <\"'=.", max_size=20))
-def test_options_alone_stay_as_they_are(rest: str) -> None:
+def test_options_without_a_name_are_unchanged(rest: str) -> None:
     for line in (f"--system {rest}", f"-{rest}", f"'{rest}", f'"{rest}', f" --tag a<<{rest}"):
         assert split_name(line) == (None, line)
 
 
-def test_ipython_knows_no_name_in_front_of_a_cell_magic(shell: Shell) -> None:
+def test_ipython_does_not_assign_the_result_of_a_cell_magic(shell: Shell) -> None:
     """`name << %%route` is no syntax of IPython's: a cell magic must be the first thing in its cell."""
     _, error = shell.fail("answer << %%route\nhello")
     assert isinstance(error, SyntaxError)
     assert shell.scripted.requests == []
 
 
-def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
+def test_interpolation_reads_attributes_only(shell: Shell) -> None:
     shell.run("def f():\n    raise AssertionError\nrows = [1, 2]")
     shell.run("%%route\n{{f()}} {{rows[0]}} {{rows}}")
     assert shell.scripted.requests[0].messages[0].content == "{{f()}} {{rows[0]}} [1, 2]"
@@ -397,7 +398,7 @@ def test_interpolation_calls_nothing_and_takes_no_index(shell: Shell) -> None:
         ("%route_ledger --nope", "UsageError: unrecognized arguments: --nope"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
+def test_a_usage_error_is_one_line_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
     out, _ = shell.fail(cell)
     assert says in out
     assert "Traceback" not in out
@@ -405,7 +406,7 @@ def test_what_is_wrong_is_said_in_a_line_and_nothing_is_sent(shell: Shell, cell:
     assert shell.router.ledger.rows() == []
 
 
-def test_a_lone_surrogate_and_a_50_mb_cell(shell: Shell) -> None:
+def test_a_lone_surrogate_and_a_50_mb_cell_are_rejected(shell: Shell) -> None:
     shell.run("half = '\\ud800'\nhuge = 'word ' * 10_000_000")
     out, _ = shell.fail("%%route\n{{half}}")
     assert "RequestError: the prompt has half of a character (a lone surrogate) at character 0" in out
@@ -444,32 +445,32 @@ def test_control_characters_do_not_reach_the_terminal(shell: Shell) -> None:
     assert shell.run("%%route --tier bulk\nhello").startswith("a]0;evilbc")
 
 
-def test_nor_when_a_plan_or_a_result_is_the_last_value_of_a_cell(shell: Shell) -> None:
+def test_control_characters_of_a_displayed_value_do_not_reach_the_terminal(shell: Shell) -> None:
     shell.scripted.script(Reply(chunks=("a\x1b]0;evil\x07b",), served_model="m\x9b31m"))
     shell.run("%route --tier bulk --tag t hello\n%route --compare strong,cheap hello")
     formats = shell.shell.display_formatter.format
     comparison = shell["_route"]
     plan = shell.router.plan("hello", attach=[of_value("n\x1b]0;evil\x07", "x")])
-    for each in (plan, comparison, comparison.columns[0].result, shell.router.ledger.report()):
-        text = formats(each)[0]["text/plain"]
+    for value in (plan, comparison, comparison.columns[0].result, shell.router.ledger.report()):
+        text = formats(value)[0]["text/plain"]
         assert text
         assert not set(text) & set("\x1b\x07\x9b"), text
 
 
-def ours(shell: Shell) -> dict[str, Any]:
-    """Every magic of ours, as a person types its name."""
+def magics_of(shell: Shell) -> dict[str, Any]:
+    """Return every magic of llm_magic by its name as it is typed."""
     kinds = shell.shell.magics_manager.magics
-    found = {f"%{name}": method for name, method in kinds["line"].items() if name.startswith("route")}
-    return {**found, "%%route": kinds["cell"]["route"]}
+    methods = {f"%{name}": method for name, method in kinds["line"].items() if name.startswith("route")}
+    return {**methods, "%%route": kinds["cell"]["route"]}
 
 
-def test_help_reads_right(shell: Shell) -> None:
+def test_help_describes_every_option(shell: Shell) -> None:
     """Whole sentences, and an example of every magic that takes something."""
-    for name, method in ours(shell).items():
+    for name, method in magics_of(shell).items():
         shown = shell.shell.inspector.info(method, oname=name)["docstring"]
         assert "%%%" not in shown
-        said = next(line for line in shown.splitlines() if line and not line.startswith((":", " ")))
-        assert said[0].isupper(), name
+        message = next(line for line in shown.splitlines() if line and not line.startswith((":", " ")))
+        assert message[0].isupper(), name
         if name in ("%route_panel", "%route_models"):
             continue
         assert re.search(rf"Examples?:[^:]*{name.replace('%route', '%?%route', 1)}\b", shown), name
@@ -482,11 +483,11 @@ def test_help_reads_right(shell: Shell) -> None:
             assert help_text.endswith("."), (name, help_text)
 
 
-def test_the_examples_of_the_help_are_right(shell: Shell) -> None:
+def test_the_examples_of_the_help_run(shell: Shell) -> None:
     """Each parses, and asks for nothing that is not there."""
     examples = [
         line.strip()
-        for method in ours(shell).values()
+        for method in magics_of(shell).values()
         for shown in re.findall(r"(?s)Examples?:(.*?)(?:\n\w+ ?\w*:|\Z)", method.__doc__ or "")
         for line in shown.splitlines()
         if re.match(r"\s*(\w+ = )?%", line)
@@ -494,7 +495,7 @@ def test_the_examples_of_the_help_are_right(shell: Shell) -> None:
     assert len(examples) > 15
     for example in examples:
         name, line = re.fullmatch(r"(?:\w+ = )?%{1,2}(\w+) ?(.*)", example).groups()  # type: ignore[union-attr]
-        parser = getattr(ours(shell)[f"%{name}"], "parser", None)
+        parser = getattr(magics_of(shell)[f"%{name}"], "parser", None)
         if name in ("route", "route_plan"):
             _, line = split_name(line)
             line, _ = split_options(line, RouteMagics.route)
@@ -513,7 +514,7 @@ def test_plans_and_results_show_themselves(shell: Shell) -> None:
     assert "cheap  [BULK 1.00: you asked for this tier]" in bundle["text/plain"]
 
 
-def test_a_broken_models_toml_is_said_in_a_line_and_can_be_mended(
+def test_a_broken_models_toml_is_a_short_error_and_can_be_fixed(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, clean_environment: Path
 ) -> None:
     routing.reset_session()
@@ -528,7 +529,7 @@ def test_a_broken_models_toml_is_said_in_a_line_and_can_be_mended(
     shell.run("%route_budget")
 
 
-def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_can_not_be_opened_is_a_short_error(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     routing.reset_session()
     monkeypatch.setenv("LLM_MAGIC_LEDGER", "/")
     out, _ = shell.fail("%route hello")
@@ -536,7 +537,7 @@ def test_a_ledger_that_can_not_be_opened_is_said_in_a_line(shell: Shell, monkeyp
     assert "Traceback" not in out
 
 
-def test_a_cascade_from_a_cell(shell: Shell) -> None:
+def test_a_cell_runs_a_cascade(shell: Shell) -> None:
     shell.scripted.reply = lambda request: Reply(chunks=("42",) if request.model.id == "strong" else ("41",))
     shell.run("%%route --tier complex --cascade=twice\nhow many?")
     out = shell.run("def right(text):\n    return text == '42'")
@@ -550,7 +551,7 @@ def test_a_cascade_from_a_cell(shell: Shell) -> None:
     assert "path: – cheap: superseded -> ✓ strong: judged -> ✓ strong" in out
 
 
-def test_a_cascade_in_a_plan(shell: Shell) -> None:
+def test_a_plan_shows_its_cascade(shell: Shell) -> None:
     shell.run("plan = %route_plan --tier complex --cascade how many things")
     assert shell["plan"].request.prompt == "how many things"
     assert "cascade: cheap and cheap first, kept if they agree (about " in bundles.plan(shell["plan"])["text/html"]
@@ -561,15 +562,15 @@ def test_a_cascade_in_a_plan(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [("--check nobody", "must be the name of a variable"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "--cascade vote: must be one of agree"), ("--cascade=check", "needs a check")],
 )  # fmt: skip
-def test_a_cascade_that_can_not_be(shell: Shell, options: str, said: str) -> None:
+def test_an_invalid_cascade_is_an_error(shell: Shell, options: str, message: str) -> None:
     _, error = shell.fail(f"%%route {options}\nhello")
-    assert said in str(error)
+    assert message in str(error)
 
 
-def test_tuning_shows_applies_and_takes_back(shell: Shell) -> None:
+def test_tuning_is_previewed_applied_and_undone(shell: Shell) -> None:
     assert "Nothing to learn from yet" in shell.run("%route_tune")
     for _ in range(12):
         shell.run("%%route --tier bulk\nhello")

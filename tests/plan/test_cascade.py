@@ -53,8 +53,8 @@ def cascading(
     def reply(request: ProviderRequest) -> Reply | Failure:
         if callable(answers):
             return answers(request)
-        said = answers[request.model.id]
-        return said if isinstance(said, Failure) else Reply(chunks=tuple(said))
+        answer = answers[request.model.id]
+        return answer if isinstance(answer, Failure) else Reply(chunks=tuple(answer))
 
     cheap: dict[str, Any] = {"tiers": (TaskTier.BULK,), "capability": {TaskTier.COMPLEX: level, TaskTier.BULK: 2.2}}
     return builders.router(
@@ -116,8 +116,8 @@ async def test_unconfirmed_text_is_never_displayed() -> None:
 
 
 async def test_one_model_can_be_asked_twice() -> None:
-    said = ["7", "7.0"]
-    router = cascading(lambda request: Reply(chunks=(said.pop(0),)))
+    texts = ["7", "7.0"]
+    router = cascading(lambda request: Reply(chunks=(texts.pop(0),)))
     result = await router.route("how many?", cascade="twice", **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok"), (2, "cheap", "agreed")]
     assert result.text == "7"
@@ -407,7 +407,7 @@ async def test_without_the_money_for_the_whole_cascade_the_leader_is_asked_alone
     assert "no cascade: all of it could cost up to" in result.notes[0]
 
 
-async def test_without_a_cheaper_model_there_is_no_cascade() -> None:
+async def test_without_a_cheaper_model_a_plan_has_no_cascade() -> None:
     router = cascading({"cheap": "42"})
     result = await router.route("well?", cascade=True, tier="bulk")
     assert story(result.attempts) == [(1, "cheap", "ok")]
@@ -424,23 +424,23 @@ async def test_many_concurrent_cascades_finish_within_the_cap() -> None:
         ended = await asyncio.gather(
             *(router.route("well?", cascade=True, **HARD) for _ in range(20)), return_exceptions=True
         )
-    assert sum(not isinstance(each, BaseException) for each in ended) >= 3
+    assert sum(not isinstance(result, BaseException) for result in ended) >= 3
     assert router.ledger.spent_usd <= cap
     assert router.ledger.held_usd == 0
 
 
 @settings(max_examples=examples(25))
 @given(
-    said=st.lists(st.sampled_from(["1", "2", "overloaded", "invalid"]), min_size=3, max_size=3),
+    texts=st.lists(st.sampled_from(["1", "2", "overloaded", "invalid"]), min_size=3, max_size=3),
     cap=st.sampled_from([None, "0.001", "0.03", "0.05"]),
     how=st.sampled_from(["agree", "twice", "judge", "check"]),
 )
 def test_every_mix_of_answers_and_failures_is_settled_within_the_cap(
-    said: list[str], cap: str | None, how: str
+    texts: list[str], cap: str | None, how: str
 ) -> None:
     answers: Answers = {
         name: Failure(error=Overloaded("x")) if word == "overloaded" else "" if word == "invalid" else word
-        for name, word in zip(("cheap", "other", "strong"), said, strict=True)
+        for name, word in zip(("cheap", "other", "strong"), texts, strict=True)
     }
     router = cascading({**answers, "kin": "1"}, budget=Budget(session_usd=None if cap is None else Decimal(cap)))
     more: dict[str, Any] = {"judge": {"judge": "other"}, "check": {"check": lambda text: text == "1"}}.get(how, {})
@@ -459,20 +459,20 @@ def test_the_plan_has_the_cost_of_its_cascade() -> None:
     plan = router.plan("well?", cascade=True, **HARD)
     cascade = plan.cascade
     assert cascade is not None
-    assert [each.model.id for each in cascade.cheap] == ["cheap", "other"], (
+    assert [candidate.model.id for candidate in cascade.cheap] == ["cheap", "other"], (
         "the cheapest, and the cheapest of another provider"
     )
     assert cascade.strong == plan.candidates[0]
-    asked = sum(each.expected_usd for each in cascade.cheap)
+    asked = sum(candidate.expected_usd for candidate in cascade.cheap)
     assert cascade.expected_usd == plan.expected_usd
     left = float(cascade.expected_usd - asked) / float(cascade.strong.expected_usd)
     assert left == pytest.approx(1 - cascade.acceptance_rate, abs=1e-5)
-    assert cascade.worst_usd == sum((each.worst_usd for each in (*cascade.cheap, cascade.strong)), Decimal(0))
+    assert cascade.worst_usd == sum((candidate.worst_usd for candidate in (*cascade.cheap, cascade.strong)), Decimal(0))
     assert not [entry for entry in plan.ranked if isinstance(entry, Skipped)]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"cascade": "vote"}, "cascade = 'vote' must be one of agree"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
         ({"cascade": "judge"}, "needs a judge"), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
@@ -480,8 +480,8 @@ def test_the_plan_has_the_cost_of_its_cascade() -> None:
         ({"cascade": "judge", "judge": "strong", "check": bool}, "asks no check"),
     ],
 )  # fmt: skip
-def test_contradictory_options_are_errors(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(RequestError, match=said):
+def test_contradictory_options_are_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         cascading({}).plan("well?", **options)
 
 
@@ -555,20 +555,22 @@ def test_interpolated_text_does_not_make_a_prompt_comparable() -> None:
 def test_an_estimate_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
-        dataclasses.replace(rated, expected_quality=each, why=str(at)) for at, each in enumerate((p, q, best))
+        dataclasses.replace(rated, expected_quality=quality, why=str(position))
+        for position, quality in enumerate((p, q, best))
     )
-    kept, quality = estimate_cascade(how, (one, other), strong)
-    assert 0 <= kept <= 1
+    acceptance_rate, quality = estimate_cascade(how, (one, other), strong)
+    assert 0 <= acceptance_rate <= 1
     assert 0 <= quality <= 1
 
 
 def test_the_estimate_matches_recorded_answers_of_two_cheap_models_and_a_strong_one() -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
-        dataclasses.replace(rated, expected_quality=each, why=str(at)) for at, each in enumerate((0.758, 0.732, 0.819))
+        dataclasses.replace(rated, expected_quality=quality, why=str(position))
+        for position, quality in enumerate((0.758, 0.732, 0.819))
     )
-    kept, quality = estimate_cascade("agree", (one, other), strong)
-    assert kept == pytest.approx(SAME_RIGHT * 0.662 + SAME_MISTAKE * 0.172, abs=0.04), (
+    acceptance_rate, quality = estimate_cascade("agree", (one, other), strong)
+    assert acceptance_rate == pytest.approx(SAME_RIGHT * 0.662 + SAME_MISTAKE * 0.172, abs=0.04), (
         "ZeroEval: gpt-4o-mini, deepseek-2.5; both right .662, both wrong .172"
     )
     assert quality == pytest.approx(0.83, abs=0.02)

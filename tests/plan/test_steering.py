@@ -28,11 +28,11 @@ async def test_each_alarm_of_a_cap_is_reported_once() -> None:
     # A run costs USD 0.01, a tenth of the cap.
     router = builders.router(model("only", price="0/10", max_output_tokens=1_000), replies=[reply(1_000)])
     router.set_budget("0.10")
-    told = [(await router.route("hello")).notes for _ in range(10)]
-    assert [bool(notes) for notes in told] == [number in (5, 8, 10) for number in range(1, 11)]
-    assert told[4] == ("50% of the session's cap of USD 0.10 is spent",)
-    assert told[7] == ("80% of the session's cap of USD 0.10 is spent",)
-    assert told[9] == ("100% of the session's cap of USD 0.10 is spent",)
+    notes = [(await router.route("hello")).notes for _ in range(10)]
+    assert [bool(messages) for messages in notes] == [number in (5, 8, 10) for number in range(1, 11)]
+    assert notes[4] == ("50% of the session's cap of USD 0.10 is spent",)
+    assert notes[7] == ("80% of the session's cap of USD 0.10 is spent",)
+    assert notes[9] == ("100% of the session's cap of USD 0.10 is spent",)
 
 
 def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
@@ -43,15 +43,15 @@ def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
     assert alarms.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None
 
 
-DEAR = model("strong", price="0/100", tiers=(TaskTier.COMPLEX,))
+EXPENSIVE = model("strong", price="0/100", tiers=(TaskTier.COMPLEX,))
 CHEAP = model("cheap", price="0/1", tiers=(TaskTier.BULK,))
 
 
 async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> None:
-    router = builders.router(DEAR, CHEAP)
+    router = builders.router(EXPENSIVE, CHEAP)
     router.set_budget("0.02")
     plan = router.plan("hello", tier="complex")
-    assert [(each.model.id, each.stepped_down) for each in plan.candidates] == [("cheap", True)]
+    assert [(candidate.model.id, candidate.stepped_down) for candidate in plan.candidates] == [("cheap", True)]
     assert plan.skipped[0].reason == "over budget: up to USD 0.10, USD 0.02 left"
     result = await router.route("hello", tier="complex")
     assert result.model == "cheap"
@@ -61,7 +61,7 @@ async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> N
 
 async def test_the_output_is_lowered_to_the_minimum_before_a_cheaper_model_is_asked() -> None:
     cloud = ScriptedProvider([reply(5)])
-    router = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
+    router = builders.router(EXPENSIVE, CHEAP, providers={"cloud": cloud})
     router.set_budget("0.05")
     result = await router.route("hello", tier="complex")
     assert (result.model, cloud.requests[-1].max_output_tokens) == ("strong", 500)
@@ -85,13 +85,13 @@ async def test_the_output_is_lowered_to_the_minimum_before_a_cheaper_model_is_as
 )
 async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advice: str) -> None:
     cloud = ScriptedProvider()
-    router = builders.router(DEAR, CHEAP, providers={"cloud": cloud})
+    router = builders.router(EXPENSIVE, CHEAP, providers={"cloud": cloud})
     router.set_budget(left)
     with pytest.raises(BudgetExceeded) as caught:
         await router.route("hello", tier="complex")
-    told = str(caught.value)
-    assert told.startswith("over budget: the session's cap of USD 0.000")
-    assert told.endswith(
+    message = str(caught.value)
+    assert message.startswith("over budget: the session's cap of USD 0.000")
+    assert message.endswith(
         " left, and the cheapest of the chain, strong, could cost up to USD 0.10. "
         f"{advice}Raise the cap with %route_budget or --max-cost"
     )
@@ -101,7 +101,7 @@ async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advic
 
 async def test_a_rejection_names_a_cheaper_model_that_only_lacks_its_key() -> None:
     router = builders.router(
-        DEAR,
+        EXPENSIVE,
         model("keyless", provider="other", price="0/1", tiers=(TaskTier.BULK,)),
         providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no OTHER_KEY")},
     )
@@ -146,18 +146,18 @@ async def test_a_run_waits_for_money_that_another_run_holds() -> None:
     journal = Journal(("chunk",))
     router, first = await first_answering("0.0101", journal)
     (entry,) = journal.entries
-    told: list[object] = []
+    received: list[object] = []
     async with aclosing(router.stream("two")) as events:
         async for event in events:
-            told.append(event)
+            received.append(event)
             if isinstance(event, Waiting):
                 entry.next.get_loop().call_soon_threadsafe(entry.next.set_result, "end")
                 await first
             if isinstance(event, AttemptStarted):
                 break
-    assert Waiting(reason="waiting for money that other runs hold") in told
-    assert isinstance(told[-1], AttemptStarted)
-    assert told[-1].candidate.max_output_tokens == 1_000
+    assert Waiting(reason="waiting for money that other runs hold") in received
+    assert isinstance(received[-1], AttemptStarted)
+    assert received[-1].candidate.max_output_tokens == 1_000
     assert router.ledger.held_usd == 0
 
 
@@ -193,5 +193,5 @@ def test_the_age_of_the_catalog_is_that_of_its_file() -> None:
 
 def test_a_cap_of_zero_allows_free_models() -> None:
     free = model("free", price="0/0")
-    router = builders.router(DEAR, free, budget=Budget(session_usd=0))
+    router = builders.router(EXPENSIVE, free, budget=Budget(session_usd=0))
     assert router.route_sync("hello", tier="complex").model == "free"

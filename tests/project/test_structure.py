@@ -24,7 +24,7 @@ from tests.support.source import (
 
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 300
-MAX_DOCSTRINGS_PER_100_LINES = 5.5
+MAX_DOCSTRINGS_PER_100_LINES = 5.3
 DATA: frozenset[str] = frozenset()
 """Files that are tables, not code."""
 PUBLIC_UNDERSCORES = {
@@ -179,9 +179,7 @@ def test_private_names_are_used_in_their_own_file_alone(folder: Path) -> None:
 
 # Still to do: each entry goes when its file is done.
 
-UNFINISHED: frozenset[str] = frozenset(["llm_magic/execute/attempt.py"])
+UNFINISHED: frozenset[str] = frozenset()
 PRIVATES: dict[str, int] = {
-    "tests/execute/test_execute.py": 2,
     "tests/ledger/test_caps_hold.py": 1,
-    "tests/routing/test_compare.py": 4,
 }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Iterator
-from contextlib import aclosing
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +20,7 @@ from llm_magic import (
     Overloaded,
     RequestError,
     Router,
+    use_router,
 )
 from llm_magic.budget import Cap, show_usd
 from llm_magic.events import AttemptStarted, TextDelta
@@ -30,7 +29,8 @@ from llm_magic.jupyter.run import comparison, history
 from llm_magic.ledger import Reservation
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
-from tests.support.builders import attempt, model, registry, router
+from tests.support import builders
+from tests.support.builders import attempt, model, registry
 from tests.support.fuzzing import examples
 from tests.support.providers import Stuck
 from tests.support.shell import Shell, loaded
@@ -42,141 +42,145 @@ def by_model(request: ProviderRequest) -> Reply | Failure:
     return Reply(chunks=(f"{request.model.id} says so",))
 
 
-async def test_each_answers_with_a_run_of_its_own() -> None:
-    ours = router(*THREE, replies=by_model)
-    compared = await ours.compare("hello", models=["b", "a", "c"], tags=("x",))
+async def test_each_model_answers_in_a_run_of_its_own() -> None:
+    router = builders.router(*THREE, replies=by_model)
+    compared = await router.compare("hello", models=["b", "a", "c"], tags=("x",))
     assert [column.label for column in compared.columns] == ["b", "a", "c"]
     assert [result.text for result in compared.results] == ["b says so", "a says so", "c says so"]
     assert [result.model for result in compared.results] == ["b", "a", "c"]
-    rows = {row.model: row for row in ours.ledger.rows()}
+    rows = {row.model: row for row in router.ledger.rows()}
     first = compared.results[0].run_id
     assert {name: row.parent_run_id for name, row in rows.items()} == {"b": None, "a": first, "c": first}
     assert len({row.run_id for row in rows.values()}) == 3
     assert {row.tags for row in rows.values()} == {("x",)}
-    assert compared.cost_usd == ours.ledger.spent_usd == sum(row.cost_usd for row in rows.values())
-    assert ours.ledger.held_usd == 0
+    assert compared.cost_usd == router.ledger.spent_usd == sum(row.cost_usd for row in rows.values())
+    assert router.ledger.held_usd == 0
 
 
 async def test_tiers_are_compared_by_their_first_models() -> None:
-    compared = await router(replies=by_model).compare("hello", models=["tiers"])
+    compared = await builders.router(replies=by_model).compare("hello", models=["tiers"])
     assert {column.label: column.result and column.result.model for column in compared.columns} == {
         "COMPLEX": "strong", "STANDARD": "strong", "STRUCTURED": "cheap", "BULK": "cheap",
     }  # fmt: skip
 
 
-async def test_nothing_is_sent_unless_all_of_the_money_fits() -> None:
-    ours = router(*THREE, replies=by_model)
-    worst = {label: plan.candidates[0].worst_usd for label, plan in ours.plans("hello", models=["a", "b"]).items()}
-    ours.set_budget(worst["a"] + worst["b"] - Decimal("0.0000001"))
+async def test_nothing_is_sent_unless_all_models_fit_under_the_cap_together() -> None:
+    router = builders.router(*THREE, replies=by_model)
+    worst = {label: plan.candidates[0].worst_usd for label, plan in router.plans("hello", models=["a", "b"]).items()}
+    router.set_budget(worst["a"] + worst["b"] - Decimal("0.0000001"))
     with pytest.raises(BudgetExceeded, match="nothing was sent: together the 2 models could cost up to USD") as no:
-        await ours.compare("hello", models=["a", "b"])
+        await router.compare("hello", models=["a", "b"])
     assert no.value.asked_usd == worst["a"] + worst["b"]
-    assert ours.ledger.rows() == []
-    ours.set_budget(worst["a"] + worst["b"])
-    assert len((await ours.compare("hello", models=["a", "b"])).results) == 2
+    assert router.ledger.rows() == []
+    router.set_budget(worst["a"] + worst["b"])
+    assert len((await router.compare("hello", models=["a", "b"])).results) == 2
 
 
-async def test_one_that_does_not_fit_alone_stops_all() -> None:
-    ours = router(*THREE, replies=by_model)
-    ours.set_budget("0.0003")
+async def test_a_model_that_does_not_fit_alone_stops_the_comparison() -> None:
+    router = builders.router(*THREE, replies=by_model)
+    router.set_budget("0.0003")
     with pytest.raises(BudgetExceeded, match="over budget"):
-        await ours.compare("hello", models=["a", "c"])
-    assert ours.ledger.rows() == []
+        await router.compare("hello", models=["a", "c"])
+    assert router.ledger.rows() == []
 
 
-async def test_no_other_model_answers_in_ones_place() -> None:
+async def test_a_compared_model_has_no_fallback() -> None:
     def reply(request: ProviderRequest) -> Reply | Failure:
         return Failure(error=AuthFailed("bad key")) if request.model.id == "a" else by_model(request)
 
-    ours = router(model("a", fallback_id="b"), model("b"), replies=reply)
-    compared = await ours.compare("hello", models=["a", "b"])
+    router = builders.router(model("a", fallback_id="b"), model("b"), replies=reply)
+    compared = await router.compare("hello", models=["a", "b"])
     assert compared.columns[0].result is None
     assert "auth failed (bad key)" in compared.columns[0].error
-    assert [row.model for row in ours.ledger.rows()] == ["a", "b"]
+    assert [row.model for row in router.ledger.rows()] == ["a", "b"]
 
 
-async def test_one_that_can_not_be_used_says_why_and_the_others_answer() -> None:
-    ours = Router(
+async def test_an_unusable_model_has_a_reason_and_the_others_answer() -> None:
+    router = Router(
         registry=registry(model("a"), model("b", provider="other"), model("c")),
         providers={"cloud": ScriptedProvider(by_model), "other": ScriptedProvider(unavailable="no OTHER_KEY")},
         ledger=Ledger(":memory:"),
         clock=FakeClock().clock(),
     )
-    compared = await ours.compare("hello", models=["a", "b", "c"])
+    compared = await router.compare("hello", models=["a", "b", "c"])
     assert [column.result is None for column in compared.columns] == [False, True, False]
     assert "b: no OTHER_KEY" in compared.columns[1].error
 
 
-async def test_one_that_is_retried_holds_anew() -> None:
+async def test_a_retry_in_a_comparison_has_a_hold_of_its_own() -> None:
     replies: dict[str, list[Any]] = {"a": [Failure(error=Overloaded("busy")), Reply()], "b": [Reply()]}
-    ours = router(model("a"), model("b"), replies=lambda request: replies[request.model.id].pop(0))
-    compared = await ours.compare("hello", models=["a", "b"])
+    router = builders.router(model("a"), model("b"), replies=lambda request: replies[request.model.id].pop(0))
+    compared = await router.compare("hello", models=["a", "b"])
     assert len(compared.results) == 2
-    assert sorted((row.model, row.attempt, row.outcome) for row in ours.ledger.rows()) == [
+    assert sorted((row.model, row.attempt, row.outcome) for row in router.ledger.rows()) == [
         ("a", 1, "overloaded"), ("a", 2, "ok"), ("b", 1, "ok"),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("concurrency", [1, 64])
-async def test_leaving_settles_what_was_sent_and_gives_back_what_was_not(concurrency: int) -> None:
+def test_closing_a_comparison_settles_sent_attempts_and_releases_reservations(concurrency: int) -> None:
     stuck = Stuck("one ")
-    ours = Router(
+    router = Router(
         registry=registry(*THREE, concurrency=concurrency), providers={"cloud": stuck}, ledger=Ledger(":memory:"),
         clock=FakeClock().clock(),
     )  # fmt: skip
     started = 0
-    async with aclosing(ours._compare(ours.plans("hello", models=["a", "b", "c"]))) as events:
-        async for _, event in events:
-            if isinstance(event, AttemptStarted):
-                if concurrency > 1:
-                    assert len(ours.ledger.rows()) == 3, "money is held for all of them before the first is sent"
-                started += 1
-            if isinstance(event, TextDelta):
-                break
-    rows = ours.ledger.rows()
+    job = router.compare_job(router.plans("hello", models=["a", "b", "c"]))
+    for _, event in job:
+        if isinstance(event, AttemptStarted):
+            if concurrency > 1:
+                assert len(router.ledger.rows()) == 3, "money is held for all of them before the first is sent"
+            started += 1
+        if isinstance(event, TextDelta):
+            break
+    job.cancel()
+    assert job.join(10)
+    rows = router.ledger.rows()
     assert {row.outcome for row in rows} == {"cancelled"}
     assert len(rows) == (1 if concurrency == 1 else 3) >= started
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
-async def test_every_reserve_is_given_up_though_the_ledger_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = router(*THREE, providers={"cloud": Stuck("one ")})
-    given_up: list[str] = []
+def test_every_reservation_is_released_although_the_ledger_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    router = builders.router(*THREE, providers={"cloud": Stuck("one ")})
+    released: list[str] = []
 
-    def failing(reserve: Reservation) -> None:
-        given_up.append(reserve.attempt.run_id)
+    def failing(reservation: Reservation) -> None:
+        released.append(reservation.attempt.run_id)
         raise LedgerError("the disk is full")
 
     monkeypatch.setattr(Reservation, "release", failing)
-    async with aclosing(ours._compare(ours.plans("hello", models=["a", "b", "c"]))) as events:
-        await anext(events)
-    assert len(set(given_up)) == 3
-    assert ours.ledger.held_usd == 0
+    job = router.compare_job(router.plans("hello", models=["a", "b", "c"]))
+    next(iter(job))
+    job.cancel()
+    assert job.join(10)
+    assert len(set(released)) == 3
+    assert router.ledger.held_usd == 0
 
 
-async def test_a_job_can_be_watched_and_cancelled() -> None:
-    ours = router(*THREE, providers={"cloud": Stuck("one ")})
-    job = ours.compare_job(ours.plans("hello", models=["a", "b"]))
+async def test_a_comparison_job_yields_events_and_can_be_canceled() -> None:
+    router = builders.router(*THREE, providers={"cloud": Stuck("one ")})
+    job = router.compare_job(router.plans("hello", models=["a", "b"]))
     assert next(iter(job))[0] in ("a", "b")
     job.cancel()
     assert await asyncio.to_thread(job.join, 10)
-    assert ours.ledger.held_usd == 0
+    assert router.ledger.held_usd == 0
 
 
 @pytest.mark.parametrize("models", [["a"], ["a", "a"], []])
-def test_one_model_is_no_comparison(models: list[str]) -> None:
+def test_a_comparison_needs_two_models(models: list[str]) -> None:
     with pytest.raises(RequestError, match="needs two models or more"):
-        router(*THREE).plans("hello", models=models)
+        builders.router(*THREE).plans("hello", models=models)
 
 
-def test_an_unknown_model_is_named() -> None:
+def test_an_unknown_model_is_named_in_the_error() -> None:
     with pytest.raises(RequestError, match="no model 'x': the registry has a, b, c"):
-        router(*THREE).plans("hello", models=["a", "x"])
+        builders.router(*THREE).plans("hello", models=["a", "x"])
 
 
 @settings(max_examples=examples(40))
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(0, 150))
-def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> None:
+def test_money_is_reserved_for_all_models_or_for_none(worsts: list[int], cap: int) -> None:
     ledger = Ledger(":memory:", session_id="session")
     caps = (Cap(scope="session", limit_usd=Decimal(cap)),)
     asks = [(attempt(run_id=str(number)), Decimal(worst), caps) for number, worst in enumerate(worsts)]
@@ -199,13 +203,13 @@ def test_money_is_kept_back_for_all_or_for_none(worsts: list[int], cap: int) -> 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
     scripted = ScriptedProvider(by_model)
-    ours = router(*THREE, providers={"cloud": scripted})
+    router = builders.router(*THREE, providers={"cloud": scripted})
     comparison.clear()
-    with loaded(ours, scripted) as shell:
+    with loaded(router, scripted) as shell:
         yield shell
 
 
-def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
+def test_a_cell_compares_models_and_a_pick_is_stored_as_a_rating(shell: Shell) -> None:
     out = shell.run("%%route --compare 'a, b,c' --out all --tag x\nhello")
     for number, name in enumerate("abc", 1):
         assert f"{number}. {name}  [USD 0.0" in out
@@ -239,7 +243,7 @@ def test_a_cell_compares_and_a_pick_is_kept_as_a_rating(shell: Shell) -> None:
         ("%route_budget 0.0001\n%route --compare a,b hello", "BudgetExceeded: "),
     ],
 )
-def test_what_is_wrong_with_a_comparison_is_said_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
+def test_an_invalid_comparison_is_an_error_and_nothing_is_sent(shell: Shell, cell: str, says: str) -> None:
     out, _ = shell.fail(cell)
     assert says in out
     assert "Traceback" not in out
@@ -247,7 +251,7 @@ def test_what_is_wrong_with_a_comparison_is_said_and_nothing_is_sent(shell: Shel
     assert shell.router.ledger.rows() == []
 
 
-def test_where_none_answers_the_cell_fails(shell: Shell) -> None:
+def test_a_cell_fails_if_no_model_answers(shell: Shell) -> None:
     shell.scripted.script(Failure(error=AuthFailed("<b>bad key")))
     out, error = shell.fail("%route --compare a,b hello")
     assert type(error).__name__ == "AllAttemptsFailed"
@@ -255,26 +259,23 @@ def test_where_none_answers_the_cell_fails(shell: Shell) -> None:
     assert "Traceback" not in out
 
 
-def test_columns_are_the_same_facts_thrice_and_inert(shell: Shell) -> None:
+def test_every_format_of_a_comparison_has_the_same_facts_and_escapes_html(shell: Shell) -> None:
     shell.scripted.reply = lambda request: (
         Failure(error=AuthFailed("<i>no")) if request.model.id == "b" else Reply(chunks=("**Hi** <b>",))
     )
     shell.run("%route --compare a,b hello")
-    found, _ = shell.shell.display_formatter.format(shell["_route"])
-    assert set(found) == {"text/html", "text/markdown", "text/plain"}
-    for twin in found.values():
+    formats, _ = shell.shell.display_formatter.format(shell["_route"])
+    assert set(formats) == {"text/html", "text/markdown", "text/plain"}
+    for text in formats.values():
         for fact in ("1. a", "2. b", "10 in, 5 out tokens", "auth failed", "total USD"):
-            assert fact in twin
-    assert "<strong>Hi</strong> &lt;b&gt;" in found["text/html"]
-    assert "&lt;i&gt;no" in found["text/html"]
-    assert "minmax(min(100%,240px),1fr)" in found["text/html"], "they stack where the screen is narrow"
+            assert fact in text
+    assert "<strong>Hi</strong> &lt;b&gt;" in formats["text/html"]
+    assert "&lt;i&gt;no" in formats["text/html"]
+    assert "minmax(min(100%,240px),1fr)" in formats["text/html"], "they stack where the screen is narrow"
 
 
 def test_a_stop_settles_every_column(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell.router, "providers", {"cloud": Stuck("one ")})
-    monkeypatch.setattr(
-        shell.router, "_services", dataclasses.replace(shell.router._services, providers=shell.router.providers)
-    )
+    router = use_router(builders.router(*THREE, providers={"cloud": Stuck("one ")}))
 
     def stop(self: Any, states: RunStates) -> None:
         if all(state.text for state in states.values()):
@@ -283,6 +284,6 @@ def test_a_stop_settles_every_column(shell: Shell, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("llm_magic.jupyter.display.terminal_view.TerminalView.update", stop)
     out, error = shell.fail("%route --compare a,b hello")
     assert str(error).startswith("stopped: total USD 0.0000")
-    assert {row.outcome for row in shell.router.ledger.rows()} == {"cancelled"}
-    assert shell.router.ledger.held_usd == 0
+    assert {row.outcome for row in router.ledger.rows()} == {"cancelled"}
+    assert router.ledger.held_usd == 0
     assert "1. a  [stopped after 2 tokens, about USD" in out

@@ -13,7 +13,7 @@ from llm_magic.errors import InvalidOption, UnknownOption
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.routing.options import OPTIONS, markdown_table
 from llm_magic.types import Request
-from tests.support.builders import router
+from tests.support import builders
 
 
 def test_every_option_fills_a_field_of_the_request() -> None:
@@ -46,43 +46,43 @@ def test_the_magic_has_the_flags_of_every_option_and_its_own() -> None:
 def test_a_misspelled_option_is_rejected_by_the_called_method(call: Callable[..., Any]) -> None:
     name = getattr(call, "__name__", "").replace("<lambda>", "plans")
     with pytest.raises(UnknownOption, match=rf"^{name}\(\) has no option 'teir': did you mean 'tier'\?$") as caught:
-        call(router(), "hello", teir="bulk")
+        call(builders.router(), "hello", teir="bulk")
     assert isinstance(caught.value, RequestError)
     assert isinstance(caught.value, TypeError)
 
 
 async def test_coroutines_reject_a_misspelled_option() -> None:
     with pytest.raises(UnknownOption, match=r"^route\(\) has no option 'max_tokens': did you mean 'max_"):
-        await router().route("hello", max_tokens=5)  # type: ignore[call-arg]
+        await builders.router().route("hello", max_tokens=5)  # type: ignore[call-arg]
     with pytest.raises(UnknownOption, match=r"^compare\(\) has no option 'tag': did you mean 'tags'"):
-        await router().compare("hello", models=["strong", "cheap"], tag="x")  # type: ignore[call-arg]
+        await builders.router().compare("hello", models=["strong", "cheap"], tag="x")  # type: ignore[call-arg]
 
 
 def test_an_option_unlike_all_others_lists_them() -> None:
     with pytest.raises(UnknownOption, match="has no option 'zzz': the options are tier, model, quality"):
-        router().plan("hello", zzz=1)  # type: ignore[call-arg]
+        builders.router().plan("hello", zzz=1)  # type: ignore[call-arg]
 
 
 def test_a_misspelled_cap_is_rejected_and_changes_nothing() -> None:
-    ours = router()
-    before = ours.budget
+    router = builders.router()
+    before = router.budget
     with pytest.raises(UnknownOption, match=r"^set_budget\(\) has no option 'days_usd': did you mean 'day_usd'\?$"):
-        ours.set_budget(5, days_usd=1)  # type: ignore[call-arg]
-    assert ours.budget == before
+        router.set_budget(5, days_usd=1)  # type: ignore[call-arg]
+    assert router.budget == before
 
 
 def test_an_invalid_value_names_the_option_and_what_it_must_be() -> None:
     with pytest.raises(InvalidOption, match=r"^quality = 2 must be a share from 0") as caught:
-        router().plan("hello", quality=2)
+        builders.router().plan("hello", quality=2)
     assert (caught.value.option, caught.value.value) == ("quality", 2)
     with pytest.raises(InvalidOption, match=r"^thread_tokens = 0 must be a whole number of at least 1"):
-        router().plan("hello", thread="x", thread_tokens=0)
+        builders.router().plan("hello", thread="x", thread_tokens=0)
 
 
 def test_none_stands_for_the_default() -> None:
-    ours = router()
+    router = builders.router()
     given: dict[str, Any] = dict.fromkeys(OPTIONS)
-    assert ours.request("hello", **given) == ours.request("hello")
+    assert router.request("hello", **given) == router.request("hello")
 
 
 def test_the_table_has_a_row_for_every_option() -> None:

@@ -11,7 +11,7 @@ import pytest
 from llm_magic import RequestError, TaskTier, routing
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, Request, Skipped
-from tests.support.builders import router
+from tests.support import builders
 
 
 class LengthClassifier:
@@ -44,20 +44,20 @@ class Returning:
 
 
 def test_a_custom_classifier_decides_the_tier_and_gives_the_reasons() -> None:
-    ours = router(classifier=LengthClassifier())
-    assert ours.plan("hi").tier == "BULK"
-    result = ours.route_sync("a prompt of more than twenty characters")
+    router = builders.router(classifier=LengthClassifier())
+    assert router.plan("hi").tier == "BULK"
+    result = router.route_sync("a prompt of more than twenty characters")
     assert (result.tier, result.confidence, result.reasons) == ("COMPLEX", 0.75, ("39 characters",))
 
 
 def test_a_custom_classifier_reads_the_routing_text_only() -> None:
-    ours = router(classifier=LengthClassifier())
-    assert ours.plan("a prompt of more than twenty characters", routing_text="hi").tier == "BULK"
+    router = builders.router(classifier=LengthClassifier())
+    assert router.plan("a prompt of more than twenty characters", routing_text="hi").tier == "BULK"
 
 
 def test_a_stated_tier_is_not_classified() -> None:
-    ours = router(classifier=Returning(RuntimeError("not called")))
-    assert ours.plan("hi", tier="complex").tier == "COMPLEX"
+    router = builders.router(classifier=Returning(RuntimeError("not called")))
+    assert router.plan("hi", tier="complex").tier == "COMPLEX"
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_a_stated_tier_is_not_classified() -> None:
     ],
 )
 def test_a_failing_classifier_is_named_and_nothing_is_sent(value: Any, message: str) -> None:
-    ours = router(classifier=Returning(value))
+    router = builders.router(classifier=Returning(value))
     with pytest.raises(RequestError, match=message):
-        ours.route_sync("hi")
-    assert ours.ledger.rows() == []
+        router.route_sync("hi")
+    assert router.ledger.rows() == []
 
 
 def test_a_custom_planner_decides_who_is_asked() -> None:
-    assert router().route_sync("hi", tier="complex").model == "strong"
-    ours = router(planner=Reversed())
-    assert [entry.model.id for entry in ours.plan("hi", tier="complex").candidates] == ["cheap", "strong"]
-    assert ours.route_sync("hi", tier="complex").model == "cheap"
+    assert builders.router().route_sync("hi", tier="complex").model == "strong"
+    router = builders.router(planner=Reversed())
+    assert [entry.model.id for entry in router.plan("hi", tier="complex").candidates] == ["cheap", "strong"]
+    assert router.route_sync("hi", tier="complex").model == "cheap"
 
 
 def test_a_planner_that_adds_a_model_is_rejected() -> None:
@@ -91,13 +91,13 @@ def test_a_planner_that_adds_a_model_is_rejected() -> None:
             return [dataclasses.replace(entry, expected_quality=1.0) for entry in rated]
 
     with pytest.raises(RequestError, match=r"^Inventing\.order returned an entry for 'strong' that it was not given"):
-        router(planner=Inventing()).plan("hi")
+        builders.router(planner=Inventing()).plan("hi")
 
 
 def test_classifier_and_planner_survive_a_switch_of_the_profile() -> None:
-    ours = routing.use_router(router(classifier=LengthClassifier(), planner=Reversed(), quality=0.5))
+    router = routing.use_router(builders.router(classifier=LengthClassifier(), planner=Reversed(), quality=0.5))
     routing.switch_profile("article")
     switched = routing.session_router()
     assert switched.registry.profile == "article"
-    assert switched.ledger is ours.ledger
-    assert (switched.classifier, switched.planner, switched.quality) == (ours.classifier, ours.planner, 0.5)
+    assert switched.ledger is router.ledger
+    assert (switched.classifier, switched.planner, switched.quality) == (router.classifier, router.planner, 0.5)

@@ -92,9 +92,9 @@ def test_a_rule_applies_if_all_of_its_conditions_hold(
 
 def test_the_tokens_of_attachments_count(with_rules: Callable[..., Router], tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("word " * 100)
-    ours = with_rules(rule("min_tokens = 100"))
-    assert ours.plan(EASY).tier == "BULK"
-    assert ours.plan(EASY, attach=[tmp_path / "long.txt"]).tier == "COMPLEX"
+    router = with_rules(rule("min_tokens = 100"))
+    assert router.plan(EASY).tier == "BULK"
+    assert router.plan(EASY, attach=[tmp_path / "long.txt"]).tier == "COMPLEX"
 
 
 def test_a_rule_sets_the_tier(with_rules: Callable[..., Router]) -> None:
@@ -113,9 +113,9 @@ def test_a_rule_sets_the_model_and_is_the_reason_of_its_place(with_rules: Callab
 
 
 def test_a_rule_sets_the_quality(with_rules: Callable[..., Router]) -> None:
-    ours = with_rules(rule("max_tokens = 100", "quality = 1"))
-    assert ours.plan(EASY).request.quality == 1
-    assert ours.plan(EASY).candidates[0].model.id == "strong"
+    router = with_rules(rule("max_tokens = 100", "quality = 1"))
+    assert router.plan(EASY).request.quality == 1
+    assert router.plan(EASY).candidates[0].model.id == "strong"
 
 
 def test_the_first_match_wins(with_rules: Callable[..., Router]) -> None:
@@ -137,15 +137,15 @@ def test_the_first_match_wins(with_rules: Callable[..., Router]) -> None:
 def test_a_stated_option_beats_a_rule(
     with_rules: Callable[..., Router], options: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    ours = with_rules(rule("regex = 'hello'", "tier = 'complex', model = 'odd', quality = 0.25"))
-    request = ours.plan(EASY, **options).request
+    router = with_rules(rule("regex = 'hello'", "tier = 'complex', model = 'odd', quality = 0.25"))
+    request = router.plan(EASY, **options).request
     assert {name: getattr(request, name) for name in expected} == expected
 
 
 def test_a_plan_of_a_planned_request_is_the_same(with_rules: Callable[..., Router]) -> None:
-    ours = with_rules(rule("tier = 'bulk'", "tier = 'complex'") + rule("tier = 'complex'", "model = 'odd'"))
-    plan = ours.plan(EASY)
-    assert ours.plan(plan.request) == plan
+    router = with_rules(rule("tier = 'bulk'", "tier = 'complex'") + rule("tier = 'complex'", "model = 'odd'"))
+    plan = router.plan(EASY)
+    assert router.plan(plan.request) == plan
 
 
 def test_rules_survive_tuning(with_rules: Callable[..., Router]) -> None:
@@ -154,17 +154,17 @@ def test_rules_survive_tuning(with_rules: Callable[..., Router]) -> None:
 
 
 def test_a_rule_reads_the_part_of_the_prompt_that_the_classifier_reads(with_rules: Callable[..., Router]) -> None:
-    ours = with_rules(rule("regex = 'needle'"))
-    assert not ours.plan("x" * 5_000 + " needle " + "x" * 5_000).request.rule
-    assert ours.plan("x" * 5_000 + " needle").request.rule
+    router = with_rules(rule("regex = 'needle'"))
+    assert not router.plan("x" * 5_000 + " needle " + "x" * 5_000).request.rule
+    assert router.plan("x" * 5_000 + " needle").request.rule
 
 
 def test_a_pattern_takes_bounded_time_on_a_long_prompt(with_rules: Callable[..., Router]) -> None:
-    ours = with_rules(rule(r"regex = 'a.*a.*\d$'"))
-    ours.plan("warm up")
+    router = with_rules(rule(r"regex = 'a.*a.*\d$'"))
+    router.plan("warm up")
     prompt = "a short sentence without digits " * 30_000
     started = time.perf_counter()
-    assert not ours.plan(prompt).request.rule
+    assert not router.plan(prompt).request.rule
     assert time.perf_counter() - started < 10
 
 
@@ -215,7 +215,9 @@ def test_ordinary_patterns_are_accepted(tmp_path: Path, pattern: str) -> None:
 def test_a_match_is_displayed_in_the_plan_and_in_the_cell(
     shell: Shell, with_rules: Callable[..., Router], scripted: ScriptedProvider
 ) -> None:
-    ours = routing.use_router(with_rules(rule("regex = 'nothing'") + rule("tag = 'legal'", "model = 'odd'"), scripted))
+    router = routing.use_router(
+        with_rules(rule("regex = 'nothing'") + rule("tag = 'legal'", "model = 'odd'"), scripted)
+    )
     shell.run(f"plan = %route_plan --tag legal {EASY}")
     lines = plain_text.plan(shell["plan"])
     assert "odd: " in lines
@@ -225,7 +227,7 @@ def test_a_match_is_displayed_in_the_plan_and_in_the_cell(
     assert shell["_route"].model == "odd"
     assert shell["_route"].reasons[-1] == "rule 2 in models.toml: tag 'legal'"
     assert scripted.requests[0].messages == (Message(role="user", content=EASY),)
-    assert ours.ledger.rows()[0].model == "odd"
+    assert router.ledger.rows()[0].model == "odd"
 
 
 def test_a_rule_beats_the_quality_setting_and_an_option_beats_the_rule(
