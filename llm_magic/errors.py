@@ -14,12 +14,14 @@ LLMMagicError
 ├─ NoCandidate            no model in the plan can be used now
 ├─ AllAttemptsFailed      an ExceptionGroup with every cause
 └─ ProviderError          one attempt failed
-   ├─ RateLimited, Overloaded, ServerError, ConnectionFailed, TimedOut      retried, then the next candidate
-   ├─ StreamBroken, EmptyAnswer, InvalidAnswer, ProtocolError                billed; the next candidate
+   ├─ RateLimited, Overloaded, ServerError, ConnectionFailed                 retried, then the next candidate
+   ├─ TimedOut, StreamBroken, ProtocolError                                  billed; retried, then the next candidate
+   ├─ EmptyAnswer                                                            billed; the next candidate
+   ├─ InvalidAnswer                                                          billed; one repair, then the next candidate
    ├─ AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong             free; the next candidate at once
    ├─ LocalModelUnavailable                                                  free; the next candidate at once
-   ├─ Refused                                                                stop: the model refused to answer
-   └─ BadRequest                                                             stop: every model would reject it
+   ├─ Refused                                                                billed; stop: the model refused to answer
+   └─ BadRequest                                                             free; stop: every model would reject it
 """
 
 from __future__ import annotations

@@ -236,7 +236,8 @@ def check_names(method: str, given: Mapping[str, object], known: Iterable[str] =
     """Raise UnknownOption for a keyword that a method does not take, naming the nearest one."""
     for name in given:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            longer = [option for option in known if option.endswith(f"_{name}")]
+            nearest = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"the options are {', '.join(known)}"
             raise UnknownOption(f"{method}() has no option {name!r}: {hint}")
 

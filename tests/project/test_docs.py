@@ -113,6 +113,28 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
             assert anchor in slugs, target
 
 
+@pytest.mark.parametrize("path", ALL_MARKDOWN, ids=name_of)
+def test_files_named_in_the_docs_exist(path: Path) -> None:
+    """Paths in backticks that begin with a folder of the project; `acme` stands for a new file."""
+    named = re.findall(r"`((?:llm_magic|tests|docs|notebooks|scripts|benchmarks)/[\w./-]*)`", path.read_text("utf-8"))
+    assert [name for name in named if "acme" not in name and not (ROOT / name).exists()] == []
+
+
+def test_the_recipe_for_a_column_states_no_version_that_gets_old() -> None:
+    recipe = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("### Add a ledger column")[1].split("\n### ")[0]
+    assert "`VERSION`" in recipe
+    assert re.findall(r"since=\d|VERSION = \d", recipe) == []
+
+
+def test_the_architecture_lists_layers_in_the_order_of_the_contract() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    layers = [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    chain = text.split("## Direction of imports")[1].split("```")[1]
+    listed_layers = [set(re.findall(r"\w+", names)) for names in chain.split("→")]
+    assert listed_layers == [layer - {"__main__", "testing"} for layer in layers if layer != {"__main__"}]
+
+
 def test_every_page_is_in_the_index() -> None:
     for path in DOCS.glob("*.md"):
         assert path.name == "README.md" or f"]({path.name})" in page("README.md"), path.name
