@@ -24,7 +24,7 @@ class Circuit:
     def blocked_reason(self) -> str | None:
         if self.state == "open":
             return f"cooling down after failures, {self.left_s:.0f} s left"
-        return "being tried out by another run after failures" if self.probed else None
+        return "another run is probing it after failures" if self.probed else None
 
     def __str__(self) -> str:
         if self.state == "open":

@@ -62,7 +62,7 @@ def recall(
         tier=answer.tier,
         confidence=answer.confidence,
         reasons=answer.reasons,
-        path=(Step(model=answer.model, outcome=Outcome.CACHED, detail="the same was asked before: nothing was sent"),),
+        path=(Step(model=answer.model, outcome=Outcome.CACHED, detail="answered from the cache; nothing was sent"),),
         attempts=(row,),
         usage=Usage(),
         finish_reason="stop",

@@ -54,7 +54,7 @@ class HeadsClassifier:
         if is_unfamiliar:
             reasons.append(f"only {familiarity:.0%} of its words were seen in training")
         if tier is not likeliest:
-            reasons.append(f"unsure between {likeliest} and {tier}: took the harder, {tier}")
+            reasons.append(f"unsure between {likeliest} and {tier}: chose the harder tier, {tier}")
         return Classification(
             tier=tier,
             confidence=round(probabilities[tier], 3),

@@ -32,7 +32,7 @@ def follows_on(text: str) -> bool:
 
 def check_name(name: str) -> None:
     if not name.strip() or len(name) > 100 or not name.isprintable():
-        raise RequestError(f"the thread {name!r} must be a name of at most 100 characters")
+        raise RequestError(f"thread name {name!r} must be 1 to 100 printable characters")
 
 
 def load(conversations: Conversations, name: str, limit: int, now: datetime) -> tuple[tuple[Message, ...], Thread]:

@@ -30,9 +30,9 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     slot = run.services.slots[provider]()
     if slot.locked():
         ledger_io.release_reservation(run)  # runs ahead in the queue may be waiting for this money
-        yield Waiting(reason=f"queued: {provider} has as many requests in flight as it allows")
+        yield Waiting(reason=f"queued: {provider} is at its concurrency limit")
     if not await acquire_in_time(slot, run):
-        state.result = NotSent(TimedOut(f"the run's time was up before anything could be sent to {provider}"))
+        state.result = NotSent(TimedOut(f"the run timed out in the queue for {provider}: nothing was sent"))
         return
     planned_tokens = state.candidate.max_output_tokens
     try:
@@ -124,7 +124,7 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
                 try:
                     event = await timeout.next_of(stream, limit_s)
                 except TimeoutError as error:
-                    position = "before the first token" if state.first_token_at is None else "in mid-answer"
+                    position = "before the first token" if state.first_token_at is None else "mid-answer"
                     raise TimedOut(f"no event for {limit_s:.0f} s {position}") from error
                 now = clock.monotonic()
                 if loading:

@@ -117,7 +117,7 @@ def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
     if usage.input_tokens > 10 * max_input or usage.output_tokens > 10 * max_output:
         return (
             f"the provider reported {usage.input_tokens:,} input and {usage.output_tokens:,} output tokens, more than "
-            f"{model.id} can read and write; charged by what was sent and received"
+            f"{model.id} supports; cost estimated from what was sent and received"
         )
     parts = (usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens, usage.reasoning_tokens)
     cached = usage.cached_input_tokens + usage.cache_write_tokens
@@ -127,13 +127,13 @@ def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
     if usage.input_tokens < _MIN_INPUT_SHARE * expected_input:
         return (
             f"the provider reported {usage.input_tokens:,} input tokens for a prompt of about {expected_input:,}; "
-            "charged by the prompt"
+            "cost estimated from the prompt"
         )
     counted = tokens.estimate(state.answer_text, model) if final else 0
     too_few = counted >= _MIN_DOUBTED_OUTPUT_TOKENS and usage.output_tokens < _MIN_OUTPUT_SHARE * counted
     if too_few or (usage.output_tokens == 0 and counted >= 4):
         return (
             f"the provider reported {usage.output_tokens:,} output tokens for a text of about {counted:,}; "
-            "charged by the text"
+            "cost estimated from the text"
         )
     return ""

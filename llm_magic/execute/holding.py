@@ -29,7 +29,7 @@ async def make_hold(run: Run, state: AttemptState) -> AsyncGenerator[Waiting]:
             yield Waiting(reason=str(locked))
             await _hold_when_unlocked(run, state, until=run.deadline)
     if state.hold is None:
-        yield Waiting(reason="waiting for money that other runs hold")
+        yield Waiting(reason="waiting for budget held by other runs")
         await _wait_for_budget(run, state)
 
 
@@ -57,7 +57,7 @@ async def _wait_for_budget(run: Run, state: AttemptState) -> None:
                 await run.services.clock.sleep(run.services.policy.money_poll_s)
         finally:
             budget_lock.release()
-    raise TimedOut("other runs held the money until the run's time was up: nothing was sent")
+    raise TimedOut("timed out waiting for budget held by other runs: nothing was sent")
 
 
 async def _hold_when_unlocked(run: Run, state: AttemptState, *, until: float) -> None:

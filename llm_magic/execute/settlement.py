@@ -35,11 +35,11 @@ def check(state: AttemptState, plan: Plan) -> None:
     if state.finished is None:
         raise StreamBroken("the stream ended before the model reported that it was done")
     if state.finished.finish_reason == "refusal":
-        raise Refused("the model refused to answer: rephrase the prompt, or ask another one with --model")
+        raise Refused("the model refused to answer: rephrase the prompt, or choose another model with --model")
     if not state.answer_text.strip():
         if state.finished.finish_reason == "length":
             raise EmptyAnswer("all of its output tokens went into reasoning: allow more with --max-tokens")
-        raise EmptyAnswer("an empty answer")
+        raise EmptyAnswer("the model returned an empty answer")
     if plan.request.schema is not None and not state.is_judge:
         state.data = answers.parse(state.answer_text, plan.request.schema)
 

@@ -143,7 +143,7 @@ class Ledger:
         self.transactions.check_continuity()
         with self.transactions.writing() as db:
             if not self._attempts.rate(db, run_id, rating):
-                raise LedgerError(f"the ledger has no answer of a run {run_id!r} to rate")
+                raise LedgerError(f"run {run_id!r} has no answer to rate")
 
     def uncertain(self) -> list[tuple[Attempt, Decimal]]:
         """Return the attempts of all sessions whose process died before it settled them, and the USD each holds."""

@@ -187,7 +187,7 @@ class Transactions:
             location = self.database.location
             if is_locked(error):
                 raise LedgerLocked(
-                    f"the ledger {location} is locked by another program: end what it writes there"
+                    f"the ledger {location} is locked by another program: close the program that is writing to it"
                 ) from error
             reason = error.orig if isinstance(error, DBAPIError) else error
             if is_unreachable(error):

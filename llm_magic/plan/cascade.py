@@ -53,7 +53,7 @@ def cascade_mode(
     implied = "check" if check is not None else "judge" if judge is not None else None
     if not cascade:
         if cascade is False and implied:
-            raise RequestError(f"a {implied} needs a cascade: leave out cascade=False")
+            raise RequestError(f"{implied}= can't be used with cascade=False")
         mode = "off" if cascade is False else implied
     else:
         mode = implied or "agree" if cascade is True else cascade
@@ -63,15 +63,15 @@ def cascade_mode(
         raise InvalidOption("cascade", cascade, f"one of {', '.join(MODES)}, off")
     for needed, given in (("check", check), ("judge", judge), ("schema", schema)):
         if mode == needed and given is None:
-            raise RequestError(f"a cascade by {needed} needs a {needed}")
+            raise RequestError(f"cascade={mode!r} requires {needed}=")
     if inspect.iscoroutinefunction(check):
         raise RequestError("check must be a plain function, not an async one")
     if check is not None and not callable(check):
         raise RequestError(f"check must be a function of the answer's text, not {type(check).__name__}")
     if judge is not None and mode != "judge":
-        raise RequestError(f"a cascade by {mode} asks no judge: leave one of the two out")
+        raise RequestError(f"cascade={mode!r} doesn't use a judge: remove judge=")
     if check is not None and mode not in ("check", "agree", "twice"):
-        raise RequestError(f"a cascade by {mode} asks no check: leave one of the two out")
+        raise RequestError(f"cascade={mode!r} doesn't use a check: remove check=")
     return mode
 
 
@@ -175,7 +175,7 @@ def _cascade(
     worst = sum((candidate.worst_usd for candidate in asked), strong.worst_usd)
     left = rater.context.left_usd(strong.model)
     if left is not None and worst > left:
-        return f"all of it could cost up to {show_usd(worst)}, {show_usd(left)} left"
+        return f"the whole cascade could cost up to {show_usd(worst)}, {show_usd(left)} left"
     return Cascade(
         mode=mode,
         cheap=cheap,

@@ -126,7 +126,7 @@ def _explained(ranked: Iterable[Rated], request: Request, tier: TaskTier) -> Ite
 
 def _reason_to_lead(model: ModelSpec, request: Request, tier: TaskTier) -> str:
     if request.thread is not None and request.thread.warm_model == model.id:
-        return f"its prompt cache is warm: to go on with it is cheaper than to change to another model for {tier}"
+        return "its prompt cache is warm: staying with it is cheaper than switching"
     if request.tier is None and not request.model:
         return f"the cheapest first choice with at least {100 * request.quality:g}% of the best expected quality"
     if tier in model.tiers and not request.model:

@@ -21,8 +21,8 @@ def rejection(
         tightest = min(headroom(model), key=lambda headroom: headroom.reachable_usd)
         left = tightest.reachable_usd
         return BudgetExceeded(
-            f"over budget: {tightest.cap} has {show_usd(left)} left{tightest.when_free}, and the cheapest of the "
-            f"chain, {model}, could cost up to {show_usd(lowest)}. {_advice(plan, registry, context)}"
+            f"over budget: {tightest.cap} has {show_usd(left)} left{tightest.when_free}, and the cheapest "
+            f"candidate, {model}, could cost up to {show_usd(lowest)}. {_advice(plan, registry, context)}"
             "Raise the cap with %route_budget or --max-cost",
             scope=tightest.cap.scope,
             asked_usd=lowest,

@@ -56,7 +56,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--tier",
             metavar="TIER",
-            help="The tier: complex, standard, structured or bulk.",
+            help="The tier: complex, standard, structured, or bulk.",
             default="classified from the text",
             check=validation.tier,
         ),
@@ -72,7 +72,7 @@ class RequestOptions(TypedDict, total=False):
             metavar="SHARE",
             parse=float,
             help="Minimum share of the best expected quality, from 0 (the cheapest model) to 1 (the best).",
-            default=f"%config RouteMagics.quality, else that of the router, {DEFAULT_QUALITY:g}",
+            default=f"%config RouteMagics.quality, otherwise the router's value, {DEFAULT_QUALITY:g}",
             check=validation.quality,
         ),
     ]
@@ -108,7 +108,7 @@ class RequestOptions(TypedDict, total=False):
             flag="--schema",
             metavar="VARIABLE",
             resolve=notebook.schema,
-            help="A JSON Schema, Pydantic model or dataclass. The answer is validated against it and parsed into "
+            help="A JSON Schema, Pydantic model, or dataclass. The answer is validated against it and parsed into "
             "result.data.",
             check=answers.schema_of,
         ),
@@ -138,8 +138,8 @@ class RequestOptions(TypedDict, total=False):
         bool | None,
         Option(
             flag="--cache",
-            help="Reuse the stored answer to an identical request at no cost, else store this answer with its text.",
-            default="%config RouteMagics.cache, which is off at first",
+            help="Reuse the stored answer to an identical request at no cost, or store this answer with its text.",
+            default="%config RouteMagics.cache, off by default",
             check=bool,
         ),
     ]

@@ -24,9 +24,7 @@ def text(value: object, name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise RequestError(
-            f"{name} has half of a character (a lone surrogate) at character {error.start:,}: remove it"
-        ) from None
+        raise RequestError(f"{name} contains a lone surrogate at character {error.start:,}: remove it") from None
     return value
 
 

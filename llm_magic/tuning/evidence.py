@@ -1,4 +1,4 @@
-"""Evidence in the ledger about the models: ratings, escalations, repeats and failures of form."""
+"""Evidence in the ledger about the models: ratings, escalations, repeats and schema failures."""
 
 from __future__ import annotations
 

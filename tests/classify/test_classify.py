@@ -73,7 +73,7 @@ def test_unambiguous_prompts_get_their_tier(tier: TaskTier, prompt: str) -> None
 def test_an_uncertain_prompt_gets_the_harder_tier_with_a_reason() -> None:
     result = classify("hmm")
     assert result.tier is TaskTier.STANDARD
-    assert any("took the harder, STANDARD" in reason for reason in result.reasons)
+    assert any("chose the harder tier, STANDARD" in reason for reason in result.reasons)
 
 
 def test_the_tier_is_the_most_expensive_one_to_miss() -> None:
@@ -87,7 +87,7 @@ def test_the_tier_is_the_most_expensive_one_to_miss() -> None:
         if result.familiarity < MIN_FAMILIARITY:
             wanted.append(second)
         assert result.tier is min(wanted, key=list(TaskTier).index), text
-        assert any("took the harder" in reason for reason in result.reasons) == (result.tier is not first)
+        assert any("chose the harder tier" in reason for reason in result.reasons) == (result.tier is not first)
         assert result.confidence == pytest.approx(result.probabilities[result.tier], abs=1e-3)
         went_up += result.tier is not first
     assert 3 <= went_up <= len(judged.prompts) / 5

@@ -42,7 +42,7 @@ def test_there_is_one_probe_at_a_time_and_its_failure_doubles_the_cool_down() ->
         time.advance(router.circuit("m").left_s)
         assert router.enter("m", "one")
         assert not router.enter("m", "other")
-        assert router.circuit("m").blocked_reason == "being tried out by another run after failures"
+        assert router.circuit("m").blocked_reason == "another run is probing it after failures"
         router.failed("m", gave_up=False)
         assert router.circuit("m").left_s == expected
 

@@ -192,7 +192,7 @@ def test_result_raises_a_timeout_error(shell: Shell) -> None:
 
 def test_unknown_runs_and_actions_are_reported_on_one_line(shell: Shell) -> None:
     for cell, message in (
-        ("%route_jobs wait 9999", "RequestError: no run 9999 in the background"),
+        ("%route_jobs wait 9999", "RequestError: no background run 9999"),
         ("%route_jobs stop", "UsageError: argument action: invalid choice: 'stop'"),
         ("%route_jobs wait x", "invalid int value: 'x'"),
     ):
@@ -210,7 +210,7 @@ def test_the_oldest_finished_runs_are_dropped_from_the_list(
         shell.run("run = %route --background hello")
         shell["run"].result(WAIT_S)
     assert [run.number for run in background.select()] == [shell["run"].number - 1, shell["run"].number]
-    with pytest.raises(RequestError, match="no run"):
+    with pytest.raises(RequestError, match="no background run 1"):
         background.select([shell["run"].number - 2])
 
 

@@ -92,7 +92,7 @@ def test_a_failed_run_can_be_run_again() -> None:
         run(session, tier="bulk")
     failed = history.last()
     assert failed.state.ending == "no answer"
-    with pytest.raises(RequestError, match="no run of this session has an answer"):
+    with pytest.raises(RequestError, match="no runs with an answer in this session yet"):
         history.last(answered=True)
     foreground.run(session, history.again(failed), NoView())
     assert history.last().request.tier == "BULK"
@@ -129,7 +129,7 @@ def test_savings_are_the_total_of_the_session() -> None:
 def test_a_run_is_run_again_and_rated(shell: Shell) -> None:
     out, error = shell.fail("%route_again")
     assert isinstance(error, RequestError)
-    assert "no run of this session is kept yet" in out
+    assert "no runs in this session yet" in out
     shell.run("%route --tier bulk hello")
     assert "strong  [STANDARD 1.00" in shell.run("%route_again --out second")
     assert shell["second"] is shell["_route"]
@@ -152,9 +152,12 @@ def test_a_run_is_run_again_and_rated(shell: Shell) -> None:
     [
         ("%route_rate", "UsageError: the following arguments are required: rating"),
         ("%route_rate 5", "UsageError: argument rating: invalid choice"),
-        ("%route_again --tier hard", "UsageError: --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK"),
+        (
+            "%route_again --tier hard",
+            "UsageError: invalid --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK",
+        ),
         ("%route_again --model gpt-1", "RequestError: no model 'gpt-1'"),
-        ("%route_again --out 3x", "UsageError: --out 3x: not a name"),
+        ("%route_again --out 3x", "UsageError: --out 3x: not a valid variable name"),
         ("%route_again hello", "UsageError: unrecognized arguments: hello"),
         ("%route_panel now", "UsageError: %route_panel takes no arguments"),
     ],

@@ -131,7 +131,7 @@ def test_the_cache_is_turned_on_by_option_and_by_setting(shell: Shell) -> None:
     shell.run("%route --no-cache hello")
     assert len(shell.scripted.requests) == 3
     assert "the cache in :memory: holds the text of 1 answer, 18 bytes" in shell.run("%route_cache")
-    assert "forgot 1 answer, 18 bytes" in shell.run("%route_cache --purge")
+    assert "deleted 1 answer, 18 bytes" in shell.run("%route_cache --purge")
     shell.run("%route hello")
     assert len(shell.scripted.requests) == 4
 
@@ -155,8 +155,8 @@ def test_threads_are_continued_listed_and_purged(shell: Shell) -> None:
     assert "RequestError: no thread 'holiday': there are trip" in out
     shell.run("%config RouteMagics.thread_tokens = 100")
     shell.run("%route --thread trip go on")
-    assert shell.run("%route_threads trip --purge") == "forgot 3 exchanges\n"
-    assert shell.run("%route_threads --purge") == "forgot 0 exchanges\n"
+    assert shell.run("%route_threads trip --purge") == "deleted 3 exchanges\n"
+    assert shell.run("%route_threads --purge") == "deleted 0 exchanges\n"
     shell.run("threads = %route_threads")
     assert len(shell["threads"]) == 0
     out, _ = shell.fail("%route --compare strong,cheap --thread trip hello")
@@ -333,9 +333,9 @@ def test_a_name_before_the_options_of_a_cell_binds_the_result(shell: Shell) -> N
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%%route 3x <<\nhello", "UsageError: --out 3x: not a name"),
-        ("%%route class << --tier bulk\nhello", "UsageError: --out class: not a name"),
-        ("%%route a.b <<\nhello", "UsageError: --out a.b: not a name"),
+        ("%%route 3x <<\nhello", "UsageError: --out 3x: not a valid variable name"),
+        ("%%route class << --tier bulk\nhello", "UsageError: --out class: not a valid variable name"),
+        ("%%route a.b <<\nhello", "UsageError: --out a.b: not a valid variable name"),
         ("%%route a << --out b\nhello", "UsageError: a << and --out b both name the result: give one of them"),
         ("%%route a b << --tier bulk\nhello", "UsageError: unrecognized arguments: a b <<"),
         ("%%route << --tier bulk\nhello", "UsageError: unrecognized arguments: <<"),
@@ -379,16 +379,19 @@ def test_interpolation_reads_attributes_only(shell: Shell) -> None:
     ("cell", "says"),
     [
         ("%%route --nope\nhello", "UsageError: unrecognized arguments: --nope"),
-        ("%%route --tier hard\nhello", "UsageError: --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK"),
+        (
+            "%%route --tier hard\nhello",
+            "UsageError: invalid --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK",
+        ),
         ("%%route --max-tokens many\nhello", "UsageError: argument --max-tokens: invalid int value: 'many'"),
-        ("%%route --max-tokens 0\nhello", "UsageError: --max-tokens 0: must be a whole number of at least 1"),
+        ("%%route --max-tokens 0\nhello", "UsageError: invalid --max-tokens 0: must be a whole number of at least 1"),
         ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is not a USD amount"),
         (
             "%%route --schema nothing\nhello",
-            "UsageError: --schema nothing: must be the name of a variable in the notebook",
+            "UsageError: invalid --schema nothing: must be the name of a variable in the notebook",
         ),
-        ("%%route --out 3x\nhello", "UsageError: --out 3x: not a name"),
-        ("%%route --out class\nhello", "UsageError: --out class: not a name"),
+        ("%%route --out 3x\nhello", "UsageError: --out 3x: not a valid variable name"),
+        ("%%route --out class\nhello", "UsageError: --out class: not a valid variable name"),
         ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
         ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has strong, cheap"),
         ("%%route\n \n", "RequestError: the prompt is empty"),
@@ -409,7 +412,7 @@ def test_a_usage_error_is_one_line_and_nothing_is_sent(shell: Shell, cell: str, 
 def test_a_lone_surrogate_and_a_50_mb_cell_are_rejected(shell: Shell) -> None:
     shell.run("half = '\\ud800'\nhuge = 'word ' * 10_000_000")
     out, _ = shell.fail("%%route\n{{half}}")
-    assert "RequestError: the prompt has half of a character (a lone surrogate) at character 0" in out
+    assert "RequestError: the prompt contains a lone surrogate at character 0" in out
     out, _ = shell.fail("%%route\n{{huge}}")
     assert "RequestError: the prompt has 50,000,000 characters, more than any model reads" in out
 
@@ -543,7 +546,7 @@ def test_a_cell_runs_a_cascade(shell: Shell) -> None:
     out = shell.run("def right(text):\n    return text == '42'")
     out = shell.run("%%route --tier complex --check right\nhow many?")
     assert "path: – cheap: superseded -> ✓ strong" in out
-    assert "cheap: the check said no; asked strong" in out
+    assert "cheap: the check failed; asked strong" in out
     assert "42" in out
     assert "41" not in out
     assert [row.outcome for row in shell.router.ledger.rows()] == ["ok", "agreed", "superseded", "ok"]

@@ -212,5 +212,5 @@ async def test_whoever_queues_is_told_so() -> None:
             entry.next.get_loop().call_soon_threadsafe(end, entry)
         await asyncio.sleep(0)
     await asyncio.gather(*asking)
-    told = "queued: cloud has as many requests in flight as it allows"
+    told = "queued: cloud is at its concurrency limit"
     assert waits == {"first": [], "second": [told], "third": [told]}

@@ -145,7 +145,7 @@ async def test_a_lock_that_is_never_released_ends_the_run_in_time_with_nothing_s
     policy = RetryPolicy(deadline_s=20)
     ours = builders.router(builders.model("only"), ledger=ledger, providers={"cloud": cloud}, policy=policy)
     browser.lock()
-    with pytest.raises(LedgerError, match="is locked by another program: end what it writes there"):
+    with pytest.raises(LedgerError, match="is locked by another program: close the program that is writing to it"):
         await ours.route("hello")
     assert cloud.requests == []
     browser.release()

@@ -155,7 +155,7 @@ async def test_the_users_check_decides(good: str, model_id: str) -> None:
     assert asked == [(good, "llm_magic check")]
     if model_id == "strong":
         assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")]
-        assert result.notes == ("cheap: the check said no; asked strong",)
+        assert result.notes == ("cheap: the check failed; asked strong",)
 
 
 async def test_an_exception_in_a_check_rejects_the_answer_and_is_displayed() -> None:
@@ -203,7 +203,7 @@ async def test_a_check_that_never_ends_is_abandoned_at_the_deadline() -> None:
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")], (
         "no time has passed on its clock"
     )
-    assert result.notes == ("cheap: the check did not end in time; asked strong",)
+    assert result.notes == ("cheap: the check timed out; asked strong",)
 
 
 async def test_a_cascade_is_not_started_without_enough_attempts_to_finish_it() -> None:
@@ -404,7 +404,7 @@ async def test_without_the_money_for_the_whole_cascade_the_leader_is_asked_alone
     router.set_budget(plan.cascade.worst_usd - Decimal("0.000001"))
     result = await router.route("well?", cascade=True, **HARD)
     assert story(result.attempts) == [(1, "strong", "ok")]
-    assert "no cascade: all of it could cost up to" in result.notes[0]
+    assert "no cascade: the whole cascade could cost up to" in result.notes[0]
 
 
 async def test_without_a_cheaper_model_a_plan_has_no_cascade() -> None:
@@ -474,10 +474,10 @@ def test_the_plan_has_the_cost_of_its_cascade() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cascade": "vote"}, "cascade = 'vote' must be one of agree"), ({"cascade": "schema"}, "needs a schema"), ({"cascade": "check"}, "needs a check"),
-        ({"cascade": "judge"}, "needs a judge"), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
-        ({"cascade": False, "judge": "strong"}, "needs a cascade"), ({"cascade": "agree", "judge": "strong"}, "asks no judge"),
-        ({"cascade": "judge", "judge": "strong", "check": bool}, "asks no check"),
+        ({"cascade": "vote"}, "cascade = 'vote' must be one of agree"), ({"cascade": "schema"}, "requires schema="), ({"cascade": "check"}, "requires check="),
+        ({"cascade": "judge"}, "requires judge="), ({"check": 3}, "must be a function"), ({"judge": "nobody"}, "no model 'nobody'"),
+        ({"cascade": False, "judge": "strong"}, "judge= can't be used with cascade=False"), ({"cascade": "agree", "judge": "strong"}, "doesn't use a judge: remove judge="),
+        ({"cascade": "judge", "judge": "strong", "check": bool}, "doesn't use a check: remove check="),
     ],
 )  # fmt: skip
 def test_contradictory_options_are_errors(options: dict[str, Any], message: str) -> None:

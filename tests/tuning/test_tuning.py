@@ -67,7 +67,7 @@ def test_invalid_answers_and_failed_checks_count_against_the_model() -> None:
 
 
 def test_superseded_rows_of_older_ledgers_have_no_reason_and_give_no_evidence() -> None:
-    assert collect(rows({"outcome": "superseded", "error": "the check said no"})) == {}
+    assert collect(rows({"outcome": "superseded", "error": "the check failed"})) == {}
 
 
 def shifts(level: float, **weights: tuple[float, float]) -> tuple[float, dict[str, float]]:

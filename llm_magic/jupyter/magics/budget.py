@@ -46,7 +46,7 @@ def status_lines(router: Router) -> Iterator[str]:
         total = sum((held for _, held in uncertain), Decimal(0))
         yield (
             f"uncertain: {len(uncertain)} attempt{'s' * (len(uncertain) > 1)} of a process that died, holding "
-            f"{show_usd(total)}. Whether they were billed, the provider knows: %route_budget --reconcile charge counts "
+            f"{show_usd(total)}. Check your provider's bill: %route_budget --reconcile charge counts "
             "them as spent, --reconcile release as never billed"
         )
 

@@ -133,7 +133,7 @@ class LedgerMagics(Magics):
                 limit = self._settings.thread_tokens
                 return threads_frame(threads, limit) if name is None else thread_frame(threads, name, limit)
             count = threads.purge(name)
-        print(f"forgot {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
+        print(f"deleted {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
         return None
 
     @magic_arguments()
@@ -151,7 +151,7 @@ class LedgerMagics(Magics):
             count, size = cache.count_and_bytes()
             if args.purge:
                 router.cache.purge()
-        done = "forgot" if args.purge else "holds the text of"
+        done = "deleted" if args.purge else "holds the text of"
         print(f"the cache in {router.ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
 
     @magic_arguments()

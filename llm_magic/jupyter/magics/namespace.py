@@ -44,7 +44,7 @@ def restore_last(shell: Any) -> None:
 
 def check_name(name: str | None) -> None:
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise UsageError(f"--out {name}: not a name")
+        raise UsageError(f"--out {name}: not a valid variable name")
 
 
 def is_a_statement() -> bool:

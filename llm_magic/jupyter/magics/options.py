@@ -60,7 +60,7 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
 
 
 def usage_error(error: InvalidOption) -> UsageError:
-    return UsageError(f"{OPTIONS[error.option].flag} {error.value}: must be {error.requirement}")
+    return UsageError(f"invalid {OPTIONS[error.option].flag} {error.value}: must be {error.requirement}")
 
 
 def compared_models(args: Any) -> list[str]:

@@ -22,7 +22,7 @@ def preview(router: Router) -> str:
         return f"{hint}. {_applied(applied)}"
     return "\n".join(
         [
-            "What your ledger says of each model, and what its expected quality on a typical prompt becomes:",
+            "What your ledger says about each model, and what its expected quality on a typical prompt becomes:",
             "",
             *_changes(rows, router.base_registry, learned),
             "",

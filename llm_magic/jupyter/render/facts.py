@@ -207,7 +207,7 @@ def _budget_after(plan: Plan) -> str:
     if plan.left_usd is None:
         return f"no cap is set; {baseline}; nothing was sent"
     if plan.expected_usd is None:
-        return f"{show_usd(plan.left_usd)} left: nothing fits; {baseline}; nothing was sent"
+        return f"{show_usd(plan.left_usd)} left: no model fits; {baseline}; nothing was sent"
     after = plan.left_usd - plan.expected_usd
     return f"{show_usd(plan.left_usd)} left, {show_usd(after)} expected after; {baseline}; nothing was sent"
 

@@ -178,7 +178,7 @@ def select(numbers: Iterable[int] = ()) -> list[BackgroundRun]:
         known = dict(_runs)
     wanted = list(numbers) or list(known)
     if missing := [number for number in wanted if number not in known]:
-        raise RequestError(f"no run {missing[0]} in the background: %route_jobs lists them")
+        raise RequestError(f"no background run {missing[0]}: %route_jobs lists them")
     return [known[number] for number in wanted]
 
 

@@ -105,7 +105,7 @@ def last(*, answered: bool = False) -> PastRun:
     for past in recent():
         if past.state.result is not None or not answered:
             return past
-    raise RequestError(f"no run of this session {'has an answer' if answered else 'is kept'} yet: run a %%route cell")
+    raise RequestError(f"no runs {'with an answer ' if answered else ''}in this session yet: run a %%route cell")
 
 
 def rate(router: Router, past: PastRun, rating: Rating | None) -> None:
