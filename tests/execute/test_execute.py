@@ -414,7 +414,7 @@ async def test_a_run_that_still_waits_for_budget_at_its_deadline_sends_nothing()
     worst = router.plan("hello").candidates[0].worst_usd
     router.set_budget(worst)
     other = router.ledger.hold(attempt(session_id=router.ledger.session_id), worst, router.budget.caps(model="only"))
-    with pytest.raises(AllAttemptsFailed, match="other runs held the money until the run's time was up"):
+    with pytest.raises(AllAttemptsFailed, match="timed out waiting for budget held by other runs"):
         await router.route("hello")
     assert scripted.requests == []
     other.settle(attempt(session_id=router.ledger.session_id))
