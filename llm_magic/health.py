@@ -17,18 +17,18 @@ class Circuit:
     """State of a model: `closed` (healthy), `open` (skipped), or `half_open` (the next run probes it)."""
 
     state: Literal["closed", "open", "half_open"] = "closed"
-    left_s: float = 0.0
+    remaining_s: float = 0.0
     probed: bool = False
 
     @property
     def blocked_reason(self) -> str | None:
         if self.state == "open":
-            return f"cooling down after failures, {self.left_s:.0f} s left"
+            return f"cooling down after failures, {self.remaining_s:.0f} s left"
         return "another run is probing it after failures" if self.probed else None
 
     def __str__(self) -> str:
         if self.state == "open":
-            return f"open, {self.left_s:.0f} s left"
+            return f"open, {self.remaining_s:.0f} s left"
         return self.state.replace("_", "-")
 
 
@@ -56,22 +56,22 @@ class Health:
     def _circuit(self, record: _Record | None) -> Circuit:
         if record is None or record.until is None:
             return Circuit()
-        left_s = record.until - self._monotonic()
+        remaining_s = record.until - self._monotonic()
         return (
-            Circuit(state="open", left_s=left_s)
-            if left_s > 0
+            Circuit(state="open", remaining_s=remaining_s)
+            if remaining_s > 0
             else Circuit(state="half_open", probed=record.probe is not None)
         )
 
-    def enter(self, model_id: str, asker: object) -> bool:
-        """Return True if `asker` may ask the model now. With a half-open circuit, it becomes the only probe."""
+    def acquire(self, model_id: str, caller: object) -> bool:
+        """Return True if `caller` may ask the model now. With a half-open circuit, it becomes the only probe."""
         with self._lock:
             record = self._records.get(model_id)
             circuit = self._circuit(record)
             if circuit.blocked_reason:
                 return False
             if record is not None and circuit.state == "half_open":
-                record.probe = asker
+                record.probe = caller
             return True
 
     def succeeded(self, model_id: str) -> None:
@@ -91,8 +91,8 @@ class Health:
             record.openings += 1
             record.failures, record.probe = 0, None
 
-    def leave(self, model_id: str, asker: object) -> None:
-        """Let another run probe the model if `asker` was the probe and recorded no result."""
+    def release(self, model_id: str, caller: object) -> None:
+        """Let another run probe the model if `caller` was the probe and recorded no result."""
         with self._lock:
-            if (record := self._records.get(model_id)) and record.probe is asker:
+            if (record := self._records.get(model_id)) and record.probe is caller:
                 record.probe = None

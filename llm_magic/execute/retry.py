@@ -25,8 +25,8 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
     """
     model_id, health = candidate.model.id, run.services.health
     must_ask = last or candidate.cooling
-    asker = object()
-    if not health.enter(model_id, asker) and not must_ask:
+    caller = object()
+    if not health.acquire(model_id, caller) and not must_ask:
         yield _skip(run, model_id, health.circuit(model_id).blocked_reason or "")
         return
     state = run.new_attempt(candidate)
@@ -64,7 +64,7 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
                     health.succeeded(model_id)
                     return
     finally:
-        health.leave(model_id, asker)
+        health.release(model_id, caller)
 
 
 def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:

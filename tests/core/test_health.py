@@ -28,7 +28,7 @@ def test_a_run_that_gives_up_opens_the_circuit_and_time_half_opens_it() -> None:
     router.failed("m", gave_up=True)
     assert str(router.circuit("m")) == "open, 30 s left"
     assert router.circuit("m").blocked_reason == "cooling down after failures, 30 s left"
-    assert not router.enter("m", "one")
+    assert not router.acquire("m", "one")
     time.advance(30)
     assert str(router.circuit("m")) == "half-open"
     assert router.circuit("m").blocked_reason is None
@@ -39,12 +39,12 @@ def test_there_is_one_probe_at_a_time_and_its_failure_doubles_the_cool_down() ->
     router = health(time)
     router.failed("m", gave_up=True)
     for expected in (60, 120, 240, 480, 600, 600):
-        time.advance(router.circuit("m").left_s)
-        assert router.enter("m", "one")
-        assert not router.enter("m", "other")
+        time.advance(router.circuit("m").remaining_s)
+        assert router.acquire("m", "one")
+        assert not router.acquire("m", "other")
         assert router.circuit("m").blocked_reason == "another run is probing it after failures"
         router.failed("m", gave_up=False)
-        assert router.circuit("m").left_s == expected
+        assert router.circuit("m").remaining_s == expected
 
 
 def test_a_probe_that_answers_closes_the_circuit_and_a_stopped_one_lets_the_next_try() -> None:
@@ -52,28 +52,28 @@ def test_a_probe_that_answers_closes_the_circuit_and_a_stopped_one_lets_the_next
     router = health(time)
     router.failed("m", gave_up=True)
     time.advance(30)
-    assert router.enter("m", "one")
-    router.leave("m", "one")
-    assert router.enter("m", "other")
+    assert router.acquire("m", "one")
+    router.release("m", "one")
+    assert router.acquire("m", "other")
     router.succeeded("m")
     assert str(router.circuit("m")) == "closed"
     router.failed("m", gave_up=True)
-    assert router.circuit("m").left_s == 30, "it was well in between"
+    assert router.circuit("m").remaining_s == 30, "it was well in between"
 
 
 def test_only_the_probe_ends_the_probing() -> None:
     time = FakeClock()
     router = health(time)
-    assert router.enter("m", "early")
+    assert router.acquire("m", "early")
     router.failed("m", gave_up=True)
     time.advance(30)
-    assert router.enter("m", "probe")
-    assert not router.enter("m", "last of its chain, so asked despite the open circuit")
-    router.leave("m", "last of its chain, so asked despite the open circuit")
-    router.leave("m", "early")
-    assert not router.enter("m", "next")
-    router.leave("m", "probe")
-    assert router.enter("m", "next")
+    assert router.acquire("m", "probe")
+    assert not router.acquire("m", "last of its chain, so asked despite the open circuit")
+    router.release("m", "last of its chain, so asked despite the open circuit")
+    router.release("m", "early")
+    assert not router.acquire("m", "next")
+    router.release("m", "probe")
+    assert router.acquire("m", "next")
 
 
 def test_consecutive_failures_of_different_runs_open_the_circuit() -> None:
@@ -90,7 +90,7 @@ def test_consecutive_failures_of_different_runs_open_the_circuit() -> None:
 def test_a_long_retry_after_extends_the_cool_down() -> None:
     router = health(FakeClock())
     router.failed("m", gave_up=True, at_least_s=120)
-    assert router.circuit("m").left_s == 120
+    assert router.circuit("m").remaining_s == 120
 
 
 async def test_concurrent_runs_do_not_all_wait_for_a_model_that_is_down() -> None:

@@ -28,7 +28,7 @@ def plan(
         now=NOON,
         left_usd=lambda _: None if left is None else Decimal(left),
         unavailable=lambda spec: (missing or {}).get(spec.provider),
-        circuit=lambda name: Circuit(state="open", left_s=cooling[name]) if name in (cooling or {}) else Circuit(),
+        circuit=lambda name: Circuit(state="open", remaining_s=cooling[name]) if name in (cooling or {}) else Circuit(),
     )
     request = Request(prompt=prompt, **options)  # type: ignore[arg-type]
     return make_plan(request, Classification(tier=tier, confidence=1.0), models, standing)

@@ -45,7 +45,7 @@ def plan(
         now=NOON,
         left_usd=lambda _: None if left is None else Decimal(left),
         unavailable=lambda spec: "no key" if spec.id in missing else None,
-        circuit=lambda name: Circuit(state="open", left_s=9.0) if name in cooling else Circuit(),
+        circuit=lambda name: Circuit(state="open", remaining_s=9.0) if name in cooling else Circuit(),
     )
     classification = Classification(tier=TaskTier.BULK, confidence=1.0)
     request = Request(prompt="hello", **options)

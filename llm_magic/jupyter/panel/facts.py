@@ -54,7 +54,7 @@ def _provider(router: Router, name: str, models: list[ModelSpec]) -> Badge:
     for model in models:
         circuit = router.circuit(model)
         if circuit.state == "open":
-            until = datetime.now().astimezone() + timedelta(seconds=circuit.left_s)
+            until = datetime.now().astimezone() + timedelta(seconds=circuit.remaining_s)
             problems.append(f"{model.id} cooling down until {until:%H:%M:%S}")
         elif circuit.state == "half_open":
             problems.append(f"{model.id} to be tried again")
