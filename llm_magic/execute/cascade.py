@@ -14,7 +14,7 @@ from llm_magic.errors import BudgetExceeded
 from llm_magic.events import AttemptEnded, AttemptStarted, NoteKind, RunEvent, TextDelta, Waiting
 from llm_magic.execute import confirm, ledger_io, settlement
 from llm_magic.execute.attempt import attempt
-from llm_magic.execute.confirm import Objection
+from llm_magic.execute.confirm import Rejection
 from llm_magic.execute.hedge import Contestant, stop_all
 from llm_magic.execute.state import Answered, AttemptState, Run
 from llm_magic.types import Cascade, Doubt, Outcome
@@ -85,29 +85,29 @@ async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
 
 async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
     answers = sorted(run.unconfirmed, key=lambda state: 0 if state.row is None else state.row.attempt)
-    objection: Objection | None = None
+    rejection: Rejection | None = None
     if len(answers) < len(cascade.cheap):
-        objection = Objection(Doubt.UNUSABLE, _ALONE if answers else "no cheap model answered")
+        rejection = Rejection(Doubt.UNUSABLE, _ALONE if answers else "no cheap model answered")
     elif any(state.finished is not None and state.finished.finish_reason == "length" for state in answers):
-        objection = Objection(Doubt.UNUSABLE, "cut off at the output limit")
+        rejection = Rejection(Doubt.UNUSABLE, "cut off at the output limit")
     elif cascade.mode == "judge":
         judge = confirm.judge_attempt(run, cascade, answers[0])
         if judge is not None:
             async with aclosing(_ask_judge(run, judge)) as events:
                 async for event in events:
                     yield event
-        objection = confirm.verdict(judge)
+        rejection = confirm.parse_verdict(judge)
     elif cascade.mode in ("agree", "twice"):
         yield Waiting(reason="comparing the answers")
-        objection = await confirm.difference(run, *answers)
+        rejection = await confirm.compare_answers(run, *answers)
     elif cascade.mode == "check":
         yield Waiting(reason="checking the answer")
-        objection = await confirm.failed_check(run, answers[0])
-    if objection is not None:
-        message = f"{_names(cascade)}: {objection.detail or objection.reason}; asked {cascade.strong.model.id}"
+        rejection = await confirm.run_check(run, answers[0])
+    if rejection is not None:
+        message = f"{_names(cascade)}: {rejection.detail or rejection.reason}; asked {cascade.strong.model.id}"
         yield run.note(NoteKind.NOT_CONFIRMED, message)
         for state in answers:
-            yield _decided(run, state, Outcome.SUPERSEDED, objection)
+            yield _decided(run, state, Outcome.SUPERSEDED, rejection)
         return
     for state in answers[1:]:
         yield _decided(run, state, Outcome.AGREED)
@@ -126,9 +126,9 @@ async def _ask_judge(run: Run, judge: AttemptState) -> AsyncGenerator[RunEvent]:
         yield _decided(run, judge, Outcome.JUDGED)
 
 
-def _decided(run: Run, state: AttemptState, outcome: Outcome, objection: Objection | None = None) -> AttemptEnded:
+def _decided(run: Run, state: AttemptState, outcome: Outcome, rejection: Rejection | None = None) -> AttemptEnded:
     """Record the outcome of an attempt whose cost is settled already."""
-    reason, doubt = (None, None) if objection is None else (objection.reason, objection.doubt)
+    reason, doubt = (None, None) if rejection is None else (rejection.reason, rejection.doubt)
     row = settlement.decided_row(run, state, outcome, reason, doubt)
     with ledger_io.settling(run.services):
         run.services.ledger.settle(row)

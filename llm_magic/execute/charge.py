@@ -47,7 +47,7 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     learned_pace: returns the model's output tokens per second by the ledger; called only if it is needed.
     """
     report = state.report
-    doubt = "" if report is None else _doubt(state, report.usage, final=report.final)
+    doubt = "" if report is None else _usage_problem(state, report.usage, final=report.final)
     if report is not None and report.final and not doubt:
         return Charge(usage=report.usage, seen=report.usage, basis=CostBasis.REPORTED)
     failure = state.result.error if isinstance(state.result, Failed) else None
@@ -109,7 +109,7 @@ def _own_pace(state: AttemptState) -> float | None:
     return _OWN_PACE_MARGIN * count / (last_at - first_at)
 
 
-def _doubt(state: AttemptState, usage: Usage, *, final: bool) -> str:
+def _usage_problem(state: AttemptState, usage: Usage, *, final: bool) -> str:
     """Return the reason to disbelieve a report: too much for the model, or too little for what was received."""
     candidate, model = state.candidate, state.candidate.model
     max_input = max(model.context_window, candidate.input_tokens_bound)

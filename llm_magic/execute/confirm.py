@@ -21,7 +21,7 @@ _JUDGE_PROMPT = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Objection:
+class Rejection:
     """A reason to replace a cheap answer. The ledger stores `reason` only, as `detail` may quote the answer."""
 
     doubt: Doubt
@@ -29,14 +29,14 @@ class Objection:
     detail: str = ""
 
 
-async def difference(run: Run, one: AttemptState, other: AttemptState) -> Objection | None:
+async def compare_answers(run: Run, one: AttemptState, other: AttemptState) -> Rejection | None:
     request = run.plan.request
 
     def compare() -> bool:
         return agree(one.answer_text, other.answer_text, schema=request.schema, check=request.check)
 
     same = await _in_thread(compare, run) if request.check is not None else compare()
-    if isinstance(same, Objection):
+    if isinstance(same, Rejection):
         return same
     if same:
         return None
@@ -44,19 +44,19 @@ async def difference(run: Run, one: AttemptState, other: AttemptState) -> Object
         forms = (canonical_form(one.answer_text), canonical_form(other.answer_text))
         if all(form.kind in ("number", "label") for form in forms):
             detail = f"the answers differ ({forms[0]}, {forms[1]})"
-            return Objection(Doubt.DISAGREED, "the answers differ", detail)
+            return Rejection(Doubt.DISAGREED, "the answers differ", detail)
         if not all(form.comparable for form in forms):
-            return Objection(Doubt.UNUSABLE, "the answers can't be compared")
-    return Objection(Doubt.DISAGREED, "the answers differ")
+            return Rejection(Doubt.UNUSABLE, "the answers can't be compared")
+    return Rejection(Doubt.DISAGREED, "the answers differ")
 
 
-async def failed_check(run: Run, state: AttemptState) -> Objection | None:
+async def run_check(run: Run, state: AttemptState) -> Rejection | None:
     check, text = run.plan.request.check, state.answer_text
     assert check is not None
     passed = await _in_thread(lambda: bool(check(text)), run)
-    if isinstance(passed, Objection):
+    if isinstance(passed, Rejection):
         return passed
-    return None if passed else Objection(Doubt.CHECK_FAILED, "the check failed")
+    return None if passed else Rejection(Doubt.CHECK_FAILED, "the check failed")
 
 
 def judge_attempt(run: Run, cascade: Cascade, answer: AttemptState) -> AttemptState | None:
@@ -73,27 +73,27 @@ def judge_attempt(run: Run, cascade: Cascade, answer: AttemptState) -> AttemptSt
     return state
 
 
-def verdict(judge: AttemptState | None) -> Objection | None:
-    """Return the judge's objection. Without a judge, the objection is that the answer is too long for it."""
+def parse_verdict(judge: AttemptState | None) -> Rejection | None:
+    """Return the judge's rejection. Without a judge, the rejection is that the answer is too long for it."""
     result = None if judge is None else judge.result
     if judge is None or not isinstance(result, Answered):
         why = str(result.error) if isinstance(result, Failed | NotSent) else "the answer is too long for it"
-        return Objection(Doubt.UNUSABLE, "the judge could not be asked", f"the judge could not be asked ({why})")
+        return Rejection(Doubt.UNUSABLE, "the judge could not be asked", f"the judge could not be asked ({why})")
     word = re.match(r"\W*(yes|no)\b", judge.answer_text, re.IGNORECASE)
     if word is None:
-        return Objection(Doubt.UNUSABLE, "the judge answered neither yes nor no")
-    return None if word.group(1).lower() == "yes" else Objection(Doubt.JUDGED_BAD, "the judge rejected the answer")
+        return Rejection(Doubt.UNUSABLE, "the judge answered neither yes nor no")
+    return None if word.group(1).lower() == "yes" else Rejection(Doubt.JUDGED_BAD, "the judge rejected the answer")
 
 
-async def _in_thread(call: Callable[[], bool], run: Run) -> bool | Objection:
-    """Run the user's code off the loop, in a thread of its own, in the caller's context. An exception is an objection.
+async def _in_thread(call: Callable[[], bool], run: Run) -> bool | Rejection:
+    """Run the user's code off the loop, in a thread of its own, in the caller's context. An exception is an rejection.
 
     If it does not end before the run's deadline, it is left to itself.
     """
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[bool | Objection] = loop.create_future()
+    result: asyncio.Future[bool | Rejection] = loop.create_future()
 
-    def set_result(value: bool | Objection) -> None:
+    def set_result(value: bool | Rejection) -> None:
         if not result.done():
             result.set_result(value)
 
@@ -110,12 +110,12 @@ async def _in_thread(call: Callable[[], bool], run: Run) -> bool | Objection:
         async with asyncio.timeout(run.time_left_s):
             return await result
     except TimeoutError:
-        return Objection(Doubt.CHECK_FAILED, "the check timed out")
+        return Rejection(Doubt.CHECK_FAILED, "the check timed out")
 
 
-def _exception(error: BaseException) -> Objection:
+def _exception(error: BaseException) -> Rejection:
     reason = f"the check raised {type(error).__name__}"
     try:
-        return Objection(Doubt.CHECK_FAILED, reason, f"{reason}: {error}")
+        return Rejection(Doubt.CHECK_FAILED, reason, f"{reason}: {error}")
     except Exception:  # noqa: BLE001 - str() of the user's own error may fail too
-        return Objection(Doubt.CHECK_FAILED, reason)
+        return Rejection(Doubt.CHECK_FAILED, reason)
