@@ -15,7 +15,7 @@ from llm_magic.events import AttemptEnded, AttemptStarted, NoteKind, RunEvent, T
 from llm_magic.execute import confirm, ledger_io, settlement
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.confirm import Rejection
-from llm_magic.execute.hedge import Contestant, stop_all
+from llm_magic.execute.hedge import ConcurrentAttempt, stop_all
 from llm_magic.execute.state import Answered, AttemptState, Run
 from llm_magic.types import Cascade, Doubt, Outcome
 
@@ -59,17 +59,17 @@ def _names(cascade: Cascade) -> str:
 
 
 async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
-    events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
-    contestants = [Contestant(run, candidate, events, last=False) for candidate in cascade.cheap]
+    events: asyncio.Queue[tuple[ConcurrentAttempt, RunEvent | None]] = asyncio.Queue()
+    attempts = [ConcurrentAttempt(run, candidate, events, last=False) for candidate in cascade.cheap]
     try:
-        while not all(contestant.ended for contestant in contestants):
-            contestant, event = await events.get()
+        while not all(source.ended for source in attempts):
+            source, event = await events.get()
             match event:
                 case None:
-                    await contestant.join()
-                    ended = sum(contestant.ended for contestant in contestants)
+                    await source.join()
+                    ended = sum(source.ended for source in attempts)
                     if run.exhausted or len(run.unconfirmed) < ended:
-                        for other in contestants:
+                        for other in attempts:
                             other.task.cancel(_ALONE)
                 case AttemptStarted():
                     yield event
@@ -80,7 +80,7 @@ async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
                     if not _is_unconfirmed(event):
                         yield event
     finally:
-        await stop_all(contestants)
+        await stop_all(attempts)
 
 
 async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:

@@ -19,15 +19,15 @@ async def hedge(run: Run, first: Candidate, waiting: list[Candidate], *, after_s
 
     The first to send a token continues alone. If it fails later, the other one returns to the head of `waiting`.
     """
-    events: asyncio.Queue[tuple[Contestant, RunEvent | None]] = asyncio.Queue()
-    contestants = [Contestant(run, first, events, last=False)]
+    events: asyncio.Queue[tuple[ConcurrentAttempt, RunEvent | None]] = asyncio.Queue()
+    attempts = [ConcurrentAttempt(run, first, events, last=False)]
     alarm = asyncio.create_task(run.services.clock.sleep(after_s))
     try:
-        leader: Contestant | None = None
-        while not all(contestant.ended for contestant in contestants):
+        leader: ConcurrentAttempt | None = None
+        while not all(attempt.ended for attempt in attempts):
             next_event = asyncio.create_task(events.get())
             try:
-                may_hedge = len(contestants) == 1 and leader is None
+                may_hedge = len(attempts) == 1 and leader is None
                 await asyncio.wait(
                     {next_event, alarm} if may_hedge else {next_event}, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -36,44 +36,49 @@ async def hedge(run: Run, first: Candidate, waiting: list[Candidate], *, after_s
                         rival = waiting.pop(0)
                         message = f"{first.model.id}: no token after {after_s:g} s; asked {rival.model.id} too"
                         yield run.note(NoteKind.HEDGED, message)
-                        contestants.append(Contestant(run, rival, events, last=not waiting))
+                        attempts.append(ConcurrentAttempt(run, rival, events, last=not waiting))
                     await asyncio.wait({next_event})
-                contestant, event = next_event.result()
+                attempt, event = next_event.result()
             finally:
                 next_event.cancel()
             if event is None:
-                await contestant.join()
+                await attempt.join()
                 if run.exhausted and run.answer is None:
                     return
                 continue
             if leader is None and isinstance(event, TextDelta):
-                leader = contestant
-                for other in contestants:
-                    if other is not contestant:
+                leader = attempt
+                for other in attempts:
+                    if other is not attempt:
                         other.lost = other.task.cancel(_LOST)
-            if leader in (None, contestant):
+            if leader in (None, attempt):
                 yield event
         if run.answer is None and not run.exhausted:
-            waiting[:0] = [contestant.candidate for contestant in contestants if contestant.lost]
+            waiting[:0] = [attempt.candidate for attempt in attempts if attempt.lost]
     finally:
         alarm.cancel()
-        await stop_all(contestants)
+        await stop_all(attempts)
 
 
-async def stop_all(contestants: Sequence[Contestant]) -> None:
-    """Cancel the running contestants and wait until all have settled. Raises the first error."""
-    for contestant in contestants:
-        contestant.task.cancel()
-    for ended in await asyncio.gather(*(contestant.task for contestant in contestants), return_exceptions=True):
+async def stop_all(attempts: Sequence[ConcurrentAttempt]) -> None:
+    """Cancel the running attempts and wait until all have settled. Raises the first error."""
+    for attempt in attempts:
+        attempt.task.cancel()
+    for ended in await asyncio.gather(*(attempt.task for attempt in attempts), return_exceptions=True):
         if isinstance(ended, Exception):
             raise ended
 
 
-class Contestant:
+class ConcurrentAttempt:
     """One of several candidates that are asked at the same time, in a task of its own. Its last event is None."""
 
     def __init__(
-        self, run: Run, candidate: Candidate, events: asyncio.Queue[tuple[Contestant, RunEvent | None]], *, last: bool
+        self,
+        run: Run,
+        candidate: Candidate,
+        events: asyncio.Queue[tuple[ConcurrentAttempt, RunEvent | None]],
+        *,
+        last: bool,
     ) -> None:
         self.candidate = candidate
         self.ended = False
