@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under
     from llm_magic.budget import Budget as Budget
     from llm_magic.classify import (
         Classifier as Classifier,
-        HeadsClassifier as HeadsClassifier,
+        LinearClassifier as LinearClassifier,
     )
     from llm_magic.errors import (
         AllAttemptsFailed as AllAttemptsFailed,
@@ -81,7 +81,7 @@ if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under
 # The public names of each module, imported at first use.
 _EXPORTS = {
     "budget": "Budget",
-    "classify": "Classifier HeadsClassifier",
+    "classify": "Classifier LinearClassifier",
     "errors": (
         "AllAttemptsFailed AuthFailed BadRequest BudgetError BudgetExceeded ConnectionFailed ContextTooLong "
         "EmptyAnswer EvaluationError InvalidAnswer InvalidOption LLMMagicError LedgerError "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llm_magic.classify.classifier import Classifier, HeadsClassifier, features_of
+from llm_magic.classify.classifier import Classifier, LinearClassifier, features_of
 from llm_magic.classify.quality import expected_quality
 
-__all__ = ["Classifier", "HeadsClassifier", "classify", "expected_quality", "features_of"]
+__all__ = ["Classifier", "LinearClassifier", "classify", "expected_quality", "features_of"]
 
-classify = HeadsClassifier().classify
+classify = LinearClassifier().classify

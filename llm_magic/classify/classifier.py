@@ -22,7 +22,7 @@ class Classifier(Protocol):
     def classify(self, text: str) -> Classification: ...
 
 
-class HeadsClassifier:
+class LinearClassifier:
     """The shipped classifier. It is deterministic, takes less than a millisecond, and needs no numpy."""
 
     def __init__(self, heads: Heads | None = None) -> None:

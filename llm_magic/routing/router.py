@@ -16,7 +16,7 @@ from llm_magic import conversations, tuning
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap
 from llm_magic.cache.store import AnswerCache
-from llm_magic.classify import Classifier, HeadsClassifier
+from llm_magic.classify import Classifier, LinearClassifier
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
@@ -75,7 +75,7 @@ class Router:
         self.cache = AnswerCache(self.ledger)
         self.conversations = Conversations(self.ledger)
         self.budget = Budget() if budget is None else budget
-        self.classifier: Classifier = HeadsClassifier() if classifier is None else classifier
+        self.classifier: Classifier = LinearClassifier() if classifier is None else classifier
         self.planner = planner
         """None: `CheapestCapable`."""
         self._setting_budget = threading.Lock()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
-from llm_magic.classify import Classifier, HeadsClassifier, classify
+from llm_magic.classify import Classifier, LinearClassifier, classify
 from llm_magic.classify.heads import shipped_heads
 from llm_magic.types import Classification, TaskTier
 
 
 def test_the_shipped_classifier_satisfies_the_protocol_and_is_the_default() -> None:
-    classifier: Classifier = HeadsClassifier()
+    classifier: Classifier = LinearClassifier()
     assert classifier.classify("Say hello") == classify("Say hello")
 
 
 def test_a_classifier_uses_the_heads_that_it_is_given() -> None:
     heads = shipped_heads()
     prompt = "Explain how photosynthesis works."
-    halved = HeadsClassifier(dataclasses.replace(heads, difficulty={"": heads.difficulty[""].times(0.5)}))
+    halved = LinearClassifier(dataclasses.replace(heads, difficulty={"": heads.difficulty[""].times(0.5)}))
     assert abs(halved.classify(prompt).difficulty - classify(prompt).difficulty / 2) <= 1e-3
 
 

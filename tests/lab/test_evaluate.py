@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from llm_magic import TaskTier
 from llm_magic.__main__ import main
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
-from llm_magic.classify import HeadsClassifier, features_of
+from llm_magic.classify import LinearClassifier, features_of
 from llm_magic.classify.features import BUCKETS
 from llm_magic.classify.heads import DIFFICULTY_SCALES, TIER_SCALES, Heads
 from llm_magic.lab.data import Labeled, Recorded, read_outcomes, read_tiers
@@ -289,7 +289,7 @@ def test_training_gives_the_same_bytes_twice(
     assert out.read_bytes() == train.train(data)
     heads = Heads.load(io.BytesIO(out.read_bytes()))
     assert set(heads.difficulty) == {"", "zeroeval", "fusion"}
-    assert HeadsClassifier(heads).classify("Prove theorem number 99.").tier is TaskTier.COMPLEX
+    assert LinearClassifier(heads).classify("Prove theorem number 99.").tier is TaskTier.COMPLEX
     easy, hard = (features_of(text.format(a=5, b=7)) for text, _ in (EASY, HARD))
     assert heads.difficulty_of(hard) > heads.difficulty_of(easy)
 

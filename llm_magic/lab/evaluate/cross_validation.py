@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_magic.classify import HeadsClassifier
+from llm_magic.classify import LinearClassifier
 from llm_magic.classify.heads import Heads
 from llm_magic.lab.data import find_file, read_outcomes, read_tiers
 from llm_magic.lab.evaluate.ablation import run_ablation
@@ -51,7 +51,7 @@ def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any
 def tier_change_rates(prompts: list[str], heads: Heads | None = None) -> dict[str, float]:
     """Return the share of prompts whose tier changes with irrelevant words around them, typos, or changed case."""
     rng = random.Random("llm_magic|moved")  # noqa: S311 - for variety, not for secrets
-    classify = HeadsClassifier(heads).classify
+    classify = LinearClassifier(heads).classify
     tiers = [classify(prompt).tier for prompt in prompts]
 
     def changed(texts: list[str]) -> float:

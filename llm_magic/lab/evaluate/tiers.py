@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_magic.classify import HeadsClassifier
+from llm_magic.classify import LinearClassifier
 from llm_magic.classify.heads import Heads
 from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.evaluate.metrics import RESAMPLES, Array, calibration_error, estimates, reliability, resample
@@ -26,7 +26,7 @@ _TIERS = list(TaskTier)
 
 def evaluate_tiers(labeled: Labeled, heads: Heads | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Evaluate the shipped tier head. It may have been trained on these prompts: `cross_validate` avoids that."""
-    classifier = HeadsClassifier(heads)
+    classifier = LinearClassifier(heads)
     return tier_report(labeled, [classifier.classify(prompt) for prompt in labeled.prompts], resamples)
 
 
@@ -54,7 +54,7 @@ def cross_validate(
         evaluated = is_labeled | (name == "support_left_out")
         results: dict[int, Classification] = {}
         for part in parts:
-            classifier = HeadsClassifier(dataclasses.replace(heads, tier=next(fitted)))
+            classifier = LinearClassifier(dataclasses.replace(heads, tier=next(fitted)))
             rows: list[int] = np.flatnonzero(part & evaluated).tolist()
             results |= {row: classifier.classify(training.prompts[row]) for row in rows}
         report[name] = tier_report(training.take(list(results)), list(results.values()), resamples)

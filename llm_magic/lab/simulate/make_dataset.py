@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_magic.classify import HeadsClassifier, features_of
+from llm_magic.classify import LinearClassifier, features_of
 from llm_magic.classify.heads import Heads, shipped_heads
 from llm_magic.lab.data import Recorded, read_outcomes
 from llm_magic.lab.simulate.dataset import Array, Outcomes, save_outcomes
@@ -67,7 +67,7 @@ def _outcomes(recorded: Recorded, train: Recorded, heads: Heads) -> Outcomes:
 
 
 def _classify(recorded: Recorded, heads: Heads) -> tuple[Array, Array]:
-    classifier = HeadsClassifier(heads)
+    classifier = LinearClassifier(heads)
     results = [classifier.classify(prompt) for prompt in recorded.prompts]
     probabilities = np.array([[result.probabilities[tier] for tier in TaskTier] for result in results])
     difficulty = np.array(
