@@ -12,7 +12,7 @@ from typing import Literal
 from llm_magic.errors import BudgetError
 from llm_magic.types import Extra
 
-ALARMS = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
+WARNING_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
 """Shares of a cap at which the user is notified, once each."""
 
 Amount = Decimal | int | float | str
@@ -125,14 +125,14 @@ class Budget:
         return tuple(caps)
 
 
-class Alarms:
+class CapWarnings:
     def __init__(self) -> None:
         self._reported: dict[tuple[Cap, str], Decimal] = {}
         self._lock = threading.Lock()
 
     def crossed(self, cap: Cap, share: Decimal, now: datetime) -> str | None:
-        """Return the alarm for a cap of which `share` is spent; None if it was returned before."""
-        reached = max((alarm for alarm in ALARMS if share >= alarm), default=Decimal(0))
+        """Return the warning for a cap of which `share` is spent; None if it was returned before."""
+        reached = max((warning for warning in WARNING_SHARES if share >= warning), default=Decimal(0))
         period = now.astimezone(UTC).date().isoformat()
         key = (cap, {"day": period, "month": period[:7]}.get(cap.scope, ""))
         with self._lock:

@@ -33,9 +33,9 @@ class Waiting:
 class NoteKind(StrEnum):
     """Subject of a note. `NOT_CONFIRMED`: the leader's answer replaced a cheap one. `USAGE`: it is not credible."""
 
-    NEAR_CAP = "near_cap"
+    OUTPUT_LIMITED = "output_limited"
     STEPPED_DOWN = "stepped_down"
-    CAP_ALARM = "cap_alarm"
+    CAP_WARNING = "cap_warning"
     STALE_PRICES = "stale_prices"
     EXTRA = "extra"
     NO_CASCADE = "no_cascade"

@@ -92,8 +92,8 @@ async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGene
     yield AttemptEnded(attempt=row)
     for headroom in await ledger_io.headroom(run, state.candidate):
         cap, now = headroom.cap, run.services.clock.now()
-        if cap.scope != "run" and (alarm := run.services.alarms.crossed(cap, headroom.used_share, now)):
-            yield run.note(NoteKind.CAP_ALARM, alarm)
+        if cap.scope != "run" and (warning := run.services.cap_warnings.crossed(cap, headroom.used_share, now)):
+            yield run.note(NoteKind.CAP_WARNING, warning)
 
 
 def _cap_notes(run: Run, state: AttemptState, planned_tokens: int) -> Iterator[Note]:
@@ -105,7 +105,7 @@ def _cap_notes(run: Run, state: AttemptState, planned_tokens: int) -> Iterator[N
     uncapped = min(requested, model.context_window - candidate.input_tokens)
     if candidate.max_output_tokens < max(uncapped, planned_tokens):
         limit = f"{candidate.max_output_tokens:,} output tokens of {model.id}"
-        yield run.note(NoteKind.NEAR_CAP, f"near the cap: limited to {limit}")
+        yield run.note(NoteKind.OUTPUT_LIMITED, f"near the cap: limited to {limit}")
 
 
 async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | Progress]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from llm_magic.budget import Alarms
+from llm_magic.budget import CapWarnings
 from llm_magic.health import Health
 from llm_magic.ledger import Ledger
 from llm_magic.providers.base import Provider
@@ -78,5 +78,5 @@ class Services:
     policy: RetryPolicy
     clock: Clock
     slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
-    alarms: Alarms = dataclasses.field(default_factory=Alarms)
+    cap_warnings: CapWarnings = dataclasses.field(default_factory=CapWarnings)
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))

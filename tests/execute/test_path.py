@@ -105,4 +105,4 @@ async def test_a_note_has_a_kind() -> None:
         async for event in events:
             if isinstance(event, Note):
                 kinds.append(event.kind)
-    assert kinds == [NoteKind.NEAR_CAP]
+    assert kinds == [NoteKind.OUTPUT_LIMITED]

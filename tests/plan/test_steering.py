@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from llm_magic import Budget, BudgetExceeded, Router, RouteResult, TaskTier, Usage, prices
-from llm_magic.budget import Alarms, Cap
+from llm_magic.budget import Cap, CapWarnings
 from llm_magic.events import AttemptStarted, Waiting
 from llm_magic.testing import FakeClock, Reply, ScriptedProvider
 from tests.support import builders
@@ -36,11 +36,11 @@ async def test_each_alarm_of_a_cap_is_reported_once() -> None:
 
 
 def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
-    alarms, today = Alarms(), Cap(scope="day", limit_usd=CENT)
-    assert alarms.crossed(today, Decimal("0.85"), NOON) == "85% of today's cap (UTC) of USD 0.01 is spent"
-    assert alarms.crossed(today, Decimal("0.90"), NOON) is None
-    assert alarms.crossed(today, Decimal("0.49"), NOON + timedelta(days=1)) is None
-    assert alarms.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None
+    warnings, today = CapWarnings(), Cap(scope="day", limit_usd=CENT)
+    assert warnings.crossed(today, Decimal("0.85"), NOON) == "85% of today's cap (UTC) of USD 0.01 is spent"
+    assert warnings.crossed(today, Decimal("0.90"), NOON) is None
+    assert warnings.crossed(today, Decimal("0.49"), NOON + timedelta(days=1)) is None
+    assert warnings.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None
 
 
 EXPENSIVE = model("strong", price="0/100", tiers=(TaskTier.COMPLEX,))
