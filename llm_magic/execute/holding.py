@@ -54,7 +54,7 @@ async def _wait_for_budget(run: Run, state: AttemptState) -> None:
                 await _hold_when_unlocked(run, state, until=run.deadline)
                 if state.hold is not None:
                     return
-                await run.services.clock.sleep(run.services.policy.money_poll_s)
+                await run.services.clock.sleep(run.services.policy.budget_poll_s)
         finally:
             budget_lock.release()
     raise TimedOut("timed out waiting for budget held by other runs: nothing was sent")

@@ -24,7 +24,7 @@ _MAX_WRITE_WAIT_S = 5.0
 
 async def when_unlocked(call: Callable[[], Result], services: Services, *, until: float) -> Result:
     """Call `call`, and again while the ledger is locked. Raises LedgerLocked if it still is at `until`."""
-    wait_s = services.policy.money_poll_s
+    wait_s = services.policy.budget_poll_s
     while True:
         try:
             with services.ledger.transactions.fail_fast():
@@ -62,7 +62,7 @@ async def write_problem(run: Run) -> LedgerError | None:
         error = pending.last_error
         if services.clock.monotonic() >= until or not isinstance(error, LedgerLocked | None):
             return error or LedgerError(f"the ledger {services.ledger.location} is slow")
-        await services.clock.sleep(services.policy.money_poll_s)
+        await services.clock.sleep(services.policy.budget_poll_s)
     return None
 
 

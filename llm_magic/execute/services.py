@@ -38,7 +38,7 @@ class RetryPolicy:
     backoff_cap_s: float = 8.0
     retry_after_cap_s: float = 20.0
     cool_down_s: float = 30.0
-    money_poll_s: float = 0.02
+    budget_poll_s: float = 0.02
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
