@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from llm_magic.errors import RequestError
 from llm_magic.plan.cascade import with_cascade
 from llm_magic.plan.extras import extras_of
-from llm_magic.plan.planner import CheapestCapable, Planner, Rated, good_enough
-from llm_magic.plan.rating import PlanContext, Rater
+from llm_magic.plan.planner import CheapestCapable, PlanEntry, Planner, good_enough
+from llm_magic.plan.rating import CandidateBuilder, PlanContext
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, Plan, Request, Skipped
 
@@ -31,13 +31,13 @@ def make_plan(
     if request.model is not None and request.model not in registry:
         raise RequestError(registry.unknown_model_message(request.model))
     ordering = CheapestCapable() if planner is None else planner
-    rater = Rater(request, classification, context)
-    rated = [rater.rate(model) for model in registry]
+    builder = CandidateBuilder(request, classification, context)
+    rated = [builder.build(model) for model in registry]
     usable = [entry for entry in rated if isinstance(entry, Candidate)]
     ranked = _ordered(ordering, request, classification, registry, rated)
     if not any(isinstance(entry, Candidate) for entry in ranked):
         # Better to ask a model that has just failed than to give up.
-        rated = [rater.rate(model, even_cooling=True) for model in registry]
+        rated = [builder.build(model, include_cooling=True) for model in registry]
         ranked = _ordered(ordering, request, classification, registry, rated)
     if not ranked:
         ranked = tuple(entry for entry in rated if isinstance(entry, Skipped))
@@ -47,22 +47,22 @@ def make_plan(
         classification=classification,
         ranked=ranked,
         baseline_model=registry.baseline,
-        baseline_usd=rater.quoter.typical_usd(registry.baseline),
+        baseline_usd=builder.quoter.typical_usd(registry.baseline),
         left_usd=context.left_usd(registry.baseline),
-        extras=extras_of(rater.quoter, leader, context.now),
+        extras=extras_of(builder.quoter, leader, context.now),
     )
     # A planner of the user's may leave models out: then a cascade must not ask them either.
     pool = usable if planner is None else [entry for entry in plan.candidates if not entry.cooling]
-    return with_cascade(plan, pool, registry, rater)
+    return with_cascade(plan, pool, registry, builder)
 
 
 def _ordered(
-    planner: Planner, request: Request, classification: Classification, registry: Registry, rated: Sequence[Rated]
-) -> tuple[Rated, ...]:
+    planner: Planner, request: Request, classification: Classification, registry: Registry, rated: Sequence[PlanEntry]
+) -> tuple[PlanEntry, ...]:
     return tuple(_checked(planner, planner.order(request, classification, registry, tuple(rated)), rated))
 
 
-def _checked(planner: Planner, order: object, rated: Sequence[Rated]) -> Iterator[Rated]:
+def _checked(planner: Planner, order: object, rated: Sequence[PlanEntry]) -> Iterator[PlanEntry]:
     name = type(planner).__name__
     if not isinstance(order, Sequence):
         raise RequestError(f"{name}.order must return a sequence of the candidates it is given, not {order!r}")
@@ -86,5 +86,5 @@ def _checked(planner: Planner, order: object, rated: Sequence[Rated]) -> Iterato
         yield entry
 
 
-def _unexplained(entry: Rated) -> Rated:
+def _unexplained(entry: PlanEntry) -> PlanEntry:
     return dataclasses.replace(entry, why="", stepped_down=False) if isinstance(entry, Candidate) else entry

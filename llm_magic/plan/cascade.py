@@ -20,7 +20,7 @@ from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.plan.rating import Rater
+from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
 from llm_magic.types import ZERO, Candidate, Cascade, CascadeMode, Plan, Request
 
@@ -75,7 +75,7 @@ def cascade_mode(
     return mode
 
 
-def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, rater: Rater) -> Plan:
+def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> Plan:
     """Add the cascade that the request asks for to the plan, or the reason why it has none.
 
     If the request does not decide, the plan gets one by agreement if the answers can be compared, it costs clearly
@@ -85,13 +85,13 @@ def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, ra
     if request.cascade == "off" or not plan.candidates:
         return plan
     if request.cascade is not None:
-        made = _cascade(plan, request.cascade, usable, registry, rater)
+        made = _cascade(plan, request.cascade, usable, registry, builder)
         if isinstance(made, str):
             return dataclasses.replace(plan, no_cascade=made)
         return dataclasses.replace(plan, cascade=made)
     if request.tier or request.model or request.hedge_s is not None or not comparable(request):
         return plan
-    made = _cascade(plan, "agree", usable, registry, rater)
+    made = _cascade(plan, "agree", usable, registry, builder)
     if isinstance(made, str) or not _pays(made, plan, registry):
         return plan
     return dataclasses.replace(plan, cascade=made)
@@ -148,7 +148,7 @@ def estimate_cascade(mode: CascadeMode, cheap: tuple[Candidate, ...], strong: Ca
 
 
 def _cascade(
-    plan: Plan, mode: CascadeMode, usable: Sequence[Candidate], registry: Registry, rater: Rater
+    plan: Plan, mode: CascadeMode, usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder
 ) -> Cascade | str:
     strong = plan.candidates[0]
     pool = sorted(
@@ -165,7 +165,7 @@ def _cascade(
     judge = None
     if mode == "judge":
         assert plan.request.judge is not None
-        rated = rater.limited_to(JUDGE_MAX_OUTPUT_TOKENS).rate(registry[plan.request.judge])
+        rated = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS).build(registry[plan.request.judge])
         if not isinstance(rated, Candidate):
             return f"the judge {plan.request.judge} can't be used now"
         judge = rated
@@ -173,7 +173,7 @@ def _cascade(
     accepted, quality = estimate_cascade(mode, cheap, strong)
     expected = _expected_usd(asked, accepted, strong)
     worst = sum((candidate.worst_usd for candidate in asked), strong.worst_usd)
-    left = rater.context.left_usd(strong.model)
+    left = builder.context.left_usd(strong.model)
     if left is not None and worst > left:
         return f"the whole cascade could cost up to {show_usd(worst)}, {show_usd(left)} left"
     return Cascade(

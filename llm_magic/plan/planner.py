@@ -11,7 +11,7 @@ from llm_magic.classify import expected_quality
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped, TaskTier
 
-Rated = Candidate | Skipped
+PlanEntry = Candidate | Skipped
 
 
 class Planner(Protocol):
@@ -21,8 +21,8 @@ class Planner(Protocol):
     """
 
     def order(
-        self, request: Request, classification: Classification, registry: Registry, rated: Sequence[Rated]
-    ) -> Sequence[Rated]:
+        self, request: Request, classification: Classification, registry: Registry, rated: Sequence[PlanEntry]
+    ) -> Sequence[PlanEntry]:
         """Return entries of `rated` in the order in which they are to be asked. The first candidate leads.
 
         rated: one entry for each model of the registry: a Candidate at its cost under the caps, or Skipped with the
@@ -47,11 +47,11 @@ class CheapestCapable:
     """
 
     def order(
-        self, request: Request, classification: Classification, registry: Registry, rated: Sequence[Rated]
-    ) -> Sequence[Rated]:
+        self, request: Request, classification: Classification, registry: Registry, rated: Sequence[PlanEntry]
+    ) -> Sequence[PlanEntry]:
         entries = {entry.model.id: entry for entry in rated}
         free = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
-        heads = _heads(request, classification, registry, entries)
+        heads = _chain_starts(request, classification, registry, entries)
         chains = (model.id for head in heads for model in registry.chain(head.id))
         chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in free]
         ranked = [entries[model_id] for model_id in chain]
@@ -66,8 +66,8 @@ class CheapestCapable:
         return list(_explained(ranked, request, classification.tier))
 
 
-def _heads(
-    request: Request, classification: Classification, registry: Registry, entries: Mapping[str, Rated]
+def _chain_starts(
+    request: Request, classification: Classification, registry: Registry, entries: Mapping[str, PlanEntry]
 ) -> list[ModelSpec]:
 
     def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
@@ -81,7 +81,7 @@ def _heads(
     return heads
 
 
-def _unknown_prices_last(entry: Rated) -> tuple[bool, Decimal]:
+def _unknown_prices_last(entry: PlanEntry) -> tuple[bool, Decimal]:
     return entry.typical_usd is None, entry.typical_usd or Decimal(0)
 
 
@@ -103,7 +103,7 @@ def good_enough(quality: float, classification: Classification, registry: Regist
     return (model for model in leading if expected[model.id] >= minimum - 1e-9)
 
 
-def _explained(ranked: Iterable[Rated], request: Request, tier: TaskTier) -> Iterator[Rated]:
+def _explained(ranked: Iterable[PlanEntry], request: Request, tier: TaskTier) -> Iterator[PlanEntry]:
     unaffordable: list[str] = []
     has_leader = False
     for entry in ranked:

@@ -29,23 +29,23 @@ class PlanContext:
     circuit: Callable[[str], Circuit]
 
 
-class Rater:
+class CandidateBuilder:
     def __init__(self, request: Request, classification: Classification, context: PlanContext) -> None:
         self.context = context
         self.quoter = Quoter(request, classification, context.now)
         self._request = request
         self._classification = classification
 
-    def limited_to(self, max_output_tokens: int) -> Rater:
+    def limited_to(self, max_output_tokens: int) -> CandidateBuilder:
         limit = min(max_output_tokens, self._request.max_output_tokens or max_output_tokens)
         request = dataclasses.replace(self._request, max_output_tokens=limit)
-        return Rater(request, self._classification, self.context)
+        return CandidateBuilder(request, self._classification, self.context)
 
-    def rate(self, model: ModelSpec, *, even_cooling: bool = False) -> Candidate | Skipped:
+    def build(self, model: ModelSpec, *, include_cooling: bool = False) -> Candidate | Skipped:
         if reason := self.context.unavailable(model):
             return self._skipped(model, reason)
         blocked = self.context.circuit(model.id).blocked_reason
-        if blocked and not even_cooling:
+        if blocked and not include_cooling:
             return self._skipped(model, blocked)
         rated = self.price(model)
         return dataclasses.replace(rated, cooling=True) if blocked and isinstance(rated, Candidate) else rated

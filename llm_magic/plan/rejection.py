@@ -6,7 +6,7 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import BudgetExceeded, NoCandidate
 from llm_magic.ledger import Headroom
 from llm_magic.plan.quotes import MIN_OUTPUT_TOKENS
-from llm_magic.plan.rating import PlanContext, Rater
+from llm_magic.plan.rating import CandidateBuilder, PlanContext
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Plan
 
@@ -35,11 +35,11 @@ def rejection(
 
 def _advice(plan: Plan, registry: Registry, context: PlanContext) -> str:
     """Suggest the cheapest model that can't be used yet but would fit under the cap, or a lower output limit."""
-    rater = Rater(plan.request, plan.classification, context)
-    for candidate in _fitting(rater, registry):
+    builder = CandidateBuilder(plan.request, plan.classification, context)
+    for candidate in _fitting(builder, registry):
         if why := context.unavailable(candidate.model) or context.circuit(candidate.model.id).blocked_reason:
             return f"{candidate.model.id} would fit, at up to {show_usd(candidate.worst_usd)}, but: {why}. "
-    for candidate in _fitting(rater.limited_to(1), registry):
+    for candidate in _fitting(builder.limited_to(1), registry):
         left = context.left_usd(candidate.model)
         if left is not None and not context.unavailable(candidate.model):
             limit = candidate.quote.affordable_tokens(left, MIN_OUTPUT_TOKENS, context.now)
@@ -47,6 +47,6 @@ def _advice(plan: Plan, registry: Registry, context: PlanContext) -> str:
     return ""
 
 
-def _fitting(rater: Rater, registry: Registry) -> list[Candidate]:
-    priced = [rater.price(model) for model in registry]
+def _fitting(builder: CandidateBuilder, registry: Registry) -> list[Candidate]:
+    priced = [builder.price(model) for model in registry]
     return sorted((entry for entry in priced if isinstance(entry, Candidate)), key=lambda entry: entry.worst_usd)
