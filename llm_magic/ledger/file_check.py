@@ -76,7 +76,7 @@ class FileCheck:
         if status is None or (status.st_dev, status.st_ino) != self._identity:
             raise LedgerError(
                 f"the ledger {self._location} was deleted or replaced while it was in use, and nothing is sent without "
-                "it: put it back where it was, or restart the kernel to begin with what is there"
+                "it: put it back where it was, or restart the kernel to use the new file"
             )
         state = status.st_mtime_ns, status.st_size
         if state == self._verified:

@@ -92,7 +92,7 @@ async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advic
     message = str(caught.value)
     assert message.startswith("over budget: the session's cap of USD 0.000")
     assert message.endswith(
-        " left, and the cheapest of the chain, strong, could cost up to USD 0.10. "
+        " left, and the cheapest candidate, strong, could cost up to USD 0.10. "
         f"{advice}Raise the cap with %route_budget or --max-cost"
     )
     assert (caught.value.asked_usd, caught.value.left_usd) == (Decimal("0.1"), Decimal(left))
@@ -155,7 +155,7 @@ async def test_a_run_waits_for_money_that_another_run_holds() -> None:
                 await first
             if isinstance(event, AttemptStarted):
                 break
-    assert Waiting(reason="waiting for money that other runs hold") in received
+    assert Waiting(reason="waiting for budget held by other runs") in received
     assert isinstance(received[-1], AttemptStarted)
     assert received[-1].candidate.max_output_tokens == 1_000
     assert router.ledger.held_usd == 0
