@@ -23,7 +23,7 @@ def prepare(path: Path, *, create: bool = True) -> None:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode or _OWNER))
     for suffix in ("", "-wal", "-shm"):
-        file = path.with_name(path.name + suffix)
+        file = Path(f"{path}{suffix}")
         if mode is None:
             restrict(file)
         else:

@@ -209,7 +209,7 @@ def test_the_answer_cache_depends_on_the_history_not_on_the_thread() -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "\x1b[0m"])
 def test_an_invalid_thread_name_is_an_error(name: str) -> None:
-    with pytest.raises(RequestError, match=r"the thread .* must be a name"):
+    with pytest.raises(RequestError, match=r"thread name .* must be 1 to 100 printable characters"):
         builders.router().request("x", thread=name)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llm_magic import Budget, BudgetExceeded, Ledger, Router
-from llm_magic.budget import Alarms, Cap
+from llm_magic.budget import Cap, CapWarnings
 from llm_magic.jupyter.magics import budget
 from llm_magic.testing import FakeClock, ScriptedProvider
 from tests.support import builders
@@ -107,7 +107,7 @@ def test_a_run_without_a_candidate_says_when_the_cap_is_free_again() -> None:
 
 def test_alarms_say_when_the_cap_is_free_again() -> None:
     december = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
-    alarm = Alarms().crossed(MONTH, Decimal("0.8"), december)
+    alarm = CapWarnings().crossed(MONTH, Decimal("0.8"), december)
     assert alarm is not None
     assert alarm.startswith(
         "80% of this month's cap (UTC) of USD 0.01 is spent; it is free again at 2027-01-01 00:00 UTC"

@@ -37,7 +37,9 @@ async def test_each_alarm_of_a_cap_is_reported_once() -> None:
 
 def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
     warnings, today = CapWarnings(), Cap(scope="day", limit_usd=CENT)
-    assert warnings.crossed(today, Decimal("0.85"), NOON) == "85% of today's cap (UTC) of USD 0.01 is spent"
+    warning = warnings.crossed(today, Decimal("0.85"), NOON)
+    assert warning is not None
+    assert warning.startswith("85% of today's cap (UTC) of USD 0.01 is spent, free again at 2026-11-25 00:00 UTC")
     assert warnings.crossed(today, Decimal("0.90"), NOON) is None
     assert warnings.crossed(today, Decimal("0.49"), NOON + timedelta(days=1)) is None
     assert warnings.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None

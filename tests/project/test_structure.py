@@ -24,7 +24,7 @@ from tests.support.source import (
 
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 300
-MAX_DOCSTRINGS_PER_100_LINES = 5.3
+MAX_DOCSTRINGS_PER_100_LINES = 5.4
 DATA: frozenset[str] = frozenset()
 """Files that are tables, not code."""
 PUBLIC_UNDERSCORES = {

@@ -73,7 +73,7 @@ def test_a_misspelled_cap_is_rejected_and_changes_nothing() -> None:
 
 def test_an_abbreviated_cap_suggests_the_cap_of_the_session() -> None:
     with pytest.raises(UnknownOption, match=r"^set_budget\(\) has no option 'usd': did you mean 'session_usd'\?$"):
-        router().set_budget(usd=5)  # type: ignore[call-arg]
+        builders.router().set_budget(usd=5)  # type: ignore[call-arg]
 
 
 def test_an_invalid_value_names_the_option_and_what_it_must_be() -> None:
