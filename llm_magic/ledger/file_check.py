@@ -68,12 +68,17 @@ class FileCheck:
                     with suppress(OSError):
                         os.close(descriptor)
 
-    def check(self) -> bool:
-        """Raise LedgerError if the file is not the one that was opened, or is damaged. True if it has changed."""
+    def check(self, *, to_read: bool = False) -> bool:
+        """Raise LedgerError if the file is damaged or not the one that was opened. True if it has changed.
+
+        to_read: the open connection may still read a file that was deleted or replaced.
+        """
         if self._identity is None:
             return False
         status = _status(self.path)
         if status is None or (status.st_dev, status.st_ino) != self._identity:
+            if to_read:
+                return False
             raise LedgerError(
                 f"the ledger {self._location} was deleted or replaced while it was in use, and nothing is sent without "
                 "it: put it back where it was, or restart the kernel to use the new file"

@@ -53,7 +53,7 @@ class SQLiteDatabase:
         db, driver = self._connected()
         if driver.in_transaction:
             self.rollback()  # after an interrupt
-        if self._file.check():
+        if self._file.check(to_read=to_read):
             driver.execute("PRAGMA shrink_memory")  # drops cached pages, which may be of another file's content
         if to_read:
             driver.execute("BEGIN")

@@ -39,7 +39,7 @@ def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
     warnings, today = CapWarnings(), Cap(scope="day", limit_usd=CENT)
     warning = warnings.crossed(today, Decimal("0.85"), NOON)
     assert warning is not None
-    assert warning.startswith("85% of today's cap (UTC) of USD 0.01 is spent, free again at 2026-11-25 00:00 UTC")
+    assert warning.startswith("85% of today's cap (UTC) of USD 0.01 is spent; it is free again at 2026-11-25 00:00 UTC")
     assert warnings.crossed(today, Decimal("0.90"), NOON) is None
     assert warnings.crossed(today, Decimal("0.49"), NOON + timedelta(days=1)) is None
     assert warnings.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None

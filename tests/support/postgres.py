@@ -104,7 +104,7 @@ class OwnServer:
         return new_database(self._address)
 
     def stop(self) -> None:
-        _pg("pg_ctl", "stop", "-D", self._folder / "data", "-m", "immediate", cwd=self._folder)
+        _pg("pg_ctl", "stop", "-D", self._folder / "data", "-m", "fast", cwd=self._folder)
 
     def start(self) -> None:
         _start(self._folder, self._port)
