@@ -448,7 +448,7 @@ def test_eval_reports_recall_and_confusion_of_tiers(
     assert source["false_alarms"]["value"] == pytest.approx(alarms / 30, abs=1e-6)
     assert source["calibration_error"]["low"] <= report["calibration_error"]["mean_of_sources"]["high"]
     assert sum(part["prompts"] for part in report["reliability"]) == 80
-    assert "wanted \\ result" in capsys.readouterr().out
+    assert "expected \\ got" in capsys.readouterr().out
 
 
 @pytest.mark.lab

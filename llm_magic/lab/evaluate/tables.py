@@ -111,7 +111,7 @@ def tiers_table(report: dict[str, Any]) -> str:
         lines.append(
             f"{name}: recall {recall}{wrongly}  calibration error {format_estimate(source['calibration_error'])}"
         )
-    lines.append("wanted \\ found  " + " ".join(f"{tier:>10}" for tier in TaskTier))
+    lines.append("expected \\ got  " + " ".join(f"{tier:>10}" for tier in TaskTier))
     for wanted, row in report["confusion"].items():
         lines.append(f"{wanted:14} " + " ".join(f"{count:10,}" for count in row.values()))
     error = report["calibration_error"]
