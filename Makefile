@@ -24,7 +24,7 @@ PARALLEL := $(PARALLEL)
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-all test-lab test-slow test-browser test-wheel test-oldest fuzz soak check docs demo lab bench clean
+.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak check docs demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -45,11 +45,14 @@ build/bin/uv: scripts/get_uv.py
 	$(NEED_PYTHON)
 	@"$(PYTHON)" scripts/get_uv.py $@
 
-test: setup ## run the tests, except the marked ones: lab, slow, browser (ARGS="-k ledger" is passed to pytest)
+test: setup ## run the tests, except the marked ones: kernel, lab, slow, browser (ARGS="-k ledger" is passed to pytest)
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 # One after the other, each once. (No -j: they share the machine's cores and build/.)
-test-all: test test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+test-all: test test-kernel test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+
+test-kernel: setup ## run the tests that start a kernel: notebooks, interrupts, saved output
+	$(BIN)/pytest -m "kernel and not slow and not browser" $(PARALLEL) $(ARGS)
 
 test-lab: setup ## run the tests of the laboratory: training, evaluation, simulation
 	$(BIN)/pytest -m "lab and not slow" $(PARALLEL) $(ARGS)
@@ -60,7 +63,10 @@ fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); F
 
 
 # One after the other, each once. (No -j: they share the machine's cores and build/.)
-test-all: test test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+test-all: test test-kernel test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+
+test-kernel: setup ## run the tests that start a kernel: notebooks, interrupts, saved output
+	$(BIN)/pytest -m "kernel and not slow and not browser" $(PARALLEL) $(ARGS)
 
 test-lab: setup ## run the tests of the laboratory: training, evaluation, simulation
 	$(BIN)/pytest -m "lab and not slow" $(PARALLEL) $(ARGS)
@@ -77,7 +83,7 @@ test-wheel: setup ## build the wheel and run a fast subset of the tests against 
 	sh scripts/test_wheel.sh "$$(command -v $(UV))" "$(PYTHON)" $(WHEEL_TESTS) $(PARALLEL) $(ARGS)
 
 test-oldest: $(OLDEST)/.synced ## run the tests with the oldest packages that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest $(PARALLEL) -W ignore::DeprecationWarning $(ARGS)
+	$(OLDEST)/bin/python -m pytest -m "not lab and not slow and not browser" $(PARALLEL) -W ignore::DeprecationWarning $(ARGS)
 
 # Only the direct requirements are at their oldest versions. Transitive ones and test tools are current, which old
 # packages warn about.

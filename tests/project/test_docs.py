@@ -219,6 +219,7 @@ def test_the_readme_and_the_architecture_are_short() -> None:
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", [name for name in NOTEBOOKS if name != "quickstart.ipynb"])
 def test_the_scripted_notebooks_run_and_send_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -226,6 +227,7 @@ def test_the_scripted_notebooks_run_and_send_nothing(
     run(name, monkeypatch, tmp_path)
 
 
+@pytest.mark.kernel
 @pytest.mark.local_model
 def test_the_quickstart_runs(smollm2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLM_MAGIC_LOCAL", "1")
