@@ -21,7 +21,7 @@ _MAX_WARNINGS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a ledger says about itself: its random id, and the number of holds that were ever made in it."""
+    """Identity of a ledger: its random id, and the number of holds that were ever made in it."""
 
     ledger_id: str = ""
     generation: int = 0

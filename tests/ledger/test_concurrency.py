@@ -186,7 +186,7 @@ async def test_a_thousand_runs_at_once_queue_fairly_and_keep_no_memory(tmp_path:
     assert len(ours.ledger.rows()) == 1_300
 
 
-async def test_whoever_queues_is_told_so() -> None:
+async def test_a_queued_run_reports_that_it_waits() -> None:
     journal = Journal(("chunk",))
     ours = builders.router(builders.model("only"), providers={"cloud": journal}, concurrency=1)
     waits: dict[str, list[str]] = {"first": [], "second": [], "third": []}

@@ -41,7 +41,7 @@ MIXED = (
 )  # fmt: skip
 
 
-def test_what_it_all_comes_to() -> None:
+def test_report_totals() -> None:
     report = ledger_of(*MIXED).report()
     totals = report.totals
     assert (totals["runs"], totals["answered"], totals["from_cache"], totals["attempts"]) == (5, 4, 1, 5)
@@ -146,7 +146,7 @@ def test_a_parquet_file_keeps_the_types(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ledger.parquet"), ledger.to_frame())
 
 
-def test_what_can_not_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_can_not_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = ledger_of(*MIXED)
     for write in (ledger.to_csv, ledger.to_parquet):
         with pytest.raises(LedgerError, match="can't be written"):
@@ -167,7 +167,7 @@ def test_what_can_not_be_written_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         ({"cost_usd": Decimal(2), "baseline_usd": Decimal(1)}, {"started_at": NOON + timedelta(days=90)}),
     ],
 )
-def test_it_can_be_drawn(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
+def test_a_report_can_be_drawn(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
     figure: Any = ledger_of(*rows).report().plot()
     figure.savefig(tmp_path / "report.png", dpi=30)
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
@@ -195,7 +195,7 @@ def test_reported_and_estimated_costs_are_summed_separately() -> None:
     assert ledger_of(exact).report().totals["spending"] == "USD 1.23 reported"
 
 
-def test_its_headline_is_what_it_comes_to() -> None:
+def test_the_headline_of_a_plot_states_the_totals() -> None:
     totals = ledger_of(*MIXED).report().totals
     assert headline(totals) == "USD 5.25 spent, USD 2.75 saved against the top model (34%)"
     assert subline(totals).split("   ·   ") == [

@@ -320,7 +320,7 @@ def test_a_ledger_that_is_taken_away_in_mid_answer_loses_no_answer(path: Path, l
     assert (ledger.spent_usd, ledger.held_usd) == (result.cost_usd, 0)
 
 
-def test_a_closed_ledger_does_not_begin_anew_where_its_file_is_gone(path: Path, ledger: Ledger) -> None:
+def test_a_closed_ledger_is_not_created_again_if_its_file_is_gone(path: Path, ledger: Ledger) -> None:
     with ledger.hold(attempt(), CENT, ()) as hold:
         hold.settle(attempt(cost_usd=CENT))
     ledger.close()
