@@ -1,7 +1,7 @@
-"""Sums of the attempts of each scope, which make checking a cap as fast in a long session as in a new one.
+"""Totals by session, model, tag and day, so that a check of a cap takes as long in a long session as in a new one.
 
-Triggers in the database add every change of a row to the totals in the same transaction, whoever makes it, so the two
-cannot disagree. A day's total counts all sessions; a month is the sum of its days.
+Triggers in the database add every inserted, changed or deleted row in the same transaction, by any program, so the
+totals and the rows can't disagree. The total of a day counts all sessions; a month is the sum of its days.
 """
 
 from __future__ import annotations
