@@ -90,7 +90,7 @@ class Failed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotSent:
-    """No request was sent, so there is no row."""
+    """An attempt that was not sent and has no row."""
 
     error: ProviderError | BudgetExceeded
 

@@ -311,7 +311,7 @@ class Ledger:
         return Scope(session_id=self.session_id, run_id=run_id, now=now)
 
     def _session_totals(self) -> tuple[Decimal, Decimal, Decimal]:
-        """Return what the session has spent, what it holds, and its baseline."""
+        """Return the session's spent, held and baseline totals, in USD."""
         self.transactions.check_continuity()
         with self.transactions.reading() as db:
             return self._attempts.session_totals(db, self.session_id)
