@@ -89,7 +89,7 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
         # The prefix up to here is cached for five minutes; the next request reuses the longest prefix it shares.
         text = {"type": "text", "text": request.messages[-1].content, "cache_control": {"type": "ephemeral"}}
         body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
-    extra = dict(request.model.params)
+    extra = request.params
     if request.schema is not None:
         output_format = {"type": "json_schema", "schema": request.schema.closed}
         extra["output_config"] = {**json_object(extra.get("output_config")), "format": output_format}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
-from llm_magic.types import Message, ModelSpec, ProviderSpec, Schema, Usage
+from llm_magic.types import Effort, Message, ModelSpec, ProviderSpec, Schema, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
     """One attempt, ready to be sent.
 
-    in_conversation: the next request begins with this one, so its prefix is worth caching.
+    in_conversation: the next request begins with this one, so its prefix is worth caching. effort: None sends nothing
+    about it. params: of the wire, for the model at this effort.
     """
 
     model: ModelSpec
@@ -23,6 +24,12 @@ class ProviderRequest:
     system: str | None = None
     schema: Schema | None = None
     in_conversation: bool = False
+    effort: Effort | None = None
+    is_brief: bool = False
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.model.params_at(self.effort, is_brief=self.is_brief)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
     messages = [{"role": message.role, "content": _content(message)} for message in request.messages]
     if system:
         messages.insert(0, {"role": "system", "content": system})
+    params = request.params
     return response_format | {
         "model": request.model.api_model,
         "messages": messages,
@@ -90,8 +91,8 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
         # The SDK knows only OpenAI's own parameters, and passes these on as they are.
-        "extra_body": {name: value for name, value in request.model.params.items() if name != "extra_headers"},
-        "extra_headers": request.model.params.get("extra_headers"),
+        "extra_body": {name: value for name, value in params.items() if name != "extra_headers"},
+        "extra_headers": params.get("extra_headers"),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llm_magic.errors import RegistryError
 from llm_magic.home import home
-from llm_magic.registry import reading
+from llm_magic.registry import efforts, reading
 from llm_magic.registry.rules import Rule
 from llm_magic.registry.validation import check_model, check_provider, with_defaults
 from llm_magic.types import ModelSpec, ProviderSpec, TaskTier
@@ -45,7 +45,8 @@ class Registry:
         for model in models:
             provider = self.providers.get(model.provider)
             check_model(model, provider, origin)
-            self._models[model.id] = with_defaults(model, provider)
+            efforts.check_levels(model, provider, origin)
+            self._models[model.id] = efforts.with_expectations(with_defaults(model, provider))
         if not self._models:
             raise RegistryError(f"{origin}: no models")
         baseline = baseline_id or next(iter(self._models))

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from llm_magic.errors import RegistryError
 from llm_magic.registry.rules import Rule, parse_rules
 from llm_magic.registry.validation import exact_amount
-from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
+from llm_magic.types import Effort, EffortLevels, ModelSpec, Price, ProviderSpec, TaskTier
 
 PACKAGED = "models.toml"
 _ENDPOINT_KEYS = ("base_url", "api_key_env", "api", "concurrency")
@@ -51,6 +51,17 @@ def packaged(profile: str) -> ProfileTables:
         baseline=profiles[profile]["baseline"],
         origin=PACKAGED,
     )
+
+
+def effort_tables() -> tuple[dict[TaskTier, float], dict[Effort, dict[TaskTier, float]]]:
+    """Return the capability gained by one level of effort, by tier, and the reasoning tokens of each level."""
+    tables = _parse(_packaged_text(), PACKAGED)["effort"]
+    where = f"{PACKAGED}: effort"
+    tokens = {
+        Effort(level): _by_tier(table, f"{where}.reasoning_tokens.{level}")
+        for level, table in tables["reasoning_tokens"].items()
+    }
+    return _by_tier(tables["capability_step"], f"{where}.capability_step"), tokens
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +107,15 @@ def _parse(text: str, origin: str) -> _Table:
 def _merged(base: Mapping[str, _Table], user: Any, where: str) -> dict[str, _Table]:
     if not _is_table(user) or not all(_is_table(table) for table in user.values()):
         raise RegistryError(f"{where} must hold tables, [{where.rpartition(' ')[2]}.NAME]")
-    return {**base, **{name: {**base.get(name, {}), **table} for name, table in user.items()}}
+    return {**base, **{name: _with_effort(base.get(name, {}), table) for name, table in user.items()}}
+
+
+def _with_effort(base: _Table, user: _Table) -> _Table:
+    """Lay a user's table over a packaged one; of its effort, level by level."""
+    merged = {**base, **user}
+    if _is_table(base.get("effort")) and _is_table(user.get("effort")):
+        merged["effort"] = {**base["effort"], **user["effort"]}
+    return merged
 
 
 def _extract_endpoint(name: str, model: _Table, tables: ProfileTables) -> None:
@@ -138,16 +157,32 @@ def _converted(table: _Table, where: str) -> _Table:
     }
 
 
-def _capability(value: Any, where: str) -> dict[TaskTier, float]:
+def _by_tier(value: Any, where: str) -> dict[TaskTier, float]:
     if not _is_table(value):
-        raise RegistryError(f"{where} = {value!r} must be a table {{ TIER = logit }}")
-    logits: dict[TaskTier, float] = {}
-    for name, logit in value.items():
+        raise RegistryError(f"{where} = {value!r} must be a table {{ TIER = number }}")
+    numbers: dict[TaskTier, float] = {}
+    for name, number in value.items():
         (tier,) = _tiers([name], where)
-        if isinstance(logit, bool) or not isinstance(logit, int | Decimal):
-            raise RegistryError(f"{where}.{name} = {logit!r} is not a number")
-        logits[tier] = float(logit)
-    return logits
+        if isinstance(number, bool) or not isinstance(number, int | Decimal):
+            raise RegistryError(f"{where}.{name} = {number!r} is not a number")
+        numbers[tier] = float(number)
+    return numbers
+
+
+def _effort(value: Any, where: str) -> EffortLevels:
+    """Parse `{ default = LEVEL, LEVEL = { parameters }, source = TEXT }`. A level that is false is absent."""
+    if not _is_table(value):
+        raise RegistryError(f"{where} = {value!r} must be a table {{ default = LEVEL, LEVEL = {{ parameters }} }}")
+    names = value.keys() - {"default", "source"}
+    if unknown := names - set(Effort):
+        raise RegistryError(f"{where}: unknown key {min(unknown)!r}; known are default, source, {', '.join(Effort)}")
+    params = {Effort(name): _params(value[name], f"{where}.{name}") for name in names if value[name] is not False}
+    default = value.get("default")
+    if default not in params:
+        raise RegistryError(
+            f"{where}.default = {default!r} must be one of the levels: {', '.join(params) or 'none set'}"
+        )
+    return EffortLevels(default=Effort(default), params=params, source=str(value.get("source", "")))
 
 
 def _tiers(value: Any, where: str) -> tuple[TaskTier, ...]:
@@ -178,7 +213,13 @@ def _positive(value: Any, where: str) -> float:
 def _params(value: Any, where: str) -> _Table:
     if not _is_table(value):
         raise RegistryError(f"{where} = {value!r} must be a table")
-    return {key: float(param) if isinstance(param, Decimal) else param for key, param in value.items()}
+    return {key: _plain(param) for key, param in value.items()}
+
+
+def _plain(param: Any) -> Any:
+    if _is_table(param):
+        return {key: _plain(part) for key, part in param.items()}
+    return float(param) if isinstance(param, Decimal) else param
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
@@ -189,7 +230,9 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
 
 
 _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
-    "capability": _capability,
+    "brief": _params,
+    "capability": _by_tier,
+    "effort": _effort,
     "params": _params,
     "price": _price,
     "rejected_params": _names,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -43,7 +44,7 @@ def check_provider(spec: ProviderSpec, origin: str) -> None:
             f"{where}.api = {spec.api!r}: choose one of {', '.join(wires)} (llm_magic.register_wire adds others)"
         )
     _check_positive(spec.concurrency, f"{where}.concurrency")
-    _check_params(spec.params.keys(), f"{where}.params")
+    check_params(spec.params, None, f"{where}.params")
 
 
 def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) -> None:
@@ -60,9 +61,7 @@ def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) ->
         for field in dataclasses.fields(Price):
             if (amount := getattr(model.price, field.name)) is not None:
                 exact_amount(amount, f"{where}.price.{field.name}")
-    _check_params(model.params.keys(), f"{where}.params")
-    if provider is not None and (rejected := set(provider.rejected_params) & model.params.keys()):
-        raise RegistryError(f"{where}.params.{min(rejected)}: provider {provider.name!r} rejects this parameter")
+    check_params(model.params, provider, f"{where}.params")
     for tier, logit in model.capability.items():
         if not math.isfinite(logit):
             raise RegistryError(f"{where}.capability.{tier} = {logit!r} must be a finite number")
@@ -117,9 +116,11 @@ def _check_choice(value: Any, choices: tuple[str, ...], where: str) -> None:
         raise RegistryError(f"{where} = {value!r}: choose one of {', '.join(choices)}")
 
 
-def _check_params(names: Any, where: str) -> None:
-    if reserved := _REQUEST_PARAMS & names:
+def check_params(params: Mapping[str, Any], provider: ProviderSpec | None, where: str) -> None:
+    if reserved := _REQUEST_PARAMS & params.keys():
         raise RegistryError(f"{where}.{min(reserved)}: it is set for each request, not for a model")
+    if provider is not None and (rejected := set(provider.rejected_params) & params.keys()):
+        raise RegistryError(f"{where}.{min(rejected)}: provider {provider.name!r} rejects this parameter")
 
 
 def _is_whole(value: Any) -> bool:

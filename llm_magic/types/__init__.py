@@ -1,5 +1,6 @@
 """Frozen records that the parts of the package pass to each other."""
 
+from llm_magic.types.efforts import Effort, EffortLevels, merged_params
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
@@ -22,6 +23,8 @@ __all__ = [
     "Cost",
     "CostBasis",
     "Doubt",
+    "Effort",
+    "EffortLevels",
     "Extra",
     "Image",
     "Message",
@@ -39,4 +42,5 @@ __all__ = [
     "TaskTier",
     "Thread",
     "Usage",
+    "merged_params",
 ]

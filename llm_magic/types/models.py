@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from llm_magic.types.efforts import Effort, EffortLevels, merged_params
 from llm_magic.types.tasks import TaskTier
 
 
@@ -97,3 +98,14 @@ class ModelSpec:
     """By tier, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-capability)).
     Empty: derived from `tiers`."""
     capability_source: str = ""
+    effort: EffortLevels | None = None
+    """None: the model has no levels of effort, or they are unknown."""
+    brief: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sent with prompts that need a short answer, in the tiers STRUCTURED and BULK."""
+
+    def params_at(self, effort: Effort | None, *, is_brief: bool = False) -> dict[str, Any]:
+        """Return the parameters to send. Those of `params` win over those of an effort."""
+        sent = dict(self.brief) if is_brief else {}
+        if effort is not None and self.effort is not None:
+            sent |= self.effort.params[effort]
+        return merged_params(sent, self.params)

@@ -9,7 +9,7 @@ import pytest
 
 from llm_magic import Registry, RegistryError, Router, TaskTier
 from llm_magic.registry import PROFILES
-from llm_magic.types import Price
+from llm_magic.types import Effort, Price
 
 
 def write(home: Path, text: str) -> Path:
@@ -177,3 +177,72 @@ def test_a_models_params_override_its_providers(tmp_path: Path) -> None:
     registry = Registry.load(user_file=path)
     assert registry["plain"].params == {"seed": 1, "service_tier": "flex"}
     assert registry["own"].params == {"seed": 2, "service_tier": "flex"}
+
+
+EFFORT = """
+[models.own]
+base_url = "http://localhost:1234/v1"
+price = { input = 1, output = 2 }
+
+[models.own.effort]
+default = "low"
+none = { think = false }
+low = { think = true, options = { budget = 100 } }
+"""
+
+
+def test_a_model_of_the_user_states_its_levels_of_effort(clean_environment: Path) -> None:
+    write(clean_environment, EFFORT)
+    levels = Registry.load()["own"].effort
+    assert levels is not None
+    assert (levels.default, list(levels)) == (Effort.LOW, [Effort.NONE, Effort.LOW])
+    assert levels.capability_steps[Effort.NONE][TaskTier.COMPLEX] < 0
+    assert levels.capability_steps[Effort.LOW][TaskTier.COMPLEX] == 0
+    assert levels.reasoning_tokens[Effort.NONE][TaskTier.COMPLEX] == 0
+
+
+def test_a_user_overrides_one_level_and_removes_another(clean_environment: Path) -> None:
+    write(clean_environment, '[models."gpt-6-luna".effort]\nmax = false\nlow = { reasoning_effort = "minimal" }\n')
+    luna = Registry.load()["gpt-6-luna"]
+    assert luna.effort is not None
+    assert Effort.MAX not in luna.effort.params
+    assert luna.params_at(Effort.LOW)["reasoning_effort"] == "minimal"
+    assert luna.params_at(Effort.HIGH)["reasoning_effort"] == "high"
+
+
+def test_params_of_the_user_fix_the_effort_that_they_state(clean_environment: Path) -> None:
+    write(clean_environment, '[models."gpt-6-luna"]\nparams = { reasoning_effort = "high" }\n')
+    luna = Registry.load()["gpt-6-luna"]
+    assert luna.effort is not None
+    assert list(luna.effort) == [Effort.HIGH]
+    assert luna.effort.capability_steps[Effort.HIGH][TaskTier.COMPLEX] > 0, "harder than the provider's default"
+
+
+def test_params_that_match_no_level_win_and_leave_the_effort_unknown(clean_environment: Path) -> None:
+    write(clean_environment, '[models."claude-opus-5-5"]\nparams = { output_config = { effort = "xhigh" } }\n')
+    opus = Registry.load()["claude-opus-5-5"]
+    assert opus.effort is None
+    assert opus.params_at(None) == {"output_config": {"effort": "xhigh"}}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('default = "low"', r"models\.own\.effort\.default = 'low' must be one of the levels: none set"),
+        ('default = "huge"\nlow = {}', r"models\.own\.effort\.default = 'huge' must be one of the levels: low"),
+        ('default = "low"\nlow = {}\nhuge = {}', r"models\.own\.effort: unknown key 'huge'; known are default, source"),
+        ('default = "low"\nlow = 3', r"models\.own\.effort\.low = 3 must be a table"),
+        (
+            'default = "low"\nlow = { max_tokens = 3 }',
+            r"models\.own\.effort\.low\.max_tokens: it is set for each request",
+        ),
+    ],
+)
+def test_an_error_in_the_levels_names_file_and_key(clean_environment: Path, line: str, message: str) -> None:
+    path = write(
+        clean_environment,
+        f'[models.own]\nbase_url = "http://localhost:1234/v1"\nprice = {{ input = 1, output = 2 }}\n[models.own.effort]\n{line}\n',
+    )
+    with pytest.raises(RegistryError, match=message) as caught:
+        Registry.load()
+    assert str(path) in str(caught.value)
