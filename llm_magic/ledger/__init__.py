@@ -126,11 +126,11 @@ class Ledger:
         Raises LedgerError if that can't be written now (a full disk, say). It stays pending, is written as soon as
         possible and before anything else, and until then the hold stays charged.
         """
-        self.transactions.settle(attempt)
+        self.transactions.write_settlement(attempt)
 
     def release(self, attempt: Attempt) -> None:
         """Delete a hold or a reservation if it exists. Raises LedgerError as `settle` does."""
-        self.transactions.release(attempt)
+        self.transactions.write_release(attempt)
 
     def record(self, attempt: Attempt) -> None:
         """Insert a row for which nothing is sent, such as an answer from the cache."""
@@ -174,7 +174,7 @@ class Ledger:
                     cost_low_usd=Decimal(0),
                     cost_high_usd=held,
                 )
-                row, _ = self._attempts.settle(db, settled)
+                row, _ = self._attempts.write_settlement(db, settled)
                 continuity.add(row)
                 closed.append(settled)
         return closed

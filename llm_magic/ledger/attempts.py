@@ -17,8 +17,10 @@ from llm_magic.budget import Cap
 from llm_magic.ledger import owners, queries
 from llm_magic.ledger.columns import to_pico, to_usd
 from llm_magic.ledger.database import Database
+from llm_magic.ledger.own_rows import RowKey
 from llm_magic.ledger.reservations import LeasedHold
 from llm_magic.ledger.rows import from_row, to_row
+from llm_magic.ledger.state import State
 from llm_magic.types import Attempt, Outcome
 
 _FETCHED_ROWS = 4_000
@@ -57,13 +59,29 @@ class AttemptTable:
         self._database.run(db, queries.INSERT, row)
         return row
 
-    def settle(self, db: sa.Connection, attempt: Attempt) -> tuple[Mapping[str, Any], bool]:
+    def write_settlement(self, db: sa.Connection, attempt: Attempt) -> tuple[Mapping[str, Any], bool]:
         """Settle the row of an attempt; insert it if it is gone. Return it, and True if it was gone."""
-        row = to_row(attempt) | {"held_pusd": 0, "lease_until": None}
-        if self._database.run(db, queries.SETTLE, row | queries.key(attempt)).rowcount > 0:
+        row = _settled(attempt)
+        if self._database.run(db, queries.SETTLE, queries.settlement(row)).rowcount > 0:
             return row, False
         self._database.run(db, queries.INSERT, row)
         return row, True
+
+    def write_settlement_if(
+        self, db: sa.Connection, attempt: Attempt, state: State, last: RowKey
+    ) -> Mapping[str, Any] | None:
+        """Settle the row of an attempt and return it.
+
+        Returns None, without a change, if the row is gone, or if the ledger is in an earlier state than `state` or
+        lacks the settled row `last`.
+        """
+        row = _settled(attempt)
+        result = self._database.run(db, queries.SETTLE_IF, queries.settlement(row) | queries.expected(state, last))
+        return row if result.rowcount > 0 else None
+
+    def advance_if(self, db: sa.Connection, state: State, last: RowKey) -> bool:
+        """Count a hold; False, without a change, if the ledger is not in `state` or lacks the settled row `last`."""
+        return self._database.run(db, queries.ADVANCE_IF, queries.expected(state, last)).rowcount > 0
 
     def delete(self, db: sa.Connection, attempt: Attempt) -> None:
         self._database.run(db, queries.DELETE, queries.key(attempt))
@@ -72,13 +90,13 @@ class AttemptTable:
         """Set the rating of a run's answer; False if the ledger has none."""
         return db.execute(queries.RATE, {"run": run_id, "rating": rating}).rowcount > 0
 
-    def state(self, db: sa.Connection, key: tuple[str, int]) -> tuple[str, int, bool]:
-        """Return the ledger's id and generation, and True if it has the row of an attempt, settled."""
-        run_id, number = key
+    def state(self, db: sa.Connection, last: RowKey) -> tuple[State, bool]:
+        """Return the ledger's state, and True if it has the settled row `last`."""
+        run_id, number = last
         ledger_id, generation, is_settled = self._database.run(
-            db, queries.STATE, {"run": run_id, "number": number}
+            db, queries.STATE, {"last_run": run_id, "last_number": number}
         ).fetchone() or ("", -1, False)
-        return ledger_id, generation, bool(is_settled)
+        return State(ledger_id=ledger_id, generation=generation), bool(is_settled)
 
     def set_generation(self, db: sa.Connection, generation: int) -> None:
         self._database.run(db, queries.SET_GENERATION, {"number": generation})
@@ -94,7 +112,7 @@ class AttemptTable:
                 if key not in leases:
                     self._database.run(db, queries.INSERT, row)
                 elif leases[key] is not None and row["lease_until"] is None:
-                    self._database.run(db, queries.SETTLE, {**row, "run": key[0], "number": key[1]})
+                    self._database.run(db, queries.SETTLE, queries.settlement(row))
                 else:
                     continue
                 restored.append(row)
@@ -165,6 +183,10 @@ class AttemptTable:
         holds = self._database.run(db, queries.held(cap), scope.parameters(cap)).fetchall()
         is_dead = owners.is_dead(now)
         return to_usd(sum(held for owner, lease_until, held in holds if not is_dead(owner, lease_until)))
+
+
+def _settled(attempt: Attempt) -> dict[str, Any]:
+    return to_row(attempt) | {"held_pusd": 0, "lease_until": None}
 
 
 def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_magic.budget import show_usd
 from llm_magic.ledger.notices import Notices
 from llm_magic.ledger.own_rows import NO_KEY, OwnRows, RowKey
+from llm_magic.ledger.state import State
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from llm_magic.ledger.attempts import AttemptTable
+    from llm_magic.types import Attempt
 
 _MAX_WARNINGS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """Identity of a ledger: its random id, and the number of holds that were ever made in it."""
-
-    ledger_id: str = ""
-    generation: int = 0
 
 
 class Continuity:
@@ -80,10 +73,27 @@ class Continuity:
         return self._read(db)[1]
 
     def advance(self, db: sa.Connection) -> None:
-        """Count a hold, after `check`."""
-        state = self.check(db)
-        self._table.set_generation(db, state.generation + 1)
+        """Count a hold. First write the missing rows again if the ledger was restored to an earlier state."""
+        state = self._expected
+        if not self._table.advance_if(db, state, self.rows.last):
+            state = self.check(db)
+            self._table.set_generation(db, state.generation + 1)
         self._staged_state = State(ledger_id=state.ledger_id, generation=state.generation + 1)
+
+    def settle(self, db: sa.Connection, attempt: Attempt) -> bool:
+        """Settle the row of an attempt; insert it if it is gone. Return True if it was gone.
+
+        A restoration is noticed before this row replaces `rows.last`, by which it is noticed.
+        """
+        was_gone = False
+        row = self._table.write_settlement_if(db, attempt, self._expected, self.rows.last)
+        if row is None:
+            self.check(db)
+            row, was_gone = self._table.write_settlement(db, attempt)
+        self.add(row)
+        if was_gone:
+            self._report_gone(row)
+        return was_gone
 
     def check(self, db: sa.Connection) -> State:
         """Write the missing rows again if the ledger was restored to an earlier state, and return its state."""
@@ -104,24 +114,28 @@ class Continuity:
         self._staged_state = state
         return state
 
-    def missing(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Report settlements whose hold was gone. Their rows have been inserted."""
-        for row in rows:
-            cost_usd = self._table.cost_usd([row])
-            text = (
-                f"the hold of attempt {row['attempt']} was gone from the ledger {self._location}: its row was written "
-                f"again, so that its cost of {show_usd(cost_usd)} counts"
-            )
-            self._staged_notices.append((text, row["run_id"]))
+    @property
+    def _expected(self) -> State:
+        return self._staged_state or self._known
+
+    def _report_gone(self, row: Mapping[str, Any]) -> None:
+        cost_usd = self._table.cost_usd([row])
+        text = (
+            f"the hold of attempt {row['attempt']} was gone from the ledger {self._location}: its row was written "
+            f"again, so that its cost of {show_usd(cost_usd)} counts"
+        )
+        self._staged_notices.append((text, row["run_id"]))
 
     def _read(self, db: sa.Connection) -> tuple[State, bool]:
-        ledger_id, generation, has_last = self._table.state(db, self.rows.last)
-        state, known = State(ledger_id=ledger_id, generation=generation), self._known
-        if not known.ledger_id:
-            self._known = known = state
+        state, has_last = self._table.state(db, self.rows.last)
+        expected = self._expected
+        if not expected.ledger_id:
+            self._known = expected = state
         broken = (
-            generation < known.generation or ledger_id != known.ledger_id or not (has_last or self.rows.last == NO_KEY)
+            state.generation < expected.generation
+            or state.ledger_id != expected.ledger_id
+            or not (has_last or self.rows.last == NO_KEY)
         )
-        if not broken:
+        if not broken and self._staged_state is None:
             self._known = state
         return state, broken

@@ -36,7 +36,7 @@ class OwnRows:
         self.open.pop(key, None)
         self.last = key
         self._names = self._names or tuple(row)
-        self._append(tuple([row.get(name) for name in self._names]))
+        self._append(tuple(row.values()))
 
     def remove(self, key: RowKey) -> None:
         if self.open.pop(key, None) is None:

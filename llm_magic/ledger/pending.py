@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm_magic.errors import LedgerError
 from llm_magic.types import Attempt
@@ -28,20 +28,11 @@ class Batch:
     releases: tuple[Attempt, ...]
 
     def write(self, db: sa.Connection, table: AttemptTable, continuity: Continuity) -> None:
-        missing: list[Mapping[str, Any]] = []
-        if self.settlements:
-            # Before the next row replaces the last one, by which a restored ledger is noticed.
-            continuity.check(db)
-        for attempt in self.settlements:
-            row, was_missing = table.settle(db, attempt)
-            continuity.add(row)
-            if was_missing:
-                missing.append(row)
+        gone = [continuity.settle(db, attempt) for attempt in self.settlements]
         for attempt in self.releases:
             table.delete(db, attempt)
             continuity.remove((attempt.run_id, attempt.attempt))
-        if missing:
-            continuity.missing(missing)
+        if any(gone):
             continuity.check(db)
 
 
@@ -57,11 +48,11 @@ class PendingWrites:
     def __bool__(self) -> bool:
         return bool(self._settlements or self._releases)
 
-    def settle(self, attempt: Attempt) -> None:
+    def add_settlement(self, attempt: Attempt) -> None:
         self.last_error = None
         self._settlements.append(attempt)
 
-    def release(self, attempt: Attempt) -> None:
+    def add_release(self, attempt: Attempt) -> None:
         self.last_error = None
         self._releases.append(attempt)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -11,7 +12,9 @@ import sqlalchemy as sa
 from llm_magic.budget import Cap
 from llm_magic.ledger.columns import to_microseconds
 from llm_magic.ledger.dataframe import REPEATING, VARYING
+from llm_magic.ledger.own_rows import RowKey
 from llm_magic.ledger.schema import about, attempts, totals
+from llm_magic.ledger.state import State
 from llm_magic.ledger.totals import day_of
 from llm_magic.types import Attempt, CostBasis, Outcome
 
@@ -20,13 +23,27 @@ _c = attempts.c
 INSERT = attempts.insert()
 SETTLE = attempts.update().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"))
 DELETE = attempts.delete().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"))
-STATE = sa.select(
-    about.c.ledger_id,
-    about.c.generation,
-    sa.exists().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"), _c.lease_until.is_(None)),
+_last = attempts.alias("last")
+_has_last = sa.exists().where(
+    _last.c.run_id == sa.bindparam("last_run"),
+    _last.c.attempt == sa.bindparam("last_number"),
+    _last.c.lease_until.is_(None),
 )
+_is_continued = sa.and_(
+    about.c.ledger_id == sa.bindparam("known_id"), sa.or_(sa.bindparam("last_run", type_=sa.Text) == "", _has_last)
+)
+STATE = sa.select(about.c.ledger_id, about.c.generation, _has_last)
 """Id and generation of the ledger, and whether a row is in it and settled."""
+ADVANCE_IF = (
+    about.update()
+    .where(about.c.generation == sa.bindparam("known"), _is_continued)
+    .values(generation=about.c.generation + 1)
+)
+"""Count a hold, if the ledger is in the state in which this process saw it last."""
+SETTLE_IF = SETTLE.where(sa.exists().where(about.c.generation >= sa.bindparam("known"), _is_continued))
+"""Settle a row, if the ledger was not restored to an earlier state."""
 SET_GENERATION = about.update().values(generation=sa.bindparam("number"))
+_IDENTITY = frozenset({"run_id", "attempt", "session_id", "owner"})
 LEASES = sa.select(_c.run_id, _c.attempt, _c.lease_until).where(_c.run_id.in_(sa.bindparam("runs", expanding=True)))
 RENEW = (
     attempts.update()
@@ -95,8 +112,27 @@ _HELD = {
 
 
 def key(attempt: Attempt) -> dict[str, Any]:
-    """Return the parameters of SETTLE and DELETE that select the row of an attempt."""
+    """Return the parameters of DELETE that select the row of an attempt."""
     return {"run": attempt.run_id, "number": attempt.attempt}
+
+
+def settlement(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of SETTLE and SETTLE_IF: the columns that a settlement can change, and the row's key.
+
+    SQLite rewrites the entries of an index for each of its columns that is set, to the same value too.
+    """
+    changed = {name: value for name, value in row.items() if name not in _IDENTITY}
+    return changed | {"run": row["run_id"], "number": row["attempt"]}
+
+
+def expected(state: State, last: RowKey) -> dict[str, Any]:
+    """Return the parameters of ADVANCE_IF and SETTLE_IF. last: the latest settlement of this process, or NO_KEY."""
+    return {
+        "known": state.generation,
+        "known_id": state.ledger_id,
+        "last_run": last[0],
+        "last_number": last[1],
+    }
 
 
 def used(cap: Cap) -> sa.Select[Any, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,8 @@ class SQLiteDatabase:
     def run(self, db: sa.Connection, statement: sa.Executable, parameters: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """Execute a statement on the driver's own connection: through SQLAlchemy, a hold takes twice as long."""
         assert self._driver is not None, "a transaction has begun"
-        text, names, defaults = _compiled(statement, tuple(parameters))
-        values = [parameters[name] if name in parameters else defaults[name] for name in names]
-        return self._driver.execute(text, values)
+        text, values = _compiled(statement, tuple(parameters))
+        return self._driver.execute(text, values(parameters))
 
     @contextmanager
     def separate_connection(self) -> Generator[sa.Connection]:
@@ -129,10 +129,13 @@ class SQLiteDatabase:
 
 
 @lru_cache(maxsize=64)
-def _compiled(statement: Any, given: tuple[str, ...]) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
-    """Return a statement's text, the names of its parameters in order, and the values of those that are not given."""
+def _compiled(statement: Any, given: tuple[str, ...]) -> tuple[str, Callable[[Mapping[str, Any]], Sequence[Any]]]:
+    """Return a statement's text, and a function from the given parameters to its values in order."""
     compiled = statement.compile(dialect=sqlite.dialect(), column_keys=list(given))
-    return str(compiled), tuple(compiled.positiontup), compiled.params
+    names, defaults = tuple(compiled.positiontup), compiled.params
+    if len(names) > 1 and set(names) <= set(given):
+        return str(compiled), itemgetter(*names)
+    return str(compiled), lambda parameters: [parameters.get(name, defaults[name]) for name in names]
 
 
 def _create_engine(url: sa.URL) -> sa.Engine:
@@ -149,6 +152,8 @@ def _create_engine(url: sa.URL) -> sa.Engine:
         db.execute("PRAGMA journal_mode = WAL")
         # NORMAL loses nothing when a process is killed. Only a power failure can take the last commits.
         db.execute("PRAGMA synchronous = NORMAL")
+        # A checkpoint takes as long as a hundred holds. At most 16 MB of log are kept between two.
+        db.execute("PRAGMA wal_autocheckpoint = 4000")
         # Tags differ by case, as in PostgreSQL.
         db.execute("PRAGMA case_sensitive_like = ON")
         # Purged texts are overwritten, not only unlinked.

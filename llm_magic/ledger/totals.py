@@ -50,42 +50,49 @@ def create(db: sa.Connection) -> None:
 
 
 def _triggers(dialect: str) -> list[str]:
-    added = _add(dialect, "NEW", *(f"NEW.{name}" for name in _MONEY))
-    taken = _add(dialect, "OLD", *(f"-OLD.{name}" for name in _MONEY))
+    new, old = (f"NEW.{name}" for name in _MONEY), (f"-OLD.{name}" for name in _MONEY)
+    added, added_tags = _add(dialect, "NEW", *new)
+    taken, taken_tags = _add(dialect, "OLD", *old)
     if dialect == "postgresql":
         return [
             "CREATE OR REPLACE FUNCTION llm_magic_total() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF TG_OP <> 'INSERT' THEN {taken} END IF; IF TG_OP <> 'DELETE' THEN {added} END IF; RETURN NULL; END $$",
+            f"IF TG_OP <> 'INSERT' THEN {taken}{taken_tags} END IF; "
+            f"IF TG_OP <> 'DELETE' THEN {added}{added_tags} END IF; RETURN NULL; END $$",
             f"DROP TRIGGER IF EXISTS llm_magic_total ON {attempts.name}",
             f"CREATE TRIGGER llm_magic_total AFTER INSERT OR UPDATE OR DELETE ON {attempts.name} "
             "FOR EACH ROW EXECUTE FUNCTION llm_magic_total()",
         ]
-    changed = _add(dialect, "NEW", *(f"NEW.{name} - OLD.{name}" for name in _MONEY))
+    changed, changed_tags = _add(dialect, "NEW", *(f"NEW.{name} - OLD.{name}" for name in _MONEY))
     moves = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in _SCOPED)
+    change, move = f"UPDATE OF {', '.join(_MONEY)}", f"UPDATE OF {', '.join(_SCOPED)}"
+    # Most rows have no tags: splitting them takes a tenth of the time of a hold.
     events = {
-        "insert": ("INSERT", added),
-        "delete": ("DELETE", taken),
-        "change": (f"UPDATE OF {', '.join(_MONEY)}", f"WHEN NOT ({moves})", changed),
-        "move": (f"UPDATE OF {', '.join(_SCOPED)}", f"WHEN {moves}", taken + added),
+        "insert": ("INSERT", "", added),
+        "insert_tags": ("INSERT", "WHEN NEW.tags <> ''", added_tags),
+        "delete": ("DELETE", "", taken),
+        "delete_tags": ("DELETE", "WHEN OLD.tags <> ''", taken_tags),
+        "change": (change, f"WHEN NOT ({moves})", changed),
+        "change_tags": (change, f"WHEN NEW.tags <> '' AND NOT ({moves})", changed_tags),
+        "move": (move, f"WHEN {moves}", taken + taken_tags + added + added_tags),
     }
     return [f"DROP TRIGGER IF EXISTS llm_magic_total_{name}" for name in events] + [
-        f"CREATE TRIGGER llm_magic_total_{name} AFTER {event} ON {attempts.name} {' '.join(when)} BEGIN {body} END"
-        for name, (event, *when, body) in events.items()
+        f"CREATE TRIGGER llm_magic_total_{name} AFTER {event} ON {attempts.name} {when} BEGIN {body} END"
+        for name, (event, when, body) in events.items()
     ]
 
 
-def _add(dialect: str, row: str, *money: str) -> str:
-    """Return statements that add these amounts to all totals in which a row counts."""
+def _add(dialect: str, row: str, *money: str) -> tuple[str, str]:
+    """Return statements that add these amounts to the totals in which a row counts: all but its tags, and its tags."""
     amounts = ", ".join(money)
     tags = f"SELECT DISTINCT {row}.session_id, 'tag', value, {amounts} FROM {_TAGS[dialect].format(row=row)}"  # noqa: S608 - constant names
     sources = (
         f"VALUES ({row}.session_id, 'session', '', {amounts})",
         f"VALUES ({row}.session_id, 'model', {row}.model, {amounts})",
         f"VALUES ('', 'day', {_DAY[dialect].format(row=row)}, {amounts})",
-        f"{tags} WHERE {row}.tags <> ''",
     )
     sums = ", ".join(f"{name} = {totals.name}.{name} + excluded.{name}" for name in _MONEY)
-    return "".join(
+    *statements, of_tags = (
         f"INSERT INTO {totals.name} {source} ON CONFLICT (session_id, scope, name) DO UPDATE SET {sums}; "
-        for source in sources
+        for source in (*sources, f"{tags} WHERE {row}.tags <> ''")
     )
+    return "".join(statements), of_tags

@@ -70,14 +70,14 @@ class Transactions:
     def _fails_fast(self) -> bool:
         return getattr(self._local, "fails_fast", False)
 
-    def settle(self, attempt: Attempt) -> None:
+    def write_settlement(self, attempt: Attempt) -> None:
         """Write the settlement of an attempt. If that raises LedgerError, it stays pending."""
-        self.pending.settle(attempt)
+        self.pending.add_settlement(attempt)
         self._flush_or_retry()
 
-    def release(self, attempt: Attempt) -> None:
+    def write_release(self, attempt: Attempt) -> None:
         """Delete the row of an attempt and with it what it holds. If that raises LedgerError, it stays pending."""
-        self.pending.release(attempt)
+        self.pending.add_release(attempt)
         self._flush_or_retry()
 
     @contextmanager

@@ -417,7 +417,7 @@ def test_a_file_that_is_not_a_usable_ledger_is_refused(tmp_path: Path) -> None:
     Ledger(newer).close()
     with sqlite3.connect(newer) as db:
         db.execute("UPDATE llm_magic_about SET version = 99")
-    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows 8"):
+    with pytest.raises(LedgerError, match="has schema 99, this version of llm_magic knows"):
         Ledger(newer)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger(garbage / "below" / "a" / "file.db")
@@ -481,7 +481,7 @@ def test_a_failed_settlement_is_reported_and_written_with_the_next_write(
     broken = [True]
 
     def failing(db: Any, statement: Any, parameters: Any) -> Any:
-        if statement is queries.SETTLE and broken:
+        if statement is queries.SETTLE_IF and broken:
             raise sqlite3.OperationalError("database or disk is full")
         return run(db, statement, parameters)
 
