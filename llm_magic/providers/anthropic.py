@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import errors, http, sse
+from llm_magic.providers import errors, formats, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
@@ -83,16 +83,16 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
         "messages": [{"role": message.role, "content": _content(message)} for message in request.messages],
         "stream": True,
     }
-    if request.system:
-        body["system"] = request.system
+    answer_format = formats.for_claude(request, _sdk())
+    if system := "\n\n".join(text for text in (request.system, answer_format.instruction) if text):
+        body["system"] = system
     if request.in_conversation:
         # The prefix up to here is cached for five minutes; the next request reuses the longest prefix it shares.
         text = {"type": "text", "text": request.messages[-1].content, "cache_control": {"type": "ephemeral"}}
         body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
     extra = request.params
-    if request.schema is not None:
-        output_format = {"type": "json_schema", "schema": request.schema.closed}
-        extra["output_config"] = {**json_object(extra.get("output_config")), "format": output_format}
+    if answer_format.params:
+        extra["output_config"] = {**json_object(extra.get("output_config")), **answer_format.params}
     # The SDK passes parameters that it does not know on as they are.
     return body | {"extra_body": extra}
 

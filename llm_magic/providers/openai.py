@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import errors, http, sse
+from llm_magic.providers import errors, formats, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
@@ -64,7 +64,8 @@ class OpenAIProvider:
                 aclosing(sse.events(response)) as events,
             ):
                 accepted = True
-                async for event in _read(events, endpoint):
+                reading = _read(events, endpoint)
+                async for event in formats.unwrapped(reading) if formats.is_wrapped(request) else reading:
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
             failure = errors.translate(error, _sdk(), endpoint, accepted=accepted)
@@ -78,13 +79,13 @@ def _client(endpoint: Endpoint) -> Any:
 
 
 def request_body(request: ProviderRequest) -> dict[str, Any]:
-    response_format, instruction = _response_format(request)
-    system = "\n\n".join(text for text in (request.system, instruction) if text)
+    answer_format = formats.for_openai(request)
+    system = "\n\n".join(text for text in (request.system, answer_format.instruction) if text)
     messages = [{"role": message.role, "content": _content(message)} for message in request.messages]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     params = request.params
-    return response_format | {
+    return answer_format.params | {
         "model": request.model.api_model,
         "messages": messages,
         request.model.max_tokens_param: request.max_output_tokens,
@@ -94,21 +95,6 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
         "extra_body": {name: value for name, value in params.items() if name != "extra_headers"},
         "extra_headers": params.get("extra_headers"),
     }
-
-
-def _response_format(request: ProviderRequest) -> tuple[dict[str, Any], str]:
-    """Return the `response_format` for the request's schema, and what to add to the system prompt."""
-    if request.schema is None:
-        return {}, ""
-    if request.model.json_mode == "schema":
-        strict = request.schema.is_strict
-        schema = request.schema.closed if strict else dict(request.schema.json_schema)
-        json_schema = {"name": "answer", "schema": schema, "strict": strict}
-        return {"response_format": {"type": "json_schema", "json_schema": json_schema}}, ""
-    instruction = f"Answer with JSON only, fitting this JSON Schema: {request.schema.text}"
-    if request.model.json_mode == "object":
-        return {"response_format": {"type": "json_object"}}, instruction
-    return {}, instruction
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:

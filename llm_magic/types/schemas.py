@@ -17,46 +17,12 @@ class Schema:
     def text(self) -> str:
         return json.dumps(self.json_schema, ensure_ascii=False)
 
-    @property
-    def closed(self) -> dict[str, Any]:
-        """The JSON Schema with `additionalProperties: false` on each object, as strict modes require."""
-        return _closed(self.json_schema)
-
-    @property
-    def is_strict(self) -> bool:
-        """True if each object requires all of its properties, as OpenAI's strict mode does."""
-        return _is_strict(self.json_schema)
-
     def has_only_short_values(self, max_chars: int) -> bool:
         """True if each text is from a list, of a stated format or pattern, or at most `max_chars` long.
 
         False for a schema with keywords other than the common ones.
         """
         return _has_only_short_values(self.json_schema, max_chars)
-
-
-def _closed(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_closed(item) for item in cast("list[Any]", value)]
-    if not isinstance(value, Mapping):
-        return value
-    schema = {key: _closed(item) for key, item in cast("Mapping[str, Any]", value).items()}
-    if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
-        schema.setdefault("additionalProperties", False)
-    return schema
-
-
-def _is_strict(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(_is_strict(item) for item in cast("list[Any]", value))
-    if not isinstance(value, Mapping):
-        return True
-    schema = cast("Mapping[str, Any]", value)
-    properties = schema.get("properties")
-    names = set(cast("Mapping[str, Any]", properties)) if isinstance(properties, Mapping) else set[str]()
-    if names - set(schema.get("required", ())):
-        return False
-    return all(_is_strict(item) for item in schema.values())
 
 
 def _has_only_short_values(value: Any, max_chars: int) -> bool:

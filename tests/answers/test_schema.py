@@ -159,18 +159,6 @@ def test_a_class_with_an_undefined_annotation_is_a_request_error() -> None:
         schema_of(Odd)
 
 
-def test_each_object_of_a_closed_schema_rejects_further_properties() -> None:
-    schema = schema_of({"type": "object", "properties": {"a": {"type": "object", "properties": {}}, "b": {}}})
-    closed = {"type": "object", "properties": {}, "additionalProperties": False}
-    assert schema.closed == {**closed, "properties": {"a": closed, "b": {}}}
-
-
-def test_a_schema_is_strict_if_each_object_requires_all_of_its_properties() -> None:
-    assert schema_of(Person).is_strict
-    assert not schema_of(Order).is_strict, "prices has a default"
-    assert not schema_of({"properties": {"a": {}}}).is_strict
-
-
 async def test_a_validators_error_is_billed_and_repaired_once_with_its_message() -> None:
     scripted = answering(EVE, ADA)
     router = builders.router(model("only"), providers={"cloud": scripted})
