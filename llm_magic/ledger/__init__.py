@@ -144,6 +144,7 @@ class Ledger:
         with self.transactions.writing() as db:
             if not self._attempts.rate(db, run_id, rating):
                 raise LedgerError(f"run {run_id!r} has no answer to rate")
+        self.transactions.continuity.rows.ratings[run_id] = rating
 
     def uncertain(self) -> list[tuple[Attempt, Decimal]]:
         """Return the attempts of all sessions whose process died before it settled them, and the USD each holds."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from llm_magic.budget import Cap
 from llm_magic.ledger import owners, queries
 from llm_magic.ledger.columns import to_pico, to_usd
 from llm_magic.ledger.database import Database
-from llm_magic.ledger.own_rows import RowKey
+from llm_magic.ledger.own_rows import OwnRows, Rating, RowKey
 from llm_magic.ledger.reservations import LeasedHold
 from llm_magic.ledger.rows import from_row, to_row
 from llm_magic.ledger.state import State
@@ -86,7 +86,7 @@ class AttemptTable:
     def delete(self, db: sa.Connection, attempt: Attempt) -> None:
         self._database.run(db, queries.DELETE, queries.key(attempt))
 
-    def rate(self, db: sa.Connection, run_id: str, rating: Literal[1, -1] | None) -> bool:
+    def rate(self, db: sa.Connection, run_id: str, rating: Rating | None) -> bool:
         """Set the rating of a run's answer; False if the ledger has none."""
         return db.execute(queries.RATE, {"run": run_id, "rating": rating}).rowcount > 0
 
@@ -101,7 +101,7 @@ class AttemptTable:
     def set_generation(self, db: sa.Connection, generation: int) -> None:
         self._database.run(db, queries.SET_GENERATION, {"number": generation})
 
-    def restore(self, db: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def restore(self, db: sa.Connection, rows: OwnRows) -> list[Mapping[str, Any]]:
         """Write the rows that are missing, or that are settled here and not in the ledger. Return them."""
         restored: list[Mapping[str, Any]] = []
         for chunk in _chunks(rows):
@@ -116,6 +116,8 @@ class AttemptTable:
                 else:
                     continue
                 restored.append(row)
+        for run_id, rating in rows.ratings.items():
+            self.rate(db, run_id, rating)
         return restored
 
     @staticmethod

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from llm_magic.errors import LedgerError
 from llm_magic.ledger import migrations
-from llm_magic.ledger.database import OPENING_TIMEOUT_S, Database, is_locked
+from llm_magic.ledger.database import OPENING_TIMEOUT_S, Database, is_locked, is_unreachable
 from llm_magic.ledger.postgresql import PostgreSQLDatabase
 from llm_magic.ledger.sqlite import SQLiteDatabase
 
@@ -66,7 +66,7 @@ def _prepare(database: Database) -> None:
             db = database.begin()
             break
         except (DBAPIError, sqlite3.Error) as error:
-            if not is_locked(error) or time.monotonic() > until:
+            if not (is_locked(error) or is_unreachable(error)) or time.monotonic() > until:
                 raise
             time.sleep(_RETRY_S)
     try:

@@ -6,13 +6,14 @@ import marshal
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 MAX_ROWS = 20_000
 _CHUNK_ROWS = 50
 
 RowKey = tuple[str, int]
 """Run and number of an attempt."""
+Rating = Literal[1, -1]
 NO_KEY: RowKey = ("", 0)
 
 
@@ -23,6 +24,8 @@ class OwnRows:
         self.open: dict[RowKey, Mapping[str, Any]] = {}
         self.last = NO_KEY
         """The row that was settled last; NO_KEY if there is none."""
+        self.ratings: dict[str, Rating | None] = {}
+        """The ratings that this process gave, by run."""
         self._latest: list[tuple[Any, ...]] = []
         self._compressed: deque[bytes] = deque(maxlen=max_rows // chunk_rows)
         self._chunk_rows = chunk_rows

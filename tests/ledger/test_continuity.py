@@ -219,6 +219,18 @@ def test_ratings_survive_a_restoration_that_lost_nothing(location: str, new_ledg
     assert ledger.warnings
 
 
+def test_a_rating_that_was_lost_is_given_again(tmp_path: Path, new_ledger: Callable[..., Ledger]) -> None:
+    path, copy = tmp_path / "ledger.db", tmp_path / "backup.db"
+    ledger = new_ledger(path)
+    pay(ledger, 1)
+    backup(path, copy)
+    ledger.rate("run1", -1)
+    pay(ledger, 2)
+    backup(copy, path)
+    pay(ledger, 3)
+    assert [row.rating for row in ledger.rows()] == [-1, None, None]
+
+
 def test_the_run_and_the_budget_say_that_the_ledger_was_restored(tmp_path: Path) -> None:
     path, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
     with closing(Ledger(path, session_id="session")) as ledger:

@@ -52,6 +52,17 @@ def test_a_run_waits_until_the_server_is_back(server: OwnServer) -> None:
     ledger.close()
 
 
+def test_opening_waits_until_the_server_is_back(server: OwnServer) -> None:
+    address = server.new_database()
+    server.stop()
+    back = threading.Timer(0.5, server.start)
+    back.start()
+    ledger = Ledger(address, session_id="session")
+    back.join()
+    assert ledger.rows() == []
+    ledger.close()
+
+
 def test_nothing_is_sent_if_the_server_does_not_come_back_before_the_deadline(server: OwnServer) -> None:
     ledger = Ledger(server.new_database(), session_id="session")
     router = builders.router(
