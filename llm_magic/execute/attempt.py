@@ -12,7 +12,7 @@ from llm_magic.execute import ledger_io, settlement
 from llm_magic.execute.holding import acquire_in_time, make_hold
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
 from llm_magic.execute.stream_timeout import StreamTimeout
-from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS, messages_of
+from llm_magic.plan.quotes import messages_of
 from llm_magic.providers.base import (
     Finished,
     PreparedProvider,
@@ -21,7 +21,7 @@ from llm_magic.providers.base import (
     RequestSent,
     UsageReport,
 )
-from llm_magic.types import Outcome
+from llm_magic.types import Outcome, TaskTier
 
 
 async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
@@ -34,7 +34,6 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     if not await acquire_in_time(slot, run):
         state.result = NotSent(TimedOut(f"the run timed out in the queue for {provider}: nothing was sent"))
         return
-    planned_tokens = state.candidate.max_output_tokens
     try:
         if isinstance(loadable := run.services.providers[provider], PreparedProvider):
             await loadable.prepare()
@@ -45,14 +44,14 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
         except (BudgetExceeded, ProviderError) as error:
             state.result = NotSent(error)
             return
-        async with aclosing(_send(run, state, planned_tokens)) as events:
+        async with aclosing(_send(run, state)) as events:
             async for event in events:
                 yield event
     finally:
         slot.release()
 
 
-async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGenerator[RunEvent]:
+async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     hold, row = state.hold, state.row
     assert hold is not None
     assert row is not None
@@ -60,7 +59,7 @@ async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGene
     outcome, error = Outcome.ERROR, None
     with hold:
         try:
-            for note in _cap_notes(run, state, planned_tokens):
+            for note in _cap_notes(run, state):
                 yield note
             yield AttemptStarted(attempt=row.attempt, candidate=state.candidate, in_cascade=run.awaiting_confirmation)
             async with aclosing(_stream(run, state)) as events:
@@ -96,14 +95,12 @@ async def _send(run: Run, state: AttemptState, planned_tokens: int) -> AsyncGene
             yield run.note(NoteKind.CAP_WARNING, warning)
 
 
-def _cap_notes(run: Run, state: AttemptState, planned_tokens: int) -> Iterator[Note]:
-    candidate, request = state.candidate, run.plan.request
+def _cap_notes(run: Run, state: AttemptState) -> Iterator[Note]:
+    candidate = state.candidate
     model = candidate.model
     if candidate.stepped_down and not run.attempts:
         yield run.note(NoteKind.STEPPED_DOWN, f"near the cap: {candidate.why or f'asked {model.id}'}")
-    requested = min(request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
-    uncapped = min(requested, model.context_window - candidate.input_tokens)
-    if candidate.max_output_tokens < max(uncapped, planned_tokens):
+    if candidate.is_limited:
         limit = f"{candidate.max_output_tokens:,} output tokens of {model.id}"
         yield run.note(NoteKind.OUTPUT_LIMITED, f"near the cap: limited to {limit}")
 
@@ -146,6 +143,8 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         max_output_tokens=state.candidate.max_output_tokens,
         schema=None if state.is_judge else request.schema,
         in_conversation=request.thread is not None,
+        effort=state.candidate.effort,
+        is_brief=run.plan.tier in (TaskTier.STRUCTURED, TaskTier.BULK),
     )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
-from llm_magic.types import CostBasis, Doubt, Outcome, TaskTier
+from llm_magic.types import CostBasis, Doubt, Effort, Outcome, TaskTier
 
 PICO_PER_USD = 10**12
 
@@ -97,6 +97,11 @@ def _to_reason(value: str | None) -> Doubt | None:
     return Doubt(value) if value in Doubt.__members__.values() else None
 
 
+def _to_effort(value: str | None) -> Effort | None:
+    """Return the effort; None for one that a newer version wrote."""
+    return Effort(value) if value in list(Effort) else None
+
+
 def _from_bound(usd: Decimal | None) -> int:
     return -1 if usd is None else to_pico(usd)
 
@@ -137,6 +142,7 @@ TIER = Kind(sql="text", dtype="string", encode=str, decode=TaskTier)
 OUTCOME = Kind(sql="text", dtype="string", encode=str, decode=_to_outcome)
 REASON = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_reason)
 BASIS = Kind(sql="text", dtype="string", encode=str, decode=_to_basis)
+EFFORT = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_effort)
 TAGS = Kind(sql="text", dtype="string", encode=",".join, decode=_to_tags)
 
 COLUMNS = (
@@ -178,6 +184,8 @@ COLUMNS = (
     Column(name="cost_basis", kind=BASIS, default="'reported'", since=7, repeats=True),
     Column(name="cost_low_usd", kind=COST_BOUND, stored_as="cost_low_pusd", default="-1", since=7),
     Column(name="cost_high_usd", kind=COST_BOUND, stored_as="cost_high_pusd", default="-1", since=7),
+    Column(name="effort", kind=EFFORT, nullable=True, since=9, repeats=True),
+    Column(name="expected_usd", kind=MONEY, stored_as="expected_pusd", default="0", since=9),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

@@ -31,7 +31,7 @@ def make_plan(
     if request.model is not None and request.model not in registry:
         raise RequestError(registry.unknown_model_message(request.model))
     ordering = CheapestCapable() if planner is None else planner
-    builder = CandidateBuilder(request, classification, context)
+    builder = CandidateBuilder(request, classification, context, registry)
     rated = [builder.build(model) for model in registry]
     usable = [entry for entry in rated if isinstance(entry, Candidate)]
     ranked = _ordered(ordering, request, classification, registry, rated)
@@ -47,7 +47,7 @@ def make_plan(
         classification=classification,
         ranked=ranked,
         baseline_model=registry.baseline,
-        baseline_usd=builder.quoter.typical_usd(registry.baseline),
+        baseline_usd=builder.typical_usd(registry.baseline),
         left_usd=context.left_usd(registry.baseline),
         extras=extras_of(builder.quoter, leader, context.now),
     )

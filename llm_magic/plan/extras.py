@@ -17,7 +17,7 @@ def extras_of(quoter: Quoter, leader: Candidate | None, now: datetime) -> tuple[
     if leader is None:
         return ()
     model = leader.model
-    whole = quoter.usage(model, leader.input_tokens, share=0.0)
+    whole = quoter.input_usage(model, leader.input_tokens)
 
     def cost_usd(count: int, cached: int = 0) -> Decimal:
         without = dataclasses.replace(

@@ -1,24 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import prices, tokens
 from llm_magic.attachments import user_message
-from llm_magic.types import Classification, Message, ModelSpec, Request, TaskTier, Usage
+from llm_magic.plan.lengths import Lengths, prior_tokens, tier_shares
+from llm_magic.types import ZERO, Classification, Cost, Effort, Message, ModelSpec, Request, Usage
 
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
 
 MIN_OUTPUT_TOKENS = 256
-
-EXPECTED_OUTPUT_TOKENS = {
-    TaskTier.COMPLEX: 900,
-    TaskTier.STANDARD: 450,
-    TaskTier.STRUCTURED: 250,
-    TaskTier.BULK: 120,
-}
-"""In o200k_base tokens; a rough prior, for comparing candidates and showing an expected cost."""
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
@@ -27,12 +22,15 @@ def messages_of(request: Request) -> tuple[Message, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelQuote:
-    """Cost of a request on a model. `short_usd` is that of an answer with a quarter of the typical length."""
+    """Cost of a request on a model at an effort. `short_usd` is for an answer with a quarter of the expected length."""
 
     model: ModelSpec
+    effort: Effort | None
     input_tokens: int
     input_tokens_bound: int
+    output_tokens: int
     max_output_tokens: int
+    wanted_output_tokens: int
     short_usd: Decimal
     typical_usd: Decimal
     worst_usd: Decimal
@@ -64,7 +62,9 @@ class ModelQuote:
         if limit < min(MIN_OUTPUT_TOKENS, self.max_output_tokens):
             return None
         bound = self.input_tokens_bound + tokens.bound_input(messages, None)
-        longer = dataclasses.replace(self, input_tokens=input_tokens, input_tokens_bound=bound)
+        longer = dataclasses.replace(
+            self, input_tokens=input_tokens, input_tokens_bound=bound, wanted_output_tokens=limit
+        )
         return longer._limited(limit, now)
 
     def _limited(self, max_output_tokens: int, now: datetime) -> ModelQuote:
@@ -75,43 +75,71 @@ class ModelQuote:
 
 
 class Quoter:
-    def __init__(self, request: Request, classification: Classification, now: datetime) -> None:
+    def __init__(self, request: Request, classification: Classification, now: datetime, lengths: Lengths) -> None:
         self.request = request
         self.messages = messages_of(request)
         self.images = [image for message in self.messages for image in message.images]
         self._now = now
         self._schema = "" if request.schema is None else request.schema.text
         self._bound = tokens.bound_input(self.messages, request.system, self._schema)
-        shares = classification.probabilities or {classification.tier: 1.0}
-        self._output_tokens = sum(chance * EXPECTED_OUTPUT_TOKENS[tier] for tier, chance in shares.items())
+        self._lengths = lengths
+        self._tier = classification.tier
+        self._shares = tier_shares(classification)
 
     def input_tokens(self, model: ModelSpec) -> int:
         return tokens.estimate_input(self.messages, self.request.system, model, self._schema)
 
-    def usage(self, model: ModelSpec, input_tokens: int, *, share: float) -> Usage:
-        """Return the expected usage of an answer with `share` of the typical length."""
+    def input_usage(self, model: ModelSpec, input_tokens: int) -> Usage:
         thread = self.request.thread
         warm = min(thread.warm_tokens, input_tokens) if thread is not None and thread.warm_model == model.id else 0
-        limit = min(self.request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
-        output = round(self._output_tokens * model.token_ratio * share)
-        return Usage(input_tokens=input_tokens, cached_input_tokens=warm, output_tokens=min(output, limit))
+        return Usage(input_tokens=input_tokens, cached_input_tokens=warm)
 
-    def typical_usd(self, model: ModelSpec) -> Decimal:
-        """Return the cost of a typical answer. Raises UnknownPrice."""
-        return prices.cost(model, self.usage(model, self.input_tokens(model), share=1.0), self._now).usd
+    def output_tokens(self, model: ModelSpec, effort: Effort | None) -> float:
+        """Return the expected number of output tokens, including reasoning, without regard to any limit."""
+        prior = prior_tokens(model, effort, self._shares)
+        return self._lengths.expected_tokens(model, effort, self._tier, prior=prior)
 
-    def quote(self, model: ModelSpec, max_output_tokens: int) -> ModelQuote:
-        """Raises UnknownPrice."""
+    def output_limit(self, model: ModelSpec, effort: Effort | None, output_tokens: float) -> int:
+        """Return the limit that the request states, or else what an answer may need."""
+        if self.request.max_output_tokens is not None:
+            return min(self.request.max_output_tokens, model.max_output_tokens)
+        needed = self._lengths.limit_tokens(model, effort, self._tier)
+        if needed is None:
+            needed = max(DEFAULT_MAX_OUTPUT_TOKENS, math.ceil(2 * output_tokens))
+        return min(needed, model.max_output_tokens)
+
+    def quotes(self, model: ModelSpec, levels: Iterable[Effort | None]) -> list[ModelQuote]:
+        """Return a quote for each level, without its worst case. Raises UnknownPrice.
+
+        `max_output_tokens` is too low, or negative, if the prompt does not fit into the model's window.
+        """
         input_tokens = self.input_tokens(model)
+        input_cost = prices.cost(model, self.input_usage(model, input_tokens), self._now)
         bound = self._bound + len(self.images) * model.image_tokens
-        short = self.usage(model, input_tokens, share=0.25)
-        typical = self.usage(model, input_tokens, share=1.0)
-        return ModelQuote(
-            model=model,
-            input_tokens=input_tokens,
-            input_tokens_bound=bound,
-            max_output_tokens=max_output_tokens,
-            short_usd=prices.cost(model, short, self._now).usd,
-            typical_usd=prices.cost(model, typical, self._now).usd,
-            worst_usd=prices.worst_case(model, input_tokens=bound, output_tokens=max_output_tokens, at=self._now),
-        )
+        window_left = model.context_window - input_tokens
+        made: list[ModelQuote] = []
+        for effort in levels:
+            output_tokens = self.output_tokens(model, effort)
+            wanted = self.output_limit(model, effort, output_tokens)
+            quote = ModelQuote(
+                model=model,
+                effort=effort,
+                input_tokens=input_tokens,
+                input_tokens_bound=bound,
+                output_tokens=round(output_tokens),
+                max_output_tokens=min(wanted, window_left),
+                wanted_output_tokens=min(wanted, window_left),
+                short_usd=_with_output(input_cost, min(output_tokens / 4, wanted)),
+                typical_usd=_with_output(input_cost, min(output_tokens, wanted)),
+                worst_usd=ZERO,
+            )
+            made.append(quote)
+        return made
+
+    def minimum_tokens(self, model: ModelSpec) -> int:
+        """Return the output limit below which a request is not sent."""
+        return min(MIN_OUTPUT_TOKENS, self.request.max_output_tokens or MIN_OUTPUT_TOKENS, model.max_output_tokens)
+
+
+def _with_output(input_cost: Cost, output_tokens: float) -> Decimal:
+    return input_cost.usd + round(output_tokens) * input_cost.output_price / prices.MILLION

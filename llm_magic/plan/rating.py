@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from llm_magic.budget import show_usd
-from llm_magic.classify import expected_quality
 from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
-from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS, MIN_OUTPUT_TOKENS, Quoter
-from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped
+from llm_magic.plan.lengths import Lengths, Unmeasured
+from llm_magic.plan.levels import best_quality, quality_at, usable_levels
+from llm_magic.plan.quotes import ModelQuote, Quoter
+from llm_magic.registry import Registry
+from llm_magic.types import Candidate, Classification, Effort, ModelSpec, Request, Skipped
+
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,26 +24,41 @@ class PlanContext:
     """State on which a plan depends.
 
     left_usd: tightest headroom for a model once the attempts in flight are settled; None without a cap. unavailable:
-    the reason why a model's provider can't be used now, or None.
+    the reason why a model's provider can't be used now, or None. lengths: of earlier answers.
     """
 
     now: datetime
     left_usd: Callable[[ModelSpec], Decimal | None]
     unavailable: Callable[[ModelSpec], str | None]
     circuit: Callable[[str], Circuit]
+    lengths: Lengths = dataclasses.field(default_factory=Unmeasured)
 
 
 class CandidateBuilder:
-    def __init__(self, request: Request, classification: Classification, context: PlanContext) -> None:
+    """Builds the candidate of each model, at the cheapest effort that is good enough.
+
+    A model that is not good enough at any effort is asked at its provider's default.
+    """
+
+    def __init__(
+        self, request: Request, classification: Classification, context: PlanContext, registry: Registry
+    ) -> None:
         self.context = context
-        self.quoter = Quoter(request, classification, context.now)
+        self.quoter = Quoter(request, classification, context.now, context.lengths)
+        self.best_quality = best_quality(classification, registry)
+        self._registry = registry
         self._request = request
         self._classification = classification
+        self._choices: dict[str, tuple[ModelQuote, float]] = {}
 
     def limited_to(self, max_output_tokens: int) -> CandidateBuilder:
         limit = min(max_output_tokens, self._request.max_output_tokens or max_output_tokens)
         request = dataclasses.replace(self._request, max_output_tokens=limit)
-        return CandidateBuilder(request, self._classification, self.context)
+        return CandidateBuilder(request, self._classification, self.context, self._registry)
+
+    def at_effort(self, effort: Effort) -> CandidateBuilder:
+        request = dataclasses.replace(self._request, effort=effort)
+        return CandidateBuilder(request, self._classification, self.context, self._registry)
 
     def build(self, model: ModelSpec, *, include_cooling: bool = False) -> Candidate | Skipped:
         if reason := self.context.unavailable(model):
@@ -53,17 +72,14 @@ class CandidateBuilder:
     def price(self, model: ModelSpec) -> Candidate | Skipped:
         if self.quoter.images and not model.image_tokens:
             return self._skipped(model, "can't see images")
-        wanted = min(self._request.max_output_tokens or DEFAULT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
-        input_tokens = self.quoter.input_tokens(model)
-        window_left = model.context_window - input_tokens
-        if window_left < min(MIN_OUTPUT_TOKENS, wanted):
-            reason = f"context too small: about {input_tokens:,} tokens for a window of {model.context_window:,}"
-            return self._skipped(model, reason)
         try:
-            quote = self.quoter.quote(model, min(wanted, window_left))
+            chosen, quality = self._chosen(model)
+            if chosen.max_output_tokens < self.quoter.minimum_tokens(model):
+                window = f"{chosen.input_tokens:,} tokens for a window of {model.context_window:,}"
+                return self._skipped(model, f"context too small: about {window}")
+            quote = chosen.at(self.context.now)
         except UnknownPrice as error:
             return Skipped(model=model, reason=str(error))
-        quality = expected_quality(self._classification, model.capability)
         candidate = Candidate(quote=quote, expected_quality=quality)
         left = self.context.left_usd(model)
         if left is None or quote.worst_usd <= left:
@@ -74,9 +90,30 @@ class CandidateBuilder:
             return dataclasses.replace(self._skipped(model, reason), asked_usd=quote.worst_usd)
         return fitted
 
+    def typical_usd(self, model: ModelSpec) -> Decimal:
+        """Return the cost of a typical answer at the model's default effort. Raises UnknownPrice."""
+        default = None if model.effort is None else model.effort.default
+        return self.quoter.quotes(model, [default])[0].typical_usd
+
+    def _chosen(self, model: ModelSpec) -> tuple[ModelQuote, float]:
+        if model.id not in self._choices:
+            self._choices[model.id] = self._choose(
+                self.quoter.quotes(model, usable_levels(model, self._request.effort))
+            )
+        return self._choices[model.id]
+
+    def _choose(self, quotes: Sequence[ModelQuote]) -> tuple[ModelQuote, float]:
+        minimum = self._request.quality * self.best_quality - _ROUNDING
+        for quote in sorted(quotes, key=lambda quote: quote.typical_usd):
+            quality = quality_at(self._classification, quote.model, quote.effort)
+            if quality >= minimum:
+                return quote, quality
+        hardest = quotes[-1]
+        return hardest, quality_at(self._classification, hardest.model, hardest.effort)
+
     def _skipped(self, model: ModelSpec, reason: str) -> Skipped:
         try:
-            typical = self.quoter.typical_usd(model)
+            typical = self._chosen(model)[0].typical_usd
         except UnknownPrice:
             typical = None
         return Skipped(model=model, reason=reason, typical_usd=typical)

@@ -35,7 +35,7 @@ def rejection(
 
 def _advice(plan: Plan, registry: Registry, context: PlanContext) -> str:
     """Suggest the cheapest model that can't be used yet but would fit under the cap, or a lower output limit."""
-    builder = CandidateBuilder(plan.request, plan.classification, context)
+    builder = CandidateBuilder(plan.request, plan.classification, context, registry)
     for candidate in _fitting(builder, registry):
         if why := context.unavailable(candidate.model) or context.circuit(candidate.model.id).blocked_reason:
             return f"{candidate.model.id} would fit, at up to {show_usd(candidate.worst_usd)}, but: {why}. "

@@ -16,7 +16,7 @@ from llm_magic.errors import UnknownOption
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.routing import notebook, validation
 from llm_magic.routing.notebook import Notebook, unquoted
-from llm_magic.types import DEFAULT_QUALITY, Message, TaskTier
+from llm_magic.types import DEFAULT_QUALITY, Effort, Message, TaskTier
 
 
 def _unchanged(value: object) -> object:
@@ -74,6 +74,17 @@ class RequestOptions(TypedDict, total=False):
             help="Minimum share of the best expected quality, from 0 (the cheapest model) to 1 (the best).",
             default=f"%config RouteMagics.quality, otherwise the router's value, {DEFAULT_QUALITY:g}",
             check=validation.quality,
+        ),
+    ]
+    effort: Annotated[
+        Effort | str | None,
+        Option(
+            flag="--effort",
+            metavar="LEVEL",
+            help="How much the model reasons: none, low, medium, high, or max. A model that lacks the level is asked "
+            "at the next harder one, or at its hardest.",
+            default="%config RouteMagics.effort, otherwise the cheapest level that is good enough",
+            check=validation.effort,
         ),
     ]
     system: Annotated[

@@ -36,6 +36,7 @@ from llm_magic.types import (
     DEFAULT_QUALITY,
     Compared,
     Comparison,
+    Effort,
     ModelSpec,
     Plan,
     Request,
@@ -65,8 +66,10 @@ class Router:
         policy: RetryPolicy | None = None,
         clock: Clock | None = None,
         quality: float = DEFAULT_QUALITY,
+        effort: Effort | str | None = None,
     ) -> None:
         self.quality = validation.quality(quality)
+        self.effort = None if effort is None else validation.effort(effort)
         self.base_registry = Registry.load() if registry is None else registry
         """The registry without the tuning of `%route_tune`."""
         self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
@@ -92,6 +95,7 @@ class Router:
         fields = options.fields_of(given)
         fields["is_quality_stated"] = "quality" in fields
         fields.setdefault("quality", self.quality)
+        fields.setdefault("effort", self.effort)
         limit = fields.pop("thread_tokens", conversations.THREAD_TOKENS)
         if (name := fields.pop("thread", None)) is not None:
             if fields.get("history"):
@@ -188,6 +192,7 @@ class Router:
             policy=self._services.policy,
             clock=self._clock,
             quality=self.quality,
+            effort=self.effort,
         )
 
     def retune(self) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from llm_magic.attachments import attach
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.types import Attachment, Message, TaskTier
+from llm_magic.types import Attachment, Effort, Message, TaskTier
 
 MAX_CHARACTERS = 20_000_000
 """Longer than any context window: rejected before its tokens are counted."""
@@ -74,6 +74,13 @@ def quality(value: float) -> float:
     if isinstance(value, bool) or not 0 <= value <= 1:  # also rejects NaN
         raise InvalidOption("quality", value, "a share from 0 (the cheapest) to 1 (the best)")
     return float(value)
+
+
+def effort(value: Effort | str) -> Effort:
+    try:
+        return Effort(value)
+    except ValueError:
+        raise InvalidOption("effort", value, f"one of {', '.join(Effort)}") from None
 
 
 def max_output_tokens(value: int) -> int:

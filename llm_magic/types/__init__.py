@@ -1,6 +1,6 @@
 """Frozen records that the parts of the package pass to each other."""
 
-from llm_magic.types.efforts import Effort, EffortLevels, merged_params
+from llm_magic.types.efforts import Effort, EffortLevels, merged_params, name_at
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
@@ -43,4 +43,5 @@ __all__ = [
     "Thread",
     "Usage",
     "merged_params",
+    "name_at",
 ]

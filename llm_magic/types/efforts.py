@@ -50,6 +50,10 @@ class EffortLevels:
         return iter(sorted(self.params, key=lambda effort: effort.rank))
 
 
+def name_at(model_id: str, effort: Effort | None) -> str:
+    return model_id if effort is None else f"{model_id} (effort {effort})"
+
+
 def merged_params(sent: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Merge parameters, tables key by key; those of `own` win."""
     merged = {**sent, **own}

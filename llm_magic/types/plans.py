@@ -7,20 +7,27 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from llm_magic.types.efforts import Effort, name_at
 from llm_magic.types.models import ModelSpec
 from llm_magic.types.requests import CascadeMode, Message, Request
 from llm_magic.types.tasks import Classification, TaskTier
 
 
 class Quote(Protocol):
-    """Cost of one request on one model. Implemented above this layer, by plan.quotes.ModelQuote.
+    """Cost of one request on one model at one effort. Implemented above this layer, by plan.quotes.ModelQuote.
 
-    input_tokens: estimated, rounded upward. input_tokens_bound: upper bound for every tokenizer. typical_usd: without
-    regard to `max_output_tokens`. worst_usd: for `input_tokens_bound` and `max_output_tokens`, which is what is held.
+    effort: None if it is unknown. output_tokens: expected, including reasoning. input_tokens: estimated, rounded
+    upward. input_tokens_bound: upper bound for every tokenizer. wanted_output_tokens: the output limit without caps.
+    typical_usd: without regard to `max_output_tokens`. worst_usd: for `input_tokens_bound` and `max_output_tokens`,
+    which is what is held.
     """
 
     @property
     def model(self) -> ModelSpec: ...
+    @property
+    def effort(self) -> Effort | None: ...
+    @property
+    def output_tokens(self) -> int: ...
     @property
     def input_tokens(self) -> int: ...
     @property
@@ -28,6 +35,8 @@ class Quote(Protocol):
 
     @property
     def max_output_tokens(self) -> int: ...
+    @property
+    def wanted_output_tokens(self) -> int: ...
     @property
     def typical_usd(self) -> Decimal: ...
 
@@ -53,7 +62,7 @@ class Quote(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model that a plan may ask.
+    """A model that a plan may ask, at the effort that the plan chose for it.
 
     expected_quality: estimated chance of a good answer, 0..1. cooling: its circuit is open, and it is asked because
     nothing else can be. stepped_down: it leads because a better model would not fit under the cap.
@@ -70,6 +79,18 @@ class Candidate:
         return self.quote.model
 
     @property
+    def effort(self) -> Effort | None:
+        return self.quote.effort
+
+    @property
+    def name(self) -> str:
+        return name_at(self.model.id, self.effort)
+
+    @property
+    def output_tokens(self) -> int:
+        return self.quote.output_tokens
+
+    @property
     def input_tokens(self) -> int:
         return self.quote.input_tokens
 
@@ -80,6 +101,11 @@ class Candidate:
     @property
     def max_output_tokens(self) -> int:
         return self.quote.max_output_tokens
+
+    @property
+    def is_limited(self) -> bool:
+        """True if a cap has lowered the output limit."""
+        return self.quote.max_output_tokens < self.quote.wanted_output_tokens
 
     @property
     def typical_usd(self) -> Decimal:

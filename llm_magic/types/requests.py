@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+from llm_magic.types.efforts import Effort
 from llm_magic.types.schemas import Schema
 from llm_magic.types.tasks import TaskTier
 
@@ -104,5 +105,7 @@ class Request:
     check: Callable[[str], bool] | None = None
     judge: str | None = None
     is_quality_stated: bool = False
+    effort: Effort | None = None
+    """None: the plan chooses."""
     rule: str = ""
     """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""

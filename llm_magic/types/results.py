@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from llm_magic.types.efforts import Effort
 from llm_magic.types.models import Usage
 from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.tasks import TaskTier
@@ -18,6 +19,7 @@ class Attempt:
 
     Prices are those that were applied, in USD per million tokens, so a later change of prices does not change history.
     `cost_low_usd` covers what was reported or counted, `cost_high_usd` is the hold; None stands for `cost_usd`.
+    `expected_usd` is that of the plan.
     `baseline_usd` is zero unless the attempt answered. `difficulty` is in logits; `rating` is 1 (good) or -1 (bad).
     """
 
@@ -51,6 +53,8 @@ class Attempt:
     cost_basis: CostBasis = CostBasis.REPORTED
     cost_low_usd: Decimal | None = None
     cost_high_usd: Decimal | None = None
+    effort: Effort | None = None
+    expected_usd: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,7 @@ class RouteResult:
     latency_s: float
     data: Any = None
     notes: tuple[str, ...] = ()
+    effort: Effort | None = None
 
     @property
     def savings_usd(self) -> Decimal:

@@ -145,6 +145,7 @@ WRONG = [
     ("quality", "-0.1", "it must be from 0 to 1, or None"),
     ("quality", "float('nan')", "it must be from 0 to 1, or None"),
     ("quality", "'high'", "expected a float"),
+    ("effort", "'some'", "any of ['none', 'low', 'medium', 'high', 'max'] or None, not the str 'some'"),
 ]
 RIGHT = {
     "profile": "article",
@@ -153,6 +154,7 @@ RIGHT = {
     "table_rows": 1,
     "thread_tokens": 100,
     "quality": 0.5,
+    "effort": "low",
 }
 
 

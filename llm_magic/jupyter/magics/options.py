@@ -48,6 +48,8 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
         given = from_arguments(vars(args), notebook)
         given.setdefault("thread_tokens", settings.thread_tokens)
         given.setdefault("cache", settings.cache)
+        if settings.effort is not None:
+            given.setdefault("effort", settings.effort)
         given["routing_text"] = routing_text
         request = router.request(prompt, **given)
     except BudgetError as error:

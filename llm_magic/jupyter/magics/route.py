@@ -18,7 +18,7 @@ from llm_magic.jupyter.run import background, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.registry import PROFILES
-from llm_magic.types import DEFAULT_QUALITY, Comparison, Plan, RouteResult
+from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, Plan, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +51,14 @@ class RouteMagics(Magics):
         allow_none=True,
         help="Minimum share of the best expected quality, from 0 (the cheapest) to 1 (the best). None: that of the "
         f"router, {DEFAULT_QUALITY:g} by default.",
+    ).tag(config=True)
+
+    effort = Enum(
+        [str(effort) for effort in Effort],
+        default_value=None,
+        allow_none=True,
+        help="How much models reason: 'none', 'low', 'medium', 'high' or 'max'. None: the cheapest level that is good "
+        "enough.",
     ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:

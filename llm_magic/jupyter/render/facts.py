@@ -10,7 +10,7 @@ from enum import Enum, auto
 from llm_magic.budget import extra_line, show_usd
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.run_state import RunState, RunStates
-from llm_magic.types import ZERO, Cascade, Classification, Outcome, Plan, RouteResult, Step
+from llm_magic.types import ZERO, Cascade, Classification, Outcome, Plan, RouteResult, Step, name_at
 
 _SIGNS = {
     Outcome.OK: "✓", Outcome.CACHED: "✓", Outcome.AGREED: "✓", Outcome.JUDGED: "✓", Outcome.SUPERSEDED: "–",
@@ -109,8 +109,8 @@ def session_facts(spent_usd: Decimal, cap_usd: Decimal | None) -> SessionFacts:
 
 def model_name(state: RunState) -> str:
     if state.result is not None:
-        return state.result.model
-    return state.current.model.id if state.current is not None else "no model yet"
+        return name_at(state.result.model, state.result.effort)
+    return state.current.name if state.current is not None else "no model yet"
 
 
 def run_cost(state: RunState) -> str:
@@ -187,7 +187,7 @@ def plan_notes(plan: Plan) -> list[str]:
 
 
 def _cascade(cascade: Cascade) -> str:
-    names = " and ".join(candidate.model.id for candidate in cascade.cheap)
+    names = " and ".join(candidate.name for candidate in cascade.cheap)
     condition = {
         "agree": "if they agree",
         "twice": "if they agree",
@@ -197,7 +197,7 @@ def _cascade(cascade: Cascade) -> str:
     }[cascade.mode]
     return (
         f"cascade: {names} first, kept {condition} (about {cascade.acceptance_rate:.0%}), else "
-        f"{cascade.strong.model.id}: {show_usd(cascade.expected_usd)} expected, "
+        f"{cascade.strong.name}: {show_usd(cascade.expected_usd)} expected, "
         f"{show_usd(cascade.worst_usd)} at worst, quality {cascade.expected_quality:.0%}; {cascade.why}"
     )
 

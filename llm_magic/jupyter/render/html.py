@@ -22,7 +22,17 @@ from llm_magic.types import Candidate, Plan, Skipped
 
 INERT_CLASSES = "llmr mathjax_ignore tex2jax_ignore"
 _TONE_CLASS = {Tone.GOOD: "ok", Tone.BAD: "bad", Tone.NEUTRAL: ""}
-_PLAN_COLUMNS = ("model", "reason", "expected quality", "tokens in", "max tokens out", "low", "expected", "worst")
+_PLAN_COLUMNS = (
+    "model",
+    "effort",
+    "reason",
+    "expected quality",
+    "tokens in",
+    "max tokens out",
+    "low",
+    "expected",
+    "worst",
+)
 _WORDS = ' class="llmr-words"'
 
 
@@ -167,10 +177,10 @@ def _meter(session: SessionFacts) -> str:
 
 def _plan_row(entry: Candidate | Skipped) -> str:
     if isinstance(entry, Skipped):
-        return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="7">skipped: {escape(entry.reason)}</td>'
+        return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="8">skipped: {escape(entry.reason)}</td>'
     costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
-        f"<td><b>{escape(entry.model.id)}</b></td><td{_WORDS}>{escape(entry.why)}</td>"
+        f"<td><b>{escape(entry.model.id)}</b></td><td>{entry.effort or '–'}</td><td{_WORDS}>{escape(entry.why)}</td>"
         f"<td>{entry.expected_quality:.0%}</td>"
         f"<td>{entry.input_tokens:,}</td><td>{entry.max_output_tokens:,}</td>{costs}"
     )

@@ -103,6 +103,7 @@ def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:
         "model": model.id,
         "provider": model.provider,
         "tiers": ", ".join(model.tiers) or "fallback only",
+        "effort": _levels(model),
         "usable": why_not is None,
         "why_not": why_not or "",
         "circuit": str(circuit),
@@ -111,6 +112,13 @@ def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:
         "falls_back_to": model.fallback_id or "",
         "source": model.source,
     }
+
+
+def _levels(model: ModelSpec) -> str:
+    """List the levels of effort, the provider's default marked."""
+    if model.effort is None:
+        return "unknown"
+    return ", ".join(f"{level} (default)" if level is model.effort.default else str(level) for level in model.effort)
 
 
 def _formatted(table: pd.DataFrame) -> pd.DataFrame:

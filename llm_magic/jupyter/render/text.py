@@ -45,4 +45,4 @@ def _plan_line(entry: Candidate | Skipped) -> str:
     if isinstance(entry, Skipped):
         return f"  – {entry.model.id}: skipped, {entry.reason}"
     costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
-    return f"  → {entry.model.id}: {costs} (low / expected / worst), quality {entry.expected_quality:.0%}, {entry.why}"
+    return f"  → {entry.name}: {costs} (low / expected / worst), quality {entry.expected_quality:.0%}, {entry.why}"

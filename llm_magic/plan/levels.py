@@ -1,0 +1,41 @@
+"""Levels of effort at which a model may be asked, and its expected quality at each of them."""
+
+from __future__ import annotations
+
+from llm_magic.classify import expected_quality
+from llm_magic.plan.lengths import tier_shares
+from llm_magic.registry import Registry
+from llm_magic.types import Classification, Effort, ModelSpec
+
+
+def usable_levels(model: ModelSpec, requested: Effort | None) -> tuple[Effort | None, ...]:
+    """Return the requested level, or else those up to the provider's default. None stands for unknown effort.
+
+    If the model lacks the requested level, it is asked at the next harder one, or at its hardest.
+    """
+    if model.effort is None:
+        return (None,)
+    levels = tuple(model.effort)
+    if requested is None:
+        return tuple(level for level in levels if level.rank <= model.effort.default.rank)
+    return (next((level for level in levels if level.rank >= requested.rank), levels[-1]),)
+
+
+def quality_at(classification: Classification, model: ModelSpec, effort: Effort | None) -> float:
+    """Return the chance of a good answer at this effort."""
+    if effort is None or model.effort is None:
+        return expected_quality(classification, model.capability)
+    steps = model.effort.capability_steps[effort]
+    if not any(steps.values()):
+        return expected_quality(classification, model.capability)
+    lowest = min(model.capability.values(), default=0.0)
+    capability = {
+        tier: model.capability.get(tier, lowest) + steps.get(tier, 0.0) for tier in tier_shares(classification)
+    }
+    return expected_quality(classification, capability)
+
+
+def best_quality(classification: Classification, registry: Registry) -> float:
+    """Return the expected quality of the best model that may lead, at its provider's default effort."""
+    leading = [model for model in registry if model.tiers] or [registry.baseline]
+    return max(expected_quality(classification, model.capability) for model in leading)

@@ -1,0 +1,133 @@
+"""Effort as a part of the plan: which level each model is asked at, and what is expected of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from llm_magic import Ledger, Registry, RequestError, Router, TaskTier
+from llm_magic.plan.levels import quality_at, usable_levels
+from llm_magic.testing import Reply, ScriptedProvider
+from llm_magic.types import Classification, Effort, Plan
+
+TRANSLATE = "Translate to French: good morning"
+PROVE = "Prove that there are infinitely many primes of the form 4n + 3, and derive a lower bound on their density."
+
+
+@pytest.fixture
+def router() -> Router:
+    registry = Registry.load("current")
+    providers = {name: ScriptedProvider() for name in registry.providers if name != "local"}
+    return Router(registry=registry, ledger=Ledger(":memory:"), providers=providers)
+
+
+def levels(plan: Plan) -> dict[str, Effort | None]:
+    return {candidate.model.id: candidate.effort for candidate in plan.candidates}
+
+
+def test_a_simple_prompt_is_asked_without_reasoning(router: Router) -> None:
+    leader = router.plan(TRANSLATE).candidates[0]
+    assert leader.effort in (Effort.NONE, Effort.LOW)
+    assert leader.expected_quality >= 0.965 * 0.9
+
+
+@pytest.mark.parametrize(
+    ("tier", "allowed"),
+    [
+        ("BULK", {Effort.NONE, Effort.LOW}),
+        ("STRUCTURED", {Effort.NONE, Effort.LOW}),
+        ("STANDARD", {Effort.LOW, Effort.MEDIUM}),
+    ],
+)
+def test_the_first_choices_of_a_tier_are_asked_at_its_effort(router: Router, tier: str, allowed: set[Effort]) -> None:
+    plan = router.plan("A prompt", tier=tier)
+    first = {model.id for model in router.registry.first_choices(TaskTier(tier))}
+    chosen = {model_id: effort for model_id, effort in levels(plan).items() if model_id in first}
+    assert chosen
+    assert set(chosen.values()) <= allowed
+
+
+def test_complex_prompts_are_asked_at_the_effort_of_the_provider(router: Router) -> None:
+    plan = router.plan(PROVE, tier="COMPLEX")
+    for candidate in plan.candidates:
+        expected = None if candidate.model.effort is None else candidate.model.effort.default
+        assert candidate.effort == expected, candidate.model.id
+
+
+def test_each_model_is_listed_once(router: Router) -> None:
+    names = [entry.model.id for entry in router.plan(PROVE).ranked]
+    assert len(names) == len(set(names))
+
+
+def test_a_stated_effort_is_used_for_every_model_that_has_it(router: Router) -> None:
+    chosen = levels(router.plan(PROVE, tier="COMPLEX", effort="low"))
+    assert {effort for effort in chosen.values() if effort is not None} == {Effort.LOW}
+    assert "claude-opus-5-5" in chosen
+
+
+@pytest.mark.parametrize(
+    ("model_id", "requested", "used"),
+    [
+        ("claude-opus-5-5", "none", "low"),
+        ("gpt-6.1-sol", "none", "low"),
+        ("claude-haiku-5-5", "max", "high"),
+        ("deepseek-flash", "medium", "high"),
+        ("gpt-6-luna", "none", "none"),
+    ],
+)
+def test_a_level_that_a_model_lacks_is_never_used(router: Router, model_id: str, requested: str, used: str) -> None:
+    model = router.registry[model_id]
+    assert usable_levels(model, Effort(requested)) == (Effort(used),)
+    assert levels(router.plan(PROVE, model=model_id, effort=requested))[model_id] == used
+
+
+def test_the_effort_of_the_router_is_the_default(router: Router) -> None:
+    harder = Router(registry=router.registry, ledger=router.ledger, providers=router.providers, effort="HIGH")
+    assert levels(harder.plan(TRANSLATE))["gpt-6-luna"] is Effort.HIGH
+    assert levels(harder.plan(TRANSLATE, effort="none"))["gpt-6-luna"] is Effort.NONE
+    with pytest.raises(RequestError, match="effort"):
+        Router(registry=router.registry, ledger=router.ledger, providers=router.providers, effort="some")
+
+
+def test_more_effort_costs_more_and_is_expected_to_answer_better(router: Router) -> None:
+    plans = [router.plan(PROVE, model="claude-opus-5-5", effort=level) for level in ("low", "medium", "high", "max")]
+    leaders = [plan.candidates[0] for plan in plans]
+    costs, qualities = [leader.expected_usd for leader in leaders], [leader.expected_quality for leader in leaders]
+    assert costs == sorted(costs)
+    assert qualities == sorted(qualities)
+    assert len(set(costs)) == len(set(qualities)) == 4
+
+
+def test_a_lower_quality_allows_a_lower_effort(router: Router) -> None:
+    best = levels(router.plan(PROVE, tier="COMPLEX", quality=1.0))["claude-opus-5-5"]
+    enough = levels(router.plan(PROVE, tier="COMPLEX", quality=0.5))["claude-opus-5-5"]
+    assert (best, enough) == (Effort.MEDIUM, Effort.LOW)
+
+
+def test_the_step_of_an_effort_is_in_logits(router: Router) -> None:
+    model = router.registry["gpt-6.1-terra"]
+    certain = Classification(tier=TaskTier.COMPLEX, confidence=1.0)
+    assert quality_at(certain, model, Effort.MEDIUM) == quality_at(certain, model, None)
+    harder = dataclasses.replace(certain, difficulty=-0.37)
+    assert quality_at(certain, model, Effort.HIGH) == pytest.approx(quality_at(harder, model, Effort.MEDIUM))
+
+
+def test_the_limit_of_hard_reasoning_leaves_space_for_the_answer(router: Router) -> None:
+    leader = router.plan(PROVE, model="claude-opus-5-5", tier="COMPLEX", effort="max").candidates[0]
+    assert leader.max_output_tokens >= 2 * leader.output_tokens
+    stated = router.plan(PROVE, model="claude-opus-5-5", tier="COMPLEX", effort="max", max_output_tokens=500)
+    assert stated.candidates[0].max_output_tokens == 500
+
+
+async def test_the_effort_is_sent_recorded_and_returned(router: Router) -> None:
+    luna = ScriptedProvider([Reply(chunks=("bonjour",))])
+    alone = Router(registry=router.registry, ledger=router.ledger, providers={"openai": luna})
+    result = await alone.route(TRANSLATE, model="gpt-6-luna", effort="low", tier="BULK")
+    assert luna.requests[0].effort is Effort.LOW
+    assert luna.requests[0].params == {"verbosity": "low", "service_tier": "default", "reasoning_effort": "low"}
+    assert result.effort is Effort.LOW
+    (row,) = router.ledger.rows()
+    assert row.effort is Effort.LOW
+    assert row.expected_usd > 0
+    assert list(router.ledger.to_frame()["effort"]) == ["low"]
