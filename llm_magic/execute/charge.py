@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from llm_magic import tokens
 from llm_magic.execute.state import AttemptState, Failed
+from llm_magic.providers.base import UsageReport
 from llm_magic.types import CostBasis, Usage
 
 _OWN_PACE_MARGIN = 1.5
@@ -47,14 +48,18 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     learned_pace: returns the model's output tokens per second by the ledger; called only if it is needed.
     """
     report = state.report
-    doubt = "" if report is None else _usage_problem(state, report.usage, final=report.final)
-    if report is not None and report.final and not doubt:
-        return Charge(usage=report.usage, seen=report.usage, basis=CostBasis.REPORTED)
+    believed = None if report is None else _believed(state, report)
+    doubt = "" if believed is None else believed.doubt
+    if report is not None and report.final and believed is not None and believed.knows_output:
+        if not doubt:
+            return Charge(usage=report.usage, seen=report.usage, basis=CostBasis.REPORTED)
+        usage = _seen(state, believed.usage)
+        return Charge(usage=usage, seen=usage, basis=CostBasis.COUNTED, doubt=doubt)
     failure = state.result.error if isinstance(state.result, Failed) else None
     silent = not (state.text or state.reasoning or report)
     if not state.was_sent or (failure is not None and silent and not (failure.billed or failure.accepted)):
         return Charge(usage=Usage(), seen=Usage(), basis=CostBasis.COUNTED)
-    seen = _seen(state, None if report is None or doubt else report.usage)
+    seen = _seen(state, None if believed is None else believed.usage)
     hidden = _hidden_tokens(state, now, learned_pace)
     if (failure is not None and failure.accepted) or hidden == 0:
         return Charge(usage=seen, seen=seen, basis=CostBasis.COUNTED, doubt=doubt)
@@ -109,29 +114,64 @@ def _own_pace(state: AttemptState) -> float | None:
     return _OWN_PACE_MARGIN * count / (last_at - first_at)
 
 
-def _usage_problem(state: AttemptState, usage: Usage, *, final: bool) -> str:
-    """Return the reason to disbelieve a report: too much for the model, or too little for what was received."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Believed:
+    """The credible parts of a report. An input that is not is replaced by the estimate, an output by zero."""
+
+    usage: Usage
+    knows_output: bool
+    doubt: str
+
+
+def _believed(state: AttemptState, report: UsageReport) -> _Believed:
+    usage, candidate = report.usage, state.candidate
+    doubts = [report.doubt if state.finished is not None else ""]
+    if problem := _input_problem(state, usage):
+        doubts.append(problem)
+        usage = dataclasses.replace(usage, input_tokens=candidate.input_tokens)
+    parts = (usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
+    if problem or min(parts) < 0 or sum(parts[:2]) > usage.input_tokens or parts[2] > parts[1]:
+        doubts.append("the provider reported negative tokens, or more cached than input tokens; charged as uncached")
+        usage = dataclasses.replace(usage, cached_input_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
+    if problem := _output_problem(state, usage, final=report.final):
+        doubts.append(problem)
+        usage = dataclasses.replace(usage, output_tokens=0, reasoning_tokens=0)
+    elif not 0 <= usage.reasoning_tokens <= usage.output_tokens:
+        doubts.append("the provider reported more reasoning than output tokens, or less than none; both are charged")
+        reasoning = max(0, usage.reasoning_tokens)
+        output = max(usage.output_tokens, min(candidate.max_output_tokens, usage.output_tokens + reasoning))
+        usage = dataclasses.replace(usage, output_tokens=output, reasoning_tokens=min(reasoning, output))
+    doubt = next(filter(None, doubts), "")
+    return _Believed(usage=usage, knows_output=not problem, doubt=doubt)
+
+
+def _input_problem(state: AttemptState, usage: Usage) -> str:
+    """Return the reason to disbelieve the input: too much for the model, or too little for what was sent."""
     candidate, model = state.candidate, state.candidate.model
-    max_input = max(model.context_window, candidate.input_tokens_bound)
-    max_output = max(model.max_output_tokens, candidate.max_output_tokens)
-    if usage.input_tokens > 10 * max_input or usage.output_tokens > 10 * max_output:
+    if usage.input_tokens > 10 * max(model.context_window, candidate.input_tokens_bound):
         return (
-            f"the provider reported {usage.input_tokens:,} input and {usage.output_tokens:,} output tokens, more than "
-            f"{model.id} supports; cost estimated from what was sent and received"
+            f"the provider reported {usage.input_tokens:,} input tokens, more than {model.id} supports; "
+            "cost estimated from what was sent"
         )
-    parts = (usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens, usage.reasoning_tokens)
-    cached = usage.cached_input_tokens + usage.cache_write_tokens
-    if min(usage.output_tokens, *parts) < 0 or cached > usage.input_tokens or parts[2] > parts[1]:
-        return "the provider reported negative tokens, or more cached than input tokens; charged by what was received"
-    expected_input = candidate.input_tokens
-    if usage.input_tokens < _MIN_INPUT_SHARE * expected_input:
+    if usage.input_tokens < _MIN_INPUT_SHARE * candidate.input_tokens:
         return (
-            f"the provider reported {usage.input_tokens:,} input tokens for a prompt of about {expected_input:,}; "
-            "cost estimated from the prompt"
+            f"the provider reported {usage.input_tokens:,} input tokens for a prompt of about "
+            f"{candidate.input_tokens:,}; cost estimated from the prompt"
+        )
+    return ""
+
+
+def _output_problem(state: AttemptState, usage: Usage, *, final: bool) -> str:
+    """Return the reason to disbelieve the output: too much for the model, or too little for what was received."""
+    candidate, model = state.candidate, state.candidate.model
+    if usage.output_tokens > 10 * max(model.max_output_tokens, candidate.max_output_tokens):
+        return (
+            f"the provider reported {usage.output_tokens:,} output tokens, more than {model.id} supports; "
+            "cost estimated from what was received"
         )
     counted = tokens.estimate(state.answer_text, model) if final else 0
     too_few = counted >= _MIN_DOUBTED_OUTPUT_TOKENS and usage.output_tokens < _MIN_OUTPUT_SHARE * counted
-    if too_few or (usage.output_tokens == 0 and counted >= 4):
+    if usage.output_tokens < 0 or too_few or (usage.output_tokens == 0 and counted > 0):
         return (
             f"the provider reported {usage.output_tokens:,} output tokens for a text of about {counted:,}; "
             "cost estimated from the text"

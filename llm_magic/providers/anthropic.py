@@ -13,10 +13,11 @@ from typing import Any
 
 from llm_magic.events import TextDelta
 from llm_magic.providers import errors, formats, http, sse
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
-from llm_magic.types import Message, ProviderSpec, Usage
+from llm_magic.providers.payload import clean_text, json_object, json_objects
+from llm_magic.providers.usage import MessagesUsage, parse_count
+from llm_magic.types import Message, ProviderSpec
 
 _FINISH_REASONS = {
     "end_turn": "stop",
@@ -113,15 +114,15 @@ def _images(message: Message) -> list[dict[str, Any]]:
 async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> AsyncGenerator[ProviderEvent]:
     """Translate the events of the wire. Input tokens are reported at the start, output tokens at the end."""
     served_model = ""
-    counts: dict[str, Any] = {}
+    usage = MessagesUsage()
     async for event in events:
         match event.get("type"):
             case "message_start":
                 message = json_object(event.get("message"))
                 served_model = clean_text(message.get("model") or "")
-                counts = _updated(counts, json_object(message.get("usage")))
-                if reported := usage_of(counts):
-                    yield UsageReport(usage=reported, final=False)
+                usage.read(json_object(message.get("usage")))
+                if report := usage.report(final=False):
+                    yield report
             case "content_block_delta":
                 delta = json_object(event.get("delta"))
                 if text := delta.get("text"):
@@ -129,13 +130,14 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
                 elif delta.get("type") == "thinking_delta":
                     yield thinking(clean_text(delta.get("thinking") or ""))
             case "message_delta":
-                last = json_object(event.get("usage"))
-                counts = _updated(counts, last)
-                reason = json_object(event.get("delta")).get("stop_reason")
-                if reported := usage_of(counts):
-                    yield UsageReport(usage=reported, final=last.get("output_tokens") is not None)
+                delta = json_object(event.get("delta"))
+                last = json_object(event.get("usage") or delta.get("usage"))  # the latter: Kimi, by way of a proxy
+                usage.read(last)
+                reason = delta.get("stop_reason")
+                if report := usage.report(final=parse_count(last.get("output_tokens")) is not None):
+                    yield report
                 if reason:
-                    yield _finished(reason, served_model, counts)
+                    yield _finished(reason, served_model, usage)
             case "message":
                 for part in _unstreamed_events(event):
                     yield part
@@ -148,38 +150,20 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
 def _unstreamed_events(message: Mapping[str, Any]) -> list[ProviderEvent]:
     texts = [text for block in json_objects(message.get("content")) if (text := block.get("text"))]
     parts: list[ProviderEvent] = [TextDelta(text=clean_text(text)) for text in texts]
-    counts = json_object(message.get("usage"))
-    if reported := usage_of(counts):
-        parts.append(UsageReport(usage=reported))
+    usage = MessagesUsage()
+    usage.read(json_object(message.get("usage")))
+    if report := usage.report(final=True):
+        parts.append(report)
     if reason := message.get("stop_reason"):
-        parts.append(_finished(reason, clean_text(message.get("model") or ""), counts))
+        parts.append(_finished(reason, clean_text(message.get("model") or ""), usage))
     return parts
 
 
-def _finished(reason: object, served_model: str, counts: Mapping[str, Any]) -> Finished:
-    tier = counts.get("service_tier")
+def _finished(reason: object, served_model: str, usage: MessagesUsage) -> Finished:
     return Finished(
         finish_reason=_FINISH_REASONS.get(str(reason), clean_text(reason)),
         served_model=served_model,
-        service_tier=None if tier in (None, "standard") else clean_text(tier),
-    )
-
-
-def _updated(counts: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge cumulative usage: for each field, the last value that is not null counts."""
-    return counts | {name: value for name, value in later.items() if value is not None}
-
-
-def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Convert a usage object, whose `input_tokens` exclude the cached and cache-written ones."""
-    stated = [counts.get(f"{prefix}input_tokens") for prefix in ("", "cache_read_", "cache_creation_")]
-    fresh, read, written = (0 if count is None else count for count in stated)
-    parts = [count for count in (fresh, read, written) if isinstance(count, int)]
-    return usage(
-        input_tokens=sum(parts) if len(parts) == 3 else None,
-        output_tokens=counts.get("output_tokens"),
-        cached=read,
-        written=written,
-        written_1h=json_object(counts.get("cache_creation")).get("ephemeral_1h_input_tokens"),
-        reasoning=json_object(counts.get("output_tokens_details")).get("thinking_tokens"),
+        service_tier=usage.stated("service_tier", usual=("standard",)),
+        speed=usage.stated("speed", usual=("standard",)),
+        region=usage.stated("inference_geo", usual=("global", "not_available")),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
@@ -34,10 +35,16 @@ class ProviderRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
-    """Tokens so far, as counted by the provider. A later report replaces an earlier one."""
+    """Tokens so far, as counted by the provider. A later report replaces an earlier one.
+
+    doubt: a contradiction in the report, or a part that is missing, for a note; the cost is then an estimate.
+    cost_usd: the cost that the provider states.
+    """
 
     usage: Usage
     final: bool = True
+    doubt: str = ""
+    cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +52,15 @@ class Finished:
     """The end of a complete answer. A stream that ends without it is broken.
 
     finish_reason: `stop`, `length`, `refusal`, or the provider's own word.
-    service_tier: `batch`, `flex` or `priority`; None for the usual one.
+    service_tier: `batch`, `flex` or `priority`; None for the usual one. speed: `fast`, or None. region: the region that
+    the model ran in (`us`), or None if the price does not depend on it.
     """
 
     finish_reason: str
     served_model: str
     service_tier: str | None = None
+    speed: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

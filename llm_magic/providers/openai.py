@@ -13,10 +13,11 @@ from typing import Any
 
 from llm_magic.events import TextDelta
 from llm_magic.providers import errors, formats, http, sse
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.payload import clean_text, json_object, json_objects, usage
-from llm_magic.types import Message, ProviderSpec, Usage
+from llm_magic.providers.payload import clean_text, json_object, json_objects
+from llm_magic.providers.usage import CompletionsUsage
+from llm_magic.types import Message, ProviderSpec
 
 __all__ = ["Endpoint", "OpenAIProvider"]
 
@@ -107,18 +108,15 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 
 
 async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> AsyncGenerator[ProviderEvent]:
-    """Translate the chunks of the wire. Any chunk can report usage, with or without choices: the last report counts."""
+    """Translate the chunks of the wire. Any chunk can report usage, with or without choices."""
     finished: Finished | None = None
-    report: UsageReport | None = None
+    usage = CompletionsUsage()
     service_tier: str | None = None
     async for chunk in events:
         if error := chunk.get("error"):
             raise errors.from_event(json_object(error) or {"message": error}, endpoint)
-        if counts := json_object(chunk.get("usage")):
-            reported = usage_of(counts)
-            report = None if reported is None else UsageReport(usage=reported, final=False)
-            if report is not None:
-                yield report
+        if usage.read(chunk) and (report := usage.report(final=False)):
+            yield report
         for choice in json_objects(chunk.get("choices")):
             delta = json_object(choice.get("delta") or choice.get("message"))
             if text := delta.get("content") or delta.get("refusal"):
@@ -133,19 +131,6 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
         if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
             service_tier = clean_text(tier)
     if finished is not None:
-        if report is not None:
-            yield UsageReport(usage=report.usage, final=True)
+        if report := usage.report(final=True):
+            yield report
         yield dataclasses.replace(finished, service_tier=service_tier)
-
-
-def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Convert a usage object, whose `prompt_tokens` include the cached ones. DeepSeek has two names for them."""
-    prompt = json_object(counts.get("prompt_tokens_details"))
-    completion = json_object(counts.get("completion_tokens_details"))
-    return usage(
-        input_tokens=counts.get("prompt_tokens"),
-        output_tokens=counts.get("completion_tokens"),
-        cached=prompt.get("cached_tokens") or counts.get("prompt_cache_hit_tokens"),
-        written=prompt.get("cache_write_tokens"),
-        reasoning=completion.get("reasoning_tokens"),
-    )

@@ -21,7 +21,7 @@ from genai_prices import calc_price, extract_usage
 
 from llm_magic import Registry, Usage, prices
 from llm_magic.events import TextDelta
-from llm_magic.providers import http, openai
+from llm_magic.providers import http
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.providers.openai import OpenAIProvider
@@ -165,8 +165,3 @@ def test_a_cheaper_service_tier_costs_less() -> None:
     for model_id, tier, share in (("claude-sonnet-5-5", "batch", "0.5"), ("gpt-6.1-terra", "batch", "0.5")):
         usual = prices.cost(registry[model_id], usage, NOON).usd
         assert prices.cost(registry[model_id], usage, NOON, tier).usd == usual * Decimal(share)
-
-
-def test_cached_tokens_are_read_under_deepseeks_name() -> None:
-    counts = {"prompt_tokens": 1_200, "completion_tokens": 300, "prompt_cache_hit_tokens": 1_024}
-    assert openai.usage_of(counts) == Usage(input_tokens=1_200, cached_input_tokens=1_024, output_tokens=300)

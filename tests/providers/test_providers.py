@@ -31,7 +31,7 @@ from llm_magic import (
 )
 from llm_magic.answers import schema_of
 from llm_magic.events import TextDelta
-from llm_magic.providers import anthropic, http
+from llm_magic.providers import http
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import (
     Finished,
@@ -43,7 +43,7 @@ from llm_magic.providers.base import (
     thinking,
 )
 from llm_magic.providers.openai import OpenAIProvider
-from llm_magic.providers.payload import clean_text, usage
+from llm_magic.providers.payload import clean_text
 from llm_magic.types import Message
 from tests.support import loopback
 from tests.support.builders import replaced
@@ -344,7 +344,7 @@ def test_the_loopback_server_bills_by_its_own_prices() -> None:
     assert entry.cost_usd == Decimal(6)
 
 
-@pytest.mark.parametrize("junk", [-1, "7", 1.5, True, 10**15, None, [], {"a": 1}])
+@pytest.mark.parametrize("junk", [-1, "many", 1.5, True, 10**15, None, [], {"a": 1}])
 @pytest.mark.parametrize("model_id", MODELS)
 async def test_invalid_counts_are_ignored(server: loopback.Server, model_id: str, junk: object) -> None:
     server.script(model_id, Answer(junk=junk))
@@ -353,28 +353,12 @@ async def test_invalid_counts_are_ignored(server: loopback.Server, model_id: str
     assert isinstance(events[-1], Finished)
 
 
-def test_contradictory_counts_are_ignored() -> None:
-    assert usage(input_tokens=10, cached=11, output_tokens=5) is None
-    assert usage(input_tokens=10, cached=6, written=5, output_tokens=5) is None
-    assert usage(input_tokens=10, output_tokens=5, reasoning=6) is None
-    assert usage(input_tokens=10, written=2, written_1h=3, output_tokens=5) is None
-    assert usage(input_tokens=10, output_tokens=5) == Usage(input_tokens=10, output_tokens=5)
-
-
 @pytest.mark.parametrize("model_id", MODELS)
 async def test_thinking_is_reported_as_progress(server: loopback.Server, model_id: str) -> None:
     server.script(model_id, Answer(thoughts=2))
     events = await answered(server, ask(model_id))
     assert events.count(thinking("hmm")) == 2
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "The answer is 42."
-
-
-@pytest.mark.parametrize("part", ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"])
-def test_an_invalid_part_of_claudes_input_count_invalidates_it(part: str) -> None:
-    counts: dict[str, Any] = {"input_tokens": 3, "output_tokens": 2}
-    assert anthropic.usage_of(counts) == Usage(input_tokens=3, output_tokens=2)
-    assert anthropic.usage_of(counts | {part: "7"}) is None
-    assert anthropic.usage_of(counts | {part: -1}) is None
 
 
 @pytest.mark.parametrize("key", ["sk-planted\n", " sk-planted "])
