@@ -44,6 +44,7 @@ class NoteKind(StrEnum):
     REPAIR = "repair"
     LEDGER = "ledger"
     USAGE = "usage"
+    LAST_RESORT = "last_resort"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

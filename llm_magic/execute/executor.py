@@ -11,7 +11,7 @@ from llm_magic import prices
 from llm_magic.budget import Budget, Cap, extra_line, show_usd
 from llm_magic.errors import BudgetExceeded, LLMMagicError
 from llm_magic.events import NoteKind, Planned, RunEnded, RunEvent, RunFailed
-from llm_magic.execute import ledger_io, settlement
+from llm_magic.execute import last_resort, ledger_io, settlement
 from llm_magic.execute.cascade import ask_cheap_first
 from llm_magic.execute.hedge import hedge
 from llm_magic.execute.retry import ask
@@ -54,6 +54,8 @@ class Executor:
             ledger_io.release_reservation(run)
         if run.answer is None:
             raise settlement.failure(run)
+        if stand_in := last_resort.note(run, run.answer.candidate):
+            yield run.note(NoteKind.LAST_RESORT, stand_in)
         spent_usd = await ledger_io.session_cost_usd(run)
         yield RunEnded(result=settlement.result(run, run.answer, session_cost_usd=spent_usd))
 

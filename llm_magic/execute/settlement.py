@@ -8,9 +8,8 @@ from decimal import Decimal
 
 from llm_magic import answers, prices
 from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Refused, StreamBroken
-from llm_magic.execute import ledger_io
+from llm_magic.execute import last_resort, ledger_io
 from llm_magic.execute.charge import charge_of
-from llm_magic.execute.path import path_of
 from llm_magic.execute.state import AttemptState, Run
 from llm_magic.types import (
     ZERO,
@@ -23,7 +22,6 @@ from llm_magic.types import (
     Outcome,
     Plan,
     RouteResult,
-    Step,
     Usage,
 )
 
@@ -100,7 +98,7 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
         cost_basis=charge.basis,
         cost_low_usd=low_usd,
         cost_high_usd=high_usd,
-        baseline_usd=_baseline_usd(model, usage, cost, run.plan, row.started_at) if answered else ZERO,
+        baseline_usd=_baseline_usd(run, state.candidate, model, usage, cost, row.started_at) if answered else ZERO,
         price_source=cost.price_source,
         input_price=cost.input_price,
         output_price=cost.output_price,
@@ -119,14 +117,17 @@ def decided_row(
     if outcome == Outcome.OK:
         model = prices.served_spec(state.candidate.model, row.served_model, run.services.registry)
         cost = prices.cost(model, row.usage, row.started_at, row.service_tier)
-        baseline = _baseline_usd(model, row.usage, cost, run.plan, row.started_at)
+        baseline = _baseline_usd(run, state.candidate, model, row.usage, cost, row.started_at)
     return dataclasses.replace(row, outcome=outcome, error=error, reason=reason, baseline_usd=baseline)
 
 
-def _baseline_usd(model: ModelSpec, usage: Usage, cost: Cost, plan: Plan, at: datetime) -> Decimal:
-    """Return the cost of the same exchange on the baseline model, with all counts in that model's own tokens."""
-    baseline = plan.baseline_model
-    if baseline.id == model.id:
+def _baseline_usd(run: Run, candidate: Candidate, model: ModelSpec, usage: Usage, cost: Cost, at: datetime) -> Decimal:
+    """Return the cost of the same exchange on the baseline model, with all counts in that model's own tokens.
+
+    An answer below the requested quality saves nothing, so its own cost is returned.
+    """
+    baseline = run.plan.baseline_model
+    if baseline.id == model.id or not (run.plan.cascade or last_resort.counts_savings(run, candidate)):
         return cost.usd
     ratio = baseline.token_ratio / model.token_ratio
     counts = {field.name: round(getattr(usage, field.name) * ratio) for field in dataclasses.fields(Usage)}
@@ -147,7 +148,7 @@ def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> Route
         tier=classification.tier,
         confidence=classification.confidence,
         reasons=classification.reasons,
-        path=_path(run),
+        path=last_resort.run_path(run),
         attempts=tuple(run.attempts),
         usage=answer.usage,
         finish_reason=state.finished.finish_reason,
@@ -167,14 +168,7 @@ def failure(run: Run) -> Exception:
     if not run.attempts:
         last = run.errors[-1]
         return last if isinstance(last, BudgetExceeded) else AllAttemptsFailed(f"no answer: {last}", run.errors)
-    causes = "; ".join(
-        f"{step.model}: {step.outcome.words}{f' ({step.detail})' if step.detail else ''}" for step in _path(run)
-    )
+    causes = last_resort.causes_of(last_resort.run_path(run)) + last_resort.key_hint(run)
     over_budget = next((f"; {error}" for error in run.errors if isinstance(error, BudgetExceeded)), "")
     count = len(run.attempts)
     return AllAttemptsFailed(f"no answer after {count} attempt{'s' * (count > 1)}: {causes}{over_budget}", run.errors)
-
-
-def _path(run: Run) -> tuple[Step, ...]:
-    cascade_models = dict(enumerate(run.sent_models[: run.cascade_attempts], start=1))
-    return path_of(run.plan, run.attempts, cascade_models=cascade_models, skipped=run.skipped)

@@ -13,6 +13,9 @@ from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipp
 
 PlanEntry = Candidate | Skipped
 
+_TOLERANCE = 1e-9
+"""Rounding error of expected qualities, which are compared."""
+
 
 class Planner(Protocol):
     """Anything that orders candidates.
@@ -40,30 +43,53 @@ class CheapestCapable:
 
     Good enough: its expected quality is at least `request.quality` of the best model's. Of these, the one with the
     lowest expected cost (price times tokens of its own tokenizer, for this prompt at this hour) leads. Its fallbacks
-    are followed by the models that are a first choice for the tier, each with its fallbacks, and finally by the free
-    models of this machine. If the request names a tier, the cheapest first choice of the tier leads; if it names a
-    model, that one. If a cap excludes one of them, models of other tiers step in before the free ones, the most
-    expensive that fits first.
+    are followed by the models that are a first choice for the tier, each with its fallbacks. If a cap excludes one of
+    them, or none can be used, models of other tiers step in, the best first. If the request names a tier, the cheapest
+    first choice of the tier leads; if it names a model, only that one and its fallbacks are asked. The request's last
+    resort closes the chain. So does the embedded model if nothing else is configured or if it is good enough.
     """
 
     def order(
         self, request: Request, classification: Classification, registry: Registry, rated: Sequence[PlanEntry]
     ) -> Sequence[PlanEntry]:
         entries = {entry.model.id: entry for entry in rated}
-        free = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
+        embedded = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
         heads = _chain_starts(request, classification, registry, entries)
         chains = (model.id for head in heads for model in registry.chain(head.id))
-        chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in free]
+        chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in embedded]
         ranked = [entries[model_id] for model_id in chain]
-        if any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked):
+        over_budget = any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked)
+        if request.model is None and (over_budget or not any(isinstance(entry, Candidate) for entry in ranked)):
             others = [
                 entry
                 for model_id, entry in entries.items()
-                if model_id not in chain and model_id not in free and isinstance(entry, Candidate) and not entry.cooling
+                if model_id not in (*chain, *embedded) and isinstance(entry, Candidate) and not entry.cooling
             ]
-            ranked += sorted(others, key=lambda entry: entry.expected_usd, reverse=True)
-        ranked += [entries[model_id] for model_id in free]
-        return list(_explained(ranked, request, classification.tier))
+            ranked += sorted(others, key=lambda entry: (entry.expected_quality, entry.expected_usd), reverse=True)
+        closing = [
+            model_id for model_id in embedded if _may_close(model_id, request, classification, registry, entries)
+        ]
+        last_resort = [] if request.last_resort is None else [request.last_resort]
+        asked = [entry.model.id for entry in ranked]
+        ranked += [entries[model_id] for model_id in dict.fromkeys([*closing, *last_resort]) if model_id not in asked]
+        return list(_explained(ranked, request, classification.tier, registry))
+
+
+def _may_close(
+    model_id: str,
+    request: Request,
+    classification: Classification,
+    registry: Registry,
+    entries: Mapping[str, PlanEntry],
+) -> bool:
+    """True if the embedded model may answer when no other does: it is good enough, or nothing else is configured."""
+    if request.model is not None:
+        return False
+    quality = expected_quality(classification, registry[model_id].capability)
+    if quality >= minimum_quality(request.quality, classification, registry) - _TOLERANCE:
+        return True
+    others = (entry for entry in entries.values() if not registry.is_local(entry.model))
+    return all(isinstance(entry, Skipped) and not entry.is_configured for entry in others)
 
 
 def _chain_starts(
@@ -95,15 +121,24 @@ def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[Mode
     return (*serving, registry[warm]) if is_harder else serving
 
 
+def minimum_quality(quality: float, classification: Classification, registry: Registry) -> float:
+    """Return this share of the expected quality of the best model that may lead."""
+    return quality * max(expected_quality(classification, model.capability) for model in _leading(registry))
+
+
+def _leading(registry: Registry) -> list[ModelSpec]:
+    return [model for model in registry if model.tiers] or [registry.baseline]
+
+
 def good_enough(quality: float, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
     """Return the models that may lead and whose expected quality is at least this share of the best one's."""
-    leading = [model for model in registry if model.tiers] or [registry.baseline]
-    expected = {model.id: expected_quality(classification, model.capability) for model in leading}
-    minimum = quality * max(expected.values())
-    return (model for model in leading if expected[model.id] >= minimum - 1e-9)
+    minimum = minimum_quality(quality, classification, registry) - _TOLERANCE
+    return (model for model in _leading(registry) if expected_quality(classification, model.capability) >= minimum)
 
 
-def _explained(ranked: Iterable[PlanEntry], request: Request, tier: TaskTier) -> Iterator[PlanEntry]:
+def _explained(
+    ranked: Iterable[PlanEntry], request: Request, tier: TaskTier, registry: Registry
+) -> Iterator[PlanEntry]:
     unaffordable: list[str] = []
     has_leader = False
     for entry in ranked:
@@ -120,6 +155,8 @@ def _explained(ranked: Iterable[PlanEntry], request: Request, tier: TaskTier) ->
             why = f"{unaffordable[0]} would not fit under the cap; asked {entry.model.id}"
         else:
             why = _reason_to_lead(entry.model, request, tier)
+            if entry.model.id in registry.assumed_ids:
+                why += f"; its capability is {entry.model.capability_source}"
         yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)
         has_leader = True
 

@@ -62,7 +62,7 @@ class CandidateBuilder:
 
     def build(self, model: ModelSpec, *, include_cooling: bool = False) -> Candidate | Skipped:
         if reason := self.context.unavailable(model):
-            return self._skipped(model, reason)
+            return dataclasses.replace(self._skipped(model, reason), is_configured=False)
         blocked = self.context.circuit(model.id).blocked_reason
         if blocked and not include_cooling:
             return self._skipped(model, blocked)

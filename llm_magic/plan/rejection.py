@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from llm_magic.budget import show_usd
 from llm_magic.errors import BudgetExceeded, NoCandidate
@@ -8,7 +8,7 @@ from llm_magic.ledger import Headroom
 from llm_magic.plan.quotes import MIN_OUTPUT_TOKENS
 from llm_magic.plan.rating import CandidateBuilder, PlanContext
 from llm_magic.registry import Registry
-from llm_magic.types import Candidate, Plan
+from llm_magic.types import Candidate, Plan, Skipped
 
 
 def rejection(
@@ -23,14 +23,47 @@ def rejection(
         return BudgetExceeded(
             f"over budget: {tightest.cap} has {show_usd(left)} left{tightest.when_free}, and the cheapest "
             f"candidate, {model}, could cost up to {show_usd(lowest)}. {_advice(plan, registry, context)}"
-            "Raise the cap with %route_budget or --max-cost",
+            f"{_sentence(['raise the cap with %route_budget or --max-cost', *_local_step(plan, registry, context)])}",
             scope=tightest.cap.scope,
             asked_usd=lowest,
             left_usd=left,
             reachable_usd=left,
         )
     reasons = "; ".join(f"{skipped.model.id}: {skipped.reason}" for skipped in plan.skipped)
-    return NoCandidate(f"no model can be used: {reasons}. Set a key, or install the local model: llm-magic[local]")
+    return NoCandidate(f"no model can be used: {reasons}. {_way_out(plan, registry, context)}")
+
+
+def _way_out(plan: Plan, registry: Registry, context: PlanContext) -> str:
+    variables = key_variables(plan.skipped, registry)
+    steps = [f"set {' or '.join(variables)}"] if variables else []
+    if plan.request.model is not None:
+        steps.append("leave out --model, so that another model may answer")
+    steps += _local_step(plan, registry, context)
+    return _sentence(steps) if steps else "Shorten the prompt, or add a model to models.toml"
+
+
+def key_variables(entries: Iterable[Skipped], registry: Registry) -> list[str]:
+    """Return the environment variables that hold the keys of these models, if they are not usable now."""
+    names = (
+        registry.providers[entry.model.provider].api_key_env
+        for entry in entries
+        if not entry.is_configured and entry.model.provider in registry.providers
+    )
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _local_step(plan: Plan, registry: Registry, context: PlanContext) -> list[str]:
+    """Return how to let the embedded model answer, if the plan does not ask it."""
+    embedded = [model for model in registry if registry.is_local(model)]
+    asked = [entry.model for entry in plan.ranked]
+    if embedded and embedded[0] not in asked and context.unavailable(embedded[0]) is None:
+        return [f"add --last-resort {embedded[0].id} for an answer by the small model on this machine"]
+    return []
+
+
+def _sentence(steps: list[str]) -> str:
+    text = ", or ".join(steps)
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _advice(plan: Plan, registry: Registry, context: PlanContext) -> str:
@@ -48,5 +81,5 @@ def _advice(plan: Plan, registry: Registry, context: PlanContext) -> str:
 
 
 def _fitting(builder: CandidateBuilder, registry: Registry) -> list[Candidate]:
-    priced = [builder.price(model) for model in registry]
+    priced = [builder.price(model) for model in registry if not registry.is_local(model)]
     return sorted((entry for entry in priced if isinstance(entry, Candidate)), key=lambda entry: entry.worst_usd)

@@ -42,11 +42,15 @@ class Registry:
             check_provider(spec, origin)
         self.providers: Mapping[str, ProviderSpec] = {spec.name: spec for spec in specs}
         self._models: dict[str, ModelSpec] = {}
-        for model in models:
+        specs_of_models = tuple(models)
+        self.assumed_ids = frozenset(model.id for model in specs_of_models if not model.capability)
+        """The models whose capability is not stated."""
+        stated = {model.id: model.capability for model in specs_of_models if model.capability}
+        for model in specs_of_models:
             provider = self.providers.get(model.provider)
             check_model(model, provider, origin)
             efforts.check_levels(model, provider, origin)
-            self._models[model.id] = efforts.with_expectations(with_defaults(model, provider))
+            self._models[model.id] = efforts.with_expectations(with_defaults(model, provider, stated))
         if not self._models:
             raise RegistryError(f"{origin}: no models")
         baseline = baseline_id or next(iter(self._models))
@@ -109,7 +113,7 @@ class Registry:
         return tuple(model for model in self if tier in model.tiers)
 
     def with_models(self, models: Iterable[ModelSpec]) -> Registry:
-        return Registry(
+        changed = Registry(
             models=models,
             providers=self.providers.values(),
             rules=self.rules,
@@ -117,6 +121,8 @@ class Registry:
             profile=self.profile,
             origin=f"profile {self.profile!r}",
         )
+        changed.assumed_ids |= self.assumed_ids
+        return changed
 
     def is_local(self, model: ModelSpec) -> bool:
         provider = self.providers.get(model.provider)

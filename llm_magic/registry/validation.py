@@ -10,15 +10,8 @@ from typing import Any
 
 from llm_magic.errors import RegistryError
 from llm_magic.providers.wires import known_wires
-from llm_magic.types import ModelSpec, Price, ProviderSpec, TaskTier
-
-# In logits: nine good answers in ten to a typical prompt of its kind.
-BEST_CAPABILITY = 2.2
-
-# From one price role to the next, in logits: the mean of pairs of 2024 that were measured, 0.35 (gpt-4o-mini to gpt-4o,
-# mathematics and code), 0.7 (Mixtral to GPT-4, MMLU), 0.7 (Llama 3.1 8B to 70B, MMLU-Pro), 1.25 (Claude 3 Haiku to
-# Claude 3.5 Sonnet, mathematics and code).
-CAPABILITY_STEP = 0.75
+from llm_magic.registry.capability import Capability, assumed
+from llm_magic.types import ModelSpec, Price, ProviderSpec
 
 # Set for each request, and part of what the hold is computed from, so never in `params`.
 _REQUEST_PARAMS = {
@@ -67,26 +60,17 @@ def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) ->
             raise RegistryError(f"{where}.capability.{tier} = {logit!r} must be a finite number")
 
 
-def with_defaults(model: ModelSpec, provider: ProviderSpec | None) -> ModelSpec:
-    return dataclasses.replace(
+def with_defaults(model: ModelSpec, provider: ProviderSpec | None, stated: Mapping[str, Capability]) -> ModelSpec:
+    """Fill in what the spec leaves out. stated: the capabilities of the registry's models, by id."""
+    model = dataclasses.replace(
         model,
         api_model=model.api_model or model.id,
         params={**({} if provider is None else provider.params), **model.params},
-        capability=model.capability or assumed_capability(model.tiers),
-        capability_source=model.capability_source or ("stated" if model.capability else "assumed from its tiers"),
     )
-
-
-def assumed_capability(tiers: tuple[TaskTier, ...]) -> dict[TaskTier, float]:
-    """Return the prior for a model without measurements, in logits.
-
-    The best capability on the hardest tier that it serves and on easier ones; one step lower for each tier that is
-    harder.
-    A model that serves no tier starts one step below on the easiest.
-    """
-    from_hardest = list(TaskTier)
-    hardest = min((from_hardest.index(tier) for tier in tiers), default=len(from_hardest))
-    return {tier: BEST_CAPABILITY - CAPABILITY_STEP * max(0, hardest - rank) for rank, tier in enumerate(from_hardest)}
+    if model.capability:
+        return dataclasses.replace(model, capability_source=model.capability_source or "stated")
+    capability, source = assumed(model, stated)
+    return dataclasses.replace(model, capability=capability, capability_source=model.capability_source or source)
 
 
 def exact_amount(value: Any, where: str) -> Decimal:

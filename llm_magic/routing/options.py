@@ -63,7 +63,7 @@ class RequestOptions(TypedDict, total=False):
     ]
     model: Annotated[
         str | None,
-        Option(flag="--model", metavar="MODEL", help="Try this model first. Its fallbacks stay."),
+        Option(flag="--model", metavar="MODEL", help="Ask this model, then its own fallbacks, and no other."),
     ]
     quality: Annotated[
         float | None,
@@ -199,6 +199,17 @@ class RequestOptions(TypedDict, total=False):
     judge: Annotated[
         str | None,
         Option(flag="--judge", metavar="MODEL", help="Accept a cheap answer that this model finds good enough."),
+    ]
+    last_resort: Annotated[
+        str | None,
+        Option(
+            flag="--last-resort",
+            metavar="MODEL",
+            help="The model to ask if no other one answers, such as local, the embedded one; or off. It answers "
+            "whatever its expected quality.",
+            default="%config RouteMagics.last_resort, off by default. Without any other usable model, local",
+            check=validation.last_resort,
+        ),
     ]
     routing_text: Annotated[
         str | None,

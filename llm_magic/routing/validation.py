@@ -70,6 +70,10 @@ def tier(value: TaskTier | str) -> TaskTier:
         raise InvalidOption("tier", value, f"one of {', '.join(TaskTier)}") from None
 
 
+def last_resort(value: str) -> str | None:
+    return None if value == "off" else text(value, "last_resort")
+
+
 def quality(value: float) -> float:
     if isinstance(value, bool) or not 0 <= value <= 1:  # also rejects NaN
         raise InvalidOption("quality", value, "a share from 0 (the cheapest) to 1 (the best)")

@@ -2,15 +2,16 @@
 
 In each tier, two things may differ from the packaged estimates (in logits): how hard this user's prompts are, for all
 models alike, and how good each model is. Both are estimated as the posterior mode under normal priors around zero with
-standard deviations PROMPTS_SD and MODEL_SD. Each answer counts at its prompt's difficulty. So prompts that are hard for
-all models do not count against one of them, and a model that was never asked does not look better for it.
+standard deviations PROMPTS_SD and MODEL_SD, or ASSUMED_SD for a model whose capability is not stated. Each answer counts
+at its prompt's difficulty. So prompts that are hard for all models do not count against one of them, and a model that
+was never asked does not look better for it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llm_magic.registry import Registry
@@ -19,6 +20,7 @@ from llm_magic.types import Attempt, TaskTier
 
 PROMPTS_SD = 0.6
 MODEL_SD = 0.4
+ASSUMED_SD = 1.0
 MAX_SHIFT = 1.5
 """In logits, of either shift."""
 _MAX_ROUNDS = 200
@@ -52,7 +54,8 @@ def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
         if not any(evidence.explicit_count for evidence in in_tier.values()):
             continue
         capability = {model: registry[model].capability.get(tier, 0.0) for model in in_tier}
-        common, own = posterior_mode(capability, in_tier)
+        assumed = registry.assumed_ids
+        common, own = posterior_mode(capability, in_tier, assumed)
         prompts[tier] = round(common, 3)
         models |= {(model, tier): round(shift, 3) for model, shift in own.items()}
     return Tuning(
@@ -73,13 +76,21 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
     )
 
 
-def posterior_mode(capability: Mapping[str, float], evidence: Mapping[str, Evidence]) -> tuple[float, dict[str, float]]:
-    """Return the shift for all models and the shift of each model, by coordinate ascent."""
+def posterior_mode(
+    capability: Mapping[str, float], evidence: Mapping[str, Evidence], assumed: Collection[str] = ()
+) -> tuple[float, dict[str, float]]:
+    """Return the shift for all models and the shift of each model, by coordinate ascent.
+
+    assumed: models of unknown capability, which few answers may shift far.
+    """
     common, own = 0.0, dict.fromkeys(evidence, 0.0)
     for _ in range(_MAX_ROUNDS):
         last_common, last_own = common, own
         common = _best_shift([(capability[model] + own[model], part) for model, part in evidence.items()], PROMPTS_SD)
-        own = {model: _best_shift([(capability[model] + common, part)], MODEL_SD) for model, part in evidence.items()}
+        own = {
+            model: _best_shift([(capability[model] + common, part)], ASSUMED_SD if model in assumed else MODEL_SD)
+            for model, part in evidence.items()
+        }
         if abs(common - last_common) + sum(abs(own[model] - last_own[model]) for model in own) < 1e-6:
             break
     return common, own

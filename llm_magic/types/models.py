@@ -96,7 +96,7 @@ class ModelSpec:
     source: str = ""
     capability: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
     """By tier, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-capability)).
-    Empty: derived from `tiers`."""
+    Empty: assumed by name, size or tiers."""
     capability_source: str = ""
     effort: EffortLevels | None = None
     """None: the model has no levels of effort, or they are unknown."""

@@ -137,12 +137,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A model that a plan does not ask. `asked_usd` is its worst case if that exceeds a cap, else None."""
+    """A model that a plan does not ask.
+
+    asked_usd: its worst case if that exceeds a cap, else None. is_configured: False if its provider can't be used, for
+    example without a key.
+    """
 
     model: ModelSpec
     reason: str
     asked_usd: Decimal | None = None
     typical_usd: Decimal | None = None
+    is_configured: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +183,8 @@ class Extra:
 class Plan:
     """The ordered candidates for one request, with the skipped ones in their places.
 
-    left_usd: headroom of the tightest cap when the plan was made; None without a cap.
+    left_usd: headroom of the tightest cap when the plan was made; None without a cap. minimum_quality: expected quality
+    that the request asks for, 0..1.
     """
 
     request: Request
@@ -190,6 +196,7 @@ class Plan:
     extras: tuple[Extra, ...] = ()
     cascade: Cascade | None = None
     no_cascade: str = ""
+    minimum_quality: float = 0.0
 
     @property
     def tier(self) -> TaskTier:

@@ -104,6 +104,8 @@ class Request:
     compared, and the plan expects a lower cost at the requested quality."""
     check: Callable[[str], bool] | None = None
     judge: str | None = None
+    last_resort: str | None = None
+    """The model to ask when no other one answers, whatever its expected quality."""
     is_quality_stated: bool = False
     effort: Effort | None = None
     """None: the plan chooses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from llm_magic import Registry, RequestError, TaskTier
 from llm_magic.health import Circuit
 from llm_magic.plan import PlanContext, make_plan
 from llm_magic.plan.quotes import MIN_OUTPUT_TOKENS
-from llm_magic.types import Classification, Plan, Request
+from llm_magic.types import Classification, Plan, ProviderSpec, Request
 from tests.support.builders import NOON, model, registry, replaced
 
 
@@ -44,25 +45,60 @@ ARTICLE = Registry.load("article")
 @pytest.mark.parametrize(
     ("tier", "chain"),
     [
-        (TaskTier.COMPLEX, ["claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5", "local"]),
-        (TaskTier.STANDARD, ["claude-sonnet-4-6", "gpt-5.5", "local"]),
-        (TaskTier.STRUCTURED, ["gpt-5.5", "claude-sonnet-4-6", "local"]),
-        (TaskTier.BULK, ["deepseek-v3", "gpt-5.5", "claude-sonnet-4-6", "local"]),
+        (TaskTier.COMPLEX, ["claude-opus-4-7", "claude-sonnet-4-6", "gpt-5.5"]),
+        (TaskTier.STANDARD, ["claude-sonnet-4-6", "gpt-5.5"]),
+        (TaskTier.STRUCTURED, ["gpt-5.5", "claude-sonnet-4-6"]),
+        (TaskTier.BULK, ["deepseek-v3", "gpt-5.5", "claude-sonnet-4-6"]),
     ],
 )
 def test_the_article_profile_has_the_chains_of_the_article(tier: TaskTier, chain: list[str]) -> None:
     assert ids(plan(ARTICLE, tier)) == chain
 
 
-def test_the_local_model_is_the_last_fallback_although_it_is_free() -> None:
-    for profile in ("current", "article"):
-        for tier in TaskTier:
-            assert ids(plan(Registry.load(profile), tier))[-1] == "local"
+@pytest.mark.parametrize("tier", TaskTier)
+@pytest.mark.parametrize("profile", ["current", "article"])
+def test_the_embedded_model_does_not_stand_in_for_configured_models(profile: str, tier: TaskTier) -> None:
+    assert "local" not in ids(plan(Registry.load(profile), tier))
+
+
+UNCONFIGURED = {"anthropic": "no ANTHROPIC_API_KEY", "openai": "no OPENAI_API_KEY", "deepseek": "no DEEPSEEK_API_KEY"}
+
+
+@pytest.mark.parametrize("tier", TaskTier)
+@pytest.mark.parametrize("profile", ["current", "article"])
+def test_the_embedded_model_closes_the_chain_if_nothing_else_is_configured(profile: str, tier: TaskTier) -> None:
+    assert ids(plan(Registry.load(profile), tier, missing=UNCONFIGURED)) == ["local"]
+
+
+def test_the_embedded_model_closes_the_chain_if_the_request_asks_for_little_or_names_it_as_the_last_resort() -> None:
+    assert ids(plan(ARTICLE, TaskTier.COMPLEX, quality=0.0))[-1] == "local"
+    assert ids(plan(ARTICLE, TaskTier.COMPLEX, last_resort="local"))[-1] == "local"
+    assert ids(plan(ARTICLE, TaskTier.COMPLEX, model="gpt-5.5", last_resort="local"))[-1] == "local"
+    assert ids(plan(ARTICLE, TaskTier.BULK, last_resort="claude-opus-4-7"))[-1] == "claude-opus-4-7"
+
+
+def test_a_named_model_without_a_key_leaves_no_candidate() -> None:
+    assert not plan(ARTICLE, model="gpt-5.5", missing=UNCONFIGURED).candidates
+
+
+def test_a_named_model_over_the_cap_is_replaced_by_its_own_fallbacks_only() -> None:
+    models = registry(model("named", price="10/50"), model("other", price="1/5"))
+    assert ids(plan(models, left="0.01")) == ["other"]
+    assert not plan(models, left="0.01", model="named").candidates
+
+
+def test_a_configured_model_that_serves_no_such_tier_answers_before_the_embedded_one() -> None:
+    models = Registry(
+        models=[*ARTICLE, model("own", provider="own", tiers=(TaskTier.BULK,))],
+        providers=[*ARTICLE.providers.values(), ProviderSpec(name="own")],
+        baseline_id="claude-opus-4-7",
+    )
+    assert ids(plan(models, TaskTier.COMPLEX, missing=UNCONFIGURED)) == ["own"]
 
 
 def test_a_missing_key_is_in_the_plan_with_its_reason() -> None:
     made = plan(ARTICLE, TaskTier.COMPLEX, missing={"anthropic": "no ANTHROPIC_API_KEY"})
-    assert ids(made) == ["gpt-5.5", "local"]
+    assert ids(made) == ["gpt-5.5"]
     assert [(skipped.model.id, skipped.reason) for skipped in made.skipped] == [
         ("claude-opus-4-7", "no ANTHROPIC_API_KEY"),
         ("claude-sonnet-4-6", "no ANTHROPIC_API_KEY"),
@@ -83,7 +119,7 @@ def test_the_prompt_decides_which_is_cheapest() -> None:
 
 def test_a_named_model_leads_and_keeps_its_fallbacks() -> None:
     made = plan(ARTICLE, TaskTier.BULK, model="claude-sonnet-4-6")
-    assert ids(made) == ["claude-sonnet-4-6", "gpt-5.5", "local"]
+    assert ids(made) == ["claude-sonnet-4-6", "gpt-5.5"]
     assert made.candidates[0].why == "asked for by name"
     assert ids(plan(ARTICLE, TaskTier.COMPLEX, model="local")) == ["local"]
     with pytest.raises(RequestError, match="no model 'gpt-1': the registry has claude-opus-4-7"):
@@ -125,7 +161,7 @@ def test_the_minimum_output_is_at_most_the_requested_limit() -> None:
 
 
 def test_a_cap_never_refuses_a_free_model() -> None:
-    assert ids(plan(ARTICLE, TaskTier.COMPLEX, left="0")) == ["local"]
+    assert ids(plan(ARTICLE, TaskTier.COMPLEX, left="0", last_resort="local")) == ["local"]
 
 
 def test_a_model_with_a_small_window_is_skipped() -> None:
@@ -153,3 +189,16 @@ def test_a_model_with_an_unknown_price_is_skipped() -> None:
     made = plan(models)
     assert ids(made) == ["known"]
     assert "no price is known for 'mystery'" in made.skipped[0].reason
+
+
+def test_a_free_endpoint_of_unknown_capability_does_not_take_the_bulk_prompts_of_hosted_models(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(
+        '[models."llama3.2"]\nbase_url = "http://localhost:11434/v1"\ntiers = ["BULK"]\n'
+        "price = { input = 0, output = 0 }\n"
+    )
+    models = Registry.load("current", user_file=path)
+    assert ids(plan(models, TaskTier.BULK))[0] != "llama3.2"
+    alone = plan(models, TaskTier.BULK, missing=UNCONFIGURED).candidates[0]
+    assert alone.model.id == "llama3.2"
+    assert "its capability is not known: assumed for 8 billion parameters" in alone.why

@@ -50,6 +50,8 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
         given.setdefault("cache", settings.cache)
         if settings.effort is not None:
             given.setdefault("effort", settings.effort)
+        if settings.last_resort:
+            given.setdefault("last_resort", settings.last_resort)
         given["routing_text"] = routing_text
         request = router.request(prompt, **given)
     except BudgetError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from traitlets import Bool, Enum, Float, Int, TraitError, validate
+from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
 
 from llm_magic import conversations, routing
 from llm_magic.attachments import TABLE_ROWS
@@ -59,6 +59,10 @@ class RouteMagics(Magics):
         allow_none=True,
         help="How much models reason: 'none', 'low', 'medium', 'high' or 'max'. None: the cheapest level that is good "
         "enough.",
+    ).tag(config=True)
+    last_resort = Unicode(
+        "",
+        help="The model to ask if no other one answers, as --last-resort does: local, for the embedded one. '': none.",
     ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:

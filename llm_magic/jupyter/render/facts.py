@@ -224,7 +224,7 @@ def _usage(result: RouteResult) -> str:
 def _details(result: RouteResult) -> list[str]:
     first = "" if result.ttft_s is None else f"first token {result.ttft_s:.1f} s, "
     details = [
-        savings(result.savings_usd, result.baseline_usd, result.baseline_model),
+        *([savings(result.savings_usd, result.baseline_usd, result.baseline_model)] if result.savings_usd else []),
         f"{first}total {result.latency_s:.1f} s",
         *_truncation(result),
     ]

@@ -111,6 +111,7 @@ def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:
         "context": model.context_window,
         "falls_back_to": model.fallback_id or "",
         "source": model.source,
+        "capability": model.capability_source,
     }
 
 

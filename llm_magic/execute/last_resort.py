@@ -1,0 +1,73 @@
+"""The note of a run that a last resort answered: who answered, why, and what to set for another answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from llm_magic.execute.path import path_of
+from llm_magic.execute.state import Run
+from llm_magic.plan.rejection import key_variables
+from llm_magic.types import Candidate, ModelSpec, Outcome, Step
+
+_KEY_OUTCOMES = (Outcome.AUTH_FAILED, Outcome.PAYMENT_REQUIRED)
+
+
+def note(run: Run, candidate: Candidate) -> str | None:
+    """Return the note, or None if the candidate is not a last resort of this run."""
+    model, request, registry = candidate.model, run.plan.request, run.services.registry
+    if request.model == model.id or not (registry.is_local(model) or request.last_resort == model.id):
+        return None
+    name = (
+        f"{model.id}, the small model on this machine, answered" if registry.is_local(model) else f"{model.id} answered"
+    )
+    others = [entry for entry in run.plan.ranked if entry.model.id != model.id]
+    if any(attempt.model != model.id for attempt in run.attempts) or any(
+        not isinstance(entry, Candidate) and entry.is_configured for entry in others
+    ):
+        causes = causes_of(step for step in run_path(run) if step.model != model.id and not step.outcome.is_answer)
+        return f"{name} as the last resort: {causes}{key_hint(run)}"
+    if variables := key_variables(run.plan.skipped, registry):
+        return f"{name} because no other model is configured: set {any_of(variables)}"
+    return f"{name}: its expected quality, {candidate.expected_quality:.0%}, is enough for this request"
+
+
+def run_path(run: Run) -> tuple[Step, ...]:
+    cascade_models = dict(enumerate(run.sent_models[: run.cascade_attempts], start=1))
+    return path_of(run.plan, run.attempts, cascade_models=cascade_models, skipped=run.skipped)
+
+
+def causes_of(steps: Iterable[Step]) -> str:
+    """Return the causes in order, equal ones of a model once: `a: stream broken ×3; b: auth failed (HTTP 401)`."""
+    counted = ((cause, len(list(group))) for cause, group in groupby(map(_cause, steps)))
+    return "; ".join(cause if count == 1 else f"{cause} ×{count}" for cause, count in counted)
+
+
+def _cause(step: Step) -> str:
+    if step.outcome is Outcome.SKIPPED:
+        return f"{step.model}: {step.detail}"
+    return f"{step.model}: {step.outcome.words}{f' ({step.detail})' if step.detail else ''}"
+
+
+def key_hint(run: Run) -> str:
+    """Return the variables whose keys were refused, as the end of a sentence."""
+    providers = run.services.registry.providers
+    refused = [attempt.provider for attempt in run.attempts if attempt.outcome in _KEY_OUTCOMES]
+    names = [providers[name].api_key_env for name in refused if name in providers]
+    variables = list(dict.fromkeys(name for name in names if name))
+    return f". Check {' and '.join(variables)}" if variables else ""
+
+
+def any_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def counts_savings(run: Run, candidate: Candidate) -> bool:
+    """True if the answer is as good as what was requested, so that its cost can be compared with the baseline's."""
+    if candidate.expected_quality >= run.plan.minimum_quality - 1e-9:
+        return True
+    return run.plan.request.model == candidate.model.id and not _is_local(run, candidate.model)
+
+
+def _is_local(run: Run, model: ModelSpec) -> bool:
+    return run.services.registry.is_local(model)
