@@ -2,9 +2,9 @@
 
 In each tier, two things may differ from the packaged estimates (in logits): how hard this user's prompts are, for all
 models alike, and how good each model is. Both are estimated as the posterior mode under normal priors around zero with
-standard deviations PROMPTS_SD and MODEL_SD, or ASSUMED_SD for a model whose capability is not stated. Each answer counts
-at its prompt's difficulty. So prompts that are hard for all models do not count against one of them, and a model that
-was never asked does not look better for it.
+standard deviations PROMPTS_SD and MODEL_SD, or ASSUMED_SD for a model whose capability is not stated. Each answer
+counts at its prompt's difficulty. So prompts that are hard for all models do not count against one of them,
+and a model that was never asked does not look better for it.
 """
 
 from __future__ import annotations
