@@ -91,11 +91,11 @@ def _references(part: Json) -> list[str]:
 
 def is_object(json_schema: Mapping[str, Any]) -> bool:
     """True if every answer that fits is a JSON object."""
-    schema = _as_mapping(json_schema)
+    schema = as_mapping(json_schema)
     for _ in range(_MAX_REFS):
         if "$ref" not in schema:
             return schema.get("type") == "object"
-        schema = _as_mapping(resolved(json_schema, schema["$ref"]))
+        schema = as_mapping(resolved(json_schema, schema["$ref"]))
     return False
 
 
@@ -109,11 +109,11 @@ def resolved(root: object, ref: object) -> object:
         if isinstance(part, list):
             part = dict(enumerate(cast("list[object]", part))).get(int(key) if key.isdecimal() else -1)
         else:
-            part = _as_mapping(part).get(key)
+            part = as_mapping(part).get(key)
     return part
 
 
-def _as_mapping(value: object) -> Mapping[str, Any]:
+def as_mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
@@ -149,7 +149,7 @@ class _Rewriter:
         self.names: dict[str, str] = {}
 
     def rewrite(self, value: object) -> Json:
-        original = dict(_as_mapping(value))
+        original = dict(as_mapping(value))
         if not original:
             raise NotPortable("a part that accepts everything or nothing")
         if (value is not self._root and "$id" in original) or _NOT_PORTABLE & original.keys():
@@ -194,12 +194,12 @@ class _Rewriter:
         """Merge the parts of `allOf` into the schema."""
         if "allOf" not in schema:
             return dict(schema)
-        elements = [_as_mapping(part) for part in schema["allOf"]]
+        elements = [as_mapping(part) for part in schema["allOf"]]
         merged = {key: value for key, value in schema.items() if key != "allOf"}
         if len(elements) == 1 and "$ref" in elements[0]:
             return {**elements[0], **merged}
         for element in elements:
-            part = _as_mapping(resolved(self._root, element["$ref"]) if "$ref" in element else element)
+            part = as_mapping(resolved(self._root, element["$ref"]) if "$ref" in element else element)
             if not part or element.keys() > {"$ref"} or depth > _MAX_REFS:
                 raise NotPortable("`allOf` with a part that can't be merged")
             _merge(merged, self._without_all_of(dict(part), depth + 1))
@@ -233,7 +233,7 @@ class _Rewriter:
         if "prefixItems" not in schema:
             return schema | {"items": self.rewrite(items)}
         options = [self.rewrite(part) for part in schema["prefixItems"]]
-        options += [self.rewrite(items)] if _as_mapping(items) else []
+        options += [self.rewrite(items)] if as_mapping(items) else []
         distinct = [option for number, option in enumerate(options) if option not in options[:number]]
         if not distinct:
             raise NotPortable("an array of nothing")
@@ -263,7 +263,7 @@ def _merge(merged: Json, part: Json) -> None:
 
 
 def _states_type(option: object) -> bool:
-    keywords = _as_mapping(option).keys()
+    keywords = as_mapping(option).keys()
     return not keywords or bool(keywords & {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 

@@ -4,55 +4,88 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, cast, get_origin
 
+from llm_magic.answers.portable import WRAPPER_KEY
+from llm_magic.answers.reading import JsonValue, json_values, member
+from llm_magic.answers.validation import check_schema, find_problem, place_of
 from llm_magic.errors import InvalidAnswer, RequestError
 from llm_magic.types import Schema
 
-_FENCE = re.compile(r"\A\s*```[\w-]*\n(.*)\n\s*```\s*\Z", re.DOTALL)
 _WANTED = "a schema must be a JSON Schema, a Pydantic model or a dataclass"
 
 
 def schema_of(value: Any) -> Schema:
-    """Make a Schema from a JSON Schema (mapping or text), a Pydantic model or a dataclass. Raises RequestError."""
-    from jsonschema import SchemaError
-
+    """Make a Schema from a JSON Schema (mapping or text) or from a type: a Pydantic model, a dataclass, a TypedDict, or
+    a list, union or other combination of these. Raises RequestError.
+    """
     if isinstance(value, Schema):
         return value
-    schema = _of_class(value) if isinstance(value, type) else Schema(json_schema=_of_json(value))
-    try:
-        _validator_class(schema).check_schema(schema.json_schema)
-    except SchemaError as error:
-        raise RequestError(f"not a valid JSON Schema: {error.message}") from error
+    is_type = isinstance(value, type) or get_origin(value) is not None
+    schema = _of_type(value) if is_type else Schema(json_schema=_of_json(value))
+    check_schema(schema.json_schema, is_generated=is_type)
     return schema
 
 
 def parse(text: str, schema: Schema) -> Any:
-    """Return an instance of the schema's class, or plain JSON data. A Markdown fence is removed.
+    """Return an instance of the schema's class, or plain JSON data.
 
-    Raises InvalidAnswer, whose message names the place but quotes nothing, since the ledger stores no answers.
+    Reasoning, prose and code fences around the JSON are ignored. Raises InvalidAnswer, whose message names the place
+    but quotes nothing, since the ledger stores no answers.
     """
-    data = parse_json(text, schema)
-    return data if schema.build is None else schema.build(_unfenced(text))
+    value = _read(text, schema)
+    return value.data if schema.build is None else schema.build(value.text)
 
 
 def parse_json(text: str, schema: Schema) -> Any:
     """Return the answer as plain JSON data. Raises InvalidAnswer if it does not fit the JSON Schema."""
+    return _read(text, schema).data
+
+
+def _read(text: str, schema: Schema) -> JsonValue:
+    """Return the one value in the answer that fits the schema."""
+    fitting: dict[str, JsonValue] = {}
+    errors: list[InvalidAnswer] = []
+    is_cut = False
+    for value in json_values(text):
+        inner = member(value, WRAPPER_KEY)
+        if value.is_broken:
+            if _may_be(value.text[0], schema):
+                errors.append(InvalidAnswer(f"the answer is not JSON: {value.problem}"))
+                is_cut = value.is_cut
+        elif (error := find_problem(value.data, schema)) is None:
+            fitting[json.dumps(value.data, sort_keys=True)] = value
+        elif inner is not None and find_problem(inner.data, schema) is None:
+            fitting[json.dumps(inner.data, sort_keys=True)] = inner
+        else:
+            errors.append(error)
+    if not fitting:
+        raise errors[-1] if errors else InvalidAnswer(f"the answer is not JSON: {_syntax_error(text)}")
+    if len(fitting) > 1:
+        raise InvalidAnswer(f"the answer is ambiguous: it has {len(fitting)} different values that fit the schema")
+    (value,) = fitting.values()
+    if value.problem:
+        raise InvalidAnswer(f"the answer is not valid JSON: {value.problem}")
+    if is_cut:
+        raise errors[-1]
+    return value
+
+
+def _may_be(opening: str, schema: Schema) -> bool:
+    """True if a value that starts with this bracket may fit."""
+    kind = schema.json_schema.get("type")
+    return kind not in ("object", "array") or kind == {"{": "object", "[": "array"}[opening]
+
+
+def _syntax_error(text: str) -> str:
     try:
-        data = json.loads(_unfenced(text))
+        json.loads(text)
     except ValueError as error:
-        raise InvalidAnswer(f"the answer is not JSON: {error}") from error
-    error = next(iter(_validator_class(schema)(schema.json_schema).iter_errors(data)), None)
-    if error is not None:
-        raise InvalidAnswer(f"the answer does not fit the schema: {error.validator!r} fails at {error.json_path}")
-    return data
-
-
-def _unfenced(text: str) -> str:
-    fenced = _FENCE.match(text)
-    return fenced.group(1) if fenced else text
+        return str(error)
+    except RecursionError:
+        return "its values are nested too deeply"
+    return "it contains no value of its own"
 
 
 def _of_json(value: Any) -> Mapping[str, Any]:
@@ -64,49 +97,38 @@ def _of_json(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         kind = type(cast("object", value)).__name__
         raise RequestError(f"{_WANTED}, not {kind}")
-    return cast("Mapping[str, Any]", value)
-
-
-def _of_class(cls: type[Any]) -> Schema:
-    import pydantic  # a dependency of both SDKs
-
-    if not (issubclass(cls, pydantic.BaseModel) or dataclasses.is_dataclass(cls)):
-        raise RequestError(f"{_WANTED}, not the class {cls.__name__}")
     try:
-        adapter = pydantic.TypeAdapter[Any](cls)
+        return json.loads(json.dumps(value, default=dict, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError(f"the schema can't be written as JSON: {error}") from error
+
+
+def _of_type(cls: Any) -> Schema:
+    import pydantic  # a dependency of both SDKs
+    from typing_extensions import is_typeddict
+
+    is_class = isinstance(cls, type)
+    name = str(getattr(cls, "__name__", "")) if is_class else str(cls)
+    if is_class and not (
+        issubclass(cls, pydantic.BaseModel) or dataclasses.is_dataclass(cls) or is_typeddict(cast("object", cls))
+    ):
+        raise RequestError(f"{_WANTED}, not the class {name}")
+    try:
+        adapter = pydantic.TypeAdapter[Any](cast("Any", cls))
         json_schema = adapter.json_schema()
     except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
-        raise RequestError(f"no JSON Schema can be made of {cls.__name__}: {error.message}") from error
+        raise RequestError(f"no JSON Schema can be made of {name}: {error.message}") from error
 
     def build(text: str) -> Any:
         try:
             return adapter.validate_json(text)
         except pydantic.ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
-            place, problem = _place(problems[0]["loc"], json_schema), problems[0]["type"]
-            hint = "; ".join(f"{_place(problem['loc'], json_schema)}: {problem['msg']}" for problem in problems[:5])
-            raise InvalidAnswer(
-                f"the answer is not a valid {cls.__name__}: {problem!r} at {place}", hint=hint
-            ) from None
+            place, problem = place_of(problems[0]["loc"], json_schema), problems[0]["type"]
+            hint = "; ".join(f"{place_of(problem['loc'], json_schema)}: {problem['msg']}" for problem in problems[:5])
+            raise InvalidAnswer(f"the answer is not a valid {name}: {problem!r} at {place}", hint=hint) from None
         except Exception as error:  # noqa: BLE001 - a validator of the user's can raise anything
             problem, hint = type(error).__name__, str(error)
-            raise InvalidAnswer(
-                f"the answer is not a valid {cls.__name__}: a validator raised {problem}", hint=hint
-            ) from None
+            raise InvalidAnswer(f"the answer is not a valid {name}: a validator raised {problem}", hint=hint) from None
 
     return Schema(json_schema=json_schema, build=build)
-
-
-def _place(location: Iterable[str | int], json_schema: Mapping[str, Any]) -> str:
-    """Return a JSON path. A key that the schema does not contain is part of the answer, and becomes `*`."""
-    known = json.dumps(json_schema)
-    steps = (
-        f"[{step}]" if isinstance(step, int) else f".{step if json.dumps(step) in known else '*'}" for step in location
-    )
-    return f"${''.join(steps)}"
-
-
-def _validator_class(schema: Schema) -> Any:
-    from jsonschema.validators import validator_for
-
-    return cast("Any", validator_for)(schema.json_schema)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import pydantic
 import pytest
+from typing_extensions import TypedDict
 
 from llm_magic import InvalidAnswer, RequestError
 from llm_magic.answers import parse, schema_of
@@ -206,3 +207,77 @@ async def test_each_answer_of_a_comparison_is_an_instance() -> None:
     router = builders.router(model("a"), model("b"), providers={"cloud": answering(ADA)})
     compared = await router.compare("Who?", models=["a", "b"], schema=Person)
     assert [result.data for result in compared.results] == [Person(name="Ada", age=36)] * 2
+
+
+class Movie(TypedDict):
+    title: str
+    year: NotRequired[int]
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "data"),
+    [
+        (Movie, '{"title": "Alien"}', {"title": "Alien"}),
+        (list[Movie], '[{"title": "Alien", "year": 1979}]', [{"title": "Alien", "year": 1979}]),
+        (dict[str, Decimal], '{"a": "0.1"}', {"a": Decimal("0.1")}),
+        (Color | None, '"red"', Color.RED),
+        (list[Annotated[int, pydantic.Field(ge=1)]], "[1]", [1]),
+    ],
+)
+def test_a_type_gives_its_values(schema: Any, text: str, data: object) -> None:
+    assert parse(text, schema_of(schema)) == data
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"$ref": "#/$defs/missing"}, "points to nothing"),
+        ({"properties": {"a": {"$ref": "#/properties/b"}}}, "points to nothing"),
+        ({"$ref": "#"}, "points to itself"),
+        ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "points to itself"),
+        ({"$ref": "https://example.org/schema.json"}, "points to another document"),
+        ({"pattern": "(unclosed"}, "is not a 'regex'"),
+        ({"patternProperties": {r"\p{L}": {}}}, "is not a 'regex'"),
+        ({"const": Decimal(1)}, "can't be written as JSON"),
+        ({"maximum": float("inf")}, "can't be written as JSON"),
+    ],
+)
+def test_a_schema_that_can_check_no_answer_is_rejected_before_anything_is_sent(schema: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        schema_of(schema)
+
+
+def test_a_schema_keeps_its_content_if_the_callers_dict_changes() -> None:
+    mine: dict[str, Any] = {"type": "object", "required": ("a",)}
+    schema = schema_of(mine)
+    mine.clear()
+    assert schema.json_schema == {"type": "object", "required": ["a"]}
+
+
+def test_a_multiple_of_a_decimal_fraction_is_exact() -> None:
+    class Price(pydantic.BaseModel):
+        amount: Decimal = pydantic.Field(multiple_of=Decimal("0.01"))
+
+    assert parse('{"amount": 0.07}', schema_of(Price)) == Price(amount=Decimal("0.07"))
+    assert parse("0.07", schema_of({"multipleOf": 0.01})) == 0.07
+    assert "'multipleOf' fails at $" in str(invalid("0.075", schema_of({"multipleOf": 0.01})))
+
+
+def test_a_pattern_in_pydantics_syntax_is_checked_by_pydantic() -> None:
+    class Name(pydantic.BaseModel):
+        name: str = pydantic.Field(pattern=r"^\p{Lu}\p{L}*$")
+
+    assert parse('{"name": "Élan"}', schema_of(Name)).name == "Élan"
+    assert "'string_pattern_mismatch' at $.name" in str(invalid('{"name": "élan"}', schema_of(Name)))
+
+
+def test_a_key_of_a_mapping_is_not_quoted() -> None:
+    error = invalid('{"secret": "a"}', schema_of({"additionalProperties": {"type": "integer"}}))
+    assert str(error) == "the answer does not fit the schema: 'type' fails at $.*"
+    assert error.hint == "'a' is not of type 'integer'"
+
+
+def test_nested_data_beyond_the_recursion_limit_is_an_invalid_answer() -> None:
+    schema = schema_of({"properties": {"a": {"$ref": "#"}}})
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
+        parse('{"a":' * 400 + "1" + "}" * 400, schema)
