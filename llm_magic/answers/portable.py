@@ -7,8 +7,8 @@ from typing import Any, cast
 
 Json = dict[str, Any]
 
+# The only property of the object around an answer that is not an object.
 WRAPPER_KEY = "value"
-"""The only property of the object that contains an answer that is not an object."""
 
 _NOT_PORTABLE = {
     "$dynamicRef", "$recursiveRef", "dependencies", "dependentSchemas", "else", "if", "patternProperties",
@@ -48,7 +48,6 @@ def portable(json_schema: Mapping[str, Any]) -> Json:
 
 
 def subschemas(schema: Json) -> Iterator[Json]:
-    """Yield the direct parts of a portable schema, without its definitions."""
     yield from schema.get("properties", {}).values()
     yield from schema.get("anyOf", ())
     if "items" in schema:
@@ -56,14 +55,12 @@ def subschemas(schema: Json) -> Iterator[Json]:
 
 
 def all_parts(schema: Json) -> Iterator[Json]:
-    """Yield a portable schema and every schema in it, including its definitions."""
     yield schema
     for part in (*subschemas(schema), *schema.get("$defs", {}).values()):
         yield from all_parts(part)
 
 
 def definition(schema: Json, ref: str) -> Json:
-    """Return the part of a portable schema that a reference in it points to."""
     return schema if ref == "#" else schema["$defs"][ref.removeprefix("#/$defs/")]
 
 
@@ -142,11 +139,9 @@ def _rebased(value: object) -> object:
 
 
 class _Rewriter:
-    """names: of the definitions that are referred to, by reference in the original."""
-
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
-        self.names: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # of the definitions, by the references to them in the original
 
     def rewrite(self, value: object) -> Json:
         original = dict(as_mapping(value))
@@ -191,7 +186,6 @@ class _Rewriter:
         return self.names[ref]
 
     def _without_all_of(self, schema: Json, depth: int = 0) -> Json:
-        """Merge the parts of `allOf` into the schema."""
         if "allOf" not in schema:
             return dict(schema)
         elements = [as_mapping(part) for part in schema["allOf"]]
@@ -268,7 +262,6 @@ def _states_type(option: object) -> bool:
 
 
 def _types(schema: Json) -> list[str]:
-    """Return the types that a schema states, or the one whose keywords it has."""
     stated = schema.get("type")
     if stated is not None:
         return cast("list[str]", stated) if isinstance(stated, list) and stated else [cast("str", stated)]

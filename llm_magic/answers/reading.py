@@ -82,7 +82,6 @@ def _scalars(prose: str) -> Iterator[JsonValue]:
 
 
 def _closing(text: str, start: int) -> int | None:
-    """Return the end of the bracket that opens at `start`, or None if it is not closed."""
     depth = 0
     for token in _STRUCTURE.finditer(text, start):
         depth += token[0] in "{["
@@ -110,7 +109,6 @@ def _decoded(text: str, start: int | None = None) -> JsonValue | None:
 
 
 def _without_control_characters(source: str, data: Any) -> str:
-    """Models write line breaks into strings, where JSON requires `\\n`."""
     try:
         json.loads(source)
     except ValueError:

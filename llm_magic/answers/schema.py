@@ -44,7 +44,6 @@ def parse_json(text: str, schema: Schema) -> Any:
 
 
 def _read(text: str, schema: Schema) -> JsonValue:
-    """Return the one value in the answer that fits the schema."""
     fitting: dict[str, JsonValue] = {}
     errors: list[InvalidAnswer] = []
     is_cut = False
@@ -73,7 +72,6 @@ def _read(text: str, schema: Schema) -> JsonValue:
 
 
 def _may_be(opening: str, schema: Schema) -> bool:
-    """True if a value that starts with this bracket may fit."""
     kind = schema.json_schema.get("type")
     return kind not in ("object", "array") or kind == {"{": "object", "[": "array"}[opening]
 
@@ -107,11 +105,10 @@ def _of_type(cls: Any) -> Schema:
     import pydantic  # a dependency of both SDKs
     from typing_extensions import is_typeddict
 
-    is_class = isinstance(cls, type)
-    name = str(getattr(cls, "__name__", "")) if is_class else str(cls)
-    if is_class and not (
-        issubclass(cls, pydantic.BaseModel) or dataclasses.is_dataclass(cls) or is_typeddict(cast("object", cls))
-    ):
+    name = str(getattr(cls, "__name__", "")) if isinstance(cls, type) else str(cls)
+    is_model = isinstance(cls, type) and issubclass(cls, pydantic.BaseModel)
+    plain = cast("object", cls)
+    if isinstance(plain, type) and not (is_model or dataclasses.is_dataclass(plain) or is_typeddict(plain)):
         raise RequestError(f"{_WANTED}, not the class {name}")
     try:
         adapter = pydantic.TypeAdapter[Any](cast("Any", cls))

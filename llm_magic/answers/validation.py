@@ -112,7 +112,6 @@ def _matches(expression: str, text: str) -> bool:
 
 
 def _parts(value: object) -> Iterator[Mapping[str, Any]]:
-    """Yield every JSON object in a schema that may be a schema."""
     if isinstance(value, list):
         for item in cast("list[object]", value):
             yield from _parts(item)

@@ -23,8 +23,9 @@ from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest
 from llm_magic.providers.strict import strict_schema
 from llm_magic.types import Schema
 
+# The reservation allows for four times the length of the original schema.
 _MAX_SIZE_FACTOR = 3
-"""Limit on a rewritten schema's length: the reservation allows for four times the original."""
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs
 _CLAUDE_MAX_OPTIONAL, _CLAUDE_MAX_UNIONS = 24, 16
 _OPENING = re.compile(rf'\s*\{{\s*"{WRAPPER_KEY}"\s*:\s*')
 _OPENING_TEXT = f'{{"{WRAPPER_KEY}":'
@@ -136,7 +137,6 @@ def _within_reservation(sent: Json, schema: Schema) -> Json:
 
 
 def _is_too_complex_for_claude(json_schema: Json) -> bool:
-    """True above the limits of https://platform.claude.com/docs/en/build-with-claude/structured-outputs."""
     parts = list(all_parts(json_schema))
     optional = sum(len(part.get("properties", {}).keys() - set(part.get("required", ()))) for part in parts)
     return optional > _CLAUDE_MAX_OPTIONAL or sum("anyOf" in part for part in parts) > _CLAUDE_MAX_UNIONS

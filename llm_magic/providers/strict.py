@@ -125,7 +125,6 @@ def _string_keywords(schema: Json) -> Json:
 
 
 def _described(strict: Json, schema: Json) -> Json:
-    """State the keywords that are missing from the strict schema in its description."""
     missing = {
         key: value
         for key, value in schema.items()
@@ -153,7 +152,6 @@ def _check_limits(schema: Json) -> None:
 
 
 def _depth(part: Json, root: Json, depths: dict[str, int]) -> int:
-    """Return the number of objects and arrays within each other; a recursive reference counts as one."""
     if "$ref" in part:
         ref = part["$ref"]
         if ref not in depths:
