@@ -18,17 +18,18 @@ LLMMagicError
    ├─ TimedOut, StreamBroken, ProtocolError                                  billed; retried, then the next candidate
    ├─ EmptyAnswer                                                            billed; the next candidate
    ├─ InvalidAnswer                                                          billed; one repair, then the next candidate
-   ├─ AuthFailed, PaymentRequired, ModelNotFound, ContextTooLong             free; the next candidate at once
-   ├─ LocalModelUnavailable                                                  free; the next candidate at once
-   ├─ Refused                                                                billed; stop: the model refused to answer
-   └─ BadRequest                                                             free; stop: every model would reject it
+   ├─ ModelNotFound, ContextTooLong, LocalModelUnavailable                   free; the next candidate at once
+   ├─ AuthFailed, PaymentRequired                                            free; another provider at once
+   ├─ Refused                                                                billed; one other provider
+   └─ BadRequest                                                             free; another provider, until two agree
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, TypedDict, Unpack
 
 from llm_magic.types.outcomes import Outcome
 
@@ -101,26 +102,50 @@ class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
         return AllAttemptsFailed(self.message, excs)
 
 
-class ProviderError(LLMMagicError):
-    """One attempt failed. The class attributes determine what follows.
+class Scope(StrEnum):
+    """The part of a plan that an error says something about."""
 
-    retryable: a retry with the same model may succeed.
-    falls_back: another model may answer.
-    cools_down: the model is skipped for a while after its retries. False for errors that the user can fix at once.
+    MODEL = "model"
+    """Another model may answer."""
+    PROVIDER = "provider"
+    """The account: every model of the provider fails."""
+    REQUEST = "request"
+    """The endpoint's opinion of the request: another provider may accept it."""
+
+
+class ErrorAttributes(TypedDict, total=False):
+    """The keywords of every `ProviderError`, which override the defaults of its class."""
+
+    retry_after_s: float | None
+    accepted: bool
+    scope: Scope
+    retryable: bool
+    cools_down: bool
+
+
+class ProviderError(LLMMagicError):
+    """One attempt failed. The attributes determine what follows; each class has its defaults.
+
+    scope: what to ask instead. retryable: a retry with the same model may succeed.
+    cools_down: the model is skipped for a while after its retries.
     billed: the provider may bill for it even if no token arrived.
-    accepted: the response had begun (HTTP 200), so that the input may be billed.
+    accepted: the provider read the request, so that the input may be billed.
+    retry_after_s: the wait that the provider asked for; with `Scope.PROVIDER`, the time until the account works again.
     """
 
     outcome: ClassVar[Outcome] = Outcome.ERROR
-    retryable: ClassVar[bool] = False
-    falls_back: ClassVar[bool] = True
-    cools_down: ClassVar[bool] = False
     billed: ClassVar[bool] = False
+    scope: Scope = Scope.MODEL
+    retryable: bool = False
+    cools_down: bool = False
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, accepted: bool = False) -> None:
+    def __init__(self, message: str, **attributes: Unpack[ErrorAttributes]) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
-        self.accepted = accepted
+        self.retry_after_s = attributes.get("retry_after_s")
+        self.accepted = attributes.get("accepted", False)
+        self.scope = attributes.get("scope", self.scope)
+        self.retryable = attributes.get("retryable", self.retryable)
+        self.cools_down = attributes.get("cools_down", self.cools_down)
 
 
 class RateLimited(ProviderError):
@@ -173,15 +198,21 @@ class InvalidAnswer(ProviderError):
 
 
 class Refused(ProviderError):
-    outcome, falls_back, billed = Outcome.REFUSED, False, True
+    """The model or a content filter refused to answer. category: in the provider's words; may be empty."""
+
+    outcome, scope, billed = Outcome.REFUSED, Scope.REQUEST, True
+
+    def __init__(self, message: str, *, category: str = "", **attributes: Unpack[ErrorAttributes]) -> None:
+        super().__init__(message, **attributes)
+        self.category = category
 
 
 class AuthFailed(ProviderError):
-    outcome = Outcome.AUTH_FAILED
+    outcome, scope = Outcome.AUTH_FAILED, Scope.PROVIDER
 
 
 class PaymentRequired(ProviderError):
-    outcome = Outcome.PAYMENT_REQUIRED
+    outcome, scope = Outcome.PAYMENT_REQUIRED, Scope.PROVIDER
 
 
 class ModelNotFound(ProviderError):
@@ -193,7 +224,25 @@ class ContextTooLong(ProviderError):
 
 
 class BadRequest(ProviderError):
-    outcome, falls_back = Outcome.BAD_REQUEST, False
+    """The endpoint rejected the request.
+
+    refused_parameter: the parameter that the endpoint does not take; the request is sent again without it.
+    output_limit: the endpoint's maximum of output tokens, if it is lower than what was asked for; sent again with it.
+    """
+
+    outcome, scope = Outcome.BAD_REQUEST, Scope.REQUEST
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused_parameter: str = "",
+        output_limit: int | None = None,
+        **attributes: Unpack[ErrorAttributes],
+    ) -> None:
+        super().__init__(message, **attributes)
+        self.refused_parameter = refused_parameter
+        self.output_limit = output_limit
 
 
 class LocalModelUnavailable(ProviderError):

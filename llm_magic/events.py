@@ -31,7 +31,11 @@ class Waiting:
 
 
 class NoteKind(StrEnum):
-    """Subject of a note. `NOT_CONFIRMED`: the leader's answer replaced a cheap one. `USAGE`: it is not credible."""
+    """Subject of a note.
+
+    `NOT_CONFIRMED`: the leader's answer replaced a cheap one. `USAGE`: it is not credible. `CORRECTED`: the request was
+    sent again in another form. `PASSED_OVER`: no other model of a provider is asked.
+    """
 
     OUTPUT_LIMITED = "output_limited"
     STEPPED_DOWN = "stepped_down"
@@ -45,6 +49,8 @@ class NoteKind(StrEnum):
     LEDGER = "ledger"
     USAGE = "usage"
     LAST_RESORT = "last_resort"
+    CORRECTED = "corrected"
+    PASSED_OVER = "passed_over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

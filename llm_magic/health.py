@@ -1,4 +1,4 @@
-"""Circuit breakers: a model that keeps failing is skipped for a while."""
+"""Circuit breakers: a model that keeps failing, or a provider whose account fails, is skipped for a while."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 FAILURES_TO_OPEN = 5
 """Consecutive failures, over all runs, that open a circuit. A run that has used up its retries opens it at once."""
 _MAX_COOL_DOWN_S = 600.0
+_UNSTATED_OUTAGE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +20,12 @@ class Circuit:
     state: Literal["closed", "open", "half_open"] = "closed"
     remaining_s: float = 0.0
     probed: bool = False
+    reason: str = "cooling down after failures"
 
     @property
     def blocked_reason(self) -> str | None:
         if self.state == "open":
-            return f"cooling down after failures, {self.remaining_s:.0f} s left"
+            return f"{self.reason}, {self.remaining_s:.0f} s left"
         return "another run is probing it after failures" if self.probed else None
 
     def __str__(self) -> str:
@@ -96,3 +98,34 @@ class Health:
         with self._lock:
             if (record := self._records.get(model_id)) and record.probe is caller:
                 record.probe = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outage:
+    reason: str
+    until: float
+    account: object
+
+
+class Outages:
+    """Providers whose account fails (bad key, no credit), until the stated time or a change of credentials."""
+
+    def __init__(self, *, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._outages: dict[str, _Outage] = {}
+
+    def report(self, provider: str, reason: str, *, account: object, for_s: float | None) -> None:
+        """for_s: the time that the provider stated, if any. account: equal as long as the credentials are the same."""
+        until = self._monotonic() + (_UNSTATED_OUTAGE_S if for_s is None else for_s)
+        self._outages[provider] = _Outage(reason=reason, until=until, account=account)
+
+    def ended(self, provider: str) -> None:
+        self._outages.pop(provider, None)
+
+    def circuit(self, provider: str, *, account: object) -> Circuit | None:
+        """Return an open circuit if the provider's account fails, else None."""
+        outage = self._outages.get(provider)
+        if outage is None or outage.account != account:
+            return None
+        remaining_s = outage.until - self._monotonic()
+        return Circuit(state="open", remaining_s=remaining_s, reason=outage.reason) if remaining_s > 0 else None

@@ -24,7 +24,7 @@ from llm_magic.providers.base import Provider, ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.registry import Registry
 from llm_magic.routing import Router
-from llm_magic.types import DEFAULT_QUALITY, ModelSpec, Price, ProviderSpec, TaskTier
+from llm_magic.types import DEFAULT_QUALITY, ModelSpec, OnRefusal, Price, ProviderSpec, TaskTier
 
 __all__ = ["Failure", "FakeClock", "Reply", "ScriptedProvider", "scripted_model", "scripted_router"]
 
@@ -104,6 +104,7 @@ def scripted_router(
     session_id: str | None = None,
     policy: RetryPolicy | None = None,
     quality: float = DEFAULT_QUALITY,
+    on_refusal: OnRefusal = "fallback",
     concurrency: int = 64,
 ) -> Router:
     """Make a router on scripted models, with its ledger in memory and a clock that does not wait.
@@ -130,4 +131,5 @@ def scripted_router(
         planner=planner,
         policy=policy,
         quality=quality,
+        on_refusal=on_refusal,
     )

@@ -14,7 +14,7 @@ from llm_magic.events import NoteKind, Planned, RunEnded, RunEvent, RunFailed
 from llm_magic.execute import last_resort, ledger_io, settlement
 from llm_magic.execute.cascade import ask_cheap_first
 from llm_magic.execute.hedge import hedge
-from llm_magic.execute.retry import ask
+from llm_magic.execute.retry import ask, skip_others_of
 from llm_magic.execute.services import Services
 from llm_magic.execute.state import Run
 from llm_magic.ledger import Reservation
@@ -148,6 +148,9 @@ class Executor:
 async def _ask_in_order(run: Run) -> AsyncGenerator[RunEvent]:
     waiting, hedge_s = list(run.plan.candidates), run.plan.request.hedge_s
     while waiting and not run.exhausted and run.answer is None and run.may_send:
+        waiting.sort(key=lambda candidate: candidate.model.provider in run.out)  # stable
+        for event in skip_others_of(run, waiting):
+            yield event
         candidate = waiting.pop(0)
         if hedge_s is None or not waiting:
             asking = ask(run, candidate, last=not waiting)

@@ -1,4 +1,4 @@
-"""The tries on one candidate: again after a transient error, and once to repair an answer that does not fit its schema.
+"""The tries on one candidate: again after a transient error, and again in another form if that may help.
 
 No retry library fits: every try needs a hold before it and a row after it, every wait is an event, and one deadline and
 one number of attempts bound the whole run.
@@ -6,16 +6,18 @@ one number of attempts bound the whole run.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
-from llm_magic.errors import BudgetExceeded, InvalidAnswer, ProviderError, TimedOut
-from llm_magic.events import CandidateSkipped, NoteKind, RunEvent, Waiting
+from llm_magic.errors import AuthFailed, BudgetExceeded, ProviderError, Refused, Scope, TimedOut
+from llm_magic.events import CandidateSkipped, Note, NoteKind, RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
+from llm_magic.execute.correction import correction
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
-from llm_magic.types import Candidate, Message
+from llm_magic.types import Candidate
 
 _MAX_REQUESTED_COOL_DOWN_S = 3600.0
+_PROVIDERS_THAT_AGREE = 2
 
 
 async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[RunEvent]:
@@ -23,48 +25,75 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
 
     The last candidate of a plan is asked even if its circuit is open.
     """
-    model_id, health = candidate.model.id, run.services.health
-    must_ask = last or candidate.cooling
-    caller = object()
-    if not health.acquire(model_id, caller) and not must_ask:
-        yield _skip(run, model_id, health.circuit(model_id).blocked_reason or "")
+    model_id, services = candidate.model.id, run.services
+    if reason := run.passed_over(candidate.model.provider):
+        yield _skip(run, model_id, reason)
         return
+    must_ask = last or candidate.cooling or candidate.model.provider in run.out
+    caller = object()
+    circuit = services.circuit(model_id)
+    if (circuit.blocked_reason or not services.health.acquire(model_id, caller)) and not must_ask:
+        yield _skip(run, model_id, services.circuit(model_id).blocked_reason or "")
+        return
+    if (limit := services.output_limits.get(model_id)) is not None:
+        candidate = candidate.with_output_limit(limit, services.clock.now())
+    run.skipped.pop(model_id, None)
+    try:
+        async with aclosing(_try(run, candidate, must_ask=must_ask)) as events:
+            async for event in events:
+                yield event
+    finally:
+        services.health.release(model_id, caller)
+
+
+async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenerator[RunEvent]:
+    model_id, services = candidate.model.id, run.services
     state = run.new_attempt(candidate)
     tries = 0
-    try:
-        while True:
-            async with aclosing(attempt(run, state)) as events:
-                async for event in events:
-                    yield event
-            match state.result:
-                case NotSent(error):
-                    run.errors.append(error)
-                    run.exhausted = run.exhausted or isinstance(error, TimedOut)
-                    yield _skip(run, model_id, "over budget" if isinstance(error, BudgetExceeded) else str(error))
+    while True:
+        async with aclosing(attempt(run, state)) as events:
+            async for event in events:
+                yield event
+        match state.result:
+            case NotSent(error):
+                run.errors.append(error)
+                run.exhausted = run.exhausted or isinstance(error, TimedOut)
+                yield _skip(run, model_id, "over budget" if isinstance(error, BudgetExceeded) else str(error))
+                return
+            case Failed(error):
+                run.errors.append(error)
+                run.exhausted = run.exhausted or run.time_left_s <= 0
+                if run.exhausted:
                     return
-                case Failed(error):
-                    tries += 1
-                    wait_s = None if _was_silent(state, error) else _wait_s(run, error, tries)
-                    _record_failure(run, model_id, error, gave_up=wait_s is None)
-                    if run.exhausted or not run.may_send:
-                        return
-                    if (repair := _repair(run, state, error)) is not None:
-                        tries -= 1
-                        yield run.note(NoteKind.REPAIR, f"{model_id}: {error}; asked once to fix it")
-                        state = repair
-                        continue
-                    is_down = health.circuit(model_id).state == "open" and not must_ask
-                    if wait_s is None or is_down or wait_s >= run.time_left_s:
-                        return
-                    yield Waiting(reason=f"{model_id}: {error.outcome.words}, trying again", seconds=wait_s)
-                    await run.services.clock.sleep(wait_s)
-                    state = run.new_attempt(state.candidate, state.messages)
-                case Answered() | None:
-                    run.accept(state)
-                    health.succeeded(model_id)
+                if run.may_send and (corrected := correction(run, state, error)) is not None:
+                    note, state = corrected
+                    yield note
+                    continue
+                tries += 1
+                wait_s = None if _was_silent(state, error) else _wait_s(run, error, tries)
+                for note in _follow(run, state, error, gave_up=wait_s is None):
+                    yield note
+                is_down = services.circuit(model_id).state == "open" and not must_ask
+                if run.exhausted or not run.may_send or wait_s is None or is_down or wait_s >= run.time_left_s:
                     return
-    finally:
-        health.release(model_id, caller)
+                yield Waiting(reason=f"{model_id}: {error.outcome.words}, trying again", seconds=wait_s)
+                await services.clock.sleep(wait_s)
+                state = run.new_attempt(state.candidate, state.messages)
+            case Answered() | None:
+                run.accept(state)
+                services.health.succeeded(model_id)
+                services.outages.ended(state.candidate.model.provider)
+                return
+
+
+def skip_others_of(run: Run, waiting: Sequence[Candidate]) -> Iterator[CandidateSkipped]:
+    """Report the candidates that come last because their provider's account failed."""
+    if waiting[0].model.provider in run.out:
+        return
+    for candidate in waiting:
+        model_id, reason = candidate.model.id, run.out.get(candidate.model.provider)
+        if reason is not None and model_id not in run.skipped:
+            yield _skip(run, model_id, reason)
 
 
 def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:
@@ -72,15 +101,39 @@ def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:
     return CandidateSkipped(model_id=model_id, reason=reason)
 
 
-def _record_failure(run: Run, model_id: str, error: ProviderError, *, gave_up: bool) -> None:
-    """Count a failed request against the model's circuit, and mark the run as exhausted if nothing can follow."""
-    run.errors.append(error)
-    out_of_time = run.time_left_s <= 0
-    if error.cools_down and not out_of_time:
+def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: bool) -> list[Note]:
+    """Record what an error says about the model, its provider or the request, and return notes for the user.
+
+    gave_up: the model is not tried again in this run.
+    """
+    model, services = state.candidate.model, run.services
+    if error.cools_down:
         requested_s = min(error.retry_after_s or 0.0, _MAX_REQUESTED_COOL_DOWN_S)
-        run.services.health.failed(model_id, gave_up=gave_up, at_least_s=requested_s)
-    if out_of_time or not error.falls_back:
-        run.exhausted = True
+        services.health.failed(model.id, gave_up=gave_up, at_least_s=requested_s)
+    if not gave_up:
+        return []
+    match error.scope:
+        case Scope.PROVIDER:
+            return [_pass_over(run, model.provider, error)]
+        case Scope.REQUEST:
+            providers = run.refused_by if isinstance(error, Refused) else run.rejected_by
+            providers.add(model.provider)
+            is_final = isinstance(error, Refused) and run.plan.request.on_refusal == "stop"
+            run.exhausted = is_final or len(providers) == _PROVIDERS_THAT_AGREE
+            return []
+        case Scope.MODEL:
+            return []
+
+
+def _pass_over(run: Run, provider: str, error: ProviderError) -> Note:
+    """Ask no other model of a provider whose account failed: in this run, and in others for as long as it said."""
+    services = run.services
+    reason = f"{provider}: {error.outcome.words} ({error})"
+    run.out[provider] = reason
+    services.outages.report(provider, reason, account=services.account(provider), for_s=error.retry_after_s)
+    spec = services.registry.providers.get(provider)
+    variable = spec.api_key_env if spec is not None and isinstance(error, AuthFailed) else None
+    return run.note(NoteKind.PASSED_OVER, f"{reason}. Check {variable}" if variable else reason)
 
 
 def _was_silent(state: AttemptState, error: ProviderError) -> bool:
@@ -97,19 +150,3 @@ def _wait_s(run: Run, error: ProviderError, tries: int) -> float | None:
         return None
     backoff_s = min(policy.backoff_cap_s, policy.backoff_s * 2 ** (tries - 1)) * run.services.clock.jitter()
     return max(backoff_s, retry_after_s)
-
-
-def _repair(run: Run, state: AttemptState, error: ProviderError) -> AttemptState | None:
-    if run.repaired or not isinstance(error, InvalidAnswer) or not state.answer_text.strip():
-        return None
-    reason = f"{error} ({error.hint})" if error.hint else str(error)
-    instruction = f"That answer can't be used: {reason}. Answer again with the corrected JSON only."
-    messages = (
-        Message(role="assistant", content=state.answer_text),
-        Message(role="user", content=instruction),
-    )
-    candidate = state.candidate.with_messages(messages, run.services.clock.now())
-    if candidate is None:
-        return None
-    run.repaired = True
-    return run.new_attempt(candidate, messages)

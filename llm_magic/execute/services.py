@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from llm_magic.budget import CapWarnings
-from llm_magic.health import Health
+from llm_magic.health import Circuit, Health, Outages
 from llm_magic.ledger import Ledger
-from llm_magic.providers.base import Provider
+from llm_magic.providers.base import AccountProvider, Provider
 from llm_magic.registry import Registry
 
 Primitive = TypeVar("Primitive", asyncio.Lock, asyncio.Semaphore)
@@ -68,15 +68,27 @@ class Services:
     """Services that runs share.
 
     slots: limits on the requests in flight, by provider. budget_lock: held by the next run to get budget that other
-    runs hold.
+    runs hold. output_limits: by model id, those that endpoints have named in errors.
     """
 
     registry: Registry
     providers: Mapping[str, Provider]
     ledger: Ledger
     health: Health
+    outages: Outages
     policy: RetryPolicy
     clock: Clock
     slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
     cap_warnings: CapWarnings = dataclasses.field(default_factory=CapWarnings)
+    output_limits: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
+
+    def circuit(self, model_id: str) -> Circuit:
+        """Return the state of a model: open, too, if its provider's account fails."""
+        provider = self.registry[model_id].provider
+        outage = self.outages.circuit(provider, account=self.account(provider))
+        return self.health.circuit(model_id) if outage is None else outage
+
+    def account(self, provider: str) -> object:
+        source = self.providers.get(provider)
+        return source.account() if isinstance(source, AccountProvider) else None

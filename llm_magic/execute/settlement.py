@@ -26,20 +26,35 @@ from llm_magic.types import (
 )
 
 _MAX_ERROR_CHARACTERS = 500
+_TOO_FEW_TO_REASON = 4
+"""Output tokens."""
 
 
 def check(state: AttemptState, plan: Plan) -> None:
     """Raise a ProviderError if the stream has ended without a usable answer."""
     if state.finished is None:
         raise StreamBroken("the stream ended before the model reported that it was done")
-    if state.finished.finish_reason == "refusal":
-        raise Refused("the model refused to answer: rephrase the prompt, or choose another model with --model")
+    reason = state.finished.finish_reason
+    if reason == "refusal":
+        category = f" [{state.finished.refusal}]" if state.finished.refusal else ""
+        advice = "rephrase the prompt, or choose another model with --model"
+        raise Refused(f"the model refused to answer{category}: {advice}", category=state.finished.refusal)
+    if reason not in ("stop", "length"):
+        raise StreamBroken(f"the provider ended the answer with {reason!r}: it is not whole", retryable=False)
     if not state.answer_text.strip():
-        if state.finished.finish_reason == "length":
-            raise EmptyAnswer("all of its output tokens went into reasoning: allow more with --max-tokens")
-        raise EmptyAnswer("the model returned an empty answer")
+        raise EmptyAnswer(_reason_for_no_text(state, reason))
     if plan.request.schema is not None and not state.is_judge:
         state.data = answers.parse(state.answer_text, plan.request.schema)
+
+
+def _reason_for_no_text(state: AttemptState, finish_reason: str) -> str:
+    if finish_reason != "length":
+        return "the model returned an empty answer"
+    report = state.report
+    if report is not None and report.usage.output_tokens <= _TOO_FEW_TO_REASON:
+        tokens = f"{report.usage.input_tokens:,} input tokens"
+        return f"the endpoint's context window was full after {tokens}: shorten the prompt, or enlarge the window"
+    return "all of its output tokens went into reasoning: allow more with --max-tokens"
 
 
 def pending_row(run: Run, candidate: Candidate) -> Attempt:

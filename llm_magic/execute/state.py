@@ -25,6 +25,8 @@ class Run:
     budget: called for each hold, so a cap that is set during the run applies to everything that is yet to be sent.
     sent_models: model of each attempt. reservation: money set aside for the plan's leader; a run that has one must not
     wait for budget (deadlock). cascade_attempts: number of attempts before the leader was asked.
+    out: the reason, by provider whose account failed. rejected_by, refused_by: providers that took the request for
+    invalid, or refused it. corrected: what was sent again in another form, by model id.
     """
 
     id: str
@@ -38,6 +40,10 @@ class Run:
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
     skipped: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
     notes: list[str] = dataclasses.field(default_factory=list[str])
+    out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    rejected_by: set[str] = dataclasses.field(default_factory=set[str])
+    refused_by: set[str] = dataclasses.field(default_factory=set[str])
+    corrected: set[tuple[str, str]] = dataclasses.field(default_factory=set[tuple[str, str]])
     repaired: bool = False
     exhausted: bool = False
     answer: AttemptState | None = None
@@ -56,6 +62,14 @@ class Run:
     def may_send(self) -> bool:
         """True if an attempt is left. A cascade leaves one for the plan's leader."""
         return len(self.sent_models) < self.services.policy.attempts - self.awaiting_confirmation
+
+    def passed_over(self, provider: str) -> str:
+        """Return the reason not to ask any other model of a provider in this run, or empty text."""
+        if provider in self.rejected_by:
+            return f"{provider} rejected the request"
+        if provider in self.refused_by:
+            return f"{provider} refused the request"
+        return ""
 
     def new_attempt(self, candidate: Candidate, messages: tuple[Message, ...] = ()) -> AttemptState:
         return AttemptState(candidate=candidate, started=self.services.clock.monotonic(), messages=messages)

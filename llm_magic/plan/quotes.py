@@ -56,6 +56,9 @@ class ModelQuote:
             self.model, input_tokens=self.input_tokens_bound, left_usd=left_usd, wanted=wanted, at=now
         )
 
+    def with_output_limit(self, limit: int, now: datetime) -> ModelQuote:
+        return self._limited(min(limit, self.max_output_tokens), now)
+
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> ModelQuote | None:
         input_tokens = self.input_tokens + tokens.estimate_input(messages, None, self.model)
         limit = min(self.max_output_tokens, self.model.context_window - input_tokens)

@@ -12,20 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import errors, formats, http, sse
+from llm_magic.providers import dialect, errors, formats, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
+from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects
 from llm_magic.providers.usage import MessagesUsage, parse_count
 from llm_magic.types import Message, ProviderSpec
-
-_FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "refusal",
-}
 
 
 @lru_cache(maxsize=1)
@@ -49,6 +42,9 @@ class AnthropicProvider:
     def unavailable(self) -> str | None:
         return http.key_problem(self.spec, self._environ)
 
+    def account(self) -> int:
+        return hash(http.resolve_endpoint(self.spec, self._environ))
+
     async def prepare(self) -> None:
         if not _sdk.cache_info().currsize:
             await asyncio.to_thread(_sdk)
@@ -56,20 +52,24 @@ class AnthropicProvider:
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
         failure, accepted = None, False
+        url = endpoint.display_url
+        request = dialect.without_refused_format(url, request)
+        body = dialect.without_refused(url, request, request_body(request), {})
+        sent = dialect.sent_request(url, request, body, {})
         try:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                client.messages.with_streaming_response.create(**request_body(request)) as response,
+                client.messages.with_streaming_response.create(**body) as response,
                 aclosing(sse.events(response)) as events,
             ):
                 accepted = True
-                async for event in _read(events, endpoint):
+                async for event in _read(events, endpoint, sent):
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
-            failure = errors.translate(error, _sdk(), endpoint, accepted=accepted)
+            failure = errors.translate(error, _sdk(), endpoint, sent, accepted=accepted)
         if failure is not None:
-            client = endpoint = None  # a traceback keeps this frame
+            client = endpoint = body = None  # a traceback keeps this frame
             raise failure
 
 
@@ -111,7 +111,9 @@ def _images(message: Message) -> list[dict[str, Any]]:
     ]
 
 
-async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> AsyncGenerator[ProviderEvent]:
+async def _read(
+    events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint, sent: SentRequest
+) -> AsyncGenerator[ProviderEvent]:
     """Translate the events of the wire. Input tokens are reported at the start, output tokens at the end."""
     served_model = ""
     usage = MessagesUsage()
@@ -133,16 +135,15 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
                 delta = json_object(event.get("delta"))
                 last = json_object(event.get("usage") or delta.get("usage"))  # the latter: Kimi, by way of a proxy
                 usage.read(last)
-                reason = delta.get("stop_reason")
                 if report := usage.report(final=parse_count(last.get("output_tokens")) is not None):
                     yield report
-                if reason:
-                    yield _finished(reason, served_model, usage)
+                if delta.get("stop_reason"):
+                    yield _finished(delta, served_model, usage)
             case "message":
                 for part in _unstreamed_events(event):
                     yield part
             case "error":
-                raise errors.from_event(json_object(event.get("error")), endpoint)
+                raise errors.from_event(event.get("error"), endpoint, sent)
             case _:
                 pass  # pings, starts and stops of blocks, and types that are not known yet
 
@@ -154,16 +155,18 @@ def _unstreamed_events(message: Mapping[str, Any]) -> list[ProviderEvent]:
     usage.read(json_object(message.get("usage")))
     if report := usage.report(final=True):
         parts.append(report)
-    if reason := message.get("stop_reason"):
-        parts.append(_finished(reason, clean_text(message.get("model") or ""), usage))
+    if message.get("stop_reason"):
+        parts.append(_finished(message, clean_text(message.get("model") or ""), usage))
     return parts
 
 
-def _finished(reason: object, served_model: str, usage: MessagesUsage) -> Finished:
+def _finished(end: Mapping[str, Any], served_model: str, usage: MessagesUsage) -> Finished:
+    refusal = json_object(end.get("stop_details"))
     return Finished(
-        finish_reason=_FINISH_REASONS.get(str(reason), clean_text(reason)),
+        finish_reason=clean_text(end.get("stop_reason")),
         served_model=served_model,
         service_tier=usage.stated("service_tier", usual=("standard",)),
         speed=usage.stated("speed", usual=("standard",)),
         region=usage.stated("inference_geo", usual=("global", "not_available")),
+        refusal=clean_text(": ".join(str(refusal[key]) for key in ("category", "explanation") if refusal.get(key))),
     )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
+from llm_magic.providers.finish_reasons import normalized
 from llm_magic.types import Effort, Message, ModelSpec, ProviderSpec, Schema, Usage
 
 
@@ -49,11 +50,13 @@ class UsageReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The end of a complete answer. A stream that ends without it is broken.
+    """The end of an answer. A stream that ends without it is broken.
 
-    finish_reason: `stop`, `length`, `refusal`, or the provider's own word.
+    finish_reason: `stop`, `length`, or `refusal`, to which the words of the providers for them are changed. Any other
+    word means that the answer is not whole.
     service_tier: `batch`, `flex` or `priority`; None for the usual one. speed: `fast`, or None. region: the region that
     the model ran in (`us`), or None if the price does not depend on it.
+    refusal: the category of a refusal and its explanation, in the provider's words.
     """
 
     finish_reason: str
@@ -61,6 +64,10 @@ class Finished:
     service_tier: str | None = None
     speed: str | None = None
     region: str | None = None
+    refusal: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "finish_reason", normalized(self.finish_reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,15 @@ class PreparedProvider(Protocol):
     """
 
     async def prepare(self) -> None: ...
+
+
+@runtime_checkable
+class AccountProvider(Protocol):
+    """A provider that can tell that its credentials changed. `account` is optional."""
+
+    def account(self) -> object:
+        """Return a value that is equal as long as the credentials and the endpoint are the same, but not a secret."""
+        ...
 
 
 @runtime_checkable

@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import importlib
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
-from llm_magic.errors import (
-    AuthFailed,
-    BadRequest,
-    ConnectionFailed,
-    ContextTooLong,
-    ModelNotFound,
-    Overloaded,
-    PaymentRequired,
-    ProviderError,
-    RateLimited,
-    Refused,
-    ServerError,
-    StreamBroken,
-    TimedOut,
-)
+from llm_magic.errors import ConnectionFailed, ProviderError, StreamBroken, TimedOut
+from llm_magic.providers.dialect import SentRequest
+from llm_magic.providers.error_body import parse_body
+from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.payload import clean_text, json_object
+from llm_magic.providers.payload import clean_text
 
 _MAX_MESSAGE_CHARS = 300
-_TOO_LONG = re.compile(
-    r"context.{0,20}(?:length|window|size)|prompt is too long|too many tokens|maximum.{0,30}tokens", re.I
-)
-_FILTERED = re.compile(r"content.?(?:filter|policy|management)", re.I)
-_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
-_BY_STATUS = {404: ModelNotFound, 401: AuthFailed, 403: AuthFailed, 402: PaymentRequired, 413: ContextTooLong}
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "overloaded_error": 529,
+}
 _NOT_CONNECTED = (
     "ConnectError",
     "ConnectTimeout",
@@ -59,7 +49,9 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(errors)
 
 
-def translate(error: Exception, sdk: ModuleType, endpoint: Endpoint, *, accepted: bool) -> ProviderError:
+def translate(
+    error: Exception, sdk: ModuleType, endpoint: Endpoint, sent: SentRequest, *, accepted: bool
+) -> ProviderError:
     """Return the ProviderError for an error of the SDK, its HTTP library or its set-up, with secrets removed.
 
     Raise it outside of the `except` block: Python would chain the original to it, whose request has the key in its
@@ -68,11 +60,11 @@ def translate(error: Exception, sdk: ModuleType, endpoint: Endpoint, *, accepted
     if isinstance(error, ProviderError):
         return _detached(error)
     if isinstance(error, sdk.APIStatusError):
-        translation = _from_status(error, endpoint)
+        translation = _from_status(error, endpoint, sent)
     elif isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors())):
         translation = _from_transport(error, endpoint)
     elif isinstance(error, sdk.APIError):
-        translation = from_event({"message": str(error)}, endpoint)
+        translation = from_event({"message": str(error)}, endpoint, sent)
     else:
         message = _message(f"{type(error).__name__}: {error}", endpoint)
         if accepted:
@@ -99,35 +91,31 @@ class _RedactedCause(Exception):
         return cls(f"{type(error).__module__}.{type(error).__qualname__}: {_message(str(error), endpoint)}")
 
 
-def _from_status(error: Any, endpoint: Endpoint) -> ProviderError:
-    status: int = error.status_code
-    body = json_object(error.body)
-    detail = json_object(body.get("error", body)) or {"message": body.get("error")}
-    code = f"{detail.get('code') or ''} {detail.get('type') or ''}"
-    text = _message(str(detail.get("message") or error), endpoint)
-    message = f"HTTP {status}: {text}"
-    if status == 429 and "insufficient_quota" in code:
-        return PaymentRequired(message)
-    if status in (429, 529) or "overloaded" in code:
-        error_class = RateLimited if status == 429 else Overloaded
-        return error_class(message, retry_after_s=_retry_after_s(error.response.headers))
-    if status >= 500 or status in (408, 409):
-        return ServerError(message, retry_after_s=_retry_after_s(error.response.headers))
-    if status in (400, 422) and _TOO_LONG.search(f"{code} {text}"):
-        return ContextTooLong(message)
-    if status in (400, 422) and _FILTERED.search(code):
-        return Refused(message)
-    return _BY_STATUS.get(status, BadRequest)(message)
+def _from_status(error: Any, endpoint: Endpoint, sent: SentRequest) -> ProviderError:
+    response, status = error.response, int(error.status_code)
+    content: object = response.content if response.is_stream_consumed or response.is_closed else error.body
+    body = parse_body(content)
+    text = body.message or _phrase(status)
+    message = f"HTTP {status}: {_message(text, endpoint)}"
+    return error_of(Failure(status=status, body=body, message=message, sent=sent, headers=response.headers))
 
 
-def from_event(error: Mapping[str, Any], endpoint: Endpoint) -> ProviderError:
-    text = f"{error.get('type') or ''} {error.get('message') or ''}".strip()
-    message = _message(text or "an error event", endpoint)
-    if "overloaded" in message.lower():
-        return Overloaded(message, accepted=True)
-    if "rate_limit" in message.lower():
-        return RateLimited(message, accepted=True)
-    return ServerError(message, accepted=True)
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no message"
+
+
+def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> ProviderError:
+    """Return the ProviderError for an error object within a response whose status was good."""
+    body = parse_body(error)
+    kind = next((code for code in _STATUS_OF_TYPE if code in body.codes), "")
+    stated = body.number("code", "status", "status_code", "http_code")
+    status = int(stated) if stated is not None and 400 <= stated <= 599 else _STATUS_OF_TYPE.get(kind, 500)
+    names = ": ".join(filter(None, (kind, body.message)))
+    message = _message(names or "an error event", endpoint)
+    return error_of(Failure(status=status, body=body, message=message, sent=sent, accepted=True))
 
 
 def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:
@@ -143,15 +131,3 @@ def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:
 
 def _message(text: str, endpoint: Endpoint) -> str:
     return " ".join(clean_text(endpoint.redact(text)).split())[:_MAX_MESSAGE_CHARS]
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    if _SECONDS.fullmatch(milliseconds := headers.get("retry-after-ms", "").strip()):
-        return float(milliseconds) / 1000
-    value = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -12,16 +12,17 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import errors, formats, http, sse
+from llm_magic.providers import dialect, errors, formats, http, sse
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
+from llm_magic.providers.dialect import SentRequest
+from llm_magic.providers.error_body import parse_body
+from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects
 from llm_magic.providers.usage import CompletionsUsage
 from llm_magic.types import Message, ProviderSpec
 
 __all__ = ["Endpoint", "OpenAIProvider"]
-
-_FINISH_REASONS = {"content_filter": "refusal"}
 
 
 @lru_cache(maxsize=1)
@@ -50,6 +51,9 @@ class OpenAIProvider:
     def unavailable(self) -> str | None:
         return http.key_problem(self.spec, self._environ)
 
+    def account(self) -> int:
+        return hash(self._endpoint())
+
     async def prepare(self) -> None:
         if not _sdk.cache_info().currsize:
             await asyncio.to_thread(_sdk)
@@ -57,21 +61,25 @@ class OpenAIProvider:
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = self._endpoint()
         failure, accepted = None, False
+        url = endpoint.display_url
+        request = dialect.without_refused_format(url, request)
+        body = dialect.without_refused(url, request, request_body(request), dialect.OPENAI_RENAMES)
+        sent = dialect.sent_request(url, request, body, dialect.OPENAI_RENAMES)
         try:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                client.chat.completions.with_streaming_response.create(**request_body(request)) as response,
+                client.chat.completions.with_streaming_response.create(**body) as response,
                 aclosing(sse.events(response)) as events,
             ):
                 accepted = True
-                reading = _read(events, endpoint)
+                reading = _read(events, endpoint, sent)
                 async for event in formats.unwrapped(reading) if formats.is_wrapped(request) else reading:
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
-            failure = errors.translate(error, _sdk(), endpoint, accepted=accepted)
+            failure = errors.translate(error, _sdk(), endpoint, sent, accepted=accepted)
         if failure is not None:
-            client = endpoint = None  # a traceback keeps this frame
+            client = endpoint = body = None  # a traceback keeps this frame
             raise failure
 
 
@@ -107,14 +115,16 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     return [*parts, {"type": "text", "text": message.content}]
 
 
-async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> AsyncGenerator[ProviderEvent]:
+async def _read(
+    events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint, sent: SentRequest
+) -> AsyncGenerator[ProviderEvent]:
     """Translate the chunks of the wire. Any chunk can report usage, with or without choices."""
     finished: Finished | None = None
     usage = CompletionsUsage()
     service_tier: str | None = None
     async for chunk in events:
         if error := chunk.get("error"):
-            raise errors.from_event(json_object(error) or {"message": error}, endpoint)
+            raise errors.from_event(error, endpoint, sent)
         if usage.read(chunk) and (report := usage.report(final=False)):
             yield report
         for choice in json_objects(chunk.get("choices")):
@@ -125,8 +135,9 @@ async def _read(events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint) -> A
                 yield thinking(clean_text(thought))
             if reason := "refusal" if delta.get("refusal") else choice.get("finish_reason"):
                 finished = Finished(
-                    finish_reason=_FINISH_REASONS.get(str(reason), clean_text(reason)),
+                    finish_reason=clean_text(reason),
                     served_model=clean_text(chunk.get("model") or ""),
+                    refusal=refusal_category(parse_body(json_object(choice.get("content_filter_results")))),
                 )
         if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
             service_tier = clean_text(tier)

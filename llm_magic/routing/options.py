@@ -16,7 +16,7 @@ from llm_magic.errors import UnknownOption
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.routing import notebook, validation
 from llm_magic.routing.notebook import Notebook, unquoted
-from llm_magic.types import DEFAULT_QUALITY, Effort, Message, TaskTier
+from llm_magic.types import DEFAULT_QUALITY, Effort, Message, OnRefusal, TaskTier
 
 
 def _unchanged(value: object) -> object:
@@ -209,6 +209,16 @@ class RequestOptions(TypedDict, total=False):
             "whatever its expected quality.",
             default="%config RouteMagics.last_resort, off by default. Without any other usable model, local",
             check=validation.last_resort,
+        ),
+    ]
+    on_refusal: Annotated[
+        OnRefusal | str | None,
+        Option(
+            flag="--on-refusal",
+            metavar="ACTION",
+            help="What to do if a model refuses to answer: fallback asks one other provider, stop ends the run.",
+            default="%config RouteMagics.on_refusal, otherwise the router's value, fallback",
+            check=validation.on_refusal,
         ),
     ]
     routing_text: Annotated[

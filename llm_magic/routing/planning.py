@@ -29,7 +29,7 @@ def plan_context(request: Request, budget: Budget, services: Services) -> PlanCo
         now=services.clock.now(),
         left_usd=left_usd,
         unavailable=lambda model: unavailable(model, services.providers),
-        circuit=services.health.circuit,
+        circuit=services.circuit,
     )
 
 

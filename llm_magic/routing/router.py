@@ -38,6 +38,7 @@ from llm_magic.types import (
     Comparison,
     Effort,
     ModelSpec,
+    OnRefusal,
     Plan,
     Request,
     RouteResult,
@@ -67,9 +68,11 @@ class Router:
         clock: Clock | None = None,
         quality: float = DEFAULT_QUALITY,
         effort: Effort | str | None = None,
+        on_refusal: OnRefusal = "fallback",
     ) -> None:
         self.quality = validation.quality(quality)
         self.effort = None if effort is None else validation.effort(effort)
+        self.on_refusal: OnRefusal = validation.on_refusal(on_refusal)
         self.base_registry = Registry.load() if registry is None else registry
         """The registry without the tuning of `%route_tune`."""
         self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
@@ -96,6 +99,7 @@ class Router:
         fields["is_quality_stated"] = "quality" in fields
         fields.setdefault("quality", self.quality)
         fields.setdefault("effort", self.effort)
+        fields.setdefault("on_refusal", self.on_refusal)
         limit = fields.pop("thread_tokens", conversations.THREAD_TOKENS)
         if (name := fields.pop("thread", None)) is not None:
             if fields.get("history"):
@@ -195,6 +199,7 @@ class Router:
             clock=self._clock,
             quality=self.quality,
             effort=self.effort,
+            on_refusal=self.on_refusal,
         )
 
     def retune(self) -> None:
@@ -226,7 +231,7 @@ class Router:
         return planning.unavailable(model, self.providers)
 
     def circuit(self, model: ModelSpec) -> Circuit:
-        return self._services.health.circuit(model.id)
+        return self._services.circuit(model.id)
 
     # The core, on the private loop.
 

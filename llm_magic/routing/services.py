@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 
 from llm_magic.execute import Clock, PerEventLoop, RetryPolicy, Services
-from llm_magic.health import Health
+from llm_magic.health import Health, Outages
 from llm_magic.ledger import Ledger
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
@@ -26,6 +26,7 @@ def new_services(
         providers=providers,
         ledger=ledger,
         health=Health(monotonic=clock.monotonic, cool_down_s=policy.cool_down_s),
+        outages=Outages(monotonic=clock.monotonic),
         policy=policy,
         clock=clock,
         slots={name: slots(name) for name in {model.provider for model in registry}},

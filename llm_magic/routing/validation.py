@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from llm_magic.attachments import attach
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.types import Attachment, Effort, Message, TaskTier
+from llm_magic.types import Attachment, Effort, Message, OnRefusal, TaskTier
 
 MAX_CHARACTERS = 20_000_000
 """Longer than any context window: rejected before its tokens are counted."""
@@ -85,6 +85,12 @@ def effort(value: Effort | str) -> Effort:
         return Effort(value)
     except ValueError:
         raise InvalidOption("effort", value, f"one of {', '.join(Effort)}") from None
+
+
+def on_refusal(value: str) -> OnRefusal:
+    if value not in get_args(OnRefusal):
+        raise InvalidOption("on_refusal", value, f"one of {', '.join(get_args(OnRefusal))}")
+    return cast("OnRefusal", value)
 
 
 def max_output_tokens(value: int) -> int:

@@ -4,7 +4,16 @@ from llm_magic.types.efforts import Effort, EffortLevels, merged_params, name_at
 from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
-from llm_magic.types.requests import DEFAULT_QUALITY, Attachment, CascadeMode, Image, Message, Request, Thread
+from llm_magic.types.requests import (
+    DEFAULT_QUALITY,
+    Attachment,
+    CascadeMode,
+    Image,
+    Message,
+    OnRefusal,
+    Request,
+    Thread,
+)
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
 from llm_magic.types.schemas import Schema
 from llm_magic.types.tasks import Classification, TaskTier
@@ -29,6 +38,7 @@ __all__ = [
     "Image",
     "Message",
     "ModelSpec",
+    "OnRefusal",
     "Outcome",
     "Plan",
     "Price",

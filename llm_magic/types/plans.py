@@ -55,6 +55,10 @@ class Quote(Protocol):
 
     def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int: ...
 
+    def with_output_limit(self, limit: int, now: datetime) -> Quote:
+        """Lower the output limit, if it is higher."""
+        ...
+
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Quote | None:
         """Add messages to send; None if the context window is too small for them."""
         ...
@@ -129,6 +133,9 @@ class Candidate:
     def fit(self, left_usd: Decimal, now: datetime) -> Candidate | None:
         quote = self.quote.fit(left_usd, now)
         return None if quote is None else replace(self, quote=quote)
+
+    def with_output_limit(self, limit: int, now: datetime) -> Candidate:
+        return replace(self, quote=self.quote.with_output_limit(limit, now))
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Candidate | None:
         quote = self.quote.with_messages(messages, now)

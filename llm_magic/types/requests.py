@@ -15,6 +15,8 @@ DEFAULT_QUALITY = 0.965
 setting from which routing among many models stays within a point of the best single model, on held-out thirds of the
 training prompts of ZeroEval (21 models, at 58 % of its cost) and MMLU-Pro (11 models, at 74 %)."""
 
+OnRefusal = Literal["fallback", "stop"]
+
 CascadeMode = Literal["agree", "twice", "schema", "check", "judge"]
 """Confirmation of a cheap answer: a second model, the same model again, the schema, the user's check, or a judge."""
 
@@ -106,6 +108,8 @@ class Request:
     judge: str | None = None
     last_resort: str | None = None
     """The model to ask when no other one answers, whatever its expected quality."""
+    on_refusal: OnRefusal = "fallback"
+    """After a refusal: ask one other provider, or stop."""
     is_quality_stated: bool = False
     effort: Effort | None = None
     """None: the plan chooses."""

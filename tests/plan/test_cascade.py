@@ -308,14 +308,18 @@ async def test_a_judge_that_fails_confirms_nothing() -> None:
 
 
 async def test_if_a_cheap_model_fails_the_leader_is_asked() -> None:
-    router = cascading({"cheap": "42", "other": Failure(error=BadRequest("x")), "strong": "42"})
-    with pytest.raises(AllAttemptsFailed):
+    for error in (BadRequest("x"), Overloaded("x")):
+        router = cascading({"cheap": "42", "other": Failure(error=error), "strong": "42"})
+        result = await router.route("well?", cascade=True, **HARD)
+        assert result.model == "strong"
+        assert ("cheap", "superseded") in {(row.model, row.outcome) for row in result.attempts}
+        assert router.ledger.held_usd == 0
+
+
+async def test_two_providers_that_reject_the_prompt_of_a_cascade_end_the_run() -> None:
+    router = cascading({"cheap": Failure(error=BadRequest("one")), "other": Failure(error=BadRequest("two"))})
+    with pytest.raises(AllAttemptsFailed, match=r"one.*two|two.*one"):
         await router.route("well?", cascade=True, **HARD)
-    router = cascading({"cheap": "42", "other": Failure(error=Overloaded("x")), "strong": "42"})
-    result = await router.route("well?", cascade=True, **HARD)
-    assert result.model == "strong"
-    assert ("cheap", "superseded") in {(row.model, row.outcome) for row in result.attempts}
-    assert router.ledger.held_usd == 0
 
 
 async def test_an_answer_that_was_cut_off_confirms_nothing() -> None:

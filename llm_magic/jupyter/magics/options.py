@@ -52,6 +52,7 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
             given.setdefault("effort", settings.effort)
         if settings.last_resort:
             given.setdefault("last_resort", settings.last_resort)
+        given.setdefault("on_refusal", settings.on_refusal)
         given["routing_text"] = routing_text
         request = router.request(prompt, **given)
     except BudgetError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
@@ -18,7 +18,7 @@ from llm_magic.jupyter.run import background, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.registry import PROFILES
-from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, Plan, RouteResult
+from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, OnRefusal, Plan, RouteResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,13 @@ class RouteMagics(Magics):
     last_resort = Unicode(
         "",
         help="The model to ask if no other one answers, as --last-resort does: local, for the embedded one. '': none.",
+    ).tag(config=True)
+    on_refusal = Enum(
+        get_args(OnRefusal),
+        default_value=None,
+        allow_none=True,
+        help="After a refusal: 'fallback' asks one other provider, 'stop' ends the run. None: that of the router, "
+        "'fallback' by default.",
     ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:

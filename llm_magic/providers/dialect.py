@@ -1,0 +1,170 @@
+"""The request parameters that an endpoint refuses: found in its errors, and left out for the rest of the process."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.error_body import ErrorBody
+from llm_magic.providers.error_words import any_of
+from llm_magic.providers.payload import json_object
+
+FORMAT = "response_format"
+"""Stands for every parameter that constrains the answer to a schema. Without it, the schema is part of the prompt."""
+OPENAI_RENAMES: Mapping[str, str] = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+_REQUIRED = frozenset({"model", "messages", "max_tokens", "stream", "system", "extra_body", "extra_headers"})
+_FORMAT_PARAMETERS = ("response_format", "output_config.format", "output_format")
+_REASONING_PARAMETERS = frozenset(
+    {
+        "enable_thinking",
+        "output_config.effort",
+        "reasoning",
+        "reasoning_effort",
+        "think",
+        "thinking",
+        "thinking_budget",
+    }
+)
+_UNKNOWN = any_of(
+    r"unsupported|not (?:currently )?supported|(?:doesn't|does not|do not|don't) support|not accepted",
+    r"unknown|unrecogni[sz]ed|not recogni[sz]ed|unexpected|extra inputs|not permitted|not allowed|forbidden",
+    r"not (?:available|enabled)|unavailable|cannot be (?:used|set)|no longer|deprecated|removed",
+    r"invalid (?:argument|parameter|field|key|property)",
+)
+_ABOUT_FORMAT = any_of(
+    r"response[_ ]?format|output_config\.format|output_format|json[_ ]?schema|json[_ ](?:object|mode)",
+    r"structured[_ ]outputs?|\bschemas?\b|guided[_ ](?:json|decoding)|\bgrammar\b",
+)
+_ABOUT_ONE_SCHEMA = any_of(
+    r"invalid[_ ](?:json[_ ])?schema|format\.schema|schema (?:is|must|does|contains|for)\b|in context=",
+    r"additionalproperties|properties|keyword|\bgrammar\b|compil|too complex",
+)
+_ABOUT_REASONING = any_of(r"\b(?:reasoning|thinking|effort)\b")
+_ABOUT_ONE_MODEL = any_of(r"\bmodels?\b")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """A request as it was sent. renames: parameters that have another name instead of being optional."""
+
+    url: str
+    model: str
+    schema: str
+    output_limit: int
+    parameters: tuple[str, ...]
+    renames: Mapping[str, str]
+
+
+_refused: dict[tuple[str, str, str], frozenset[str]] = {}
+"""Parameters by URL, model, and schema; empty text stands for all."""
+
+
+def sent_request(
+    url: str, request: ProviderRequest, body: Mapping[str, Any], renames: Mapping[str, str]
+) -> SentRequest:
+    parameters = tuple(
+        name for part in (body, json_object(body.get("extra_body"))) for name in _names(part) if _may_go(name, renames)
+    )
+    return SentRequest(
+        url=url,
+        model=request.model.api_model,
+        schema="" if request.schema is None else request.schema.text,
+        output_limit=request.max_output_tokens,
+        parameters=tuple(sorted(parameters, key=len, reverse=True)),
+        renames=renames,
+    )
+
+
+def without_refused_format(url: str, request: ProviderRequest) -> ProviderRequest:
+    """Ask for the schema in words if the endpoint has refused it as a parameter."""
+    if request.schema is None or FORMAT not in _all_refused(url, request):
+        return request
+    return dataclasses.replace(request, model=dataclasses.replace(request.model, json_mode="none"))
+
+
+def without_refused(
+    url: str, request: ProviderRequest, body: Mapping[str, Any], renames: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the request body without the parameters that the endpoint has refused."""
+    refused = _all_refused(url, request)
+    adapted = dict(body)
+    for name in refused:
+        if other := renames.get(name):
+            if name in adapted and other not in refused:
+                adapted[other] = adapted.pop(name)
+            continue
+        adapted = _without(adapted, name)
+        if "extra_body" in adapted:
+            adapted["extra_body"] = _without(json_object(adapted["extra_body"]), name)
+    return adapted
+
+
+def refused_parameter(body: ErrorBody, sent: SentRequest) -> str:
+    """Return the parameter that an error of the endpoint is about, if the request can be sent without it."""
+    unknown = bool(_UNKNOWN.search(body.text))
+    for name in sent.parameters:
+        if name in sent.renames and not unknown:
+            continue
+        if _is_about(name, body, unknown=unknown):
+            return FORMAT if name in _FORMAT_PARAMETERS else name
+    if any(name in _FORMAT_PARAMETERS for name in sent.parameters) and _ABOUT_FORMAT.search(body.text):
+        return FORMAT
+    if unknown and _ABOUT_REASONING.search(body.text):
+        return next((name for name in sent.parameters if name in _REASONING_PARAMETERS), "")
+    return ""
+
+
+def remember(sent: SentRequest, parameter: str, body: ErrorBody) -> None:
+    """Leave the parameter out of later requests: of this schema, of this model, or of all, as the error is worded."""
+    model = schema = ""
+    if parameter == FORMAT and _ABOUT_ONE_SCHEMA.search(body.text):
+        model, schema = sent.model, sent.schema
+    elif _ABOUT_ONE_MODEL.search(body.text) or parameter == FORMAT or sent.model.lower() in body.text:
+        model = sent.model
+    place = (sent.url, model, schema)
+    _refused[place] = _refused.get(place, frozenset()) | {parameter}
+
+
+def _all_refused(url: str, request: ProviderRequest) -> set[str]:
+    model, schema = request.model.api_model, "" if request.schema is None else request.schema.text
+    places = {(url, "", ""), (url, model, ""), (url, model, schema)}
+    return {name for place in places for name in _refused.get(place, ())}
+
+
+def _names(body: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in body.items():
+        yield name
+        if name not in _REQUIRED:
+            yield from (f"{name}.{part}" for part in json_object(value))
+
+
+def _may_go(name: str, renames: Mapping[str, str]) -> bool:
+    return name in renames or name.partition(".")[0] not in _REQUIRED
+
+
+def _is_about(name: str, body: ErrorBody, *, unknown: bool) -> bool:
+    if body.parameter and (body.parameter == name or body.parameter.startswith(f"{name}.")):
+        return True
+    escaped = re.escape(name.lower())
+    if re.search(rf"['\"`]{escaped}['\"`.]", body.text):
+        return True
+    if "_" in name:
+        return bool(re.search(rf"(?<![\w.]){escaped.replace('_', '[_ ]')}(?!\w)", body.text))
+    near = rf"(?:{_UNKNOWN.pattern})[^.]{{0,40}}\b{escaped}\b|\b{escaped}\b[^.]{{0,40}}(?:{_UNKNOWN.pattern})"
+    return unknown and bool(re.search(near, body.text))
+
+
+def _without(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    parent, _, child = name.partition(".")
+    if not child:
+        return {key: value for key, value in body.items() if key != name}
+    if not isinstance(body.get(parent), dict):
+        return dict(body)
+    rest = {key: value for key, value in json_object(body[parent]).items() if key != child}
+    return {**body, parent: rest} if rest else {key: value for key, value in body.items() if key != parent}

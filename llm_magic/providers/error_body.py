@@ -1,0 +1,120 @@
+"""The body of a provider's error, in whatever form it came: JSON, nested JSON, text, HTML, nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from llm_magic.providers.payload import clean_text
+
+_MAX_BYTES = 1_000_000
+_MAX_TEXT_CHARS = 4_000
+_MAX_VALUES = 500
+_MAX_DEPTH = 12
+_MESSAGE_KEYS = (
+    "message",
+    "msg",
+    "error_message",
+    "errormessage",
+    "detail",
+    "error",
+    "error_description",
+    "title",
+    "raw",
+)
+_CODE_KEYS = ("code", "type", "status", "error_code", "reason", "errortype", "error_type", "err_code", "@type")
+_PARAMETER_KEYS = ("param", "parameter", "loc", "field")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.I | re.S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """An error, read. message: for people. codes: of every level, in lower case. text: all words, for searching.
+
+    parameter: the parameter at fault, dotted (`stream_options.include_usage`), if the body names one.
+    values: the key, in lower case, and the value of each scalar.
+    """
+
+    message: str
+    codes: frozenset[str]
+    text: str
+    parameter: str
+    values: tuple[tuple[str, object], ...]
+
+    def number(self, *keys: str) -> float | None:
+        """Return the first value of these keys that is a number, or text of one."""
+        for key, value in self.values:
+            if key in keys and not isinstance(value, bool) and isinstance(value, str | int | float):
+                try:
+                    return float(value)
+                except ValueError:
+                    continue
+        return None
+
+
+def parse_body(content: bytes | object) -> ErrorBody:
+    """Read a response's body, or JSON data that was parsed already."""
+    if isinstance(content, bytes):
+        content = content[:_MAX_BYTES].decode("utf-8", "replace").strip()
+    values = tuple(_scalars("error", content, 0))[:_MAX_VALUES]
+    named: list[str] = []
+    for key, value in values:
+        if key in _MESSAGE_KEYS and isinstance(value, str) and (text := _readable(value)) and text not in named:
+            named.append(text)
+    codes = frozenset(str(value).lower() for key, value in values if key in _CODE_KEYS and value not in (None, ""))
+    words = " . ".join(
+        str(value) for key, value in values if value is not None and (key not in _CODE_KEYS or " " in str(value))
+    )
+    parameter = next((str(value) for key, value in values if key in _PARAMETER_KEYS and value), "")
+    message = ": ".join(named) or next((code for code in sorted(codes) if not code.isdigit()), "")
+    return ErrorBody(
+        message=clean_text(message)[:_MAX_TEXT_CHARS],
+        codes=codes,
+        text=clean_text(_readable(words)).lower()[:_MAX_TEXT_CHARS],
+        parameter=parameter.removeprefix("body."),
+        values=values,
+    )
+
+
+def _scalars(key: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
+    """Yield the scalars of nested data, depth first, with the keys nearest to them. JSON within text is opened."""
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, dict):
+        for name, item in list(cast("dict[Any, object]", value).items())[:_MAX_VALUES]:
+            if str(name).lower() == "loc" and isinstance(item, list):
+                yield "loc", ".".join(str(part) for part in cast("list[object]", item))
+            elif name == "filtered" and item is True:  # Azure has one such object per category
+                yield "filtered_category", key
+            else:
+                yield from _scalars(str(name).lower(), item, depth + 1)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value)[:_MAX_VALUES]:
+            yield from _scalars(key, item, depth + 1)
+    elif isinstance(value, str) and (nested := _nested_json(value)) is not None:
+        yield from _scalars(key, nested, depth + 1)
+    else:
+        yield key, value
+
+
+def _nested_json(text: str) -> object | None:
+    """Return the data of a text that is a JSON object or array."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        nested = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("object", nested)
+
+
+def _readable(text: str) -> str:
+    """Return one line of text; for an HTML page, its title."""
+    if "<" in text and re.search(r"<(!doctype|html|head|body|title)\b", text[:2_000], re.I):
+        title = _TITLE.search(text)
+        text = title.group(1) if title else _TAGS.sub(" ", text)
+    return " ".join(text.split())[:_MAX_TEXT_CHARS]

@@ -1,0 +1,190 @@
+"""The meaning of a provider's error: from its status, its body and its headers to what can be done about it.
+
+Codes decide before words. Words are needed because many endpoints send the same code for every error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+
+from llm_magic.errors import (
+    AuthFailed,
+    BadRequest,
+    ContextTooLong,
+    ErrorAttributes,
+    InvalidAnswer,
+    ModelNotFound,
+    Overloaded,
+    PaymentRequired,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Scope,
+    ServerError,
+)
+from llm_magic.providers import dialect
+from llm_magic.providers import error_words as words
+from llm_magic.providers.dialect import SentRequest
+from llm_magic.providers.error_body import ErrorBody
+from llm_magic.providers.limits import is_too_long, output_limit
+from llm_magic.providers.waits import wait_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error response, or an error event within a stream, whose status is then the one that it names.
+
+    message: for people, with the status, without secrets. accepted: the response had begun.
+    """
+
+    status: int
+    body: ErrorBody
+    message: str
+    sent: SentRequest
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    accepted: bool = False
+
+    def has_code(self, codes: Set[str]) -> bool:
+        return bool(self.body.codes & codes)
+
+    def says(self, pattern: re.Pattern[str]) -> bool:
+        return bool(pattern.search(self.body.text))
+
+
+_LIMIT_AND_REQUESTED = re.compile(r"limit:? ([\d,]+)\b.{0,60}?requested:? ([\d,]+)")
+_CATEGORY_KEYS = ("category", "reasons", "filtered_category")
+_TRANSIENT_STATUSES = (408, 409, 425, 499)
+
+
+def error_of(failure: Failure) -> ProviderError:
+    for rule in (_account, _filtered, _model, _limited, _size, _parameter):
+        if (error := rule(failure)) is not None:
+            return error
+    return _by_status(failure)
+
+
+def _attributes(failure: Failure) -> ErrorAttributes:
+    return {"accepted": failure.accepted, "retry_after_s": wait_s(failure.headers, failure.body)}
+
+
+def _is_google_quota(failure: Failure) -> bool:
+    """Google words its limits per minute like an unpaid bill, and names the quota in a field."""
+    text = failure.body.text
+    is_google = "resource_exhausted" in failure.body.codes or "ai.google.dev" in text or "generativelanguage" in text
+    return is_google and "credits" not in text
+
+
+def _account(failure: Failure) -> ProviderError | None:
+    if failure.status == 402 or failure.has_code(words.NO_CREDIT_CODES):
+        return PaymentRequired(failure.message, **_attributes(failure))
+    if failure.status < 500 and failure.says(words.NO_CREDIT) and not _is_google_quota(failure):
+        return PaymentRequired(failure.message, **_attributes(failure))
+    if failure.status == 401 or failure.has_code(words.BAD_KEY_CODES):
+        return AuthFailed(failure.message, **_attributes(failure))
+    if failure.status < 500 and failure.says(words.BAD_KEY):
+        return AuthFailed(failure.message, **_attributes(failure))
+    return None
+
+
+def _filtered(failure: Failure) -> ProviderError | None:
+    if failure.status >= 500 and not failure.has_code(words.FILTER_CODES):
+        return None
+    if failure.status in _TRANSIENT_STATUSES or failure.status == 429:
+        return None
+    if not (failure.has_code(words.FILTER_CODES) or failure.says(words.FILTERED)):
+        return None
+    category = refusal_category(failure.body)
+    message = (
+        failure.message if not category or category in failure.message.lower() else f"{failure.message} [{category}]"
+    )
+    return Refused(message, category=category, accepted=True)
+
+
+def refusal_category(body: ErrorBody) -> str:
+    """Return the categories that a content filter names, such as `hate, jailbreak`, or its code."""
+    named = [str(value) for key, value in body.values if key in _CATEGORY_KEYS and value]
+    if check := re.search(r"failed check: (?:safety_check_type_)?([\w-]+)", body.text):
+        named.append(check.group(1))
+    named += [] if named else sorted(body.codes & words.FILTER_CATEGORY_CODES)
+    return ", ".join(dict.fromkeys(name.lower() for name in named))[:100]
+
+
+def _model(failure: Failure) -> ProviderError | None:
+    if failure.status not in (400, 403, 404, 410, 422):
+        return None
+    is_named = failure.has_code(words.NO_MODEL_CODES)
+    is_worded = failure.says(words.NO_MODEL) or (failure.status == 404 and "model" in failure.body.text)
+    if is_named or (is_worded and not failure.says(words.ABOUT_A_PARAMETER)):
+        return ModelNotFound(failure.message, accepted=failure.accepted)
+    return None
+
+
+def _limited(failure: Failure) -> ProviderError | None:
+    attributes = _attributes(failure)
+    is_rate = failure.status == 429 or failure.has_code(words.RATE_CODES)
+    if is_rate or (failure.status in (400, 403, 413) and failure.says(words.RATE)):
+        if failure.status == 429 and failure.says(words.OVERLOADED) and failure.has_code(words.OVERLOADED_CODES):
+            return Overloaded(failure.message, **_advised(failure, attributes))
+        if failure.says(words.TOO_LARGE_FOR_RATE) or _requests_more_than_limit(failure.body.text):
+            return RateLimited(failure.message, **{**attributes, "retryable": False, "cools_down": False})
+        if failure.says(words.PER_DAY) or any("perday" in code for code in failure.body.codes):
+            return RateLimited(failure.message, **{**attributes, "retryable": False})
+        return RateLimited(failure.message, **_advised(failure, attributes))
+    if failure.status in (498, 529) or failure.has_code(words.OVERLOADED_CODES):
+        return Overloaded(failure.message, **_advised(failure, attributes))
+    return None
+
+
+def _requests_more_than_limit(text: str) -> bool:
+    numbers = _LIMIT_AND_REQUESTED.search(text)
+    if numbers is None or "used" in numbers.group(0):
+        return False
+    limit, requested = (int(number.replace(",", "") or 0) for number in numbers.groups())
+    return requested > limit
+
+
+def _size(failure: Failure) -> ProviderError | None:
+    if failure.status not in (400, 413, 422, 500):
+        return None
+    if failure.status < 500 and (limit := output_limit(failure.body, failure.sent.output_limit)) is not None:
+        return BadRequest(failure.message, output_limit=limit, accepted=failure.accepted)
+    if is_too_long(failure.body):
+        return ContextTooLong(failure.message, accepted=failure.accepted)
+    return None
+
+
+def _parameter(failure: Failure) -> ProviderError | None:
+    if failure.status not in (400, 404, 422, 501):
+        return None
+    if "json_validate_failed" in failure.body.codes:
+        return InvalidAnswer(failure.message)
+    if parameter := dialect.refused_parameter(failure.body, failure.sent):
+        dialect.remember(failure.sent, parameter, failure.body)
+        return BadRequest(failure.message, refused_parameter=parameter, accepted=failure.accepted)
+    return None
+
+
+def _by_status(failure: Failure) -> ProviderError:
+    attributes, status = _attributes(failure), failure.status
+    if status >= 500 or status in _TRANSIENT_STATUSES:
+        error_class = Overloaded if failure.says(words.OVERLOADED) else ServerError
+        return error_class(failure.message, **_advised(failure, attributes))
+    if status == 403:
+        return AuthFailed(failure.message, **attributes)
+    if status in (404, 413):
+        error_class = ModelNotFound if status == 404 else ContextTooLong
+        return error_class(failure.message, **{**attributes, "scope": Scope.REQUEST})
+    return BadRequest(failure.message, **_advised(failure, attributes))
+
+
+def _advised(failure: Failure, attributes: ErrorAttributes) -> ErrorAttributes:
+    """Add the server's own advice on a retry, the header `x-should-retry`."""
+    match failure.headers.get("x-should-retry", "").strip().lower():
+        case "true":
+            return {**attributes, "retryable": True}
+        case "false":
+            return {**attributes, "retryable": False}
+        case _:
+            return attributes

@@ -1,0 +1,219 @@
+"""Codes and words of the errors of providers, by what they mean. All in lower case."""
+
+from __future__ import annotations
+
+import re
+
+
+def any_of(*alternatives: str) -> re.Pattern[str]:
+    return re.compile("|".join(alternatives))
+
+
+NO_CREDIT_CODES = frozenset(
+    {
+        "access_terminated",
+        "account_deactivated",
+        "account_suspended",
+        "arrearage",
+        "billing_disabled",
+        "billing_error",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "budget_exceeded",
+        "consumer_suspended",
+        "contract_spend_limit_reached",
+        "credit_balance_exhausted",
+        "credit_balance_too_low",
+        "credits_exhausted",
+        "enforced_spend_limit_reached",
+        "exceeded_current_quota_error",
+        "insufficient_balance",
+        "insufficient_credits",
+        "insufficient_funds",
+        "insufficient_quota",
+        "insufficient_user_quota",
+        "linked_organization_billing_unavailable",
+        "linked_organization_spend_limit_reached",
+        "organization_deactivated",
+        "organization_on_hold",
+        "organization_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "payment_required",
+        "project_spend_limit_exceeded",
+        "spend_limit_exceeded",
+        "spend_limit_reached",
+        "usage_limit_reached",
+        "user_profile_not_billable",
+    }
+)
+NO_CREDIT = any_of(
+    r"credit balance (?:is|too)",
+    r"insufficient (?:account )?(?:balance|credits?|funds|quota)",
+    r"(?:out of|no|not enough|used all available|insufficient) credits",
+    r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
+    r"credits? (?:are |is |have been |has been )?(?:depleted|exhausted|used up|expired)|prepa(?:id|yment) credits?",
+    r"exceeded your current quota",
+    r"(?:api|specified|workspace) usage limits?",
+    r"spend(?:ing)?[ _](?:limit|cap)|(?:billing )?hard limit has been reached|billing hard limit",
+    r"budget (?:has been |was )?exceeded|exceeded (?:your |the )?(?:\w+ )?budget",
+    r"payment (?:is )?(?:required|method|overdue|failed)",
+    r"(?:billing|account|organization|team|workspace|subscription)[\w ,'`\"-]{0,40}"
+    r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent)",
+    r"free (?:tier|quota|trial)[\w ]{0,20}(?:exhausted|expired|ended|used up)",
+    r"余额不足|欠费",
+)
+BAD_KEY_CODES = frozenset(
+    {
+        "api_key_invalid",
+        "authentication_error",
+        "incorrect_api_key",
+        "invalid_api_key",
+        "invalid_authentication",
+        "invalid_authentication_error",
+        "unauthenticated",
+        "unsupported_country_region_territory",
+    }
+)
+BAD_KEY = any_of(
+    r"(?:invalid|incorrect|wrong|missing|expired|no) (?:api|authentication|auth|x-api)[ -]?(?:key|token|credentials)",
+    r"api[ _]?key[\w ]{0,20}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
+    r"user location is not supported|country, region,? or territory|not available in your (?:country|region)",
+)
+FILTER_CODES = frozenset(
+    {
+        "1301",
+        "bio_policy",
+        "content_blocked",
+        "content_filter",
+        "content_moderation",
+        "content_policy",
+        "content_policy_violation",
+        "cyber_policy",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "guardrail_intervened",
+        "invalid_prompt",
+        "misalignment_policy_violation",
+        "moderation_blocked",
+        "policy_violation",
+        "prohibited_content",
+        "prompt_blocked",
+        "refusal",
+        "responsibleaipolicyviolation",
+        "unsafe_content",
+    }
+)
+FILTER_CATEGORY_CODES = frozenset({"bio_policy", "cyber_policy", "misalignment_policy_violation", "prohibited_content"})
+FILTERED = any_of(
+    r"content exists risk|risk control|敏感",
+    r"content (?:management |usage |safety )?(?:polic|filter|moderation)",
+    r"usage (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline)",
+    r"flagged (?:as|by|for|due)|was flagged",
+    r"(?:requires?|failed) moderation|moderation (?:on|failed|blocked)",
+    r"safety (?:system|filter|polic)|responsible ai|inappropriate content|prohibited[ _]content",
+    r"blocked (?:due to|by|for) \w*(?:safety|prohibited|content|polic|guardrail)",
+)
+NO_MODEL_CODES = frozenset(
+    {
+        "accessdeniedexception",
+        "deploymentnotfound",
+        "invalid_model",
+        "model_access_denied",
+        "model_decommissioned",
+        "model_deprecated",
+        "model_not_available",
+        "model_not_exist",
+        "model_not_found",
+        "model_not_supported",
+        "model_terms_required",
+        "model_unavailable",
+        "modelnotfound",
+        "no_such_model",
+        "resourcenotfoundexception",
+        "unknown_model",
+        "unsupported_model",
+    }
+)
+NO_MODEL = any_of(
+    r"models?\b[^.:]{0,80}(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid|not served"
+    r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
+    r"|has been (?:removed|retired|sunset))",
+    r"(?:unknown|invalid|no such|unsupported|unrecognized) model|not a valid model|model identifier is invalid",
+    r"no (?:allowed providers|endpoints?) (?:are )?(?:available|found)",
+    r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"
+    r"(?:[`\"']?\w[\w./:-]*[`\"']? )?(?:model|`)",
+    r"must be verified to|deployment for this resource does not exist|not found, try pulling",
+)
+ABOUT_A_PARAMETER = any_of(r"param|argument|field|property|supported with this model|schema|response_format|format\b")
+RATE_CODES = frozenset(
+    {
+        "1302",
+        "limit_burst_rate",
+        "rate_limit",
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        "rate_limited",
+        "ratelimited",
+        "ratelimitreached",
+        "slow_down",
+        "throttling",
+        "throttlingexception",
+        "too_many_requests",
+        "toomanyrequestsexception",
+    }
+)
+RATE = any_of(r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl")
+TOO_LARGE_FOR_RATE = any_of(
+    r"request too large", r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit"
+)
+PER_DAY = any_of(r"per[-_ ]?(?:day|month|week)|\((?:tpd|rpd)\)|daily|monthly|weekly (?:limit|quota)|quota of the day")
+OVERLOADED_CODES = frozenset(
+    {
+        "capacity_exceeded",
+        "engine_overloaded",
+        "engine_overloaded_error",
+        "flex_capacity_exceeded",
+        "modelnotreadyexception",
+        "over_capacity",
+        "overloaded",
+        "overloaded_error",
+        "resource_unavailable",
+        "server_is_overloaded",
+        "server_overloaded",
+        "service_unavailable",
+        "unavailable",
+    }
+)
+OVERLOADED = any_of(r"overload|over capacity|at capacity|capacity (?:is )?exceeded|currently (?:busy|unavailable)")
+TOO_LONG_CODES = frozenset(
+    {
+        "1261",
+        "context_length_exceeded",
+        "context_window_exceeded",
+        "exceed_context_size_error",
+        "input_too_long",
+        "max_context_length_exceeded",
+        "model_context_window_exceeded",
+        "model_max_prompt_tokens_exceeded",
+        "prompt_too_long",
+        "string_above_max_length",
+        "tokens_limit_reached",
+    }
+)
+TOO_LONG = any_of(
+    r"(?:prompt|input|request|context|message|conversation|text)s? (?:\w+ ){0,3}too (?:long|large)(?: for|\b)",
+    r"(?:exceed|overflow|surpass|greater|longer|larger|beyond|more|over)\w*[^.]{0,60}"
+    r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit|tokens?)",
+    r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit)[^.]{0,60}"
+    r"(?:exceed|overflow|surpass|greater|longer|larger|is only|at most|too (?:long|small|large))",
+    r"max(?:imum)? (?:context|prompt|input|model)[ _-]?(?:length|window|size|tokens)?\b",
+    r"context (?:window|length|size)",
+    r"max(?:imum)? allowed (?:input|prompt) tokens|range of input length|input token(?: count)?|prompt token count",
+    r"reduce (?:the |your )?(?:length|prompt|input|number of tokens)",
+    r"exceeded model token limit|tokens in (?:the )?request more than|token limit exceeded",
+    r"exceeds? (?:the )?(?:maximum|limit of) (?:number of )?(?:allowed )?(?:input )?(?:length|tokens|\d+ tokens)",
+    r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens",
+    r"max_(?:completion_)?tokens must be at least 1, got -\d",
+    r"超长",
+)
+NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

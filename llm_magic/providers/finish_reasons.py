@@ -1,0 +1,46 @@
+"""The words with which providers end an answer."""
+
+from __future__ import annotations
+
+from llm_magic.providers.error_words import any_of
+
+_STOP = frozenset(
+    {
+        "complete",
+        "completed",
+        "done",
+        "end",
+        "end_turn",
+        "eos",
+        "eos_token",
+        "eos_token_id",
+        "finish",
+        "finished",
+        "natural",
+        "normal",
+        "stop",
+        "stop_sequence",
+        "stop_token",
+        "success",
+    }
+)
+_NOT_WHOLE = any_of(
+    r"error|fail|abort|cancel|time_?out|time_limit|overload|resource|interrupt|unavailable|incomplete|malformed|network",
+    r"evict|preempt|disconnect|tool|function|pause|other|unknown|unspecified",
+)
+_REFUSAL = any_of(
+    r"filter|safety|moderat|sensitive|refus|prohibited|block|guardrail|recitation|spii|policy|censor|violation"
+)
+_LENGTH = any_of(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|limit_reached")
+
+
+def normalized(reason: str) -> str:
+    """Return `stop`, `length`, or `refusal`; or the provider's word if it is unknown or the answer is not whole."""
+    word = reason.strip().lower().removeprefix("finish_reason_").removeprefix("finishreason.")
+    if word in _STOP:
+        return "stop"
+    if _NOT_WHOLE.search(word):
+        return reason
+    if _REFUSAL.search(word):
+        return "refusal"
+    return "length" if _LENGTH.search(word) else reason

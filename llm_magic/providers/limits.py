@@ -1,0 +1,51 @@
+"""Errors about a number of tokens: a prompt that is too long, or an output limit that is too high."""
+
+from __future__ import annotations
+
+import re
+
+from llm_magic.providers import error_words as words
+from llm_magic.providers.error_body import ErrorBody
+
+_OUTPUT_NAMES = words.any_of(
+    r"max_(?:completion_|output_|new_)?tokens|maxoutputtokens|max_tokens_to_sample|max tokens\b",
+    r"(?:output|completion) tokens|maximum tokens you requested",
+)
+_ABOUT_INPUT = words.any_of(
+    r"context|prompt|input (?:length|token|is)|`inputs`|messages resulted|in the messages",
+    r"at least 1|must be (?:positive|greater)|per minute",
+)
+_IS_A_LIMIT = words.any_of(
+    rf"(?:{_OUTPUT_NAMES.pattern})\W{{0,4}}(?:must|should) be (?:less than or equal to|at most|<=|between|in )"
+)
+_SUM = re.compile(r"`inputs`|input length and|\+|prompt|messages")
+_ROOM_LEFT = re.compile(
+    r"is too large: [\d,]+\. this model's maximum context length is ([\d,]+) tokens and your request has ([\d,]+)"
+)
+_STATUS = re.compile(r"\b(?:http|error code|status(?: code)?):?\s*\d{3}\b")
+_INTEGER = re.compile(r"(?<![\w.-])\d{1,3}(?:,\d{3})+(?![\w,-])|(?<![\w.-])\d+(?![\w-]|[.,]\d)")
+
+
+def is_too_long(body: ErrorBody) -> bool:
+    """True if the prompt exceeds the context window."""
+    if body.codes & words.TOO_LONG_CODES:
+        return True
+    if body.number("n_prompt_tokens") is not None and body.number("n_ctx") is not None:
+        return True
+    return bool(words.TOO_LONG.search(body.text)) and not words.NOT_TOO_LONG.search(body.text)
+
+
+def output_limit(body: ErrorBody, sent_limit: int) -> int | None:
+    """Return the output limit that an error names, if the limit that was sent is too high; None for other errors."""
+    text = _STATUS.sub("", body.message.lower())
+    if left := _ROOM_LEFT.search(text):
+        context, prompt = (int(number.replace(",", "")) for number in left.groups())
+        return context - prompt if 0 < context - prompt < sent_limit else None
+    if not _OUTPUT_NAMES.search(f"{text} {body.parameter}"):
+        return None
+    is_stated = _IS_A_LIMIT.search(text) and not _SUM.search(text)
+    if not is_stated and _ABOUT_INPUT.search(text):
+        return None
+    limits = [int(number.replace(",", "")) for number in _INTEGER.findall(text)]
+    lower = [limit for limit in limits if 0 < limit < sent_limit]
+    return max(lower) - ("exclusive" in text) if lower else None

@@ -1,0 +1,126 @@
+"""The wait that a provider asks for before the next request, from its headers, its error's fields, or its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from llm_magic.providers.error_body import ErrorBody
+
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
+_UNIT = r"(?:milliseconds?|ms|minutes?|mins?|m|seconds?|secs?|s|hours?|hrs?|h|days?|d)"
+_DURATION = rf"{_NUMBER}(?:\s*{_UNIT}(?:(?:,|\s|\band\b)*{_NUMBER}\s*{_UNIT})*)?(?![a-z0-9])"
+_PART = re.compile(rf"({_NUMBER})\s*({_UNIT})?", re.I)
+_IN_WORDS = re.compile(
+    r"\b(?:(?:retry|retrying|try|available|resets?|resumes?|again)\b[^.\d]{0,40}?\b(?:in|after|for|about|approximately)"
+    rf"|wait(?:\s+(?:for|about|at least))?)\s*:?\s*({_DURATION})(?![\d:/-])",
+    re.I,
+)
+_DATE_IN_WORDS = re.compile(
+    r"\b(?:on|at|until|after|resets?)\b:?\s*(\d{4}-\d\d-\d\d)(?:T|\s+at\s+|\s+)?(\d\d:\d\d(?::\d\d)?)?", re.I
+)
+_SECONDS_OF = {"d": 86_400.0, "h": 3_600.0, "s": 1.0}
+_SECONDS_KEYS = ("retry_after", "retryafter", "retry-after", "retry_after_seconds", "retryafterseconds", "retrydelay")
+_MS_KEYS = ("retry_after_ms", "retryafterms", "retry-after-ms")
+_RESETS = (
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
+    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+)
+_EPOCH_S, _EPOCH_MS = 1e9, 1e12
+
+
+def wait_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
+    """Return the wait in seconds, or None if none is stated. Headers take precedence over the body."""
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    for stated in (
+        _milliseconds(headers.get("retry-after-ms", "")),
+        _seconds(headers.get("retry-after", ""), now),
+        _in_fields(body, now),
+        _in_words(body.text, now),
+        _reset(headers, now),
+    ):
+        if stated is not None:
+            return stated
+    return None
+
+
+def parse_duration_s(text: str) -> float | None:
+    """Return the seconds of `7`, `7.5s`, `1m2.5s`, `20ms`, `2 minutes and 3 seconds`; None for anything else."""
+    if not re.fullmatch(_DURATION, text := text.strip(), re.I):
+        return None
+    return sum(float(number) * _unit_s(unit.lower()) for number, unit in _PART.findall(text))
+
+
+def _unit_s(unit: str) -> float:
+    if unit.startswith(("ms", "milli")):
+        return 0.001
+    return 60.0 if unit.startswith("m") else _SECONDS_OF.get(unit[:1], 1.0)
+
+
+def _milliseconds(text: str) -> float | None:
+    return float(text) / 1_000 if re.fullmatch(_NUMBER, text := text.strip()) else None
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    if (duration := parse_duration_s(text)) is not None:
+        return duration
+    when = _date(text)
+    return None if when is None else max(0.0, (when - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        try:
+            when = datetime.fromisoformat(text.strip())
+        except ValueError:
+            return None
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _in_fields(body: ErrorBody, now: datetime) -> float | None:
+    for key, value in body.values:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            continue
+        if key in _MS_KEYS and (stated := _milliseconds(str(value))) is not None:
+            return stated
+        if key in _SECONDS_KEYS and (stated := _seconds(str(value), now)) is not None:
+            return stated
+        if key == "x-ratelimit-reset" and (stated := _reset_s(str(value), now)) is not None:
+            return stated
+    return None
+
+
+def _in_words(text: str, now: datetime) -> float | None:
+    if words := _IN_WORDS.search(text):
+        return parse_duration_s(words.group(1))
+    if (words := _DATE_IN_WORDS.search(text)) is None:
+        return None
+    when = _date(f"{words.group(1)}T{words.group(2) or '00:00'}")
+    return None if when is None else max(0.0, (when - now).total_seconds())
+
+
+def _reset(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Return the longest wait for a limit of which nothing remains."""
+    waits = [
+        _reset_s(headers.get(reset, ""), now)
+        for remaining, reset in _RESETS
+        if headers.get(remaining, "").strip() == "0"
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _reset_s(text: str, now: datetime) -> float | None:
+    """Return the seconds until a reset, given as a duration, a date, or a Unix time in seconds or milliseconds."""
+    if re.fullmatch(_NUMBER, text := text.strip()) and float(text) > _EPOCH_S:
+        epoch_s = float(text) / (1_000 if float(text) > _EPOCH_MS else 1)
+        return max(0.0, epoch_s - now.timestamp())
+    return _seconds(text, now)
