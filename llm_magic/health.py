@@ -123,7 +123,6 @@ class Outages:
         self._outages.pop(provider, None)
 
     def circuit(self, provider: str, *, account: object) -> Circuit | None:
-        """Return an open circuit if the provider's account fails, else None."""
         outage = self._outages.get(provider)
         if outage is None or outage.account != account:
             return None

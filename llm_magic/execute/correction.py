@@ -37,7 +37,6 @@ def _repair(run: Run, state: AttemptState, error: InvalidAnswer) -> tuple[Note, 
 
 
 def _without_parameter(run: Run, state: AttemptState, parameter: str) -> tuple[Note, AttemptState] | None:
-    """Send the request again. The provider remembers the parameter and leaves it out."""
     model_id = state.candidate.model.id
     if (model_id, parameter) in run.corrected:
         return None

@@ -87,7 +87,6 @@ async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenera
 
 
 def skip_others_of(run: Run, waiting: Sequence[Candidate]) -> Iterator[CandidateSkipped]:
-    """Report the candidates that come last because their provider's account failed."""
     if waiting[0].model.provider in run.out:
         return
     for candidate in waiting:

@@ -84,7 +84,6 @@ class Services:
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
 
     def circuit(self, model_id: str) -> Circuit:
-        """Return the state of a model: open, too, if its provider's account fails."""
         provider = self.registry[model_id].provider
         outage = self.outages.circuit(provider, account=self.account(provider))
         return self.health.circuit(model_id) if outage is None else outage

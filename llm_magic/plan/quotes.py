@@ -57,7 +57,8 @@ class ModelQuote:
         )
 
     def with_output_limit(self, limit: int, now: datetime) -> ModelQuote:
-        return self._limited(min(limit, self.max_output_tokens), now)
+        lowered = dataclasses.replace(self, wanted_output_tokens=min(limit, self.wanted_output_tokens))
+        return lowered._limited(min(limit, self.max_output_tokens), now)
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> ModelQuote | None:
         input_tokens = self.input_tokens + tokens.estimate_input(messages, None, self.model)

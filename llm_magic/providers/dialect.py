@@ -82,7 +82,6 @@ def sent_request(
 
 
 def without_refused_format(url: str, request: ProviderRequest) -> ProviderRequest:
-    """Ask for the schema in words if the endpoint has refused it as a parameter."""
     if request.schema is None or FORMAT not in _all_refused(url, request):
         return request
     return dataclasses.replace(request, model=dataclasses.replace(request.model, json_mode="none"))
@@ -91,7 +90,6 @@ def without_refused_format(url: str, request: ProviderRequest) -> ProviderReques
 def without_refused(
     url: str, request: ProviderRequest, body: Mapping[str, Any], renames: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the request body without the parameters that the endpoint has refused."""
     refused = _all_refused(url, request)
     adapted = dict(body)
     for name in refused:

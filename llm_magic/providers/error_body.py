@@ -57,7 +57,6 @@ class ErrorBody:
 
 
 def parse_body(content: bytes | object) -> ErrorBody:
-    """Read a response's body, or JSON data that was parsed already."""
     if isinstance(content, bytes):
         content = content[:_MAX_BYTES].decode("utf-8", "replace").strip()
     values = tuple(_scalars("error", content, 0))[:_MAX_VALUES]
@@ -102,7 +101,6 @@ def _scalars(key: str, value: object, depth: int) -> Iterator[tuple[str, object]
 
 
 def _nested_json(text: str) -> object | None:
-    """Return the data of a text that is a JSON object or array."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:

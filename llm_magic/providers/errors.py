@@ -108,7 +108,6 @@ def _phrase(status: int) -> str:
 
 
 def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> ProviderError:
-    """Return the ProviderError for an error object within a response whose status was good."""
     body = parse_body(error)
     kind = next((code for code in _STATUS_OF_TYPE if code in body.codes), "")
     stated = body.number("code", "status", "status_code", "http_code")

@@ -55,9 +55,7 @@ class Quote(Protocol):
 
     def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int: ...
 
-    def with_output_limit(self, limit: int, now: datetime) -> Quote:
-        """Lower the output limit, if it is higher."""
-        ...
+    def with_output_limit(self, limit: int, now: datetime) -> Quote: ...
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Quote | None:
         """Add messages to send; None if the context window is too small for them."""
