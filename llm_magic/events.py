@@ -9,7 +9,7 @@ After an AttemptEnded without an answer, the text so far is void: the next attem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from llm_magic.errors import LLMMagicError
@@ -74,15 +74,16 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Progress of something slow, e.g. loading the local model; or hidden reasoning since the last event.
+    """Progress of something slow, e.g. loading the local model; or reasoning since the last event.
 
-    done: True at the end, when tokens come next.
+    done: True at the end, when tokens come next. is_summary: the reasoning is a summary, shorter than what is billed.
     """
 
     message: str
     fraction: float | None = None
     done: bool = False
     reasoning: str = ""
+    is_summary: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

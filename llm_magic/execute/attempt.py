@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, closing
 
 from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
@@ -20,6 +20,7 @@ from llm_magic.providers.base import (
     ProviderRequest,
     RequestSent,
     UsageReport,
+    thinking,
 )
 from llm_magic.types import Outcome, TaskTier
 
@@ -122,16 +123,35 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
                     event = await timeout.next_of(stream, limit_s)
                 except TimeoutError as error:
                     position = "before the first token" if state.first_token_at is None else "mid-answer"
-                    raise TimedOut(f"no event for {limit_s:.0f} s {position}") from error
+                    silence = f"no event for {limit_s:.0f} s" if run.time_left_s > 0 else "the run's time is up"
+                    raise TimedOut(f"{silence} {position}") from error
                 now = clock.monotonic()
                 if loading:
                     run.deadline += now - waiting_since
                 loading = isinstance(event, Progress) and not event.done
-                _record(state, event, now)
+                for part in _without_think_tags(state, event):
+                    _record(state, part, now)
+                    if isinstance(part, TextDelta | Progress):
+                        yield part
                 if event is None:
                     return
-                if isinstance(event, TextDelta | Progress):
-                    yield event
+
+
+def _without_think_tags(state: AttemptState, event: ProviderEvent | None) -> Sequence[ProviderEvent | None]:
+    if isinstance(event, TextDelta):
+        if state.think_tags.in_answer:
+            return (event,)
+        reasoning, text = state.think_tags.split(event.text)
+    elif event is None or isinstance(event, Finished):
+        reasoning, text = state.think_tags.end()
+    else:
+        return (event,)
+    parts: list[ProviderEvent | None] = [thinking(reasoning)] if reasoning else []
+    if text:
+        parts.append(TextDelta(text=text))
+    if not isinstance(event, TextDelta):
+        parts.append(event)
+    return parts
 
 
 def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
@@ -160,7 +180,7 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
                 state.first_token_at = now
             state.text.append(event.text)
         case Progress():
-            if event.reasoning:
+            if _shows_reasoning(event):
                 state.reasoning.append(event.reasoning)
         case UsageReport():
             state.report = event
@@ -171,7 +191,7 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
 
 
 def _shows_reasoning(event: ProviderEvent | None) -> bool:
-    return isinstance(event, Progress) and bool(event.reasoning)
+    return isinstance(event, Progress) and bool(event.reasoning) and not event.is_summary
 
 
 def _limit_s(run: Run, state: AttemptState) -> float:

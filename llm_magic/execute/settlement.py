@@ -49,7 +49,7 @@ def check(state: AttemptState, plan: Plan) -> None:
 
 def _reason_for_no_text(state: AttemptState, finish_reason: str) -> str:
     if finish_reason != "length":
-        return "the model returned an empty answer"
+        return f"the model returned {'reasoning without an answer' if state.reasoning else 'an empty answer'}"
     report = state.report
     if report is not None and report.usage.output_tokens <= _TOO_FEW_TO_REASON:
         tokens = f"{report.usage.input_tokens:,} input tokens"

@@ -10,6 +10,7 @@ from llm_magic.budget import Budget, Cap
 from llm_magic.errors import BudgetExceeded, ProviderError
 from llm_magic.events import Note, NoteKind
 from llm_magic.execute.services import Services
+from llm_magic.execute.think_tags import ThinkTags
 from llm_magic.ledger import Hold, Reservation
 from llm_magic.providers.base import Finished, UsageReport
 from llm_magic.types import Attempt, Candidate, Message, Plan
@@ -123,6 +124,7 @@ class AttemptState:
     messages: tuple[Message, ...] = ()
     is_judge: bool = False
     hold: Hold | None = None
+    think_tags: ThinkTags = dataclasses.field(default_factory=ThinkTags)
     text: list[str] = dataclasses.field(default_factory=list[str])
     reasoning: list[str] = dataclasses.field(default_factory=list[str])
     report: UsageReport | None = None

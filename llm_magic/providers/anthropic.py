@@ -12,11 +12,14 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import dialect, errors, formats, http, sse
+from llm_magic.providers import dialect, errors, formats, http
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
+from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.payload import clean_text, json_object, json_objects
+from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
+from llm_magic.providers.reading import read_events
+from llm_magic.providers.sse import JSONObject
 from llm_magic.providers.usage import MessagesUsage, parse_count
 from llm_magic.types import Message, ProviderSpec
 
@@ -61,10 +64,10 @@ class AnthropicProvider:
             yield RequestSent()
             async with (
                 client.messages.with_streaming_response.create(**body) as response,
-                aclosing(sse.events(response)) as events,
+                aclosing(read_events(response, MessageReader(endpoint, sent))) as events,
             ):
                 accepted = True
-                async for event in _read(events, endpoint, sent):
+                async for event in events:
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
             failure = errors.translate(error, _sdk(), endpoint, sent, accepted=accepted)
@@ -111,62 +114,86 @@ def _images(message: Message) -> list[dict[str, Any]]:
     ]
 
 
-async def _read(
-    events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint, sent: SentRequest
-) -> AsyncGenerator[ProviderEvent]:
-    """Translate the events of the wire. Input tokens are reported at the start, output tokens at the end."""
-    served_model = ""
-    usage = MessagesUsage()
-    async for event in events:
+class MessageReader:
+    """Reader of the events of one response. Input tokens are reported at the start, output tokens at the end.
+
+    Thinking is a summary: the model bills more tokens than it shows.
+    """
+
+    def __init__(self, endpoint: Endpoint, sent: SentRequest) -> None:
+        self.is_done = False
+        self._endpoint, self._sent = endpoint, sent
+        self._sanitizer = TextSanitizer()
+        self._served_model = ""
+        self._usage = MessagesUsage()
+        self._stop_reason = ""
+        self._refusal = ""
+
+    @property
+    def has_finish_reason(self) -> bool:
+        return bool(self._stop_reason)
+
+    def read(self, event: JSONObject) -> list[ProviderEvent]:
         match event.get("type"):
             case "message_start":
-                message = json_object(event.get("message"))
-                served_model = clean_text(message.get("model") or "")
-                usage.read(json_object(message.get("usage")))
-                if report := usage.report(final=False):
-                    yield report
+                return self._read_start(json_object(event.get("message")))
             case "content_block_delta":
-                delta = json_object(event.get("delta"))
-                if text := delta.get("text"):
-                    yield TextDelta(text=clean_text(text))
-                elif delta.get("type") == "thinking_delta":
-                    yield thinking(clean_text(delta.get("thinking") or ""))
+                return self._read_block(json_object(event.get("delta")))
+            case "content_block_start":
+                return self._read_block(json_object(event.get("content_block")))
             case "message_delta":
                 delta = json_object(event.get("delta"))
-                last = json_object(event.get("usage") or delta.get("usage"))  # the latter: Kimi, by way of a proxy
-                usage.read(last)
-                if report := usage.report(final=parse_count(last.get("output_tokens")) is not None):
-                    yield report
-                if delta.get("stop_reason"):
-                    yield _finished(delta, served_model, usage)
+                usage = event.get("usage") or delta.get("usage")  # the latter: Kimi, by way of a proxy
+                return self._read_end(delta, json_object(usage))
+            case "message_stop":
+                self.is_done = True
             case "message":
-                for part in _unstreamed_events(event):
-                    yield part
-            case "error":
-                raise errors.from_event(event.get("error"), endpoint, sent)
+                return self._read_unstreamed(event)
+            case kind if kind == "error" or event.get("error"):
+                raise errors.from_event(event.get("error"), self._endpoint, self._sent)
             case _:
-                pass  # pings, starts and stops of blocks, and types that are not known yet
+                pass  # pings, ends of blocks, and types that are not known yet
+        return []
 
+    def end(self) -> list[ProviderEvent]:
+        if not self._stop_reason:
+            return []
+        finished = Finished(
+            finish_reason=self._stop_reason,
+            served_model=self._served_model,
+            service_tier=self._usage.stated("service_tier", usual=("standard",)),
+            speed=self._usage.stated("speed", usual=("standard",)),
+            region=self._usage.stated("inference_geo", usual=("global", "not_available")),
+            refusal=self._refusal,
+        )
+        return [finished]
 
-def _unstreamed_events(message: Mapping[str, Any]) -> list[ProviderEvent]:
-    texts = [text for block in json_objects(message.get("content")) if (text := block.get("text"))]
-    parts: list[ProviderEvent] = [TextDelta(text=clean_text(text)) for text in texts]
-    usage = MessagesUsage()
-    usage.read(json_object(message.get("usage")))
-    if report := usage.report(final=True):
-        parts.append(report)
-    if message.get("stop_reason"):
-        parts.append(_finished(message, clean_text(message.get("model") or ""), usage))
-    return parts
+    def _read_start(self, message: Mapping[str, Any]) -> list[ProviderEvent]:
+        self._served_model = clean_text(message.get("model") or "")
+        return self._read_usage(json_object(message.get("usage")), final=False)
 
+    def _read_block(self, block: Mapping[str, Any]) -> list[ProviderEvent]:
+        if "thinking" in str(block.get("type")) or block.get("type") == "signature_delta":
+            return [thinking(clean_text(reasoning_text(block)), is_summary=True)]
+        text = self._sanitizer.clean(split_content(block)[0])
+        return [TextDelta(text=text)] if text else []
 
-def _finished(end: Mapping[str, Any], served_model: str, usage: MessagesUsage) -> Finished:
-    refusal = json_object(end.get("stop_details"))
-    return Finished(
-        finish_reason=clean_text(end.get("stop_reason")),
-        served_model=served_model,
-        service_tier=usage.stated("service_tier", usual=("standard",)),
-        speed=usage.stated("speed", usual=("standard",)),
-        region=usage.stated("inference_geo", usual=("global", "not_available")),
-        refusal=clean_text(": ".join(str(refusal[key]) for key in ("category", "explanation") if refusal.get(key))),
-    )
+    def _read_end(self, delta: Mapping[str, Any], counts: Mapping[str, Any]) -> list[ProviderEvent]:
+        if reason := delta.get("stop_reason"):
+            self._stop_reason = clean_text(reason)
+            details = json_object(delta.get("stop_details"))
+            stated = (details.get(key) for key in ("category", "explanation"))
+            self._refusal = clean_text(": ".join(str(part) for part in stated if part))
+        return self._read_usage(counts, final=parse_count(counts.get("output_tokens")) is not None)
+
+    def _read_unstreamed(self, message: Mapping[str, Any]) -> list[ProviderEvent]:
+        content = message.get("content")
+        blocks = [{"text": content}] if isinstance(content, str) else json_objects(content)
+        events = [event for block in blocks for event in self._read_block(block)]
+        self._served_model = clean_text(message.get("model") or "")
+        return events + self._read_end(message, json_object(message.get("usage")))
+
+    def _read_usage(self, counts: Mapping[str, Any], *, final: bool) -> list[ProviderEvent]:
+        self._usage.read(dict(counts))
+        report = self._usage.report(final=final)
+        return [] if report is None else [report]

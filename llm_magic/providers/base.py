@@ -78,11 +78,16 @@ class RequestSent:
     """
 
 
-def thinking(text: str) -> Progress:
-    return Progress(message="the model is thinking", done=True, reasoning=text)
+@dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """The stream is alive, without anything to show: a ping, a comment, an empty chunk. It restarts the timeout."""
 
 
-ProviderEvent = RequestSent | Progress | TextDelta | UsageReport | Finished
+def thinking(text: str, *, is_summary: bool = False) -> Progress:
+    return Progress(message="the model is thinking", done=True, reasoning=text, is_summary=is_summary)
+
+
+ProviderEvent = RequestSent | SignOfLife | Progress | TextDelta | UsageReport | Finished
 
 
 class Provider(Protocol):

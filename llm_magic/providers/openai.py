@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -12,17 +11,23 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import dialect, errors, formats, http, sse
+from llm_magic.providers import dialect, errors, formats, http
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
+from llm_magic.providers.content import reasoning_of, split_content
 from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.payload import clean_text, json_object, json_objects
+from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
+from llm_magic.providers.reading import read_events
+from llm_magic.providers.sse import JSONObject
 from llm_magic.providers.usage import CompletionsUsage
 from llm_magic.types import Message, ProviderSpec
 
 __all__ = ["Endpoint", "OpenAIProvider"]
+
+_REPEATED_CHARS = 16
+"""A message of this length that equals the answer so far repeats it."""
 
 
 @lru_cache(maxsize=1)
@@ -70,11 +75,10 @@ class OpenAIProvider:
             yield RequestSent()
             async with (
                 client.chat.completions.with_streaming_response.create(**body) as response,
-                aclosing(sse.events(response)) as events,
+                aclosing(read_events(response, ChunkReader(endpoint, sent))) as events,
             ):
                 accepted = True
-                reading = _read(events, endpoint, sent)
-                async for event in formats.unwrapped(reading) if formats.is_wrapped(request) else reading:
+                async for event in formats.unwrapped(events) if formats.is_wrapped(request) else events:
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
             failure = errors.translate(error, _sdk(), endpoint, sent, accepted=accepted)
@@ -115,33 +119,85 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     return [*parts, {"type": "text", "text": message.content}]
 
 
-async def _read(
-    events: AsyncGenerator[dict[str, Any]], endpoint: Endpoint, sent: SentRequest
-) -> AsyncGenerator[ProviderEvent]:
-    """Translate the chunks of the wire. Any chunk can report usage, with or without choices."""
-    finished: Finished | None = None
-    usage = CompletionsUsage()
-    service_tier: str | None = None
-    async for chunk in events:
+class ChunkReader:
+    """Reader of the chunks of one response. Only the first choice is read, although `params` can ask for several.
+
+    Any chunk can report usage, with or without choices: the last report counts.
+    """
+
+    is_done = False
+
+    def __init__(self, endpoint: Endpoint, sent: SentRequest) -> None:
+        self._endpoint, self._sent = endpoint, sent
+        self._texts: list[str] = []
+        self._sanitizer = TextSanitizer()
+        self._finish_reason = ""
+        self._refused, self._refusal = False, ""
+        self._served_model = ""
+        self._service_tier: str | None = None
+        self._usage = CompletionsUsage()
+
+    @property
+    def has_finish_reason(self) -> bool:
+        return bool(self._finish_reason)
+
+    def read(self, event: JSONObject) -> list[ProviderEvent]:
+        chunk: dict[str, Any] = event
         if error := chunk.get("error"):
-            raise errors.from_event(error, endpoint, sent)
-        if usage.read(chunk) and (report := usage.report(final=False)):
-            yield report
+            raise errors.from_event(error, self._endpoint, self._sent)
+        events: list[ProviderEvent] = []
+        if self._usage.read(chunk) and (report := self._usage.report(final=False)):
+            events.append(report)
         for choice in json_objects(chunk.get("choices")):
-            delta = json_object(choice.get("delta") or choice.get("message"))
-            if text := delta.get("content") or delta.get("refusal"):
-                yield TextDelta(text=clean_text(text))
-            elif thought := delta.get("reasoning_content"):
-                yield thinking(clean_text(thought))
-            if reason := "refusal" if delta.get("refusal") else choice.get("finish_reason"):
-                finished = Finished(
-                    finish_reason=clean_text(reason),
-                    served_model=clean_text(chunk.get("model") or ""),
-                    refusal=refusal_category(parse_body(json_object(choice.get("content_filter_results")))),
-                )
+            if choice.get("index") in (None, 0):
+                self._read_choice(choice, events)
+        if model := chunk.get("model"):
+            self._served_model = model
         if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
-            service_tier = clean_text(tier)
-    if finished is not None:
-        if report := usage.report(final=True):
-            yield report
-        yield dataclasses.replace(finished, service_tier=service_tier)
+            self._service_tier = clean_text(tier)
+        return events
+
+    def end(self) -> list[ProviderEvent]:
+        reason = "refusal" if self._refused else self._finish_reason
+        if not reason:
+            return []
+        finished = Finished(
+            finish_reason=reason,
+            served_model=clean_text(self._served_model),
+            service_tier=self._service_tier,
+            refusal=self._refusal,
+        )
+        report = self._usage.report(final=True)
+        return [finished] if report is None else [report, finished]
+
+    def _read_choice(self, choice: Mapping[str, Any], events: list[ProviderEvent]) -> None:
+        if not self._read_part(json_object(choice.get("delta")), events) and (
+            message := json_object(choice.get("message")) or {"content": choice.get("text")}
+        ):
+            self._read_part(self._unread(message, is_last=bool(choice.get("finish_reason"))), events)
+        if reason := choice.get("finish_reason"):
+            self._finish_reason = clean_text(reason)
+            self._refusal = refusal_category(parse_body(json_object(choice.get("content_filter_results"))))
+
+    def _read_part(self, part: Mapping[str, Any], events: list[ProviderEvent]) -> bool:
+        count = len(events)
+        if (thought := reasoning_of(part)) is not None:
+            events.append(thought)
+        text, inner_thought = split_content(part.get("content"))
+        if inner_thought:
+            events.append(thinking(self._sanitizer.clean(inner_thought)))
+        if refusal := part.get("refusal"):
+            self._refused = True
+            text = text or str(refusal)
+        if text and (text := self._sanitizer.clean(text)):
+            self._texts.append(text)
+            events.append(TextDelta(text=text))
+        return len(events) > count
+
+    def _unread(self, message: Mapping[str, Any], *, is_last: bool) -> Mapping[str, Any]:
+        """Return the part of a message that earlier chunks did not contain: some endpoints repeat the whole answer."""
+        if not self._texts:
+            return message
+        seen, (text, _) = "".join(self._texts), split_content(message.get("content"))
+        repeats = text.startswith(seen) and (is_last or len(text) > len(seen) or len(seen) >= _REPEATED_CHARS)
+        return {"content": text[len(seen) :] if repeats else text}

@@ -20,3 +20,18 @@ def clean_text(value: object) -> str:
         return text.replace("\0", "\ufffd")
     encodable = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return encodable.replace("\0", "\ufffd")
+
+
+class TextSanitizer:
+    """`clean_text` for the pieces of a text. A surrogate pair that two pieces share becomes one character."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def clean(self, piece: str) -> str:
+        if piece.isascii() and not self._held:
+            return piece.replace("\0", "\ufffd")
+        piece, self._held = self._held + piece, ""
+        if "\ud800" <= piece[-1:] <= "\udbff":
+            piece, self._held = piece[:-1], piece[-1]
+        return clean_text(piece)

@@ -1,52 +1,202 @@
-"""Server-sent events, read from the raw body: the SDKs' parsing into objects takes most of a stream's CPU time."""
+"""Decoding of response bodies: server-sent events, or JSON as a whole. Bytes in, JSON objects out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import Iterator
+from typing import cast
 
 from llm_magic.errors import ProtocolError
-from llm_magic.providers.payload import json_object
+
+_BOM = b"\xef\xbb\xbf"
+_MAX_EVENT_BYTES = 32 * 1024 * 1024
+# Not strict: some endpoints leave control characters in strings unescaped.
+_JSON = json.JSONDecoder(strict=False)
+
+JSONObject = dict[str, object]
 
 
-async def events(response: Any) -> AsyncGenerator[dict[str, Any]]:
-    """Yield the JSON objects of an SDK's streamed response, until `[DONE]` or its end. Raises ProtocolError.
+class BodyDecoder:
+    """Incremental decoder of one response body. Raises ProtocolError. Its framing is recognized by its first character.
 
-    An endpoint that does not stream answers with one JSON object, which is then the only event.
+    The content type, which endpoints leave out or send wrong, is only for errors. What follows `[DONE]` is ignored.
     """
-    content_type = response.headers.get("content-type", "")
-    if "application/json" in content_type:
-        yield json_object(_parse(await response.read()))
-        return
-    if "text/event-stream" not in content_type:
-        raise ProtocolError(f"expected a stream of events, got {content_type[:80] or 'no content type'}")
-    async for line in _lines(response):
-        if not line.startswith(b"data:"):
-            continue
-        data = line[5:].strip()
-        if data == b"[DONE]":
+
+    def __init__(self, content_type: str = "") -> None:
+        self.is_done = False
+        self._content_type = content_type
+        self._start: bytes = b""
+        self._framing: _Events | _Document | None = None
+
+    def feed(self, data: bytes) -> Iterator[JSONObject]:
+        if self.is_done:
             return
-        if event := json_object(_parse(data)):
-            yield event
+        if self._framing is None:
+            data = self._start + data
+            self._framing = self._recognize(data)
+            self._start = data if self._framing is None else b""
+            if self._framing is None:
+                return
+            data = data.removeprefix(_BOM)
+        yield from self._framing.feed(data)
+        self.is_done = self._framing.is_done
+
+    def finish(self) -> Iterator[JSONObject]:
+        if self._framing is not None and not self.is_done:
+            yield from self._framing.finish()
+            if not self._framing.has_data and "text/event-stream" not in self._content_type.lower():
+                raise self._unexpected()
+
+    def _recognize(self, data: bytes) -> _Events | _Document | None:
+        start = data.removeprefix(_BOM).lstrip()[:1]
+        if not start or data in (_BOM[:1], _BOM[:2]):
+            return None
+        if start == b"<":
+            raise self._unexpected()
+        return _Document() if start in b'{["' else _Events()
+
+    def _unexpected(self) -> ProtocolError:
+        return ProtocolError(f"expected a stream of events, got {self._content_type[:80] or 'no content type'}")
 
 
-async def _lines(response: Any) -> AsyncGenerator[bytes]:
-    """Yield the body's lines as bytes: `str.splitlines` would split at separators that are legal in JSON."""
-    rest = b""
-    async for chunk in response.iter_bytes():
-        *lines, rest = (rest + chunk).splitlines(keepends=True)
-        if rest.endswith((b"\n", b"\r")):
-            lines.append(rest)
-            rest = b""
-        for line in lines:
-            yield line
-    if rest:
-        yield rest
+class _Events:
+    """Server-sent events.
+
+    A line of `data` that is a whole JSON object is an event: some endpoints leave out the empty line after it.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.has_data = False
+        self._lines = _Lines()
+        self._name = b""
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+
+    def feed(self, data: bytes) -> Iterator[JSONObject]:
+        for line in self._lines.split(data):
+            if line.startswith(b"data:"):
+                self.has_data = True
+                value = line[5:].strip()
+                if value == b"[DONE]":
+                    yield from self._dispatch()
+                    self.is_done = True
+                    return
+                if not self._data and value.endswith(b"}") and (event := _object(value)) is not None:
+                    yield self._named(event)
+                elif value:
+                    self._append(value)
+            elif not line:
+                yield from self._dispatch()
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip()
+
+    def finish(self) -> Iterator[JSONObject]:
+        # A part of an event means that the stream was cut: its error is the missing end of the answer.
+        if self._lines.has_rest:
+            yield from self.feed(b"\n")
+        if (event := _object(b"\n".join(self._data))) is not None:
+            yield self._named(event)
+
+    def _append(self, value: bytes) -> None:
+        self._data.append(value)
+        self._data_bytes += len(value)
+        _check_size(self._data_bytes)
+
+    def _dispatch(self) -> Iterator[JSONObject]:
+        data = b"\n".join(self._data)
+        self._data, self._data_bytes = [], 0
+        if data[:1] in (b"{", b"["):
+            for event in _parse(data):
+                yield self._named(event)
+        elif data and self._name == b"error":
+            yield {"error": {"message": data.decode("utf-8", "replace")}}
+        self._name = b""
+
+    def _named(self, event: JSONObject) -> JSONObject:
+        return {"error": event} if self._name == b"error" and "error" not in event else event
 
 
-def _parse(data: bytes) -> Any:
+class _Document:
+    """One JSON value, from an endpoint that does not stream; or several, one after the other."""
+
+    is_done, has_data = False, True
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> Iterator[JSONObject]:
+        self._parts.append(data)
+        self._bytes += len(data)
+        _check_size(self._bytes)
+        return iter(())
+
+    def finish(self) -> Iterator[JSONObject]:
+        yield from _parse(b"".join(self._parts))
+
+
+class _Lines:
+    r"""Splits bytes at \r\n, \n and \r. `str.splitlines` would split at separators that are legal in JSON."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+        self._after_cr = False
+
+    @property
+    def has_rest(self) -> bool:
+        return bool(self._rest)
+
+    def split(self, data: bytes) -> list[bytes]:
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+            self._after_cr = False
+        if not data:
+            return []
+        lines = data.splitlines()
+        is_whole = data.endswith((b"\n", b"\r"))
+        self._after_cr = data.endswith(b"\r")
+        if self._rest and (len(lines) > 1 or is_whole):
+            lines[0] = b"".join([*self._rest, lines[0]])
+            self._rest, self._rest_bytes = [], 0
+        if not is_whole:
+            rest = lines.pop()
+            self._rest.append(rest)
+            self._rest_bytes += len(rest)
+            _check_size(self._rest_bytes)
+        return lines
+
+
+def _check_size(size: int) -> None:
+    if size > _MAX_EVENT_BYTES:
+        raise ProtocolError(f"the endpoint sent an event of more than {_MAX_EVENT_BYTES // 1024**2} MiB")
+
+
+def _object(data: bytes) -> JSONObject | None:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"the endpoint sent invalid JSON: {error}") from error
+        value = _JSON.decode(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return cast("JSONObject", value) if isinstance(value, dict) else None
+
+
+def _objects(value: object) -> Iterator[JSONObject]:
+    if isinstance(value, dict):
+        yield cast("JSONObject", value)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _objects(item)
+    elif isinstance(value, str):
+        yield {"error": {"message": value}}
+
+
+def _parse(data: bytes) -> Iterator[JSONObject]:
+    text = data.decode("utf-8", "replace").strip()
+    while text:
+        try:
+            value, end = _JSON.raw_decode(text)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(f"the endpoint sent invalid JSON: {error}") from error
+        yield from _objects(value)
+        text = text[end:].lstrip()

@@ -313,3 +313,10 @@ async def test_a_sign_of_life_during_silence_does_not_hide_the_reasoning_before_
 
     row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
     assert row.usage.output_tokens >= 140  # 40 words, and 50 tokens/s from 2 s after them
+
+
+async def test_a_summary_of_the_reasoning_does_not_replace_the_estimate_of_it() -> None:
+    clock = FakeClock()
+    script = thinks(clock, 4, thinking("It adds.", is_summary=True))
+    row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
+    assert (row.cost_basis, row.usage.reasoning_tokens) == (CostBasis.ESTIMATED, 200)

@@ -45,10 +45,10 @@ from llm_magic import (
 from llm_magic.answers import schema_of
 from llm_magic.events import AttemptEnded, AttemptStarted, Planned, Progress, RunEnded, TextDelta, Waiting
 from llm_magic.execute import Executor, RetryPolicy
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, SignOfLife, thinking
 from llm_magic.routing.services import new_services
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
-from llm_magic.types import Usage
+from llm_magic.types import CostBasis, Usage
 from tests.support import builders
 from tests.support.builders import NOON, Gate, attempt, model, registry, replaced
 from tests.support.fuzzing import examples
@@ -313,6 +313,39 @@ async def test_a_silent_stream_times_out(chunks: tuple[str, ...], says: str) -> 
     (row,) = router.ledger.rows()
     assert (row.outcome, row.cost_estimated) == ("timed_out", True)
     assert row.cost_usd > 0
+
+
+async def test_signs_of_life_restart_the_timeout() -> None:
+    class Queued(ScriptedProvider):
+        async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+            for _ in range(12):
+                await asyncio.sleep(0.1)
+                yield SignOfLife()
+            yield TextDelta(text="ready")
+            yield Finished(finish_reason="stop", served_model="only")
+
+    policy = RetryPolicy(first_token_s=1.0, tries=1)
+    router = builders.router(model("only"), providers={"cloud": Queued()}, policy=policy)
+    assert (await router.route("hello")).text == "ready"
+
+
+async def test_a_stream_of_nothing_but_signs_of_life_ends_at_the_deadline_and_is_charged_as_silence() -> None:
+    clock = FakeClock()
+
+    class KeptAlive(ScriptedProvider):
+        async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+            while True:
+                clock.advance(50)
+                yield SignOfLife()
+                await asyncio.sleep(0)
+
+    only = model("only", tokens_per_s=1.0)
+    router = builders.router(only, providers={"cloud": KeptAlive()}, clock=clock, policy=RetryPolicy(deadline_s=600))
+    with pytest.raises(AllAttemptsFailed, match="the run's time is up before the first token"):
+        await router.route("hello")
+    (row,) = router.ledger.rows()
+    assert (row.outcome, row.cost_basis) == ("timed_out", CostBasis.ESTIMATED)
+    assert 600 <= row.usage.reasoning_tokens <= 700
 
 
 class Loading:

@@ -1,0 +1,415 @@
+"""Bodies of responses in every framing and form that endpoints use: the same answer, read the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_magic import ProtocolError, ServerError, Usage
+from llm_magic.events import Progress, TextDelta
+from llm_magic.providers import reading
+from llm_magic.providers.anthropic import MessageReader
+from llm_magic.providers.base import Finished, SignOfLife, UsageReport
+from llm_magic.providers.dialect import SentRequest
+from llm_magic.providers.http import Endpoint
+from llm_magic.providers.openai import ChunkReader
+from llm_magic.providers.reading import read_events
+from llm_magic.providers.sse import BodyDecoder
+
+ENDPOINT = Endpoint(base_url="http://localhost/v1", api_key="none")
+SENT = SentRequest(url="", model="m", schema="", output_limit=100, parameters=(), renames={})
+USAGE = Usage(input_tokens=9, output_tokens=4)
+OPENAI_USAGE = {"prompt_tokens": 9, "completion_tokens": 4}
+TEXT = "Zürich – 東京 🙂, it's “Paris”.\u2028"
+
+
+@dataclass
+class Response:
+    """A response of an SDK, in reads of these bytes. It ends, raises `error`, or hangs."""
+
+    reads: Sequence[bytes]
+    content_type: str | None = "text/event-stream"
+    error: Exception | None = None
+    hangs: bool = False
+    read_to_end: bool = field(default=False, init=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.content_type is None else {"content-type": self.content_type}
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        for data in self.reads:
+            yield data
+        if self.error is not None:
+            raise self.error
+        if self.hangs:
+            await asyncio.Event().wait()
+        self.read_to_end = True
+
+
+@dataclass(kw_only=True)
+class Read:
+    text: str = ""
+    reasoning: str = ""
+    usage: Usage | None = None
+    finished: Finished | None = None
+    signs_of_life: int = 0
+
+
+async def read(response: Response, wire: str = "openai") -> Read:
+    result = Read()
+    reader = ChunkReader(ENDPOINT, SENT) if wire == "openai" else MessageReader(ENDPOINT, SENT)
+    async with aclosing(read_events(response, reader)) as events:
+        async for event in events:
+            match event:
+                case TextDelta():
+                    result.text += event.text
+                case Progress():
+                    result.reasoning += event.reasoning
+                    result.signs_of_life += not event.reasoning
+                case UsageReport():
+                    result.usage = event.usage
+                case Finished():
+                    result.finished = event
+                case _:
+                    result.signs_of_life += isinstance(event, SignOfLife)
+    return result
+
+
+def delta(content: object = None, *, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    """A chunk of Chat Completions."""
+    part = more if content is None else {"content": content, **more}
+    return {"model": "gpt", "choices": [{"index": 0, "delta": part, "finish_reason": finish}]}
+
+
+def pieces(text: str, size: int = 3) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def openai_chunks(text: str = TEXT) -> list[dict[str, Any]]:
+    usage = {"model": "gpt", "choices": [], "usage": OPENAI_USAGE}
+    return [delta("", role="assistant"), *map(delta, pieces(text)), delta(finish="stop"), usage]
+
+
+def anthropic_events(text: str = TEXT) -> list[dict[str, Any]]:
+    def block(piece: str) -> dict[str, Any]:
+        return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+
+    return [
+        {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 9, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "ping"},
+        *map(block, pieces(text)),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+        {"type": "message_stop"},
+    ]
+
+
+EVENTS = {"openai": openai_chunks, "anthropic": anthropic_events}
+MODEL = {"openai": "gpt", "anthropic": "claude"}
+NEWLINES = {"LF": "\n", "CRLF": "\r\n", "CR": "\r"}
+
+
+def sse(
+    events: Sequence[object],
+    *,
+    newline: str = "\n",
+    prefix: str = "data: ",
+    start: str = "",
+    between: str = "",
+    end: str = "data: [DONE]\n\n",
+    indent: int | None = None,
+    escapes: bool = False,
+) -> bytes:
+    """Server-sent events. `indent` spreads each event over several lines of data."""
+    texts = [json.dumps(event, ensure_ascii=escapes, indent=indent) for event in events]
+    lines = ["\n".join(prefix + line for line in text.split("\n")) for text in texts]
+    return "".join([start, *(f"{line}\n\n{between}" for line in lines), end]).replace("\n", newline).encode()
+
+
+FRAMINGS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
+    "plain": sse,
+    "without a space": lambda events: sse(events, prefix="data:"),
+    "more spaces": lambda events: sse(events, prefix="data:   "),
+    "several lines of data": lambda events: sse(events, indent=1),
+    "escaped": lambda events: sse(events, escapes=True),
+    "byte-order mark": lambda events: sse(events, start="\ufeff"),
+    "comments": lambda events: sse(events, start=": connected\n\n", between=": keep-alive\n\n"),
+    "empty data": lambda events: sse(events, between="data:\n\ndata: \n\n"),
+    "data without JSON": lambda events: sse(events, between="event: keepalive\ndata: ping\n\n"),
+    "events without data": lambda events: sse(events, between="event: ping\n\nid: 7\nretry: 10\n\n"),
+    "an empty object": lambda events: sse(events, between="data: {}\n\n"),
+    "no empty lines": lambda events: sse(events).replace(b"\n\n", b"\n"),
+    "no [DONE]": lambda events: sse(events, end=""),
+    "no end of the last line": lambda events: sse(events, end="").rstrip(b"\n"),
+    "bytes after [DONE]": lambda events: sse([*events], end="data: [DONE]\n\ndata: {broken\n\n: bye\n"),
+    "empty choices": lambda events: sse([{"choices": []}, {"choices": None}, *events]),
+    "JSON objects in lines": lambda events: "".join(f"{json.dumps(event)}\n" for event in events).encode(),
+    "a JSON array": lambda events: json.dumps(events, indent=1).encode(),
+}
+
+
+def split(body: bytes, sizes: list[int]) -> list[bytes]:
+    """Cut a body into reads of these sizes, in turn."""
+    reads: list[bytes] = []
+    while body:
+        size = sizes[len(reads) % len(sizes)]
+        reads.append(body[:size])
+        body = body[size:]
+    return reads
+
+
+async def assert_answer_is_read(wire: str, response: Response, text: str = TEXT) -> None:
+    result = await read(response, wire)
+    assert result.text == text
+    assert result.usage == USAGE
+    assert result.finished == Finished(finish_reason="stop", served_model=MODEL[wire])
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("newline", NEWLINES)
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_every_framing_gives_the_same_answer(wire: str, newline: str, framing: str) -> None:
+    body = FRAMINGS[framing](EVENTS[wire]()).replace(b"\n", NEWLINES[newline].encode())
+    for sizes in ([len(body)], [1], [7, 2, 64]):
+        await assert_answer_is_read(wire, Response(split(body, sizes)))
+
+
+@given(
+    text=st.text(min_size=1, max_size=60),
+    wire=st.sampled_from(sorted(EVENTS)),
+    framing=st.sampled_from(sorted(FRAMINGS)),
+    newline=st.sampled_from(sorted(NEWLINES)),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+)
+def test_any_text_is_the_same_in_any_framing_and_any_reads(
+    text: str, wire: str, framing: str, newline: str, sizes: list[int]
+) -> None:
+    body = FRAMINGS[framing](EVENTS[wire](text)).replace(b"\n", NEWLINES[newline].encode())
+    asyncio.run(assert_answer_is_read(wire, Response(split(body, sizes)), text.replace("\0", "\ufffd")))
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "", "Text/Event-Stream; charset=UTF-8", "application/json", "text/plain", "application/octet-stream"],
+)
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_the_content_type_does_not_matter(wire: str, content_type: str | None) -> None:
+    await assert_answer_is_read(wire, Response([sse(EVENTS[wire]())], content_type))
+
+
+OPENAI_WHOLE: dict[str, Any] = {
+    "model": "gpt",
+    "choices": [{"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}],
+    "usage": OPENAI_USAGE,
+}
+ANTHROPIC_WHOLE: dict[str, Any] = {
+    "type": "message",
+    "model": "claude",
+    "content": [{"type": "thinking", "thinking": "hm", "signature": "x"}, {"type": "text", "text": TEXT}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 9, "output_tokens": 4},
+}
+
+
+@pytest.mark.parametrize(("wire", "whole"), [("openai", OPENAI_WHOLE), ("anthropic", ANTHROPIC_WHOLE)])
+@pytest.mark.parametrize("content_type", [None, "Application/JSON", "text/event-stream", "text/plain"])
+async def test_a_whole_answer_instead_of_a_stream_is_read(
+    wire: str, whole: dict[str, Any], content_type: str | None
+) -> None:
+    for body in (json.dumps(whole), json.dumps(whole, indent=2, ensure_ascii=False), "\ufeff\n" + json.dumps(whole)):
+        await assert_answer_is_read(wire, Response(split(body.encode(), [11]), content_type))
+
+
+async def test_a_claude_message_with_its_content_as_text_is_read() -> None:
+    whole = ANTHROPIC_WHOLE | {"content": TEXT}
+    await assert_answer_is_read("anthropic", Response([json.dumps(whole).encode()]))
+
+
+PARTS = [{"type": "text", "text": "Pa"}, {"type": "text", "text": "ris."}]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "text", "reasoning"),
+    [
+        ([delta([{"type": "text", "text": "Pa"}]), delta(["ris", "."])], "Paris.", ""),
+        ([delta({"type": "text", "text": "Paris."})], "Paris.", ""),
+        ([delta([{"type": "output_text", "text": "Paris."}])], "Paris.", ""),
+        ([delta([{"type": "text", "text": {"value": "Paris."}}])], "Paris.", ""),
+        (
+            [delta([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]), delta("Paris.")],
+            "Paris.",
+            "hm",
+        ),
+        ([delta([{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "Paris."}])], "Paris.", "hm"),
+        ([delta([{"type": "image_url", "image_url": {}}, None, 7]), delta("Paris.")], "Paris.", ""),
+        ([delta(reasoning="h"), delta(reasoning="m"), delta("Paris.")], "Paris.", "hm"),
+        ([delta(reasoning_content="hm", content=None), delta("Paris.", reasoning_content=None)], "Paris.", "hm"),
+        ([delta("Pa", reasoning_content="h"), delta("ris.", reasoning="m")], "Paris.", "hm"),
+        (
+            [delta(reasoning="hm", reasoning_details=[{"type": "reasoning.text", "text": "hm"}]), delta("Paris.")],
+            "Paris.",
+            "hm",
+        ),
+        ([delta(reasoning_details=[{"type": "reasoning.summary", "summary": "hm"}]), delta("Paris.")], "Paris.", "hm"),
+        ([delta(reasoning_details=[{"type": "reasoning.encrypted", "data": "x="}]), delta("Paris.")], "Paris.", ""),
+        ([delta(reasoning={"content": "hm"}), delta("Paris.")], "Paris.", "hm"),
+        ([{"choices": [{"text": "Pa"}]}, {"choices": [{"text": "ris."}]}], "Paris.", ""),
+        (
+            [{"choices": [{"message": {"content": "Pa"}}]}, {"choices": [{"message": {"content": "ris."}}]}],
+            "Paris.",
+            "",
+        ),
+        ([{"choices": [{"message": {"content": PARTS}}]}], "Paris.", ""),
+        ([delta("Pa"), {"choices": [{"index": 1, "delta": {"content": "Lon"}}]}, delta("ris.")], "Paris.", ""),
+        ([{"choices": [{"index": 1, "delta": {"content": "B"}}, *delta("Paris.")["choices"]]}], "Paris.", ""),
+        ([delta("\ud83d"), delta("\ude42")], "🙂", ""),
+        ([delta("\ud83d"), delta("!")], "\ufffd!", ""),
+        ([{"choices": [None, "x", {"delta": None}]}, delta("Paris.")], "Paris.", ""),
+    ],
+)
+async def test_content_is_read_in_every_form(chunks: list[dict[str, Any]], text: str, reasoning: str) -> None:
+    result = await read(Response([sse([*chunks, delta(finish="stop")], escapes=True)]))
+    assert (result.text, result.reasoning) == (text, reasoning)
+    assert result.finished is not None
+
+
+@pytest.mark.parametrize("form", ["message", "text"])
+async def test_text_that_repeats_the_deltas_is_not_read_twice(form: str) -> None:
+    def choice(text: str, *, finish: str | None = None, **more: Any) -> dict[str, Any]:
+        repeated = {"message": {"content": text}} if form == "message" else {"text": text}
+        return {"choices": [{"index": 0, "finish_reason": finish, **repeated, **more}]}
+
+    whole = "Paris is the capital of France."
+    at_the_end = [*map(delta, pieces(whole)), choice(whole, finish="stop")]
+    growing = [choice(whole[:size]) for size in range(3, len(whole) + 3, 3)]
+    both = [choice(whole[: end + 3], delta={"content": whole[end : end + 3]}) for end in range(0, len(whole), 3)]
+    for chunks in (at_the_end, [*growing, choice(whole, finish="stop")], [*both, choice(whole, finish="stop")]):
+        assert (await read(Response([sse(chunks)]))).text == whole
+
+
+async def test_a_refusal_is_text_and_the_reason_of_the_end() -> None:
+    result = await read(Response([sse([delta(refusal="I "), delta(refusal="won't."), delta(finish="stop")])]))
+    assert result.text == "I won't."
+    assert result.finished == Finished(finish_reason="refusal", served_model="gpt")
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'data: {"error": {"message": "no luck"}}\n\n', "no luck"),
+        (b'data: {"error": "no luck"}\n\n', "no luck"),
+        (b'data: [{"error": {"message": "no luck"}}]\n\n', "no luck"),
+        (b"event: error\ndata: no luck\n\n", "no luck"),
+        (b'event: error\ndata: {"message": "no luck"}\n\n', "no luck"),
+        (b'event: error\ndata: {"type": "error", "error": {"message": "no luck"}}\n\n', "no luck"),
+        (b'[{"error": {"message": "no luck"}}]', "no luck"),
+        (b'{"error": "no luck"}', "no luck"),
+        (b'"no luck"', "no luck"),
+    ],
+)
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_an_error_in_a_body_is_raised_in_every_form(wire: str, body: bytes, says: str) -> None:
+    with pytest.raises(ServerError, match=says) as caught:
+        await read(Response([body]), wire)
+    assert caught.value.accepted
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"<html>hello</html>", "expected a stream of events, got text/html"),
+        (b"\x1f\x8b\x08\x00", "expected a stream of events"),
+        (b"try later", "expected a stream of events"),
+        (b"data: {broken\n\n", "invalid JSON"),
+        (b'{"choices": [', "invalid JSON"),
+        (b"data: " + b"[" * 100_000 + b"\n\n", "invalid JSON"),
+    ],
+)
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_a_body_that_is_not_an_answer_is_a_protocol_error(wire: str, body: bytes, says: str) -> None:
+    with pytest.raises(ProtocolError, match=says):
+        await read(Response([body], "text/html"), wire)
+
+
+def test_an_event_without_an_end_is_bounded() -> None:
+    decoder = BodyDecoder()
+    megabyte = b"x" * 1024**2
+    list(decoder.feed(b"data: "))
+    for _ in range(31):
+        assert not list(decoder.feed(megabyte))
+    with pytest.raises(ProtocolError, match="more than 32 MiB"):
+        list(decoder.feed(2 * megabyte))
+
+
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_a_cut_body_has_no_finish(wire: str) -> None:
+    body = sse(EVENTS[wire]())
+    for end in range(0, body.index(b"stop"), 5):
+        assert (await read(Response([body[:end]]), wire)).finished is None
+
+
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_a_break_after_the_finish_reason_keeps_the_answer(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "END_WAIT_S", 0.01)
+    events = [event for event in EVENTS[wire]() if event.get("type") != "message_stop"]
+    body = sse(events, end="")
+    for response in (Response([body], error=ConnectionResetError()), Response([body], hangs=True)):
+        await assert_answer_is_read(wire, response)
+
+
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_a_break_before_the_finish_reason_is_raised(wire: str) -> None:
+    with pytest.raises(ConnectionResetError):
+        await read(Response([sse(EVENTS[wire]()[:5], end="")], error=ConnectionResetError()), wire)
+
+
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_a_response_is_read_to_its_end_within_bounds(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "DRAIN_S", 0.01)
+    body = sse(EVENTS[wire]())
+    short = Response([body, b"\n", b": bye\n"])
+    await assert_answer_is_read(wire, short)
+    assert short.read_to_end
+    for endless in (
+        Response([body, *[b"x" * 10_000] * 100]),
+        Response([body], hangs=True),
+        Response([body], error=ConnectionResetError()),
+    ):
+        await assert_answer_is_read(wire, endless)
+        assert not endless.read_to_end
+
+
+@pytest.mark.parametrize(
+    ("wire", "data"),
+    [
+        ("openai", b": keep-alive\n\n"),
+        ("openai", b": OPENROUTER PROCESSING\n\n"),
+        ("openai", b"data:\n\n"),
+        ("openai", sse([delta("", role="assistant")], end="")),
+        ("openai", sse([delta(reasoning_content="")], end="")),
+        ("openai", sse([{"choices": []}], end="")),
+        ("openai", sse([delta(tool_calls=[{"index": 0}])], end="")),
+        ("openai", b"dat"),
+        ("anthropic", b"event: ping\ndata: {}\n\n"),
+        ("anthropic", sse([{"type": "ping"}], end="")),
+        ("anthropic", sse([{"type": "content_block_delta", "delta": {"type": "signature_delta"}}], end="")),
+        (
+            "anthropic",
+            sse([{"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": ""}}], end=""),
+        ),
+        ("anthropic", sse([{"type": "content_block_start", "content_block": {"type": "redacted_thinking"}}], end="")),
+        ("anthropic", sse([{"type": "a_new_type"}], end="")),
+    ],
+)
+async def test_a_read_without_text_is_a_sign_of_life(wire: str, data: bytes) -> None:
+    assert (await read(Response([data, data]), wire)) == Read(signs_of_life=2)
