@@ -22,7 +22,7 @@ from llm_magic.providers.base import (
     UsageReport,
     thinking,
 )
-from llm_magic.types import Outcome, TaskTier
+from llm_magic.types import Attempt, Outcome, TaskTier
 
 
 async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
@@ -81,6 +81,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
             run.attempts.append(row)
             with ledger_io.settling(run.services):
                 hold.settle(row)
+            _observe(run, state, row)
     if problem := await ledger_io.write_problem(run):
         # The answer is paid for and must not be lost with it.
         message = f"{problem}. The cost is written as soon as possible; until then it is held"
@@ -94,6 +95,14 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
         cap, now = headroom.cap, run.services.clock.now()
         if cap.scope != "run" and (warning := run.services.cap_warnings.crossed(cap, headroom.used_share, now)):
             yield run.note(NoteKind.CAP_WARNING, warning)
+
+
+def _observe(run: Run, state: AttemptState, row: Attempt) -> None:
+    schema = run.plan.request.schema
+    if not state.is_judge:
+        estimated = state.candidate.input_tokens
+        digest = "" if schema is None else schema.digest
+        run.services.lengths.observe(row, estimated_input_tokens=estimated, schema=digest)
 
 
 def _cap_notes(run: Run, state: AttemptState) -> Iterator[Note]:

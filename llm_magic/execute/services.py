@@ -16,6 +16,7 @@ from llm_magic.health import Circuit, Health, Outages
 from llm_magic.ledger import Ledger
 from llm_magic.providers.base import AccountProvider, Provider
 from llm_magic.registry import Registry
+from llm_magic.tuning.lengths import LearnedLengths
 
 Primitive = TypeVar("Primitive", asyncio.Lock, asyncio.Semaphore)
 
@@ -79,6 +80,7 @@ class Services:
     policy: RetryPolicy
     clock: Clock
     slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
+    lengths: LearnedLengths
     cap_warnings: CapWarnings = dataclasses.field(default_factory=CapWarnings)
     output_limits: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))

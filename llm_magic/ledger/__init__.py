@@ -27,7 +27,7 @@ from llm_magic.ledger.notices import Notices
 from llm_magic.ledger.report import Report, summarize
 from llm_magic.ledger.reservations import Headroom, Hold, LeasedHold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
-from llm_magic.types import Attempt, CostBasis, Outcome
+from llm_magic.types import Attempt, CostBasis, Effort, Outcome, TaskTier
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
@@ -207,6 +207,20 @@ class Ledger:
         if len(answers) < MIN_PACE_ANSWERS:
             return None
         return PACE_MARGIN * max(output_tokens / latency_s for output_tokens, latency_s in answers)
+
+    def latest_lengths(self, outcomes: Sequence[Outcome]) -> list[tuple[str, Effort | None, TaskTier, int, int]]:
+        """Return model, effort, tier, output and reasoning tokens of the latest answers, the newest last.
+
+        Only answers with one of the outcomes and a reported usage, among a few thousand rows.
+        """
+        from llm_magic.ledger import queries
+        from llm_magic.ledger.columns import EFFORT, TIER
+
+        with self.transactions.reading() as db:
+            rows = db.execute(queries.LENGTHS, {"outcomes": [outcome.value for outcome in outcomes]}).all()
+        assert EFFORT.decode is not None
+        assert TIER.decode is not None
+        return [(model, EFFORT.decode(effort), TIER.decode(tier), *counts) for model, effort, tier, *counts in rows]
 
     def rows(self, *, run_id: str | None = None) -> list[Attempt]:
         """Return every attempt in the ledger, or those of one run, in the order in which they were sent."""

@@ -56,11 +56,11 @@ UNSETTLED = attempts.select().where(_c.lease_until.is_not(None))
 _ANSWERS = [outcome.value for outcome in Outcome if outcome.is_answer]
 RATE = attempts.update().where(_c.run_id == sa.bindparam("run"), _c.outcome.in_(_ANSWERS))
 
-_MAX_PACE_ROWS = 5_000
+_LATEST_ROWS = 5_000
 PACE = (
     sa.select(_c.output_tokens, _c.latency_s)
     .where(
-        _c.id > sa.select(sa.func.max(_c.id)).scalar_subquery() - _MAX_PACE_ROWS,
+        _c.id > sa.select(sa.func.max(_c.id)).scalar_subquery() - _LATEST_ROWS,
         _c.model == sa.bindparam("of_model"),
         _c.outcome == Outcome.OK.value,
         _c.cost_basis == CostBasis.REPORTED.value,
@@ -71,6 +71,18 @@ PACE = (
     .limit(50)
 )
 """Output tokens and seconds of a model's latest answers, for its pace."""
+
+LENGTHS = (
+    sa.select(_c.model, _c.effort, _c.tier, _c.output_tokens, _c.reasoning_tokens)
+    .where(
+        _c.id > sa.select(sa.func.max(_c.id)).scalar_subquery() - _LATEST_ROWS,
+        _c.outcome.in_(sa.bindparam("outcomes", expanding=True)),
+        _c.cost_basis == CostBasis.REPORTED.value,
+        _c.output_tokens > 0,
+    )
+    .order_by(_c.id)
+)
+"""Model, effort, tier, output and reasoning tokens of the latest answers, the newest last."""
 
 _t = totals.c
 _named = sa.select(_t.cost_pusd, _t.held_pusd).where(

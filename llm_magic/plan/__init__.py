@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from llm_magic.errors import RequestError
 from llm_magic.plan.cascade import with_cascade
 from llm_magic.plan.extras import extras_of
-from llm_magic.plan.planner import CheapestCapable, PlanEntry, Planner, good_enough, minimum_quality
+from llm_magic.plan.planner import CheapestCapable, PlanEntry, Planner, good_enough
 from llm_magic.plan.rating import CandidateBuilder, PlanContext
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, Plan, Request, Skipped
@@ -49,8 +49,9 @@ def make_plan(
         baseline_model=registry.baseline,
         baseline_usd=builder.typical_usd(registry.baseline),
         left_usd=context.left_usd(registry.baseline),
+        baseline_reasoning_tokens=builder.measured_reasoning(registry.baseline),
         extras=extras_of(builder.quoter, leader, context.now),
-        minimum_quality=minimum_quality(request.quality, classification, registry),
+        minimum_quality=builder.minimum_quality,
     )
     # A planner of the user's may leave models out: then a cascade must not ask them either.
     pool = usable if planner is None else [entry for entry in plan.candidates if not entry.cooling]

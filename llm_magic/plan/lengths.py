@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from llm_magic.types import Classification, Effort, ModelSpec, TaskTier
@@ -15,51 +16,79 @@ EXPECTED_ANSWER_TOKENS = {
 }
 """Without reasoning, in o200k_base tokens; a rough prior until answers are measured."""
 
+_NO_REASONING: Mapping[TaskTier, float] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Prompts that are expected to have answers of similar length.
+
+    shares: the chances of the tiers. schema: a digest of the answer's schema; empty without one.
+    """
+
+    tier: TaskTier
+    shares: Mapping[TaskTier, float]
+    schema: str = ""
+
 
 class Lengths(Protocol):
-    """Lengths of answers that were measured, in the model's own tokens, by model, effort and tier."""
+    """Lengths of answers, in the model's own tokens."""
 
-    def expected_tokens(self, model: ModelSpec, effort: Effort | None, tier: TaskTier, *, prior: float) -> float:
-        """Return the mean number of output tokens, including reasoning. prior: without any measurement."""
+    def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
+        """Return the mean number of output tokens, including reasoning."""
         ...
 
-    def limit_tokens(self, model: ModelSpec, effort: Effort | None, tier: TaskTier) -> int | None:
+    def limit_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> int | None:
         """Return an output limit that nearly all answers stay below; None if too few were measured."""
         ...
 
-    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, tier: TaskTier) -> float | None:
+    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float | None:
         """Return the mean number of reasoning tokens; None if too few answers were measured."""
+        ...
+
+    def input_ratio(self, model: ModelSpec) -> float:
+        """Return the input tokens that are billed for each estimated one."""
         ...
 
 
 class Unmeasured:
     """Lengths without any measurement."""
 
-    def expected_tokens(self, model: ModelSpec, effort: Effort | None, tier: TaskTier, *, prior: float) -> float:
-        del model, effort, tier
-        return prior
+    def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
+        answer, reasoning = prior_tokens(model, effort, kind.shares)
+        return answer + reasoning
 
-    def limit_tokens(self, model: ModelSpec, effort: Effort | None, tier: TaskTier) -> int | None:
-        del model, effort, tier
+    def limit_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> int | None:
+        del model, effort, kind
         return None
 
-    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, tier: TaskTier) -> float | None:
-        del model, effort, tier
+    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float | None:
+        del model, effort, kind
         return None
 
+    def input_ratio(self, model: ModelSpec) -> float:
+        del model
+        return 1.0
 
-_NO_REASONING: Mapping[TaskTier, float] = {}
 
-
-def prior_tokens(model: ModelSpec, effort: Effort | None, shares: Mapping[TaskTier, float]) -> float:
-    """Return the expected number of output tokens of the model, with reasoning, by the chances of the tiers."""
+def prior_tokens(
+    model: ModelSpec,
+    effort: Effort | None,
+    shares: Mapping[TaskTier, float],
+    answer_factors: Mapping[TaskTier, float] | None = None,
+) -> tuple[float, float]:
+    """Return the expected tokens of the answer and of the reasoning before it, in the model's own tokens."""
+    factors = answer_factors or {}
     thought = _NO_REASONING
     if effort is not None and model.effort is not None:
         thought = model.effort.reasoning_tokens.get(effort, _NO_REASONING)
-    o200k_tokens = sum(
-        share * (EXPECTED_ANSWER_TOKENS[tier] + thought.get(tier, 0.0)) for tier, share in shares.items()
-    )
-    return model.token_ratio * o200k_tokens
+    answer = sum(share * EXPECTED_ANSWER_TOKENS[tier] * factors.get(tier, 1.0) for tier, share in shares.items())
+    reasoning = sum(share * thought.get(tier, 0.0) for tier, share in shares.items())
+    return model.token_ratio * answer, model.token_ratio * reasoning
+
+
+def kind_of(classification: Classification, schema_digest: str = "") -> Kind:
+    return Kind(tier=classification.tier, shares=tier_shares(classification), schema=schema_digest)
 
 
 def tier_shares(classification: Classification) -> Mapping[TaskTier, float]:

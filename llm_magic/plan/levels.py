@@ -7,6 +7,9 @@ from llm_magic.plan.lengths import tier_shares
 from llm_magic.registry import Registry
 from llm_magic.types import Classification, Effort, ModelSpec
 
+TOLERANCE = 1e-9
+"""Rounding error of expected qualities, which are compared."""
+
 
 def usable_levels(model: ModelSpec, requested: Effort | None) -> tuple[Effort | None, ...]:
     """Return the requested level, or else those up to the provider's default. None stands for unknown effort.
@@ -35,7 +38,10 @@ def quality_at(classification: Classification, model: ModelSpec, effort: Effort 
     return expected_quality(classification, capability)
 
 
-def best_quality(classification: Classification, registry: Registry) -> float:
-    """Return the expected quality of the best model that may lead, at its provider's default effort."""
-    leading = [model for model in registry if model.tiers] or [registry.baseline]
-    return max(expected_quality(classification, model.capability) for model in leading)
+def leading(registry: Registry) -> list[ModelSpec]:
+    return [model for model in registry if model.tiers] or [registry.baseline]
+
+
+def minimum_quality(quality: float, classification: Classification, registry: Registry) -> float:
+    """Return this share of the expected quality of the best model that may lead, at its provider's default effort."""
+    return quality * max(expected_quality(classification, model.capability) for model in leading(registry))

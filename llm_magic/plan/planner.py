@@ -8,13 +8,11 @@ from decimal import Decimal
 from typing import Protocol
 
 from llm_magic.classify import expected_quality
+from llm_magic.plan.levels import TOLERANCE, leading, minimum_quality
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped, TaskTier
 
 PlanEntry = Candidate | Skipped
-
-_TOLERANCE = 1e-9
-"""Rounding error of expected qualities, which are compared."""
 
 
 class Planner(Protocol):
@@ -86,7 +84,7 @@ def _may_close(
     if request.model is not None:
         return False
     quality = expected_quality(classification, registry[model_id].capability)
-    if quality >= minimum_quality(request.quality, classification, registry) - _TOLERANCE:
+    if quality >= minimum_quality(request.quality, classification, registry) - TOLERANCE:
         return True
     others = (entry for entry in entries.values() if not registry.is_local(entry.model))
     return all(isinstance(entry, Skipped) and not entry.is_configured for entry in others)
@@ -121,19 +119,10 @@ def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[Mode
     return (*serving, registry[warm]) if is_harder else serving
 
 
-def minimum_quality(quality: float, classification: Classification, registry: Registry) -> float:
-    """Return this share of the expected quality of the best model that may lead."""
-    return quality * max(expected_quality(classification, model.capability) for model in _leading(registry))
-
-
-def _leading(registry: Registry) -> list[ModelSpec]:
-    return [model for model in registry if model.tiers] or [registry.baseline]
-
-
 def good_enough(quality: float, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
     """Return the models that may lead and whose expected quality is at least this share of the best one's."""
-    minimum = minimum_quality(quality, classification, registry) - _TOLERANCE
-    return (model for model in _leading(registry) if expected_quality(classification, model.capability) >= minimum)
+    minimum = minimum_quality(quality, classification, registry) - TOLERANCE
+    return (model for model in leading(registry) if expected_quality(classification, model.capability) >= minimum)
 
 
 def _explained(

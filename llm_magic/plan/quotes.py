@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from llm_magic import prices, tokens
 from llm_magic.attachments import user_message
-from llm_magic.plan.lengths import Lengths, prior_tokens, tier_shares
+from llm_magic.plan.lengths import Lengths, kind_of
 from llm_magic.types import ZERO, Classification, Cost, Effort, Message, ModelSpec, Request, Usage
 
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
@@ -87,27 +87,27 @@ class Quoter:
         self._schema = "" if request.schema is None else request.schema.text
         self._bound = tokens.bound_input(self.messages, request.system, self._schema)
         self._lengths = lengths
-        self._tier = classification.tier
-        self._shares = tier_shares(classification)
+        self.kind = kind_of(classification, "" if request.schema is None else request.schema.digest)
 
     def input_tokens(self, model: ModelSpec) -> int:
         return tokens.estimate_input(self.messages, self.request.system, model, self._schema)
 
     def input_usage(self, model: ModelSpec, input_tokens: int) -> Usage:
+        """Return what is expected to be billed for the input, without any output."""
         thread = self.request.thread
-        warm = min(thread.warm_tokens, input_tokens) if thread is not None and thread.warm_model == model.id else 0
-        return Usage(input_tokens=input_tokens, cached_input_tokens=warm)
+        warm = thread.warm_tokens if thread is not None and thread.warm_model == model.id else 0
+        billed = round(input_tokens * self._lengths.input_ratio(model))
+        return Usage(input_tokens=billed, cached_input_tokens=min(warm, billed))
 
     def output_tokens(self, model: ModelSpec, effort: Effort | None) -> float:
         """Return the expected number of output tokens, including reasoning, without regard to any limit."""
-        prior = prior_tokens(model, effort, self._shares)
-        return self._lengths.expected_tokens(model, effort, self._tier, prior=prior)
+        return self._lengths.expected_tokens(model, effort, self.kind)
 
     def output_limit(self, model: ModelSpec, effort: Effort | None, output_tokens: float) -> int:
         """Return the limit that the request states, or else what an answer may need."""
         if self.request.max_output_tokens is not None:
             return min(self.request.max_output_tokens, model.max_output_tokens)
-        needed = self._lengths.limit_tokens(model, effort, self._tier)
+        needed = self._lengths.limit_tokens(model, effort, self.kind)
         if needed is None:
             needed = max(DEFAULT_MAX_OUTPUT_TOKENS, math.ceil(2 * output_tokens))
         return min(needed, model.max_output_tokens)

@@ -11,12 +11,10 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.plan.lengths import Lengths, Unmeasured
-from llm_magic.plan.levels import best_quality, quality_at, usable_levels
+from llm_magic.plan.levels import TOLERANCE, minimum_quality, quality_at, usable_levels
 from llm_magic.plan.quotes import ModelQuote, Quoter
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, Effort, ModelSpec, Request, Skipped
-
-_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class CandidateBuilder:
     ) -> None:
         self.context = context
         self.quoter = Quoter(request, classification, context.now, context.lengths)
-        self.best_quality = best_quality(classification, registry)
+        self.minimum_quality = minimum_quality(request.quality, classification, registry)
         self._registry = registry
         self._request = request
         self._classification = classification
@@ -95,6 +93,11 @@ class CandidateBuilder:
         default = None if model.effort is None else model.effort.default
         return self.quoter.quotes(model, [default])[0].typical_usd
 
+    def measured_reasoning(self, model: ModelSpec) -> float | None:
+        """Return the reasoning tokens at the model's default effort, if enough answers were measured."""
+        default = None if model.effort is None else model.effort.default
+        return self.context.lengths.reasoning_tokens(model, default, self.quoter.kind)
+
     def _chosen(self, model: ModelSpec) -> tuple[ModelQuote, float]:
         if model.id not in self._choices:
             self._choices[model.id] = self._choose(
@@ -103,7 +106,7 @@ class CandidateBuilder:
         return self._choices[model.id]
 
     def _choose(self, quotes: Sequence[ModelQuote]) -> tuple[ModelQuote, float]:
-        minimum = self._request.quality * self.best_quality - _ROUNDING
+        minimum = self.minimum_quality - TOLERANCE
         for quote in sorted(quotes, key=lambda quote: quote.typical_usd):
             quality = quality_at(self._classification, quote.model, quote.effort)
             if quality >= minimum:

@@ -30,6 +30,7 @@ def plan_context(request: Request, budget: Budget, services: Services) -> PlanCo
         left_usd=left_usd,
         unavailable=lambda model: unavailable(model, services.providers),
         circuit=services.circuit,
+        lengths=services.lengths,
     )
 
 

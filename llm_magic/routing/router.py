@@ -32,6 +32,7 @@ from llm_magic.routing import comparison, options, planning, validation
 from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.routing.services import new_services
+from llm_magic.tuning.lengths import LearnedLengths
 from llm_magic.types import (
     DEFAULT_QUALITY,
     Compared,
@@ -205,7 +206,8 @@ class Router:
     def retune(self) -> None:
         """Apply the stored tuning again, after it changed."""
         self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
-        self._services = dataclasses.replace(self._services, registry=self.registry)
+        lengths = LearnedLengths(self.ledger, self.registry)
+        self._services = dataclasses.replace(self._services, registry=self.registry, lengths=lengths)
 
     def set_budget(self, session_usd: Amount | EllipsisType | None = ..., **caps: Unpack[Caps]) -> Budget:
         """Cap the spending of this session, in USD; None removes the cap. Caps that are not given stay.

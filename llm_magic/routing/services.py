@@ -11,6 +11,7 @@ from llm_magic.health import Health, Outages
 from llm_magic.ledger import Ledger
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
+from llm_magic.tuning.lengths import LearnedLengths
 from llm_magic.types import ProviderSpec
 
 
@@ -29,5 +30,6 @@ def new_services(
         outages=Outages(monotonic=clock.monotonic),
         policy=policy,
         clock=clock,
+        lengths=LearnedLengths(ledger, registry),
         slots={name: slots(name) for name in {model.provider for model in registry}},
     )

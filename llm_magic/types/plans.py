@@ -189,7 +189,8 @@ class Plan:
     """The ordered candidates for one request, with the skipped ones in their places.
 
     left_usd: headroom of the tightest cap when the plan was made; None without a cap. minimum_quality: expected quality
-    that the request asks for, 0..1.
+    that the request asks for, 0..1. baseline_reasoning_tokens: mean of the baseline model at its default effort; None
+    if too few of its answers were measured.
     """
 
     request: Request
@@ -202,6 +203,7 @@ class Plan:
     cascade: Cascade | None = None
     no_cascade: str = ""
     minimum_quality: float = 0.0
+    baseline_reasoning_tokens: float | None = None
 
     @property
     def tier(self) -> TaskTier:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ class Schema:
     @property
     def text(self) -> str:
         return json.dumps(self.json_schema, ensure_ascii=False)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def has_only_short_values(self, max_chars: int) -> bool:
         """True if each text is from a list, of a stated format or pattern, or at most `max_chars` long.
