@@ -139,6 +139,7 @@ def decided_row(
 def _baseline_usd(run: Run, candidate: Candidate, model: ModelSpec, usage: Usage, cost: Cost, at: datetime) -> Decimal:
     """Return the cost of the same exchange on the baseline model, with all counts in that model's own tokens.
 
+    Its reasoning is what was measured of it at its default effort, or that of the answer if too little was measured.
     An answer below the requested quality saves nothing, so its own cost is returned.
     """
     baseline = run.plan.baseline_model
@@ -146,6 +147,9 @@ def _baseline_usd(run: Run, candidate: Candidate, model: ModelSpec, usage: Usage
         return cost.usd
     ratio = baseline.token_ratio / model.token_ratio
     counts = {field.name: round(getattr(usage, field.name) * ratio) for field in dataclasses.fields(Usage)}
+    if (reasoning := run.plan.baseline_reasoning_tokens) is not None:
+        answer_tokens = counts["output_tokens"] - counts["reasoning_tokens"]
+        counts |= {"reasoning_tokens": round(reasoning), "output_tokens": answer_tokens + round(reasoning)}
     return prices.cost(baseline, Usage(**counts), at).usd
 
 

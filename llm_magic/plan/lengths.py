@@ -32,28 +32,19 @@ class Kind:
 
 
 class Lengths(Protocol):
-    """Lengths of answers, in the model's own tokens."""
+    """Lengths of answers, in the model's own tokens; None if too few were measured.
 
-    def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
-        """Return the mean number of output tokens, including reasoning."""
-        ...
+    expected_tokens: mean of the output, including reasoning. limit_tokens: nearly all answers stay below it.
+    input_ratio: input tokens that are billed for each estimated one.
+    """
 
-    def limit_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> int | None:
-        """Return an output limit that nearly all answers stay below; None if too few were measured."""
-        ...
-
-    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float | None:
-        """Return the mean number of reasoning tokens; None if too few answers were measured."""
-        ...
-
-    def input_ratio(self, model: ModelSpec) -> float:
-        """Return the input tokens that are billed for each estimated one."""
-        ...
+    def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float: ...
+    def limit_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> int | None: ...
+    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float | None: ...
+    def input_ratio(self, model: ModelSpec) -> float: ...
 
 
 class Unmeasured:
-    """Lengths without any measurement."""
-
     def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
         answer, reasoning = prior_tokens(model, effort, kind.shares)
         return answer + reasoning

@@ -25,7 +25,6 @@ def usable_levels(model: ModelSpec, requested: Effort | None) -> tuple[Effort | 
 
 
 def quality_at(classification: Classification, model: ModelSpec, effort: Effort | None) -> float:
-    """Return the chance of a good answer at this effort."""
     if effort is None or model.effort is None:
         return expected_quality(classification, model.capability)
     steps = model.effort.capability_steps[effort]

@@ -70,7 +70,8 @@ class CheapestCapable:
         last_resort = [] if request.last_resort is None else [request.last_resort]
         asked = [entry.model.id for entry in ranked]
         ranked += [entries[model_id] for model_id in dict.fromkeys([*closing, *last_resort]) if model_id not in asked]
-        return list(_explained(ranked, request, classification.tier, registry))
+        minimum = minimum_quality(request.quality, classification, registry)
+        return list(_explained(ranked, request, classification.tier, registry, minimum))
 
 
 def _may_close(
@@ -83,8 +84,8 @@ def _may_close(
     """True if the embedded model may answer when no other does: it is good enough, or nothing else is configured."""
     if request.model is not None:
         return False
-    quality = expected_quality(classification, registry[model_id].capability)
-    if quality >= minimum_quality(request.quality, classification, registry) - TOLERANCE:
+    minimum = minimum_quality(request.quality, classification, registry) - TOLERANCE
+    if _quality(entries[model_id], classification) >= minimum:
         return True
     others = (entry for entry in entries.values() if not registry.is_local(entry.model))
     return all(isinstance(entry, Skipped) and not entry.is_configured for entry in others)
@@ -101,8 +102,19 @@ def _chain_starts(
         return [registry[request.model]]
     heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
     if request.tier is None:
-        return [cheapest_first(good_enough(request.quality, classification, registry))[0], *heads]
+        minimum = minimum_quality(request.quality, classification, registry) - TOLERANCE
+        may_lead = leading(registry)
+        expected = {model.id: _quality(entries[model.id], classification) for model in may_lead}
+        enough = [model for model in may_lead if expected[model.id] >= minimum]
+        best = max(may_lead, key=lambda model: expected[model.id])
+        return [cheapest_first(enough)[0] if enough else best, *heads]
     return heads
+
+
+def _quality(entry: PlanEntry, classification: Classification) -> float:
+    if isinstance(entry, Candidate):
+        return entry.expected_quality
+    return expected_quality(classification, entry.model.capability)
 
 
 def _unknown_prices_last(entry: PlanEntry) -> tuple[bool, Decimal]:
@@ -126,8 +138,9 @@ def good_enough(quality: float, classification: Classification, registry: Regist
 
 
 def _explained(
-    ranked: Iterable[PlanEntry], request: Request, tier: TaskTier, registry: Registry
+    ranked: Sequence[PlanEntry], request: Request, tier: TaskTier, registry: Registry, minimum: float
 ) -> Iterator[PlanEntry]:
+    usable = [entry for entry in ranked if isinstance(entry, Candidate)]
     unaffordable: list[str] = []
     has_leader = False
     for entry in ranked:
@@ -143,18 +156,36 @@ def _explained(
         elif unaffordable:
             why = f"{unaffordable[0]} would not fit under the cap; asked {entry.model.id}"
         else:
-            why = _reason_to_lead(entry.model, request, tier)
+            why = _reason_to_lead(entry, usable, request, tier, minimum)
             if entry.model.id in registry.assumed_ids:
                 why += f"; its capability is {entry.model.capability_source}"
         yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)
         has_leader = True
 
 
-def _reason_to_lead(model: ModelSpec, request: Request, tier: TaskTier) -> str:
-    if request.thread is not None and request.thread.warm_model == model.id:
+def _reason_to_lead(
+    entry: Candidate, usable: Sequence[Candidate], request: Request, tier: TaskTier, minimum: float
+) -> str:
+    if request.thread is not None and request.thread.warm_model == entry.model.id:
         return "its prompt cache is warm: staying with it is cheaper than switching"
-    if request.tier is None and not request.model:
-        return f"the cheapest first choice with at least {100 * request.quality:g}% of the best expected quality"
-    if tier in model.tiers and not request.model:
-        return f"the cheapest usable model for {tier}"
-    return "the first usable model of the chain"
+    if request.model is not None:
+        return "the first usable model of the chain"
+    if request.tier is not None:
+        rivals = [other for other in usable if tier in other.model.tiers]
+        if entry in rivals and _is_cheapest(entry, rivals):
+            return f"the cheapest usable model for {tier}"
+        return "the first usable model of the chain"
+    if entry.expected_quality >= minimum - TOLERANCE:
+        share = f"at least {100 * request.quality:g}% of the best expected quality"
+        rivals = [other for other in usable if other.model.tiers and other.expected_quality >= minimum - TOLERANCE]
+        if entry in rivals and _is_cheapest(entry, rivals):
+            return f"the cheapest first choice with {share}"
+        return f"the first usable model of the chain, with {share}"
+    wanted = f"its expected quality is {entry.expected_quality:.0%}, and {minimum:.0%} is wanted"
+    if any(other.expected_quality > entry.expected_quality + TOLERANCE for other in usable):
+        return f"the first usable model of the chain: {wanted}"
+    return f"nothing better can be used: {wanted}"
+
+
+def _is_cheapest(entry: Candidate, rivals: Sequence[Candidate]) -> bool:
+    return all(entry.typical_usd <= other.typical_usd for other in rivals)

@@ -94,7 +94,6 @@ class CandidateBuilder:
         return self.quoter.quotes(model, [default])[0].typical_usd
 
     def measured_reasoning(self, model: ModelSpec) -> float | None:
-        """Return the reasoning tokens at the model's default effort, if enough answers were measured."""
         default = None if model.effort is None else model.effort.default
         return self.context.lengths.reasoning_tokens(model, default, self.quoter.kind)
 

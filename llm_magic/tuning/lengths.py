@@ -51,8 +51,6 @@ class Mean:
 
 @dataclass(slots=True)
 class Window:
-    """Output and reasoning tokens of the latest answers of a key, the newest last."""
-
     answers: deque[tuple[int, int]] = field(default_factory=lambda: deque[tuple[int, int]](maxlen=WINDOW))
     mean: Mean | None = None
 
@@ -157,7 +155,6 @@ class LearnedLengths:
             self._add(model_id, effort, tier, output_tokens, reasoning_tokens)
 
     def _factors(self) -> Mapping[TaskTier, float]:
-        """Return by how much answers are longer than the prior, by tier, and note the same for reasoning, by model."""
         self._load()
         if self._answer_factors is None:
             answers: dict[TaskTier, list[tuple[float, float]]] = {}
@@ -177,7 +174,6 @@ class LearnedLengths:
 
 
 def _shrunk(mean: Mean, prior: float) -> float:
-    """Return the weighted geometric mean of what was measured and the prior."""
     share = mean.count / (mean.count + PRIOR_ANSWERS)
     return math.exp(share * math.log(mean.output) + (1 - share) * math.log(max(1.0, prior)))
 
