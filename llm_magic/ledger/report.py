@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from llm_magic.budget import show_usd
+from llm_magic.ledger import calibration
 from llm_magic.types import Outcome
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Report:
     """The sums of a part of the ledger. Money in USD, times in seconds. Savings are signed and include failed attempts.
 
     rows: the rows that were summed up, one for each attempt. over_time: one row for each minute, hour or day (UTC),
-    depending on the span. by_model, by_tier: the most expensive first.
+    depending on the span. by_model, by_tier, by_effort: the most expensive first.
     """
 
     rows: pd.DataFrame
@@ -31,6 +32,7 @@ class Report:
     over_time: pd.DataFrame
     by_model: pd.DataFrame
     by_tier: pd.DataFrame
+    by_effort: pd.DataFrame
 
     def plot(self) -> Figure:
         """Draw the report in the format of a slide; `report.plot().savefig("report.png")` saves it.
@@ -59,6 +61,7 @@ def summarize(rows: Any) -> Report:
     spent, baseline = float(rows["cost_usd"].sum()), float(rows["baseline_usd"].sum())
     latencies = answers.loc[answers["outcome"] == Outcome.OK.value, "latency_s"]
     ttfts = answers["ttft_s"].dropna()
+    by_effort = calibration.by_effort(rows)
     totals: dict[str, Any] = {
         "runs": rows["run_id"].nunique(),
         "answered": len(answers),
@@ -71,6 +74,7 @@ def summarize(rows: Any) -> Report:
         "saved_usd": baseline - spent,
         "saved_share": (baseline - spent) / baseline if baseline else float("nan"),
         **_by_basis(rows),
+        **calibration.totals(by_effort),
         "held_usd": float(rows["held_usd"].sum()),
         "input_tokens": int(rows["input_tokens"].sum()),
         "output_tokens": int(rows["output_tokens"].sum()),
@@ -84,6 +88,7 @@ def summarize(rows: Any) -> Report:
         over_time=_over_time(rows),
         by_model=_grouped(rows, "model"),
         by_tier=_grouped(rows, "tier"),
+        by_effort=by_effort,
     )
 
 

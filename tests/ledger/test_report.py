@@ -18,7 +18,7 @@ from llm_magic import Ledger, LedgerError, TaskTier
 from llm_magic.jupyter.render.tables import format_figure
 from llm_magic.ledger.columns import FRAME_DTYPES
 from llm_magic.ledger.plot import headline, subline
-from llm_magic.types import CostBasis, Usage
+from llm_magic.types import CostBasis, Effort, Usage
 from tests.support.builders import NOON, attempt
 from tests.support.fuzzing import examples
 from tests.support.shell import Shell
@@ -238,7 +238,7 @@ def test_the_magic_gives_the_numbers_and_shows_the_plot(shell: Shell, monkeypatc
     monkeypatch.delattr(shell.shell, "kernel")
     found, _ = shell.shell.display_formatter.format(shell["report"])
     assert set(found) == {"text/html", "text/markdown", "text/plain"}
-    assert found["text/html"].count("<table") == 3
+    assert found["text/html"].count("<table") == 4
     for figure in (
         "USD 0.0000070",
         f"<td>{shell['report'].totals['saved_share']:.1%}</td>",
@@ -261,3 +261,29 @@ def test_loading_the_extension_loads_no_plotting_library(shell: Shell) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_report_compares_expected_with_billed_costs_by_model_and_effort() -> None:
+    thought = Usage(input_tokens=10, output_tokens=1_000, reasoning_tokens=800)
+    rows = (
+        {"model": "a", "effort": Effort.LOW, "cost_usd": Decimal("0.010"), "expected_usd": Decimal("0.008")},
+        {"model": "a", "effort": Effort.LOW, "cost_usd": Decimal("0.006"), "expected_usd": Decimal("0.008")},
+        {"model": "a", "effort": Effort.HIGH, "cost_usd": Decimal("0.020"), "expected_usd": Decimal("0.010"),
+         "usage": thought, "output_price": Decimal(20)},
+        {"model": "old", "cost_usd": Decimal("0.5")},
+        {"model": "a", "outcome": "timed_out", "effort": Effort.HIGH, "cost_usd": Decimal(1), "expected_usd": Decimal(1)},
+    )  # fmt: skip
+    report = ledger_of(*rows).report()
+    table = report.by_effort
+    assert list(table.index) == ["old, unknown", "a, high", "a, low"]
+    assert list(table["billed_share"])[1:] == [pytest.approx(2.0), pytest.approx(1.0)]
+    assert pd.isna(table.loc["old, unknown", "billed_share"])
+    assert table.loc["a, high", "reasoning_share"] == pytest.approx(0.8)
+    assert report.totals["billed_of_expected_share"] == pytest.approx(0.036 / 0.026)
+    assert report.totals["reasoning_usd"] == pytest.approx(0.016)
+
+
+def test_the_calibration_of_an_empty_ledger_is_empty() -> None:
+    report = Ledger(":memory:").report()
+    assert report.by_effort.empty
+    assert pd.isna(report.totals["billed_of_expected_share"])

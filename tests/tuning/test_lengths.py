@@ -84,7 +84,7 @@ async def test_one_endless_answer_does_not_spoil_the_mean() -> None:
     assert router.plan(PROMPT, **options).candidates[0].output_tokens < 400
 
 
-async def test_what_was_learned_at_one_effort_adjusts_the_others() -> None:
+async def test_the_reasoning_at_one_effort_adjusts_what_is_expected_of_the_others() -> None:
     router = routing(Thinker(mean_reasoning=1_500, answer=450))
     fresh = routing(Thinker(mean_reasoning=1, answer=1))
     await run_many(router, 20, model="gpt-6-luna", effort="medium", tier="STANDARD")

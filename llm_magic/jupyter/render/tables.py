@@ -64,7 +64,11 @@ def thread_frame(threads: Conversations, name: str, max_tokens: int) -> pd.DataF
 
 def report_bundle(report: Report) -> dict[str, str]:
     totals = pd.DataFrame({"": {name: format_figure(str(name), value) for name, value in report.totals.items()}})
-    parts = {"by model": _formatted(report.by_model), "by tier": _formatted(report.by_tier)}
+    parts = {
+        "by model": _formatted(report.by_model),
+        "by tier": _formatted(report.by_tier),
+        "expected against billed, by model and effort": _formatted(report.by_effort),
+    }
     sections = [totals.to_string(header=False), *(f"{name}\n{table.to_string()}" for name, table in parts.items())]
     html = [totals.to_html(header=False, border=0)]
     html += [f"<h4>{name}</h4>{table.to_html(border=0)}" for name, table in parts.items()]
