@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from html.parser import HTMLParser
 
@@ -28,10 +29,37 @@ class ActiveContent(HTMLParser):
         for name, value in attrs:
             url_ok = tag == "a" and name == "href" and str(value).split(":")[0].lower() in ("http", "https", "mailto")
             highlighting = tag == "span" and name == "class" and value in code.CLASSES.values()
-            plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align")
+            plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align", "dir")
+            source = tag == "span" and (name == "hidden" or value in ("llmr-tex", "llmr-math"))
             formula = tag in mathml.TAGS and (name in mathml.ATTRIBUTES or name == "alttext")
-            if not (url_ok or highlighting or plain or formula or (tag, name) == ("pre", "tabindex")):
+            if not (url_ok or highlighting or plain or formula or source or (tag, name) == ("pre", "tabindex")):
                 self.active.append(f"{tag} {name}={value}")
+
+
+class VisibleText(HTMLParser):
+    """Collects the text outside elements with the attribute `hidden`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self._hidden: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._hidden or ("hidden", None) in attrs or ("hidden", "") in attrs:
+            self._hidden.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._hidden:
+            self._hidden.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._hidden else data
+
+
+def visible_text(html: str) -> str:
+    parser = VisibleText()
+    parser.feed(html)
+    return parser.text.strip()
 
 
 def active_parts(html: str) -> list[str]:
@@ -99,10 +127,127 @@ def test_markdown_has_no_meaning_in_display_formulas() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["it costs $5 or $6", "between $5-$10", "a $ b $ c", "`$x$`", "```\n$x$\n```", "    $$x$$", "\\$x$", "$$\n\nx"],
+    [
+        "it costs $5 or $6",
+        "between $5-$10",
+        "a $ b $ c",
+        "`$x$`",
+        "```\n$x$\n```",
+        "    $$x$$",
+        "\\$x$",
+        "$$\n\nx",
+        "it is 5$, then 10$, then done",
+        "(5$-10$)",
+        "add $HOME/bin:$PATH here",
+        "echo $USER@$HOST",
+        "$a=$b",
+        "$AAPL/$MSFT rose",
+        "$AAPL and $MSFT",
+        "a $5/b and c/$d",
+        "x costs $5 and y costs $6$",
+        "$20,$30",
+        "$10/$12",
+        "`$a` and $5 or `$b`",
+        "between $5 and 10$.",
+    ],
 )
 def test_dollar_signs_outside_formulas_stay_text(text: str) -> None:
     assert "<math" not in markdown_to_html(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["the $n$th", "$k$s", "变量$x$是", "the answer is $6$.", "($x$, $y$)", "**$x$**", "$x$-axis", "- $x$"]
+)
+def test_dollar_signs_around_symbols_are_formulas(text: str) -> None:
+    assert "<math" in markdown_to_html(text)
+
+
+@pytest.mark.parametrize(
+    ("tex", "rows"),
+    [
+        (r"\begin{aligned} a &= b \\ c &= \text{if } d \end{aligned}", 2),
+        (r"\begin{alignedat}{2} a &= b \\ c &= d \end{alignedat}", 2),
+        (r"\begin{flalign} a &= b \\ c &= d \end{flalign}", 2),
+        (r"\begin{eqnarray} a &=& b \\ c &=& d \end{eqnarray}", 2),
+        (r"\begin{gather} a \\ b \label{eq} \end{gather}", 2),
+        (r"\begin{multline*} a \\ b \end{multline*}", 2),
+        (r"\begin{dcases} a & b \\ c & d \end{dcases}", 2),
+        (r"\left[\begin{rcases} a \\ b \end{rcases}\right]", 2),
+        (r"\sum_{\begin{subarray}{c} i \\ j \end{subarray}} x", 2),
+        (r"a = b \\ c = d", 2),
+    ],
+)
+def test_lines_of_a_formula_become_rows(tex: str, rows: int) -> None:
+    html = markdown_to_html(f"$${tex}$$")
+    assert html.count("<mtr>") == rows
+    assert "<mi>&amp;</mi>" not in html
+    assert "<code>" not in html
+
+
+@pytest.mark.parametrize("tex", [r"\boxed{42}", r"\fbox{hi}", r"\cancel{x}", r"\bcancel{x}", r"\xcancel{x}"])
+def test_boxes_and_strikes_have_a_notation(tex: str) -> None:
+    assert re.search(r'<menclose notation="(box|\w+diagonalstrike)', markdown_to_html(f"${tex}$"))
+
+
+@pytest.mark.parametrize("tex", [r"\enclose{box}{x}", r"\unknowncommand{x}", r"a & b"])
+def test_a_formula_that_would_lose_a_part_is_displayed_as_code(tex: str) -> None:
+    assert f"<code>{escape(tex)}</code>" in markdown_to_html(f"${tex}$")
+
+
+def test_without_styles_and_mathml_a_formula_reads_as_its_tex() -> None:
+    """A sanitizer such as JupyterLab's, for a notebook that is not trusted, keeps the attribute `hidden`."""
+    html = markdown_to_html(r"The rate is $(1-\sqrt{\mu/L})^k$.")
+    assert visible_text(html) == r"The rate is \((1-\sqrt{\mu/L})^k\)."
+
+
+def test_bars_in_formulas_do_not_end_cells_of_a_table() -> None:
+    html = markdown_to_html("| a | b |\n|---|---|\n| $|x|$ | $\\|y\\|$ |\n| `$z` | 2 |")
+    assert html.count("<td>") == 4
+    assert html.count("<math") == 2
+    assert "∥" in html or "‖" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        (
+            "次に**『設定』**を開き、**『保存』**を押します。",
+            "次に<strong>『設定』</strong>を開き、<strong>『保存』</strong>を",
+        ),
+        ("これは**太字。**です", "これは<strong>太字。</strong>です"),
+        ("他说**“你好”**然后走了", "他说<strong>“你好”</strong>然后"),
+        ("한국어**(강조)**입니다", "한국어<strong>(강조)</strong>입니다"),
+        ("請看**`code`**這裡", "請看<strong><code>code</code></strong>這裡"),
+        ("次に~~『設定』~~を", "次に<s>『設定』</s>を"),
+        ("snake_case_name and 2 * 3 * 4", "snake_case_name and 2 * 3 * 4"),
+    ],
+)
+def test_emphasis_next_to_cjk_punctuation(text: str, rendered: str) -> None:
+    assert rendered in markdown_to_html(text)
+
+
+def test_right_to_left_text_has_a_direction_and_code_has_none() -> None:
+    html = markdown_to_html("# כותרת\n\nשלום! x\n\n- אחד\n\n| שם | b |\n|---|---|\n| 1 | 2 |\n\n```\nx\n```\n\nHello.")
+    for part in ('<h1 dir="auto">', '<p dir="auto">', '<li dir="auto">', '<table dir="rtl">', "<p>Hello."):
+        assert part in html
+    assert "<pre tabindex" in html
+
+
+def test_tags_without_attributes_are_kept_in_tables_and_others_are_text() -> None:
+    html = markdown_to_html("| a |\n|---|\n| x<br>H<sub>2</sub>O <kbd>Ctrl</kbd> <b onclick=x>q</b> <script>y |")
+    assert "x<br>H<sub>2</sub>O <kbd>Ctrl</kbd> &lt;b onclick=x&gt;q" in html
+    assert "&lt;script&gt;y" in html
+
+
+def test_a_fence_within_a_markdown_fence_does_not_end_it() -> None:
+    html = markdown_to_html("```markdown\n# T\n```python\nx = 1\n```\nend\n```\nafter")
+    assert html.count("<pre") == 1
+    assert "<p>after</p>" in html
+    assert markdown_to_html("```python\nx\n```\ntext\n```\ny\n```").count("<pre") == 2
+
+
+def test_task_lists_show_boxes() -> None:
+    assert "<li>☑ done</li>\n<li>☐ open</li>" in markdown_to_html("- [x] done\n- [ ] open")
 
 
 @pytest.mark.parametrize("tex", ["\\frac{", "\\newcommand{\\a}{b}\\a", "{" * 220 + "}" * 220])

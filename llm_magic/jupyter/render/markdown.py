@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llm_magic.jupyter.render import mathml
+from llm_magic.jupyter.render import dialect, math_syntax
 from llm_magic.jupyter.render.code import CLASSES, highlight
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre", "blockquote",
     "ul", "ol", "li", "a", "span", "table", "thead", "tbody", "tr", "th", "td",
-}  # fmt: skip
+} | dialect.INLINE_TAGS  # fmt: skip
+_DIRECTED = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "th", "td", "blockquote", "table")
 _LANGUAGE = re.compile(r"language-[\w+#.-]{1,30}\Z")
 _FENCES = re.compile(r"`{3,}")
 _EXTERNAL_LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
@@ -34,7 +35,8 @@ def _renderer() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False, "highlight": highlight}).enable(["table", "strikethrough"])
-    mathml.plugin(renderer)
+    math_syntax.plugin(renderer)
+    dialect.plugin(renderer)
     return renderer
 
 
@@ -42,7 +44,8 @@ def markdown_to_html(text: str) -> str:
     import nh3
 
     renderer, env = _renderer(), dict[str, Any]()
-    tokens = renderer.parse(mathml.without_placeholders(text), env)
+    tokens = renderer.parse(dialect.normalized(math_syntax.without_placeholders(text)), env)
+    dialect.annotate(tokens)
     for token in tokens:
         _align(token)
         if token.children:
@@ -51,7 +54,8 @@ def markdown_to_html(text: str) -> str:
         renderer.renderer.render(tokens, renderer.options, env),
         tags=TAGS,
         attributes={
-            "a": {"href"}, "code": {"class"}, "span": {"class"}, "ol": {"start"}, "th": {"align"}, "td": {"align"},
+            "a": {"href"}, "code": {"class"}, "span": {"class"}, "ol": {"start"}, "th": {"align", "dir"},
+            "td": {"align", "dir"}, **{tag: {"dir"} for tag in _DIRECTED if tag not in ("th", "td")},
         },
         attribute_filter=_keep,
         url_schemes={"http", "https", "mailto"},
@@ -59,17 +63,17 @@ def markdown_to_html(text: str) -> str:
         strip_comments=True,
     )  # fmt: skip
     # Makes wide code scrollable by keyboard.
-    return mathml.restore(cleaned.replace("<pre>", '<pre tabindex="0">'), env.get("formulas", []))
+    return math_syntax.restore(cleaned.replace("<pre>", '<pre tabindex="0">'), env.get("formulas", []))
 
 
 def _keep(tag: str, name: str, value: str) -> str | None:
     """Return the value of an allowed attribute. nh3 by itself also allows `title` and `lang` on every tag."""
-    if mathml.has_placeholder(value):
+    if math_syntax.has_placeholder(value):
         return None
     if name == "class":
         is_allowed = _LANGUAGE.match(value) if tag == "code" else value in CLASSES.values()
         return value if is_allowed else None
-    return value if name in ("href", "start", "align") else None
+    return value if name in ("href", "start", "align", "dir") else None
 
 
 def _align(token: Token) -> None:

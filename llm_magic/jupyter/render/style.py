@@ -61,6 +61,15 @@ STYLE = """
 & .llmr-k{color:var(--llmr-k)}& .llmr-s{color:var(--llmr-s)}& .llmr-c{color:var(--llmr-c);font-style:italic}
 & .llmr-n{color:var(--llmr-n)}& .llmr-f{color:var(--llmr-f)}
 & math[display=block]{margin:6px 0}
+& .llmr-tex{display:none}& .llmr-math.llmr-math{display:inline!important}
+& menclose[notation=box]{border:1px solid;padding:2px 4px}
+& menclose{--llmr-strike:transparent 47%,currentColor 47% 53%,transparent 53%;
+ --llmr-up:linear-gradient(to bottom right,var(--llmr-strike));
+ --llmr-down:linear-gradient(to bottom left,var(--llmr-strike))}
+& menclose[notation=updiagonalstrike]{background:var(--llmr-up)}
+& menclose[notation=downdiagonalstrike]{background:var(--llmr-down)}
+& menclose[notation*=" "]{background:var(--llmr-up),var(--llmr-down)}
+& pre,& code{direction:ltr;unicode-bidi:isolate}
 & .llmr-columns.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
 & .llmr-columns>*{min-width:0}
 & meter{width:120px;height:12px;vertical-align:middle}
