@@ -290,9 +290,9 @@ def test_hostile_text_takes_linear_time() -> None:
 
 
 def _seconds(text: str) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     markdown_to_html(text)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 @given(st.text(alphabet="`a\n ", max_size=40))
