@@ -108,7 +108,9 @@ def _of_type(cls: Any) -> Schema:
     name = str(getattr(cls, "__name__", "")) if isinstance(cls, type) else str(cls)
     is_model = isinstance(cls, type) and issubclass(cls, pydantic.BaseModel)
     plain = cast("object", cls)
-    if isinstance(plain, type) and not (is_model or dataclasses.is_dataclass(plain) or is_typeddict(plain)):
+    if isinstance(plain, type) and not (
+        is_model or dataclasses.is_dataclass(plain) or is_typeddict(cast("Any", plain))
+    ):
         raise RequestError(f"{_WANTED}, not the class {name}")
     try:
         adapter = pydantic.TypeAdapter[Any](cast("Any", cls))
