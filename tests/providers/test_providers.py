@@ -414,13 +414,22 @@ async def test_an_invalid_retry_after_is_ignored(server: loopback.Server, value:
     assert caught.value.retry_after_s is None
 
 
-async def test_parameters_unknown_to_the_sdk_are_sent(server: loopback.Server) -> None:
-    for model_id in ("gpt-5.5", "claude-opus-4-7"):
-        spec = replaced(ARTICLE[model_id], params={"num_ctx": 8_192, "chat_template_kwargs": {"thinking": True}})
-        await answered(server, ask(model_id, model=spec, schema=SCHEMA))
-        body = server.journal[-1].body
-        assert (body["num_ctx"], body["chat_template_kwargs"]) == (8_192, {"thinking": True})
-        assert "output_config" in body or "response_format" in body
+@pytest.mark.parametrize(
+    ("model_id", "params"),
+    [
+        ("gpt-5.5", {"num_ctx": 8_192, "chat_template_kwargs": {"thinking": True}}),
+        ("claude-opus-4-7", {"speed": "fast", "inference_geo": "us"}),
+    ],
+)
+async def test_parameters_unknown_to_the_sdk_are_sent(
+    server: loopback.Server, model_id: str, params: dict[str, Any]
+) -> None:
+    model = replaced(ARTICLE[model_id], params=params)
+    own = connected(server, OPENAI_BASE_URL=server.url_of("vllm"))
+    await events_of(own[model.provider], ask(model_id, model=model, schema=SCHEMA))
+    body = server.journal[-1].body
+    assert {name: body[name] for name in params} == params
+    assert "output_config" in body or "response_format" in body
 
 
 async def test_the_service_tier_is_default_unless_a_model_states_another(server: loopback.Server) -> None:

@@ -1,7 +1,10 @@
 """A loopback server that speaks the providers' APIs, fails by script, and keeps a journal of its bills.
 
-Anthropic's Messages API is at `/anthropic`, OpenAI's Chat Completions at `/openai/v1`, DeepSeek's at `/deepseek`. Its bills
-are computed from its own price table, without any code of the package.
+Each endpoint has a path: Anthropic's Messages API is at `/anthropic`, OpenAI's Chat Completions at `/openai/v1`, and so on
+(`PATHS`). An endpoint refuses what the real one refuses (`endpoint_rules`), in its own shape of errors. The bills are
+computed from a price table of the server, without any code of the package.
+
+A test that needs one endpoint says `with loopback.mistral() as server:` and sends to `server.base_url`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -22,6 +25,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.support import endpoint_rules
+from tests.support.endpoint_rules import Refusal
+
+PATHS = {
+    "anthropic": "/anthropic",
+    "openai": "/openai/v1",
+    "deepseek": "/deepseek",
+    "mistral": "/mistral/v1",
+    "groq": "/groq/openai/v1",
+    "gemini": "/gemini/v1beta/openai",
+    "xai": "/xai/v1",
+    "openrouter": "/openrouter/api/v1",
+    "together": "/together/v1",
+    "azure": "/azure/openai/v1",
+    "vllm": "/vllm/v1",
+    "ollama": "/ollama/v1",
+}
+"""The path of each endpoint's base URL."""
 KEY = "sk-planted-key-0123456789"
 MILLION = Decimal(1_000_000)
 
@@ -56,6 +77,8 @@ class Fault:
     message: str = "no"
     code: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    refusal: Refusal | None = None
+    """What is wrong with the request, by a rule of the endpoint; None for a scripted fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +113,8 @@ class Entry:
 class Server:
     """The server, its scripts and its journal. `prices`: USD per MTok as input, output, cached, cache write, by model."""
 
-    def __init__(self) -> None:
+    def __init__(self, flavor: str = "openai") -> None:
+        self.flavor = flavor
         self.scripts: dict[str, list[Step]] = {}
         self.prices: dict[str, tuple[str, str, str, str]] = {}
         self.journal: list[Entry] = []
@@ -102,14 +126,23 @@ class Server:
         self.scripts[model] = list(steps)
 
     @property
+    def base_url(self) -> str:
+        """The base URL of the server's own flavor."""
+        return self.url_of(self.flavor)
+
+    def url_of(self, flavor: str) -> str:
+        return self.url + PATHS[flavor]
+
+    @property
     def billed_usd(self) -> Decimal:
         return sum((entry.cost_usd for entry in self.journal), Decimal(0))
 
     def environment(self) -> dict[str, str]:
         """The environment variables with which a process reaches this server."""
         variables: dict[str, str] = {}
-        for name, path in (("ANTHROPIC", "anthropic"), ("OPENAI", "openai/v1"), ("DEEPSEEK", "deepseek")):
-            variables |= {f"{name}_API_KEY": f"{KEY}-{name.lower()}", f"{name}_BASE_URL": f"{self.url}/{path}"}
+        for flavor in ("anthropic", "openai", "deepseek"):
+            name = flavor.upper()
+            variables |= {f"{name}_API_KEY": f"{KEY}-{flavor}", f"{name}_BASE_URL": self.url_of(flavor)}
         return variables
 
     def wait_until(self, holds: Callable[[], bool], timeout_s: float = 10) -> None:
@@ -146,7 +179,7 @@ async def _answer(server: Server, request: Request) -> Response:
     entry = Entry(api=api, model=body.get("model", ""), body=body, key=key)
     server.journal.append(entry)
     server.note()
-    step = _strict(entry) or server.next_step(entry.model)
+    step = _refusal(entry) or server.next_step(entry.model)
     if isinstance(step, Fault):
         entry.status, entry.ended = step.status, "fault"
         return _fault(api, step)
@@ -162,21 +195,19 @@ async def _answer(server: Server, request: Request) -> Response:
     return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
 
 
-def _strict(entry: Entry) -> Fault | None:
-    """Reject what the real APIs reject."""
-    body = entry.body
+def _refusal(entry: Entry) -> Fault | None:
+    """Refuse what the real endpoint refuses."""
     if not entry.key.startswith(KEY):
         return Fault(status=401, message=f"bad key {entry.key}", code="authentication_error")
-    if entry.api == "anthropic" and ("max_tokens" not in body or {"temperature", "top_p", "top_k"} & body.keys()):
-        return Fault(status=400, message="max_tokens is required; temperature, top_p and top_k are rejected")
-    if entry.api == "openai" and entry.model.startswith("gpt-") and ("max_tokens" in body or "temperature" in body):
-        return Fault(status=400, message="use max_completion_tokens", code="unsupported_parameter")
-    if entry.api == "deepseek" and (body.get("response_format") or {}).get("type") == "json_schema":
-        return Fault(status=400, message="This response_format type is unavailable now")
-    return None
+    refusal = endpoint_rules.refusal_of(entry.api, entry.body)
+    if refusal is None:
+        return None
+    return Fault(status=refusal.status, message=refusal.message, refusal=refusal)
 
 
 def _fault(api: str, step: Fault) -> JSONResponse:
+    if step.refusal is not None:
+        return JSONResponse(endpoint_rules.error_body(api, step.refusal), status_code=step.status)
     error = {"type": step.code or "error", "message": step.message, "code": step.code}
     body = {"type": "error", "error": error} if api == "anthropic" else {"error": error}
     return JSONResponse(body, status_code=step.status, headers=step.headers)
@@ -334,9 +365,11 @@ class _OpenAI(_Speaker):
     def end(self, step: Answer, served: str) -> str:
         usage = self.counts(step)
         last: list[dict[str, Any]] = [{"index": 0, "delta": {}, "finish_reason": step.finish}]
-        if self.entry.api == "deepseek":  # its usage is part of the last choice
+        if self.entry.api in ("deepseek", "mistral"):  # their usage is part of the last choice
             return self.chunk(served, last, usage) + "data: [DONE]\n\n"
-        return self.chunk(served, last) + self.chunk(served, [], usage) + "data: [DONE]\n\n"
+        asked = (self.entry.body.get("stream_options") or {}).get("include_usage", False)
+        report = self.chunk(served, [], usage) if asked else ""
+        return self.chunk(served, last) + report + "data: [DONE]\n\n"
 
     def error_event(self) -> str:
         return _event({"error": {"message": "The server had an error", "type": "server_error"}})
@@ -350,8 +383,8 @@ def running(server: Server | None = None) -> Iterator[Server]:
     async def answer(request: Request) -> Response:
         return await _answer(server, request)
 
-    paths = ("/anthropic/v1/messages", "/openai/v1/chat/completions", "/deepseek/chat/completions")
-    app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path in paths])
+    calls = [path + ("/v1/messages" if name == "anthropic" else "/chat/completions") for name, path in PATHS.items()]
+    app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path in calls])
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
     unit = uvicorn.Server(config)
@@ -364,3 +397,12 @@ def running(server: Server | None = None) -> Iterator[Server]:
         unit.should_exit = True
         thread.join(5)
         listening.close()
+
+
+def _one(flavor: str) -> Callable[[], AbstractContextManager[Server]]:
+    return lambda: running(Server(flavor))
+
+
+anthropic, openai, deepseek, mistral = _one("anthropic"), _one("openai"), _one("deepseek"), _one("mistral")
+groq, gemini, xai, openrouter = _one("groq"), _one("gemini"), _one("xai"), _one("openrouter")
+together, azure, vllm, ollama = _one("together"), _one("azure"), _one("vllm"), _one("ollama")

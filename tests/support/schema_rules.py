@@ -155,7 +155,7 @@ class _Claude:
 
     def _typed(self, schema: Schema, path: tuple[str, ...]) -> None:
         kind = schema.get("type")
-        if kind not in CLAUDE_KEYWORDS:
+        if not isinstance(kind, str) or kind not in CLAUDE_KEYWORDS:
             raise Complaint(f"{'.'.join(path)}: type {kind!r} is not supported")
         if extra := schema.keys() - CLAUDE_KEYWORDS[kind] - CLAUDE_ALWAYS:
             raise Complaint(f"For {kind!r} type, properties {', '.join(sorted(extra))} are not supported")
