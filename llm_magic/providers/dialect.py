@@ -19,6 +19,8 @@ OPENAI_RENAMES: Mapping[str, str] = {
     "max_completion_tokens": "max_tokens",
 }
 _REQUIRED = frozenset({"model", "messages", "max_tokens", "stream", "system", "extra_body", "extra_headers"})
+_CONTAINERS = ("output_config", "text")
+"""Parameters that are groups of independent parameters."""
 _FORMAT_PARAMETERS = ("response_format", "output_config.format", "output_format")
 _REASONING_PARAMETERS = frozenset(
     {
@@ -45,7 +47,7 @@ _ABOUT_ONE_SCHEMA = any_of(
     r"invalid[_ ](?:json[_ ])?schema|format\.schema|schema (?:is|must|does|contains|for)\b|in context=",
     r"additionalproperties|properties|keyword|\bgrammar\b|compil|too complex",
 )
-_ABOUT_REASONING = any_of(r"\b(?:reasoning|thinking|effort)\b")
+_ABOUT_REASONING = any_of(r"\b(?:reasoning|think|thinking|effort)\b")
 _ABOUT_ONE_MODEL = any_of(r"\bmodels?\b")
 
 
@@ -110,7 +112,8 @@ def refused_parameter(body: ErrorBody, sent: SentRequest) -> str:
         if name in sent.renames and not unknown:
             continue
         if _is_about(name, body, unknown=unknown):
-            return FORMAT if name in _FORMAT_PARAMETERS else name
+            is_format = name in _FORMAT_PARAMETERS or f"{name}.format" in sent.parameters
+            return FORMAT if is_format else name
     if any(name in _FORMAT_PARAMETERS for name in sent.parameters) and _ABOUT_FORMAT.search(body.text):
         return FORMAT
     if unknown and _ABOUT_REASONING.search(body.text):
@@ -138,7 +141,7 @@ def _all_refused(url: str, request: ProviderRequest) -> set[str]:
 def _names(body: Mapping[str, Any]) -> Iterator[str]:
     for name, value in body.items():
         yield name
-        if name not in _REQUIRED:
+        if name in _CONTAINERS:
             yield from (f"{name}.{part}" for part in json_object(value))
 
 

@@ -58,7 +58,7 @@ class ErrorBody:
 
 def parse_body(content: bytes | object) -> ErrorBody:
     if isinstance(content, bytes):
-        content = content[:_MAX_BYTES].decode("utf-8", "replace").strip()
+        content = content[:_MAX_BYTES].decode("utf-8", "replace").strip().strip('"')
     values = tuple(_scalars("error", content, 0))[:_MAX_VALUES]
     named: list[str] = []
     for key, value in values:
@@ -69,6 +69,8 @@ def parse_body(content: bytes | object) -> ErrorBody:
         str(value) for key, value in values if value is not None and (key not in _CODE_KEYS or " " in str(value))
     )
     parameter = next((str(value) for key, value in values if key in _PARAMETER_KEYS and value), "")
+    if " " in parameter and parameter not in named:
+        named.append(parameter)
     message = ": ".join(named) or next((code for code in sorted(codes) if not code.isdigit()), "")
     return ErrorBody(
         message=clean_text(message)[:_MAX_TEXT_CHARS],

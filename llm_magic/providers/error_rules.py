@@ -125,7 +125,7 @@ def _limited(failure: Failure) -> ProviderError | None:
     attributes = _attributes(failure)
     is_rate = failure.status == 429 or failure.has_code(words.RATE_CODES)
     if is_rate or (failure.status in (400, 403, 413) and failure.says(words.RATE)):
-        if failure.status == 429 and failure.says(words.OVERLOADED) and failure.has_code(words.OVERLOADED_CODES):
+        if failure.has_code(words.OVERLOADED_CODES) and not failure.has_code(words.RATE_CODES):
             return Overloaded(failure.message, **_advised(failure, attributes))
         if failure.says(words.TOO_LARGE_FOR_RATE) or _requests_more_than_limit(failure.body.text):
             return RateLimited(failure.message, **{**attributes, "retryable": False, "cools_down": False})
@@ -146,7 +146,7 @@ def _requests_more_than_limit(text: str) -> bool:
 
 
 def _size(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 413, 422, 500):
+    if failure.status not in (400, 413, 422, 500, 503):
         return None
     if failure.status < 500 and (limit := output_limit(failure.body, failure.sent.output_limit)) is not None:
         return BadRequest(failure.message, output_limit=limit, accepted=failure.accepted)

@@ -49,7 +49,7 @@ NO_CREDIT_CODES = frozenset(
 NO_CREDIT = any_of(
     r"credit balance (?:is|too)",
     r"insufficient (?:account )?(?:balance|credits?|funds|quota)",
-    r"(?:out of|no|not enough|used all available|insufficient) credits",
+    r"(?:out of|not enough|used all available|insufficient) credits|no credits? (?:left|remain|available)",
     r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
     r"credits? (?:are |is |have been |has been )?(?:depleted|exhausted|used up|expired)|prepa(?:id|yment) credits?",
     r"exceeded your current quota",
@@ -164,7 +164,8 @@ RATE_CODES = frozenset(
 )
 RATE = any_of(r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl")
 TOO_LARGE_FOR_RATE = any_of(
-    r"request too large", r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit"
+    r"request too large|extra usage is required",
+    r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",
 )
 PER_DAY = any_of(r"per[-_ ]?(?:day|month|week)|\((?:tpd|rpd)\)|daily|monthly|weekly (?:limit|quota)|quota of the day")
 OVERLOADED_CODES = frozenset(
@@ -201,7 +202,8 @@ TOO_LONG_CODES = frozenset(
     }
 )
 TOO_LONG = any_of(
-    r"(?:prompt|input|request|context|message|conversation|text)s? (?:\w+ ){0,3}too (?:long|large)(?: for|\b)",
+    r"(?:prompt|input|context|message|conversation|text)s? (?:\w+ ){0,3}too (?:long|large)(?: for|\b)",
+    r"request (?:is |was )?too long",
     r"(?:exceed|overflow|surpass|greater|longer|larger|beyond|more|over)\w*[^.]{0,60}"
     r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit|tokens?)",
     r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit)[^.]{0,60}"

@@ -37,11 +37,11 @@ def is_too_long(body: ErrorBody) -> bool:
 
 def output_limit(body: ErrorBody, sent_limit: int) -> int | None:
     """Return the output limit that an error names, if the limit that was sent is too high; None for other errors."""
-    text = _STATUS.sub("", body.message.lower())
+    text = _STATUS.sub("", f"{body.message} {body.parameter}".lower())
     if left := _ROOM_LEFT.search(text):
         context, prompt = (int(number.replace(",", "")) for number in left.groups())
         return context - prompt if 0 < context - prompt < sent_limit else None
-    if not _OUTPUT_NAMES.search(f"{text} {body.parameter}"):
+    if not _OUTPUT_NAMES.search(text):
         return None
     is_stated = _IS_A_LIMIT.search(text) and not _SUM.search(text)
     if not is_stated and _ABOUT_INPUT.search(text):

@@ -1,0 +1,148 @@
+"""Error responses of real endpoints and the next step after each, through the SDKs and a server on loopback.
+
+The keys of a row in error_table.toml: `at` is the endpoint. `status`, `headers` and `body` are its response; with
+`where = "event"`, the body is an event in a stream that began well. `schema` and `sends` describe the request: whether
+it has a schema, and its parameters. `next` is the next step:
+
+retry: the same model again, after `wait_s`. next candidate: a model of any provider. other provider: a model of
+another provider. provider out: no other model of the provider, for `wait_s`. refusal: one other provider, with a
+`category`. without: the same model again without `parameter`. limit: the same model again with the output `limit`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import tomllib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_magic import ModelSpec, ProviderError, errors
+from llm_magic.answers import schema_of
+from llm_magic.errors import BadRequest, Refused, Scope
+from llm_magic.providers import http
+from llm_magic.providers.anthropic import AnthropicProvider
+from llm_magic.providers.base import Provider, ProviderRequest
+from llm_magic.providers.openai import OpenAIProvider
+from llm_magic.types import Message, ProviderSpec
+
+ROWS: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "error_table.toml").read_text("utf-8"))["row"]
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers a POST to /NUMBER/... with that row of the table."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        row = ROWS[int(self.path.split("/")[1])]
+        is_event = row.get("where") == "event"
+        body = f"data: {row['body']}\n\n" if is_event else row["body"]
+        self.send_response_only(row["status"])
+        kind = "text/event-stream" if is_event else "application/json" if row["body"][:1] in '{["' else "text/html"
+        for name, value in ({"content-type": kind} | row.get("headers", {})).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body.encode())))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+async def closed_clients() -> AsyncIterator[None]:
+    yield
+    await http.aclose()
+
+
+async def error_of(address: str, number: int) -> ProviderError:
+    row = ROWS[number]
+    wire = "anthropic" if row["at"] == "Anthropic" else "openai"
+    spec = ProviderSpec(name="x", api=wire, base_url=f"{address}/{number}")
+    provider = AnthropicProvider(spec, environ={}) if wire == "anthropic" else OpenAIProvider(spec, environ={})
+    model = ModelSpec(
+        id="m", provider="x", api_model="m", context_window=1_000_000, max_output_tokens=8192, params=row.get("sends", {}),
+        max_tokens_param=row.get("tokens_param", "max_tokens"),
+    )  # fmt: skip
+    request = ProviderRequest(
+        model=model, messages=(Message(role="user", content="hello"),), max_output_tokens=8192,
+        schema=schema_of(SCHEMA) if row.get("schema") else None,
+    )  # fmt: skip
+    with pytest.raises(ProviderError) as caught:
+        await read(provider, request)
+    return caught.value
+
+
+async def read(provider: Provider, request: ProviderRequest) -> None:
+    async with aclosing(provider.stream(request)) as events:
+        async for _ in events:
+            pass
+
+
+def next_step(error: ProviderError) -> str:
+    match error:
+        case BadRequest(output_limit=int()):
+            return "limit"
+        case BadRequest(refused_parameter=str(parameter)) if parameter:
+            return "without"
+        case Refused():
+            return "refusal"
+        case ProviderError(retryable=True):
+            return "retry"
+        case _:
+            return {
+                Scope.MODEL: "next candidate", Scope.REQUEST: "other provider", Scope.PROVIDER: "provider out",
+            }[error.scope]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)), ids=lambda number: f"{ROWS[number]['at']}-{number}")
+@pytest.mark.usefixtures("closed_clients")
+async def test_each_error_has_its_next_step(address: str, number: int) -> None:
+    row = ROWS[number]
+    error = await error_of(address, number)
+    assert next_step(error) == row["next"], error
+    if "error" in row:
+        assert type(error) is getattr(errors, row["error"])
+    if "wait_s" in row:
+        assert error.retry_after_s == pytest.approx(row["wait_s"])
+    if "wait_above_s" in row:
+        assert (error.retry_after_s or 0) > row["wait_above_s"]
+    for key, name in (("parameter", "refused_parameter"), ("limit", "output_limit"), ("category", "category")):
+        if key in row:
+            assert getattr(error, name) == row[key]
+    assert row.get("message", "") in str(error)
+    assert 3 < len(str(error)) < 400
+    assert "\n" not in str(error)
+    assert error.accepted is (row.get("where") == "event" or isinstance(error, Refused))
+
+
+def test_the_table_covers_the_endpoints_and_every_next_step() -> None:
+    endpoints = Counter(row["at"] for row in ROWS)
+    assert len(ROWS) >= 120
+    assert len([name for name, count in endpoints.items() if count >= 3]) >= 10
+    assert {row["next"] for row in ROWS} == {
+        "retry", "next candidate", "other provider", "provider out", "refusal", "without", "limit",
+    }  # fmt: skip
+    assert all(row["source"] for row in ROWS)
+
+
+def test_each_body_is_listed_once() -> None:
+    counts = Counter(json.dumps([row["at"], row["status"], row["body"], row.get("headers")]) for row in ROWS)
+    assert [key for key, count in counts.items() if count > 1] == []
