@@ -34,7 +34,7 @@ class NoteKind(StrEnum):
     """Subject of a note.
 
     `NOT_CONFIRMED`: the leader's answer replaced a cheap one. `USAGE`: it is not credible. `CORRECTED`: the request was
-    sent again in another form. `PASSED_OVER`: no other model of a provider is asked.
+    sent again in another form. `PASSED_OVER`: errors of the models before the one that answered.
     """
 
     OUTPUT_LIMITED = "output_limited"

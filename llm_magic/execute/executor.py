@@ -56,6 +56,8 @@ class Executor:
             raise settlement.failure(run)
         if stand_in := last_resort.note(run, run.answer.candidate):
             yield run.note(NoteKind.LAST_RESORT, stand_in)
+        elif objections := last_resort.objections(run, run.answer.candidate):
+            yield run.note(NoteKind.PASSED_OVER, objections)
         spent_usd = await ledger_io.session_cost_usd(run)
         yield RunEnded(result=settlement.result(run, run.answer, session_cost_usd=spent_usd))
 

@@ -1,4 +1,4 @@
-"""The note of a run that a last resort answered: who answered, why, and what to set for another answer."""
+"""The notes of a run that another model than the first one answered: the reason, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from llm_magic.plan.rejection import key_variables
 from llm_magic.types import Candidate, ModelSpec, Outcome, Step
 
 _KEY_OUTCOMES = (Outcome.AUTH_FAILED, Outcome.PAYMENT_REQUIRED)
+_OBJECTIONS = (*_KEY_OUTCOMES, Outcome.REFUSED, Outcome.BAD_REQUEST)
 
 
 def note(run: Run, candidate: Candidate) -> str | None:
@@ -30,6 +31,12 @@ def note(run: Run, candidate: Candidate) -> str | None:
     if variables := key_variables(run.plan.skipped, registry):
         return f"{name} because no other model is configured: set {any_of(variables)}"
     return f"{name}: its expected quality, {candidate.expected_quality:.0%}, is enough for this request"
+
+
+def objections(run: Run, candidate: Candidate) -> str:
+    """Return the errors of other models that the user can do something about, or empty text."""
+    steps = [step for step in run_path(run) if step.outcome in _OBJECTIONS and step.model != candidate.model.id]
+    return f"{causes_of(steps)}{key_hint(run)}" if steps else ""
 
 
 def run_path(run: Run) -> tuple[Step, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
-from llm_magic.errors import AuthFailed, BudgetExceeded, ProviderError, Refused, Scope, TimedOut
-from llm_magic.events import CandidateSkipped, Note, NoteKind, RunEvent, Waiting
+from llm_magic.errors import BudgetExceeded, ProviderError, Refused, Scope, TimedOut
+from llm_magic.events import CandidateSkipped, RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.correction import correction
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
@@ -71,8 +71,7 @@ async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenera
                     continue
                 tries += 1
                 wait_s = None if _was_silent(state, error) else _wait_s(run, error, tries)
-                for note in _follow(run, state, error, gave_up=wait_s is None):
-                    yield note
+                _follow(run, state, error, gave_up=wait_s is None)
                 is_down = services.circuit(model_id).state == "open" and not must_ask
                 if run.exhausted or not run.may_send or wait_s is None or is_down or wait_s >= run.time_left_s:
                     return
@@ -100,8 +99,8 @@ def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:
     return CandidateSkipped(model_id=model_id, reason=reason)
 
 
-def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: bool) -> list[Note]:
-    """Record what an error says about the model, its provider or the request, and return notes for the user.
+def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: bool) -> None:
+    """Record what an error says about the model, its provider or the request.
 
     gave_up: the model is not tried again in this run.
     """
@@ -110,29 +109,16 @@ def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: boo
         requested_s = min(error.retry_after_s or 0.0, _MAX_REQUESTED_COOL_DOWN_S)
         services.health.failed(model.id, gave_up=gave_up, at_least_s=requested_s)
     if not gave_up:
-        return []
-    match error.scope:
-        case Scope.PROVIDER:
-            return [_pass_over(run, model.provider, error)]
-        case Scope.REQUEST:
-            providers = run.refused_by if isinstance(error, Refused) else run.rejected_by
-            providers.add(model.provider)
-            is_final = isinstance(error, Refused) and run.plan.request.on_refusal == "stop"
-            run.exhausted = is_final or len(providers) == _PROVIDERS_THAT_AGREE
-            return []
-        case Scope.MODEL:
-            return []
-
-
-def _pass_over(run: Run, provider: str, error: ProviderError) -> Note:
-    """Ask no other model of a provider whose account failed: in this run, and in others for as long as it said."""
-    services = run.services
-    reason = f"{provider}: {error.outcome.words} ({error})"
-    run.out[provider] = reason
-    services.outages.report(provider, reason, account=services.account(provider), for_s=error.retry_after_s)
-    spec = services.registry.providers.get(provider)
-    variable = spec.api_key_env if spec is not None and isinstance(error, AuthFailed) else None
-    return run.note(NoteKind.PASSED_OVER, f"{reason}. Check {variable}" if variable else reason)
+        return
+    if error.scope is Scope.PROVIDER:
+        provider = model.provider
+        run.out[provider] = reason = f"{provider}: {error.outcome.words} ({error})"
+        services.outages.report(provider, reason, account=services.account(provider), for_s=error.retry_after_s)
+    elif error.scope is Scope.REQUEST:
+        providers = run.refused_by if isinstance(error, Refused) else run.rejected_by
+        providers.add(model.provider)
+        is_final = isinstance(error, Refused) and run.plan.request.on_refusal == "stop"
+        run.exhausted = is_final or len(providers) == _PROVIDERS_THAT_AGREE
 
 
 def _was_silent(state: AttemptState, error: ProviderError) -> bool:
