@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import warnings
 from collections.abc import AsyncGenerator, Mapping
@@ -48,9 +47,11 @@ class AnthropicProvider:
     def account(self) -> int:
         return hash(http.resolve_endpoint(self.spec, self._environ))
 
+    def load(self) -> None:
+        _sdk()
+
     async def prepare(self) -> None:
-        if not _sdk.cache_info().currsize:
-            await asyncio.to_thread(_sdk)
+        await http.prepare(_client, http.resolve_endpoint(self.spec, self._environ))
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
@@ -76,8 +77,10 @@ class AnthropicProvider:
             raise failure
 
 
-def _client(endpoint: http.Endpoint) -> Any:
-    return http.make_client(_sdk(), "AsyncAnthropic", endpoint)
+def _client(endpoint: Endpoint) -> Any:
+    client = http.make_client(_sdk(), "AsyncAnthropic", endpoint)
+    _ = client.messages.with_streaming_response  # the SDK imports it at its first use
+    return client
 
 
 def request_body(request: ProviderRequest) -> dict[str, Any]:

@@ -107,8 +107,15 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class LoadableProvider(Protocol):
+    """A provider with something to import, such as an SDK. `load` is optional; it is called in a thread."""
+
+    def load(self) -> None: ...
+
+
+@runtime_checkable
 class PreparedProvider(Protocol):
-    """A provider that has something to load before its first request, such as an SDK. `prepare` is optional.
+    """A provider that has something to do before its first request, such as making a client. `prepare` is optional.
 
     It is awaited before money is held, and its time does not count as the model's.
     """

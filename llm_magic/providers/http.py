@@ -15,6 +15,9 @@ from urllib.parse import unquote, urlsplit
 from llm_magic.types import ProviderSpec
 
 CONNECT_TIMEOUT_S = 10.0
+_MAX_CONNECTIONS = 1_000
+# Cells are often further apart than the SDKs' 5 s, and a new connection takes two or three round trips.
+_KEEP_ALIVE_S = 60.0
 _SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 
@@ -76,11 +79,12 @@ def key_problem(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
     return f"{spec.api_key_env} contains characters that are invalid in an API key"
 
 
-_ClientPool = dict[tuple[Any, Endpoint], Any]
+ClientBuilder = Callable[[Endpoint], Any]
+_ClientPool = dict[tuple[ClientBuilder, Endpoint], Any]
 _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _ClientPool] = weakref.WeakKeyDictionary()
 
 
-def client(build: Callable[[Endpoint], Any], endpoint: Endpoint) -> Any:
+def client(build: ClientBuilder, endpoint: Endpoint) -> Any:
     """Return the running loop's SDK client for an endpoint, made at the first use and kept until `aclose`.
 
     A client can't cross loops, and one that is dropped unclosed breaks answers of its successor.
@@ -89,6 +93,19 @@ def client(build: Callable[[Endpoint], Any], endpoint: Endpoint) -> Any:
     if (build, endpoint) not in pool:
         pool[build, endpoint] = build(endpoint)
     return pool[build, endpoint]
+
+
+async def prepare(build: ClientBuilder, endpoint: Endpoint) -> None:
+    """Make the client in a thread: the first one takes a part of a second. `client` raises the error of a failure."""
+    pool = _pools.setdefault(asyncio.get_running_loop(), {})
+    if (build, endpoint) in pool:
+        return
+    try:
+        prepared = await asyncio.to_thread(build, endpoint)
+    except Exception:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
+        return
+    if pool.setdefault((build, endpoint), prepared) is not prepared:
+        await prepared.close()
 
 
 def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
@@ -100,12 +117,18 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     proxy.
     """
     timeout = sdk.Timeout(None, connect=CONNECT_TIMEOUT_S)
-    http_client = None
+    base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]  # of httpx2, formerly httpx
+    library = importlib.import_module(base_class.__module__.partition(".")[0])
+    limits = library.Limits(
+        max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S
+    )
     if endpoint.is_loopback:
-        base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]  # of httpx2, formerly httpx
-        library = importlib.import_module(base_class.__module__.partition(".")[0])
-        transport = library.AsyncHTTPTransport(trust_env=False, limits=library.Limits(max_connections=1_000))
+        # Certificate settings of the environment count only for TLS. Proxies are the client's part, and it has none.
+        uses_tls = (endpoint.base_url or "").lower().startswith("https:")
+        transport = library.AsyncHTTPTransport(trust_env=uses_tls, limits=limits)
         http_client = sdk.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
+    else:
+        http_client = sdk.DefaultAsyncHttpxClient(limits=limits, timeout=timeout)
     client = getattr(sdk, class_name)(
         api_key=endpoint.api_key,
         base_url=endpoint.base_url,

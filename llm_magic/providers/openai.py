@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -59,9 +58,11 @@ class OpenAIProvider:
     def account(self) -> int:
         return hash(self._endpoint())
 
+    def load(self) -> None:
+        _sdk()
+
     async def prepare(self) -> None:
-        if not _sdk.cache_info().currsize:
-            await asyncio.to_thread(_sdk)
+        await http.prepare(_client, self._endpoint())
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = self._endpoint()
@@ -88,7 +89,9 @@ class OpenAIProvider:
 
 
 def _client(endpoint: Endpoint) -> Any:
-    return http.make_client(_sdk(), "AsyncOpenAI", endpoint)
+    client = http.make_client(_sdk(), "AsyncOpenAI", endpoint)
+    _ = client.chat.completions.with_streaming_response  # the SDK imports it at its first use
+    return client
 
 
 def request_body(request: ProviderRequest) -> dict[str, Any]:

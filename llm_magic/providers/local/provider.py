@@ -67,6 +67,9 @@ class LocalProvider:
         self._job: _Startup | None = None
         self._api = OpenAIProvider(ProviderSpec(name="local", api="local"), environ=environ, endpoint=self._endpoint)
 
+    def load(self) -> None:
+        self._api.load()
+
     def unavailable(self) -> str | None:
         if self._environ.get("LLM_MAGIC_LOCAL", "").strip().lower() in ("0", "false", "no", "off"):
             return "turned off by LLM_MAGIC_LOCAL=0"
@@ -85,6 +88,7 @@ class LocalProvider:
             yield Progress(message="the local model is loaded, waiting for its first token", done=True)
         params = {**request.model.params, **_NO_KEEP_ALIVE}
         request = replace(request, model=replace(request.model, params=params))
+        await self._api.prepare()
         async with aclosing(self._api.stream(request)) as events:
             async for event in events:
                 yield event
