@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from llm_magic.errors import RequestError
 from llm_magic.types import Attachment, Image, Message, Request
 
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 TABLE_ROWS = 50
 _TABLE_COLUMNS = 60
 _CELL_CHARS = 200
@@ -56,6 +58,12 @@ def image_tokens(image: Image, limit: int) -> int:
 def _attachment(value: Any, rows: int) -> Attachment:
     if isinstance(value, Attachment):
         return value
+    if isinstance(value, str) and (scheme := _URL.match(value)):
+        raise RequestError(
+            f"{value!r} can't be attached: URLs are not fetched. Download it, and attach the file"
+            if scheme.group(1).lower() != "file"
+            else f"{value!r} can't be attached: give its path"
+        )
     if isinstance(value, str | Path):
         return _file(Path(value).expanduser())
     if _is_table(value):

@@ -57,7 +57,6 @@ def _cause(step: Step) -> str:
 
 
 def key_hint(run: Run) -> str:
-    """Return the variables whose keys were refused, as the end of a sentence."""
     providers = run.services.registry.providers
     refused = [attempt.provider for attempt in run.attempts if attempt.outcome in _KEY_OUTCOMES]
     names = [providers[name].api_key_env for name in refused if name in providers]

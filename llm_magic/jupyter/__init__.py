@@ -14,7 +14,7 @@ _loaded: dict[str, Any] = {}
 
 def load(shell: Any) -> None:
     """Register the magics, the formatters of plans and results, and the completion."""
-    from llm_magic.jupyter.magics import completion, namespace
+    from llm_magic.jupyter.magics import completion, namespace, transform
     from llm_magic.jupyter.magics.history import SessionMagics
     from llm_magic.jupyter.magics.ledger import LedgerMagics
     from llm_magic.jupyter.render.bundles import FORMATTERS
@@ -31,6 +31,7 @@ def load(shell: Any) -> None:
     changes["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATTERS.items()]
     changes["completing"] = completion.matcher(shell)
     shell.Completer.custom_matchers.append(changes["completing"])
+    changes["transformers"] = transform.add(shell)
     if not shell.custom_exceptions:
         changes["tracebacks"] = shell.custom_exceptions, shell.CustomTB
         shell.set_custom_exc((AllAttemptsFailed,), _show_failed_run)
@@ -69,7 +70,7 @@ def unload(shell: Any) -> None:
     """
     if not _loaded:
         return
-    from llm_magic.jupyter.magics import namespace
+    from llm_magic.jupyter.magics import namespace, transform
 
     manager = shell.magics_manager
     for magics in _loaded["magics"]:
@@ -82,6 +83,7 @@ def unload(shell: Any) -> None:
     shell.configurables[:] = [entry for entry in shell.configurables if entry not in _loaded["magics"]]
     matchers = shell.Completer.custom_matchers
     matchers[:] = [matcher for matcher in matchers if matcher is not _loaded["completing"]]
+    transform.remove(_loaded["transformers"])
     formatter = shell.display_formatter.mimebundle_formatter
     for kind, formatter_of_kind, previous in _loaded["formats"]:
         _restore(formatter.type_printers, kind, formatter_of_kind, previous)

@@ -43,7 +43,6 @@ def _way_out(plan: Plan, registry: Registry, context: PlanContext) -> str:
 
 
 def key_variables(entries: Iterable[Skipped], registry: Registry) -> list[str]:
-    """Return the environment variables that hold the keys of these models, if they are not usable now."""
     names = (
         registry.providers[entry.model.provider].api_key_env
         for entry in entries
@@ -53,7 +52,6 @@ def key_variables(entries: Iterable[Skipped], registry: Registry) -> list[str]:
 
 
 def _local_step(plan: Plan, registry: Registry, context: PlanContext) -> list[str]:
-    """Return how to let the embedded model answer, if the plan does not ask it."""
     embedded = [model for model in registry if registry.is_local(model)]
     asked = [entry.model for entry in plan.ranked]
     if embedded and embedded[0] not in asked and context.unavailable(embedded[0]) is None:

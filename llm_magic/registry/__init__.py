@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -107,7 +109,14 @@ class Registry:
             raise RegistryError(self.unknown_model_message(model_id)) from None
 
     def unknown_model_message(self, model_id: str) -> str:
-        return f"no model {model_id!r}: the registry has {', '.join(self._models)}"
+        near = self._near(model_id)
+        hint = f". Did you mean {' or '.join(near)}?" if near else ". Others are added in models.toml"
+        return f"no model {model_id!r}: the registry has {', '.join(self._models)}{hint}"
+
+    def _near(self, model_id: str) -> list[str]:
+        name = re.split(r"[:/]", model_id.lower())[-1].strip()
+        within = [known for known in self._models if name and name in known.lower()]
+        return within[:3] or difflib.get_close_matches(name, self._models, 1, 0.5)
 
     def first_choices(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
         return tuple(model for model in self if tier in model.tiers)

@@ -66,6 +66,12 @@ def from_size(billions: float) -> dict[TaskTier, float]:
     return {tier: round(BEST_CAPABILITY - gap * share, 2) for tier, share in _GAP_BY_TIER.items()}
 
 
+def strength(model: ModelSpec) -> tuple[float, ...]:
+    """Return the capabilities from the hardest tier down: the greater tuple is that of the better model."""
+    lowest = min(model.capability.values(), default=0.0)
+    return tuple(model.capability.get(tier, lowest) for tier in TaskTier)
+
+
 def billions_of(name: str) -> float | None:
     """Return the number of parameters that a name states, in billions: `8x7b`, `llama-3.1-70b`, `gemma3:270m`."""
     if match := _BILLIONS.search(name):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llm_magic.attachments import TABLE_ROWS, attach, of_value
-from llm_magic.errors import InvalidOption
+from llm_magic.errors import InvalidOption, RequestError
 from llm_magic.types import Attachment
 
 
@@ -16,11 +16,6 @@ class Notebook:
 
     variables: Mapping[str, object]
     table_rows: int = TABLE_ROWS
-
-
-def unquoted(text: str) -> str:
-    """Return an argument of a magic without its quotes, which IPython leaves in place."""
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def variable(name: str, text: str, notebook: Notebook) -> object:
@@ -35,6 +30,11 @@ def schema(name: str, text: str, notebook: Notebook) -> object:
 
 def attachment(name: str, text: str, notebook: Notebook) -> Attachment:
     if not (text.startswith("{{") and text.endswith("}}")):
-        return attach([text], rows=notebook.table_rows)[0]
+        try:
+            return attach([text], rows=notebook.table_rows)[0]
+        except RequestError as error:
+            if text in notebook.variables:
+                raise RequestError(f"{error}. For the variable {text}, write --attach {{{{{text}}}}}") from None
+            raise
     variable_name = text[2:-2].strip()
     return of_value(variable_name, variable(name, variable_name, notebook), rows=notebook.table_rows)

@@ -15,7 +15,7 @@ from llm_magic.conversations import THREAD_TOKENS
 from llm_magic.errors import UnknownOption
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.routing import notebook, validation
-from llm_magic.routing.notebook import Notebook, unquoted
+from llm_magic.routing.notebook import Notebook
 from llm_magic.types import DEFAULT_QUALITY, Effort, Message, OnRefusal, TaskTier
 
 
@@ -38,7 +38,7 @@ class Option:
     field: str | None = None
     flag: str | None = None
     metavar: str | None = None
-    parse: Callable[[str], object] = unquoted
+    parse: Callable[[str], object] = str
     resolve: Callable[[str, str, Notebook], object] | None = None
     is_repeatable: bool = False
     bare: object = None

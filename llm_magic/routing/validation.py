@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from typing import Literal, cast, get_args
@@ -67,7 +68,9 @@ def tier(value: TaskTier | str) -> TaskTier:
     try:
         return TaskTier(value)
     except ValueError:
-        raise InvalidOption("tier", value, f"one of {', '.join(TaskTier)}") from None
+        near = difflib.get_close_matches(str(value).upper(), list(TaskTier), 1)
+        hint = f" (did you mean {near[0].lower()}?)" if near else ""
+        raise InvalidOption("tier", value, f"one of {', '.join(TaskTier)}{hint}") from None
 
 
 def last_resort(value: str) -> str | None:

@@ -46,7 +46,7 @@ class Tuning:
 
 
 def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
-    collected = {key: evidence for key, evidence in collect(rows).items() if key[0] in registry}
+    collected = {key: evidence for key, evidence in collect(rows, registry).items() if key[0] in registry}
     prompts: dict[TaskTier, float] = {}
     models: dict[ModelTier, float] = {}
     for tier in TaskTier:

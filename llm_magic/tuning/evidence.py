@@ -1,4 +1,4 @@
-"""Evidence in the ledger about the models: ratings, escalations, repeats and schema failures."""
+"""Evidence in the ledger about the models: ratings, escalations and schema failures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from llm_magic.registry import Registry
+from llm_magic.registry.capability import strength
 from llm_magic.types import Attempt, Doubt, Outcome, TaskTier
 
 DIFFICULTY_BIN_LOGITS = 0.25
 UNRATED_GOOD_WEIGHT = 0.1
-REPEAT_BAD_WEIGHT = 0.5
-"""A run may have been repeated for another reason than a bad answer."""
 
 _HARDEST_FIRST = list(TaskTier)
 
@@ -24,7 +24,6 @@ class Signal(StrEnum):
     RATED_GOOD = "rated good"
     RATED_BAD = "rated bad"
     ESCALATED = "escalated"
-    ASKED_AGAIN = "asked again"
     INVALID = "invalid"
     CHECK_FAILED = "check failed"
     UNRATED = "unrated"
@@ -36,8 +35,6 @@ class Signal(StrEnum):
                 return 1.0, 0.0
             case Signal.UNRATED:
                 return UNRATED_GOOD_WEIGHT, 0.0
-            case Signal.ASKED_AGAIN:
-                return 0.0, REPEAT_BAD_WEIGHT
             case _:
                 return 0.0, 1.0
 
@@ -74,14 +71,16 @@ class Evidence:
         )
 
 
-def collect(rows: Iterable[Attempt]) -> dict[ModelTier, Evidence]:
+def collect(rows: Iterable[Attempt], registry: Registry) -> dict[ModelTier, Evidence]:
     """Collect the evidence about each model in each tier.
 
-    A rating overrides other evidence about a run. A run with a child (`parent_run_id`) of a harder tier was escalated;
-    with one of the same tier and model, asked again. Runs of one comparison are not evidence about each other. Rows
+    A rating overrides other evidence about a run. A run with a child (`parent_run_id`) of a harder tier, or of the
+    same tier by a better model, was escalated; a repeat by the same model says nothing. Runs of one comparison are not
+    evidence about each other. Rows
     of ledgers older than the column `reason` do not tell why an answer was superseded, so they give no evidence.
     """
     attempts = list(rows)
+    strengths = {model.id: strength(model) for model in registry}
     answers = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
     children: dict[str, list[Attempt]] = {}
     for row in answers.values():
@@ -89,14 +88,14 @@ def collect(rows: Iterable[Attempt]) -> dict[ModelTier, Evidence]:
             children.setdefault(row.parent_run_id, []).append(row)
     collected: dict[ModelTier, Evidence] = {}
     for row in attempts:
-        signal = _signal(row, children.get(row.run_id, []))
+        signal = _signal(row, children.get(row.run_id, []), strengths)
         if signal is not None:
             key = (row.model, row.tier)
             collected[key] = collected.get(key, Evidence()).add(signal, row.difficulty)
     return collected
 
 
-def _signal(row: Attempt, children: list[Attempt]) -> Signal | None:
+def _signal(row: Attempt, children: list[Attempt], strengths: Mapping[str, tuple[float, ...]]) -> Signal | None:
     if row.outcome == Outcome.INVALID:
         return Signal.INVALID
     if row.outcome == Outcome.SUPERSEDED and row.reason in (Doubt.CHECK_FAILED, Doubt.JUDGED_BAD):
@@ -107,6 +106,12 @@ def _signal(row: Attempt, children: list[Attempt]) -> Signal | None:
         return Signal.RATED_GOOD if row.rating > 0 else Signal.RATED_BAD
     ended = row.started_at + timedelta(seconds=row.latency_s)
     later = [child for child in children if child.started_at >= ended]
-    if any(_HARDEST_FIRST.index(child.tier) < _HARDEST_FIRST.index(row.tier) for child in later):
+    if any(_is_step_up(row, child, strengths) for child in later):
         return Signal.ESCALATED
-    return Signal.ASKED_AGAIN if any(child.model == row.model for child in later) else Signal.UNRATED
+    return None if any(child.model == row.model for child in later) else Signal.UNRATED
+
+
+def _is_step_up(row: Attempt, child: Attempt, strengths: Mapping[str, tuple[float, ...]]) -> bool:
+    if child.tier is not row.tier:
+        return _HARDEST_FIRST.index(child.tier) < _HARDEST_FIRST.index(row.tier)
+    return strengths.get(child.model, ()) > strengths.get(row.model, ()) if row.model in strengths else False

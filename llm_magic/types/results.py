@@ -101,6 +101,12 @@ class RouteResult:
         return self.baseline_usd - self.cost_usd
 
     @property
+    def outcome(self) -> Outcome:
+        """The outcome of the answer, or else of the last attempt; skipped if nothing was sent."""
+        ended = [attempt.outcome for attempt in self.attempts]
+        return next((outcome for outcome in ended if outcome.is_answer), ended[-1] if ended else Outcome.SKIPPED)
+
+    @property
     def cached(self) -> bool:
         return any(attempt.outcome == Outcome.CACHED for attempt in self.attempts)
 

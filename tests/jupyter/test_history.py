@@ -60,14 +60,14 @@ def run(session: Router, prompt: str = "hello", **options: Any) -> history.PastR
     return history.last()
 
 
-def test_escalating_goes_up_tier_by_tier_and_each_run_names_its_parent() -> None:
+def test_escalating_goes_up_model_by_model_and_each_run_names_its_parent() -> None:
     session = router(*FOUR)
     climbed = [run(session, tier="bulk")]
     for _ in range(3):
         foreground.run(session, history.escalated(session, climbed[-1]), NoView())
         climbed.append(history.last())
     assert [(past.model, past.tier) for past in climbed] == [
-        ("cheap", "BULK"), ("json", "STRUCTURED"), ("middle", "STANDARD"), ("top", "COMPLEX")
+        ("cheap", "BULK"), ("json", "BULK"), ("middle", "BULK"), ("top", "BULK")
     ]  # fmt: skip
     rows = session.ledger.rows()
     assert [row.parent_run_id for row in rows] == [None, *(row.run_id for row in rows[:-1])]
@@ -81,7 +81,7 @@ def test_escalating_never_asks_the_same_model_again() -> None:
         model("all", price="0.1/0.5", tiers=(TaskTier.BULK, TaskTier.STRUCTURED, TaskTier.STANDARD), fallback_id="top"),
     )
     request = history.escalated(session, run(session, tier="bulk", cache=True))
-    assert (request.tier, request.model, request.cache) == (TaskTier.COMPLEX, None, False)
+    assert (request.tier, request.model, request.cache) == (TaskTier.BULK, "top", False)
     assert session.plan(request).candidates[0].model.id == "top"
 
 
@@ -133,11 +133,11 @@ def test_a_run_is_run_again_and_rated(shell: Shell) -> None:
     shell.run("%route --tier bulk hello")
     assert "strong  [STANDARD 1.00" in shell.run("%route_again --out second")
     assert shell["second"] is shell["_route"]
-    assert "cheap  [STANDARD 1.00" in shell.run("%route_again --model cheap")
+    assert "cheap  [BULK 1.00" in shell.run("%route_again --model cheap")
     assert "cheap  [STRUCTURED 1.00" in shell.run("%route_again --tier structured")
     parents = [row.parent_run_id for row in shell.router.ledger.rows()]
-    assert [parent is None for parent in parents] == [True, False, False, False]
-    assert len(set(parents)) == 4
+    assert [parent is None for parent in parents] == [True, False, False, False, False]
+    assert len(set(parents)) == 5
 
     assert "cheap: rated up" in shell.run("%route_rate up")
     assert shell.router.ledger.rows()[-1].rating == 1

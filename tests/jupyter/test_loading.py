@@ -45,7 +45,12 @@ def state(shell: InteractiveShell) -> dict[str, Any]:
         },
         "names": {name: value for name, value in shell.user_ns.items() if not _OF_IPYTHON.fullmatch(name)},
         "hidden": {name for name in shell.user_ns_hidden if not _OF_IPYTHON.fullmatch(name)},
-        "transformers": [*shell.input_transformers_cleanup, *shell.input_transformers_post, *shell.ast_transformers],
+        "transformers": [
+            *shell.input_transformers_cleanup,
+            *shell.input_transformers_post,
+            *shell.ast_transformers,
+            *shell.input_transformer_manager.token_transformers,
+        ],
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
     }
     return named | {
@@ -146,6 +151,7 @@ WRONG = [
     ("quality", "float('nan')", "it must be from 0 to 1, or None"),
     ("quality", "'high'", "expected a float"),
     ("effort", "'some'", "any of ['none', 'low', 'medium', 'high', 'max'] or None, not the str 'some'"),
+    ("last_resort", "1", "expected a unicode string, not the int 1"),
 ]
 RIGHT = {
     "profile": "article",
@@ -155,6 +161,7 @@ RIGHT = {
     "thread_tokens": 100,
     "quality": 0.5,
     "effort": "low",
+    "last_resort": "cheap",
 }
 
 

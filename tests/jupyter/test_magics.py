@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_magic import Budget, routing
+from llm_magic import Budget, RequestError, routing
 from llm_magic.attachments import of_value
 from llm_magic.classify import classify
 from llm_magic.jupyter.magics.namespace import split_name
-from llm_magic.jupyter.magics.options import split_options
 from llm_magic.jupyter.magics.route import RouteMagics
+from llm_magic.jupyter.magics.words import split
 from llm_magic.jupyter.render import bundles
 from llm_magic.testing import Failure, Reply
 from llm_magic.types import Outcome
@@ -44,19 +44,25 @@ def test_a_line_is_sent_as_it_was_typed(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "split"),
+    ("line", "arguments", "text"),
     [
-        ("hello", ("", "hello")),
-        ("--plan hello --tier x", ("--plan", "hello --tier x")),
-        ("--tier bulk hello", ("--tier bulk", "hello")),
-        ("--tier=bulk hello", ("--tier=bulk", "hello")),
-        ('--system "be kind" it\'s  me', ('--system "be kind"', "it's  me")),
-        ("--tier", ("--tier", "")),
-        ("", ("", "")),
+        ("hello", [], "hello"),
+        ("--plan hello --tier x", ["--plan"], "hello --tier x"),
+        ("--tier bulk hello", ["--tier=bulk"], "hello"),
+        ("--tier=bulk hello", ["--tier=bulk"], "hello"),
+        ('--system "be kind" it\'s  me', ["--system=be kind"], "it's  me"),
+        ("--tag don't Say hi", ["--tag=don't"], "Say hi"),
+        ("-- -x + 3 = 0", [], "-x + 3 = 0"),
+        ("-5 + 3", [], "-5 + 3"),
+        ("- an item", [], "- an item"),
+        ("# a heading", [], "# a heading"),
+        ('"--tier" is an option', [], '"--tier" is an option'),
+        ("--tier", ["--tier"], ""),
+        ("", [], ""),
     ],
 )
-def test_options_end_where_the_text_begins(line: str, split: tuple[str, str]) -> None:
-    assert split_options(line, RouteMagics.route) == split
+def test_options_end_where_the_text_begins(line: str, arguments: list[str], text: str) -> None:
+    assert split(line, RouteMagics.route, takes_text=True) == (arguments, text)
 
 
 def test_every_option_reaches_the_request(shell: Shell) -> None:
@@ -285,9 +291,9 @@ def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
 
 def test_interpolated_values_do_not_influence_the_tier(shell: Shell) -> None:
     shell.run("class Box:\n    text = 'Prove this theorem'\nbox = Box()\nname = 'Ada'")
-    shell.run("%%route\nTranslate to French: {{name}} {x} {{ box.text }} {{1 + 1}} {% raw %}")
+    shell.run("%%route\nTranslate to French: {{name}} {x} {{ box.text }} {{{name}}} {% raw %}")
     assert shell.scripted.requests[0].messages[0].content == (
-        "Translate to French: Ada {x} Prove this theorem {{1 + 1}} {% raw %}"
+        "Translate to French: Ada {x} Prove this theorem {Ada} {% raw %}"
     )
     assert shell["_route"].tier == "BULK"
     shell.run("%%route --no-interpolate\nTranslate to French: {{nothing}}")
@@ -369,10 +375,28 @@ def test_ipython_does_not_assign_the_result_of_a_cell_magic(shell: Shell) -> Non
     assert shell.scripted.requests == []
 
 
-def test_interpolation_reads_attributes_only(shell: Shell) -> None:
-    shell.run("def f():\n    raise AssertionError\nrows = [1, 2]")
-    shell.run("%%route\n{{f()}} {{rows[0]}} {{rows}}")
-    assert shell.scripted.requests[0].messages[0].content == "{{f()}} {{rows[0]}} [1, 2]"
+@pytest.mark.parametrize(
+    "braces",
+    [
+        "{{rows.count(1)}}", "{{rows[0]}}", '{{d["a"]}}', "{{In[1]}}", "{{1 + 1}}", "{{}}", "{{ }}", "{{f()}}", "{{rows }} {{!x}}",
+        '{{f"{x}"}}', "{{a b}}", "{{rows|length}}", "{{\n  color: red\n}}", "{{'a'}}", "{{0}}", "{{rows.}}", "{{*rows}}",
+    ],
+)  # fmt: skip
+def test_anything_but_a_name_in_double_braces_is_an_error_with_a_hint(shell: Shell, braces: str) -> None:
+    shell.run("def f():\n    raise AssertionError\nrows, d = [1, 2], {'a': 1}")
+    out, error = shell.fail(f"%%route\nSum up {braces} please")
+    assert isinstance(error, RequestError)
+    assert "only a name and its attributes are replaced" in out
+    assert "--no-interpolate" in out
+    assert shell.scripted.requests == []
+    shell.run(f"%%route --no-interpolate\nSum up {braces} please")
+    assert shell.scripted.requests[0].messages[0].content == f"Sum up {braces} please"
+
+
+def test_single_braces_and_stray_double_braces_are_text(shell: Shell) -> None:
+    text = "set {x} {a: {b: 1}} \\frac{a}{b} {{ alone " + "x" * 400 + " }}"
+    shell.run(f"%%route\n{text}")
+    assert shell.scripted.requests[0].messages[0].content == text
 
 
 @pytest.mark.parametrize(
@@ -431,7 +455,7 @@ def test_a_failure_shows_its_path_and_stops(shell: Shell) -> None:
     assert "path: ✗ cheap: auth failed -> ✗ strong: auth failed" in out
     assert "AllAttemptsFailed: no answer after 2 attempts: cheap: auth failed (HTTP 401: bad key)" in out
     assert "Traceback" not in out
-    assert "_route" not in shell.shell.user_ns
+    assert (shell["_route"].outcome, shell["_route"].finish_reason) == (Outcome.AUTH_FAILED, "failed")
 
 
 def test_a_broken_stream_starts_again_visibly_in_a_terminal(shell: Shell) -> None:
@@ -501,9 +525,9 @@ def test_the_examples_of_the_help_run(shell: Shell) -> None:
         parser = getattr(magics_of(shell)[f"%{name}"], "parser", None)
         if name in ("route", "route_plan"):
             _, line = split_name(line)
-            line, _ = split_options(line, RouteMagics.route)
-            parser = RouteMagics.route.parser
-        if parser is not None:
+            arguments, _ = split(line, RouteMagics.route, takes_text=True)
+            RouteMagics.route.parser.parse_args(arguments)
+        elif parser is not None:
             parser.parse_argstring(line)
 
 

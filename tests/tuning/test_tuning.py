@@ -20,12 +20,17 @@ from tests.support.builders import attempt, model, registry
 BULK, COMPLEX = TaskTier.BULK, TaskTier.COMPLEX
 
 
+STRONG_AND_CHEAP = registry(
+    model("strong", tiers=(COMPLEX,)), model("cheap", tiers=(BULK,)), model("other", tiers=(BULK,))
+)
+
+
 def rows(*fields: dict[str, Any]) -> list[Attempt]:
     return [attempt(run_id=str(number), **row) for number, row in enumerate(fields)]
 
 
 def evidence(*fields: dict[str, Any]) -> Evidence:
-    return collect(rows(*fields))["cheap", BULK]
+    return collect(rows(*fields), STRONG_AND_CHEAP)["cheap", BULK]
 
 
 def test_a_rating_has_weight_one() -> None:
@@ -41,11 +46,13 @@ def test_an_unrated_answer_counts_a_little_as_good() -> None:
     assert evidence({}, {}).explicit_count == 0
 
 
-def test_escalations_and_repeats_count_as_bad_and_comparisons_do_not_count() -> None:
+def test_a_step_to_a_better_model_counts_as_bad_and_a_repeat_and_a_comparison_do_not_count() -> None:
     harder = {"parent_run_id": "0", "tier": COMPLEX, "model": "strong"}
     assert evidence({}, harder).counts == {"escalated": 1}
-    assert evidence({}, {"parent_run_id": "0"}).counts == {"asked again": 1, "unrated": 1}
+    assert evidence({}, {"parent_run_id": "0", "model": "strong"}).counts == {"escalated": 1}
+    assert evidence({}, {"parent_run_id": "0"}).counts == {"unrated": 1}, "the second run, not the first"
     assert evidence({}, {"parent_run_id": "0", "model": "other"}).counts == {"unrated": 1}
+    assert evidence({}, {"parent_run_id": "0", "model": "gone"}).counts == {"unrated": 1}
     assert evidence({"rating": 1}, harder).counts == {"rated good": 1}, "a rating overrides other evidence"
 
 
@@ -67,7 +74,7 @@ def test_invalid_answers_and_failed_checks_count_against_the_model() -> None:
 
 
 def test_superseded_rows_of_older_ledgers_have_no_reason_and_give_no_evidence() -> None:
-    assert collect(rows({"outcome": "superseded", "error": "the check failed"})) == {}
+    assert collect(rows({"outcome": "superseded", "error": "the check failed"}), STRONG_AND_CHEAP) == {}
 
 
 def shifts(level: float, **weights: tuple[float, float]) -> tuple[float, dict[str, float]]:

@@ -86,7 +86,7 @@ def _assigned(assignments: Sequence[str], current: Mapping[str, Decimal], usage:
     """Return the caps by name after `NAME=USD` and `NAME=off`."""
     caps = dict(current)
     for text in assignments:
-        name, equals, amount = text.strip("\"'").rpartition("=")
+        name, equals, amount = text.rpartition("=")
         if not equals or not name:
             raise BudgetError(f"{text!r}: write {usage}, such as {usage.replace('USD', '0.50')}")
         if (limit := _amount(amount)) is None:

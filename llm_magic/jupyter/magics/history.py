@@ -6,17 +6,18 @@ from typing import Any, Literal
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, magic_arguments
 
 from llm_magic import routing
 from llm_magic.errors import InvalidOption
 from llm_magic.jupyter.display import run_view
-from llm_magic.jupyter.magics import namespace
+from llm_magic.jupyter.magics import namespace, words
 from llm_magic.jupyter.magics.options import usage_error
 from llm_magic.jupyter.render.text import printable
 from llm_magic.jupyter.run import foreground, history
 from llm_magic.jupyter.run.foreground import short_errors
-from llm_magic.routing import validation
+from llm_magic.routing import Router, validation
+from llm_magic.types import Request
 
 _RATINGS: dict[str, Literal[1, -1] | None] = {"up": 1, "down": -1, "clear": None}
 
@@ -48,34 +49,48 @@ class SessionMagics(Magics):
             self._panel.show()
 
     @magic_arguments()
-    @argument("--tier", metavar="TIER", help="Use this tier. Default: one tier up.")
-    @argument("--model", metavar="MODEL", help="Try this model first.")
+    @argument("--tier", metavar="TIER", help="Use this tier instead.")
+    @argument("--model", metavar="MODEL", help="Ask this model instead.")
     @argument("--out", metavar="NAME", help="Bind the RouteResult to this name as well as to _route.")
     @line_magic
     def route_again(self, line: str) -> None:
-        """Run the last prompt again, one tier up or as the options state.
+        """Repeat the last prompt, or run it as the options state.
 
-        The ledger links the new run to the one before.
+        The ledger links the new run to the one before. A repeat is not a complaint about the answer.
 
         Examples:
           %route_again
           %route_again --tier complex --out better
         """
-        args = parse_argstring(self.route_again, line)
+        args = words.parse(self.route_again, line)
         namespace.check_name(args.out)
         with short_errors():
-            router, done = routing.session_router(), history.last()
-            if args.tier is None and args.model is None:
-                request = history.escalated(router, done)
-            else:
-                try:
-                    tier = None if args.tier is None else validation.tier(args.tier)
-                except InvalidOption as error:
-                    raise usage_error(error) from None
-                request = history.again(done, tier=tier, model=args.model)
-            view = run_view.choose_view(self._shell, freeze=self._settings.freeze, stream=True)
-            result = foreground.run(router, request, view)
-        self._shell.push(dict.fromkeys(namespace.names(args.out), result))
+            try:
+                tier = None if args.tier is None else validation.tier(args.tier)
+            except InvalidOption as error:
+                raise usage_error(error) from None
+            self._run(routing.session_router(), history.again(history.last(), tier=tier, model=args.model), args.out)
+
+    @magic_arguments()
+    @argument("--out", metavar="NAME", help="Bind the RouteResult to this name as well as to _route.")
+    @line_magic
+    def route_escalate(self, line: str) -> None:
+        """Send the last prompt to the next better model.
+
+        The ledger links the new run to the one before, and %route_tune counts it against the model before.
+
+        Example: %route_escalate --out better
+        """
+        args = words.parse(self.route_escalate, line)
+        namespace.check_name(args.out)
+        with short_errors():
+            router = routing.session_router()
+            self._run(router, history.escalated(router, history.last()), args.out)
+
+    def _run(self, router: Router, request: Request, out: str | None) -> None:
+        view = run_view.choose_view(self._shell, freeze=self._settings.freeze, stream=True)
+        names = namespace.names(out)
+        foreground.run(router, request, view, lambda result: self._shell.push(dict.fromkeys(names, result)))
 
     @magic_arguments()
     @argument("rating", choices=[*_RATINGS], help="Your rating of the last answer. clear removes it.")
@@ -85,12 +100,12 @@ class SessionMagics(Magics):
 
         Example: %route_rate up
         """
-        args = parse_argstring(self.route_rate, line)
+        args = words.parse(self.route_rate, line)
         with short_errors():
             done = history.last(answered=True)
             history.rate(routing.session_router(), done, _RATINGS[args.rating])
-        words = "no longer rated" if args.rating == "clear" else f"rated {args.rating}"
-        print(f"run {done.number}, {done.model}: {words}")  # noqa: T201 - a magic answers in the cell
+        change = "no longer rated" if args.rating == "clear" else f"rated {args.rating}"
+        print(f"run {done.number}, {done.model}: {change}")  # noqa: T201 - a magic answers in the cell
 
     def _after_cell(self, _: Any = None) -> None:
         """Refresh the panel: Python code may have spent money, too."""

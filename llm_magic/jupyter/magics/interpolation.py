@@ -1,32 +1,49 @@
-"""Interpolation of `{{name}}` in a prompt. All other braces are text."""
+"""Interpolation of `{{name}}` in a prompt. Single braces are text."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from llm_magic.errors import RequestError
 
-_PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}")
+_NAME = re.compile(r"\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*")
+# Not further than this: a stray {{ and a stray }} pages apart are text.
+_MAX_CHARS = 300
+_DOUBLE_BRACES = re.compile(rf"\{{\{{(?!\{{)((?:(?!\{{\{{|\}}\}}).){{0,{_MAX_CHARS}}})\}}\}}", re.DOTALL)
+_SHOWN_CHARS = 40
 
 
 def interpolate(prompt: str, names: Mapping[str, Any]) -> tuple[str, str]:
     """Return the prompt with its values, and the prompt without them, which determines the tier.
 
-    A placeholder is a name or its attributes. Nothing is called. Raises RequestError for an unknown name.
+    A placeholder is a name or its attributes. Nothing is called. Raises RequestError for anything else in double
+    braces, and for an unknown name.
     """
-    return _PLACEHOLDER.sub(lambda placeholder: str(_value(placeholder.group(1), names)), prompt), _PLACEHOLDER.sub(
-        " ", prompt
+    return (
+        _DOUBLE_BRACES.sub(lambda braces: str(_value(braces.group(1), names)), prompt),
+        _DOUBLE_BRACES.sub(" ", prompt),
     )
 
 
-def _value(path: str, names: Mapping[str, Any]) -> Any:
+def _value(text: str, names: Mapping[str, Any]) -> Any:
+    match = _NAME.fullmatch(text)
+    if match is None:
+        shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+        raise RequestError(
+            f"{{{{{shown}}}}} in the prompt: only a name and its attributes are replaced, as in {{{{name}}}}. Assign "
+            "the value to a variable first, or keep the braces with --no-interpolate"
+        )
+    path = match.group(1)
     name, *attributes = path.split(".")
     if name not in names:
+        near = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 1, 0.7)
+        hint = f" Did you mean {{{{{near[0]}}}}}?" if near else ""
         raise RequestError(
             f"{{{{{path}}}}} in the prompt: no variable {name!r} is defined. Define it, or keep the braces with "
-            "--no-interpolate"
+            f"--no-interpolate.{hint}"
         )
     value = names[name]
     for attribute in attributes:

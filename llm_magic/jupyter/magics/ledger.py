@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, magic_arguments
 
 from llm_magic import routing
 from llm_magic.errors import BudgetError, RequestError
 from llm_magic.jupyter.display.report_plot import show_plot
-from llm_magic.jupyter.magics import budget
+from llm_magic.jupyter.magics import budget, words
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.ledger import Ledger
-from llm_magic.routing.notebook import unquoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +64,7 @@ class LedgerMagics(Magics):
           %route_budget --day 10 --model claude-opus-5-5=2 --tag draft=1
           %route_budget off --day off
         """
-        args = parse_argstring(self.route_budget, line)
+        args = words.parse(self.route_budget, line)
         args.amount = " ".join(args.amount) or None
         with short_errors():
             router = routing.session_router()
@@ -85,7 +84,7 @@ class LedgerMagics(Magics):
 
         Example: rows = %route_ledger --session --tag draft
         """
-        args = parse_argstring(self.route_ledger, line)
+        args = words.parse(self.route_ledger, line)
         with short_errors():
             ledger = routing.session_router().ledger
             return ledger.to_frame(**_row_filters(args, ledger))
@@ -101,7 +100,7 @@ class LedgerMagics(Magics):
 
         Example: report = %route_report --tag draft
         """
-        args = parse_argstring(self.route_report, line)
+        args = words.parse(self.route_report, line)
         with short_errors():
             ledger = routing.session_router().ledger
             report = ledger.report(**_row_filters(args, ledger))
@@ -123,8 +122,8 @@ class LedgerMagics(Magics):
         """
         from llm_magic.jupyter.render.tables import thread_frame, threads_frame
 
-        args = parse_argstring(self.route_threads, line)
-        name = None if args.name is None else unquoted(args.name)
+        args = words.parse(self.route_threads, line)
+        name = args.name
         with short_errors():
             threads = routing.session_router().conversations
             if name is not None and not threads.exchanges(name):
@@ -144,7 +143,7 @@ class LedgerMagics(Magics):
 
         Example: %route_cache --purge
         """
-        args = parse_argstring(self.route_cache, line)
+        args = words.parse(self.route_cache, line)
         with short_errors():
             router = routing.session_router()
             cache = router.cache
@@ -165,7 +164,7 @@ class LedgerMagics(Magics):
 
         Example: %route_tune --apply
         """
-        args = parse_argstring(self.route_tune, line)
+        args = words.parse(self.route_tune, line)
         if args.apply and args.reset:
             raise UsageError("--apply or --reset, not both")
         from llm_magic import tuning
@@ -193,5 +192,5 @@ class LedgerMagics(Magics):
 
 
 def _row_filters(args: Any, ledger: Ledger) -> dict[str, Any]:
-    tags = [unquoted(tag) for tag in args.tag or ()]
+    tags = args.tag or []
     return {"tags": tags, "session_id": ledger.session_id if args.session else None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from argparse import BooleanOptionalAction
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,14 +11,12 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
 from llm_magic.errors import BudgetError, InvalidOption
-from llm_magic.jupyter.magics import namespace
+from llm_magic.jupyter.magics import namespace, words
 from llm_magic.jupyter.magics.interpolation import interpolate
 from llm_magic.routing import Router
-from llm_magic.routing.notebook import Notebook, unquoted
+from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.options import OPTIONS, Option, from_arguments
 from llm_magic.types import Request
-
-_WORD = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)""")
 
 
 def request_arguments(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,17 +69,13 @@ def compared_models(args: Any) -> list[str]:
     given = {"--thread": args.thread, "--model": args.model, "--plan": args.plan, "--background": args.background}
     if clashing := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--compare can't be combined with {clashing}")
-    return [model.strip() for model in unquoted(args.compare).split(",") if model.strip()]
+    return [model.strip() for model in args.compare.split(",") if model.strip()]
 
 
-def split_options(line: str, magic: Any) -> tuple[str, str]:
-    """Split a line into the options at its beginning and the text after them, exactly as it was typed."""
-    flags = {name for action in magic.parser._actions if action.nargs in (0, "?") for name in action.option_strings}
-    end = 0
-    while (word := _WORD.match(line, end)) and word.group(1).startswith("--"):
-        end = word.end()
-        if word.group(1) in flags or "=" in word.group(1):
-            continue
-        if value := _WORD.match(line, end):
-            end = value.end()
-    return line[:end], line[end:].strip()
+def parsed(line: str, magic: Any, *, takes_text: bool) -> tuple[Any, str]:
+    """Return the options of a line, and the text after them exactly as it was typed. Raises UsageError."""
+    arguments, text = words.split(line, magic, takes_text=takes_text)
+    args, rest = magic.parser.parse_known_args(arguments)
+    if rest:
+        raise UsageError(f"unrecognized arguments: {' '.join(rest)} (the prompt goes below the first line)")
+    return args, text

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
 
 from llm_magic import conversations, routing
 from llm_magic.attachments import TABLE_ROWS
 from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter.display import run_view
-from llm_magic.jupyter.magics import namespace, options
+from llm_magic.jupyter.magics import namespace, options, scope, words
 from llm_magic.jupyter.run import background, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors
@@ -131,26 +131,31 @@ class RouteMagics(Magics):
 
           answer = %route --model claude-opus-5-5 Prove that there are infinitely many primes.
         """
+        if line.strip() in ("--help", "-h"):
+            print(self.route.__doc__)  # noqa: T201 - a magic answers in the cell
+            return None
         if cell is None:
-            value = self._route(*options.split_options(line, self.route))
+            value = self._route(*options.parsed(line, self.route, takes_text=True))
         else:
             name, given = namespace.split_name(line)
-            value = self._route(given, cell.rstrip("\n"), name)
+            args, _ = options.parsed(given, self.route, takes_text=False)
+            value = self._route(args, cell.rstrip("\n"), name)
         shown = not isinstance(value, Plan) and (cell is not None or namespace.is_a_statement())
         return None if shown else value
 
-    @line_magic
+    @line_cell_magic
     @no_var_expand
-    def route_plan(self, line: str) -> Plan | RouteResult | BackgroundRun | Comparison | None:
+    def route_plan(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
         """Dry run: show the tier with its reasons, the candidates, their costs, and the budget.
 
         Sends nothing and needs no key.
 
-        Usage: %route_plan [options of %%route] text
+        Usage: %route_plan [options of %%route] text, or %%route_plan with the text below it.
 
         Example: %route_plan --quality 1 Prove that there are infinitely many primes.
         """
-        return self._route(*options.split_options(f"--plan {line}", self.route))
+        args, text = options.parsed(f"--plan {line}", self.route, takes_text=cell is None)
+        return self._route(args, text if cell is None else cell.rstrip("\n"))
 
     @line_magic
     def route_pick(self, line: str) -> None:
@@ -177,7 +182,7 @@ class RouteMagics(Magics):
           %route_jobs wait
           %route_jobs cancel 3 4
         """
-        args = parse_argstring(self.route_jobs, line)
+        args = words.parse(self.route_jobs, line)
         with short_errors():
             runs = background.select(args.runs)
             if args.action == "wait":
@@ -186,25 +191,24 @@ class RouteMagics(Magics):
                 run.cancel()
         return background.frame(runs) if args.action is None else None
 
-    def _route(self, given: str, text: str, out: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison:
-        args = parse_argstring(self.route, given)
+    def _route(self, args: Any, text: str, out: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison:
         if out is not None and args.out is not None:
             raise UsageError(f"{out} << and --out {args.out} both name the result: give one of them")
         args.out = args.out if out is None else out
         with short_errors():
             router = routing.session_router()
-            request = options.request_of(router, args, text, self._shell.user_ns, self)
+            request = options.request_of(router, args, text, scope.visible(self._shell.user_ns), self)
             if args.plan and args.compare is None:
                 return router.plan(request)
             how = {"freeze": self.freeze, "stream": not args.no_stream}
             names = namespace.names(args.out)
+
+            def bind(value: RouteResult | Comparison) -> None:
+                self._shell.push(dict.fromkeys(names, value))
+
             if args.compare is not None:
-                compared = comparison.run(router, self._shell, request, options.compared_models(args), **how)
-                self._shell.push(dict.fromkeys(names, compared))
-                return compared
+                return comparison.run(router, self._shell, request, options.compared_models(args), **how, bind=bind)
             if args.background:
                 view = run_view.choose_view(self._shell, **how, background=True)
                 return background.start(router, request, view, self._shell.user_ns, names)
-            result = foreground.run(router, request, run_view.choose_view(self._shell, **how))
-        self._shell.push(dict.fromkeys(names, result))
-        return result
+            return foreground.run(router, request, run_view.choose_view(self._shell, **how), bind)

@@ -58,7 +58,7 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
         lines.append(
             f"  {tier}: your prompts are {word} than typical ones, {_becomes(level, shift)} for {before.baseline.id}"
         )
-    for (model, tier), evidence in sorted(collect(rows).items()):
+    for (model, tier), evidence in sorted(collect(rows, before).items()):
         if model in before and (shift := learned.shift(model, tier)):
             level = before[model].capability.get(tier, 0.0)
             lines.append(f"  {model}, {tier}: {_becomes(level, shift)}   ({_signals(evidence)})")

@@ -70,7 +70,7 @@ class Panel:
         escalation = _Escalation(self, past)
         with self._lock:
             self._running.insert(0, escalation)
-        self.show_message(f"Run {past.number} is running again one tier up: {router.plan(request).tier}.")
+        self.show_message(f"Run {past.number} is running again on a better model: {request.model}.")
         self.refresh()
         background.start(router, request, escalation, self._shell.user_ns, [history.RESULT_NAME])
 

@@ -47,7 +47,7 @@ class RunRow:
             for word, rating in _RATINGS
             if past.state.result is not None
         ]
-        escalate = _button(actions, f"ask again one tier up {run}", partial(actions.escalate, past))
+        escalate = _button(actions, f"ask the next better model {run}", partial(actions.escalate, past))
         _set_word(escalate, "Escalate")
         self.buttons = ipywidgets.HBox([escalate, *(toggle.button for toggle in self._ratings), *_copy(past, run)])
         self.buttons.add_class("llmr-actions")

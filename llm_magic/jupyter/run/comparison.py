@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_magic.bridge import SETTLE_TIMEOUT_S
@@ -20,8 +20,19 @@ from llm_magic.types import Compared, Comparison, Plan, RouteResult
 _last: list[Comparison] = []
 
 
-def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: bool, stream: bool) -> Comparison:
+def run(
+    router: Router,
+    shell: Any,
+    prompt: Any,
+    models: list[str],
+    *,
+    freeze: bool,
+    stream: bool,
+    bind: Callable[[Comparison], None] = lambda _: None,
+) -> Comparison:
     """Send a prompt to several models at once and display them. An interrupt cancels and settles all of them.
+
+    bind: called with the comparison, also after a stop or a failure.
 
     Raises BudgetExceeded if the budget does not cover all models, and the first model's error if none has answered.
     """
@@ -43,21 +54,30 @@ def run(router: Router, shell: Any, prompt: Any, models: list[str], *, freeze: b
             if state.result is None and not state.ending:
                 record_end(router, state, "stopped")
         _finish(router, plans, states, view)
+        bind(_comparison_of(states))
         raise Stopped(f"stopped: {total_cost(states)}") from None
-    except LLMMagicError:
+    except LLMMagicError as error:
+        bind(Comparison(columns=tuple(Compared(label=label, result=None, error=str(error)) for label in states)))
         view.finish({})
         raise
     finally:
         job.cancel()
     _finish(router, plans, states, view)
+    compared = _comparison_of(states)
+    bind(compared)
     if len(errors) == len(plans):
         raise next(iter(errors.values()))
-    columns = [
-        Compared(label=label, result=state.result, error="" if state.result is not None else state.ending)
-        for label, state in states.items()
-    ]
-    _last.append(Comparison(columns=tuple(columns)))
-    return _last[-1]
+    _last.append(compared)
+    return compared
+
+
+def _comparison_of(states: RunStates) -> Comparison:
+    return Comparison(
+        columns=tuple(
+            Compared(label=label, result=state.result, error="" if state.result is not None else state.ending)
+            for label, state in states.items()
+        )
+    )
 
 
 def clear() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from llm_magic.bridge import SETTLE_TIMEOUT_S
@@ -10,7 +10,7 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import AllAttemptsFailed, LLMMagicError
 from llm_magic.jupyter.display.run_view import RunView
 from llm_magic.jupyter.render.run_state import RunState
-from llm_magic.jupyter.run import history
+from llm_magic.jupyter.run import history, unanswered
 from llm_magic.routing import Router
 from llm_magic.types import CostBasis, Request, RouteResult, Usage
 
@@ -22,8 +22,14 @@ class Stopped(KeyboardInterrupt):
         return [str(self)]
 
 
-def run(router: Router, request: Request, view: RunView) -> RouteResult:
-    """Run a request and display it. An interrupt cancels the request upstream and settles it, then raises Stopped."""
+def run(
+    router: Router, request: Request, view: RunView, bind: Callable[[RouteResult], None] = lambda _: None
+) -> RouteResult:
+    """Run a request and display it. An interrupt cancels the request upstream and settles it, then raises Stopped.
+
+    bind: called with the result; after a stop or a failure with the text and the cost so far. A request that
+    can't be planned has no result.
+    """
     state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd)
     states = {"": state}
     job = router.job(request)
@@ -36,10 +42,12 @@ def run(router: Router, request: Request, view: RunView) -> RouteResult:
         job.cancel()
         job.join(SETTLE_TIMEOUT_S)
         record_end(router, state, "stopped")
+        _bind_unanswered(bind, router, request, state, "stopped")
         raise Stopped(state.ending) from None
     except LLMMagicError:
         state.session_usd = router.ledger.spent_usd
         state.ending = "no answer"
+        _bind_unanswered(bind, router, request, state, "failed" if state.attempts else "not sent")
         raise
     finally:
         job.cancel()
@@ -47,7 +55,15 @@ def run(router: Router, request: Request, view: RunView) -> RouteResult:
             view.finish(states)
             history.add(request, state)
     assert state.result is not None
+    bind(state.result)
     return state.result
+
+
+def _bind_unanswered(
+    bind: Callable[[RouteResult], None], router: Router, request: Request, state: RunState, ending: unanswered.Ending
+) -> None:
+    if (result := unanswered.result_of(router, request, state, ending)) is not None:
+        bind(result)
 
 
 def record_end(router: Router, state: RunState, how: str) -> None:

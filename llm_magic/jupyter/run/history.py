@@ -11,10 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal
 
 from llm_magic.errors import RequestError
 from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.registry.capability import strength
 from llm_magic.routing import Router
 from llm_magic.types import Request, TaskTier
 
@@ -138,22 +140,22 @@ def again(past: PastRun, *, tier: TaskTier | str | None = None, model: str | Non
 
 
 def escalated(router: Router, past: PastRun) -> Request:
-    """Return the request one tier up, or the next tier that leads to another model, or else the top model.
+    """Return the request for the next better model that can be used, with the same kind of task.
 
-    Raises RequestError if no other model is left.
+    Raises RequestError if no better model is left.
     """
-    tiers = list(TaskTier)
-    current = past.tier or TaskTier.BULK
-    for tier in reversed(tiers[: tiers.index(current)]):
-        request = again(past, tier=tier)
-        if (candidates := router.plan(request).candidates) and candidates[0].model.id != past.model:
-            return request
-    request = again(past, tier=TaskTier.COMPLEX)
-    plan = router.plan(request)
-    others = [candidate.model.id for candidate in plan.candidates if candidate.model.id != past.model]
-    if plan.baseline_model.id in others:
-        return dataclasses.replace(request, model=plan.baseline_model.id)
-    raise RequestError(f"{past.model} has answered, and no model above it can be used: name one with --model")
+    known = past.model in router.registry
+    floor = strength(router.registry[past.model]) if known else ()
+    steps: list[tuple[tuple[float, ...], Decimal, Request]] = []
+    for model in router.registry:
+        if strength(model) > floor:
+            request = again(past, model=model.id)
+            candidates = router.plan(request).candidates
+            if candidates and candidates[0].model.id == model.id:
+                steps.append((strength(model), candidates[0].expected_usd, request))
+    if not steps:
+        raise RequestError(f"{past.model} has answered, and no model above it can be used: name one with --model")
+    return min(steps, key=lambda step: step[:2])[2]
 
 
 def notify() -> None:

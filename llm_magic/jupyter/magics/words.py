@@ -1,0 +1,130 @@
+"""Words of a magic's line: quotes, escapes and comments mean the same on every platform."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.error import UsageError
+
+_PREFIX = re.compile(r"--?[A-Za-z][\w-]*=")
+_PLAIN = re.compile(r"(?:\\[\s\"']|\S)+")
+_ESCAPED = re.compile(r"\\([\s\"'])")
+_DOUBLE_QUOTED = re.compile(r'"((?:\\"|[^"])*)"(?=\s|$)')
+_DOUBLE_QUOTED_PATH = re.compile(r'"([^"]*)"(?=\s|$)')
+_SINGLE_QUOTED = re.compile(r"'([^']*)'(?=\s|$)")
+_PLACEHOLDER = re.compile(r"\{\{.*?\}\}(?=\s|$)")
+_SHORT_OPTION = re.compile(r"-[A-Za-z][\w-]*(?:=.*)?")
+_JSON = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word without its quotes. `end`: the position in the line after it; `is_quoted`: it began with a quote."""
+
+    text: str
+    end: int
+    is_quoted: bool
+
+
+def words_of(line: str, start: int = 0) -> Iterator[Word]:
+    r"""Split a line at white space.
+
+    Quotes group where a word, or the value after `--option=`, begins; elsewhere they are text, as in `don't`. A
+    backslash escapes a quote or a blank and is text otherwise, as in `C:\data`. JSON objects and {{name}} are one word.
+    """
+    position = start
+    while True:
+        while position < len(line) and line[position].isspace():
+            position += 1
+        if position >= len(line):
+            return
+        word = _word(line, position)
+        yield word
+        position = word.end
+
+
+def _word(line: str, start: int) -> Word:
+    prefix = match.group() if (match := _PREFIX.match(line, start)) else ""
+    value = start + len(prefix)
+    if quoted := _DOUBLE_QUOTED.match(line, value):
+        return Word(prefix + quoted.group(1).replace('\\"', '"'), quoted.end(), is_quoted=not prefix)
+    if quoted := _DOUBLE_QUOTED_PATH.match(line, value) or _SINGLE_QUOTED.match(line, value):
+        return Word(prefix + quoted.group(1), quoted.end(), is_quoted=not prefix)
+    if placeholder := _PLACEHOLDER.match(line, value):
+        return Word(prefix + placeholder.group(), placeholder.end(), is_quoted=False)
+    if line.startswith("{", value):
+        try:
+            _, end = _JSON.raw_decode(line, value)
+        except ValueError:
+            pass
+        else:
+            return Word(prefix + line[value:end], end, is_quoted=False)
+    plain = _PLAIN.match(line, value)
+    if plain is None:  # `--option=` at the end, or before a blank
+        return Word(prefix, value, is_quoted=False)
+    return Word(prefix + _ESCAPED.sub(r"\1", plain.group()), plain.end(), is_quoted=False)
+
+
+def split(line: str, magic: Any, *, takes_text: bool) -> tuple[list[str], str]:
+    """Split a line into the arguments of a magic and the text after its options, which stays as it was typed.
+
+    takes_text: the rest of the line is a text. If not, the line may end in a comment. `--` ends the options. Raises
+    UsageError for an option that the magic does not have, and names the nearest one.
+    """
+    actions = {name: action for action in magic.parser._actions for name in action.option_strings}
+    arguments: list[str] = []
+    end = 0
+    words = iter(words_of(line))
+    for word in words:
+        if word.is_quoted and takes_text:
+            break
+        if not word.is_quoted and word.text == "--":
+            end = word.end
+            break
+        if not takes_text and not word.is_quoted and word.text.startswith("#"):
+            return arguments, ""
+        name, assigned, _ = word.text.partition("=")
+        if word.is_quoted or not _is_option(word.text):
+            if takes_text:
+                break
+            arguments.append(word.text)
+            continue
+        if name not in actions:
+            raise UsageError(unknown_option(name, list(actions), text_may_follow=takes_text))
+        arguments.append(word.text)
+        end = word.end
+        if not assigned and actions[name].nargs is None and (value := next(words, None)) is not None:
+            arguments[-1] = f"{name}={value.text}"
+            end = value.end
+    return arguments, line[end:].strip()
+
+
+def _is_option(text: str) -> bool:
+    return (text.startswith("--") and text != "--") or _SHORT_OPTION.fullmatch(text) is not None
+
+
+def unknown_option(name: str, known: list[str], *, text_may_follow: bool) -> str:
+    long = [option for option in known if option.startswith("--")]
+    if name.startswith("--"):
+        spelled = name.lower().replace("_", "-")
+        near = [option for option in long if option == spelled] or difflib.get_close_matches(spelled, long, 3, 0.7)
+        near = near or [option for option in long if option.startswith(spelled) or spelled.startswith(option)]
+    else:
+        near = [option for option in long if option.startswith(f"--{name[1:2].lower()}")]
+    hint = f"did you mean {any_of(near)}?" if near else "add ? to the magic for its options"
+    text = f" If {name} begins your text, write -- before it" if text_may_follow else ""
+    return f"unrecognized arguments: {name} ({hint}{text})"
+
+
+def any_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def parse(magic: Any, line: str) -> Any:
+    arguments, _ = split(line, magic, takes_text=False)
+    return magic.parser.parse_args(arguments)
