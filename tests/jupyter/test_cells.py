@@ -324,7 +324,7 @@ def test_the_name_of_the_distribution_is_corrected(shell: Shell) -> None:
 def test_after_a_failure_the_result_holds_the_partial_text_the_cost_and_the_outcome(shell: Shell) -> None:
     shell.run("%route --tier bulk first")
     shell.scripted.script(Failure(error=Refused("no"), chunks=("Half of ",)))
-    _, error = shell.fail("%%route --tier bulk --out mine\nsecond")
+    _, error = shell.fail("%%route --tier bulk --on-refusal stop --out mine\nsecond")
     assert isinstance(error, AllAttemptsFailed)
     result = shell["_route"]
     assert shell["mine"] is result
