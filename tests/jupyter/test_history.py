@@ -131,8 +131,10 @@ def test_a_run_is_run_again_and_rated(shell: Shell) -> None:
     assert isinstance(error, RequestError)
     assert "no runs in this session yet" in out
     shell.run("%route --tier bulk hello")
-    assert "strong  [STANDARD 1.00" in shell.run("%route_again --out second")
+    assert "cheap  [BULK 1.00" in shell.run("%route_again --out second")
     assert shell["second"] is shell["_route"]
+    assert "strong  [BULK 1.00" in shell.run("%route_escalate --out third")
+    assert shell["third"] is shell["_route"]
     assert "cheap  [BULK 1.00" in shell.run("%route_again --model cheap")
     assert "cheap  [STRUCTURED 1.00" in shell.run("%route_again --tier structured")
     parents = [row.parent_run_id for row in shell.router.ledger.rows()]

@@ -67,7 +67,8 @@ def test_invalid_answers_and_failed_checks_count_against_the_model() -> None:
                 {"outcome": "superseded", "reason": Doubt.UNUSABLE},
                 {"outcome": "overloaded"},
                 {"outcome": "cancelled"},
-            )
+            ),
+            STRONG_AND_CHEAP,
         )
         == {}
     )
