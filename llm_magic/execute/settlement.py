@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from llm_magic import answers, prices
 from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Refused, StreamBroken
-from llm_magic.execute import last_resort, ledger_io
-from llm_magic.execute.charge import charge_of
+from llm_magic.execute import last_resort, ledger_io, stated_cost
+from llm_magic.execute.charge import Charge, charge_of
 from llm_magic.execute.state import AttemptState, Run
 from llm_magic.types import (
     ZERO,
@@ -89,35 +89,31 @@ def pending_row(run: Run, candidate: Candidate) -> Attempt:
 
 def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, error: str | None) -> Attempt:
     served = state.finished.served_model if state.finished else None
-    service_tier = state.finished.service_tier if state.finished else None
     now = run.services.clock.monotonic()
     charge = charge_of(state, now=now, learned_pace=lambda: ledger_io.pace(run, state.candidate.model))
-    usage, state.report_doubt = charge.usage, charge.doubt
     model = prices.served_spec(state.candidate.model, served, run.services.registry)
-    cost = prices.cost(model, usage, row.started_at, service_tier)
-    cost_usd, low_usd, high_usd = cost.usd, None, None
-    if charge.is_estimated:
-        assert state.hold is not None
-        high_usd = state.hold.worst_usd
-        cost_usd = high_usd if charge.basis is CostBasis.HELD else min(cost.usd, high_usd)
-        low_usd = min(cost_usd, prices.cost(model, charge.seen, row.started_at, service_tier).usd)
+    cost = _cost(model, charge.usage, row.started_at, state)
+    charged = _charged(state, charge, model, cost, _cost(model, charge.seen, row.started_at, state).usd)
+    state.report_doubt = "; ".join(filter(None, (charge.doubt, charged.note)))
     answered = outcome == Outcome.OK or (outcome == Outcome.CANCELLED and bool(state.text))
+    own_usd = charged.usd if charged.is_providers else cost.usd
     return dataclasses.replace(
         row,
         served_model=served,
         outcome=outcome,
         error=None if error is None else error[:_MAX_ERROR_CHARACTERS],
-        usage=usage,
-        cost_usd=cost_usd,
+        usage=charge.usage,
+        cost_usd=charged.usd,
         cost_estimated=charge.is_estimated,
         cost_basis=charge.basis,
-        cost_low_usd=low_usd,
-        cost_high_usd=high_usd,
-        baseline_usd=_baseline_usd(run, state.candidate, model, usage, cost, row.started_at) if answered else ZERO,
+        cost_low_usd=charged.low_usd,
+        cost_high_usd=charged.high_usd,
+        provider_cost_usd=charged.stated_usd,
+        baseline_usd=_baseline_usd(run, state, model, charge.usage, own_usd) if answered else ZERO,
         price_source=cost.price_source,
         input_price=cost.input_price,
         output_price=cost.output_price,
-        service_tier=service_tier,
+        service_tier=state.finished.service_tier if state.finished else None,
         ttft_s=None if state.first_token_at is None else state.first_token_at - state.started,
         latency_s=now - state.started,
     )
@@ -131,26 +127,68 @@ def decided_row(
     baseline = ZERO
     if outcome == Outcome.OK:
         model = prices.served_spec(state.candidate.model, row.served_model, run.services.registry)
-        cost = prices.cost(model, row.usage, row.started_at, row.service_tier)
-        baseline = _baseline_usd(run, state.candidate, model, row.usage, cost, row.started_at)
+        is_providers = row.provider_cost_usd is not None and model.price is not None
+        own_usd = row.cost_usd if is_providers else _cost(model, row.usage, row.started_at, state).usd
+        baseline = _baseline_usd(run, state, model, row.usage, own_usd)
     return dataclasses.replace(row, outcome=outcome, error=error, reason=reason, baseline_usd=baseline)
 
 
-def _baseline_usd(run: Run, candidate: Candidate, model: ModelSpec, usage: Usage, cost: Cost, at: datetime) -> Decimal:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Charged:
+    """The cost of an attempt with its bounds. stated_usd: the provider's own cost, if it is credible."""
+
+    usd: Decimal
+    low_usd: Decimal | None
+    high_usd: Decimal | None
+    stated_usd: Decimal | None
+    is_providers: bool
+    note: str
+
+
+def _charged(state: AttemptState, charge: Charge, model: ModelSpec, cost: Cost, seen_usd: Decimal) -> _Charged:
+    """Return the cost to charge: the provider's own for a model with a stated price, else the one by the catalog."""
+    assert state.hold is not None
+    held_usd = state.hold.worst_usd
+    stated_usd = None if state.report is None else state.report.cost_usd
+    note = ""
+    if stated_usd is not None:
+        note = stated_cost.doubt_of(stated_usd, own_usd=cost.usd, held_usd=held_usd, usage=charge.usage)
+        stated_usd = None if note else stated_usd
+    is_providers = stated_usd is not None and model.price is not None
+    if stated_usd is not None and not charge.is_estimated:
+        note = stated_cost.difference(stated_usd, own_usd=cost.usd, is_charged=is_providers)
+    usd = stated_usd if stated_usd is not None and is_providers else cost.usd
+    low_usd, high_usd = None, None
+    if charge.is_estimated:
+        usd = held_usd if charge.basis is CostBasis.HELD and not is_providers else min(usd, held_usd)
+        low_usd, high_usd = min(usd, seen_usd), held_usd
+    return _Charged(
+        usd=usd, low_usd=low_usd, high_usd=high_usd, stated_usd=stated_usd, is_providers=is_providers, note=note
+    )
+
+
+def _cost(model: ModelSpec, usage: Usage, at: datetime, state: AttemptState) -> Cost:
+    if (finished := state.finished) is None:
+        return prices.cost(model, usage, at)
+    return prices.cost(model, usage, at, finished.service_tier, speed=finished.speed, region=finished.region)
+
+
+def _baseline_usd(run: Run, state: AttemptState, model: ModelSpec, usage: Usage, own_usd: Decimal) -> Decimal:
     """Return the cost of the same exchange on the baseline model, with all counts in that model's own tokens.
 
     Its reasoning is what was measured of it at its default effort, or that of the answer if too little was measured.
     An answer below the requested quality saves nothing, so its own cost is returned.
     """
+    assert state.row is not None
     baseline = run.plan.baseline_model
-    if baseline.id == model.id or not (run.plan.cascade or last_resort.counts_savings(run, candidate)):
-        return cost.usd
+    if baseline.id == model.id or not (run.plan.cascade or last_resort.counts_savings(run, state.candidate)):
+        return own_usd
     ratio = baseline.token_ratio / model.token_ratio
     counts = {field.name: round(getattr(usage, field.name) * ratio) for field in dataclasses.fields(Usage)}
     if (reasoning := run.plan.baseline_reasoning_tokens) is not None:
         answer_tokens = counts["output_tokens"] - counts["reasoning_tokens"]
         counts |= {"reasoning_tokens": round(reasoning), "output_tokens": answer_tokens + round(reasoning)}
-    return prices.cost(baseline, Usage(**counts), at).usd
+    return prices.cost(baseline, Usage(**counts), state.row.started_at).usd
 
 
 def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> RouteResult:

@@ -136,6 +136,8 @@ FLAG = Kind(sql="boolean", dtype="bool")
 MONEY = Kind(sql="bigint", dtype="float64", encode=to_pico, decode=to_usd)
 COST_BOUND = Kind(sql="bigint", dtype="float64", encode=_from_bound, decode=_to_bound)
 """Money, or -1 for the cost itself."""
+STATED_COST = Kind(sql="bigint", dtype="float64", encode=_from_bound, decode=_to_bound)
+"""Money, or -1 if it is not stated."""
 PRICE = Kind(sql="text", dtype="float64", encode=_to_text, decode=_to_decimal)
 MOMENT = Kind(sql="bigint", dtype="datetime64[us, UTC]", encode=to_microseconds, decode=_to_moment)
 TIER = Kind(sql="text", dtype="string", encode=str, decode=TaskTier)
@@ -186,6 +188,7 @@ COLUMNS = (
     Column(name="cost_high_usd", kind=COST_BOUND, stored_as="cost_high_pusd", default="-1", since=7),
     Column(name="effort", kind=EFFORT, nullable=True, since=9, repeats=True),
     Column(name="expected_usd", kind=MONEY, stored_as="expected_pusd", default="0", since=9),
+    Column(name="provider_cost_usd", kind=STATED_COST, stored_as="provider_cost_pusd", default="-1", since=10),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_magic.errors import LedgerError
-from llm_magic.ledger.columns import COST_BOUND, FRAME_COLUMNS, FRAME_DTYPES, MOMENT, MONEY, PICO_PER_USD, Column
+from llm_magic.ledger.columns import (
+    COST_BOUND,
+    FRAME_COLUMNS,
+    FRAME_DTYPES,
+    MOMENT,
+    MONEY,
+    PICO_PER_USD,
+    STATED_COST,
+    Column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
@@ -60,6 +69,8 @@ def to_frame(chunks: Iterable[Sequence[tuple[Any, ...]]]) -> pd.DataFrame:
         if column.kind is COST_BOUND:
             bounds = arrays[column.name]
             arrays[column.name] = np.where(bounds < 0, arrays["cost_usd"], bounds)
+        if column.kind is STATED_COST:
+            arrays[column.name] = np.where(arrays[column.name] < 0, np.nan, arrays[column.name])
     return frames.DataFrame({name: _typed(arrays[name], dtype) for name, dtype in FRAME_DTYPES.items()}, copy=False)
 
 
@@ -85,7 +96,7 @@ def _converted(column: Column, stored: Any) -> Any:
     frames: Any = pd
     if column.kind is MOMENT:
         return frames.to_datetime(stored, unit="us", utc=True)
-    return stored / PICO_PER_USD if column.kind in (MONEY, COST_BOUND) else stored
+    return stored / PICO_PER_USD if column.kind in (MONEY, COST_BOUND, STATED_COST) else stored
 
 
 def select(table: Any, tags: Sequence[str], session_id: str | None) -> pd.DataFrame:

@@ -62,7 +62,7 @@ class ModelQuote:
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> ModelQuote | None:
         input_tokens = self.input_tokens + tokens.estimate_input(messages, None, self.model)
-        limit = min(self.max_output_tokens, self.model.context_window - input_tokens)
+        limit = min(self.max_output_tokens, self.model.output_space(input_tokens))
         if limit < min(MIN_OUTPUT_TOKENS, self.max_output_tokens):
             return None
         bound = self.input_tokens_bound + tokens.bound_input(messages, None)
@@ -120,7 +120,7 @@ class Quoter:
         input_tokens = self.input_tokens(model)
         input_cost = prices.cost(model, self.input_usage(model, input_tokens), self._now)
         bound = self._bound + len(self.images) * model.image_tokens
-        window_left = model.context_window - input_tokens
+        window_left = model.output_space(input_tokens)
         made: list[ModelQuote] = []
         for effort in levels:
             output_tokens = self.output_tokens(model, effort)

@@ -73,7 +73,7 @@ class CandidateBuilder:
         try:
             chosen, quality = self._chosen(model)
             if chosen.max_output_tokens < self.quoter.minimum_tokens(model):
-                window = f"{chosen.input_tokens:,} tokens for a window of {model.context_window:,}"
+                window = f"{chosen.input_tokens:,} tokens for a window of {model.input_limit:,}"
                 return self._skipped(model, f"context too small: about {window}")
             quote = chosen.at(self.context.now)
         except UnknownPrice as error:

@@ -101,7 +101,6 @@ class CompletionsUsage:
         self._cost_usd: Decimal | None = None
 
     def read(self, chunk: Mapping[str, Any]) -> bool:
-        """Read the counts of a chunk. Return True if there were any."""
         reports = list(_usage_objects(chunk))
         for report in reports:
             counts = _completion_counts(report)
@@ -119,8 +118,6 @@ class CompletionsUsage:
 
 
 class MessagesUsage:
-    """The usage in the events, or the whole body, of an Anthropic Messages answer."""
-
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._counts: Counts | None = None
@@ -312,7 +309,6 @@ def _worked_out(counts: Counts) -> tuple[Usage, str]:
 
 
 def _completed(counts: Counts) -> tuple[Counts, str]:
-    """Fill in a missing count by the total."""
     total = counts.total or 0
     if not counts.prompt:
         output = _possible_outputs(counts)[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -13,12 +15,14 @@ from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llm_magic.errors import RegistryError
+from llm_magic.registry.pricing import exact_amount, parse_price
 from llm_magic.registry.rules import Rule, parse_rules
-from llm_magic.registry.validation import exact_amount
-from llm_magic.types import Effort, EffortLevels, ModelSpec, Price, ProviderSpec, TaskTier
+from llm_magic.types import Effort, EffortLevels, ModelSpec, ProviderSpec, TaskTier
 
 PACKAGED = "models.toml"
 _ENDPOINT_KEYS = ("base_url", "api_key_env", "api", "concurrency")
+_UNQUOTED = re.compile(r"\s*\[(models|providers)\.([^\"'\]]*[^\w.\-\"'\]][^\"'\]]*)\]\s*(?:#.*)?")
+DERIVED_KEYS = ("surcharge", "possible_surcharge")
 _DEFAULTS = {"context_window": 32_768, "max_output_tokens": 4_096}
 _Table = dict[str, Any]
 _Record = TypeVar("_Record")
@@ -33,8 +37,11 @@ class ProfileTables:
     rules: tuple[Rule, ...] = ()
 
     def model_specs(self) -> list[ModelSpec]:
-        enabled = (name for name, table in self.models.items() if _enabled(table, f"{self.origin}: models.{name}"))
-        return [_model(name, self.models[name], f"{self.origin}: models.{name}") for name in enabled]
+        tables = self.models
+        enabled = [name for name, table in tables.items() if _enabled(table, f"{self.origin}: models.{name}")]
+        for name in enabled:
+            _skip_disabled(name, tables.keys() - set(enabled), tables)
+        return [_model(name, tables[name], f"{self.origin}: models.{name}") for name in enabled]
 
     def provider_specs(self) -> list[ProviderSpec]:
         return [_provider(name, table, f"{self.origin}: providers.{name}") for name, table in self.providers.items()]
@@ -86,14 +93,16 @@ def overlaid(tables: ProfileTables, path: Path) -> ProfileTables:
     if not isinstance(baseline, str):
         raise RegistryError(f"{origin}: baseline = {baseline!r} is not a model id")
     merged = ProfileTables(
-        models=_merged(tables.models, user.get("models", {}), f"{origin}: models"),
-        providers=_merged(tables.providers, user.get("providers", {}), f"{origin}: providers"),
+        models=_merged(tables.models, user.get("models", {}), f"{origin}: models", ModelSpec),
+        providers=_merged(tables.providers, user.get("providers", {}), f"{origin}: providers", ProviderSpec),
         baseline=baseline,
         origin=origin,
         rules=parse_rules(user.get("rules", []), origin),
     )
     for name, model in merged.models.items():
         _extract_endpoint(name, model, merged)
+        if model.get("enabled", True):
+            _check_provider_name(model["provider"], merged.providers, f"{origin}: models.{name}.provider")
     return merged
 
 
@@ -101,12 +110,24 @@ def _parse(text: str, origin: str) -> _Table:
     try:
         return tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise RegistryError(f"{origin}: not valid TOML: {error}") from error
+        headers = (_UNQUOTED.fullmatch(line) for line in text.splitlines())
+        hint = next((f'; a name like this needs quotes: [{match[1]}."{match[2]}"]' for match in headers if match), "")
+        raise RegistryError(f"{origin}: not valid TOML: {error}{hint}") from error
 
 
-def _merged(base: Mapping[str, _Table], user: Any, where: str) -> dict[str, _Table]:
+def _merged(base: Mapping[str, _Table], user: Any, where: str, record: type[Any]) -> dict[str, _Table]:
+    kind = where.rpartition(" ")[2]
     if not _is_table(user) or not all(_is_table(table) for table in user.values()):
-        raise RegistryError(f"{where} must hold tables, [{where.rpartition(' ')[2]}.NAME]")
+        raise RegistryError(f"{where} must hold tables, [{kind}.NAME]")
+    known = {field.name for field in dataclasses.fields(record)} | {"enabled"}
+    for name, table in user.items():
+        full_name, inner = name, table
+        while (
+            key := next((key for key, value in inner.items() if _is_table(value) and key not in known), None)
+        ) is not None:
+            full_name, inner = f"{full_name}.{key}", inner[key]
+        if full_name != name:
+            raise RegistryError(f'{where}.{full_name}: a name with dots needs quotes: [{kind}."{full_name}"]')
     return {**base, **{name: _with_effort(base.get(name, {}), table) for name, table in user.items()}}
 
 
@@ -133,11 +154,32 @@ def _extract_endpoint(name: str, model: _Table, tables: ProfileTables) -> None:
     tables.providers[provider] = {**tables.providers.get(provider, {}), **endpoint}
 
 
+def _check_provider_name(name: Any, providers: Mapping[str, _Table], where: str) -> None:
+    if isinstance(name, str) and name in providers:
+        return
+    nearest = difflib.get_close_matches(str(name).lower(), providers, n=1)
+    hint = (
+        f"did you mean {nearest[0]!r}?"
+        if nearest
+        else f"add [providers.{name}], or choose one of {', '.join(providers)}"
+    )
+    raise RegistryError(f"{where} = {name!r} is not a provider: {hint}")
+
+
 def _enabled(table: _Table, where: str) -> bool:
     enabled = table.pop("enabled", True)
     if not isinstance(enabled, bool):
         raise RegistryError(f"{where}.enabled = {enabled!r} is neither true nor false")
     return enabled
+
+
+def _skip_disabled(name: str, disabled: set[str], tables: Mapping[str, _Table]) -> None:
+    """Replace a fallback that is turned off by its own fallback."""
+    visited = {name}
+    while (fallback := tables[name].get("fallback_id")) in disabled:
+        visited.add(fallback)
+        following = tables[fallback].get("fallback_id")
+        tables[name]["fallback_id"] = None if following in visited else following
 
 
 def _provider(name: str, table: _Table, where: str) -> ProviderSpec:
@@ -194,15 +236,6 @@ def _tiers(value: Any, where: str) -> tuple[TaskTier, ...]:
         raise RegistryError(f"{where}: {error}; the tiers are {', '.join(TaskTier)}") from None
 
 
-def _price(value: Any, where: str) -> Price:
-    if not _is_table(value):
-        raise RegistryError(f"{where} = {value!r} must be a table {{ input = USD, output = USD }} per million tokens")
-    _check_keys(value, Price, where)
-    if missing := {"input", "output"} - value.keys():
-        raise RegistryError(f"{where} has no {min(missing)!r}; unknown is not zero, write 0 for a free model")
-    return Price(**{key: exact_amount(amount, f"{where}.{key}") for key, amount in value.items()})
-
-
 def _positive(value: Any, where: str) -> float:
     number = exact_amount(value, where)
     if number == 0:
@@ -234,7 +267,7 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "capability": _by_tier,
     "effort": _effort,
     "params": _params,
-    "price": _price,
+    "price": parse_price,
     "rejected_params": _names,
     "tiers": _tiers,
     "token_ratio": _positive,
@@ -247,7 +280,7 @@ def _is_table(value: Any) -> TypeGuard[_Table]:
 
 
 def _check_keys(table: _Table, record: type[Any], where: str) -> None:
-    known = {field.name for field in dataclasses.fields(record)} - {"id", "name"}
+    known = {field.name for field in dataclasses.fields(record)} - {"id", "name", *DERIVED_KEYS}
     if unknown := table.keys() - known:
         raise RegistryError(f"{where}: unknown key {min(unknown)!r}; known are {', '.join(sorted(known))}")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from llm_magic.errors import RegistryError
 from llm_magic.providers.wires import known_wires
+from llm_magic.registry import pricing
 from llm_magic.registry.capability import Capability, assumed
-from llm_magic.types import ModelSpec, Price, ProviderSpec
+from llm_magic.types import ModelSpec, ProviderSpec
 
 # Set for each request, and part of what the hold is computed from, so never in `params`.
 _REQUEST_PARAMS = {
@@ -44,6 +44,8 @@ def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) ->
     where = f"{origin}: models.{model.id}"
     for key in ("context_window", "max_output_tokens"):
         _check_positive(getattr(model, key), f"{where}.{key}")
+    if model.max_input_tokens is not None:
+        _check_positive(model.max_input_tokens, f"{where}.max_input_tokens")
     _check_choice(model.max_tokens_param, ("max_tokens", "max_completion_tokens"), f"{where}.max_tokens_param")
     _check_choice(model.json_mode, ("schema", "object", "none"), f"{where}.json_mode")
     for key in ("provider", "api_model", "source", "capability_source"):
@@ -51,9 +53,8 @@ def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) ->
     if not _is_whole(model.image_tokens) or model.image_tokens < 0:
         raise RegistryError(f"{where}.image_tokens = {model.image_tokens!r} must be a whole number of zero or more")
     if model.price is not None:
-        for field in dataclasses.fields(Price):
-            if (amount := getattr(model.price, field.name)) is not None:
-                exact_amount(amount, f"{where}.price.{field.name}")
+        pricing.check_price(model.price, f"{where}.price")
+    pricing.check_name(model.api_model or model.id, f"{where}.api_model")
     check_params(model.params, provider, f"{where}.params")
     for tier, logit in model.capability.items():
         if not math.isfinite(logit):
@@ -67,22 +68,11 @@ def with_defaults(model: ModelSpec, provider: ProviderSpec | None, stated: Mappi
         api_model=model.api_model or model.id,
         params={**({} if provider is None else provider.params), **model.params},
     )
+    model = pricing.with_surcharges(model, provider)
     if model.capability:
         return dataclasses.replace(model, capability_source=model.capability_source or "stated")
     capability, source = assumed(model, stated)
     return dataclasses.replace(model, capability=capability, capability_source=model.capability_source or source)
-
-
-def exact_amount(value: Any, where: str) -> Decimal:
-    """Parse a finite amount >= 0 with at most six decimals, so that a token's price is exact in the ledger's units."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise RegistryError(f"{where} = {value!r} is not a number")
-    amount = Decimal(value)
-    if not amount.is_finite() or not 0 <= amount < 1_000_000:
-        raise RegistryError(f"{where} = {value} must be a finite amount of zero or more, below a million")
-    if amount != round(amount, 6):
-        raise RegistryError(f"{where} = {value} has more than six decimals")
-    return amount
 
 
 def _check_positive(value: Any, where: str) -> None:
@@ -103,6 +93,7 @@ def _check_choice(value: Any, choices: tuple[str, ...], where: str) -> None:
 def check_params(params: Mapping[str, Any], provider: ProviderSpec | None, where: str) -> None:
     if reserved := _REQUEST_PARAMS & params.keys():
         raise RegistryError(f"{where}.{min(reserved)}: it is set for each request, not for a model")
+    pricing.check_fees(params, where)
     if provider is not None and (rejected := set(provider.rejected_params) & params.keys()):
         raise RegistryError(f"{where}.{min(rejected)}: provider {provider.name!r} rejects this parameter")
 

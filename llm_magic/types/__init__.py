@@ -1,7 +1,7 @@
 """Frozen records that the parts of the package pass to each other."""
 
 from llm_magic.types.efforts import Effort, EffortLevels, merged_params, name_at
-from llm_magic.types.models import Cost, ModelSpec, Price, ProviderSpec, Usage
+from llm_magic.types.models import Cost, LongPrompt, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
 from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
 from llm_magic.types.requests import (
@@ -36,6 +36,7 @@ __all__ = [
     "EffortLevels",
     "Extra",
     "Image",
+    "LongPrompt",
     "Message",
     "ModelSpec",
     "OnRefusal",

@@ -26,11 +26,21 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LongPrompt:
+    """Factors on a price for the whole of a prompt of more than `above_tokens`."""
+
+    above_tokens: int
+    input_factor: Decimal
+    output_factor: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """USD per million tokens, as stated by a registry file.
+    """USD per million tokens, as stated by a registry file: the list price, without surcharges of a region.
 
     An unstated `cache_write_1h` is `cache_write`; the other cache prices, if unstated, are the input price: never
-    cheaper than what will be billed.
+    cheaper than what will be billed. factors: on the whole price, by service tier or speed (`priority`, `fast`).
+    source: origin and date of the price.
     """
 
     input: Decimal
@@ -38,6 +48,9 @@ class Price:
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
+    long_prompt: LongPrompt | None = None
+    factors: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,8 @@ class ModelSpec:
     tiers: tuple[TaskTier, ...] = ()
     context_window: int
     max_output_tokens: int
+    max_input_tokens: int | None = None
+    """The endpoint's limit on a prompt, if it is below the context window."""
     fallback_id: str | None = None
     price: Price | None = None
     api_model: str = ""
@@ -98,10 +113,22 @@ class ModelSpec:
     """By tier, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-capability)).
     Empty: assumed by name, size or tiers."""
     capability_source: str = ""
+    surcharge: Decimal = Decimal(1)
+    """Factor on the price, for the regional endpoint of its provider."""
+    possible_surcharge: Decimal = Decimal(1)
+    """Factor that a response may report in addition, for the region that the model ran in."""
     effort: EffortLevels | None = None
     """None: the model has no levels of effort, or they are unknown."""
     brief: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sent with prompts that need a short answer, in the tiers STRUCTURED and BULK."""
+
+    @property
+    def input_limit(self) -> int:
+        return min(self.max_input_tokens or self.context_window, self.context_window)
+
+    def output_space(self, input_tokens: int) -> int:
+        """Return the tokens that a prompt leaves for the answer; zero or less if it is too long."""
+        return self.context_window - input_tokens if input_tokens <= self.input_limit else 0
 
     def params_at(self, effort: Effort | None, *, is_brief: bool = False) -> dict[str, Any]:
         """Return the parameters to send. Those of `params` win over those of an effort."""

@@ -18,8 +18,8 @@ class Attempt:
     """One request sent to one provider, as it ended: one row of the ledger.
 
     Prices are those that were applied, in USD per million tokens, so a later change of prices does not change history.
-    `cost_low_usd` covers what was reported or counted, `cost_high_usd` is the hold; None stands for `cost_usd`.
-    `expected_usd` is that of the plan.
+    `provider_cost_usd` is the cost that the provider states. `cost_low_usd` covers what was reported or counted,
+    `cost_high_usd` is the hold; None stands for `cost_usd`.
     `baseline_usd` is zero unless the attempt answered. `difficulty` is in logits; `rating` is 1 (good) or -1 (bad).
     """
 
@@ -55,6 +55,7 @@ class Attempt:
     cost_high_usd: Decimal | None = None
     effort: Effort | None = None
     expected_usd: Decimal = ZERO
+    provider_cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,11 @@ from llm_magic.jupyter.magics.ledger import LedgerMagics
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.ledger.dataframe import FRAME_DTYPES
 from llm_magic.providers.base import ProviderRequest
+from llm_magic.registry.reading import DERIVED_KEYS
 from llm_magic.registry.rules import Then, When
 from llm_magic.routing.options import markdown_table
 from llm_magic.testing import Reply, ScriptedProvider
-from llm_magic.types import ModelSpec, Outcome, Price, ProviderSpec
+from llm_magic.types import LongPrompt, ModelSpec, Outcome, Price, ProviderSpec
 from scripts.update_docs import updated
 from tests.support.kernel import NotebookKernel
 
@@ -185,9 +186,9 @@ def test_every_public_error_is_documented() -> None:
     assert public <= listed(page("errors.md"))
 
 
-@pytest.mark.parametrize("record", [ModelSpec, ProviderSpec, Price, When, Then])
+@pytest.mark.parametrize("record", [ModelSpec, ProviderSpec, Price, LongPrompt, When, Then])
 def test_every_key_of_models_toml_is_documented(record: type) -> None:
-    keys = {field.name for field in dataclasses.fields(record)} - {"id", "name"}
+    keys = {field.name for field in dataclasses.fields(record)} - {"id", "name", *DERIVED_KEYS}
     assert [key for key in keys if f"`{key}`" not in page("own-models.md")] == []
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from llm_magic import Registry, RegistryError, Router, TaskTier
+from llm_magic import Registry, RegistryError, Router, TaskTier, Usage, prices
 from llm_magic.registry import PROFILES
 from llm_magic.types import Effort, Price
 
@@ -90,11 +91,26 @@ def test_a_model_can_be_turned_off(clean_environment: Path) -> None:
     assert "deepseek-v3" not in Registry.load("article")
 
 
+def test_a_fallback_that_is_turned_off_is_replaced_by_its_own_fallback(clean_environment: Path) -> None:
+    off = ["claude-opus-5-5", "gpt-6.1-sol"]
+    write(clean_environment, 'baseline = "local"\n' + "".join(f'[models."{name}"]\nenabled = false\n' for name in off))
+    registry = Registry.load("current")
+    assert registry["gpt-6.2-astra"].fallback_id == "deepseek-v4-pro"
+    write(
+        clean_environment,
+        "".join(f'[models."{name}"]\nenabled = false\n' for name in ("claude-haiku-5-5", "deepseek-flash")),
+    )
+    assert Registry.load("current")["gpt-6-luna"].fallback_id is None, "the cycle of three has one model left"
+
+
 def test_prices_are_exact(clean_environment: Path) -> None:
     write(clean_environment, '[models.x]\nbase_url = "http://localhost/v1"\nprice = { input = 0.1, output = 0.3 }\n')
     price = Registry.load()["x"].price
     assert price is not None
     assert price.input == Decimal("0.1")
+
+
+PRICED = '[models.x]\nprovider = "openai"\n[models.x.price]\ninput = 1\noutput = 1\n'
 
 
 @pytest.mark.parametrize(
@@ -122,6 +138,33 @@ def test_prices_are_exact(clean_environment: Path) -> None:
             '[models.x]\nprovider = "anthropic"\nparams = { temperature = 0.5 }',
             "params.temperature: provider 'anthropic' rejects",
         ),
+        *(
+            (
+                f"[models.x]\nprovider = 'openai'\nparams = {{ {name} = 1 }}",
+                f"params.{name} is not possible: .* no hold covers",
+            )
+            for name in ("tools", "web_search_options", "plugins", "search_parameters", "enable_search", "modalities")
+        ),
+        ("[providers.x]\nparams = { tools = [] }", "providers.x.params.tools is not possible"),
+        ("[models.'gpt-6-luna'.effort]\nlow = { tools = [] }", "effort.low.tools is not possible"),
+        ("[models.'x:online']\nbase_url = 'http://localhost/v1'", "'x:online' searches the web, .*: use 'x'"),
+        ("[models.x]\nprovider = 'openai'\nmax_input_tokens = 0", "max_input_tokens = 0 must be a whole number"),
+        ("[models.x]\nprovider = 'openai'\nsurcharge = 2", "unknown key 'surcharge'"),
+        (PRICED + "long_prompt = 3", "price.long_prompt = 3 must be a table"),
+        (
+            PRICED + "long_prompt = { above_tokens = 5 }",
+            "price.long_prompt must have the keys above_tokens, input_factor",
+        ),
+        (
+            PRICED + "long_prompt = { above_tokens = 0, input_factor = 1, output_factor = 1 }",
+            "above_tokens = 0 must be",
+        ),
+        (
+            PRICED + "long_prompt = { above_tokens = 5, input_factor = -1, output_factor = 1 }",
+            "input_factor = -1 must be",
+        ),
+        (PRICED + "factors = 2", "price.factors = 2 must be a table"),
+        (PRICED + "factors = { flex = nan }", "price.factors.flex = NaN must be"),
         ("[models.x]\ntiers = []", "models.x needs a provider or a base_url"),
         ('[models.x]\nbase_url = "here"', "models.x.base_url = 'here' is not an http"),
         ('[providers.x]\napi = "soap"', "providers.x.api = 'soap': choose one of anthropic, openai, local"),
@@ -129,7 +172,24 @@ def test_prices_are_exact(clean_environment: Path) -> None:
         ("[providers.x]\nparams = { model = 'y' }", "providers.x.params.model: it is set for each request"),
         ("[providers.x]\nbase_url = 3", "providers.x.base_url = 3 must be text"),
         ("[providers.x]\nconcurrency = 0", "providers.x.concurrency = 0 must be"),
-        ("[models.gpt-5.5]\nprice = 1", "unknown key 'gpt-5'|needs a provider|unknown key '5'"),
+        ("[models.gpt-5.5]\nprice = 1", r'a name with dots needs quotes: \[models."gpt-5.5"\]'),
+        ("[models.llama3.2.effort]\ndefault = 'low'", r'a name with dots needs quotes: \[models."llama3.2"\]'),
+        ("[providers.llm.example.com]\nbase_url = 'x'", r'needs quotes: \[providers."llm.example.com"\]'),
+        (
+            "[models.llama3.2:8b]\nprice = 1",
+            r'not valid TOML: .*; a name like this needs quotes: \[models."llama3.2:8b"\]',
+        ),
+        (
+            "[models.meta/llama]\nprice = 1",
+            r'not valid TOML: .*; a name like this needs quotes: \[models."meta/llama"\]',
+        ),
+        ("[models.x]\nprovider = 'opnai'", "models.x.provider = 'opnai' is not a provider: did you mean 'openai'"),
+        ("[models.x]\nprovider = 'Anthropic'", "provider = 'Anthropic' is not a provider: did you mean 'anthropic'"),
+        (
+            "[models.x]\nprovider = 'acme'",
+            r"provider = 'acme' is not a provider: add \[providers.acme\], or choose one of",
+        ),
+        ("[models.'gpt-6-luna']\nprovider = 3", "models.gpt-6-luna.provider = 3 is not a provider"),
         ("[modles.x]\n", "unknown key 'modles'"),
         ('baseline = "nope"', "baseline = 'nope' is not a model"),
     ],
@@ -246,3 +306,38 @@ def test_an_error_in_the_levels_names_file_and_key(clean_environment: Path, line
     with pytest.raises(RegistryError, match=message) as caught:
         Registry.load()
     assert str(path) in str(caught.value)
+
+
+def test_the_limits_of_todays_models_are_those_of_their_providers() -> None:
+    registry = Registry.load("current")
+    limits = {model.id: (model.context_window, model.input_limit, model.max_output_tokens) for model in registry}
+    for model_id in ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5-2"):
+        assert limits[model_id] == (1_000_000, 1_000_000, 128_000)
+    for model_id in ("gpt-6.1-terra", "gpt-6.1-sol", "gpt-6-luna", "gpt-6.2-sol", "gpt-6.2-astra"):
+        assert limits[model_id] == (1_050_000, 922_000, 128_000)
+    for model_id in ("deepseek-flash", "deepseek-v4-pro"):
+        assert limits[model_id] == (1_000_000, 1_000_000, 384_000)
+    assert registry["deepseek-flash"].image_tokens == 384
+    assert registry["deepseek-v4-pro"].image_tokens == 0
+
+
+def test_a_prompt_above_the_input_limit_is_not_sent_although_the_window_is_larger() -> None:
+    assert Registry.load("current")["gpt-6.1-terra"].output_space(922_000) == 128_000
+    assert Registry.load("current")["gpt-6.1-terra"].output_space(922_001) == 0
+
+
+@pytest.mark.parametrize(
+    ("model_id", "short_usd", "long_usd", "source"),
+    [
+        ("gpt-6.2-sol", "12", "19", "models.toml: developers.openai.com/api/docs/models/gpt-6.2-sol, 2026-11-27"),
+        ("gpt-6.2-astra", "48", "76", "models.toml: developers.openai.com/api/docs/models/gpt-6.2-astra, 2026-11-18"),
+        ("claude-fable-5-2", "48", "48", "genai-prices 0.2.3"),
+    ],
+)
+def test_the_newest_models_have_prices_with_their_source(
+    model_id: str, short_usd: str, long_usd: str, source: str
+) -> None:
+    spec, at = Registry.load("current")[model_id], datetime(2026, 11, 27, 12, tzinfo=UTC)
+    short, long = (prices.cost(spec, Usage(input_tokens=count, output_tokens=10**6), at) for count in (272_000, 10**6))
+    assert short.usd + Decimal(10**6 - 272_000) / 10**6 * short.input_price == Decimal(short_usd)
+    assert (long.usd, long.price_source) == (Decimal(long_usd), source)
