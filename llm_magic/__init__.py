@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under an alias.
     from llm_magic.budget import Budget as Budget
+    from llm_magic.columns import (
+        Column as Column,
+        ColumnPlan as ColumnPlan,
+        ColumnReport as ColumnReport,
+        RowResult as RowResult,
+    )
     from llm_magic.classify import (
         Classifier as Classifier,
         LinearClassifier as LinearClassifier,
@@ -82,6 +88,7 @@ if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under
 _EXPORTS = {
     "budget": "Budget",
     "classify": "Classifier LinearClassifier",
+    "columns": "Column ColumnPlan ColumnReport RowResult",
     "errors": (
         "AllAttemptsFailed AuthFailed BadRequest BudgetError BudgetExceeded ConnectionFailed ContextTooLong "
         "EmptyAnswer EvaluationError InvalidAnswer InvalidOption LLMMagicError LedgerError "

@@ -73,15 +73,9 @@ class Bridge:
             job.join(SETTLE_TIMEOUT_S)
 
     async def aiterate(self, generator: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
-        job = self.start(generator)
-        try:
-            while not isinstance(item := await job.next_item(), _End):
+        async with aclosing(self.start(generator).aitems()) as items:
+            async for item in items:
                 yield item
-        finally:
-            job.cancel()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_TIMEOUT_S):
-                    await job.ajoin()
 
     def at_close(self, closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._at_close.append(closing)
@@ -227,7 +221,23 @@ class Job(Generic[Item]):
                 return True
             receive(item)
 
-    async def next_item(self) -> Item | _End:
+    @property
+    def unread(self) -> int:
+        """The number of items that wait in the queue."""
+        return self._items.qsize()
+
+    async def aitems(self) -> AsyncGenerator[Item]:
+        """Yield the items. On an early exit, cancel the job and wait for its end."""
+        try:
+            while not isinstance(item := await self._next_item(), _End):
+                yield item
+        finally:
+            self.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                    await self.ajoin()
+
+    async def _next_item(self) -> Item | _End:
         await self._checkpoints.checkpoint()
         while True:
             try:

@@ -57,17 +57,19 @@ def extra_line(extra: Extra) -> str:
 class Cap:
     """A limit on spent + held within a scope.
 
-    `run` and `session` are the current ones; `model` and `tag` name a part of the session; `day` and `month` (UTC)
+    `run` and `session` are the current ones; `model` and `tag` name a part of the session, and `column` the tag of a
+    column's runs; `day` and `month` (UTC)
     count the whole ledger, whichever session spent it.
     """
 
-    scope: Literal["run", "session", "model", "tag", "day", "month"]
+    scope: Literal["run", "column", "session", "model", "tag", "day", "month"]
     limit_usd: Decimal
     key: str = ""
 
     def __str__(self) -> str:
         names = {
             "run": "the cap of this run",
+            "column": "the cap of this column",
             "session": "the session's cap",
             "model": f"the cap on {self.key}",
             "tag": f"the cap on the tag {self.key}",
@@ -102,17 +104,22 @@ class Budget:
     month_usd: Decimal | None = None
     models_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     tags_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    columns_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """By the tag of a column's runs; set by `Router.map`."""
 
     def __post_init__(self) -> None:
         for name in ("session_usd", "run_usd", "day_usd", "month_usd"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, usd(value))
-        for name in ("models_usd", "tags_usd"):
+        for name in ("models_usd", "tags_usd", "columns_usd"):
             object.__setattr__(self, name, {key: usd(value) for key, value in getattr(self, name).items()})
 
     def caps(self, *, model: str, tags: Sequence[str] = (), max_cost_usd: Decimal | None = None) -> tuple[Cap, ...]:
         runs = [cap for cap in (self.run_usd, max_cost_usd) if cap is not None]
         caps = [Cap(scope="run", limit_usd=min(runs))] if runs else []
+        caps += [
+            Cap(scope="column", limit_usd=limit, key=tag) for tag, limit in self.columns_usd.items() if tag in tags
+        ]
         if self.session_usd is not None:
             caps.append(Cap(scope="session", limit_usd=self.session_usd))
         if model in self.models_usd:

@@ -32,11 +32,21 @@ _FIELDS_WITHOUT_EFFECT_ON_ANSWER = (
 
 def key(request: Request, models: Iterable[ModelSpec]) -> str:
     """Hash everything that the answer depends on: the request, the available models, the version of llm_magic."""
-    fields = {name: value for name, value in _fields(request).items() if name not in _FIELDS_WITHOUT_EFFECT_ON_ANSWER}
     text = json.dumps(
-        [version("llm-magic"), fields, [_fields(model) for model in models]], sort_keys=True, default=_plain
+        [version("llm-magic"), _effective_fields(request), [_fields(model) for model in models]],
+        sort_keys=True,
+        default=_plain,
     )
     return hmac.new(hash_key(), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def digest_text(request: Request) -> str:
+    """Return everything in the request that the answer depends on, as text to hash."""
+    return json.dumps(_effective_fields(request), sort_keys=True, default=_plain)
+
+
+def _effective_fields(request: Request) -> dict[str, Any]:
+    return {name: value for name, value in _fields(request).items() if name not in _FIELDS_WITHOUT_EFFECT_ON_ANSWER}
 
 
 def recall(
@@ -131,4 +141,8 @@ def _plain(value: Any) -> Any:
         return value.json_schema
     if dataclasses.is_dataclass(value):
         return _fields(value)
-    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else repr(value)
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if (code := getattr(value, "__code__", None)) is not None:  # of a function, the same in every process
+        return [value.__qualname__, code.co_code.hex(), repr(code.co_consts)]
+    return repr(value)

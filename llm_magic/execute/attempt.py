@@ -91,6 +91,8 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     if state.report_doubt:
         yield run.note(NoteKind.USAGE, f"{row.model}: {state.report_doubt}")
     yield AttemptEnded(attempt=row)
+    if run.in_column:
+        return
     for headroom in await ledger_io.headroom(run, state.candidate):
         cap, now = headroom.cap, run.services.clock.now()
         if cap.scope != "run" and (warning := run.services.cap_warnings.crossed(cap, headroom.used_share, now)):

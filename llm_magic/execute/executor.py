@@ -26,15 +26,22 @@ class Executor:
         self._services = services
 
     async def execute(
-        self, plan: Plan, *, run_id: str, budget: Callable[[], Budget], reservation: Reservation | None = None
+        self,
+        plan: Plan,
+        *,
+        run_id: str,
+        budget: Callable[[], Budget],
+        reservation: Reservation | None = None,
+        in_column: bool = False,
     ) -> AsyncGenerator[RunEvent]:
         """Try the plan's candidates until one answers. Raises AllAttemptsFailed or BudgetExceeded if none does.
 
         budget: returns the caps; called for each hold. reservation: money set aside for the plan's leader.
+        in_column: the run answers a row of a column.
         Closing the generator, or canceling its task, cancels the request upstream and settles it.
         """
         run = self._new_run(plan, run_id, budget)
-        run.reservation = reservation
+        run.reservation, run.in_column = reservation, in_column
         yield Planned(run_id=run_id, plan=plan)
         if stale := prices.staleness_warning(self._services.clock.now()):
             yield run.note(NoteKind.STALE_PRICES, stale)
@@ -60,6 +67,15 @@ class Executor:
             yield run.note(NoteKind.PASSED_OVER, objections)
         spent_usd = await ledger_io.session_cost_usd(run)
         yield RunEnded(result=settlement.result(run, run.answer, session_cost_usd=spent_usd))
+
+    def hold_all(self, plans: Mapping[str, Plan], *, budget: Callable[[], Budget]) -> list[Reservation]:
+        """Reserve the worst cases of the leaders of these plans, by run id, in one transaction.
+
+        Returns the reservations of the first ones, as many as fit. Raises BudgetExceeded if the first one does not.
+        """
+        return self._services.ledger.hold_all(
+            [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()]
+        )
 
     async def compare(
         self, plans: Mapping[str, Plan], *, run_ids: Mapping[str, str], budget: Callable[[], Budget]
@@ -124,15 +140,17 @@ class Executor:
             ledger_notices=self._services.ledger.notices.delivered,
         )
 
+    def _hold_request(
+        self, plan: Plan, run_id: str, budget: Callable[[], Budget]
+    ) -> tuple[Attempt, Decimal, tuple[Cap, ...]]:
+        run, candidate = self._new_run(plan, run_id, budget), plan.candidates[0]
+        row = settlement.pending_row(run, candidate)
+        return row, candidate.at(row.started_at).worst_usd, run.caps(candidate)
+
     def _reserve_all(
         self, plans: Mapping[str, Plan], run_ids: Mapping[str, str], budget: Callable[[], Budget]
     ) -> dict[str, Reservation]:
-        asks: list[tuple[Attempt, Decimal, tuple[Cap, ...]]] = []
-        for label, plan in plans.items():
-            run = self._new_run(plan, run_ids[label], budget)
-            (candidate,) = plan.candidates
-            row = settlement.pending_row(run, candidate)
-            asks.append((row, candidate.at(row.started_at).worst_usd, run.caps(candidate)))
+        asks = [self._hold_request(plan, run_ids[label], budget) for label, plan in plans.items()]
         try:
             reservations = self._services.ledger.reserve_all(asks)
         except BudgetExceeded as error:

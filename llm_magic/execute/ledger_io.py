@@ -104,8 +104,13 @@ def pace(run: Run, model: ModelSpec) -> float | None:
 
 
 async def session_cost_usd(run: Run) -> Decimal:
-    """Return the session's cost. If it can't be read, return this run's cost, and add a note."""
+    """Return the session's cost; zero for a row of a column, which is not shown alone.
+
+    If it can't be read, return this run's cost, and add a note.
+    """
     services = run.services
+    if run.in_column:
+        return ZERO
     until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
     try:
         return await when_unlocked(lambda: services.ledger.spent_usd, services, until=until)

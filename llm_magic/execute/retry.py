@@ -107,7 +107,7 @@ def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: boo
     model, services = state.candidate.model, run.services
     if error.cools_down:
         requested_s = min(error.retry_after_s or 0.0, _MAX_REQUESTED_COOL_DOWN_S)
-        services.health.failed(model.id, gave_up=gave_up, at_least_s=requested_s)
+        services.health.failed(model.id, gave_up=gave_up and not run.in_column, at_least_s=requested_s)
     if not gave_up:
         return
     if error.scope is Scope.PROVIDER:

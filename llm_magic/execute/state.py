@@ -24,6 +24,7 @@ class Run:
     """A run in progress.
 
     budget: called for each hold, so a cap that is set during the run applies to everything that is yet to be sent.
+    in_column: it answers a row of a column, which keeps to the shared pace and reports totals itself.
     sent_models: model of each attempt. reservation: money set aside for the plan's leader; a run that has one must not
     wait for budget (deadlock). cascade_attempts: number of attempts before the leader was asked.
     out: the reason, by provider whose account failed. rejected_by, refused_by: providers that took the request for
@@ -36,6 +37,7 @@ class Run:
     budget: Callable[[], Budget]
     started: float
     deadline: float
+    in_column: bool = False
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,6 +120,24 @@ class Ledger:
             for row, (_, worst_usd, caps) in zip(rows, requests, strict=True):
                 self._insert(db, row, worst_usd, caps)
         return [Reservation(row, replace=self._replace, release=self.release) for row in rows]
+
+    def hold_all(self, requests: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reservation]:
+        """Reserve the worst cases of attempts that are about to be sent, in one transaction, as many as fit.
+
+        Raises BudgetExceeded if the first one does not. Each becomes a hold without another transaction unless it costs
+        more by then, and is settled in the next transaction of the ledger.
+        """
+        made: list[Reservation] = []
+        with self._holding(*(attempt for attempt, _, _ in requests)) as db:
+            for attempt, worst_usd, caps in requests:
+                try:
+                    self._insert(db, attempt, worst_usd, caps)
+                except BudgetExceeded:
+                    if made:
+                        break
+                    raise
+                made.append(Reservation(attempt, replace=partial(self._take, worst_usd), release=self.release))
+        return made
 
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by its cost.
@@ -285,6 +304,13 @@ class Ledger:
             self.transactions.continuity.remove((reserved.run_id, reserved.attempt))
             self._insert(db, attempt, worst_usd, caps)
         return Hold(attempt, worst_usd, self.settle)
+
+    def _take(
+        self, held_usd: Decimal, reserved: Attempt, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]
+    ) -> Hold:
+        if worst_usd > held_usd or (attempt.run_id, attempt.attempt) != (reserved.run_id, reserved.attempt):
+            return self._replace(reserved, attempt, worst_usd, caps)
+        return Hold(attempt, held_usd, self.transactions.pending.settle_later)
 
     @contextmanager
     def _holding(self, *attempts: Attempt) -> Generator[sa.Connection]:

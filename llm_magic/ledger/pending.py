@@ -37,19 +37,33 @@ class Batch:
 
 
 class PendingWrites:
-    """A queue of settlements and releases. Any thread may add to it; writers remove from it one at a time."""
+    """A queue of settlements and releases. Any thread may add to it; writers remove from it one at a time.
+
+    True if something must be written as soon as possible.
+    """
 
     def __init__(self) -> None:
         self._settlements: list[Attempt] = []
+        self.is_due = False
+        """False while all settlements can wait for the next transaction."""
         self._releases: list[Attempt] = []
         self.last_error: LedgerError | None = None
         """The error of the last attempt to write them."""
 
     def __bool__(self) -> bool:
-        return bool(self._settlements or self._releases)
+        return self.is_due or bool(self._releases)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._settlements or self._releases)
+
+    def settle_later(self, attempt: Attempt) -> None:
+        """Add a settlement that can wait for the next transaction."""
+        self._settlements.append(attempt)
 
     def add_settlement(self, attempt: Attempt) -> None:
         self.last_error = None
+        self.is_due = True
         self._settlements.append(attempt)
 
     def add_release(self, attempt: Attempt) -> None:
@@ -62,6 +76,7 @@ class PendingWrites:
     def remove(self, batch: Batch) -> None:
         """Remove a batch that was committed, from the front of the queue."""
         del self._settlements[: len(batch.settlements)]
+        self.is_due = bool(self._settlements) and self.is_due
         del self._releases[: len(batch.releases)]
 
 

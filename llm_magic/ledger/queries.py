@@ -107,6 +107,7 @@ _USED = {
     "session": _named,
     "model": _named,
     "tag": _named,
+    "column": _named,
     "day": _since,
     "month": _since,
 }
@@ -117,6 +118,7 @@ _HELD = {
         "session": (_in_session,),
         "model": (_in_session, _c.model == sa.bindparam("key")),
         "tag": (_in_session, _tagged),
+        "column": (_in_session, _tagged),
         "day": (_in_period,),
         "month": (_in_period,),
     }.items()
@@ -166,9 +168,10 @@ def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str,
     match cap.scope:
         case "run":
             return {"run": run_id}
-        case "session" | "model" | "tag":
+        case "session" | "model" | "tag" | "column":
             like = cap.key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            return {"session": session_id, "scope": cap.scope, "key": cap.key, "like": like}
+            counted = "tag" if cap.scope == "column" else cap.scope
+            return {"session": session_id, "scope": counted, "key": cap.key, "like": like}
         case "day" | "month":
             period = cap.period(now)
             assert period is not None

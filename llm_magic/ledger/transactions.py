@@ -132,7 +132,7 @@ class Transactions:
 
     def close(self) -> None:
         """Write what is pending if possible, and close the database. Later use opens it again."""
-        if self.pending:
+        if not self.pending.is_empty:
             with suppress(LedgerError):
                 self._flush()
         with self._lock:

@@ -71,6 +71,12 @@ class ModelQuote:
         )
         return longer._limited(limit, now)
 
+    def with_input(
+        self, input_tokens: int, input_tokens_bound: int, max_output_tokens: int, now: datetime
+    ) -> ModelQuote:
+        changed = dataclasses.replace(self, input_tokens=input_tokens, input_tokens_bound=input_tokens_bound)
+        return changed._limited(max_output_tokens, now)
+
     def _limited(self, max_output_tokens: int, now: datetime) -> ModelQuote:
         worst = prices.worst_case(
             self.model, input_tokens=self.input_tokens_bound, output_tokens=max_output_tokens, at=now

@@ -17,6 +17,8 @@ from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Amount, Budget, Cap
 from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import Classifier, LinearClassifier
+from llm_magic.columns import Column, ColumnPlan
+from llm_magic.columns.keep import ColumnStore
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
 from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
@@ -28,8 +30,9 @@ from llm_magic.plan.cascade import cascade_mode
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import comparison, options, planning, validation
+from llm_magic.routing import columns, comparison, options, planning, validation
 from llm_magic.routing.classification import apply_rules, explain_rule
+from llm_magic.routing.column_options import ColumnOptions
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.routing.services import new_services
 from llm_magic.tuning.lengths import LearnedLengths
@@ -81,6 +84,7 @@ class Router:
         self.ledger = ledger or Ledger(session_id=session_id, clock=lambda: clock.now().timestamp())
         self.cache = AnswerCache(self.ledger)
         self.conversations = Conversations(self.ledger)
+        self.column_store = ColumnStore(self.ledger)
         self.budget = Budget() if budget is None else budget
         self.classifier: Classifier = LinearClassifier() if classifier is None else classifier
         self.planner = planner
@@ -172,6 +176,28 @@ class Router:
     def compare_job(self, plans: Mapping[str, Plan]) -> Job[tuple[str, RunEvent | RunFailed]]:
         """Run several plans, as `plans` makes them, at once. Their events come with their labels."""
         return bridge.start(self._compare(plans))
+
+    def map(self, text: str, *, over: object, **given: Unpack[ColumnOptions]) -> Column:
+        """Return a column, to await or to iterate over: a text with `{{name}}` for a row's cell, and the rows.
+
+        over: a DataFrame, Series, list, dict of lists, Arrow or polars table, or iterable. max_cost caps all rows.
+        """
+        return self.column(text, over, given)
+
+    def map_sync(self, text: str, *, over: object, **given: Unpack[ColumnOptions]) -> Column:
+        """Run a column to its end without `await`, in a script or in a cell."""
+        return self.column(text, over, given).wait()
+
+    def plan_map(self, text: str, *, over: object, **given: Unpack[ColumnOptions]) -> ColumnPlan:
+        """Return what a column would ask and what that costs. Sends nothing; needs no key."""
+        return self.column(text, over, given).plan
+
+    def column(self, text: str, over: object, given: ColumnOptions, **how: Unpack[columns.Variables]) -> Column:
+        """Return a column as `map` does, whose text may mention variables too."""
+        context = columns.context(
+            self._services, self.column_store, lambda: self.budget, self.plan, self._rejection, self.request
+        )
+        return columns.new_column(text, over, given, context, **how)
 
     async def compare(
         self, prompt: str | Request, *, models: Sequence[str], **given: Unpack[RequestOptions]

@@ -61,6 +61,10 @@ class Quote(Protocol):
         """Add messages to send; None if the context window is too small for them."""
         ...
 
+    def with_input(self, input_tokens: int, input_tokens_bound: int, max_output_tokens: int, now: datetime) -> Quote:
+        """Replace the prompt by one of another length, with the same expected answer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:

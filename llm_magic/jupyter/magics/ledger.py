@@ -139,7 +139,7 @@ class LedgerMagics(Magics):
     @argument("--purge", action="store_true", help="Delete every answer.")
     @line_magic
     def route_cache(self, line: str) -> None:
-        """Show the number of answers in the cache and its location; or delete them.
+        """Show the number of answers in the cache, with those of columns, and its location; or delete them.
 
         Example: %route_cache --purge
         """
@@ -148,8 +148,10 @@ class LedgerMagics(Magics):
             router = routing.session_router()
             cache = router.cache
             count, size = cache.count_and_bytes()
+            count += router.column_store.count()
             if args.purge:
                 router.cache.purge()
+                router.column_store.purge()
         done = "deleted" if args.purge else "holds the text of"
         print(f"the cache in {router.ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
 

@@ -1,0 +1,286 @@
+"""A column: one instruction for many rows, its progress, and its result."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+from llm_magic.bridge import POLL_INTERVAL_S, SETTLE_TIMEOUT_S, Job, bridge
+from llm_magic.budget import Budget, show_usd
+from llm_magic.columns.estimate import ColumnPlan
+from llm_magic.columns.keep import StreamEnd
+from llm_magic.columns.preparation import ColumnContext, Preparation
+from llm_magic.columns.progress import Progress
+from llm_magic.columns.records import RowResult
+from llm_magic.columns.report import ColumnReport
+from llm_magic.columns.results import KnownTable, StreamTable, Table
+from llm_magic.columns.rows import ColumnSpec, Item
+from llm_magic.columns.runner import Runner
+from llm_magic.execute import ledger_io
+from llm_magic.types import ZERO
+
+_SURPRISE = 2
+"""A pilot that measures more than this many times the expected cost stops the column."""
+_MAX_UNREAD_ROWS = 256
+
+
+class Column:
+    """One instruction for many rows, and the result, which grows while it runs.
+
+    Await it, iterate over it with `async for` to get each row as it ends, or call `wait`. `frame` is the input with the
+    columns of answers. A row that fails is a row with an error.
+    """
+
+    def __init__(self, spec: ColumnSpec, context: ColumnContext, *, max_cost_usd: Decimal | None = None) -> None:
+        self.id = uuid.uuid4().hex
+        self.progress = Progress()
+        self.plan_before: ColumnPlan | None = None
+        """The plan with which the column started."""
+        self.error: BaseException | None = None
+        """Error that ended the column; None at a cap or after a pilot."""
+        tags = spec.base.tags
+        self._budget: Callable[[], Budget] = context.budget
+        if max_cost_usd is not None:
+            tag = f"column:{self.id[:12]}"
+            tags = (*tags, tag)
+            self._budget = _ColumnBudget(context.budget, tag, max_cost_usd)
+        base = dataclasses.replace(spec.base, parent_run_id=self.id, tags=tags)
+        self.spec = dataclasses.replace(spec, base=base)
+        self._context = dataclasses.replace(context, budget=self._budget)
+        self._preparation: Preparation | None = None
+        self._job: Job[RowResult] | None = None
+        self._is_watched = False
+        self._is_retry = False
+        self._stream = StreamEnd()
+        if spec.source.length is None:
+            weakref.finalize(self, context.store.drop_stream, self.id, self._stream)
+
+    def prepare(self) -> Preparation:
+        if self._preparation is None:
+            self._preparation = Preparation(self.id, self.spec, self._context)
+        return self._preparation
+
+    @property
+    def plan(self) -> ColumnPlan:
+        """The rows that are left to ask, and their expected cost. Sends nothing."""
+        return self.prepare().plan(self.progress)
+
+    def start(self) -> Column:
+        if self._job is None:
+            self.error = None
+            self._job = bridge.start(self._run())
+        return self
+
+    def wait(self) -> Column:
+        self.start()
+        assert self._job is not None
+        try:
+            while not self._job.join(POLL_INTERVAL_S):
+                pass
+        except KeyboardInterrupt:
+            self.cancel()
+            self._job.join(SETTLE_TIMEOUT_S)
+            raise
+        return self._ended()
+
+    def cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def done(self) -> bool:
+        return self._job is not None and self._job.done()
+
+    def __await__(self) -> Generator[Any, None, Column]:
+        return self._finished().__await__()
+
+    async def __aiter__(self) -> AsyncIterator[RowResult]:
+        """Yield each row as it ends. Leaving early stops the column."""
+        self._is_watched = self._is_watched or self._job is None
+        async for row in self._follow():
+            yield row
+
+    async def _finished(self) -> Column:
+        async for _ in self._follow():
+            pass
+        return self._ended()
+
+    async def _follow(self) -> AsyncIterator[RowResult]:
+        self.start()
+        assert self._job is not None
+        if not self._job.done() or self._is_watched:
+            async with aclosing(self._job.aitems()) as rows:
+                async for row in rows:
+                    yield row
+
+    def _ended(self) -> Column:
+        if self.error is not None:
+            raise self.error
+        return self
+
+    # The result.
+
+    @property
+    def frame(self) -> Any:
+        table = self._table()
+        frame = table.frame()
+        preparation = self.prepare()
+        if self.done() and self.spec.keep_s is None and preparation.known is not None and table.is_whole():
+            self._context.store.forget(preparation.keys.digest, preparation.known.keys)
+        return frame
+
+    @property
+    def errors(self) -> Any:
+        """The rows without an answer, as a frame like `frame`."""
+        return self._table().errors()
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """The cost of all attempts of this column. Answers that were kept from before cost nothing."""
+        return self.progress.cost_usd
+
+    def report(self) -> ColumnReport:
+        return self._table().report(self.progress, self.plan_before)
+
+    def retry_failed(self) -> Column:
+        """Ask the rows without an answer again, wait for them, and return the same result, which has their answers."""
+        if self._job is not None and not self._job.done():
+            self.wait()
+        self._job, self._is_retry, self._is_watched = None, True, False
+        if (known := self.prepare().known) is not None:
+            known.reset_failed()
+        self.progress.failed, self.progress.stopped = 0, ""
+        self.progress.errors.clear()
+        return self.wait()
+
+    def __repr__(self) -> str:
+        state = "running" if self._job is not None and not self.done() else "ended" if self.done() else "not started"
+        return f"<Column, {state}: {self.progress.answered:,} answered, {self.progress.failed:,} failed>"
+
+    def _table(self) -> Table:
+        preparation = self.prepare()
+        if preparation.known is not None:
+            return KnownTable(self.spec, preparation.known)
+        return StreamTable(self.spec, self._context.store, self.id)
+
+    # On the private loop.
+
+    async def _run(self) -> AsyncGenerator[RowResult]:
+        try:
+            preparation = await asyncio.to_thread(self.prepare)
+            self.plan_before = self.plan_before or preparation.plan()
+            runner = self._runner(preparation)
+            store, digest = self._context.store, preparation.keys.digest
+            await self._with_ledger(lambda: store.begin(self.id, digest))
+            try:
+                for row in self._known_rows(preparation):
+                    yield row
+                async with aclosing(self._phases(preparation, runner)) as items:
+                    async for item in items:
+                        for row in self._rows_of(item):
+                            yield row
+                            await self._wait_for_reader()
+            finally:
+                with ledger_io.settling(self._context.services):
+                    store.end(self.id)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _runner(self, preparation: Preparation) -> Runner:
+        context, planner = self._context, preparation.planner
+        if not planner.typical.candidates and preparation.plan().to_ask != 0:
+            raise context.rejection(planner.typical)
+        self.progress.resumed = self.progress.resumed or len(preparation.kept)
+        self.progress.answered = self.progress.answered or len(preparation.kept)
+        return Runner(
+            self.id,
+            planner,
+            context.store,
+            context.services,
+            self._budget,
+            context.rejection,
+            progress=self.progress,
+            keep_s=self.spec.keep_s,
+        )
+
+    async def _phases(self, preparation: Preparation, runner: Runner) -> AsyncGenerator[Item]:
+        """Ask the first row alone, so that a shared prefix is written once, then the pilot, then the other rows."""
+        known, pilot = preparation.known, 0 if self._is_retry else self.spec.pilot
+        stream = preparation.items(is_retry=self._is_retry)
+        first = stream if known is None else preparation.items(preparation.pilot_positions(max(pilot, 1)))
+        for count, limit in ((1, 1), (pilot - 1, None)):
+            async with aclosing(runner.ask(_first(first, count), limit=limit)) as items:
+                async for item in items:
+                    yield item
+        if pilot and not self.progress.stopped:
+            self.progress.stopped = self._surprise(preparation)
+        if not self.progress.stopped:
+            async with aclosing(runner.ask(stream)) as items:
+                async for item in items:
+                    yield item
+        if known is None and self.spec.keep_s is None and not (self.progress.stopped or self.progress.failed):
+            self._stream.digest = preparation.keys.digest
+        if self.progress.stopped:
+            self.progress.stopped += self._rest(preparation)
+
+    def _surprise(self, preparation: Preparation) -> str:
+        before, after = self.plan_before, preparation.plan(self.progress)
+        if before is None or not after.is_measured or after.to_ask == 0:
+            return ""
+        expected, measured = before.row.expected_usd, after.row.expected_usd
+        if measured > _SURPRISE * expected and not before.is_measured:
+            detail = f"not {show_usd(expected)} as expected"
+        elif before.fits and not after.fits:
+            detail = f"and the cap has {show_usd(after.left_usd or ZERO)} left"
+        else:
+            return ""
+        again = "Run it again to go on; the answers of the pilot are kept"
+        return f"stopped after the pilot: a row costs {show_usd(measured)}, {detail}. {again}"
+
+    def _rest(self, preparation: Preparation) -> str:
+        rest = preparation.plan(self.progress)
+        if rest.to_ask is None or rest.expected_usd is None:
+            return ""
+        return f". The other {rest.to_ask:,} rows would cost about {show_usd(rest.expected_usd)}"
+
+    def _known_rows(self, preparation: Preparation) -> list[RowResult]:
+        if preparation.known is None or not self._is_watched:
+            return []
+        return self._table().settled_rows()
+
+    def _rows_of(self, item: Item) -> list[RowResult]:
+        return self._table().rows_of(item) if self._is_watched else []
+
+    async def _wait_for_reader(self) -> None:
+        while self._job is not None and self._job.unread >= _MAX_UNREAD_ROWS:  # noqa: ASYNC110 - another thread reads
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def _with_ledger(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
+        services = self._context.services
+        until = services.clock.monotonic() + services.policy.deadline_s
+        return await ledger_io.when_unlocked(call, services, until=until)
+
+
+class _ColumnBudget:
+    def __init__(self, budget: Callable[[], Budget], tag: str, limit_usd: Decimal) -> None:
+        self._budget, self._caps = budget, {tag: limit_usd}
+        self._given = self._made = budget()
+        self._made = dataclasses.replace(self._given, columns_usd=self._caps)
+
+    def __call__(self) -> Budget:
+        if (given := self._budget()) is not self._given:
+            self._made, self._given = dataclasses.replace(given, columns_usd=self._caps), given
+        return self._made
+
+
+async def _first(items: AsyncIterator[Item], count: int) -> AsyncGenerator[Item]:
+    for _ in range(count):
+        if (item := await anext(items, None)) is None:
+            return
+        yield item

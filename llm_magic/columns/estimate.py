@@ -1,0 +1,125 @@
+"""The plan of a column: how many rows there are to ask, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from llm_magic.budget import show_usd
+from llm_magic.types import ZERO, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCost:
+    low_usd: Decimal
+    expected_usd: Decimal
+    worst_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnPlan:
+    """The rows that a column would ask, and their cost. Pure: making one sends nothing.
+
+    plan: of a typical row. Counts are None for an iterable without a length. missing: rows without a value, which are
+    skipped. distinct: different texts. answered: those with a kept answer. own_plans: rows that are far longer than
+    the typical one, each with a plan of its own. left_usd: what the tightest cap leaves; None without a cap.
+    minutes: at the known limits of the provider; None if none is known. row: cost of one row, as the plans of some rows
+    have it, or as the pilot or earlier answers have measured it.
+    """
+
+    plan: Plan
+    rows: int | None
+    missing: int | None
+    distinct: int | None
+    answered: int | None
+    own_plans: int
+    row: RowCost
+    left_usd: Decimal | None
+    minutes: float | None
+    is_measured: bool = False
+
+    @property
+    def to_ask(self) -> int | None:
+        return None if self.distinct is None or self.answered is None else self.distinct - self.answered
+
+    @property
+    def low_usd(self) -> Decimal | None:
+        return None if self.to_ask is None else self.row.low_usd * self.to_ask
+
+    @property
+    def expected_usd(self) -> Decimal | None:
+        return None if self.to_ask is None else self.row.expected_usd * self.to_ask
+
+    @property
+    def worst_usd(self) -> Decimal | None:
+        return None if self.to_ask is None else self.row.worst_usd * self.to_ask
+
+    @property
+    def fits(self) -> bool:
+        return self.left_usd is None or self.expected_usd is None or self.expected_usd <= self.left_usd
+
+    @property
+    def covered_rows(self) -> int | None:
+        if self.left_usd is None or self.to_ask is None:
+            return None
+        if self.row.expected_usd == 0:
+            return self.to_ask
+        return min(self.to_ask, int(max(self.left_usd, ZERO) / self.row.expected_usd))
+
+    def __str__(self) -> str:
+        return "\n".join(plan_lines(self))
+
+
+def plan_lines(plan: ColumnPlan) -> list[str]:
+    lines: list[str] = []
+    if plan.rows is None:
+        lines.append("rows: unknown, read as they come")
+    else:
+        missing = f", {plan.missing:,} without a value" if plan.missing else ""
+        lines.append(f"rows: {plan.rows:,}, {plan.distinct:,} distinct{missing}")
+        lines.append(f"answered already: {plan.answered:,}; to ask: {plan.to_ask:,}")
+    models = " → ".join(candidate.model.id for candidate in plan.plan.candidates) or "no usable model"
+    lines.append(f"tier: {plan.plan.tier}; models: {models}")
+    if plan.own_plans:
+        lines.append(f"planned on their own: {plan.own_plans:,} rows that are far longer")
+    basis = "measured" if plan.is_measured else "estimated"
+    if plan.expected_usd is None or plan.low_usd is None or plan.worst_usd is None:
+        lines.append(
+            f"cost of a row ({basis}): {show_usd(plan.row.expected_usd)}, at most {show_usd(plan.row.worst_usd)}"
+        )
+    else:
+        low, worst = show_usd(plan.low_usd), show_usd(plan.worst_usd)
+        lines.append(f"cost ({basis}): {show_usd(plan.expected_usd)}, from {low}, at most {worst}")
+    if plan.left_usd is not None:
+        covered = plan.covered_rows
+        rows = "" if covered is None else f", which covers about {covered:,} of {plan.to_ask:,} rows"
+        lines.append(f"left under the cap: {show_usd(max(plan.left_usd, ZERO))}{rows}")
+    if plan.minutes is not None:
+        lines.append(f"time at the known limits: about {duration_text(60 * plan.minutes)}")
+    return lines
+
+
+def duration_text(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def row_cost(plans: Sequence[Plan]) -> RowCost:
+    leaders = [plan.candidates[0] for plan in plans if plan.candidates]
+    if not leaders:
+        return RowCost(low_usd=ZERO, expected_usd=ZERO, worst_usd=ZERO)
+    count = len(leaders)
+    cascades = [plan.cascade for plan in plans]
+    expected = [plan.expected_usd or ZERO for plan in plans]
+    worst = [
+        leader.worst_usd if cascade is None else cascade.worst_usd
+        for leader, cascade in zip(leaders, cascades, strict=False)
+    ]
+    return RowCost(
+        low_usd=sum((leader.low_usd for leader in leaders), ZERO) / count,
+        expected_usd=sum(expected, ZERO) / count,
+        worst_usd=sum(worst, ZERO) / count,
+    )

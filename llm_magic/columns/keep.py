@@ -1,0 +1,283 @@
+"""Answers of columns in the ledger's database: what was paid for is asked once, also after a stop or a killed process.
+
+Rows are stored as keyed hashes only, answers with their text.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from llm_magic.columns.records import MISSING, Record
+from llm_magic.columns.rows import Item
+from llm_magic.ledger import Ledger
+from llm_magic.types import ZERO, Outcome
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_LEASE_S = 900.0
+_CHUNK = 400
+"""Below the number of parameters that a statement may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """The state of rows that a column wants to ask.
+
+    own: the answered ones that this column has paid for. busy: those that another column that runs is asking.
+    """
+
+    answered: Mapping[str, Record]
+    own: frozenset[str]
+    busy: frozenset[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamEnd:
+    """The state of a stream. digest: of its column, once each row has an answer; empty before."""
+
+    digest: str = ""
+
+
+class ColumnStore:
+    """The kept answers of all columns. Any thread may use it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        from llm_magic.columns import table
+
+        self._ledger = ledger
+        self._table = table
+        self._exists = False
+
+    def begin(self, column_id: str, digest: str) -> None:
+        from llm_magic.ledger import owners
+
+        columns, now = self._table.columns, self._ledger.clock()
+        with self._writing() as db:
+            is_dead = owners.is_dead(now)
+            dead = [row.id for row in db.execute(columns.select()) if is_dead(row.owner, row.lease_until)]
+            for chunk in _chunks(dead):
+                self._drop(db, chunk)
+            db.execute(self._table.answers.delete().where(self._table.answers.c.keep_until < now))
+            owner = owners.process_name(os.getpid())
+            row = {"id": column_id, "digest": digest, "owner": owner, "lease_until": now + _LEASE_S}
+            db.execute(columns.insert(), row)
+
+    def renew(self, column_id: str) -> None:
+        columns = self._table.columns
+        with self._writing() as db:
+            until = self._ledger.clock() + _LEASE_S
+            db.execute(columns.update().where(columns.c.id == column_id).values(lease_until=until))
+
+    def end(self, column_id: str) -> None:
+        answers, columns = self._table.answers, self._table.columns
+        with self._writing() as db:
+            db.execute(columns.delete().where(columns.c.id == column_id))
+            db.execute(answers.delete().where(answers.c.claim == column_id, answers.c.text.is_(None)))
+
+    def forget(self, digest: str, keys: Iterable[str]) -> None:
+        """Delete the answers of a column whose frame was given back whole, unless another one like it runs."""
+        import sqlalchemy as sa
+
+        answers, columns = self._table.answers, self._table.columns
+        with self._writing() as db:
+            if db.execute(sa.select(sa.func.count()).where(columns.c.digest == digest)).scalar_one():
+                return
+            for chunk in _chunks(keys):
+                db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.keep_until.is_(None)))
+
+    def answered(self, keys: Iterable[str]) -> dict[str, Record]:
+        answers = self._table.answers
+        kept: dict[str, Record] = {}
+        with self._ledger.transactions.reading() as db:
+            if not self._is_there(db):
+                return kept
+            for chunk in _chunks(keys):
+                query = answers.select().where(answers.c.key.in_(chunk), answers.c.text.is_not(None))
+                kept |= {row.key: _record(row.text, row.about) for row in db.execute(query)}
+        return kept
+
+    def claim(self, column_id: str, keys: Sequence[str]) -> Claims:
+        from llm_magic.ledger import owners
+
+        answers, columns, now = self._table.answers, self._table.columns, self._ledger.clock()
+        answered: dict[str, Record] = {}
+        busy: set[str] = set()
+        own: set[str] = set()
+        with self._writing() as db:
+            known: dict[str, Any] = {}
+            for chunk in _chunks(keys):
+                known |= {row.key: row for row in db.execute(answers.select().where(answers.c.key.in_(chunk)))}
+            is_dead = owners.is_dead(now)
+            claimants = {row.claim for row in known.values() if row.text is None and row.claim != column_id}
+            running = db.execute(columns.select().where(columns.c.id.in_(list(claimants)))) if claimants else ()
+            alive = {row.id for row in running if not is_dead(row.owner, row.lease_until)}
+            for key, row in known.items():
+                if row.text is not None:
+                    answered[key] = _record(row.text, row.about)
+                    if row.claim == column_id:
+                        answered[key].cost_usd = ZERO
+                        own.add(key)
+                elif row.claim in alive:
+                    busy.add(key)
+            mine = [key for key in keys if key not in answered and key not in busy]
+            for chunk in _chunks(key for key in mine if key in known):
+                db.execute(answers.delete().where(answers.c.key.in_(chunk)))
+            if mine:
+                db.execute(answers.insert(), [{"key": key, "claim": column_id, "at": now} for key in mine])
+        return Claims(answered=answered, own=frozenset(own), busy=frozenset(busy))
+
+    def save(self, column_id: str, ended: Mapping[str, Record], keep_s: float | None, items: Sequence[Item]) -> None:
+        """Store answers and the rows of a stream, and free the claims of failed rows, with the settlements of all."""
+        import sqlalchemy as sa
+
+        answers, now = self._table.answers, self._ledger.clock()
+        until = None if keep_s is None else now + keep_s
+        with self._writing() as db:
+            stored: list[dict[str, Any]] = [
+                {"of_key": key, "new_text": record.text, "new_about": _about(record)}
+                for key, record in ended.items()
+                if record.is_answered
+            ]
+            if stored:
+                statement: Any = answers.update().where(answers.c.key == sa.bindparam("of_key"))
+                values: dict[str, Any] = {"text": sa.bindparam("new_text"), "about": sa.bindparam("new_about")}
+                db.execute(statement.values(**values, at=now, keep_until=until), stored)
+            failed = [key for key, record in ended.items() if not record.is_answered]
+            for chunk in _chunks(failed):
+                db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.text.is_(None)))
+            if stream_rows := [
+                {
+                    "id": column_id,
+                    "position": position,
+                    "key": item.key,
+                    "cells": json.dumps(cells, default=str),
+                    "about": _about_row(item.record, is_first=number == 0),
+                }
+                for item in items
+                for number, (position, cells) in enumerate(item.cells)
+            ]:
+                db.execute(self._table.rows.insert(), stream_rows)
+
+    def stream_rows(self, column_id: str) -> Iterator[tuple[int, dict[int, Any], Record]]:
+        """Yield the rows of a stream in order: position, cells, and what became of the row."""
+        import sqlalchemy as sa
+
+        rows, answers = self._table.rows, self._table.answers
+        query = (
+            sa.select(rows.c.position, rows.c.cells, rows.c.about, answers.c.text)
+            .select_from(rows.outerjoin(answers, rows.c.key == answers.c.key))
+            .where(rows.c.id == column_id)
+            .order_by(rows.c.position)
+        )
+        with self._ledger.transactions.snapshot() as db:
+            if not self._is_there(db):
+                return
+            for row in db.execute(query):
+                cells = {int(number): cell for number, cell in json.loads(row.cells).items()}
+                yield row.position, cells, _record(row.text, row.about)
+
+    def stream_keys(self, column_id: str) -> list[str]:
+        import sqlalchemy as sa
+
+        rows = self._table.rows
+        with self._ledger.transactions.reading() as db:
+            if not self._is_there(db):
+                return []
+            return list(db.execute(sa.select(rows.c.key).where(rows.c.id == column_id).distinct()).scalars())
+
+    def take_failed(self, column_id: str) -> list[tuple[int, dict[int, Any]]]:
+        failed = [
+            (position, cells)
+            for position, cells, record in self.stream_rows(column_id)
+            if not record.is_answered and record.outcome != MISSING
+        ]
+        rows = self._table.rows
+        with self._writing() as db:
+            for start in range(0, len(failed), _CHUNK):
+                positions = [position for position, _ in failed[start : start + _CHUNK]]
+                db.execute(rows.delete().where(rows.c.id == column_id, rows.c.position.in_(positions)))
+        return failed
+
+    def drop_stream(self, column_id: str, end: StreamEnd) -> None:
+        """Delete the rows of a stream whose result is gone, and their answers if all rows had one."""
+        rows = self._table.rows
+        if end.digest:
+            self.forget(end.digest, self.stream_keys(column_id))
+        with self._writing() as db:
+            db.execute(rows.delete().where(rows.c.id == column_id))
+
+    def count(self) -> int:
+        import sqlalchemy as sa
+
+        answers = self._table.answers
+        with self._ledger.transactions.reading() as db:
+            if not self._is_there(db):
+                return 0
+            return db.execute(sa.select(sa.func.count()).where(answers.c.text.is_not(None))).scalar_one()
+
+    def purge(self) -> int:
+        answers = self._table.answers
+        with self._writing() as db:
+            count = db.execute(answers.delete().where(answers.c.text.is_not(None))).rowcount
+            db.execute(self._table.rows.delete())
+        self._ledger.transactions.vacuum()
+        return count
+
+    def _drop(self, db: sa.Connection, ids: Sequence[str]) -> None:
+        tables = self._table
+        db.execute(tables.columns.delete().where(tables.columns.c.id.in_(ids)))
+        db.execute(tables.rows.delete().where(tables.rows.c.id.in_(ids)))
+        db.execute(tables.answers.delete().where(tables.answers.c.claim.in_(ids), tables.answers.c.text.is_(None)))
+
+    @contextmanager
+    def _writing(self) -> Generator[sa.Connection]:
+        with self._ledger.transactions.writing() as db:
+            if not self._exists:
+                self._table.metadata.create_all(db)
+            yield db
+        self._exists = True
+
+    def _is_there(self, db: sa.Connection) -> bool:
+        import sqlalchemy as sa
+
+        self._exists = self._exists or sa.inspect(db).has_table(self._table.answers.name)
+        return self._exists
+
+
+def _about(record: Record) -> str:
+    about = [record.model, record.effort, str(record.cost_usd), record.run_id]
+    return json.dumps(about)
+
+
+def _about_row(record: Record, *, is_first: bool) -> str:
+    cost_usd = str(record.cost_usd if is_first else ZERO)
+    return json.dumps([record.model, record.effort, cost_usd, record.run_id, record.outcome, record.error])
+
+
+def _record(text: str | None, about: str) -> Record:
+    model, effort, cost_usd, run_id, *rest = json.loads(about)
+    outcome, error = rest or (Outcome.OK.value, None)
+    return Record(
+        outcome=outcome,
+        text=text,
+        model=model,
+        effort=effort,
+        error=error,
+        cost_usd=Decimal(cost_usd),
+        run_id=run_id,
+        is_paid_before=not rest,
+    )
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(keys)
+    while chunk := list(itertools.islice(remaining, _CHUNK)):
+        yield chunk

@@ -1,0 +1,136 @@
+"""The columns of answers that a table gets: the answer or the fields of its schema, and the facts of each row's run."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from llm_magic import answers
+from llm_magic.columns.libraries import pandas
+from llm_magic.columns.records import Record
+from llm_magic.errors import InvalidAnswer, RequestError
+from llm_magic.types import Schema
+
+FACTS = ("route_model", "route_effort", "route_outcome", "route_error", "route_cost_usd", "route_run_id")
+_DTYPES = {"string": "string", "integer": "Int64", "number": "Float64", "boolean": "boolean"}
+
+
+def check_into(into: str, columns: Sequence[str]) -> None:
+    """Raise RequestError if the answers would replace a column of the user's.
+
+    The columns of an earlier answer, which a table has if it also has the facts of its runs, are replaced.
+    """
+    if not into.strip():
+        raise RequestError("into must be the name of a column")
+    if into in FACTS:
+        raise RequestError(f"into = {into!r} is the name of a column that every result has")
+    if into in columns and FACTS[-1] not in columns:
+        raise RequestError(f"into = {into!r} is a column of the input: choose another name")
+
+
+def answer_columns(
+    records: Sequence[Record], firsts: Iterable[bool], into: str | None, schema: Schema | None
+) -> dict[str, Any]:
+    pd = pandas()
+
+    if schema is None:
+        columns = {into or "answer": _series([record.text for record in records], "string")}
+    else:
+        columns = _schema_columns(records, into, schema)
+    costs = [float(record.cost_usd) if first else 0.0 for record, first in zip(records, firsts, strict=True)]
+    facts: dict[str, Any] = {
+        "route_model": _series([record.model or None for record in records], "string"),
+        "route_effort": _series([record.effort or None for record in records], "string"),
+        "route_outcome": _series([record.outcome for record in records], "string"),
+        "route_error": _series([record.error for record in records], "string"),
+        "route_cost_usd": pd.Series(costs, dtype="float64"),
+        "route_run_id": _series([record.run_id or None for record in records], "string"),
+    }
+    return columns | facts
+
+
+def parsed(text: str | None, schema: Schema | None) -> Any:
+    if text is None or schema is None:
+        return None
+    try:
+        return answers.parse(text, schema)
+    except InvalidAnswer:
+        return None
+
+
+def _schema_columns(records: Sequence[Record], into: str | None, schema: Schema) -> dict[str, Any]:
+    cache: dict[int, Any] = {}
+    for record in records:
+        if id(record) not in cache:
+            cache[id(record)] = parsed(record.text, schema)
+    values = [cache[id(record)] for record in records]
+    fields = _fields(schema.json_schema)
+    if not fields:
+        kind = _kind(schema.json_schema, schema.json_schema)
+        return {into or "answer": _series([_plain(value) for value in values], _DTYPES.get(kind, "object"))}
+    columns = {} if into is None or into in fields else {into: _series(values, "object")}
+    for name, kind in fields.items():
+        dtype = _DTYPES.get(kind, "object")
+        cells = [_field(value, name) for value in values]
+        columns[name] = _series(cells if dtype == "object" else [_plain(cell) for cell in cells], dtype)
+    return columns
+
+
+def _series(values: Sequence[Any], dtype: str) -> Any:
+    pd = pandas()
+
+    # Python strings are shared with the records. The storage of Arrow would copy them.
+    return pd.Series(values, dtype=pd.StringDtype("python") if dtype == "string" else dtype)
+
+
+def _field(value: Any, name: str) -> Any:
+    if value is None:
+        return None
+    return cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def _fields(schema: Mapping[str, Any]) -> dict[str, str]:
+    resolved = _resolved(schema, schema)
+    properties = resolved.get("properties")
+    if not isinstance(properties, Mapping):
+        return {}
+    named = cast("Mapping[str, Any]", properties)
+    return {name: _kind(field, schema) for name, field in named.items()}
+
+
+def _kind(field: Any, root: Mapping[str, Any]) -> str:
+    """Return the JSON type of a field, or `object` if it has several or is nested."""
+    schema = _resolved(field, root)
+    kind: Any = schema.get("type")
+    if isinstance(kind, list):
+        kinds = [name for name in cast("list[Any]", kind) if name != "null"]
+        kind = kinds[0] if len(kinds) == 1 else "object"
+    options: Any = schema.get("anyOf") or schema.get("oneOf")
+    if kind is None and isinstance(options, list):
+        kinds = [_kind(option, root) for option in cast("list[Any]", options)]
+        others = {name for name in kinds if name != "null"}
+        kind = others.pop() if len(others) == 1 else "object"
+    listed: Any = schema.get("enum")
+    if kind is None and isinstance(listed, list) and all(isinstance(item, str) for item in cast("list[Any]", listed)):
+        kind = "string"
+    if kind is None and isinstance(schema.get("const"), str):
+        kind = "string"
+    return kind if isinstance(kind, str) else "object"
+
+
+def _resolved(field: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    for _ in range(20):
+        if not isinstance(field, Mapping):
+            return {}
+        reference = cast("Mapping[str, Any]", field).get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            return cast("Mapping[str, Any]", field)
+        field = root
+        for step in reference[2:].split("/"):
+            field = cast("Any", field).get(step, {}) if isinstance(field, Mapping) else {}
+    return {}

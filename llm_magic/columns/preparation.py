@@ -1,0 +1,159 @@
+"""Everything about a column that is known before it runs: its rows, the kept answers, its plan."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from llm_magic.budget import Budget
+from llm_magic.columns.estimate import ColumnPlan, RowCost, row_cost
+from llm_magic.columns.keep import ColumnStore
+from llm_magic.columns.progress import Progress
+from llm_magic.columns.records import MISSING, Record
+from llm_magic.columns.rowplans import RowPlanner
+from llm_magic.columns.rows import ColumnSpec, Item, KnownRows, RowKeys, is_skipped
+from llm_magic.columns.source import Cells, StreamRows
+from llm_magic.errors import LLMMagicError
+from llm_magic.execute import Services
+from llm_magic.types import ZERO, Plan, Request
+
+SAMPLED_ROWS = 24
+_MEASURED_ROWS = 5
+"""Answered rows from which the cost of the others is taken."""
+_CHUNK_ROWS = 64
+_CHUNK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnContext:
+    """The parts of a router that a column uses.
+
+    request: makes a request of a prompt and options. request_of: returns the request of a row, checked. rejection:
+    returns the error for a plan without candidates.
+    """
+
+    services: Services
+    store: ColumnStore
+    budget: Callable[[], Budget]
+    request_of: Callable[[Request, str], Request]
+    make_plan: Callable[[Request], Plan]
+    rejection: Callable[[Plan], LLMMagicError]
+    request: Callable[..., Request]
+
+
+class Preparation:
+    def __init__(self, column_id: str, spec: ColumnSpec, context: ColumnContext) -> None:
+        self._column_id = column_id
+        self._spec = spec
+        self._context = context
+        self.keys = RowKeys(spec.base)
+        self.known = None if spec.source.length is None else KnownRows(spec, self.keys)
+        self.kept: dict[str, Record] = {}
+        if self.known is not None:
+            self._take_kept(self.known)
+        prompts = self._sample()
+        self._sampled = [plan for prompt in prompts if (plan := self._plan_of(prompt)) is not None]
+        ordered = sorted((plan.request.prompt for plan in self._sampled), key=len)
+        typical = ordered[(len(ordered) - 1) // 2] if ordered else spec.base.prompt
+        self.planner = RowPlanner(spec.base, context.request_of, context.make_plan, typical)
+        self.own_plans = 0 if self.known is None else sum(self.planner.is_odd(prompt) for prompt in prompts)
+
+    def plan(self, progress: Progress | None = None) -> ColumnPlan:
+        """Return the plan for the rows that have no answer yet. progress: measures what rows cost."""
+        known = self.known
+        row, is_measured = self._row_cost(progress)
+        answered = None if known is None else sum(record.is_answered for record in known.keys.values())
+        return ColumnPlan(
+            plan=self.planner.typical,
+            rows=None if known is None else len(known.records),
+            missing=None if known is None else known.missing,
+            distinct=None if known is None else len(known.keys),
+            answered=answered,
+            own_plans=self.own_plans,
+            row=row,
+            left_usd=self._left_usd(),
+            minutes=None,
+            is_measured=is_measured,
+        )
+
+    def pilot_positions(self, count: int) -> list[int]:
+        assert self.known is not None
+        return [position for position in self.known.spread(count) if not self.known.records[position].is_answered]
+
+    async def items(self, positions: Sequence[int] | None = None, *, is_retry: bool = False) -> AsyncGenerator[Item]:
+        """Yield the rows to ask: those without an answer, or all rows of a stream.
+
+        positions: only these. is_retry: of a stream, the rows that failed.
+        """
+        if self.known is not None:
+            wanted = self.known.firsts if positions is None else positions
+            for item in self.known.items(wanted, self.keys):
+                yield item
+            return
+        if is_retry:
+            numbered = iter(self._context.store.take_failed(self._column_id))
+        else:
+            numbered = enumerate(self._spec.source.rows(self._spec.template.used))
+        while chunk := await asyncio.to_thread(_chunk, numbered):
+            for position, cells in chunk:
+                yield self._stream_item(position, cells)
+
+    def _stream_item(self, position: int, cells: Cells) -> Item:
+        prompt = self._spec.template.fill(cells)
+        record = Record(outcome=MISSING) if is_skipped(self._spec, cells) else Record()
+        return Item(position, self.keys.of(prompt), prompt, record, [(position, cells)])
+
+    def _take_kept(self, known: KnownRows) -> None:
+        for key, record in self._context.store.answered(known.keys).items():
+            self.kept[key] = record
+            known.keys[key].take(record)
+
+    def _sample(self) -> list[str]:
+        spec = self._spec
+        if self.known is not None:
+            return self.known.prompts(self.known.spread(SAMPLED_ROWS))
+        assert isinstance(spec.source, StreamRows)
+        rows = spec.source.head(SAMPLED_ROWS, spec.template.used)
+        return [spec.template.fill(cells) for cells in rows if not is_skipped(spec, cells)]
+
+    def _plan_of(self, prompt: str) -> Plan | None:
+        try:
+            return self._context.make_plan(self._context.request_of(self._spec.base, prompt))
+        except LLMMagicError:  # the row will fail, or the plan of the typical row does
+            return None
+
+    def _row_cost(self, progress: Progress | None) -> tuple[RowCost, bool]:
+        row = row_cost(self._sampled)
+        costs, count = ZERO, 0
+        if progress is not None:
+            costs, count = progress.answered_usd, progress.answered - progress.resumed
+        if count < _MEASURED_ROWS:
+            costs += sum((record.cost_usd for record in self.kept.values()), ZERO)
+            count += len(self.kept)
+        if count < min(_MEASURED_ROWS, 1 if self.known is None else len(self.known.keys)) or not count:
+            return row, False
+        mean = costs / Decimal(count)
+        low, worst = min(row.low_usd, mean), max(row.worst_usd, mean)
+        return replace(row, low_usd=low, expected_usd=mean, worst_usd=worst), True
+
+    def _left_usd(self) -> Decimal | None:
+        services, base = self._context.services, self._spec.base
+        candidates = self.planner.typical.candidates
+        caps = self._context.budget().caps(model=candidates[0].model.id if candidates else "", tags=base.tags)
+        lasting = [cap for cap in caps if cap.scope != "run"]
+        headroom = services.ledger.headroom(lasting, now=services.clock.now())
+        return min((under_cap.reachable_usd for under_cap in headroom), default=None)
+
+
+def _chunk(rows: Iterator[tuple[int, Cells]]) -> list[tuple[int, Cells]]:
+    until = time.monotonic() + _CHUNK_S
+    chunk: list[tuple[int, Cells]] = []
+    for row in itertools.islice(rows, _CHUNK_ROWS):
+        chunk.append(row)
+        if time.monotonic() > until:
+            break
+    return chunk
