@@ -85,7 +85,7 @@ async def test_one_endless_answer_does_not_spoil_the_mean() -> None:
 
 
 async def test_the_reasoning_at_one_effort_adjusts_what_is_expected_of_the_others() -> None:
-    router = routing(Thinker(mean_reasoning=1_500, answer=450))
+    router = routing(Thinker(mean_reasoning=2_700, answer=450))
     fresh = routing(Thinker(mean_reasoning=1, answer=1))
     await run_many(router, 20, model="gpt-6-luna", effort="medium", tier="STANDARD")
     high = {"model": "gpt-6-luna", "effort": "high", "tier": "STANDARD"}

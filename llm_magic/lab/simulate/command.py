@@ -41,6 +41,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     days.add_argument("--months", type=int, metavar="N", help="number of months to simulate")
     days.add_argument("--seed", type=int, default=0)
     days.add_argument("--plots", type=Path, metavar="FOLDER", help="write plots to this folder")
+    efforts = parser.add_argument_group("effort on simulated models")
+    efforts.add_argument("--efforts", action="store_true", help="compare policies of effort, and print what is assumed")
+    efforts.add_argument("--users", type=int, default=8, metavar="N", help="simulated users (default: %(default)s)")
+    efforts.add_argument(
+        "--prompts", type=int, default=2_000, metavar="N", help="prompts of each (default: %(default)s)"
+    )
+    efforts.add_argument(
+        "--reasoning-scale", type=float, default=1.0, metavar="X", help="true reasoning, relative to what is assumed"
+    )
+    efforts.add_argument(
+        "--step-scale", type=float, default=1.0, metavar="X", help="true gain of effort, relative to what is assumed"
+    )
     own = parser.add_argument_group("replay of your own ledger")
     own.add_argument("--ledger", metavar="WHERE", help="path or URL of a ledger: price its runs again instead")
     own.add_argument("--profile", metavar="NAME", help="the models to replay with: current or article")
@@ -51,10 +63,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.ledger is None and (args.profile or args.prices):
         raise EvaluationError("--profile and --prices are for --ledger")
-    text, data = _simulate(args) if args.ledger is None else _replay(args)
+    text, data = _efforts(args) if args.efforts else _simulate(args) if args.ledger is None else _replay(args)
     if args.json is not None:
         args.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     sys.stdout.write(f"{text}\n")
+
+
+def _efforts(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    from llm_magic.lab.simulate.efforts import compare, to_json, to_text
+    from llm_magic.lab.simulate.thinkers import World
+
+    if not (0 < args.users <= 1_000 and 0 < args.prompts <= 100_000):
+        raise EvaluationError("--users must be 1 to 1,000, and --prompts 1 to 100,000")
+    if not (0 <= args.reasoning_scale <= 100 and 0 <= args.step_scale <= 100):
+        raise EvaluationError("--reasoning-scale and --step-scale must be between 0 and 100")
+    world = World(prompts=args.prompts, reasoning_scale=args.reasoning_scale, step_scale=args.step_scale)
+    compared = compare(world, users=args.users, seed=args.seed)
+    return to_text(compared), to_json(compared)
 
 
 def _simulate(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
