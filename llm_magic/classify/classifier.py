@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
-from llm_magic.classify.features import Features, featurize, window
-from llm_magic.classify.heads import Heads, shipped_heads
+from llm_magic.classify.features import FAMILIES, Features, featurize, window
+from llm_magic.classify.heads import HEAD_FAMILIES, Heads, shipped_heads
 from llm_magic.classify.pleasantries import strip_pleasantries
+from llm_magic.classify.request import find_request
 from llm_magic.classify.signals import Signal, detect_signals
+from llm_magic.classify.text import canonical
 from llm_magic.types import Classification, TaskTier
 
 MIN_FAMILIARITY = 0.5
 COMPLEX_MISS_COST = 2.0
 """Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money.
 Chosen on folds and left-out sources: recall on Arena-Hard's hard prompts is .86 instead of .77."""
+
+# For a prompt without any word or sign of its own: interpolated values and attachments only.
+_NOTHING_ASKED = Classification(
+    tier=TaskTier.STANDARD,
+    confidence=0.55,
+    reasons=("nothing but interpolated values or attachments",),
+    probabilities={tier: 0.55 if tier is TaskTier.STANDARD else 0.15 for tier in TaskTier},
+    familiarity=0.0,
+)
 
 
 class Classifier(Protocol):
@@ -36,7 +48,9 @@ class LinearClassifier:
         characters are read, which bounds the time.
         """
         heads = self._heads or shipped_heads()
-        features, signals = _read(text)
+        features, signals = _read(text, HEAD_FAMILIES)
+        if not features.word_buckets:
+            return _NOTHING_ASKED
         probabilities, familiarity = heads.tier_probabilities(features), heads.familiarity(features)
         likeliest, second, *_ = sorted(TaskTier, key=lambda tier: -probabilities[tier])
         is_unfamiliar = familiarity < MIN_FAMILIARITY
@@ -66,13 +80,16 @@ class LinearClassifier:
 
 
 def features_of(text: str) -> Features:
-    return _read(text)[0]
+    """Compute all families of features; `classify` computes the ones that its heads use."""
+    return _read(text, FAMILIES)[0]
 
 
-def _read(text: str) -> tuple[Features, tuple[Signal, ...]]:
-    text = strip_pleasantries(text)
-    signals = tuple(detect_signals(window(text), len(text)))
-    return featurize(text, [signal.feature_name for signal in signals]), signals
+def _read(text: str, families: Collection[str]) -> tuple[Features, tuple[Signal, ...]]:
+    canonical_text, text_length = canonical(text)
+    request = find_request(window(strip_pleasantries(canonical_text)))
+    signals = tuple(detect_signals(request, text_length))
+    names = [signal.feature_name for signal in signals if signal.feature_name]
+    return featurize(request, text_length, names, families=families), signals
 
 
 def _reasons(signals: tuple[Signal, ...], tier: TaskTier) -> list[str]:

@@ -1,4 +1,4 @@
-"""The feature vector of a prompt, shared by both heads: hashed words, pairs of words, and structure.
+"""The feature vector of a prompt, shared by both heads: hashed words, pairs of words, kinds of words, and structure.
 
 Every name is hashed into one of `BUCKETS` buckets by crc32, which gives the same result in every process and on every
 machine. Each family of features is scaled to unit length, so that none outweighs the others.
@@ -10,19 +10,24 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 from llm_magic.classify.lexicon import task_kinds
-from llm_magic.classify.structure import describe_structure
+from llm_magic.classify.request import Request
+from llm_magic.classify.structure import describe_request, describe_structure
 
 Value = TypeVar("Value")
 
 BITS = 16
 BUCKETS = 1 << BITS
-FAMILIES = ("words", "pairs", "structure", "details", "ends", "kinds")
+FAMILIES = (
+    "words", "pairs", "word_parts", "kinds", "signals", "shape", "context",
+    "all_words", "all_pairs", "structure", "details", "ends",
+)  # fmt: skip
+"""The first seven are of the request and its surroundings, the others of the whole prompt."""
 
 # The window: instructions stand at the ends of a prompt, and a bounded window bounds the time.
 _HEAD_CHARS, _TAIL_CHARS = 2_000, 1_000
@@ -33,10 +38,10 @@ _END_WORDS = 20
 _ASCII_TOKEN = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]")
 
-_LOG_1P = [math.log1p(count) for count in range(2 * (_HEAD_CHARS + _TAIL_CHARS) + 4)]
+_LOG_1P = [math.log1p(count) for count in range(4 * (_HEAD_CHARS + _TAIL_CHARS) + 8)]
 
 # The weight that a head gives each family, in the order of `FAMILIES`.
-Scales = tuple[float, float, float, float, float, float]
+Scales = tuple[float, ...]
 
 # A value, and the buckets that have it. Most buckets of a family have the same value.
 Group = tuple[float, "array[int]"]
@@ -56,26 +61,70 @@ class Features:
         return [bucket for _, buckets in self.families[0] for bucket in buckets]
 
 
+def family_scales(**weights: float) -> Scales:
+    """Return the weights in the order of `FAMILIES`; 0 for families that are not named."""
+    return tuple(weights.get(family, 0.0) for family in FAMILIES)
+
+
 def window(text: str) -> str:
     if len(text) <= _HEAD_CHARS + _TAIL_CHARS:
         return text
-    return f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
+    # A word that is cut is dropped, unless it is as long as the window.
+    head = text[:_HEAD_CHARS].rpartition(" ")[0] or text[:_HEAD_CHARS]
+    return f"{head}\n{text[-_TAIL_CHARS:].partition(' ')[2] or text[-_TAIL_CHARS:]}"
 
 
-def featurize(text: str, signals: Iterable[str] = ()) -> Features:
-    """Compute the features of a prompt. signals: names that are added to the family of details."""
-    lowered = window(text).lower()
-    words = (_ASCII_TOKEN if lowered.isascii() else _TOKEN).findall(lowered)
-    hashed = map(_WORD_BUCKETS.__getitem__, words)
-    own, left, right, end = zip(*hashed, strict=True) if words else ((), (), (), ())
-    pairs = [first + second & _BUCKET_MASK for first, second in zip(left, right[1:], strict=False)]
-    ends = end if len(end) <= 2 * _END_WORDS else end[:_END_WORDS] + end[-_END_WORDS:]
-    facts, details = describe_structure(lowered, words, len(text))
-    name_bucket = _NAME_BUCKETS.__getitem__
-    structure = map(name_bucket, facts)
-    more = map(name_bucket, [*details, *signals])
-    kinds = map(name_bucket, task_kinds(lowered, words))
-    return Features(families=tuple(map(_normalized, (own, pairs, structure, more, ends, kinds))))
+def featurize(
+    request: Request, text_length: int, signals: Sequence[str] = (), *, families: Collection[str] = FAMILIES
+) -> Features:
+    """Compute the features of a prompt in canonical form.
+
+    signals: names of the signals of its request. families: the ones to compute; the others stay empty.
+    """
+    words = _tokens(request.whole)
+    own, left, right, ends, parts = _hashed(words)
+    of_all = _normalized(own), _normalized(_pairs(left, right))
+    asked, of_request = words, of_all
+    if request.asked != request.whole:
+        asked = _tokens(request.asked)
+        own, left, right, _, parts = _hashed(asked)
+        of_request = _normalized(own), _normalized(_pairs(left, right))
+    facts, details = describe_structure(request.whole, words, text_length)
+    return Features(
+        families=(
+            *of_request,
+            _normalized(part for several in parts for part in several) if "word_parts" in families else (),
+            _normalized_names(task_kinds(request.asked, asked)),
+            _normalized_names(signals),
+            _normalized_names(describe_request(request, asked)),
+            _normalized(_hashed(_tokens(request.context))[0]) if request.context else (),
+            *of_all,
+            _normalized_names(facts),
+            _normalized_names([*details, *signals]) if "details" in families else (),
+            _normalized(_at_ends(ends)) if "ends" in families else (),
+        )
+    )
+
+
+def _at_ends(buckets: Sequence[int]) -> Sequence[int]:
+    return buckets if len(buckets) <= 2 * _END_WORDS else [*buckets[:_END_WORDS], *buckets[-_END_WORDS:]]
+
+
+def _tokens(text: str) -> list[str]:
+    return (_ASCII_TOKEN if text.isascii() else _TOKEN).findall(text)
+
+
+def _hashed(words: Sequence[str]) -> Sequence[tuple[Any, ...]]:
+    """Return the columns of `_hash_word` for several words."""
+    return tuple(zip(*map(_WORD_BUCKETS.__getitem__, words), strict=True)) or ((),) * 5
+
+
+def _pairs(left: Sequence[int], right: Sequence[int]) -> list[int]:
+    return [first + second & _BUCKET_MASK for first, second in zip(left, right[1:], strict=False)]
+
+
+def _normalized_names(names: Iterable[str]) -> tuple[Group, ...]:
+    return _normalized(map(_NAME_BUCKETS.__getitem__, names))
 
 
 def _normalized(buckets: Iterable[int]) -> tuple[Group, ...]:
@@ -91,6 +140,7 @@ def _normalized(buckets: Iterable[int]) -> tuple[Group, ...]:
 
 _BUCKET_MASK = BUCKETS - 1
 _HASH_MULTIPLIER = 2654435761  # 2^32 / golden ratio (Knuth)
+_PART_CHARS = 4
 
 
 def _bucket(hashed: int) -> int:
@@ -101,16 +151,19 @@ def _hash_name(name: str) -> int:
     return _bucket(crc32(f"={name}".encode("utf-8", "surrogatepass")))
 
 
-def _hash_word(word: str) -> tuple[int, int, int, int]:
-    """Return the bucket of a word, its share of a pair's bucket as the first and as the second word, and its bucket at
-    the ends of a prompt. A number is hashed by how many digits it has."""
+def _hash_word(word: str) -> tuple[int, int, int, int, tuple[int, ...]]:
+    """Return the bucket of a word, its share of a pair's bucket as the first and as the second word, its bucket at the
+    ends of a prompt, and the buckets of its first and last letters, which a typo or an ending changes less. A number is
+    hashed by how many digits it has."""
     text = f"0{min(len(word), 6)}" if word.isdigit() else word
     hashed = crc32(text.encode("utf-8", "surrogatepass"))
+    parts = (f"{word[:_PART_CHARS]}-", f"-{word[-_PART_CHARS:]}") if len(word) > _PART_CHARS else (f"{text}-",)
     return (
         _bucket(hashed),
         _bucket(hashed * 0x9E3779B1 + 1),
         _bucket(hashed * 0x85EBCA77),
         _bucket(hashed * 3 + 7),
+        tuple(_bucket(crc32(f"part {part}".encode("utf-8", "surrogatepass"))) for part in parts),
     )
 
 

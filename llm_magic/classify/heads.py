@@ -18,18 +18,23 @@ from importlib import resources
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any
 
-from llm_magic.classify.features import Features, Scales
+from llm_magic.classify.features import FAMILIES, Features, Scales, family_scales
 from llm_magic.types import TaskTier
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = 3
-TIER_SCALES: Scales = (0.6, 0.4, 0.6, 1.0, 0.6, 2.0)
+VERSION = 4
+TIER_SCALES = family_scales(
+    words=0.8, pairs=0.5, word_parts=0.5, kinds=1.5, signals=1.0, shape=1.0, context=0.4, all_words=0.4
+)  # fmt: skip
 # Chosen by leaving out each training source in turn: pairs of words carry over between sources, single words (the
 # topic) hardly do, and details of one kind of task do not.
-DIFFICULTY_SCALES: Scales = (0.0, 0.4, 1.0, 0.0, 0.0, 0.0)
+DIFFICULTY_SCALES = family_scales(all_pairs=0.4, structure=1.0)
+HEAD_FAMILIES = frozenset(
+    family for family, *scales in zip(FAMILIES, TIER_SCALES, DIFFICULTY_SCALES, strict=True) if any(scales)
+)
 _MAX_WEIGHT = 32_767
 
 

@@ -1,4 +1,4 @@
-"""Kinds of task that a prompt's words indicate, from the word lists in lexicon.toml (several languages)."""
+"""Kinds of task that a prompt's words indicate, and words of requests, from lexicon.toml (several languages)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from itertools import chain
 
@@ -17,9 +18,30 @@ _SUBSTRING_WEIGHT = 2
 _MIN_DENSITY_WORDS = 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestWords:
+    """verbs: of commands. asking: words that begin a question. polite: words before a command. function: words such as
+    articles, which no language does without."""
+
+    verbs: frozenset[str]
+    asking: frozenset[str]
+    polite: frozenset[str]
+    function: frozenset[str]
+
+
+@functools.cache
+def _data() -> dict[str, dict[str, str]]:
+    return tomllib.loads(resources.files("llm_magic.classify").joinpath("lexicon.toml").read_text("utf-8"))
+
+
+@functools.cache
+def request_words() -> RequestWords:
+    return RequestWords(**{name: frozenset(words.split()) for name, words in _data()["request"].items()})
+
+
 @functools.cache
 def _lexicon() -> tuple[dict[str, tuple[str, ...]], tuple[tuple[str, str], ...]]:
-    data = tomllib.loads(resources.files("llm_magic.classify").joinpath("lexicon.toml").read_text("utf-8"))
+    data = _data()
     kinds_by_word: dict[str, tuple[str, ...]] = {}
     for kind, words in data["words"].items():
         for word in words.split():

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llm_magic.classify.request import MATERIAL_KINDS, Request
 from llm_magic.types import TaskTier
 
 C, S, F, B = TaskTier.COMPLEX, TaskTier.STANDARD, TaskTier.STRUCTURED, TaskTier.BULK
@@ -18,6 +19,8 @@ C, S, F, B = TaskTier.COMPLEX, TaskTier.STANDARD, TaskTier.STRUCTURED, TaskTier.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
+    """feature_name: empty if the signal is a reason only, such as the size of what is pasted."""
+
     tier: TaskTier
     weight: float
     reason: str
@@ -52,7 +55,7 @@ PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
         (
             r"\b(?:implement|refactor|debug|optimi[sz]e|fix (?:the|this|my)|rewrite (?:the|this|my) (?:code|function|script|class)|"
             r"write (?:me )?(?:a|an|the|some) (?:[\w+#.-]+ ){0,4}(?:code|program|script|function|class|app|application|game|api|query|module|parser|algorithm|server|bot|library|compiler|test suite))\b",
-            C, 1.9, "programming task ({0})", "imp ref deb opt fix rew wri",
+            S, 1.2, "programming task ({0})", "imp ref deb opt fix rew wri",
         ),
         (
             r"\b(?:step[- ]by[- ]step|root cause|in depth|rigorous\w*|comprehensive\w*|critically|evaluate the|formal(?:ly)? (?:model|verif\w+)|"
@@ -60,6 +63,25 @@ PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
             C, 1.3, "careful reasoning ({0})", "ste roo in rig com cri eva for rea str dia dif leg sta con",
         ),
         (r"\b(?:design|architect|devise|plan) (?:a|an|the|out)\b", C, 1.2, "asks for a design ({0})", "des arc dev pla"),
+        (
+            r"\b(?:justify|argue|rule out|which (?:of (?:the|these)|assumptions?|design|failures?|estimators?)|under which|in which order|"
+            r"weigh|pros? and cons? of each|recommend (?:one|a)|without (?:losing|blocking|touching|downtime)|zero[- ]downtime|"
+            r"what would you|how would you|go through|walk through|counterexample|identif(?:y|iab\w+)|sensitivity|lower bound|correctness)\b",
+            C, 1.1, "weighs several possibilities ({0})", "jus arg rul whi und in wei pro rec wit zer wha how go wal cou ide sen low cor",
+        ),
+        (
+            r"\b(?:plot|chart|histogram|scatter|heatmap|subplots?|legend|seaborn|matplotlib|ggplot|plotly)\b",
+            S, 1.4, "a plot ({0})", "plo cha his sca hea sub leg sea mat ggp",
+        ),
+        (
+            r"\b(?:pandas|dataframe|df|groupby|pivot|merge|numpy|polars|dplyr|excel|spreadsheet|csv)\b",
+            S, 0.9, "everyday data work ({0})", "pan dat df gro piv mer num pol dpl exc spr csv",
+        ),
+        (
+            r"\b(?:type hints?|docstrings?|one[- ]liner|comprehension|regex|unit tests?|pytest|bash|shell|cron\w*|makefile|dockerfile|git|"
+            r"gitignore|decorator|argparse|f-strings?|variable names?)\b",
+            S, 1.0, "everyday code ({0})", "typ doc one com reg uni pyt bas she cro mak git dec arg f var",
+        ),
         (
             r"\b(?:explain|describe|compare|discuss|outline|summari[sz]e the (?:main|key|arguments)|advise|recommend|suggest|brainstorm|"
             r"how (?:do|does|did|can|should|would|to)|why (?:do|does|did|is|are|was|were))\b",
@@ -71,7 +93,6 @@ PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
             S, 1.5, "a piece of writing ({0})", "wri dra com cre tel",
         ),
         (r"\b(?:rewrite|rephrase|paraphrase|improve|edit|proofread|polish)\b", S, 1.0, "editing ({0})", "rew rep par imp edi pro pol"),
-        (r"\bfunctions?:\s*\[\s*\{|\bparameters\"\s*:\s*\{|\btool[_ ]call", F, 4.2, "function definitions", "fun par too"),
         (
             r"\b(?:as|in|into|to|return|output|valid|respond with|produce|emit|give me|a|only) (?:a |an |valid |only |pure |strict |one |minified |single )*"
             r"(?:json|yaml|xml|csv|toml|markdown table|html table|sql)\b|\bjson (?:object|array|schema|list|with|only|format)\b",
@@ -82,7 +103,7 @@ PATTERNS: tuple[tuple[str, frozenset[str], Signal], ...] = tuple(
             r"(?:\w+[, ]+){0,6}?(?:from|into|to|as|fields?|table|schema|columns?|entities|names?|dates?|values?)\b",
             F, 1.7, "extraction or conversion ({0})", "ext par fil pop con tra nor",
         ),
-        (r"\bkeys?\s*[:=]?\s*(?:\(|\[|\"|`|')|\bfields? (?:named|called)\b|\bschema\b", F, 1.3, "named fields", "key fie sch"),
+        (r"\bkeys? ?(?:[:=]|\(|\[|\w+(?:,| and\b))|\bfields? (?:named|called)\b|\bschema\b", F, 1.3, "named fields", "key fie sch"),
         (
             r"\b(?:exact(?:ly)? (?:this )?(?:template|format)|your (?:response|answer|entire \w+) (?:must|should|has to)|must (?:contain|include|have|start|end|not)\b|"
             r"in (?:all )?(?:lowercase|uppercase|capital letters)|no (?:commas|more than \d+)|at least \d+ (?:words|sentences|times)|"
@@ -125,44 +146,42 @@ def _pattern(index: int) -> re.Pattern[str]:
     return re.compile(PATTERNS[index][0])
 
 
-_CODE_LINE = re.compile(
-    r"[ \t]*(?:def|class|import|from|const|let|var|function|public|private|#include|SELECT|fn|package|async)\b"
-    r"|\s*\}\s*$"
+_INLINE_CODE = re.compile(r"\w\(\w*[,)]|\w\[\w+\]|\w\.\w+\(|</?\w{1,20}>|\);|\)\{|[^\W\d]\w* = \S")
+_FUNCTION_DEFINITIONS = re.compile(
+    r"\bfunctions?: ?\[ ?\{|\bparameters ?: ?\{|\btool[_ ]call|\bname: ?[^,{}]{1,80}, ?description:"
 )
-_CODE_MARKS = ("```", ");", "){", "Traceback (most recent")
-_TAG = re.compile(r"</\w{1,20}>")
-_LIST_ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
+_LIST_ITEM = re.compile(r"^(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
 
 
-def detect_signals(text: str, text_length: int) -> Iterator[Signal]:
-    """Find the signals at the ends of a text: a whole prompt, or the window of one with `text_length` characters."""
-    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
-        text = f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
-    yield from _matched_patterns(text.lower())
-    code = (
-        sum(map(text.count, _CODE_MARKS))
-        + len(_TAG.findall(text))
-        + sum(line.endswith((";", "{")) or bool(_CODE_LINE.match(line)) for line in text.split("\n"))
-    )
-    if code:
-        yield Signal(
-            tier=C, weight=min(2.2, 0.8 + 0.2 * code), reason="contains code", feature_name="signal contains code"
-        )
-    points = len(_LIST_ITEM.findall(text))
+def detect_signals(request: Request, text_length: int) -> Iterator[Signal]:
+    """Find the signals of a request. text_length: characters of the whole prompt."""
+    asked = request.asked
+    if len(asked) > _HEAD_CHARS + _TAIL_CHARS:
+        asked = f"{asked[:_HEAD_CHARS]}\n{asked[-_TAIL_CHARS:]}"
+    yield from _matched_patterns(asked)
+    if _FUNCTION_DEFINITIONS.search(request.whole):
+        reason = "function definitions"
+        yield Signal(tier=F, weight=4.2, reason=reason, feature_name=f"signal {reason}")
+    pasted = [kind for kind in MATERIAL_KINDS if kind in request.material]
+    for kind in pasted:
+        yield Signal(tier=S, weight=0.5, reason=f"pasted {kind}", feature_name=f"signal pasted {kind}")
+    if not pasted and _INLINE_CODE.search(asked):
+        yield Signal(tier=S, weight=0.6, reason="contains code", feature_name="signal contains code")
+    points = len(_LIST_ITEM.findall(asked))
     if points >= 3:
         reason = f"{points} listed points"
         yield Signal(tier=C, weight=min(1.2, 0.25 * points), reason=reason, feature_name="signal listed points")
-    if text.count("?") >= 3:
+    if asked.count("?") >= 3:
         yield Signal(tier=C, weight=0.6, reason="several questions", feature_name="signal several questions")
-    word_count = len(text.split()) if text_length < 2_000 else text_length // 6
-    if word_count <= 12 and not code:
+    word_count = len(asked.split())
+    if word_count <= 12 and not pasted:
         yield Signal(tier=B, weight=0.7, reason="very short", feature_name="signal very short")
     elif word_count > 120:
         weight = min(1.5, word_count / 250)
         yield Signal(tier=C, weight=weight, reason="long instructions", feature_name="signal long instructions")
     if text_length > 20_000:
         reason = f"long text ({text_length:,} characters)"
-        yield Signal(tier=S, weight=0.8, reason=reason, feature_name="signal long text")
+        yield Signal(tier=S, weight=0.8, reason=reason, feature_name="")
 
 
 def _matched_patterns(lowered: str) -> Iterator[Signal]:

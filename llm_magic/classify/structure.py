@@ -1,4 +1,4 @@
-"""Named facts about the structure of a prompt: lengths, lines, options, numbers, code, function definitions."""
+"""Named facts about the structure of a prompt: lengths, lines, options, numbers, code, functions, pasted material."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 
+from llm_magic.classify.request import Request
+
 _OPTION = re.compile(r" ?\(?([a-j])[.)] ?(.*)")
 _NUMERIC = re.compile(r"[\s\d.,%$€£/^*+=()×·-]+[a-z°/%]{0,3}[\d^]*\.?\Z")
 _LIST_ITEM = re.compile(r"[ \t]*(?:\d+[.)]|[-*•])\s")
 _LATEX = re.compile(r"\\[a-z]+|\$[^$\s]")
+_NEWLINE = "\n"
 _BACKSLASH = "\\"
-_CODE_MARKS = ("()", ";\n", "```", "#include")
+_CODE_MARKS = ("()", ";\n", "#include")
 _ARROW, _TAG = re.compile(r"=[=>]"), re.compile(r"</?\w+>")
 _CODE_WORDS = frozenset(["def", "return", "import", "assert", "elif", "const", "void", "select", "lambda"])
 _NEGATIONS = frozenset(["not", "except", "least", "never", "false", "incorrect", "neither", "without"])
@@ -20,8 +23,8 @@ _COMPARISONS = frozenset(
      "remaining", "average"]
 )  # fmt: skip
 _STATEMENT_MARKS = ("statement 1", "\ni. ", "(i)")
-_FUNCTION_NAME = re.compile(r'"name": ?"([^"]{1,80})", ?"description"')
-_PARAMETER = re.compile(r'"type": ?"(?!dict|object)')
+_FUNCTION_NAME = re.compile(r"\bname: ?([^,{}]{1,80}), ?description:")
+_PARAMETER = re.compile(r"\btype: ?(?!dict|object)\w")
 _LONG_WORD = r"[a-z]{4,}"
 _SEVERAL_REQUESTS = r" and |also|then|;|, and"
 
@@ -51,6 +54,35 @@ def describe_structure(lowered: str, words: Sequence[str], text_length: int) -> 
     if functions := _FUNCTION_NAME.findall(lowered):
         details += _function_details(lowered, functions)
     return facts, details
+
+
+def describe_request(request: Request, words: Sequence[str]) -> list[str]:
+    """Return names of facts in bins about a request, whose words are given, and about the material around it."""
+    asked = request.asked
+    items = sum(_LIST_ITEM.match(request.whole, start) is not None for start in _line_starts(request.whole))
+    facts = [
+        f"asked words {round(2 * math.log2(len(words) + 1))}",
+        f"sentences asked {min(request.sentences_asked, 5)}",
+        f"explicit {request.is_explicit}",
+        f"questions {_bin(asked.count('?'))}",
+        f"commas {_bin(asked.count(','))}",
+        f"lines {_bin(request.whole.count(_NEWLINE))}",
+        f"items {_bin(items)}",
+        f"numbers asked {_bin(sum(map(str.isdigit, words)))}",
+        f"context {round(math.log2(len(request.context) + 1))}",
+        f"first asked {' '.join(words[:1])}",
+        f"first two asked {' '.join(words[:2])}",
+        f"ends asked {asked[-1:]}",
+    ]
+    for kind, size in request.material.items():
+        facts += [f"material {kind}", f"{kind} of size {round(math.log2(size + 1))}"]
+    if not request.material:
+        facts.append("no material")
+    elif request.starts_with_material:
+        facts.append("starts with material")
+    if functions := len(_FUNCTION_NAME.findall(request.whole)):
+        facts += ["functions are defined", f"functions defined {min(functions, 6)}"]
+    return facts
 
 
 def _facts(
@@ -98,7 +130,7 @@ def _details(
 
 
 def _function_details(lowered: str, functions: Sequence[str]) -> list[str]:
-    start = lowered.find('"name":')
+    start = lowered.find("name:")
     request = lowered[:start]
     request_words = set(re.findall(_LONG_WORD, request))
     definition_words = set(re.findall(_LONG_WORD, lowered[start:]))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROMPT_COLUMNS = ("prompt_id", "source", "task", "prompt")
 OUTCOME_COLUMNS = ("prompt_id", "model", "score")
-TIER_COLUMNS = ("source", "prompt", "tier")
+TIER_COLUMNS = ("prompt", "tier")
 FILE_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
 
@@ -115,10 +115,16 @@ def read_outcomes(prompts: Path, outcomes: Path, sources: tuple[str, ...] | None
 
 
 def read_tiers(path: Path) -> Labeled:
-    """Read a tiers file, without the prompts whose tier is null."""
+    """Read a tiers file, without the prompts whose tier is null. Without a column `source`, the file is one."""
     table = read_table(path, TIER_COLUMNS).dropna(subset=["tier"])
+    if "source" not in table:
+        table["source"] = path.name.split(".")[0]
     rows = zip(*(_column(table, name) for name in ("prompt", "tier", "source")), strict=True)
-    return Labeled.from_rows([(str(prompt), TaskTier(tier), str(source)) for prompt, tier, source in rows])
+    try:
+        return Labeled.from_rows([(str(prompt), TaskTier(tier), str(source)) for prompt, tier, source in rows])
+    except ValueError as error:
+        tiers = ", ".join(tier.lower() for tier in TaskTier)
+        raise EvaluationError(f"{path}: unknown tier ({error}); use {tiers}, or null to leave a prompt out") from error
 
 
 def find_file(folder: Path, name: str) -> Path:

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from llm_magic import TaskTier
 from llm_magic.classify import classify, features_of, signals
 from llm_magic.classify.classifier import COMPLEX_MISS_COST, MIN_FAMILIARITY
-from llm_magic.classify.features import BUCKETS, FAMILIES
+from llm_magic.classify.features import BUCKETS, FAMILIES, family_scales
 from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
 from llm_magic.classify.pleasantries import strip_pleasantries
+from llm_magic.classify.request import Request
+from llm_magic.classify.text import canonical
 from llm_magic.lab.prompts import own_prompts
 
 PLAIN = {
@@ -60,7 +62,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "5fba4817006a0def246e7b9783abc6d20e22eed5ca7685b595650b52fe8d9018"
+FEATURE_DIGEST = "8576bd384b76ca3315be744a7e78dd67e4a030db9cababf50e80434939a4dac7"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
@@ -125,15 +127,19 @@ def test_searching_at_word_prefixes_finds_every_match() -> None:
     """Patterns are tried only at words that begin like their matches."""
     prompts = [*own_prompts().prompts, *(prompt for prompts in PLAIN.values() for prompt in prompts)]
     prompts += [" ".join(prompts[start : start + 8]) for start in range(len(prompts))]
-    prompts += ['"parameters": {}', "v2prove it, re-derive", "a\nvalid JSON"]
+    prompts += ["parameters: {}", "v2prove it, re-derive", "a\nvalid JSON"]
     for prompt in prompts:
-        head = prompt if len(prompt) <= 1_300 else f"{prompt[:800]}\n{prompt[-500:]}"
+        asked, length = canonical(prompt)
+        head = asked if len(asked) <= 1_300 else f"{asked[:800]}\n{asked[-500:]}"
         wanted = [
             signal.reason.format(" ".join(match[0].split())[:40])
             for pattern, _, signal in signals.PATTERNS
-            if (match := re.search(pattern, head.lower()))
+            if (match := re.search(pattern, head))
         ]
-        assert [signal.reason for signal in signals.detect_signals(prompt, len(prompt))][: len(wanted)] == wanted
+        request = Request(
+            whole=asked, asked=asked, context="", material={}, starts_with_material=False, sentences_asked=1, is_explicit=True
+        )  # fmt: skip
+        assert [signal.reason for signal in signals.detect_signals(request, length)][: len(wanted)] == wanted
 
 
 @given(st.text(max_size=4_000))
@@ -181,8 +187,8 @@ def test_a_head_sums_amounts_times_weights() -> None:
 
 def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
     head = Linear.quantize(np.ones((BUCKETS, 1)), 0.25)
-    assert head.scores(features_of(""), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == [0.25]
-    assert head.scores(features_of("word"), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx([1.25])
+    assert head.scores(features_of(""), family_scales(words=1.0)) == [0.25]
+    assert head.scores(features_of("word"), family_scales(words=1.0)) == pytest.approx([1.25])
 
 
 @pytest.mark.parametrize(

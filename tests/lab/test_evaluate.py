@@ -21,7 +21,7 @@ from llm_magic import TaskTier
 from llm_magic.__main__ import main
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
 from llm_magic.classify import LinearClassifier, features_of
-from llm_magic.classify.features import BUCKETS
+from llm_magic.classify.features import BUCKETS, family_scales
 from llm_magic.classify.heads import DIFFICULTY_SCALES, TIER_SCALES, Heads
 from llm_magic.lab.data import Labeled, Recorded, read_outcomes, read_tiers
 from llm_magic.lab.evaluate import ablation, multi_model
@@ -189,7 +189,7 @@ def test_the_bootstrap_resamples_whole_groups_deterministically() -> None:
 
 def test_ridge_is_the_solution_of_its_equations() -> None:
     matrix = Matrix.from_features(
-        [features_of(row["prompt"]) for row in prompts_of("x", 12)], (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+        [features_of(row["prompt"]) for row in prompts_of("x", 12)], family_scales(structure=1.0)
     )
     target = np.arange(12.0)
     weights, level = ridge(matrix, target, alpha=0.5, iterations=200)
@@ -203,14 +203,14 @@ def test_ridge_is_the_solution_of_its_equations() -> None:
 
 def test_softmax_separates_separable_classes() -> None:
     rows = prompts_of("x", 40)
-    matrix = Matrix.from_features([features_of(row["prompt"]) for row in rows], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.from_features([features_of(row["prompt"]) for row in rows], family_scales(words=1.0))
     labels = np.array([int(row["task"] == "proofs") for row in rows])
     weights, bias = softmax(matrix, labels, 2, weight=np.ones(40), alpha=0.1)
     assert list((matrix.times(weights) + bias).argmax(axis=1)) == list(labels)
 
 
 def test_a_prompt_without_any_feature_is_a_row_of_zeros() -> None:
-    matrix = Matrix.from_features([features_of(""), features_of("word")], (1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    matrix = Matrix.from_features([features_of(""), features_of("word")], family_scales(words=1.0))
     assert list(matrix.times(np.ones(BUCKETS))) == [0.0, pytest.approx(1.0)]
 
 
@@ -613,6 +613,21 @@ def test_the_cost_of_a_cascade_is_reported_with_its_bounds(data: Path, tmp_path:
 # What each family of features buys
 
 
+@pytest.mark.parametrize("option", ["--tiers", "--prompts"])
+def test_eval_of_a_users_own_labeled_file_needs_prompts_and_tiers_only(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text('prompt,tier\n"What is 2 + 2?",bulk\nProve that 2 is prime.,complex\nskip me,\n')
+    assert main(["eval", option, str(file), "--resamples", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert "mine: recall COMPLEX 1.000" in printed
+    assert "falsely COMPLEX, share of all prompts: 0.000" in printed
+    file.write_text("prompt,tier\nhello,easy\n")
+    assert main(["eval", "--tiers", str(file)]) == 1
+    assert "unknown tier" in capsys.readouterr().err
+
+
 @pytest.mark.lab
 def test_the_ablation_reports_every_family_of_features(data: Path) -> None:
     recorded = read_outcomes(data / "train_prompts.jsonl", data / "train_outcomes.csv")
@@ -624,7 +639,7 @@ def test_the_ablation_reports_every_family_of_features(data: Path) -> None:
     assert set(report) == set(ablation.scale_variants())
     assert report["structure alone"]["across"]["value"] > 0.6
     assert report["structure alone"]["within"]["value"] > 0.6
-    assert ablation.scale_variants()["structure and pairs (shipped)"] == DIFFICULTY_SCALES
+    assert ablation.scale_variants()["structure and all pairs (shipped)"] == DIFFICULTY_SCALES
     table = ablation.ablation_table(report)
     assert len(table.splitlines()) == 1 + len(report)
     assert f"{report['everything']['within']['value']:.3f}" in table

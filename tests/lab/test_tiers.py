@@ -13,7 +13,15 @@ from llm_magic.classify import classify
 from llm_magic.classify.lexicon import task_kinds
 from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.tiers import SUPPORT_SOURCES, evaluate_tiers
-from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
+from llm_magic.lab.prompts import (
+    NOTEBOOK_BATCHES,
+    OWN_SOURCE_PREFIX,
+    NotebookPrompt,
+    is_held_out,
+    label_agreement,
+    notebook_prompts,
+    own_prompts,
+)
 from llm_magic.lab.prompts.composed import composed_prompts, parts, with_format
 from llm_magic.lab.prompts.tasks import PROMPTS_PER_SUBJECT, PROMPTS_PER_TASK, prompts_by_task, tier_of_task
 from llm_magic.lab.prompts.variants import surroundings, variants
@@ -36,6 +44,31 @@ def test_prompts_are_distinct_and_not_empty() -> None:
     texts = [text for part in (own_prompts(), own_prompts(held_out=True), composed_prompts()) for text in part.prompts]
     assert all(map(str.strip, texts))
     assert not [text for text, times in Counter(texts).items() if times > 1]
+
+
+def test_notebook_prompts_are_many_and_of_every_tier_in_every_large_batch() -> None:
+    prompts = notebook_prompts()
+    assert len(prompts) >= 800
+    assert {prompt.batch for prompt in prompts} == set(NOTEBOOK_BATCHES)
+    assert min(Counter(prompt.tier for prompt in prompts).values()) >= 150
+    assert len({prompt.text for prompt in prompts}) == len(prompts)
+    assert 0.12 < sum(is_held_out(prompt.text) for prompt in prompts) / len(prompts) < 0.22
+
+
+def test_the_two_labelings_agree_and_disagreements_are_decided() -> None:
+    prompts = notebook_prompts()
+    agreed, kappa = label_agreement(prompts)
+    assert 0.9 <= kappa < agreed < 1
+    assert all(prompt.tier in prompt.labels for prompt in prompts)
+
+
+def test_kappa_is_agreement_beyond_chance() -> None:
+    both = [(TaskTier.BULK, TaskTier.BULK)] * 2 + [
+        (TaskTier.COMPLEX, TaskTier.COMPLEX),
+        (TaskTier.COMPLEX, TaskTier.BULK),
+    ]
+    prompts = [NotebookPrompt(text="x", batch="y", labels=labels, tier=labels[0]) for labels in both]
+    assert label_agreement(prompts) == pytest.approx((0.75, 0.5))
 
 
 def test_composed_prompts_have_every_part_filled_in() -> None:
@@ -81,15 +114,16 @@ def test_variants_keep_the_tier_unless_a_format_is_required() -> None:
     assert made != list(variants(text, TaskTier.STANDARD, 8))
     assert made[0] == (text, TaskTier.STANDARD)
     assert Counter(tier for _, tier in made) == {TaskTier.STANDARD: len(made) - 1, TaskTier.STRUCTURED: 1}
+    assert len(made) == 7
     assert {tier for _, tier in variants(text, TaskTier.BULK, 7)} == {TaskTier.BULK}
     assert len(list(variants("word " * 1_000, TaskTier.BULK, 7))) == 1
 
 
 def test_robustness_is_measured_with_words_that_are_not_in_training() -> None:
-    from llm_magic.lab.evaluate.cross_validation import AFTER, BEFORE
+    from llm_magic.lab.evaluate.cross_validation import AFTER, BEFORE, TALK
 
-    trained = {words.strip() for words in surroundings()["BEFORE"] + surroundings()["AFTER"]}
-    assert trained.isdisjoint(words.strip() for words in BEFORE + AFTER)
+    trained = {words.strip() for kind in ("BEFORE", "AFTER", "TALK") for words in surroundings()[kind]}
+    assert trained.isdisjoint(words.strip() for words in BEFORE + AFTER + TALK)
 
 
 def test_recorded_prompts_get_the_tier_of_their_task() -> None:
@@ -102,6 +136,7 @@ def test_recorded_prompts_get_the_tier_of_their_task() -> None:
         ("fusion", "mmlu"): None,
         ("routellm", "mtbench/coding"): None,
         ("fusion", "trivia_qa"): TaskTier.BULK,
+        ("fusion", "mbpp"): TaskTier.STANDARD,
         ("fusion", "commongen"): None,
         ("routerbench", "mbpp"): None,
     }

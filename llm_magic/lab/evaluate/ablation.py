@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from llm_magic.classify import features_of
-from llm_magic.classify.features import FAMILIES, Features, Scales
+from llm_magic.classify.features import FAMILIES, Features, Scales, family_scales
 from llm_magic.classify.heads import DIFFICULTY_SCALES
 from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.metrics import Estimate, estimates, resample, routing_curve
@@ -21,16 +21,12 @@ HOLD_OUT_EVERY = 3
 
 
 def scale_variants() -> dict[str, Scales]:
-
-    def only(**scales: float) -> Scales:
-        return cast("Scales", tuple(scales.get(family, 0.0) for family in FAMILIES))
-
     return {
-        **{f"{family} alone": only(**{family: 1.0}) for family in FAMILIES},
-        "structure and details": only(structure=1.0, details=1.0),
-        "structure, words and pairs": only(structure=1.0, words=0.4, pairs=0.4),
-        "structure and pairs (shipped)": DIFFICULTY_SCALES,
-        "everything": only(**dict.fromkeys(FAMILIES, 1.0)),
+        **{f"{family.replace('_', ' ')} alone": family_scales(**{family: 1.0}) for family in FAMILIES},
+        "structure and details": family_scales(structure=1.0, details=1.0),
+        "structure, all words and all pairs": family_scales(structure=1.0, all_words=0.4, all_pairs=0.4),
+        "structure and all pairs (shipped)": DIFFICULTY_SCALES,
+        "everything": family_scales(**dict.fromkeys(FAMILIES, 1.0)),
     }
 
 

@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llm_magic.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from llm_magic.lab.data import Labeled
 
 _TASK_OPTIONS = (
     "prompts", "outcomes", "train_prompts", "train_outcomes", "mode", "weak", "strong", "source", "resamples",
@@ -20,7 +24,13 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--outcomes", type=Path, metavar="O", help="prompt_id, model, score, output_tokens, cost_usd")
     files.add_argument("--train-prompts", type=Path, metavar="TP", help="prompts to learn from in adapted mode")
     files.add_argument("--train-outcomes", type=Path, metavar="TO", help="their outcomes")
-    parser.add_argument("--tiers", type=Path, metavar="T", help="evaluate the tiers instead: source, prompt, tier")
+    parser.add_argument(
+        "--tiers",
+        type=Path,
+        metavar="T",
+        help="evaluate the tiers of your own labeled prompts instead: prompt, tier, and source if there are several; "
+        "--prompts without --outcomes does the same",
+    )
     parser.add_argument(
         "--mode",
         choices=("shipped", "adapted"),
@@ -49,8 +59,11 @@ def run_eval(args: argparse.Namespace) -> None:
     if args.tiers is not None:
         tiers = evaluate_tiers(read_tiers(args.tiers), resamples=args.resamples)
         report, text = {"format": 2, "tiers": tiers}, tiers_table(tiers)
-    elif args.prompts is None or args.outcomes is None:
+    elif args.prompts is None:
         raise EvaluationError("give --prompts and --outcomes, or --tiers")
+    elif args.outcomes is None:
+        tiers = evaluate_tiers(_read_labeled_prompts(args.prompts), resamples=args.resamples)
+        report, text = {"format": 2, "tiers": tiers}, tiers_table(tiers)
     else:
         options = {name: getattr(args, name) for name in _TASK_OPTIONS}
         report = evaluate(Task(learning_sizes=tuple(args.labels), **options))
@@ -62,6 +75,15 @@ def run_eval(args: argparse.Namespace) -> None:
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     sys.stdout.write(f"{text}\n")
+
+
+def _read_labeled_prompts(path: Path) -> Labeled:
+    from llm_magic.lab.data import read_tiers
+
+    try:
+        return read_tiers(path)
+    except EvaluationError as error:
+        raise EvaluationError(f"give --prompts and --outcomes, or --tiers (--prompts alone: {error})") from error
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:

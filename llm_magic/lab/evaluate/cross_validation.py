@@ -11,10 +11,12 @@ import numpy as np
 
 from llm_magic.classify import LinearClassifier
 from llm_magic.classify.heads import Heads
-from llm_magic.lab.data import find_file, read_outcomes, read_tiers
+from llm_magic.lab.data import Labeled, find_file, read_outcomes, read_tiers
 from llm_magic.lab.evaluate.ablation import run_ablation
 from llm_magic.lab.evaluate.tiers import cross_validate
+from llm_magic.lab.prompts import own_prompts
 from llm_magic.lab.prompts.variants import with_typos
+from llm_magic.types import TaskTier
 
 # None of these surroundings occurs in the training prompts.
 BEFORE = (
@@ -36,6 +38,24 @@ AFTER = (
     " @@ zz41 blorp %%",
 )
 
+# Sentences about something else. None of them is in lab/prompts/around.toml.
+TALK = (
+    "I'm on a train between Basel and Milan.",
+    "The stapler has gone missing again.",
+    "My uncle keeps bees in Slovenia.",
+    "Our plumber comes at three.",
+    "We had fondue last night.",
+    "I am wearing odd socks today.",
+    "A parade is passing under the window.",
+    "The radiator hums like an old fridge.",
+    "Two colleagues are playing chess next to me.",
+    "The ferry to Gotland was canceled.",
+    "This keyboard has no letter Q.",
+    "The clock on the wall is wrong.",
+)
+FLOOD, COMMANDS = "PROOF THEOREM ", "Translate. Classify. "
+FLOOD_TIMES = 20
+
 
 def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any]:
     heads = Heads.load(io.BytesIO(weights))
@@ -43,8 +63,27 @@ def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any
     prompts = [prompt for source in train.values() for prompt in source.prompts]
     return {
         "tiers": cross_validate(read_tiers(find_file(data, "tiers")), train, heads, resamples),
-        "robustness": tier_change_rates(prompts[:: max(1, len(prompts) // 1_000)], heads),
+        "robustness": {
+            **tier_change_rates(prompts[:: max(1, len(prompts) // 1_000)], heads),
+            **noise_change_rates(own_prompts(held_out=True), heads),
+        },
         "ablation": run_ablation(train),
+    }
+
+
+def noise_change_rates(labeled: Labeled, heads: Heads | None = None) -> dict[str, float]:
+    """Return the share of BULK prompts whose tier changes behind a flood of words of another tier, and the share of
+    COMPLEX prompts whose tier changes behind bare commands."""
+    classify = LinearClassifier(heads).classify
+
+    def changed(tier: TaskTier, noise: str) -> float:
+        prompts = [prompt for prompt, own in zip(labeled.prompts, labeled.tiers, strict=True) if own is tier]
+        found = [prompt for prompt in prompts if classify(prompt).tier is tier]
+        return round(float(np.mean([classify(f"{noise}{prompt}").tier is not tier for prompt in found])), 4)
+
+    return {
+        "flood_before_bulk": changed(TaskTier.BULK, FLOOD * FLOOD_TIMES),
+        "commands_before_complex": changed(TaskTier.COMPLEX, COMMANDS),
     }
 
 
@@ -57,6 +96,10 @@ def tier_change_rates(prompts: list[str], heads: Heads | None = None) -> dict[st
     def changed(texts: list[str]) -> float:
         return float(np.mean([classify(text).tier is not tier for text, tier in zip(texts, tiers, strict=True)]))
 
+    def with_talk(prompt: str) -> str:
+        sentence = rng.choice(TALK)
+        return f"{sentence} {prompt}" if rng.random() < 0.5 else f"{prompt} {sentence}"
+
     before = [changed([f"{words}{prompt}" for prompt in prompts]) for words in BEFORE]
     after = [changed([f"{prompt}{words}" for prompt in prompts]) for words in AFTER]
     return {
@@ -64,7 +107,9 @@ def tier_change_rates(prompts: list[str], heads: Heads | None = None) -> dict[st
         "before_worst": round(max(before), 4),
         "after_mean": round(float(np.mean(after)), 4),
         "after_worst": round(max(after), 4),
-        "typos": round(changed([with_typos(prompt, rng, rate=0.02) for prompt in prompts]), 4),
+        "talk": round(changed([with_talk(prompt) for prompt in prompts]), 4),
+        "typos": round(changed([with_typos(prompt, rng, rate=0.05) for prompt in prompts]), 4),
+        "white_space": round(changed([f"\n {prompt.replace(' ', '  ')}\n\n" for prompt in prompts]), 4),
         "capitals": round(changed([prompt.upper() for prompt in prompts]), 4),
         "small_letters": round(changed([prompt.lower() for prompt in prompts]), 4),
     }

@@ -114,6 +114,9 @@ def tiers_table(report: dict[str, Any]) -> str:
     lines.append("expected \\ got  " + " ".join(f"{tier:>10}" for tier in TaskTier))
     for wanted, row in report["confusion"].items():
         lines.append(f"{wanted:14} " + " ".join(f"{count:10,}" for count in row.values()))
+    recall = "  ".join(f"{tier} {format_estimate(estimate)}" for tier, estimate in report["recall"].items())
+    lines.append(f"recall over all sources: {recall}")
+    lines.append(f"falsely COMPLEX, share of all prompts: {format_estimate(report['falsely_complex'])}")
     error = report["calibration_error"]
     lines.append(
         f"calibration error: {format_estimate(error['pooled'])} pooled, "

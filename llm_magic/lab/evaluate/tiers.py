@@ -78,13 +78,15 @@ def tier_report(
         resampled = own.resample(resamples)
         errors.append(resampled[:, -1])
         sources[source] = _source_report(own, resampled)
-    pooled = everything.resample(resamples)[:, -1:]
+    *recall, _, falsely_complex, pooled = estimates(everything.resample(resamples))
     return {
         "prompts": len(classifications),
         "sources": sources,
+        "recall": {str(tier): estimate for tier, estimate in zip(_TIERS, recall, strict=True)},
+        "falsely_complex": falsely_complex,
         "confusion": everything.confusion,
         "calibration_error": {
-            "pooled": estimates(pooled)[0],
+            "pooled": pooled,
             "mean_of_sources": estimates(np.mean(errors, axis=0)[:, None])[0],
         },
         "reliability": reliability(everything.confidence, everything.correct),
@@ -92,7 +94,7 @@ def tier_report(
 
 
 def _source_report(own: _Results, resampled: Array) -> dict[str, Any]:
-    *recall, false_alarms, error = estimates(resampled)
+    *recall, false_alarms, _, error = estimates(resampled)
     return {
         "prompts": len(own.wanted),
         "recall": {
@@ -125,7 +127,8 @@ class _Results:
 
     @property
     def statistics(self) -> Array:
-        """Recall of each tier, the share of other tiers classified as COMPLEX, and the calibration error."""
+        """Recall of each tier; prompts falsely classified as COMPLEX, as a share of the other tiers and of all prompts;
+        and the calibration error."""
         counts = self._counts()
         totals, others = counts.sum(axis=1), counts[1:].sum()
         with np.errstate(invalid="ignore"):
@@ -133,6 +136,7 @@ class _Results:
                 [
                     *(counts.diagonal() / totals),
                     counts[1:, 0].sum() / others,
+                    counts[1:, 0].sum() / counts.sum(),
                     calibration_error(self.confidence, self.correct),
                 ]
             )

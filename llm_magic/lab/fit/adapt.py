@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_magic.classify.features import BUCKETS, Features, Scales
+from llm_magic.classify.features import BUCKETS, Features, Scales, family_scales
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 
-STRUCTURE_SCALES: Scales = (0.0, 0.4, 1.0, 1.0, 0.5, 0.0)
-ALL_SCALES: Scales = (1.0, 0.7, 1.0, 1.0, 1.0, 0.0)
+STRUCTURE_SCALES = family_scales(all_pairs=0.4, structure=1.0, details=1.0, ends=0.5)
+ALL_SCALES = family_scales(all_words=1.0, all_pairs=0.7, structure=1.0, details=1.0, ends=1.0)
 ALPHA = 10.0
 # Regularization of the views' weights towards their start, which is the shipped difficulty alone.
 STACK_ALPHA = 20.0

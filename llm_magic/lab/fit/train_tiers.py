@@ -20,10 +20,12 @@ from llm_magic.lab.prompts.tasks import prompts_by_task
 from llm_magic.lab.prompts.variants import variants
 from llm_magic.types import TaskTier
 
-TIER_ALPHA = 1.0
+TIER_ALPHA = 2.0
 OWN_WEIGHT = 3.0
 CHANGED_TIER_WEIGHT = 0.5
-CALIBRATION_FOLDS = 5
+CALIBRATION_FOLDS = 3
+# All variants of own prompts are trained on, and of other prompts this many, in turn.
+VARIANTS_OF_OTHERS = 2
 
 _TIERS = list(TaskTier)
 
@@ -49,7 +51,11 @@ class Examples:
         rows: list[int] = []
         weights: list[float] = []
         for row, (prompt, tier) in enumerate(zip(labeled.prompts, labeled.tiers, strict=True)):
-            examples = list(variants(prompt, tier, row))
+            original, *varied = variants(prompt, tier, row)
+            if not _is_own(labeled.sources[row]) and varied:
+                start = row * VARIANTS_OF_OTHERS % len(varied)
+                varied = (varied[start:] + varied[:start])[:VARIANTS_OF_OTHERS]
+            examples = [original, *varied]
             weight = float(prompt_weights[row]) / len(examples)
             for text, example_tier in examples:
                 features.append(features_of(text))
@@ -82,18 +88,22 @@ def tier_prompts(labeled: Labeled, recorded: Mapping[str, Recorded]) -> Labeled:
 def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
     """Return the features of all examples, the calibrated tier head, and its temperature.
 
-    The temperature calibrates the probabilities on left-out folds of the prompts.
+    The temperature calibrates the probabilities of own prompts whose source was left out, because a user's prompts are
+    not from a known source either.
     """
     examples = Examples.from_labeled(labeled)
     count = len(labeled.prompts)
     originals = np.searchsorted(examples.prompt_rows, np.arange(count))
-    folds = np.arange(count) % CALIBRATION_FOLDS
+    names = {name: number for number, name in enumerate(sorted(set(labeled.sources)))}
+    folds = np.array([names[source] % CALIBRATION_FOLDS for source in labeled.sources])
     scores = np.zeros((count, len(_TIERS)))
     for fold in range(CALIBRATION_FOLDS):
         head = examples.fit(folds != fold)
         for row in np.flatnonzero(folds == fold):
             scores[row] = head.scores(examples.features[int(originals[row])], TIER_SCALES)
-    temperature = _calibrate(scores, examples.tiers[originals], balanced_weights(labeled))
+    own = np.array([_is_own(source) for source in labeled.sources])
+    own = own if own.any() else ~own
+    temperature = _calibrate(scores[own], examples.tiers[originals][own], balanced_weights(labeled)[own])
     return examples.features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
 
 

@@ -1,7 +1,8 @@
 """The prompts that were written for llm_magic, to train and to evaluate the tier head.
 
-There is one TOML file per tier, with its prompts by kind. `composed` builds prompts from parts.toml, `variants` varies
-prompts with around.toml. A fixed share of the prompts is never trained on.
+There is one TOML file per tier, with its prompts by kind, and one per batch of notebook prompts, which were labeled
+twice. `composed` builds prompts from parts.toml, `variants` varies prompts with around.toml. A fixed share of the
+prompts is never trained on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -17,6 +21,11 @@ from llm_magic.lab.data import Labeled
 from llm_magic.types import TaskTier
 
 OWN_SOURCE_PREFIX = "llm_magic"
+NOTEBOOK = "notebook"
+NOTEBOOK_BATCHES = (
+    "terse", "pasted", "office", "research", "engineer", "student", "datascience", "hard", "languages", "chatty",
+    "formats", "decoys", "analyst", "mlops", "longpaste", "mixed", "mixed2", "mixed3",
+)  # fmt: skip
 HELD_OUT_SHARE = 1 / 6
 
 
@@ -38,14 +47,50 @@ def is_held_out(text: str) -> bool:
     return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookPrompt:
+    """A prompt with the tiers that two labelings gave it, and the tier that counts."""
+
+    text: str
+    batch: str
+    labels: tuple[TaskTier, TaskTier]
+    tier: TaskTier
+
+
+@functools.cache
+def notebook_prompts() -> tuple[NotebookPrompt, ...]:
+    return tuple(prompt for batch in NOTEBOOK_BATCHES for prompt in _read_batch(batch))
+
+
+def _read_batch(batch: str) -> Iterator[NotebookPrompt]:
+    for row in read_prompt_file(f"{NOTEBOOK}_{batch}")["prompts"]:
+        first, second = map(TaskTier, row["labels"])
+        yield NotebookPrompt(
+            text=row["text"].strip(),
+            batch=batch,
+            labels=(first, second),
+            tier=TaskTier(row.get("tier", first)),
+        )
+
+
+def label_agreement(prompts: Sequence[NotebookPrompt]) -> tuple[float, float]:
+    """Return the share of prompts on which the two labelings agree, and Cohen's kappa."""
+    pairs = [prompt.labels for prompt in prompts]
+    agreed = sum(first is second for first, second in pairs) / len(pairs)
+    firsts, seconds = Counter(first for first, _ in pairs), Counter(second for _, second in pairs)
+    by_chance = sum(firsts[tier] * seconds[tier] for tier in TaskTier) / len(pairs) ** 2
+    return agreed, (agreed - by_chance) / (1 - by_chance)
+
+
 @functools.cache
 def own_prompts(*, held_out: bool = False) -> Labeled:
-    return Labeled.from_rows(
-        [
-            (text, tier, f"{OWN_SOURCE_PREFIX} {kind}")
-            for tier in TaskTier
-            for kind, texts in read_prompt_file(tier.lower()).items()
-            for text in map(str.strip, texts)
-            if is_held_out(text) == held_out
-        ]
-    )
+    rows = [
+        (text, tier, f"{OWN_SOURCE_PREFIX} {kind}")
+        for tier in TaskTier
+        for kind, texts in read_prompt_file(tier.lower()).items()
+        for text in map(str.strip, texts)
+    ]
+    rows += [
+        (prompt.text, prompt.tier, f"{OWN_SOURCE_PREFIX} {NOTEBOOK} {prompt.batch}") for prompt in notebook_prompts()
+    ]
+    return Labeled.from_rows([row for row in rows if is_held_out(row[0]) == held_out])

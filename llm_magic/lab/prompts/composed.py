@@ -16,7 +16,7 @@ from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, read_prompt_file
 from llm_magic.types import TaskTier
 
 LABEL_PROMPTS, EXTRACTION_PROMPTS, BRIEF_PROMPTS = 420, 200, 120
-REQUESTS_PER_MATERIAL = {TaskTier.COMPLEX: 6, TaskTier.STANDARD: 3, TaskTier.STRUCTURED: 3, TaskTier.BULK: 3}
+REQUESTS_PER_MATERIAL = {TaskTier.COMPLEX: 5, TaskTier.STANDARD: 5, TaskTier.STRUCTURED: 3, TaskTier.BULK: 3}
 
 
 @functools.cache

@@ -11,23 +11,26 @@ from llm_magic.types import TaskTier
 PROMPTS_PER_TASK, PROMPTS_PER_SUBJECT = 60, 12
 
 _COMPLEX = {
-    "fusion": "agentverse-logicgrid agentverse-mgsm gpqa gsm8k human_eval math mbpp",
+    "fusion": "agentverse-logicgrid agentverse-mgsm gpqa gsm8k math",
     "routellm": "gsm8k",
     "zeroeval": "crux gsm math-l5",
 }
+_STANDARD = {"fusion": "human_eval mbpp"}
 _BULK = {"fusion": "arc_challenge commonsense_qa natural_qa openbook_qa trivia_qa"}
 
 
 def tier_of_task(source: str, task: str) -> TaskTier | None:
     """Return the tier that a task implies, or None.
 
-    Mathematics, programs, puzzles and examinations are COMPLEX, look-ups and common sense BULK, function calls
-    STRUCTURED.
+    Mathematics, puzzles and examinations are COMPLEX, short functions STANDARD, look-ups and common sense BULK, calls
+    of functions STRUCTURED.
     """
     if source == "bfcl":
         return TaskTier.STRUCTURED
     if task in _COMPLEX.get(source, "").split() or source == "mmlupro" or (source == "routellm" and "mmlu/" in task):
         return TaskTier.COMPLEX
+    if task in _STANDARD.get(source, "").split():
+        return TaskTier.STANDARD
     return TaskTier.BULK if task in _BULK.get(source, "").split() else None
 
 

@@ -28,7 +28,9 @@ def variants(text: str, tier: TaskTier, seed: int) -> Iterator[tuple[str, TaskTi
     if len(text) > MAX_VARIED_CHARS:
         return
     yield with_words_around(text, rng), tier
-    yield (with_typos(text, rng) if seed % 2 else with_words_around(text, rng)), tier
+    yield with_talk(text, rng), tier
+    yield with_typos(text, rng, rate=rng.choice((0.02, 0.05, 0.08))), tier
+    yield with_flood(text, rng), tier
     if len(text) < MAX_EXTENDED_CHARS:
         yield f"{text}\n\n{rng.choice(surroundings()['MATERIAL']) * rng.choice((1, 4, 20, 100))}", tier
 
@@ -39,6 +41,25 @@ def with_words_around(text: str, rng: random.Random) -> str:
     before = "" if place == 0 else rng.choice(words["BEFORE"]) if rng.random() < 0.85 else f"{_noise(rng)} "
     after = "" if place == 1 else rng.choice(words["AFTER"]) if rng.random() < 0.85 else f" {_noise(rng)}"
     return f"{before}{text}{after}"
+
+
+def with_talk(text: str, rng: random.Random) -> str:
+    """Add a sentence about something else."""
+    sentence = rng.choice(surroundings()["TALK"])
+    space = rng.choice((" ", " ", "\n", "\n\n"))
+    return f"{sentence}{space}{text}" if rng.random() < 0.6 else f"{text}{space}{sentence}"
+
+
+def with_flood(text: str, rng: random.Random) -> str:
+    """Add words or bare commands that name another kind of task and ask for nothing."""
+    if rng.random() < 0.3:
+        flood = " ".join(rng.sample(surroundings()["COMMANDS"], rng.randint(1, 3)))
+    else:
+        terms = [word for group in rng.sample(surroundings()["FLOOD"], rng.randint(1, 4)) for word in group.split()]
+        rng.shuffle(terms)
+        flood = " ".join(terms * rng.choice((1, 1, 2, 10, 40)))
+        flood = rng.choice((flood.upper(), flood)) + rng.choice(("", ".", "\n", ":", " -"))
+    return f"{flood} {text}" if rng.random() < 0.75 else f"{text} {flood}"
 
 
 def _noise(rng: random.Random) -> str:

@@ -1,0 +1,129 @@
+"""The canonical form of prompts, and the separation of a request from the material and the noise around it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_magic.classify import classify
+from llm_magic.classify.request import drop_floods, find_request, line_kind
+from llm_magic.classify.text import canonical
+from llm_magic.types import TaskTier
+
+PROMPTS = (
+    "Prove that there are infinitely many primes.",
+    "Plot the mean of `sales` by month\nfrom df, with a legend",
+    'Return a JSON object with the keys "title" and "year" for the film Alien.',
+    "Translate to French: it's raining",
+    "Was bedeutet dieser Fehler? KeyError: 'Größe'",
+    "what does this do?\n\nfor x in range(3):\n    print(x)",
+)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.upper,
+        str.lower,
+        str.swapcase,
+        lambda text: f" \n\t{text}  \n\n",
+        lambda text: text.replace(" ", "   ").replace("\n", " \r\n\n"),
+        lambda text: text.replace(" ", "\u00a0"),
+        lambda text: text.replace('"', "”").replace("'", "’"),
+        lambda text: f'"{text}"',
+        lambda text: f"```\n{text}\n```",
+        lambda text: f"~~~text\n{text}\n~~~\n",
+    ],
+    ids=["upper", "lower", "swapped case", "ends", "amounts", "no-break", "curly", "quoted", "fenced", "tildes"],
+)
+def test_case_white_space_quotes_and_fences_change_nothing(prompt: str, change) -> None:
+    assert canonical(change(prompt)) == canonical(prompt)
+    assert classify(change(prompt)) == classify(prompt)
+
+
+@given(st.text(max_size=300))
+def test_the_canonical_form_is_canonical(text: str) -> None:
+    form, length = canonical(text)
+    assert canonical(form) == (form, length) or "```" in form or "~~~" in form
+    assert length == len(form)
+    assert form == form.strip()
+
+
+def test_only_the_ends_of_a_very_long_text_are_made_canonical() -> None:
+    form, length = canonical("a " * 100_000)
+    assert len(form) < 20_000 < length < 200_000
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "kinds"),
+    [
+        ("x = 5\ny = x +\n\nwhat is wrong?", "what is wrong?", {"code"}),
+        ("traceback (most recent call last):\nkeyerror: 'a'\nhow do i fix it", "how do i fix it", {"log"}),
+        ("a,b,c\n1,2,3\n4,5,6\nplot this please", "plot this please", {"data"}),
+        ("explain this query\nselect a, b from t where a > 3;", "explain this query", {"code"}),
+        ("translate to french: we prove the theorem.", "translate to french", set()),
+    ],
+)
+def test_pasted_material_is_not_part_of_what_is_asked(text: str, asked: str, kinds: set[str]) -> None:
+    request = find_request(text)
+    assert request.asked == asked
+    assert set(request.material) == kinds
+    assert request.is_explicit
+
+
+def test_without_a_request_all_of_the_prose_is_asked() -> None:
+    request = find_request("scatter of price by area")
+    assert request.asked == "scatter of price by area"
+    assert not request.is_explicit
+    assert find_request("x = 1;\ny = 2;").asked == "x = 1;\ny = 2;"
+
+
+def test_a_list_of_instructions_is_asked_as_a_whole() -> None:
+    text = "\n".join(
+        ["build a small shop.", *[f"- add page number {n} please" for n in range(12)], "it is for a friend."]
+    )
+    assert find_request(text).asked == text
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        "proof theorem " * 20,
+        "proof theorem lemma integral eigenvalue matrix ",
+        "translate. classify. ",
+        "summarize this. label it. extract. ",
+        "spam, spam, spam, spam, spam: ",
+    ],
+)
+def test_floods_of_words_before_a_request_are_dropped(flood: str) -> None:
+    assert drop_floods(f"{flood}what is the capital of peru?") == "what is the capital of peru?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "translate.\nguten morgen",
+        "translate. classify.",
+        "ha ha",
+        "proof theorem lemma integral eigenvalue matrix",
+        "polars: lazy scan parquet, filter year 2023, group by station",
+        "host 0.0.0.0, port 8443",
+    ],
+)
+def test_other_texts_are_no_flood_and_stay(text: str) -> None:
+    assert drop_floods(text) == text
+
+
+def test_prose_is_not_material() -> None:
+    assert line_kind("balance the budget, compare the plans, and explain why one of them is better") == ""
+    assert line_kind("is a = b?") == ""
+
+
+def test_a_prompt_of_interpolated_values_only_is_not_complex() -> None:
+    for text in ("", " \n", "\u200b"):
+        result = classify(text)
+        assert result.tier is TaskTier.STANDARD
+        assert result.reasons == ("nothing but interpolated values or attachments",)
+        assert sum(result.probabilities.values()) == pytest.approx(1.0)
