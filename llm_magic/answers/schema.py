@@ -96,7 +96,9 @@ def _of_json(value: Any) -> Mapping[str, Any]:
         kind = type(cast("object", value)).__name__
         raise RequestError(f"{_WANTED}, not {kind}")
     try:
-        return json.loads(json.dumps(value, default=dict, allow_nan=False))
+        text = json.dumps(value, default=dict, allow_nan=False, ensure_ascii=False)
+        text.encode()  # fails for a lone surrogate, which can't be sent
+        return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"the schema can't be written as JSON: {error}") from error
 

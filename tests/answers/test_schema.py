@@ -240,6 +240,8 @@ def test_a_type_gives_its_values(schema: Any, text: str, data: object) -> None:
         ({"patternProperties": {r"\p{L}": {}}}, "is not a 'regex'"),
         ({"const": Decimal(1)}, "can't be written as JSON"),
         ({"maximum": float("inf")}, "can't be written as JSON"),
+        ({"const": "\ud800"}, "can't be written as JSON"),
+        ('{"maximum": NaN}', "can't be written as JSON"),
     ],
 )
 def test_a_schema_that_can_check_no_answer_is_rejected_before_anything_is_sent(schema: Any, message: str) -> None:

@@ -22,6 +22,7 @@ from llm_magic.providers.local import engine
 from llm_magic.providers.local.provider import LocalProvider
 from llm_magic.providers.local.weights import SMOLLM2
 from llm_magic.types import Message, ModelSpec
+from tests.support.schemas import CASES, HARD_TO_COMPILE
 
 MODEL = ModelSpec(
     id="local",
@@ -382,6 +383,15 @@ async def test_an_answer_bound_to_a_schema_parses(real: LocalProvider) -> None:
     answer = json.loads(text_of(await events_of(real, ask("Tell me about Paris.", 64, schema=schema_of(schema)))))
     assert set(answer) == {"city", "large"}
     assert isinstance(answer["large"], bool)
+
+
+@pytest.mark.local_model
+async def test_the_engine_takes_every_schema(real: LocalProvider) -> None:
+    schemas = {name: case[0] for name, case in CASES.items()} | HARD_TO_COMPILE
+    for name, schema in schemas.items():
+        if len(schema_of(schema).text) < 10_000:  # a longer one exceeds the context
+            events = await events_of(real, ask("Give an example, as JSON.", 4, schema=schema_of(schema)))
+            assert isinstance(events[-1], Finished), name
 
 
 @pytest.mark.local_model

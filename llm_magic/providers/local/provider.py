@@ -17,11 +17,11 @@ from typing import Protocol
 from llm_magic.errors import LocalModelUnavailable
 from llm_magic.events import Progress
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
-from llm_magic.providers.local import download, engine, weights
+from llm_magic.providers.local import download, engine, grammar, weights
 from llm_magic.providers.local.download import ReportProgress
 from llm_magic.providers.local.weights import Weights
 from llm_magic.providers.openai import Endpoint, OpenAIProvider
-from llm_magic.types import ProviderSpec
+from llm_magic.types import ProviderSpec, Schema
 
 _POLL_INTERVAL_S = 0.05
 # The engine's server sometimes closes a kept-alive connection just as the next request is sent.
@@ -88,6 +88,8 @@ class LocalProvider:
             yield Progress(message="the local model is loaded, waiting for its first token", done=True)
         params = {**request.model.params, **_NO_KEEP_ALIVE}
         request = replace(request, model=replace(request.model, params=params))
+        if request.schema is not None:
+            request = _constrained(request, request.schema)
         await self._api.prepare()
         async with aclosing(self._api.stream(request)) as events:
             async for event in events:
@@ -133,6 +135,13 @@ class LocalProvider:
                 return
         started.stop()
         raise LocalModelUnavailable("the local model was stopped")
+
+
+def _constrained(request: ProviderRequest, schema: Schema) -> ProviderRequest:
+    relaxed = grammar.for_grammar(schema)
+    if relaxed is None:
+        return replace(request, model=replace(request.model, json_mode="none"))
+    return replace(request, schema=relaxed)
 
 
 @lru_cache(maxsize=1)
