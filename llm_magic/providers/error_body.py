@@ -26,6 +26,8 @@ _MESSAGE_KEYS = (
     "raw",
 )
 _CODE_KEYS = ("code", "type", "status", "error_code", "reason", "errortype", "error_type", "err_code", "@type")
+_ECHO_KEYS = ("input", "flagged_input", "failed_generation", "prompt", "content")
+"""Parts of the request or the answer, which say nothing about the error."""
 _PARAMETER_KEYS = ("param", "parameter", "loc", "field")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.I | re.S)
@@ -66,7 +68,9 @@ def parse_body(content: bytes | object) -> ErrorBody:
             named.append(text)
     codes = frozenset(str(value).lower() for key, value in values if key in _CODE_KEYS and value not in (None, ""))
     words = " . ".join(
-        str(value) for key, value in values if value is not None and (key not in _CODE_KEYS or " " in str(value))
+        str(value)
+        for key, value in values
+        if value is not None and key not in _ECHO_KEYS and (key not in _CODE_KEYS or " " in str(value))
     )
     parameter = next((str(value) for key, value in values if key in _PARAMETER_KEYS and value), "")
     if " " in parameter and parameter not in named:

@@ -146,7 +146,7 @@ class ChunkReader:
 
     def read(self, event: JSONObject) -> list[ProviderEvent]:
         chunk: dict[str, Any] = event
-        if error := chunk.get("error"):
+        if error := chunk.get("error") or (chunk if chunk.get("object") == "error" else None):
             raise errors.from_event(error, self._endpoint, self._sent)
         events: list[ProviderEvent] = []
         if self._usage.read(chunk) and (report := self._usage.report(final=False)):
