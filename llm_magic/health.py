@@ -20,12 +20,13 @@ class Circuit:
     state: Literal["closed", "open", "half_open"] = "closed"
     remaining_s: float = 0.0
     probed: bool = False
-    reason: str = "cooling down after failures"
+    account_problem: str = ""
+    """The error of the provider's account, in its words, if that is the reason."""
 
     @property
     def blocked_reason(self) -> str | None:
         if self.state == "open":
-            return f"{self.reason}, {self.remaining_s:.0f} s left"
+            return f"{self.account_problem or 'cooling down after failures'}, {self.remaining_s:.0f} s left"
         return "another run is probing it after failures" if self.probed else None
 
     def __str__(self) -> str:
@@ -127,4 +128,6 @@ class Outages:
         if outage is None or outage.account != account:
             return None
         remaining_s = outage.until - self._monotonic()
-        return Circuit(state="open", remaining_s=remaining_s, reason=outage.reason) if remaining_s > 0 else None
+        return (
+            Circuit(state="open", remaining_s=remaining_s, account_problem=outage.reason) if remaining_s > 0 else None
+        )

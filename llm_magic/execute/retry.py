@@ -91,7 +91,7 @@ def skip_others_of(run: Run, waiting: Sequence[Candidate]) -> Iterator[Candidate
     for candidate in waiting:
         model_id, reason = candidate.model.id, run.out.get(candidate.model.provider)
         if reason is not None and model_id not in run.skipped:
-            yield _skip(run, model_id, reason)
+            yield _skip(run, model_id, f"{candidate.model.provider}: {reason}")
 
 
 def _skip(run: Run, model_id: str, reason: str) -> CandidateSkipped:
@@ -112,7 +112,7 @@ def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: boo
         return
     if error.scope is Scope.PROVIDER:
         provider = model.provider
-        run.out[provider] = reason = f"{provider}: {error.outcome.words} ({error})"
+        run.out[provider] = reason = f"{error.outcome.words} ({error})"
         services.outages.report(provider, reason, account=services.account(provider), for_s=error.retry_after_s)
     elif error.scope is Scope.REQUEST:
         providers = run.refused_by if isinstance(error, Refused) else run.rejected_by

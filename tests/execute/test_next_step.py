@@ -113,7 +113,7 @@ async def test_a_provider_without_credit_is_passed_over_in_later_runs_for_as_lon
     router = chain({"a1": [failure(PaymentRequired("no credit", retry_after_s=stated_s)), Reply()]}, clock=time)
     await router.route("hello", **A1_FIRST)
     skipped = {entry.model.id: entry.reason for entry in router.plan("hello", **A1_FIRST).skipped}
-    assert skipped == dict.fromkeys(("a1", "a2"), f"a: payment required (no credit), {remaining_s} s left")
+    assert skipped == dict.fromkeys(("a1", "a2"), f"payment required (no credit), {remaining_s} s left")
     assert (await router.route("hello", **A1_FIRST)).model == "b1"
     time.advance(remaining_s + 1)
     assert (await router.route("hello", **A1_FIRST)).model == "a1"

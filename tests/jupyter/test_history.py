@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_magic import AuthFailed, Overloaded, RequestError, Router, TaskTier
+from llm_magic import AllAttemptsFailed, AuthFailed, Overloaded, PaymentRequired, RequestError, Router, TaskTier
 from llm_magic.jupyter import panel
 from llm_magic.jupyter.panel import facts, output
 from llm_magic.jupyter.render.facts import Badge, Tone
@@ -348,5 +348,10 @@ def test_the_panel_lists_the_providers_and_their_problems() -> None:
     (badge,) = facts.providers(session)
     assert re.fullmatch(r"✗ cloud: a cooling down until \d\d:\d\d:\d\d", badge.text)
     assert badge.tone is Tone.BAD
+    session = router(model("a"), model("b"), replies=[Failure(error=PaymentRequired("no credit"))])
+    with pytest.raises(AllAttemptsFailed):
+        session.route_sync("hello")
+    (badge,) = facts.providers(session)
+    assert re.fullmatch(r"✗ cloud: payment required \(no credit\) until \d\d:\d\d:\d\d", badge.text)
     (badge,) = facts.providers(router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")}))
     assert badge == Badge(text="– cloud: no CLOUD_KEY", tone=Tone.NEUTRAL)

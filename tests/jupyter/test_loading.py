@@ -152,6 +152,7 @@ WRONG = [
     ("quality", "'high'", "expected a float"),
     ("effort", "'some'", "any of ['none', 'low', 'medium', 'high', 'max'] or None, not the str 'some'"),
     ("last_resort", "1", "expected a unicode string, not the int 1"),
+    ("on_refusal", "'retry'", "any of ['fallback', 'stop'] or None, not the str 'retry'"),
 ]
 RIGHT = {
     "profile": "article",
@@ -162,6 +163,7 @@ RIGHT = {
     "quality": 0.5,
     "effort": "low",
     "last_resort": "cheap",
+    "on_refusal": "stop",
 }
 
 

@@ -20,11 +20,11 @@ from llm_magic.jupyter.magics.namespace import split_name
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.jupyter.magics.words import split
 from llm_magic.jupyter.render import bundles
-from llm_magic.testing import Failure, Reply
+from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Outcome
 from tests.support import builders
 from tests.support.builders import attempt
-from tests.support.shell import Shell
+from tests.support.shell import Shell, loaded
 
 
 def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
@@ -140,6 +140,22 @@ def test_the_cache_is_turned_on_by_option_and_by_setting(shell: Shell) -> None:
     assert "deleted 1 answer, 18 bytes" in shell.run("%route_cache --purge")
     shell.run("%route hello")
     assert len(shell.scripted.requests) == 4
+
+
+def test_on_refusal_is_an_option_and_a_setting() -> None:
+    provider = ScriptedProvider(
+        lambda request: Reply(finish_reason="refusal") if request.model.id == "shy" else Reply(chunks=("Well.",))
+    )
+    models = (builders.model("shy", fallback_id="bold"), builders.model("bold", provider="other"))
+    router = builders.router(*models, providers={"cloud": provider, "other": provider})
+    with loaded(router, provider) as shell:
+        assert "Well." in shell.run("%route --model shy hello")
+        shell.fail("%route --model shy --on-refusal stop hello")
+        shell.run("%config RouteMagics.on_refusal = 'stop'")
+        out, error = shell.fail("%route --model shy hello")
+        assert "the model refused to answer" in f"{out}{error}"
+        assert "Well." in shell.run("%route --model shy --on-refusal fallback hello")
+    assert [request.model.id for request in provider.requests] == ["shy", "bold", "shy", "shy", "shy", "bold"]
 
 
 def test_threads_are_continued_listed_and_purged(shell: Shell) -> None:

@@ -55,11 +55,12 @@ def _provider(router: Router, name: str, models: list[ModelSpec]) -> Badge:
         circuit = router.circuit(model)
         if circuit.state == "open":
             until = datetime.now().astimezone() + timedelta(seconds=circuit.remaining_s)
-            problems.append(f"{model.id} cooling down until {until:%H:%M:%S}")
+            problem = circuit.account_problem or f"{model.id} cooling down"
+            problems.append(f"{problem} until {until:%H:%M:%S}")
         elif circuit.state == "half_open":
             problems.append(f"{model.id} to be tried again")
     if problems:
-        return Badge(text=f"✗ {name}: {'; '.join(problems)}", tone=Tone.BAD)
+        return Badge(text=f"✗ {name}: {'; '.join(dict.fromkeys(problems))}", tone=Tone.BAD)
     return Badge(text=f"✓ {name}: {len(models)} model{'s' * (len(models) > 1)}", tone=Tone.GOOD)
 
 
