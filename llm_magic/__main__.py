@@ -15,30 +15,33 @@ EXIT_CODE_INTERRUPTED = 128 + signal.SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is printed as one line on stderr, with exit code 1."""
     args = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], None] = args.run
+    run: Callable[[argparse.Namespace], int | None] = args.run
     try:
-        run(args)
+        return run(args) or 0
     except LLMMagicError as error:
         print(f"llm-magic: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nllm-magic: stopped", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
+    from llm_magic import commands as asking
     from llm_magic.lab.evaluate import command as evaluate
     from llm_magic.lab.simulate import command as simulate
 
     parser = argparse.ArgumentParser(prog="llm-magic", description="Command-line tools of llm_magic.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, help_text: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def add(name: str, help_text: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         command.set_defaults(run=run)
         return command
 
+    asking.add_ask_options(add("ask", "send a prompt to the cheapest capable model", asking.ask))
+    asking.add_plan_options(add("plan", "show the models and the cost of a prompt, and send nothing", asking.plan))
+    asking.add_map_options(add("map", "send a prompt for every row of a file", asking.map_file))
     add("pull", "download the weights of the embedded model, so that its first use is fast", _pull)
     simulate.add_options(
         add("simulate", "estimate what routing saves, on recorded outcomes or your ledger", simulate.run)

@@ -45,6 +45,7 @@ class Column:
         self.error: BaseException | None = None
         """Error that ended the column; None at a cap or after a pilot."""
         tags = spec.base.tags
+        self.max_cost_usd = max_cost_usd
         self._budget: Callable[[], Budget] = context.budget
         if max_cost_usd is not None:
             tag = f"column:{self.id[:12]}"
@@ -57,6 +58,8 @@ class Column:
         self._job: Job[RowResult] | None = None
         self._is_watched = False
         self._is_retry = False
+        self._started_at: float | None = None
+        self._ended_at: float | None = None
         self._stream = StreamEnd()
         if spec.source.length is None:
             weakref.finalize(self, context.store.drop_stream, self.id, self._stream)
@@ -81,7 +84,7 @@ class Column:
         self.start()
         assert self._job is not None
         try:
-            while not self._job.join(POLL_INTERVAL_S):
+            while not self.join(POLL_INTERVAL_S):
                 pass
         except KeyboardInterrupt:
             self.cancel()
@@ -89,12 +92,31 @@ class Column:
             raise
         return self._ended()
 
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of a column that was started. Returns False after a timeout, and raises nothing."""
+        return self._job is not None and self._job.join(timeout_s)
+
     def cancel(self) -> None:
         if self._job is not None:
             self._job.cancel()
 
     def done(self) -> bool:
         return self._job is not None and self._job.done()
+
+    @property
+    def is_canceled(self) -> bool:
+        return isinstance(self.error, asyncio.CancelledError | GeneratorExit)
+
+    @property
+    def elapsed_s(self) -> float:
+        """The seconds for which the column has been running."""
+        if self._started_at is None:
+            return 0.0
+        return (self._ended_at or self._context.services.clock.monotonic()) - self._started_at
+
+    def sample(self, count: int) -> list[tuple[str, str]]:
+        """Return some rows that have ended, each as its value and its answer or error."""
+        return self._table().sample(count)
 
     def __await__(self) -> Generator[Any, None, Column]:
         return self._finished().__await__()
@@ -127,12 +149,26 @@ class Column:
 
     @property
     def frame(self) -> Any:
-        table = self._table()
-        frame = table.frame()
-        preparation = self.prepare()
-        if self.done() and self.spec.keep_s is None and preparation.known is not None and table.is_whole():
-            self._context.store.forget(preparation.keys.digest, preparation.known.keys)
+        frame = self.build_frame()
+        self.release_kept()
         return frame
+
+    def build_frame(self) -> Any:
+        """Return `frame`, and keep the answers in the ledger's database all the same."""
+        return self._table().frame()
+
+    def release_kept(self) -> None:
+        """Delete the kept answers, which the caller has now, if each row has one."""
+        preparation = self.prepare()
+        if self.done() and self.spec.keep_s is None and preparation.known is not None and self._table().is_whole():
+            self._context.store.forget(preparation.keys.digest, preparation.known.keys)
+
+    def forget_kept(self) -> None:
+        """Delete the kept answers of these rows before the column starts, so that all are asked."""
+        preparation = self.prepare()
+        if preparation.known is not None:
+            self._context.store.delete(preparation.known.keys)
+        self._preparation = None
 
     @property
     def errors(self) -> Any:
@@ -175,6 +211,7 @@ class Column:
             preparation = await asyncio.to_thread(self.prepare)
             self.plan_before = self.plan_before or preparation.plan()
             runner = self._runner(preparation)
+            self._started_at, self._ended_at = self._context.services.clock.monotonic(), None
             store, digest = self._context.store, preparation.keys.digest
             await self._with_ledger(lambda: store.begin(self.id, digest))
             try:
@@ -191,6 +228,8 @@ class Column:
         except BaseException as error:
             self.error = error
             raise
+        finally:
+            self._ended_at = self._context.services.clock.monotonic()
 
     def _runner(self, preparation: Preparation) -> Runner:
         context, planner = self._context, preparation.planner

@@ -93,6 +93,12 @@ class ColumnStore:
             for chunk in _chunks(keys):
                 db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.keep_until.is_(None)))
 
+    def delete(self, keys: Iterable[str]) -> None:
+        answers = self._table.answers
+        with self._writing() as db:
+            for chunk in _chunks(keys):
+                db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.text.is_not(None)))
+
     def answered(self, keys: Iterable[str]) -> dict[str, Record]:
         answers = self._table.answers
         kept: dict[str, Record] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -10,10 +11,13 @@ from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.libraries import pandas
 from llm_magic.columns.output import answer_columns, parsed
 from llm_magic.columns.progress import Progress
-from llm_magic.columns.records import MISSING, Record, RowResult
+from llm_magic.columns.records import MISSING, NOT_ASKED, Record, RowResult
 from llm_magic.columns.report import ColumnReport, report_of
 from llm_magic.columns.rows import ColumnSpec, Item, KnownRows
+from llm_magic.columns.source import Cells
 from llm_magic.types import ZERO
+
+_SEARCHED_ROWS = 2_000
 
 
 class Table(Protocol):
@@ -28,6 +32,15 @@ class Table(Protocol):
     def settled_rows(self) -> list[RowResult]: ...
 
     def rows_of(self, item: Item) -> list[RowResult]: ...
+
+    def sample(self, count: int) -> list[tuple[str, str]]:
+        """Return the values and answers of some rows that have ended."""
+        ...
+
+
+def _sampled(cells: Cells, record: Record) -> tuple[str, str]:
+    value = " | ".join(str(cell) for cell in cells.values() if cell is not None)
+    return value, record.text or record.error or record.outcome.replace("_", " ")
 
 
 class KnownTable:
@@ -58,6 +71,12 @@ class KnownTable:
     def rows_of(self, item: Item) -> list[RowResult]:
         positions = self._known.positions[item.key]
         return [_result(self._spec, position, item.record, is_first=position == positions[0]) for position in positions]
+
+    def sample(self, count: int) -> list[tuple[str, str]]:
+        records, firsts = self._known.records, self._known.firsts[:_SEARCHED_ROWS]
+        ended = [number for number in firsts if records[number].outcome != NOT_ASKED][:count]
+        cells = self._spec.source.cells(ended, self._spec.template.used)
+        return [_sampled(row, records[number]) for number, row in zip(ended, cells, strict=True)]
 
     def _with_answers(self, positions: Sequence[int] | None) -> Any:
         records, firsts = self._known.records, set(self._known.firsts)
@@ -95,6 +114,9 @@ class StreamTable:
             _result(self._spec, position, item.record, is_first=number == 0)
             for number, (position, _) in enumerate(item.cells)
         ]
+
+    def sample(self, count: int) -> list[tuple[str, str]]:
+        return [_sampled(cells, record) for _, cells, record in itertools.islice(self._rows(), count)]
 
     def _rows(self) -> Iterator[tuple[int, dict[int, Any], Record]]:
         return self._store.stream_rows(self._id)

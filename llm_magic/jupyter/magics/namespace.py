@@ -10,6 +10,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from llm_magic.columns import Column
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.history import RESULT_NAME
 from llm_magic.types import Comparison, RouteResult
@@ -32,7 +33,7 @@ def split_name(line: str) -> tuple[str | None, str]:
 
 def remove_last(shell: Any) -> None:
     """Remove `_route`, unless the user bound it, and remember its value for `restore_last`."""
-    if isinstance(shell.user_ns.get(RESULT_NAME), RouteResult | Comparison | BackgroundRun):
+    if isinstance(shell.user_ns.get(RESULT_NAME), RouteResult | Comparison | BackgroundRun | Column):
         _removed.append(shell.user_ns.pop(RESULT_NAME))
 
 

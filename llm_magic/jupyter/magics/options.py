@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 from argparse import BooleanOptionalAction
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
+from llm_magic.columns import Column
 from llm_magic.errors import BudgetError, InvalidOption
 from llm_magic.jupyter.magics import namespace, words
 from llm_magic.jupyter.magics.interpolation import interpolate
 from llm_magic.routing import Router
+from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
+from llm_magic.routing.columns import Variables
 from llm_magic.routing.notebook import Notebook
-from llm_magic.routing.options import OPTIONS, Option, from_arguments
+from llm_magic.routing.options import OPTIONS, Option, RequestOptions, from_arguments
 from llm_magic.types import Request
 
 
 def request_arguments(method: Callable[..., Any]) -> Callable[..., Any]:
-    for name, option in reversed(list(OPTIONS.items())):
+    for name, option in reversed([*OPTIONS.items(), *COLUMN_OPTIONS.items()]):
         if option.flag is not None:
             help_text = option.full_help.replace("%", "%%")
             method = argument(option.flag, dest=name, help=help_text, **_action(option))(method)
@@ -42,14 +45,9 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
     namespace.check_name(args.out)
     notebook = Notebook(variables=variables, table_rows=settings.table_rows)
     try:
-        given = from_arguments(vars(args), notebook)
+        given = _given(args, notebook, settings)
         given.setdefault("thread_tokens", settings.thread_tokens)
         given.setdefault("cache", settings.cache)
-        if settings.effort is not None:
-            given.setdefault("effort", settings.effort)
-        if settings.last_resort:
-            given.setdefault("last_resort", settings.last_resort)
-        given.setdefault("on_refusal", settings.on_refusal)
         given["routing_text"] = routing_text
         request = router.request(prompt, **given)
     except BudgetError as error:
@@ -61,8 +59,49 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
     return request
 
 
+def _given(args: Any, notebook: Notebook, settings: Any) -> RequestOptions:
+    given = from_arguments(vars(args), notebook)
+    if settings.effort is not None:
+        given.setdefault("effort", settings.effort)
+    if settings.last_resort:
+        given.setdefault("last_resort", settings.last_resort)
+    given.setdefault("on_refusal", settings.on_refusal)
+    return given
+
+
+def column_of(router: Router, args: Any, text: str, variables: Mapping[str, Any], settings: Any) -> Column:
+    """Return the column that parsed options and a text describe, not started yet."""
+    namespace.check_name(args.out)
+    if args.over not in variables:
+        raise UsageError(f"--over {args.over}: no variable of this name exists")
+    notebook = Notebook(variables=variables, table_rows=settings.table_rows)
+    try:
+        given: dict[str, Any] = dict(_given(args, notebook, settings))
+        if settings.quality is not None:
+            given.setdefault("quality", settings.quality)
+        given |= {name: getattr(args, name) for name in COLUMN_OPTIONS}
+        how: Variables = {"names": variables, "interpolate": not args.no_interpolate}
+        return router.column(text, variables[args.over], cast("ColumnOptions", given), **how)
+    except BudgetError as error:
+        raise UsageError(f"--max-cost: {error}") from None
+    except InvalidOption as error:
+        raise usage_error(error) from None
+
+
+def check_column_options(args: Any) -> None:
+    """Raise UsageError for options that do not fit together with --over, or that need it."""
+    if args.over is None:
+        if needing := next(
+            (COLUMN_OPTIONS[name].flag for name in COLUMN_OPTIONS if getattr(args, name) is not None), None
+        ):
+            raise UsageError(f"{needing} needs --over NAME")
+    elif args.compare is not None:
+        raise UsageError("--over can't be combined with --compare")
+
+
 def usage_error(error: InvalidOption) -> UsageError:
-    return UsageError(f"invalid {OPTIONS[error.option].flag} {error.value}: must be {error.requirement}")
+    option = {**OPTIONS, **COLUMN_OPTIONS}[error.option]
+    return UsageError(f"invalid {option.flag} {error.value}: must be {error.requirement}")
 
 
 def compared_models(args: Any) -> list[str]:

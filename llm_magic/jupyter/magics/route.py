@@ -11,10 +11,12 @@ from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
 
 from llm_magic import conversations, routing
 from llm_magic.attachments import TABLE_ROWS
+from llm_magic.columns import Column, ColumnPlan
 from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter.display import run_view
+from llm_magic.jupyter.display.column_view import choose_column_view
 from llm_magic.jupyter.magics import namespace, options, scope, words
-from llm_magic.jupyter.run import background, comparison, foreground, history
+from llm_magic.jupyter.run import background, columns, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.registry import PROFILES
@@ -22,6 +24,11 @@ from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, OnRefusal, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from llm_magic.routing import Router
+
+
+Value = Plan | RouteResult | BackgroundRun | Comparison | Column | ColumnPlan
 
 
 @magics_class
@@ -100,6 +107,12 @@ class RouteMagics(Magics):
         metavar="NAME",
         help="Bind the RouteResult to this name as well as to _route. Same as %%%%route NAME << [options].",
     )
+    @argument(
+        "--over",
+        metavar="TABLE",
+        help="Send the text for every row of a DataFrame, Series, list or iterable of the notebook, with {{column}} or "
+        "{{value}} for the row's cell. --out gets the table with the answers, _route the result.",
+    )
     @argument("--plan", action="store_true", help="Dry run: show the candidates and their costs, and send nothing.")
     @argument("--no-stream", action="store_true", help="Show the answer when it is complete.")
     @argument(
@@ -116,7 +129,7 @@ class RouteMagics(Magics):
     @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text as it is.")
     @line_cell_magic
     @no_var_expand
-    def route(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
+    def route(self, line: str, cell: str | None = None) -> Value | None:
         """Send the cell, or the rest of the line, to the cheapest capable model, under the budget.
 
         {{name}} and {{name.attribute}} in the text are replaced by their values in the notebook. The result is bound
@@ -129,6 +142,9 @@ class RouteMagics(Magics):
           %%route answer << --schema Person --max-cost 0.02
           Who wrote this? {{letter}}
 
+          %%route --over reviews --into topic --max-cost 0.50
+          Which topic is this review about? {{text}}
+
           answer = %route --model claude-opus-5-5 Prove that there are infinitely many primes.
         """
         if line.strip() in ("--help", "-h"):
@@ -140,12 +156,12 @@ class RouteMagics(Magics):
             name, given = namespace.split_name(line)
             args, _ = options.parsed(given, self.route, takes_text=False)
             value = self._route(args, cell.rstrip("\n"), name)
-        shown = not isinstance(value, Plan) and (cell is not None or namespace.is_a_statement())
+        shown = not isinstance(value, Plan | ColumnPlan) and (cell is not None or namespace.is_a_statement())
         return None if shown else value
 
     @line_cell_magic
     @no_var_expand
-    def route_plan(self, line: str, cell: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison | None:
+    def route_plan(self, line: str, cell: str | None = None) -> Value | None:
         """Dry run: show the tier with its reasons, the candidates, their costs, and the budget.
 
         Sends nothing and needs no key.
@@ -191,12 +207,30 @@ class RouteMagics(Magics):
                 run.cancel()
         return background.frame(runs) if args.action is None else None
 
-    def _route(self, args: Any, text: str, out: str | None = None) -> Plan | RouteResult | BackgroundRun | Comparison:
+    def _column(self, router: Router, args: Any, text: str) -> Column | ColumnPlan:
+        column = options.column_of(router, args, text, scope.visible(self._shell.user_ns), self)
+        if args.plan:
+            return column.plan
+        view = choose_column_view(self._shell, background=args.background)
+        if args.background:
+            return background.start_column(column, view, self._shell.user_ns, namespace.names(args.out))
+
+        def bind(column: Column) -> None:
+            self._shell.push({history.RESULT_NAME: column})
+            if args.out is not None:
+                self._shell.push({args.out: column.frame})
+
+        return columns.run(column, view, bind)
+
+    def _route(self, args: Any, text: str, out: str | None = None) -> Value:
         if out is not None and args.out is not None:
             raise UsageError(f"{out} << and --out {args.out} both name the result: give one of them")
         args.out = args.out if out is None else out
         with short_errors():
             router = routing.session_router()
+            options.check_column_options(args)
+            if args.over is not None:
+                return self._column(router, args, text)
             request = options.request_of(router, args, text, scope.visible(self._shell.user_ns), self)
             if args.plan and args.compare is None:
                 return router.plan(request)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llm_magic.jupyter.render import facts, html, text
+from llm_magic.columns import Column, ColumnPlan
+from llm_magic.jupyter.render import columns, facts, html, text
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.run_state import RunState, RunStates, states_of
 from llm_magic.ledger.report import Report
@@ -48,6 +49,14 @@ def plan(plan: Plan) -> Bundle:
     return bundle(html.plan(plan), text.plan(plan))
 
 
+def column(column: Column) -> Bundle:
+    return bundle(*columns.column_page(column))
+
+
+def _column_plan(plan: ColumnPlan) -> Bundle:
+    return bundle(*columns.plan_page(plan))
+
+
 def _result(result: RouteResult) -> Bundle:
     return runs({"": RunState.of_result(result)})
 
@@ -74,6 +83,8 @@ def _formatter(render: Callable[[Any], Bundle]) -> Callable[..., Bundle]:
 
 FORMATTERS: dict[type[Any], Callable[..., Bundle]] = {
     Plan: _formatter(plan),
+    Column: _formatter(column),
+    ColumnPlan: _formatter(_column_plan),
     RouteResult: _formatter(_result),
     Comparison: _formatter(_comparison),
     Report: _formatter(_report),

@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Iterable, MutableMapping
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llm_magic.bridge import POLL_INTERVAL_S
+from llm_magic.columns import Column
 from llm_magic.errors import RequestError
+from llm_magic.jupyter.display.column_view import ColumnView
 from llm_magic.jupyter.display.run_view import RunView
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
+from llm_magic.jupyter.run.columns import BackgroundColumn
 from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
 from llm_magic.types import Request, RouteResult
@@ -133,20 +136,50 @@ class BackgroundRun:
         return True
 
 
-_runs: dict[int, BackgroundRun] = {}
+_runs: dict[int, Job] = {}
 _numbers = itertools.count(1)
 _lock = threading.Lock()
 _drawing: threading.Thread | None = None
+
+
+class Job(Protocol):
+    """A background run, or a column in the background."""
+
+    number: int
+    bindings: dict[str, MutableMapping[str, Any]]
+    was_awaited: bool
+
+    def done(self) -> bool: ...
+
+    def cancel(self) -> None: ...
+
+    def result(self) -> object: ...
+
+    def row(self) -> dict[str, Any]: ...
+
+    def advance(self) -> None: ...
 
 
 def start(
     router: Router, request: Request, view: RunView, namespace: MutableMapping[str, Any], names: Iterable[str]
 ) -> BackgroundRun:
     """Start a run and bind it to these names in the namespace. Its result replaces it there."""
-    global _drawing
     run = BackgroundRun(next(_numbers), router, request, view)
+    add(run, run, namespace, names)
+    return run
+
+
+def start_column(column: Column, view: ColumnView, namespace: MutableMapping[str, Any], names: Iterable[str]) -> Column:
+    """Start a column and bind it to these names. Its frame replaces it there, except in `_route`."""
+    add(BackgroundColumn(next(_numbers), column, view), column, namespace, names)
+    return column
+
+
+def add(run: Job, value: object, namespace: MutableMapping[str, Any], names: Iterable[str]) -> None:
+    """List a job, and bind a value to these names in the namespace."""
+    global _drawing
     for name in names:
-        namespace[name] = run
+        namespace[name] = value
         run.bindings[name] = namespace
     with _lock:
         finished = [number for number, listed in _runs.items() if listed.done()]
@@ -156,7 +189,6 @@ def start(
         if _drawing is None:
             _drawing = threading.Thread(target=_draw, name="llm_magic drawing", daemon=True)
             _drawing.start()
-    return run
 
 
 def _draw() -> None:
@@ -173,7 +205,7 @@ def _draw() -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
-def select(numbers: Iterable[int] = ()) -> list[BackgroundRun]:
+def select(numbers: Iterable[int] = ()) -> list[Job]:
     with _lock:
         known = dict(_runs)
     wanted = list(numbers) or list(known)
@@ -187,7 +219,7 @@ def clear() -> None:
         _runs.clear()
 
 
-def wait(runs: Iterable[BackgroundRun]) -> None:
+def wait(runs: Iterable[Job]) -> None:
     """Wait until all runs have ended, then raise the first error that was not raised before.
 
     Canceled runs raise nothing. An interrupt ends the waiting, not the runs.
@@ -207,7 +239,7 @@ def wait(runs: Iterable[BackgroundRun]) -> None:
         raise errors[0]
 
 
-def frame(runs: Iterable[BackgroundRun]) -> pd.DataFrame:
+def frame(runs: Iterable[Job]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame([run.row() for run in runs], columns=list(_COLUMNS)).set_index("run")

@@ -1,0 +1,208 @@
+"""The commands that ask models: `llm-magic ask`, `plan` and `map`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from llm_magic.budget import show_usd
+from llm_magic.columns import Column
+from llm_magic.columns.libraries import pandas
+from llm_magic.errors import RequestError
+from llm_magic.routing import session_router
+from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
+from llm_magic.routing.options import OPTIONS, Option, RequestOptions
+from llm_magic.types import Candidate, Plan
+
+EXIT_CODE_INCOMPLETE = 3
+"""Some rows have no answer."""
+_PROGRESS_S = 0.5
+_WITHOUT_NOTEBOOK = ("schema", "check", "attach", "thread", "cache")
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".csv": lambda path: pandas().read_csv(path),
+    ".parquet": lambda path: pandas().read_parquet(path),
+    ".jsonl": lambda path: pandas().read_json(path, lines=True),
+}
+_WRITERS: dict[str, Callable[[Any, Path], None]] = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+    ".jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True, default_handler=str),
+}
+
+
+def add_ask_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help="the prompt; - reads it from stdin")
+    _add_request_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the answer with its facts as JSON")
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help="the prompt, with {{column}} for the cell of a row; - reads it from stdin")
+    parser.add_argument("--over", metavar="FILE", type=Path, help="plan the rows of this .csv, .parquet or .jsonl file")
+    _add_request_options(parser)
+    _add_column_options(parser)
+
+
+def add_map_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="the rows: a .csv, .parquet or .jsonl file")
+    parser.add_argument("--text", required=True, help="the prompt, with {{column}} for the cell of a row")
+    parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the file for the rows with answers")
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="use the answers that an earlier command has paid for (default)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the progress as JSON, one object per line")
+    _add_request_options(parser)
+    _add_column_options(parser)
+
+
+def ask(args: argparse.Namespace) -> int:
+    result = session_router().route_sync(_text(args.text), **_request_options(args))
+    if not args.json:
+        print(result.text)
+        return 0
+    facts = {"text": result.text, "model": result.model, "tier": str(result.tier), "run_id": result.run_id}
+    data = {} if args.schema is None else {"data": result.data}
+    print(json.dumps(facts | data | {"cost_usd": str(result.cost_usd)}, ensure_ascii=False, default=str))
+    return 0
+
+
+def plan(args: argparse.Namespace) -> int:
+    router, text = session_router(), _text(args.text)
+    if args.over is not None:
+        print(router.plan_map(text, over=_read(args.over), **_options(args)))
+    else:
+        print("\n".join(_plan_lines(router.plan(text, **_request_options(args)))))
+    return 0
+
+
+def map_file(args: argparse.Namespace) -> int:
+    """Ask for every row of a file and write the rows with their answers, also if some have none."""
+    write = _by_suffix(_WRITERS, args.out)
+    if not args.out.parent.is_dir():
+        raise RequestError(f"--out {args.out}: the folder {args.out.parent} does not exist")
+    column = session_router().map(args.text, over=_read(args.file), **_options(args))
+    if not args.resume:
+        column.forget_kept()
+    error: BaseException | None = None
+    try:
+        _follow(column, as_json=args.json)
+    except BaseException as failure:
+        error = failure
+        raise
+    finally:
+        if error is None or column.progress.answered:
+            write(column.build_frame(), args.out)
+    column.release_kept()
+    report = column.report()
+    print(json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else report)
+    return 0 if report.is_whole else EXIT_CODE_INCOMPLETE
+
+
+def _follow(column: Column, *, as_json: bool) -> None:
+    column.prepare()
+    column.start()
+    is_terminal = sys.stderr.isatty()
+    try:
+        while not column.join(_PROGRESS_S):
+            if as_json:
+                print(json.dumps(_facts(column)), flush=True)
+            elif is_terminal:
+                facts = _facts(column)
+                counts = f"{facts['answered']:,} answered, {facts['failed']:,} failed, {facts['left']:,} left"
+                print(f"\r\x1b[K{counts}, {show_usd(column.cost_usd)}", end="", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        column.cancel()
+        column.join(5.0)
+        raise
+    if is_terminal and not as_json:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    column.wait()
+
+
+def _facts(column: Column) -> dict[str, Any]:
+    progress, plan = column.progress, column.plan_before
+    total = 0 if plan is None or plan.distinct is None else plan.distinct
+    ended = progress.answered + progress.failed
+    return {
+        "answered": progress.answered,
+        "failed": progress.failed,
+        "left": max(0, total - ended),
+        "resumed": progress.resumed,
+        "cost_usd": float(column.cost_usd),
+        "expected_usd": None if plan is None or plan.expected_usd is None else float(plan.expected_usd),
+        "elapsed_s": round(column.elapsed_s, 1),
+    }
+
+
+def _plan_lines(plan: Plan) -> list[str]:
+    lines = [f"tier: {plan.tier} ({plan.classification.confidence:.0%})"]
+    for entry in plan.ranked:
+        if isinstance(entry, Candidate):
+            cost = f"{show_usd(entry.expected_usd)} expected, at most {show_usd(entry.worst_usd)}"
+            lines.append(f"{entry.model.id}: {cost}{f' ({entry.why})' if entry.why else ''}")
+        else:
+            lines.append(f"{entry.model.id}: skipped, {entry.reason}")
+    return lines
+
+
+def _text(text: str) -> str:
+    return sys.stdin.read() if text == "-" else text
+
+
+def _read(path: Path) -> Any:
+    read = _by_suffix(_READERS, path)
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} can't be read: {error}") from error
+    except ImportError as error:
+        raise RequestError(f"{path} needs pyarrow: pip install 'llm-magic[parquet]'") from error
+
+
+def _by_suffix(table: dict[str, Any], path: Path) -> Any:
+    if (chosen := table.get(path.suffix.lower())) is None:
+        raise RequestError(f"{path}: the name must end in {', '.join(table)}")
+    return chosen
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
+    for name, option in OPTIONS.items():
+        if option.flag is not None and option.metavar is not None and name not in _WITHOUT_NOTEBOOK:
+            _add_option(parser, name, option)
+    parser.add_argument("--schema", metavar="FILE", help="a JSON Schema: a file, or the text itself")
+
+
+def _add_column_options(parser: argparse.ArgumentParser) -> None:
+    for name, option in COLUMN_OPTIONS.items():
+        _add_option(parser, name, option)
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
+    assert option.flag is not None
+    how: dict[str, Any] = {"action": "append"} if option.is_repeatable else {}
+    if option.bare is not None:
+        how = {"nargs": "?", "const": option.bare}
+    help_text = option.help.replace("%", "%%")
+    parser.add_argument(option.flag, dest=name, metavar=option.metavar, type=option.parse, help=help_text, **how)
+
+
+def _request_options(args: argparse.Namespace) -> RequestOptions:
+    given = {name: value for name, value in vars(args).items() if name in OPTIONS and value is not None}
+    if args.schema is not None and not args.schema.lstrip().startswith("{"):
+        try:
+            given["schema"] = Path(args.schema).read_text("utf-8")
+        except OSError as error:
+            raise RequestError(f"--schema {args.schema} can't be read: {error.strerror}") from error
+    return cast("RequestOptions", given)
+
+
+def _options(args: argparse.Namespace) -> ColumnOptions:
+    own = {name: value for name, value in vars(args).items() if name in COLUMN_OPTIONS and value is not None}
+    return cast("ColumnOptions", {**_request_options(args), **own})

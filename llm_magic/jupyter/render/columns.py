@@ -1,0 +1,170 @@
+"""A column as HTML and as text: its progress while it runs, its summary, and its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llm_magic.budget import show_usd
+from llm_magic.columns import Column, ColumnPlan
+from llm_magic.columns.estimate import duration_text, plan_lines
+from llm_magic.jupyter.render import html
+from llm_magic.jupyter.render.style import styled
+
+SAMPLED_ROWS = 5
+SHOWN_ROWS = 8
+_MAX_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnFacts:
+    """A column at a moment. total: distinct rows to ask, None for a stream. lines: counts, pace, and money."""
+
+    title: str
+    done: int
+    total: int | None
+    state: str
+    lines: tuple[str, ...]
+    errors: tuple[str, ...]
+    header: tuple[str, str]
+    sample: tuple[tuple[str, str], ...]
+
+
+def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) -> ColumnFacts:
+    progress, plan = column.progress, column.plan_before
+    done = progress.answered + progress.failed
+    total = None if plan is None else plan.distinct
+    return ColumnFacts(
+        title=_cut(column.spec.base.prompt),
+        done=done,
+        total=total,
+        state=ending or progress.stopped or progress.waiting or ("reading the rows" if plan is None else ""),
+        lines=(_counts(column, total), *_pace(column, total), _money(column)),
+        errors=tuple(
+            f"{name.replace('_', ' ')} ({count:,}): {_cut(text)}" for name, (count, text) in progress.errors.items()
+        ),
+        header=("row", column.spec.into or "answer"),
+        sample=tuple((_cut(value), _cut(answer)) for value, answer in column.sample(rows)),
+    )
+
+
+def column_html(facts: ColumnFacts) -> str:
+    label = html.escape(f"Column: {facts.title}")
+    bar = ""
+    if facts.total:
+        share = f"{facts.done / facts.total:.0%}"
+        bar = (
+            f'<progress max="{facts.total}" value="{min(facts.done, facts.total)}" aria-label="Rows that have ended">'
+            f"{share}</progress>"
+        )
+    rows = [f'<div class="llmr-row"><span class="llmr-model">{html.escape(facts.title)}</span>{bar}</div>']
+    rows += [_line(line) for line in facts.lines]
+    if facts.state:
+        rows.append(f'<div class="llmr-row" role="status"><b>{html.escape(facts.state)}</b></div>')
+    rows += [_line(f"✗ {error}") for error in facts.errors]
+    head = f'<div class="llmr-head" role="group" aria-label="{label}">{"".join(rows)}</div>'
+    return head + _table(facts)
+
+
+def column_text(facts: ColumnFacts) -> str:
+    lines = [facts.title, *facts.lines]
+    if facts.state:
+        lines.append(facts.state)
+    lines += [f"✗ {error}" for error in facts.errors]
+    lines += [f"  {value} → {answer}" for value, answer in facts.sample]
+    return "\n".join(lines)
+
+
+def column_line(column: Column) -> str:
+    """Return the progress in one line, for terminals."""
+    plan = column.plan_before
+    total = None if plan is None else plan.distinct
+    parts = (_counts(column, total), *_pace(column, total), _money(column), column.progress.waiting)
+    return "; ".join(part for part in parts if part)
+
+
+def column_page(column: Column) -> tuple[str, str]:
+    """Return the summary as HTML and as text."""
+    facts = column_facts(column, ending=_ending(column), rows=SHOWN_ROWS)
+    return styled(column_html(facts)), column_text(facts)
+
+
+def plan_page(plan: ColumnPlan) -> tuple[str, str]:
+    lines = plan_lines(plan)
+    rows = "".join(_line(line) for line in lines)
+    head = f'<div class="llmr-head" role="group" aria-label="Plan of the column">{rows}</div>'
+    return styled(head), "\n".join(lines)
+
+
+def _ending(column: Column) -> str:
+    if column.progress.stopped:
+        return column.progress.stopped
+    if not column.done():
+        return ""
+    if column.error is not None:
+        kept = "; run it again to ask the other rows" if column.progress.answered else ""
+        return f"stopped before the last row{kept}"
+    return "done"
+
+
+def _counts(column: Column, total: int | None) -> str:
+    progress = column.progress
+    done = progress.answered + progress.failed
+    parts = [f"{progress.answered:,} answered"]
+    if progress.resumed:
+        parts.append(f"{progress.resumed:,} of them before")
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if total is not None:
+        parts.append(f"{max(0, total - done):,} left")
+    missing = progress.missing or (0 if column.plan_before is None else column.plan_before.missing or 0)
+    if missing:
+        parts.append(f"{missing:,} without a value")
+    return ", ".join(parts)
+
+
+def _pace(column: Column, total: int | None) -> list[str]:
+    progress = column.progress
+    ended = progress.answered + progress.failed - progress.resumed
+    if ended <= 0 or column.elapsed_s <= 0:
+        return []
+    per_minute = 60 * ended / column.elapsed_s
+    left = 0 if total is None else total - progress.answered - progress.failed
+    text = f"{per_minute:,.0f} rows per minute"
+    if column.done():
+        return [f"{text}, {duration_text(column.elapsed_s)}"]
+    return [f"{text}, about {duration_text(60 * left / per_minute)} left" if left > 0 else text]
+
+
+def _money(column: Column) -> str:
+    plan, cap = column.plan_before, column.max_cost_usd
+    parts = [f"{show_usd(column.cost_usd)} spent"]
+    if plan is not None and plan.expected_usd is not None:
+        parts.append(f"{show_usd(plan.expected_usd)} expected")
+    if cap is not None:
+        parts.append(f"cap {show_usd(cap)}")
+    elif plan is not None and plan.left_usd is not None:
+        parts.append(f"{show_usd(plan.left_usd)} left under the caps at the start")
+    return ", ".join(parts)
+
+
+def _table(facts: ColumnFacts) -> str:
+    if not facts.sample:
+        return ""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in facts.header)
+    body = "".join(
+        f'<tr><td class="llmr-words">{html.escape(value)}</td><td class="llmr-words">{html.escape(answer)}</td></tr>'
+        for value, answer in facts.sample
+    )
+    return (
+        '<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="Some answers">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _line(text: str) -> str:
+    return f'<div class="llmr-row"><span>{html.escape(text)}</span></div>'
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _MAX_CHARS else f"{flat[: _MAX_CHARS - 1]}…"

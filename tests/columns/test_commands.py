@@ -1,0 +1,116 @@
+"""`llm-magic map`, `plan` and `ask`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from llm_magic import BadRequest, use_router
+from llm_magic.__main__ import main
+from llm_magic.commands import EXIT_CODE_INCOMPLETE
+from llm_magic.testing import Failure, Reply, ScriptedProvider
+from tests.support.builders import model, router
+
+
+@pytest.fixture
+def provider() -> ScriptedProvider:
+    scripted = ScriptedProvider(lambda request: Reply(chunks=(f"<{request.messages[-1].content}>",)))
+    use_router(router(model("only"), providers={"cloud": scripted}))
+    return scripted
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,stars\ngood,5\nbad,1\n,3\n")
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_a_file_of_rows_is_written_with_its_answers(provider: ScriptedProvider, tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame({"text": ["good", "bad"]})
+    path, out = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    {"csv": lambda: frame.to_csv(path, index=False), "parquet": lambda: frame.to_parquet(path),
+     "jsonl": lambda: frame.to_json(path, orient="records", lines=True)}[suffix]()  # fmt: skip
+    assert main(["map", str(path), "--text", "{{text}}!", "--into", "topic", "--out", str(out)]) == 0
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "jsonl": lambda file: pd.read_json(file, lines=True)}
+    assert list(read[suffix](out)["topic"]) == ["<good!>", "<bad!>"]
+
+
+def test_an_incomplete_file_has_an_exit_code_of_its_own_and_is_completed_by_the_next_command(
+    provider: ScriptedProvider, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = provider.reply
+    provider.reply = lambda request: (
+        Failure(error=BadRequest("HTTP 400: no")) if "bad" in request.messages[-1].content else good(request)
+    )
+    out = tmp_path / "out.csv"
+    command = ["map", str(reviews), "--text", "{{text}}", "--into", "topic", "--out", str(out)]
+    assert main(command) == EXIT_CODE_INCOMPLETE
+    assert "1 of 3 rows answered, 1 bad request, 1 missing" in capsys.readouterr().out
+    assert pd.read_csv(out)["route_outcome"].tolist() == ["ok", "bad_request", "missing"]
+    provider.reply = good
+    provider.requests.clear()
+    assert main(command) == 0
+    assert [request.messages[-1].content for request in provider.requests] == ["bad"]
+    assert pd.read_csv(out)["topic"].tolist()[:2] == ["<good>", "<bad>"]
+
+
+def test_kept_answers_are_asked_again_on_request(provider: ScriptedProvider, reviews: Path, tmp_path: Path) -> None:
+    command = ["map", str(reviews), "--text", "{{text}}", "--keep", "7", "--out", str(tmp_path / "out.csv")]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert len(provider.requests) == 2
+    assert main([*command, "--no-resume"]) == 0
+    assert len(provider.requests) == 4
+
+
+def test_progress_can_be_read_as_json(
+    provider: ScriptedProvider, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["map", str(reviews), "--text", "{{text}}", "--json", "--out", str(tmp_path / "out.csv")]) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["answered"], last["failed"], last["left"], last["stopped"]) == (2, 0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.csv", "--out", "out.csv"], "nothing.csv can't be read"),
+        (["in.txt", "--out", "out.csv"], "must end in .csv"),
+        (["in.csv", "--out", "out.xyz"], "must end in .csv"),
+        (["in.csv", "--out", "missing/out.csv"], "does not exist"),
+    ],
+)
+def test_files_that_cannot_be_used_are_errors_before_anything_is_sent(
+    provider: ScriptedProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("text\ngood\n")
+    Path("in.txt").write_text("good\n")
+    assert main(["map", *arguments, "--text", "{{text}}"]) == 1
+    assert message in capsys.readouterr().err
+    assert provider.requests == []
+
+
+def test_a_plan_sends_nothing(provider: ScriptedProvider, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "Which topic? {{text}}", "--over", str(reviews)]) == 0
+    assert "rows: 3, 2 distinct, 1 without a value" in capsys.readouterr().out
+    assert main(["plan", "What is 2 + 2?"]) == 0
+    assert "only: USD" in capsys.readouterr().out
+    assert provider.requests == []
+
+
+def test_one_prompt_is_answered(provider: ScriptedProvider, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "hello"]) == 0
+    assert capsys.readouterr().out == "<hello>\n"
+    assert main(["ask", "hello", "--json", "--tag", "a", "--model", "only"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "<hello>"
