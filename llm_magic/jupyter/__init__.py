@@ -21,6 +21,7 @@ def load(shell: Any) -> None:
 
     if _loaded:
         unload(shell)
+    _reload_models()
     manager = shell.magics_manager
     changes: dict[str, Any] = {"kinds": {name: dict(methods) for name, methods in manager.magics.items()}}
     changes["classes"] = dict(manager.registry)
@@ -39,6 +40,16 @@ def load(shell: Any) -> None:
     if hasattr(shell, "kernel"):
         threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
     _loaded.update(changes)
+
+
+def _reload_models() -> None:
+    from llm_magic import routing
+    from llm_magic.errors import LLMMagicError
+
+    try:
+        routing.reload_models()
+    except LLMMagicError as error:
+        warnings.warn(f"the models are as before: {error}", stacklevel=4)
 
 
 def _configured_magics(shell: Any) -> Any:

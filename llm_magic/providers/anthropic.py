@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import dialect, errors, formats, http
+from llm_magic.providers import dialect, errors, formats, http, listing
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.http import Endpoint
+from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.reading import read_events
 from llm_magic.providers.sse import JSONObject
@@ -52,6 +53,11 @@ class AnthropicProvider:
 
     async def prepare(self) -> None:
         await http.prepare(_client, http.resolve_endpoint(self.spec, self._environ))
+
+    async def list_models(self) -> list[ListedModel]:
+        endpoint = http.resolve_endpoint(self.spec, self._environ)
+        await http.prepare(_client, endpoint)
+        return await listing.list_models(http.client(_client, endpoint), endpoint, "/v1/models?limit=1000")
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)

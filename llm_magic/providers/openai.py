@@ -10,13 +10,14 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import dialect, errors, formats, http
+from llm_magic.providers import dialect, errors, formats, http, listing
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_of, split_content
 from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
+from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.reading import read_events
 from llm_magic.providers.sse import JSONObject
@@ -63,6 +64,11 @@ class OpenAIProvider:
 
     async def prepare(self) -> None:
         await http.prepare(_client, self._endpoint())
+
+    async def list_models(self) -> list[ListedModel]:
+        endpoint = self._endpoint()
+        await http.prepare(_client, endpoint)
+        return await listing.list_models(http.client(_client, endpoint), endpoint, "/models")
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = self._endpoint()

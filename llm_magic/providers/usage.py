@@ -153,20 +153,20 @@ def parse_count(value: object) -> int | None:
 
 def stated_cost(usage: Mapping[str, Any]) -> Decimal | None:
     """Return the cost in USD that the provider states itself; None if it states none, or an impossible one."""
-    if (ticks := _amount(usage.get("cost_in_usd_ticks"))) is not None:
+    if (ticks := parse_amount(usage.get("cost_in_usd_ticks"))) is not None:
         return _plausible(ticks / _XAI_TICKS_PER_USD)
     for name in _COSTS:
         value = usage.get(name)
         if parts := json_object(value):  # Perplexity
             value = parts.get("total_cost") if parts.get("currency", "USD") == "USD" else None
-        if (cost := _amount(value)) is not None:
+        if (cost := parse_amount(value)) is not None:
             if usage.get("is_byok") is True:  # OpenRouter's cost is then its fee alone
-                cost += _amount(json_object(usage.get("cost_details")).get("upstream_inference_cost")) or 0
+                cost += parse_amount(json_object(usage.get("cost_details")).get("upstream_inference_cost")) or 0
             return _plausible(cost)
     return None
 
 
-def _amount(value: object) -> Decimal | None:
+def parse_amount(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > 40:
         return None
     try:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 
 from llm_magic.bridge import bridge
+from llm_magic.home import home
 from llm_magic.providers import aclose
 from llm_magic.registry import Registry
 from llm_magic.routing.router import Router
 
-__all__ = ["Router", "reset_session", "session_router", "switch_profile", "use_router"]
+__all__ = ["Router", "reload_models", "reset_session", "session_router", "switch_profile", "use_router"]
 
 bridge.at_close(aclose)
 
 _session: Router | None = None
 _profile: str | None = None
+_models_file: bytes | None = None
+"""The user's models.toml that the session's models were loaded from; None: there was none."""
+_is_given = False
 _session_lock = threading.Lock()
 
 
@@ -23,23 +27,23 @@ def session_router() -> Router:
     global _session
     with _session_lock:
         if _session is None:
-            _session = Router(registry=Registry.load(_profile))
+            _session = Router(registry=_load(_profile))
         return _session
 
 
 def use_router(router: Router) -> Router:
     """Make a router the session's router, for the magics and for `llm_magic.router()`."""
-    global _session
+    global _session, _is_given
     with _session_lock:
-        _session = router
+        _session, _is_given = router, True
     return router
 
 
 def reset_session() -> None:
     """Forget the session's router and its profile. The next use makes a new one."""
-    global _session, _profile
+    global _session, _profile, _is_given
     with _session_lock:
-        _session = _profile = None
+        _session, _profile, _is_given = None, None, False
 
 
 def switch_profile(profile: str | None) -> None:
@@ -53,5 +57,33 @@ def switch_profile(profile: str | None) -> None:
         if profile == _profile:
             return
         if _session is not None:
-            _session = _session.with_registry(Registry.load(profile))
+            _session = _session.with_registry(_load(profile))
         _profile = profile
+
+
+def reload_models() -> bool:
+    """Read the user's models.toml again, if it has changed. Return True if the session's models were replaced.
+
+    A router set by `use_router` keeps its models. Raises RegistryError for an invalid file, and then nothing changes.
+    """
+    global _session
+    with _session_lock:
+        if _session is None or _is_given or _read_models_file() == _models_file:
+            return False
+        _session = _session.with_registry(_load(_profile))
+        return True
+
+
+def _load(profile: str | None) -> Registry:
+    global _models_file, _is_given
+    content = _read_models_file()
+    registry = Registry.load(profile)
+    _models_file, _is_given = content, False
+    return registry
+
+
+def _read_models_file() -> bytes | None:
+    try:
+        return (home() / "models.toml").read_bytes()
+    except OSError:
+        return None

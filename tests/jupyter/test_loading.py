@@ -203,6 +203,24 @@ def test_a_profile_is_switched_and_switched_back(shell: Shell) -> None:
     assert "deepseek-v3" not in routing.session_router().registry
 
 
+def test_reloading_reads_a_changed_models_toml_and_warns_of_a_broken_one(
+    shell: Shell, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_MAGIC_LEDGER", ":memory:")
+    routing.reset_session()
+    own = '[models.mine]\nbase_url = "http://localhost:1/v1"\nprice = { input = 0, output = 0 }\n'
+    clean_environment.mkdir(parents=True, exist_ok=True)
+    shell.run("models = %route_models")
+    (clean_environment / "models.toml").write_text(own)
+    shell.run("%reload_ext llm_magic\nmodels = %route_models")
+    assert "mine" in shell["models"].index
+    (clean_environment / "models.toml").write_text(own + "[models.y]\nprovider = 'opnai'\n")
+    with pytest.warns(UserWarning, match="the models are as before: .*did you mean 'openai'"):
+        shell.run("%reload_ext llm_magic")
+    shell.run("models = %route_models")
+    assert "mine" in shell["models"].index
+
+
 def test_a_profile_that_can_not_be_loaded_changes_nothing(
     shell: Shell, caplog: pytest.LogCaptureFixture, clean_environment: Path
 ) -> None:

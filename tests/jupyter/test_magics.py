@@ -305,6 +305,13 @@ def test_ledger_and_models_are_dataframes(shell: Shell) -> None:
     assert list(shell["models"]["why_not"]) == ["no CLOUD_KEY"] * 2
 
 
+def test_models_are_checked_with_their_providers(shell: Shell) -> None:
+    shell.run("checks = %route_models --check")
+    assert list(shell["checks"]["status"]) == ["not asked"] * 2
+    assert list(shell["checks"]["detail"]) == ["it has no list of models"] * 2
+    assert shell.scripted.requests == []
+
+
 def test_interpolated_values_do_not_influence_the_tier(shell: Shell) -> None:
     shell.run("class Box:\n    text = 'Prove this theorem'\nbox = Box()\nname = 'Ada'")
     shell.run("%%route\nTranslate to French: {{name}} {x} {{ box.text }} {{{name}}} {% raw %}")
@@ -437,7 +444,7 @@ def test_single_braces_and_stray_double_braces_are_text(shell: Shell) -> None:
         ("%%route\n \n", "RequestError: the prompt is empty"),
         ("%route", "RequestError: the prompt is empty"),
         ("%%route\na\0b", "RequestError: the prompt has a NUL byte at character 1"),
-        ("%route_models all", "UsageError: %route_models takes no arguments"),
+        ("%route_models all", "UsageError: unrecognized arguments: all"),
         ("%route_ledger --nope", "UsageError: unrecognized arguments: --nope"),
     ],
 )
@@ -514,7 +521,7 @@ def test_help_describes_every_option(shell: Shell) -> None:
         assert "%%%" not in shown
         message = next(line for line in shown.splitlines() if line and not line.startswith((":", " ")))
         assert message[0].isupper(), name
-        if name in ("%route_panel", "%route_models"):
+        if name == "%route_panel":
             continue
         assert re.search(rf"Examples?:[^:]*{name.replace('%route', '%?%route', 1)}\b", shown), name
         if (parser := getattr(method, "parser", None)) is None:

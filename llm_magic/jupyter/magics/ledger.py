@@ -182,15 +182,31 @@ class LedgerMagics(Magics):
                 message = "Undone: the packaged estimates apply again." if was_reset else "There is nothing to undo."
         print(message)  # noqa: T201 - as above
 
+    @magic_arguments()
+    @argument(
+        "--check",
+        action="store_true",
+        help="Ask each provider with a key for its models, which is free, and compare them with the registry.",
+    )
     @line_magic
     def route_models(self, line: str) -> pd.DataFrame:
-        """Return every model as a DataFrame: its price at this hour, and if not usable now, the reason."""
-        if line.strip():
-            raise UsageError("%route_models takes no arguments")
-        from llm_magic.jupyter.render.tables import models_frame
+        """Return every model as a DataFrame: its price at this hour, and if not usable now, the reason.
+
+        With --check: which models are available, retiring, gone or new at their providers, and where they differ.
+
+        Examples:
+          %route_models
+          %route_models --check
+        """
+        args = words.parse(self.route_models, line)
+        from llm_magic.jupyter.render.tables import checks_frame, models_frame
+        from llm_magic.routing.model_check import check_models
 
         with short_errors():
-            return models_frame(routing.session_router())
+            router = routing.session_router()
+            if args.check:
+                return checks_frame(check_models(router.base_registry, router.providers))
+            return models_frame(router)
 
 
 def _row_filters(args: Any, ledger: Ledger) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.style import styled
 from llm_magic.ledger.report import Report
 from llm_magic.routing import Router
+from llm_magic.routing.model_check import ModelCheck
 from llm_magic.types import ModelSpec, Usage
 
 _THREAD_COLUMNS = ["thread", "exchanges", "tokens", "left_out", "sent_tokens", "model", "last"]
@@ -92,6 +94,20 @@ def format_figure(name: str, value: Any) -> str:
     if name.endswith(("_share", "_rate")):
         return f"{value:.1%}"
     return f"{value:.2f} s" if name.endswith("_s") else f"{value:,}"
+
+
+def checks_frame(checks: Sequence[ModelCheck]) -> pd.DataFrame:
+    rows = [
+        {
+            "model": check.model,
+            "provider": check.provider,
+            "status": str(check.status),
+            "detail": check.detail,
+            "differs": "; ".join(check.differences),
+        }
+        for check in checks
+    ]
+    return pd.DataFrame(rows, columns=["model", "provider", "status", "detail", "differs"]).set_index("model")
 
 
 def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:

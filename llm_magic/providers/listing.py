@@ -1,0 +1,160 @@
+"""The models that an endpoint lists: asked without a fee, and read from the forms of several endpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Protocol, cast, runtime_checkable
+
+from llm_magic.errors import ProviderError
+from llm_magic.providers.http import Endpoint
+from llm_magic.providers.payload import clean_text, json_object, json_objects
+from llm_magic.providers.usage import parse_amount, parse_count
+from llm_magic.types import Effort
+
+_MAX_MODELS = 5_000
+_MAX_MESSAGE_CHARS = 200
+
+# The first name with a value is taken. OpenRouter, Groq, Mistral, vLLM, llama.cpp, Together, and Anthropic.
+_CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len", "meta.n_ctx")
+_INPUT = ("max_input_tokens",)
+_OUTPUT = ("max_tokens", "max_completion_tokens", "top_provider.max_completion_tokens", "max_output_tokens")
+_RETIRES = ("retires_at", "deprecation", "expiration_date")
+_CREATED = ("created_at", "created")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedModel:
+    """A model as its endpoint lists it; None, or an empty text: not stated.
+
+    lifecycle: `active`, `deprecated` or `retired`. efforts: the accepted levels. input_usd, output_usd: per million
+    tokens.
+    """
+
+    id: str
+    context_window: int | None = None
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    lifecycle: str = ""
+    retires_at: datetime | None = None
+    created_at: datetime | None = None
+    efforts: frozenset[Effort] | None = None
+    reads_images: bool | None = None
+    input_usd: Decimal | None = None
+    output_usd: Decimal | None = None
+
+
+@runtime_checkable
+class ListingProvider(Protocol):
+    """A provider that can list its models without a fee, for `%route_models --check`. `list_models` is optional."""
+
+    async def list_models(self) -> list[ListedModel]: ...
+
+
+async def list_models(client: Any, endpoint: Endpoint, path: str) -> list[ListedModel]:
+    """Ask an endpoint for its models, which is free. Raises ProviderError in words."""
+    try:
+        body = await client.get(path, cast_to=object)
+        return parse_models(json.loads(body) if isinstance(body, str) else body)
+    except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
+        problem = _problem(error, endpoint)
+    raise ProviderError(problem)
+
+
+def parse_models(body: object) -> list[ListedModel]:
+    """Read a list of models: `{"data": [...]}`, or, as Together sends it, the list alone. Raises ValueError."""
+    entries: object = json_object(body).get("data", json_object(body).get("models", body))
+    if not isinstance(entries, list):
+        raise ValueError("the answer is not a list of models")
+    named = [entry for entry in json_objects(cast("object", entries)) if isinstance(_name(entry), str)]
+    return [_model_of(entry) for entry in named[:_MAX_MODELS]]
+
+
+def _name(entry: Mapping[str, Any]) -> object:
+    return entry.get("id") or entry.get("name")
+
+
+def _model_of(entry: Mapping[str, Any]) -> ListedModel:
+    capabilities = json_object(entry.get("capabilities"))
+    prices = json_object(entry.get("pricing"))
+    return ListedModel(
+        id=clean_text(_name(entry)).removeprefix("models/"),  # Gemini
+        context_window=_count(entry, _CONTEXT),
+        max_input_tokens=_count(entry, _INPUT),
+        max_output_tokens=_count(entry, _OUTPUT),
+        lifecycle=_lifecycle(entry),
+        retires_at=_moment(entry, _RETIRES),
+        created_at=_moment(entry, _CREATED),
+        efforts=_efforts(json_object(capabilities.get("effort"))),
+        reads_images=_reads_images(entry, capabilities),
+        input_usd=_price(prices.get("prompt")),
+        output_usd=_price(prices.get("completion")),
+    )
+
+
+def _values(entry: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[object]:
+    for name in names:
+        parent, _, field = name.rpartition(".")
+        value = (json_object(entry.get(parent)) if parent else entry).get(field)
+        if value is not None:
+            yield value
+
+
+def _count(entry: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    return next((count for value in _values(entry, names) if (count := parse_count(value))), None)
+
+
+def _moment(entry: Mapping[str, Any], names: tuple[str, ...]) -> datetime | None:
+    for value in _values(entry, names):
+        try:
+            if isinstance(value, str):
+                moment = datetime.fromisoformat(value)
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                moment = datetime.fromtimestamp(value, tz=UTC)
+            else:
+                continue
+        except (ValueError, OverflowError, OSError):
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
+
+
+def _lifecycle(entry: Mapping[str, Any]) -> str:
+    lifecycle = entry.get("lifecycle")
+    if lifecycle in ("active", "deprecated", "retired"):
+        return str(lifecycle)
+    return "retired" if entry.get("active") is False else ""  # Groq
+
+
+def _efforts(levels: Mapping[str, Any]) -> frozenset[Effort] | None:
+    stated = {effort: json_object(levels.get(effort)).get("supported") for effort in Effort if effort in levels}
+    return frozenset(effort for effort, supported in stated.items() if supported is True) if stated else None
+
+
+def _reads_images(entry: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool | None:
+    stated = json_object(capabilities.get("image_input")).get("supported", capabilities.get("vision"))
+    if isinstance(stated, bool):
+        return stated
+    kinds = json_object(entry.get("architecture")).get("input_modalities")  # OpenRouter
+    return "image" in cast("list[object]", kinds) if isinstance(kinds, list) else None
+
+
+def _price(value: object) -> Decimal | None:
+    """Convert a price in USD per token, as text, to USD per million."""
+    amount = parse_amount(value) if isinstance(value, str) else None
+    return None if amount is None or amount < 0 else amount * 1_000_000
+
+
+def _problem(error: Exception, endpoint: Endpoint) -> str:
+    status = getattr(error, "status_code", None)
+    if status in (401, 403):
+        return f"{endpoint.display_url} refuses the key (HTTP {status})"
+    if status in (404, 405):
+        return f"{endpoint.display_url} has no list of models (HTTP {status})"
+    if isinstance(error, ValueError):
+        return f"{endpoint.display_url} answered with something that is not a list of models"
+    message = endpoint.redact(clean_text(f"{type(error).__name__}: {error}"))
+    return f"{endpoint.display_url} can't be asked: {message[:_MAX_MESSAGE_CHARS]}"
