@@ -56,7 +56,6 @@ class AnthropicProvider:
 
     async def list_models(self) -> list[ListedModel]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
-        await http.prepare(_client, endpoint)
         return await listing.list_models(http.client(_client, endpoint), endpoint, "/v1/models?limit=1000")
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:

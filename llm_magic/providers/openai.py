@@ -67,7 +67,6 @@ class OpenAIProvider:
 
     async def list_models(self) -> list[ListedModel]:
         endpoint = self._endpoint()
-        await http.prepare(_client, endpoint)
         return await listing.list_models(http.client(_client, endpoint), endpoint, "/models")
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from llm_magic.bridge import bridge
 from llm_magic.errors import ProviderError
-from llm_magic.providers.base import Provider
+from llm_magic.providers.base import PreparedProvider, Provider
 from llm_magic.providers.listing import ListedModel, ListingProvider
 from llm_magic.registry import Registry
 from llm_magic.types import ModelSpec
@@ -69,6 +69,8 @@ async def _listed(provider: Provider | None) -> list[ListedModel] | tuple[ModelS
         return ModelStatus.NOT_ASKED, "it has no list of models"
     with suppress(TimeoutError):
         try:
+            if isinstance(provider, PreparedProvider):
+                await provider.prepare()  # the first import of an SDK is not the endpoint's time
             async with asyncio.timeout(MAX_WAIT_S):
                 return await provider.list_models()
         except ProviderError as error:
