@@ -32,7 +32,8 @@ def extras_of(quoter: Quoter, leader: Candidate | None, now: datetime) -> tuple[
         images = () if attachment.image is None else (attachment.image,)
         message = Message(role="user", content=attachment.block, images=images)
         count = min(tokens.estimate_input((message,), None, model), leader.input_tokens - whole.cached_input_tokens)
-        extras.append(Extra(name=attachment.name, tokens=count, usd=cost_usd(count), detail=attachment.detail))
+        about = "; ".join(filter(None, (attachment.detail, attachment.changes)))
+        extras.append(Extra(name=attachment.name, tokens=count, usd=cost_usd(count), detail=about))
     if not (request.history or dropped):
         return tuple(extras)
     count = tokens.estimate_input(request.history, None, model)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal, cast, get_args
 
-from llm_magic.attachments import attach
+from llm_magic.attachments import attach, images
 from llm_magic.errors import InvalidOption, RequestError
 from llm_magic.types import Attachment, Effort, Message, OnRefusal, TaskTier
 
@@ -45,6 +45,8 @@ def attachments(value: Iterable[object]) -> tuple[Attachment, ...]:
     for attachment in checked:
         text(attachment.text, attachment.name)
         text(attachment.name, "the name of an attachment")
+        if attachment.image is not None and (problem := images.problem(attachment.image)):
+            raise RequestError(f"the image {attachment.name} {problem}")
     return checked
 
 

@@ -37,12 +37,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A text or an image to send. detail: the parts that were left out, in words."""
+    """A text or an image to send.
+
+    detail: the parts that were left out, in words, for the model. changes: what was changed before sending, for the
+    user.
+    """
 
     name: str
     text: str = field(default="", repr=False)
     image: Image | None = None
     detail: str = ""
+    changes: str = ""
 
     @property
     def block(self) -> str:
