@@ -180,7 +180,7 @@ def opened(attachment: Attachment) -> pillow.Image:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_photo_is_turned_and_loses_its_position_and_the_user_is_told(kind: str) -> None:
+def test_a_photo_is_turned_and_loses_its_position_and_its_changes_say_so(kind: str) -> None:
     photo = of_value("photo", encoded(kind, exif=located(orientation=6)))
     sent = opened(photo)
     assert sent.size == (20, 40)
