@@ -217,8 +217,8 @@ def test_an_image_is_sent_in_each_providers_form() -> None:
 
 
 def test_packaged_models_see_images_and_an_invalid_bound_is_an_error() -> None:
-    for profile in ("current", "article"):
-        assert {spec.provider for spec in Registry.load(profile) if spec.image_tokens} == {"anthropic", "openai"}
+    for profile, providers in (("current", {"anthropic", "deepseek", "openai"}), ("article", {"anthropic", "openai"})):
+        assert {spec.provider for spec in Registry.load(profile) if spec.image_tokens} == providers
     for bad in (-1, True, 1.5):
         with pytest.raises(RegistryError, match="image_tokens"):
             Registry(models=[model("m", provider="openai", image_tokens=bad)])
