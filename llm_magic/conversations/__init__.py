@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from llm_magic import tokens
@@ -13,9 +13,8 @@ from llm_magic.errors import RequestError
 from llm_magic.types import Message, Request, RouteResult, Thread
 
 THREAD_TOKENS = 8_000
-WARM_S = 300.0
 WARM_FROM_TOKENS = 1_024
-"""Providers cache a prompt of at least WARM_FROM_TOKENS for at least WARM_S."""
+"""Providers cache a prompt of at least this length."""
 
 _FOLLOWS = re.compile(
     r"(?:and|but|or|so|then|also|yes|yeah|yep|no|nope|ok(?:ay)?|sure|right|exactly|thanks?|thank you|go on|go ahead|"
@@ -35,8 +34,13 @@ def check_name(name: str) -> None:
         raise RequestError(f"thread name {name!r} must be 1 to 100 printable characters")
 
 
-def load(conversations: Conversations, name: str, limit: int, now: datetime) -> tuple[tuple[Message, ...], Thread]:
-    """Return the latest messages of a thread that fit into `limit` o200k_base tokens, and the state of the thread."""
+def load(
+    conversations: Conversations, name: str, limit: int, now: datetime, *, lifetime_s: Callable[[str], float]
+) -> tuple[tuple[Message, ...], Thread]:
+    """Return the latest messages of a thread that fit into `limit` o200k_base tokens, and the state of the thread.
+
+    lifetime_s: returns how long a model's provider keeps a cached prompt.
+    """
     check_name(name)
     exchanges = conversations.exchanges(name)
     if not exchanges:
@@ -44,7 +48,8 @@ def load(conversations: Conversations, name: str, limit: int, now: datetime) -> 
     sizes = tokens_of(exchanges)
     start, last = first_sent(sizes, limit), exchanges[-1]
     is_same = start == first_sent(sizes[:-1], limit)  # the prompt that is cached is the beginning of the next one
-    is_warm = is_same and last.input_tokens >= WARM_FROM_TOKENS and 0 <= now.timestamp() - last.at <= WARM_S
+    is_kept = 0 <= now.timestamp() - last.at <= lifetime_s(last.model)
+    is_warm = is_same and is_kept and last.input_tokens >= WARM_FROM_TOKENS
     thread = Thread(
         name=name,
         dropped_exchanges=start,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, closing
 
@@ -12,6 +14,8 @@ from llm_magic.execute import ledger_io, settlement
 from llm_magic.execute.holding import acquire_in_time, make_hold
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
 from llm_magic.execute.stream_timeout import StreamTimeout
+from llm_magic.home import hash_key
+from llm_magic.plan.prefixes import Prefix, prefix_of
 from llm_magic.plan.quotes import messages_of
 from llm_magic.providers.base import (
     Finished,
@@ -104,6 +108,8 @@ def _observe(run: Run, state: AttemptState, row: Attempt) -> None:
     if not state.is_judge:
         estimated = state.candidate.input_tokens
         digest = "" if schema is None else schema.digest
+        if row.usage.input_tokens and (prefix := prefix_of(run.plan.request)) is not None:
+            run.services.prefixes.note(state.candidate.model, prefix.digest, row.usage, run.services.clock.now())
         run.services.lengths.observe(row, estimated_input_tokens=estimated, schema=digest)
 
 
@@ -167,6 +173,7 @@ def _without_think_tags(state: AttemptState, event: ProviderEvent | None) -> Seq
 
 def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
     request = run.plan.request
+    prefix = prefix_of(request)
     return ProviderRequest(
         model=state.candidate.model,
         messages=(*messages_of(request), *state.messages),
@@ -176,7 +183,19 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         in_conversation=request.thread is not None,
         effort=state.candidate.effort,
         is_brief=run.plan.tier in (TaskTier.STRUCTURED, TaskTier.BULK),
+        marks_prefix=state.candidate.quote.marks_prefix,
+        prefix_chars=0 if prefix is None else prefix.chars,
+        cache_key=_cache_key(run, prefix),
     )
+
+
+def _cache_key(run: Run, prefix: Prefix | None) -> str:
+    """Return a key of the conversation or of the shared prefix, which tells nothing about either."""
+    thread, ledger = run.plan.request.thread, run.services.ledger
+    shared = f"thread {thread.name}" if thread is not None else "" if prefix is None else prefix.digest
+    if not shared:
+        return ""
+    return hmac.new(hash_key(), f"{ledger.location} {shared}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> None:

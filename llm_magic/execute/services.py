@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from llm_magic.budget import CapWarnings
 from llm_magic.health import Circuit, Health, Outages
 from llm_magic.ledger import Ledger
+from llm_magic.plan.prefixes import Prefixes
 from llm_magic.providers.base import AccountProvider, Provider
 from llm_magic.registry import Registry
 from llm_magic.tuning.lengths import LearnedLengths
@@ -81,6 +82,7 @@ class Services:
     clock: Clock
     slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
     lengths: LearnedLengths
+    prefixes: Prefixes = dataclasses.field(default_factory=Prefixes)
     cap_warnings: CapWarnings = dataclasses.field(default_factory=CapWarnings)
     output_limits: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))

@@ -96,6 +96,7 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
     charged = _charged(state, charge, model, cost, _cost(model, charge.seen, row.started_at, state).usd)
     state.report_doubt = "; ".join(filter(None, (charge.doubt, charged.note)))
     answered = outcome == Outcome.OK or (outcome == Outcome.CANCELLED and bool(state.text))
+    uncached = dataclasses.replace(charge.usage, cached_input_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
     own_usd = charged.usd if charged.is_providers else cost.usd
     return dataclasses.replace(
         row,
@@ -110,6 +111,7 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
         cost_high_usd=charged.high_usd,
         provider_cost_usd=charged.stated_usd,
         baseline_usd=_baseline_usd(run, state, model, charge.usage, own_usd) if answered else ZERO,
+        cache_saved_usd=_cost(model, uncached, row.started_at, state).usd - cost.usd,
         price_source=cost.price_source,
         input_price=cost.input_price,
         output_price=cost.output_price,

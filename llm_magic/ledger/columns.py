@@ -189,6 +189,7 @@ COLUMNS = (
     Column(name="effort", kind=EFFORT, nullable=True, since=9, repeats=True),
     Column(name="expected_usd", kind=MONEY, stored_as="expected_pusd", default="0", since=9),
     Column(name="provider_cost_usd", kind=STATED_COST, stored_as="provider_cost_pusd", default="-1", since=10),
+    Column(name="cache_saved_usd", kind=MONEY, stored_as="cache_saved_pusd", default="0", since=11),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

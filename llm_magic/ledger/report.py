@@ -75,6 +75,7 @@ def summarize(rows: Any) -> Report:
         "saved_share": (baseline - spent) / baseline if baseline else float("nan"),
         **_by_basis(rows),
         **calibration.totals(by_effort),
+        "cache_saved_usd": float(rows["cache_saved_usd"].sum()),
         "held_usd": float(rows["held_usd"].sum()),
         "input_tokens": int(rows["input_tokens"].sum()),
         "output_tokens": int(rows["output_tokens"].sum()),

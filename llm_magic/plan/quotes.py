@@ -9,6 +9,7 @@ from decimal import Decimal
 from llm_magic import prices, tokens
 from llm_magic.attachments import user_message
 from llm_magic.plan.lengths import Lengths, kind_of
+from llm_magic.plan.prefixes import MIN_TOKENS, Prefixes, Seen, prefix_of
 from llm_magic.types import ZERO, Classification, Cost, Effort, Message, ModelSpec, Request, Usage
 
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
@@ -31,6 +32,7 @@ class ModelQuote:
     output_tokens: int
     max_output_tokens: int
     wanted_output_tokens: int
+    marks_prefix: bool
     short_usd: Decimal
     typical_usd: Decimal
     worst_usd: Decimal
@@ -85,7 +87,14 @@ class ModelQuote:
 
 
 class Quoter:
-    def __init__(self, request: Request, classification: Classification, now: datetime, lengths: Lengths) -> None:
+    def __init__(
+        self,
+        request: Request,
+        classification: Classification,
+        now: datetime,
+        lengths: Lengths,
+        prefixes: Prefixes,
+    ) -> None:
         self.request = request
         self.messages = messages_of(request)
         self.images = [image for message in self.messages for image in message.images]
@@ -93,6 +102,8 @@ class Quoter:
         self._schema = "" if request.schema is None else request.schema.text
         self._bound = tokens.bound_input(self.messages, request.system, self._schema)
         self._lengths = lengths
+        self._prefixes = prefixes
+        self.prefix = prefix_of(request)
         self.kind = kind_of(classification, "" if request.schema is None else request.schema.digest)
 
     def input_tokens(self, model: ModelSpec) -> int:
@@ -100,10 +111,38 @@ class Quoter:
 
     def input_usage(self, model: ModelSpec, input_tokens: int) -> Usage:
         """Return what is expected to be billed for the input, without any output."""
-        thread = self.request.thread
-        warm = thread.warm_tokens if thread is not None and thread.warm_model == model.id else 0
         billed = round(input_tokens * self._lengths.input_ratio(model))
-        return Usage(input_tokens=billed, cached_input_tokens=min(warm, billed))
+        thread = self.request.thread
+        if thread is not None:
+            warm = min(billed, thread.warm_tokens if thread.warm_model == model.id else 0)
+            is_written = model.prompt_cache in ("breakpoints", "explicit") and billed >= MIN_TOKENS[model.prompt_cache]
+            return Usage(
+                input_tokens=billed, cached_input_tokens=warm, cache_write_tokens=billed - warm if is_written else 0
+            )
+        shared = min(billed, round(self.prefix_tokens(model) * billed / max(1, input_tokens)))
+        if self.marks_prefix(model) and self._seen(model) is not Seen.CACHED:
+            return Usage(input_tokens=billed, cache_write_tokens=shared)
+        is_read = shared >= MIN_TOKENS[model.prompt_cache] and self._seen(model) is Seen.CACHED
+        return Usage(input_tokens=billed, cached_input_tokens=shared if is_read else 0)
+
+    def prefix_tokens(self, model: ModelSpec) -> int:
+        """Return the estimated tokens of the prefix that the prompt shares with others; 0 without one."""
+        if self.prefix is None:
+            return 0
+        images = [attachment.image for attachment in self.prefix.attachments if attachment.image is not None]
+        text = "\n\n".join(attachment.block for attachment in self.prefix.attachments)
+        message = Message(role="user", content=text, images=tuple(images))
+        return tokens.estimate_input((message,), self.prefix.system, model)
+
+    def marks_prefix(self, model: ModelSpec) -> bool:
+        """True if the prefix is to be cached: it is long enough, and was sent before or is forced to be."""
+        if self.prefix is None or model.prompt_cache not in ("breakpoints", "explicit"):
+            return False
+        is_wanted = self.request.cache_prefix or self._seen(model) is not Seen.NEVER
+        return is_wanted and self.prefix_tokens(model) >= MIN_TOKENS[model.prompt_cache]
+
+    def _seen(self, model: ModelSpec) -> Seen:
+        return Seen.NEVER if self.prefix is None else self._prefixes.seen(model, self.prefix.digest, self._now)
 
     def output_tokens(self, model: ModelSpec, effort: Effort | None) -> float:
         """Return the expected number of output tokens, including reasoning, without regard to any limit."""
@@ -127,6 +166,7 @@ class Quoter:
         input_cost = prices.cost(model, self.input_usage(model, input_tokens), self._now)
         bound = self._bound + len(self.images) * model.image_tokens
         window_left = model.output_space(input_tokens)
+        marks_prefix = self.marks_prefix(model)
         made: list[ModelQuote] = []
         for effort in levels:
             output_tokens = self.output_tokens(model, effort)
@@ -139,6 +179,7 @@ class Quoter:
                 output_tokens=round(output_tokens),
                 max_output_tokens=min(wanted, window_left),
                 wanted_output_tokens=min(wanted, window_left),
+                marks_prefix=marks_prefix,
                 short_usd=_with_output(input_cost, min(output_tokens / 4, wanted)),
                 typical_usd=_with_output(input_cost, min(output_tokens, wanted)),
                 worst_usd=ZERO,

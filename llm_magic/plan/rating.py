@@ -12,6 +12,7 @@ from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.plan.lengths import Lengths, Unmeasured
 from llm_magic.plan.levels import TOLERANCE, minimum_quality, quality_at, usable_levels
+from llm_magic.plan.prefixes import Prefixes
 from llm_magic.plan.quotes import ModelQuote, Quoter
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, Effort, ModelSpec, Request, Skipped
@@ -30,6 +31,7 @@ class PlanContext:
     unavailable: Callable[[ModelSpec], str | None]
     circuit: Callable[[str], Circuit]
     lengths: Lengths = dataclasses.field(default_factory=Unmeasured)
+    prefixes: Prefixes = dataclasses.field(default_factory=Prefixes)
 
 
 class CandidateBuilder:
@@ -42,7 +44,7 @@ class CandidateBuilder:
         self, request: Request, classification: Classification, context: PlanContext, registry: Registry
     ) -> None:
         self.context = context
-        self.quoter = Quoter(request, classification, context.now, context.lengths)
+        self.quoter = Quoter(request, classification, context.now, context.lengths, context.prefixes)
         self.minimum_quality = minimum_quality(request.quality, classification, registry)
         self._registry = registry
         self._request = request

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import dialect, errors, formats, http, listing
+from llm_magic.providers import caching, dialect, errors, formats, http, listing
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.dialect import SentRequest
@@ -98,10 +98,7 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
     answer_format = formats.for_claude(request, _sdk())
     if system := "\n\n".join(text for text in (request.system, answer_format.instruction) if text):
         body["system"] = system
-    if request.in_conversation:
-        # The prefix up to here is cached for five minutes; the next request reuses the longest prefix it shares.
-        text = {"type": "text", "text": request.messages[-1].content, "cache_control": {"type": "ephemeral"}}
-        body["messages"][-1]["content"] = [*_images(request.messages[-1]), text]
+    body = caching.for_claude(request, body)
     extra = request.params
     if answer_format.params:
         extra["output_config"] = {**json_object(extra.get("output_config")), **answer_format.params}

@@ -17,7 +17,8 @@ class ProviderRequest:
     """One attempt, ready to be sent.
 
     in_conversation: the next request begins with this one, so its prefix is worth caching. effort: None sends nothing
-    about it. params: of the wire, for the model at this effort.
+    about it. marks_prefix: cache the system prompt and the first `prefix_chars` characters of the first message.
+    cache_key: groups requests with the same prefix. params: of the wire, for the model at this effort.
     """
 
     model: ModelSpec
@@ -28,6 +29,9 @@ class ProviderRequest:
     in_conversation: bool = False
     effort: Effort | None = None
     is_brief: bool = False
+    marks_prefix: bool = False
+    prefix_chars: int = 0
+    cache_key: str = ""
 
     @property
     def params(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta
-from llm_magic.providers import dialect, errors, formats, http, listing
+from llm_magic.providers import caching, dialect, errors, formats, http, listing
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_of, split_content
 from llm_magic.providers.dialect import SentRequest
@@ -74,7 +74,8 @@ class OpenAIProvider:
         failure, accepted = None, False
         url = endpoint.display_url
         request = dialect.without_refused_format(url, request)
-        body = dialect.without_refused(url, request, request_body(request), dialect.OPENAI_RENAMES)
+        body = caching.for_openai(request, request_body(request), endpoint.base_url)
+        body = dialect.without_refused(url, request, body, dialect.OPENAI_RENAMES)
         sent = dialect.sent_request(url, request, body, dialect.OPENAI_RENAMES)
         try:
             client = http.client(_client, endpoint)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from llm_magic.errors import RegistryError
 from llm_magic.providers.wires import known_wires
@@ -25,6 +26,10 @@ _REQUEST_PARAMS = {
     "stream_options",
     "system",
 }
+
+
+_GPT_VERSION = re.compile(r"gpt-(\d+)(?:\.(\d+))?")
+_FIRST_GPT_WITH_BREAKPOINTS = (5, 6)
 
 
 def check_provider(spec: ProviderSpec, origin: str) -> None:
@@ -48,6 +53,7 @@ def check_model(model: ModelSpec, provider: ProviderSpec | None, origin: str) ->
         _check_positive(model.max_input_tokens, f"{where}.max_input_tokens")
     _check_choice(model.max_tokens_param, ("max_tokens", "max_completion_tokens"), f"{where}.max_tokens_param")
     _check_choice(model.json_mode, ("schema", "object", "none"), f"{where}.json_mode")
+    _check_choice(model.prompt_cache, ("", "none", "automatic", "breakpoints", "explicit"), f"{where}.prompt_cache")
     for key in ("provider", "api_model", "source", "capability_source"):
         _check_text(getattr(model, key), f"{where}.{key}")
     if not _is_whole(model.image_tokens) or model.image_tokens < 0:
@@ -69,10 +75,25 @@ def with_defaults(model: ModelSpec, provider: ProviderSpec | None, stated: Mappi
         params={**({} if provider is None else provider.params), **model.params},
     )
     model = pricing.with_surcharges(model, provider)
+    model = dataclasses.replace(model, prompt_cache=model.prompt_cache or _prompt_cache(model, provider))
     if model.capability:
         return dataclasses.replace(model, capability_source=model.capability_source or "stated")
     capability, source = assumed(model, stated)
     return dataclasses.replace(model, capability=capability, capability_source=model.capability_source or source)
+
+
+def _prompt_cache(
+    model: ModelSpec, provider: ProviderSpec | None
+) -> Literal["none", "automatic", "breakpoints", "explicit"]:
+    if provider is not None and provider.api == "anthropic":
+        return "breakpoints"
+    if model.provider == "deepseek":
+        return "automatic"
+    version = _GPT_VERSION.match(model.api_model)
+    if model.provider == "openai" and version is not None:
+        number = (int(version[1]), int(version[2] or 0))
+        return "explicit" if number >= _FIRST_GPT_WITH_BREAKPOINTS else "automatic"
+    return "none"
 
 
 def _check_positive(value: Any, where: str) -> None:

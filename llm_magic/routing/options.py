@@ -154,6 +154,15 @@ class RequestOptions(TypedDict, total=False):
             check=bool,
         ),
     ]
+    cache_prefix: Annotated[
+        bool | None,
+        Option(
+            flag="--cache-prefix",
+            help="Have the provider cache the system prompt and the attachments from the first prompt on.",
+            default="from the second prompt with the same ones on, if they are long enough",
+            check=bool,
+        ),
+    ]
     attach: Annotated[
         Iterable[object] | None,
         Option(

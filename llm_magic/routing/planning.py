@@ -13,6 +13,7 @@ from llm_magic.errors import BudgetExceeded, NoCandidate
 from llm_magic.execute import Services
 from llm_magic.ledger import Headroom
 from llm_magic.plan import PlanContext
+from llm_magic.plan.prefixes import LIFETIME
 from llm_magic.plan.rejection import rejection
 from llm_magic.providers.base import Provider
 from llm_magic.types import Message, ModelSpec, Plan, Request, Thread
@@ -31,17 +32,24 @@ def plan_context(request: Request, budget: Budget, services: Services) -> PlanCo
         unavailable=lambda model: unavailable(model, services.providers),
         circuit=services.circuit,
         lengths=services.lengths,
+        prefixes=services.prefixes,
     )
 
 
 def conversation(
     stored: Conversations, name: str, limit_tokens: int, services: Services
 ) -> tuple[tuple[Message, ...], Thread]:
+
+    def lifetime_s(model_id: str) -> float:
+        registry = services.registry
+        kind = registry[model_id].prompt_cache if model_id in registry else "none"
+        return LIFETIME[kind].total_seconds()
+
     # If only small context windows can be used, half of the largest is left for the prompt and the answer.
     usable = (model for model in services.registry if unavailable(model, services.providers) is None)
     largest_window = max((model.context_window for model in usable), default=limit_tokens)
     limit_tokens = min(limit_tokens, largest_window // 2)
-    return conversations.load(stored, name, limit_tokens, services.clock.now())
+    return conversations.load(stored, name, limit_tokens, services.clock.now(), lifetime_s=lifetime_s)
 
 
 def rejection_of(plan: Plan, budget: Budget, services: Services) -> NoCandidate | BudgetExceeded:

@@ -117,6 +117,8 @@ class ModelSpec:
     """Factor on the price, for the regional endpoint of its provider."""
     possible_surcharge: Decimal = Decimal(1)
     """Factor that a response may report in addition, for the region that the model ran in."""
+    prompt_cache: Literal["", "none", "automatic", "breakpoints", "explicit"] = ""
+    """Prompt caching of the endpoint: none, by itself, at marked prefixes, or by itself unless told otherwise."""
     effort: EffortLevels | None = None
     """None: the model has no levels of effort, or they are unknown."""
     brief: Mapping[str, Any] = field(default_factory=dict[str, Any])

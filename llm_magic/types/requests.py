@@ -116,6 +116,7 @@ class Request:
     on_refusal: OnRefusal = "fallback"
     """After a refusal: ask one other provider, or stop."""
     is_quality_stated: bool = False
+    cache_prefix: bool = False
     effort: Effort | None = None
     """None: the plan chooses."""
     rule: str = ""

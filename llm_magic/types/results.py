@@ -55,6 +55,8 @@ class Attempt:
     cost_high_usd: Decimal | None = None
     effort: Effort | None = None
     expected_usd: Decimal = ZERO
+    cache_saved_usd: Decimal = ZERO
+    """By the provider's prompt cache; negative if a write cost more than the reads saved."""
     provider_cost_usd: Decimal | None = None
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Ledger, LedgerError, Price, RequestError, Router, TaskTier, prices
-from llm_magic.conversations import WARM_S, first_sent, follows_on
+from llm_magic.conversations import first_sent, follows_on
 from llm_magic.conversations import store as keeping
 from llm_magic.conversations.store import Conversations, Exchange
 from llm_magic.providers.base import ProviderRequest
@@ -158,7 +158,7 @@ EASY = replaced(model("easy", tiers=(TaskTier.BULK,)), price=cached_price("0.5",
     ("tokens", "age_s", "leader"),
     [
         (6_000, 10.0, "hard"),  # 0.1 x 6,000 cached beats 0.5 x 6,000 fresh
-        (6_000, WARM_S + 1, "easy"),  # no longer kept
+        (6_000, 301, "easy"),  # no longer kept
         (1_000, 10.0, "easy"),  # too short to be cached at all
         (2_000, 10.0, "easy"),  # of 6,000 only 2,000 are cached: the rest at 1.0 costs more than to change
     ],

@@ -33,7 +33,10 @@ def test_every_field_of_the_request_has_an_option() -> None:
 def test_the_magic_has_the_flags_of_every_option_and_its_own() -> None:
     flags = {flag for action in RouteMagics.route.parser._actions for flag in action.option_strings}
     own = {"--out", "--plan", "--no-stream", "--compare", "--background", "--no-interpolate"}
-    assert flags == {option.flag for option in OPTIONS.values() if option.flag} | own | {"--no-cache"}
+    assert flags == {option.flag for option in OPTIONS.values() if option.flag} | own | {
+        "--no-cache",
+        "--no-cache-prefix",
+    }
 
 
 @pytest.mark.parametrize(
