@@ -1,4 +1,4 @@
-"""Parameters about prompt caches: breakpoints, keys, and the mode that writes nothing for a prompt that is sent once."""
+"""Parameters about prompt caches: breakpoints, keys, and a mode that writes nothing."""
 
 from __future__ import annotations
 
