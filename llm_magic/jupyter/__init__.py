@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import Any
 
@@ -18,6 +17,7 @@ def load(shell: Any) -> None:
     from llm_magic.jupyter.magics.history import SessionMagics
     from llm_magic.jupyter.magics.ledger import LedgerMagics
     from llm_magic.jupyter.render.bundles import FORMATTERS
+    from llm_magic.jupyter.run import warm_up
 
     if _loaded:
         unload(shell)
@@ -37,8 +37,7 @@ def load(shell: Any) -> None:
         changes["tracebacks"] = shell.custom_exceptions, shell.CustomTB
         shell.set_custom_exc((AllAttemptsFailed,), _show_failed_run)
     namespace.restore_last(shell)
-    if hasattr(shell, "kernel"):
-        threading.Thread(target=_warm_up, name="llm_magic warm-up", daemon=True).start()
+    changes["warming up"] = warm_up.start(shell)
     _loaded.update(changes)
 
 
@@ -101,6 +100,8 @@ def unload(shell: Any) -> None:
     if shell.custom_exceptions == (AllAttemptsFailed,) and "tracebacks" in _loaded:
         shell.custom_exceptions, shell.CustomTB = _loaded["tracebacks"]
     namespace.remove_last(shell)
+    if _loaded["warming up"] is not None:
+        _loaded["warming up"].stop()
     _loaded.clear()
 
 
@@ -112,18 +113,6 @@ def _restore(table: dict[Any, Any], key: Any, added: Any, previous: Any) -> None
         del table[key]
     else:
         table[key] = previous
-
-
-def _warm_up() -> None:
-    """Load the dependencies of the first cell in the background, which takes about a second."""
-    import genai_prices.data  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the price catalog
-
-    import llm_magic.ledger.queries  # pyright: ignore[reportUnusedImport]  # noqa: F401 - the database
-    from llm_magic import tokens
-    from llm_magic.classify import classify
-
-    tokens.count_o200k("ready")
-    classify("ready")
 
 
 def _show_failed_run(shell: Any, kind: type[BaseException], error: Any, tb: Any, tb_offset: Any = None) -> None:

@@ -49,7 +49,7 @@ class AnthropicProvider:
         return hash(http.resolve_endpoint(self.spec, self._environ))
 
     def load(self) -> None:
-        _sdk()
+        _client(Endpoint(base_url="http://localhost", api_key="none"))
 
     async def prepare(self) -> None:
         await http.prepare(_client, http.resolve_endpoint(self.spec, self._environ))

@@ -60,7 +60,7 @@ class OpenAIProvider:
         return hash(self._endpoint())
 
     def load(self) -> None:
-        _sdk()
+        _client(Endpoint(base_url="http://localhost/v1", api_key="none"))
 
     async def prepare(self) -> None:
         await http.prepare(_client, self._endpoint())

@@ -35,6 +35,7 @@ from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.column_options import ColumnOptions
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.routing.services import new_services
+from llm_magic.routing.warm_up import WarmUp
 from llm_magic.tuning.lengths import LearnedLengths
 from llm_magic.types import (
     DEFAULT_QUALITY,
@@ -91,6 +92,7 @@ class Router:
         """None: `CheapestCapable`."""
         self._setting_budget = threading.Lock()
         self.providers: Mapping[str, Provider] = connect(self.registry.providers) if providers is None else providers
+        self._warm_up = WarmUp(self.providers)
         self._services = new_services(
             self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )
@@ -264,6 +266,7 @@ class Router:
     # The core, on the private loop.
 
     async def _run(self, prompt: str | Request, given: RequestOptions) -> AsyncGenerator[RunEvent]:
+        await self._warm_up.done()
         plan = await self._with_ledger(lambda: self.plan(prompt, **given))
         run_id, key = uuid.uuid4().hex, ""
         if plan.request.cache and plan.request.check is None:  # two functions can't be compared

@@ -1,0 +1,44 @@
+"""Loading of what the first cell needs, in the background."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from contextlib import suppress
+
+
+class BackgroundWarmUp:
+    """A thread that ends with the process: a quick exit waits for the current step only.
+
+    Not a mere daemon thread: Python's exit stops one in the middle of native code, which can crash.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="llm_magic warm-up", daemon=True)
+        atexit.register(self._end)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _end(self) -> None:
+        self.stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        from llm_magic.providers import connect
+        from llm_magic.registry import Registry
+        from llm_magic.routing import warm_up
+
+        with suppress(Exception):  # an error in models.toml is reported when the first cell reads it
+            warm_up.load(connect(Registry.load().providers).values(), stop=self._stop)
+        atexit.unregister(self._end)
+
+
+def start(shell: object) -> BackgroundWarmUp | None:
+    """Start the warm-up in a kernel or a terminal, unless LLM_MAGIC_WARM_UP is 0."""
+    is_interactive = hasattr(shell, "kernel") or hasattr(shell, "pt_app")
+    is_off = os.environ.get("LLM_MAGIC_WARM_UP", "").strip().lower() in ("0", "false", "no", "off")
+    return BackgroundWarmUp() if is_interactive and not is_off else None

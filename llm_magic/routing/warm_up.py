@@ -1,0 +1,77 @@
+"""Loading of what the first run of a process needs: price catalog, tokenizer, classifier, database, SDKs."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+
+from llm_magic.providers.base import LoadableProvider, Provider
+
+_MODULES = (
+    "genai_prices.data",
+    "llm_magic.ledger.queries",
+    "llm_magic.cache.table",
+    "llm_magic.conversations.table",
+    "psutil",
+    "h11",  # imported by the first connection, and so is the next one
+    "anyio._backends._asyncio",
+)
+_loading = threading.Lock()
+
+
+def load(providers: Iterable[Provider], *, stop: threading.Event | None = None) -> None:
+    """Load it in this thread, or wait for the thread that does. It takes a second, and next to nothing afterwards.
+
+    Errors are left to the run that needs the part. stop: ends the loading after the current step.
+    """
+    with _loading:
+        for step in _steps(providers):
+            if stop is not None and stop.is_set():
+                return
+            with suppress(Exception):
+                step()
+
+
+class WarmUp:
+    """The warm-up of one router, in a thread: on the event loop, it would block all other runs."""
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._providers = providers
+        self._is_done = False
+
+    async def done(self) -> None:
+        if not self._is_done:
+            await asyncio.to_thread(load, self._providers.values())
+            self._is_done = True
+
+
+def _steps(providers: Iterable[Provider]) -> Iterator[Callable[[], object]]:
+    yield _load_classifier
+    yield _load_tokenizer
+    for name in _MODULES:
+        yield lambda name=name: importlib.import_module(name)
+    yield _load_ledger
+    for provider in providers:
+        if isinstance(provider, LoadableProvider) and provider.unavailable() is None:
+            yield provider.load
+
+
+def _load_classifier() -> None:
+    from llm_magic.classify import classify
+
+    classify("ready")
+
+
+def _load_ledger() -> None:
+    from llm_magic.ledger import Ledger
+
+    Ledger(":memory:").close()
+
+
+def _load_tokenizer() -> None:
+    from llm_magic import tokens
+
+    tokens.count_o200k("ready")

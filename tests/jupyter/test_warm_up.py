@@ -1,0 +1,72 @@
+"""Loading in the background after `%load_ext`, each time in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOADED = {"tiktoken", "genai_prices.data", "sqlalchemy", "openai.resources.chat", "psutil"}
+LOAD = """
+import sys, threading
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.pt_app = None  # as in a terminal
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "llm_magic")
+"""
+WAIT = """
+[thread.join() for thread in threading.enumerate() if thread.name == "llm_magic warm-up"]
+print(*sorted(sys.modules))
+"""
+COLD_RUN = """
+import asyncio, time
+from llm_magic.bridge import bridge
+from llm_magic.testing import scripted_router
+
+lags_s = []
+
+async def beat():
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(0.005)
+        lags_s.append(time.perf_counter() - before)
+
+beating = asyncio.run_coroutine_threadsafe(beat(), bridge.loop())
+time.sleep(0.1)
+began = time.perf_counter()
+router = scripted_router()
+router.route_sync("Explain how photosynthesis works.")
+print(max(lags_s) / (time.perf_counter() - began))
+beating.cancel()
+time.sleep(0.1)
+"""
+
+
+def run(code: str, home: Path, **environ: str) -> str:
+    environment = os.environ | {"LLM_MAGIC_HOME": str(home), "OPENAI_API_KEY": "sk-none", **environ}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+def test_what_the_first_cell_needs_is_loaded_in_the_background(tmp_path: Path) -> None:
+    assert set(run(LOAD + WAIT, tmp_path).split()) >= LOADED
+
+
+@pytest.mark.parametrize("code", [LOAD, LOAD + 'shell.run_line_magic("reload_ext", "llm_magic")'])
+def test_a_quick_exit_ends_it(tmp_path: Path, code: str) -> None:
+    assert run(code, tmp_path) == ""
+
+
+def test_it_can_be_turned_off(tmp_path: Path) -> None:
+    assert not LOADED & set(run(LOAD + WAIT, tmp_path, LLM_MAGIC_WARM_UP="0").split())
+
+
+def test_a_first_run_without_it_does_not_block_the_event_loop(tmp_path: Path) -> None:
+    share_of_the_run = float(run(COLD_RUN, tmp_path))
+    assert share_of_the_run < 0.4
