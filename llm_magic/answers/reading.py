@@ -76,7 +76,7 @@ def _embedded(text: str) -> Iterator[JsonValue]:
 
 
 def _scalars(prose: str) -> Iterator[JsonValue]:
-    for line in prose.splitlines():
+    for line in prose.split("\n"):
         if (value := _decoded(line.strip())) is not None:
             yield value
 

@@ -24,6 +24,7 @@ def relaxed(schema: Any) -> dict[str, Any] | None:
         ({"type": "string", "minLength": 2}, {"type": "string", "minLength": 2}),
         ({"type": "integer", "minimum": -(10**30), "maximum": 9}, {"type": "integer", "maximum": 9}),
         ({"type": "integer", "minimum": 5, "maximum": 1}, {"type": "integer"}),
+        ({"type": "number", "maximum": -1.0}, {"type": "number", "maximum": -1.0}),
         ({"type": "string", "pattern": "^[a-z]+$"}, {"type": "string", "pattern": "^[a-z]+$"}),
         ({"type": "string", "pattern": "^(|a)$"}, {"type": "string"}),
         ({"type": "string", "pattern": "^(?!a)$"}, {"type": "string"}),

@@ -187,16 +187,12 @@ def _resolve(root: Schema, ref: str) -> Schema:
     return root["$defs"][name]
 
 
-def _references(schema: object) -> Iterator[str]:
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "$ref":
-                yield value
-            elif key != "$defs":
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
+def _references(schema: Schema) -> Iterator[str]:
+    if "$ref" in schema:
+        yield schema["$ref"]
+    for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", ()), schema.get("items")):
+        if isinstance(part, dict):
+            yield from _references(part)
 
 
 def _cycle(root: Schema) -> str | None:

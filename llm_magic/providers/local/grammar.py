@@ -50,7 +50,7 @@ def _relaxed(value: object) -> Json:
         if abs(schema.get(key, 0)) > _MAX_BOUND:
             del schema[key]
     for low, high in _RANGES:
-        if schema.get(low, 0) > schema.get(high, schema.get(low, 0)):
+        if low in schema and high in schema and schema[low] > schema[high]:
             del schema[low], schema[high]
     if _UNSAFE_PATTERN.search(schema.get("pattern", "^$")):
         del schema["pattern"]
