@@ -36,7 +36,8 @@ _REASONING_PARAMETERS = frozenset(
 _UNKNOWN = any_of(
     r"unsupported|not (?:currently )?supported|(?:doesn't|does not|do not|don't) support|not accepted",
     r"unknown|unrecogni[sz]ed|not recogni[sz]ed|unexpected|extra inputs|not permitted|not allowed|forbidden",
-    r"not (?:available|enabled)|unavailable|cannot be (?:used|set)|no longer|deprecated|removed",
+    r"not (?:available|enabled)|unavailable|cannot (?:both )?be|no longer|deprecated|removed|mandatory",
+    r"is invalid|not valid|only (?:works|supports?)",
     r"invalid (?:argument|parameter|field|key|property)",
 )
 _ABOUT_FORMAT = any_of(
@@ -156,7 +157,7 @@ def _is_about(name: str, body: ErrorBody, *, unknown: bool) -> bool:
     if re.search(rf"['\"`]{escaped}['\"`.]", body.text):
         return True
     if "_" in name:
-        return bool(re.search(rf"(?<![\w.]){escaped.replace('_', '[_ ]')}(?!\w)", body.text))
+        return bool(re.search(rf"(?<![\w.]){escaped.replace('_', '[_ ]?')}(?!\w)", body.text))
     near = rf"(?:{_UNKNOWN.pattern})[^.]{{0,40}}\b{escaped}\b|\b{escaped}\b[^.]{{0,40}}(?:{_UNKNOWN.pattern})"
     return unknown and bool(re.search(near, body.text))
 

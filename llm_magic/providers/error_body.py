@@ -29,6 +29,7 @@ _CODE_KEYS = ("code", "type", "status", "error_code", "reason", "errortype", "er
 _ECHO_KEYS = ("input", "flagged_input", "failed_generation", "prompt", "content")
 """Parts of the request or the answer, which say nothing about the error."""
 _PARAMETER_KEYS = ("param", "parameter", "loc", "field")
+_PAGE = re.compile(r"<(!doctype|html|head|body|title)\b", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.I | re.S)
 
@@ -37,7 +38,7 @@ _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.I | re.S)
 class ErrorBody:
     """An error, read. message: for people. codes: of every level, in lower case. text: all words, for searching.
 
-    parameter: the parameter at fault, dotted (`stream_options.include_usage`), if the body names one.
+    parameter: the parameter at fault, dotted (`stream_options.include_usage`), if the body names one. is_page: HTML.
     values: the key, in lower case, and the value of each scalar.
     """
 
@@ -45,6 +46,7 @@ class ErrorBody:
     codes: frozenset[str]
     text: str
     parameter: str
+    is_page: bool
     values: tuple[tuple[str, object], ...]
 
     def number(self, *keys: str) -> float | None:
@@ -81,6 +83,7 @@ def parse_body(content: bytes | object) -> ErrorBody:
         codes=codes,
         text=clean_text(_readable(words)).lower()[:_MAX_TEXT_CHARS],
         parameter=parameter.removeprefix("body."),
+        is_page=isinstance(content, str) and _is_page(content),
         values=values,
     )
 
@@ -118,7 +121,11 @@ def _nested_json(text: str) -> object | None:
 
 def _readable(text: str) -> str:
     """Return one line of text; for an HTML page, its title."""
-    if "<" in text and re.search(r"<(!doctype|html|head|body|title)\b", text[:2_000], re.I):
+    if _is_page(text):
         title = _TITLE.search(text)
         text = title.group(1) if title else _TAGS.sub(" ", text)
     return " ".join(text.split())[:_MAX_TEXT_CHARS]
+
+
+def _is_page(text: str) -> bool:
+    return "<" in text and bool(_PAGE.search(text, 0, 2_000))

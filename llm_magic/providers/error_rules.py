@@ -132,7 +132,10 @@ def _limited(failure: Failure) -> ProviderError | None:
         if failure.says(words.PER_DAY) or any("perday" in code for code in failure.body.codes):
             return RateLimited(failure.message, **{**attributes, "retryable": False})
         return RateLimited(failure.message, **_advised(failure, attributes))
-    if failure.status in (498, 529) or failure.has_code(words.OVERLOADED_CODES):
+    is_overloaded = failure.has_code(words.OVERLOADED_CODES) or (
+        failure.status < 500 and failure.says(words.OVERLOADED)
+    )
+    if failure.status in (498, 529) or is_overloaded:
         return Overloaded(failure.message, **_advised(failure, attributes))
     return None
 
@@ -171,8 +174,9 @@ def _by_status(failure: Failure) -> ProviderError:
     if status >= 500 or status in _TRANSIENT_STATUSES:
         error_class = Overloaded if failure.says(words.OVERLOADED) else ServerError
         return error_class(failure.message, **_advised(failure, attributes))
-    if status == 403:
-        return AuthFailed(failure.message, **attributes)
+    if status == 403:  # a page is from a firewall, which may object to the words of the prompt
+        scope = Scope.REQUEST if failure.body.is_page else Scope.PROVIDER
+        return AuthFailed(failure.message, **{**attributes, "scope": scope})
     if status in (404, 413):
         error_class = ModelNotFound if status == 404 else ContextTooLong
         return error_class(failure.message, **{**attributes, "scope": Scope.REQUEST})

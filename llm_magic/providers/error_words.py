@@ -48,7 +48,8 @@ NO_CREDIT_CODES = frozenset(
 )
 NO_CREDIT = any_of(
     r"credit balance (?:is|too)",
-    r"insufficient (?:account )?(?:balance|credits?|funds|quota)",
+    r"insufficient (?:account )?(?:balance|credits?|funds|quota)|balance (?:is )?(?:insufficient|not enough|exhausted)",
+    r"key limit exceeded",
     r"(?:out of|not enough|used all available|insufficient) credits|no credits? (?:left|remain|available)",
     r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
     r"credits? (?:are |is |have been |has been )?(?:depleted|exhausted|used up|expired)|prepa(?:id|yment) credits?",
@@ -77,6 +78,7 @@ BAD_KEY_CODES = frozenset(
 BAD_KEY = any_of(
     r"(?:invalid|incorrect|wrong|missing|expired|no) (?:api|authentication|auth|x-api)[ -]?(?:key|token|credentials)",
     r"api[ _]?key[\w ]{0,20}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
+    r"credentials? (?:is|are) (?:only|not) (?:authorized|valid)",
     r"user location is not supported|country, region,? or territory|not available in your (?:country|region)",
 )
 FILTER_CODES = frozenset(
@@ -142,6 +144,7 @@ NO_MODEL = any_of(
     r"no (?:allowed providers|endpoints?) (?:are )?(?:available|found)",
     r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"
     r"(?:[`\"']?\w[\w./:-]*[`\"']? )?(?:model|`)",
+    r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded|模型不存在",
     r"must be verified to|deployment for this resource does not exist|not found, try pulling",
 )
 ABOUT_A_PARAMETER = any_of(r"param|argument|field|property|supported with this model|schema|response_format|format\b")
@@ -167,7 +170,10 @@ TOO_LARGE_FOR_RATE = any_of(
     r"request too large|extra usage is required",
     r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",
 )
-PER_DAY = any_of(r"per[-_ ]?(?:day|month|week)|\((?:tpd|rpd)\)|daily|monthly|weekly (?:limit|quota)|quota of the day")
+PER_DAY = any_of(
+    r"per[-_ ]?(?:day|month|week)|\((?:tpd|rpd)\)|daily|monthly|quota of the day",
+    r"(?:hourly|weekly)[\w ]{0,12}(?:limit|quota)",
+)
 OVERLOADED_CODES = frozenset(
     {
         "capacity_exceeded",
