@@ -42,6 +42,18 @@ def show_usd(amount: Decimal) -> str:
     return f"USD {cents}{dot}{rest.rstrip('0'):0<2}"
 
 
+def short_usd(amount: Decimal) -> str:
+    """Format as `$5.00`, `$0.137`, `$0.0028`, or `<$0.001`, for reading at a glance."""
+    if amount < 0:
+        return f"-{short_usd(-amount)}"
+    if amount == 0:
+        return "$0"
+    if amount < Decimal("0.001"):
+        return "<$0.001"
+    digits = 4 if amount < Decimal("0.01") else 3 if amount < 1 else 2
+    return f"${amount:,.{digits}f}"
+
+
 def show_moment(moment: datetime) -> str:
     """Format as `2026-11-25 00:00 UTC (local time: 2026-11-25 01:00)`."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC (local time: {moment.astimezone():%Y-%m-%d %H:%M})"

@@ -64,7 +64,7 @@ def test_an_answer_and_a_plan_are_displayed(opened: Callable[..., Notebook], ser
     notebook.run_all()
     assert notebook.errors() == []
     text = notebook.cell(1).inner_text()
-    for part in ("claude-sonnet-4-6", "COMPLEX", "you asked for this tier", "auth failed", "of USD 0.05", "Two ways"):
+    for part in ("claude-sonnet-4-6", "COMPLEX", "you asked for this tier", "auth failed", "of $0.050", "Two ways"):
         assert part in text
     notebook.accessible(".llmr")
     notebook.screenshots("answer", notebook.cell(1))

@@ -39,7 +39,7 @@ def test_the_panel_works_with_mouse_and_keyboard(notebook: Notebook) -> None:
     panel = notebook.page.locator(".llmr-panel")
     rows = panel.locator(".llmr-run")
     assert rows.count() == 2
-    for part in ("of USD 0.05", "saved USD", "✓ anthropic: 2 models", "✗ openai: gpt-5.5 cooling down until"):
+    for part in ("of $0.050", "saved", "✓ anthropic: 2 models", "✗ openai: gpt-5.5 cooling down until"):
         assert part in panel.inner_text()
     assert "Extract every date" in rows.nth(0).inner_text()
     assert not notebook.cell(1).locator(".llmr-twin").is_visible()
@@ -107,7 +107,7 @@ def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     notebook.open(kernel=False)
     copy = notebook.cell(1).locator(".llmr-twin")
     copy.wait_for()
-    for part in ("of USD 0.05", "saved USD", "cooling down until", "Extract every date", "as of 20", again):
+    for part in ("of $0.050", "saved", "cooling down until", "Extract every date", "as of 20", again):
         assert part in copy.inner_text()
     assert_only_the_static_copy(notebook, 1)
     notebook.open()

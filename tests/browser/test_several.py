@@ -51,7 +51,7 @@ def test_a_comparison_streams_side_by_side_and_stacks_on_narrow_pages(
         assert f"{number + 1}. {model}" in text
         assert f"From {model}" in text
         assert "The end." in text
-        assert "USD 0.0" in text
+        assert "$0.0" in text
     assert "auth failed" in columns.nth(3).inner_text()
     assert live.count() == 0
     notebook.screenshots("compare", notebook.cell(1))

@@ -60,7 +60,7 @@ def test_each_answer_streams_in_its_column(display: Display) -> None:
     for number, name in enumerate(NAMES, 1):
         assert half[name].parts
         assert f"{name} word 0" in view.live[name].answer_html
-        assert f'aria-label="{number}. {name}"' in view.live[name].head.value
+        assert f'aria-label="{number}. {name}"' in view.live[name].facts.value
     states = advance(events, view, time, 1.0)
     view.finish(states)
     static, widget = display.places
@@ -99,7 +99,7 @@ def test_a_broken_answer_is_displayed_with_how_it_ended(display: Display) -> Non
     time = Time()
     view = WidgetView(NAMES, monotonic=time)
     states = advance(interleaved_events(5, failing="b"), view, time, 1.0)
-    assert "no answer" in view.live["b"].head.value
+    assert "no answer" in view.live["b"].facts.value
     view.finish(states)
     assert "b word 0" in bundles.runs(states)["text/html"]
 
@@ -138,6 +138,6 @@ def test_hostile_text_is_inert_while_it_streams(display: Display) -> None:
     states["a"].ending, states["a"].result = evil, None
     time.now += 1
     view.update(states)
-    assert "&lt;img" in view.live["a"].head.value
-    assert "<img" not in view.live["a"].answer_html + view.live["b"].answer_html + view.live["a"].head.value
+    assert "&lt;img" in view.live["a"].facts.value
+    assert "<img" not in view.live["a"].answer_html + view.live["b"].answer_html + view.live["a"].facts.value
     assert html.answer(evil) == view.live["b"].answer_html

@@ -31,9 +31,7 @@ def test_a_cell_is_routed_and_its_result_bound(shell: Shell) -> None:
     out = shell.run("%%route\nTranslate to French: hello")
     assert out.startswith("A scripted answer.")
     assert f"cheap  [BULK {classify('Translate to French: hello').confidence:.2f}: translation" in out
-    assert "path: ✓ cheap" in out
-    assert "10 in, 5 out tokens | this cell USD 0.0000035 | saved USD 0.00014 against strong (98%)" in out
-    assert "session USD 0.0000035" in out
+    assert re.search(r"cheap · <\$0.001 · \d.\d s · session <\$0.001", out)
     assert shell["_route"].text == "A scripted answer."
     assert shell.scripted.requests[0].messages[0].content == "Translate to French: hello"
 
@@ -127,8 +125,7 @@ def test_the_cache_is_turned_on_by_option_and_by_setting(shell: Shell) -> None:
     shell.run("%%route --cache\nhello")
     out = shell.run("%%route --cache\nhello")
     assert "A scripted answer." in out
-    assert "path: ✓ cheap: cached" in out
-    assert "from the cache: nothing was sent | this cell USD 0 | saved USD 0.00014 against strong (100%)" in out
+    assert "cheap · $0 · session" in out
     assert shell["_route"].cached
     shell.run("%%route\nhello")
     assert len(shell.scripted.requests) == 2
@@ -164,7 +161,7 @@ def test_threads_are_continued_listed_and_purged(shell: Shell) -> None:
     assert [message.content for message in shell.scripted.requests[1].messages] == [
         "Translate to French: hello", "A scripted answer.", "and in Italian?",
     ]  # fmt: skip
-    assert "a short follow-up keeps the tier of the prompt before it" in out
+    assert "a short follow-up keeps the tier of the prompt before it" in shell["_route"].reasons
     assert "history: " in out
     assert "(1 exchange)" in out
     assert "history: " in shell.run("%route --plan --thread trip and in German")
@@ -475,7 +472,7 @@ def test_a_failure_shows_its_path_and_stops(shell: Shell) -> None:
     shell.scripted.script(Failure(error=AuthFailed("HTTP 401: bad key")))
     out, error = shell.fail("%%route --tier bulk\nhello")
     assert type(error).__name__ == "AllAttemptsFailed"
-    assert "path: ✗ cheap: auth failed -> ✗ strong: auth failed" in out
+    assert "path: ✗ cheap: auth failed → ✗ strong: auth failed" in out
     assert "AllAttemptsFailed: no answer after 2 attempts: cheap: auth failed (HTTP 401: bad key)" in out
     assert "Traceback" not in out
     assert (shell["_route"].outcome, shell["_route"].finish_reason) == (Outcome.AUTH_FAILED, "failed")
@@ -561,7 +558,7 @@ def test_plans_and_results_show_themselves(shell: Shell) -> None:
     assert "<table>" in bundle["text/html"]
     bundle, _ = formats(shell.router.route_sync("hello", tier="bulk"))
     assert "A scripted answer." in bundle["text/html"]
-    assert "cheap  [BULK 1.00: you asked for this tier]" in bundle["text/plain"]
+    assert "BULK: you asked for this tier" in bundle["text/plain"]
 
 
 def test_a_broken_models_toml_is_a_short_error_and_can_be_fixed(
@@ -592,13 +589,13 @@ def test_a_cell_runs_a_cascade(shell: Shell) -> None:
     shell.run("%%route --tier complex --cascade=twice\nhow many?")
     out = shell.run("def right(text):\n    return text == '42'")
     out = shell.run("%%route --tier complex --check right\nhow many?")
-    assert "path: – cheap: superseded -> ✓ strong" in out
+    assert "path: – cheap: superseded → ✓ strong" in out
     assert "cheap: the check failed; asked strong" in out
     assert "42" in out
     assert "41" not in out
     assert [row.outcome for row in shell.router.ledger.rows()] == ["ok", "agreed", "superseded", "ok"]
     out = shell.run("%%route --tier complex --judge strong\nhow many?")
-    assert "path: – cheap: superseded -> ✓ strong: judged -> ✓ strong" in out
+    assert "path: – cheap: superseded → ✓ strong: judged → ✓ strong" in out
 
 
 def test_a_plan_shows_its_cascade(shell: Shell) -> None:

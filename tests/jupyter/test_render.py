@@ -27,7 +27,7 @@ def text_of(state: RunState) -> str:
 
 
 def head_of(state: RunState) -> str:
-    return html.run_head(facts.run_facts(state))
+    return html.run_foot(facts.run_facts(state))
 
 
 def plan_html(plan: Plan) -> str:
@@ -73,7 +73,7 @@ def test_the_path_of_a_run_in_progress_and_of_a_finished_run() -> None:
 def test_html_markdown_and_text_contain_the_same_facts() -> None:
     bundle = bundle_of(state_after(events_of(Failure(error=AuthFailed("bad key")), Reply(chunks=("**Hi** <b>",)))))
     for kind in ("text/html", "text/markdown", "text/plain"):
-        for fact in ("strong", "BULK", "you asked for this tier", "auth failed", "10 in, 5 out tokens", "of USD 5.00"):
+        for fact in ("strong", "BULK", "you asked for this tier", "auth failed", "10 in, 5 out tokens", "of $5.00"):
             assert fact in bundle[kind], (kind, fact)
     assert "<strong>Hi</strong> &lt;b&gt;" in bundle["text/html"]
     assert "**Hi** <b>" in bundle["text/plain"]
@@ -84,7 +84,7 @@ def test_the_session_meter_has_a_label_and_never_exceeds_its_maximum() -> None:
     state = state_after(events_of(Reply()))
     state.session_usd = Decimal("2.5")
     head = head_of(state)
-    assert 'value="0.5000" aria-label="session USD 2.50 of USD 5.00, 50% of the cap"' in head
+    assert 'value="0.5000" aria-label="session $2.50 of $5.00, 50% of the cap"' in head
     state.session_usd = Decimal(7)
     assert 'value="1.0000"' in head_of(state)
     state.cap_usd = Decimal(0)
@@ -106,7 +106,7 @@ def test_notes_are_displayed_during_and_after_a_run() -> None:
 
 
 def test_the_confidence_of_the_tier_is_displayed_as_a_percentage() -> None:
-    assert "BULK</span> you asked for this tier" in head_of(state_after(events_of(Reply())))
+    assert "BULK: you asked for this tier" in head_of(state_after(events_of(Reply())))
     plan = router().plan("Translate to French: hello")
     for confidence, words in ((0.62, "62% sure: "), (0.996, "99% sure: "), (1.0, "")):
         classification = dataclasses.replace(plan.classification, confidence=confidence)
@@ -130,9 +130,9 @@ def test_json_answers_are_displayed_as_code() -> None:
 @pytest.mark.parametrize(
     ("amount", "baseline", "words"),
     [
-        ("0.9", "1", "saved USD 0.90 against top (90%)"),
-        ("-0.5", "1", "spent USD 0.50 more against top (50%)"),
-        ("0", "0", "USD 0 against top"),
+        ("0.9", "1", "saved $0.900 against top (90%)"),
+        ("-0.5", "1", "spent $0.500 more against top (50%)"),
+        ("0", "0", "$0 against top"),
     ],
 )
 def test_savings_are_signed(amount: str, baseline: str, words: str) -> None:

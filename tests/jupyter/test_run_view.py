@@ -67,7 +67,7 @@ def test_a_widget_streams_and_is_replaced_by_static_output_in_the_same_place(dis
     time = Time()
     view = WidgetView(monotonic=time)
     live = view.live[""]
-    head, body = live.head, live.blocks[0]
+    facts, body = live.facts, live.blocks[0]
     events = events_of(Reply(chunks=("Hello ", "**you**")))
     state = RunState(monotonic=time)
     advance(state, events[:-1], view, time)
@@ -128,7 +128,7 @@ def test_without_freezing_the_widget_stays_with_the_whole_answer(display: Displa
     view = WidgetView(freeze=False, stream=False, monotonic=Time())
     state = display_run(events_of(Reply(chunks=("the end",))), view, Time(), step_s=0.0)
     assert "the end" in view.live[""].answer_html
-    assert "this cell" in view.live[""].head.value
+    assert "<summary>" in view.live[""].facts.value
     assert len(display.places[1]) == 1, "the widget stays"
     assert bundles.runs({"": state})["text/html"] in display.updates[-1]["text/html"], "and so does its static copy"
 

@@ -51,8 +51,8 @@ def assert_has_facts(text: str) -> None:
         "cheap",
         "BULK",
         "you asked for this tier",
-        "this cell USD 0.0000035",
-        "of USD 5.00",
+        "$0.001 · ",
+        "of $5.00",
         "hello",
     ):
         assert fact in text, fact
@@ -85,7 +85,7 @@ def test_the_facts_survive_sanitizing(saved: nbformat.NotebookNode) -> None:
     assert_has_facts(text)
     assert "{" not in text, "no style sheet remains as text"
     assert "<table>" in outputs[0]
-    assert text.index("cheap") < text.index("Title")
+    assert text.index("Title") < text.index("cheap")
 
 
 def test_every_cell_has_a_readable_first_output(saved: nbformat.NotebookNode) -> None:
@@ -119,18 +119,18 @@ def stop_at_the_first_text(self, event):
         _thread.interrupt_main()
 RunState.apply = stop_at_the_first_text
 """
-WHOLE = ("The answer is 42.", "USD 0.0")
+WHOLE = ("The answer is 42.", "$0.0")
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "whole": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
-    "from the cache": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3: cached", "this cell USD 0", "nothing was sent")),
+    "from the cache": ("--tier bulk --cache", (*WHOLE, "deepseek-v3 · $0", "nothing was sent")),
     "after a fallback": ("--tier structured", (*WHOLE, "✗ gpt-5.5: auth failed", "✓ claude-sonnet-4-6")),
     "in the background": ("--tier bulk --background", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
     "failed in the background": ("--tier structured --max-cost 0.000001 --background", ("no answer: over budget",)),
     "side by side": (
         "--compare claude-sonnet-4-6,gpt-5.5,deepseek-v3",
-        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "total USD 0.0"),
+        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "total $0.0"),
     ),
-    "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "USD 0")),
+    "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "$0")),
     "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "tokens, about USD 0.0")),
 }
 

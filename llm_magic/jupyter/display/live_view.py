@@ -36,20 +36,23 @@ class FrameLimiter:
         self._next = max(started + self._frame_s, 2 * ended - started)
 
 
-def run_head(state: RunState) -> str:
-    return html.run_head(run_facts(state))
+def run_foot(state: RunState) -> str:
+    return html.run_foot(run_facts(state))
 
 
 class LiveView:
-    """`box` is the widget to display. `head` renders what is above the answer. One thread at a time may draw."""
+    """`box` is the widget to display. One thread at a time may draw.
 
-    def __init__(self, *, stream: bool = True, head: Callable[[RunState], str] = run_head) -> None:
+    The facts of the run are below its answer, or above it if `head` renders them.
+    """
+
+    def __init__(self, *, stream: bool = True, head: Callable[[RunState], str] | None = None) -> None:
         import ipywidgets
 
-        self._stream, self._render_head = stream, head
-        self.head = ipywidgets.HTML()
+        self._stream, self._render, self._above = stream, head or run_foot, head is not None
+        self.facts = ipywidgets.HTML()
         self.blocks: list[Any] = [self._new_block()]
-        self.box = ipywidgets.VBox([self.head, *self.blocks], layout=self.head.layout)
+        self.box = ipywidgets.VBox(self._children(), layout=self.facts.layout)
         self.box.add_class("llm-magic")
         self._attempt = 0
         self._block_start = 0
@@ -61,12 +64,12 @@ class LiveView:
         return "".join(block.value for block in self.blocks)
 
     def draw(self, state: RunState) -> None:
-        self._draw_head(state)
+        self._draw_facts(state)
         if self._stream:
             self._draw_text(state)
 
     def finish(self, state: RunState) -> None:
-        self._draw_head(state)
+        self._draw_facts(state)
         self._restart(state)
         self._open_fence = ""
         set_value(self.blocks[0], html.answer(answer_markdown(state)))
@@ -74,10 +77,10 @@ class LiveView:
     def close(self) -> None:
         for widget in (*self.blocks, self.box):
             widget.close()
-        close_tree(self.head)
+        close_tree(self.facts)
 
-    def _draw_head(self, state: RunState) -> None:
-        set_value(self.head, f"<div class='llmr'>{self._render_head(state)}</div>")
+    def _draw_facts(self, state: RunState) -> None:
+        set_value(self.facts, f"<div class='llmr'>{self._render(state)}</div>")
 
     def _restart(self, state: RunState) -> None:
         is_json = state.plan is not None and state.plan.request.schema is not None
@@ -92,7 +95,7 @@ class LiveView:
     def _new_block(self) -> Any:
         import ipywidgets
 
-        return ipywidgets.HTML(layout=self.head.layout, style=self.head.style)
+        return ipywidgets.HTML(layout=self.facts.layout, style=self.facts.style)
 
     def _draw_text(self, state: RunState) -> None:
         if self._attempt != state.attempts_started:
@@ -116,7 +119,10 @@ class LiveView:
         set_value(self.blocks[-1], value)
 
     def _update_children(self) -> None:
-        self.box.children = (self.head, *self.blocks)
+        self.box.children = self._children()
+
+    def _children(self) -> tuple[Any, ...]:
+        return (self.facts, *self.blocks) if self._above else (*self.blocks, self.facts)
 
 
 def set_value(widget: Any, value: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from llm_magic.budget import show_usd
+from llm_magic.budget import short_usd
 from llm_magic.jupyter.render.facts import Badge, SessionFacts, Tone, column_name, run_cost, total_cost
 from llm_magic.jupyter.run import history
 from llm_magic.jupyter.run.history import PastRun
@@ -30,14 +30,14 @@ class EntryColumn:
 
 def session(router: Router) -> SessionFacts:
     spent, held, cap = router.ledger.spent_usd, router.ledger.held_usd, router.budget.session_usd
-    limit = "" if cap is None else f" of {show_usd(cap)}"
-    reserved = f", {show_usd(held)} held" if held else ""
-    return SessionFacts(text=f"session {show_usd(spent)}{limit}{reserved}", spent_usd=spent, cap_usd=cap)
+    limit = "" if cap is None else f" of {short_usd(cap)}"
+    reserved = f", {short_usd(held)} held" if held else ""
+    return SessionFacts(text=f"session {short_usd(spent)}{limit}{reserved}", spent_usd=spent, cap_usd=cap)
 
 
 def savings(router: Router) -> str:
     saved = router.ledger.saved_usd
-    words = f"saved {show_usd(saved)}" if saved >= 0 else f"spent {show_usd(-saved)} more"
+    words = f"saved {short_usd(saved)}" if saved >= 0 else f"spent {short_usd(-saved)} more"
     return f"{words} against the top model"
 
 
@@ -107,7 +107,7 @@ def short_prompt(past: PastRun, max_chars: int) -> str:
 
 
 def _cost(past: PastRun) -> str:
-    return run_cost(past.state) or "USD 0"
+    return run_cost(past.state) or "$0"
 
 
 def _time(past: PastRun) -> str:

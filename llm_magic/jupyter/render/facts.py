@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, auto
 
-from llm_magic.budget import extra_line, show_usd
+from llm_magic.budget import extra_line, short_usd, show_usd
 from llm_magic.jupyter.render.markdown import fenced
-from llm_magic.jupyter.render.run_state import RunState, RunStates
-from llm_magic.types import ZERO, Cascade, Classification, Outcome, Plan, RouteResult, Step, name_at
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
+from llm_magic.types import ZERO, Candidate, Cascade, Classification, Outcome, Plan, RouteResult, Step, name_at
 
 _SIGNS = {
     Outcome.OK: "✓", Outcome.CACHED: "✓", Outcome.AGREED: "✓", Outcome.JUDGED: "✓", Outcome.SUPERSEDED: "–",
@@ -53,18 +53,29 @@ class SessionFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """One run without its answer. A fact that is not known yet is empty."""
+    """One run without its answer. A fact that is not known yet is empty.
+
+    summary: model, cost and time. details: the rest, shown when the reader asks for it or when `is_notable`.
+    """
 
     model: str
-    tier: TierFacts | None
-    path: tuple[Badge, ...]
     phase: str
     ending: str
-    usage: str
-    cost: str
+    summary: tuple[str, ...]
+    session: SessionFacts
+    path: tuple[Badge, ...]
     details: tuple[str, ...]
     notes: tuple[str, ...]
-    session: SessionFacts
+    is_notable: bool
+    verbosity: Verbosity
+
+    @property
+    def shows_summary(self) -> bool:
+        return self.is_notable or self.verbosity != "quiet" or bool(self.phase)
+
+    @property
+    def opens_details(self) -> bool:
+        return self.is_notable or self.verbosity == "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +94,50 @@ class ComparisonFacts:
 
 def run_facts(state: RunState) -> RunFacts:
     result = state.result
-    known = result or (state.plan.classification if state.plan is not None else None)
+    path = tuple(map(_step_badge, state.path()))
+    latency = f"{result.latency_s:.1f} s" if result is not None and not result.cached else ""
     return RunFacts(
         model=model_name(state),
-        tier=None if known is None else tier_facts(known),
-        path=tuple(map(_step_badge, state.path())),
         phase=state.phase(),
         ending=state.ending,
-        usage="" if result is None else _usage(result),
-        cost=run_cost(state),
-        details=() if result is None else tuple(_details(result)),
-        notes=state.notes,
+        summary=tuple(filter(None, (model_name(state), run_cost(state), latency))),
         session=session_facts(state.session_usd, state.cap_usd),
+        path=path if len(path) > 1 else (),
+        details=tuple(_run_details(state)),
+        notes=state.notes,
+        is_notable=_is_notable(state, path),
+        verbosity=state.verbosity,
     )
+
+
+def _run_details(state: RunState) -> list[str]:
+    known = state.result or (state.plan.classification if state.plan is not None else None)
+    lines = [] if known is None else [_tier_line(tier_facts(known))]
+    if (choice := _choice(state)) is not None:
+        lines.append(f"{choice.name}: {choice.why}")
+    if state.result is not None:
+        lines += [_usage(state.result), *_details(state.result)]
+    return lines
+
+
+def _choice(state: RunState) -> Candidate | None:
+    """Return the candidate that answered."""
+    if state.plan is None or state.result is None or state.result.cached:
+        return None
+    return next((entry for entry in state.plan.candidates if entry.model.id == state.result.model), None)
+
+
+def _is_notable(state: RunState, path: Sequence[Badge]) -> bool:
+    """Return True after a fallback, a refusal, a step down, an estimate, a cut, or a failure."""
+    result = state.result
+    if state.ending or any(step.tone is Tone.BAD for step in path) or state.has_notable_note:
+        return True
+    return result is not None and (result.cost_estimated or bool(_truncation(result)))
+
+
+def _tier_line(tier: TierFacts) -> str:
+    sure = "" if tier.confidence == 1 else f", {min(tier.confidence, 0.99):.0%} sure"
+    return f"{tier.name}{sure}: {tier.reasons}"
 
 
 def tier_facts(source: RouteResult | Classification) -> TierFacts:
@@ -103,8 +145,13 @@ def tier_facts(source: RouteResult | Classification) -> TierFacts:
 
 
 def session_facts(spent_usd: Decimal, cap_usd: Decimal | None) -> SessionFacts:
-    limit = "" if cap_usd is None else f" of {show_usd(cap_usd)}"
-    return SessionFacts(text=f"session {show_usd(spent_usd)}{limit}", spent_usd=spent_usd, cap_usd=cap_usd)
+    exact = cap_usd is not None and cap_usd < Decimal("0.01")
+    amounts = [_dollars(amount, exact=exact) for amount in (spent_usd, cap_usd) if amount is not None]
+    return SessionFacts(text=f"session {' of '.join(amounts)}", spent_usd=spent_usd, cap_usd=cap_usd)
+
+
+def _dollars(amount_usd: Decimal, *, exact: bool) -> str:
+    return show_usd(amount_usd).replace("USD ", "$") if exact else short_usd(amount_usd)
 
 
 def model_name(state: RunState) -> str:
@@ -123,14 +170,14 @@ def run_cost(state: RunState) -> str:
 
 def savings(amount_usd: Decimal, baseline_usd: Decimal, baseline_model: str) -> str:
     if baseline_usd == 0:
-        return f"{show_usd(amount_usd)} against {baseline_model}"
-    amount = show_usd(abs(amount_usd))
+        return f"{short_usd(amount_usd)} against {baseline_model}"
+    amount = short_usd(abs(amount_usd))
     words = f"saved {amount}" if amount_usd >= 0 else f"spent {amount} more"
     return f"{words} against {baseline_model} ({abs(amount_usd) / baseline_usd:.0%})"
 
 
 def comparison_facts(states: RunStates) -> ComparisonFacts:
-    footer = [total_cost(states), f"session {show_usd(max(state.session_usd for state in states.values()))}"]
+    footer = [total_cost(states), f"session {short_usd(max(state.session_usd for state in states.values()))}"]
     if any(state.result is not None for state in states.values()):
         footer.append("keep the best one: %route_pick N, or Pick in %route_panel")
     columns = tuple(
@@ -160,7 +207,7 @@ def column_lines(label: str, state: RunState) -> list[str]:
 
 
 def total_cost(states: RunStates) -> str:
-    return f"total {show_usd(sum((state.cost_usd for state in states.values()), ZERO))}"
+    return f"total {short_usd(sum((state.cost_usd for state in states.values()), ZERO))}"
 
 
 def answer_markdown(state: RunState) -> str:
@@ -239,7 +286,7 @@ def _truncation(result: RouteResult) -> list[str]:
 
 
 def _cost(amount_usd: Decimal, *, estimated: bool) -> str:
-    return f"{show_usd(amount_usd)}{' (estimated)' if estimated else ''}"
+    return f"{short_usd(amount_usd)}{' (estimated)' if estimated else ''}"
 
 
 def _step_badge(step: Step) -> Badge:

@@ -45,20 +45,33 @@ def answer(markdown: str) -> str:
 
 
 def run(facts: RunFacts, markdown: str) -> str:
-    return styled(run_head(facts) + answer(markdown))
+    return styled((answer(markdown) if markdown else "") + run_foot(facts))
 
 
-def run_head(facts: RunFacts) -> str:
-    rows = [_title(facts), _path(facts.path)]
+def run_foot(facts: RunFacts) -> str:
+    """Return one line on the run, with the rest behind it."""
     if facts.phase:
-        rows.append(f'<div class="llmr-row" role="status"><span>… {escape(facts.phase)}</span></div>')
-    if facts.ending:
-        rows.append(f'<div class="llmr-row" role="status"><b>{escape(facts.ending)}</b></div>')
-    if facts.usage:
-        rows.append(_row(_spans((facts.usage, *facts.details))))
-    rows += [_text_row(note) for note in facts.notes]
-    rows.append(_session(facts.session))
-    return _head("How this was answered", "".join(rows))
+        status = f'<div role="status">… {_joined((facts.phase, *facts.summary[1:]))} · {_session(facts.session)}</div>'
+        return _foot(status + _path(facts.path) + _lines(facts.notes))
+    if not facts.shows_summary:
+        return ""
+    ending = f'<div role="status"><b>{escape(facts.ending)}</b></div>' if facts.ending else ""
+    summary = f"{_joined(facts.summary)} · {_session(facts.session)}"
+    details = _path(facts.path) + _lines((*facts.notes, *facts.details))
+    opened = " open" if facts.opens_details else ""
+    return _foot(f"{ending}<details{opened}><summary>{summary}</summary>{details}</details>")
+
+
+def _foot(content: str) -> str:
+    return f'<div class="llmr-foot" role="group" aria-label="How this was answered">{content}</div>'
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return "".join(f"<div>{escape(text)}</div>" for text in texts)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " · ".join(map(escape, texts))
 
 
 def comparison(facts: ComparisonFacts) -> str:
@@ -67,8 +80,9 @@ def comparison(facts: ComparisonFacts) -> str:
         f"{answer(column.answer_markdown) if column.answer_text else ''}</section>"
         for column in facts.columns
     )
-    footer = f'<div class="llmr-row llmr-foot">{_spans(facts.footer)}</div>'
-    return styled(f'<div class="llmr-columns">{sections}</div>{footer}')
+    footer = f'<div class="llmr-row">{_spans(facts.footer)}</div>'
+    columns = f'<div class="llmr-columns" tabindex="0" role="region" aria-label="The answers">{sections}</div>'
+    return styled(columns + footer)
 
 
 def column_head(name: str, lines: Iterable[str]) -> str:
@@ -95,7 +109,7 @@ def panel(head: str, entries: Iterable[str], footer: str) -> str:
     items = "".join(f'<li class="llmr-run">{entry}</li>' for entry in entries)
     return styled(
         f'<div class="llmr-still">{head}<ol class="llmr-runs" aria-label="The last runs">{items}</ol>'
-        f'<div class="llmr-row llmr-foot">{_spans((footer,))}</div></div>',
+        f'<div class="llmr-row">{_spans((footer,))}</div></div>',
         PANEL_STYLE,
     )
 
@@ -133,17 +147,7 @@ def _text_row(text: str) -> str:
 
 
 def _spans(texts: Iterable[str]) -> str:
-    return "".join(f"<span>{escape(text)}</span>" for text in texts)
-
-
-def _title(facts: RunFacts) -> str:
-    if facts.tier is None:
-        return ""
-    cost = f"this cell {facts.cost}" if facts.cost else ""
-    return _row(
-        f'<span class="llmr-model">{escape(facts.model)}</span>{_tier(facts.tier)}'
-        f'<span class="llmr-cost">{escape(cost)}</span>'
-    )
+    return " · ".join(f"<span>{escape(text)}</span>" for text in texts)
 
 
 def _tier(tier: TierFacts) -> str:
@@ -162,7 +166,7 @@ def _path(steps: Sequence[Badge]) -> str:
 
 
 def _session(session: SessionFacts) -> str:
-    return _row(f"<span>{escape(session.text)}{_meter(session)}</span>")
+    return f"{escape(session.text)}{_meter(session)}"
 
 
 def _meter(session: SessionFacts) -> str:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Literal
 
 from llm_magic.events import (
     AttemptEnded,
     AttemptStarted,
     CandidateSkipped,
     Note,
+    NoteKind,
     Planned,
     Progress,
     RunEnded,
@@ -21,6 +23,13 @@ from llm_magic.events import (
 )
 from llm_magic.execute.path import path_of
 from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Plan, RouteResult, Step
+
+Verbosity = Literal["quiet", "normal", "full"]
+"""Facts shown under an answer: only those of a notable run, one line with the rest folded away, or all."""
+_NOTABLE = frozenset({
+    NoteKind.OUTPUT_LIMITED, NoteKind.STEPPED_DOWN, NoteKind.NOT_CONFIRMED, NoteKind.REPAIR, NoteKind.LEDGER,
+    NoteKind.USAGE, NoteKind.LAST_RESORT, NoteKind.PASSED_OVER, NoteKind.CAP_WARNING,
+})  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +46,8 @@ class RunState:
     shows_error: bool = False
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
+    verbosity: Verbosity = "normal"
+    has_notable_note: bool = False
     _notes: list[str] = field(default_factory=list[str])
     _cascade_model_ids: dict[int, str] = field(default_factory=dict[int, str])
     _skip_reasons: dict[str, str] = field(default_factory=dict[str, str])
@@ -64,6 +75,7 @@ class RunState:
                 self.run_id, self.plan = event.run_id, event.plan
             case Note():
                 self._notes.append(event.message)
+                self.has_notable_note = self.has_notable_note or event.kind in _NOTABLE
             case CandidateSkipped():
                 self._skip_reasons[event.model_id] = event.reason
             case Waiting():

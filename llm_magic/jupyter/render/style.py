@@ -47,7 +47,12 @@ STYLE = """
  background:var(--jp-layout-color1,transparent)}
 & ol.llmr-path span.ok{border-color:var(--llmr-ok);box-shadow:inset 0 0 0 1px var(--llmr-ok)}
 & ol.llmr-path span.bad{border:1px dashed var(--llmr-bad)}
-& .llmr-body{padding:0 12px;max-width:80ch;overflow-wrap:anywhere}
+& .llmr-body.llmr-body{padding:0;max-width:80ch;overflow-wrap:break-word;
+ font-family:var(--jp-content-font-family,inherit);font-size:var(--jp-content-font-size1,14px)}
+& .llmr-foot{margin:2px 0 6px;font-size:12px;overflow-wrap:anywhere}
+& .llmr-foot summary{cursor:pointer;width:fit-content;max-width:100%}
+& .llmr-foot summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
+& .llmr-foot details[open]{border-left:3px solid var(--llmr-line);padding-left:8px}
 & .llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-code);border-radius:6px;padding:8px 12px;margin:8px 0;
  overflow-x:auto;white-space:pre}
 & .llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
@@ -70,15 +75,16 @@ STYLE = """
 & menclose[notation=downdiagonalstrike]{background:var(--llmr-down)}
 & menclose[notation*=" "]{background:var(--llmr-up),var(--llmr-down)}
 & pre,& code{direction:ltr;unicode-bidi:isolate}
-& .llmr-columns.llmr-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,240px),1fr));gap:12px}
+& .llmr-columns.llmr-columns{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(360px,1fr);gap:16px;
+ overflow-x:auto}
 & .llmr-columns>*{min-width:0}
-& meter{width:120px;height:12px;vertical-align:middle}
+& meter{width:80px;height:8px;vertical-align:middle}
 & b{font-weight:600}
 & .llmr-plan{overflow-x:auto}
 & .llmr-plan :is(th,td){white-space:nowrap}
 & .llmr-plan :is(th,td):is(:first-child,.llmr-words){text-align:left}
 & .llmr-plan td.llmr-words{white-space:normal;min-width:22ch}
-@media (max-width:600px){& .llmr-body{padding:0 2px}& .llmr-cost{margin-left:0}& .llmr-row{gap:2px 12px}}
+@media (max-width:600px){& .llmr-cost{margin-left:0}& .llmr-row{gap:2px 12px}}
 """
 
 PANEL_STYLE = """

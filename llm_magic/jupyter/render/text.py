@@ -8,19 +8,20 @@ from llm_magic.types import Candidate, Plan, Skipped
 
 
 def run(facts: RunFacts, answer: str) -> str:
-    return "\n".join([*run_lines(facts), "", answer]).rstrip()
+    return "\n".join([answer.rstrip(), "", *run_lines(facts, with_details=True)]).strip()
 
 
-def run_lines(facts: RunFacts) -> list[str]:
-    lines: list[str] = []
-    if facts.tier is not None:
-        lines.append(f"{facts.model}  [{_tier(facts.tier)}]")
-        lines.append(f"path: {' -> '.join(step.text for step in facts.path)}")
-    if facts.ending:
-        lines.append(facts.ending)
-    if facts.usage:
-        lines.append(" | ".join([facts.usage, f"this cell {facts.cost}", *facts.details]))
-    return [*lines, *facts.notes, facts.session.text]
+def run_lines(facts: RunFacts, *, with_details: bool | None = None) -> list[str]:
+    """Return the ending of a run, its summary, its path if that is longer than one step, its notes, and its details.
+
+    with_details: None leaves them out unless they matter.
+    """
+    if not facts.shows_summary:
+        return []
+    ending = [facts.ending] if facts.ending else []
+    path = [f"path: {' → '.join(step.text for step in facts.path)}"] if facts.path else []
+    details = facts.details if facts.opens_details or with_details else ()
+    return [*ending, " · ".join((*facts.summary, facts.session.text)), *path, *facts.notes, *details]
 
 
 def comparison(facts: ComparisonFacts) -> str:
