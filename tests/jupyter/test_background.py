@@ -14,7 +14,7 @@ import pytest
 from llm_magic import AllAttemptsFailed, AuthFailed, Ledger, RequestError, Router
 from llm_magic.events import TextDelta
 from llm_magic.jupyter.display.run_view import choose_view
-from llm_magic.jupyter.render.run_state import RunState, RunStates
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 from llm_magic.jupyter.run import background, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import Stopped
@@ -216,6 +216,8 @@ def test_the_oldest_finished_runs_are_dropped_from_the_list(
 
 def test_a_drawing_that_fails_does_not_lose_the_answer(shell: Shell, gate: Gate) -> None:
     class FailingView:
+        verbosity: Verbosity = "normal"
+
         def update(self, states: RunStates) -> None:
             raise RuntimeError("no front end")
 

@@ -12,7 +12,7 @@ from llm_magic import AllAttemptsFailed, AuthFailed, Overloaded, PaymentRequired
 from llm_magic.jupyter import panel
 from llm_magic.jupyter.panel import facts, output
 from llm_magic.jupyter.render.facts import Badge, Tone
-from llm_magic.jupyter.render.run_state import RunStates
+from llm_magic.jupyter.render.run_state import RunStates, Verbosity
 from llm_magic.jupyter.run import background, foreground, history
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from tests.support.builders import model, router
@@ -48,6 +48,8 @@ def scripted(replies: dict[str, Reply | Failure]) -> ScriptedProvider:
 
 
 class NoView:
+    verbosity: Verbosity = "normal"
+
     def update(self, states: RunStates) -> None:
         pass
 

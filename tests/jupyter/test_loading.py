@@ -151,6 +151,7 @@ WRONG = [
     ("quality", "float('nan')", "it must be from 0 to 1, or None"),
     ("quality", "'high'", "expected a float"),
     ("effort", "'some'", "any of ['none', 'low', 'medium', 'high', 'max'] or None, not the str 'some'"),
+    ("verbosity", "'loud'", "any of ['quiet', 'normal', 'full'], not the str 'loud'"),
     ("last_resort", "1", "expected a unicode string, not the int 1"),
     ("on_refusal", "'retry'", "any of ['fallback', 'stop'] or None, not the str 'retry'"),
 ]
@@ -163,6 +164,7 @@ RIGHT = {
     "quality": 0.5,
     "effort": "low",
     "last_resort": "cheap",
+    "verbosity": "quiet",
     "on_refusal": "stop",
 }
 

@@ -71,7 +71,7 @@ def test_a_widget_streams_and_is_replaced_by_static_output_in_the_same_place(dis
     events = events_of(Reply(chunks=("Hello ", "**you**")))
     state = RunState(monotonic=time)
     advance(state, events[:-1], view, time)
-    assert "cheap" in head.value
+    assert "cheap" in facts.value
     assert "<strong>you</strong>" in body.value
     state.apply(events[-1])
     view.finish({"": state})
@@ -80,7 +80,7 @@ def test_a_widget_streams_and_is_replaced_by_static_output_in_the_same_place(dis
     assert whole["text/html"] in frozen["text/html"]
     assert display.places[1][-1] == {"text/html": ""}, "the remaining output has no height"
     assert len(display.places) == 2
-    assert head.comm is None
+    assert facts.comm is None
     assert body.comm is None, "closed, so that no widget state is left"
 
 

@@ -9,11 +9,13 @@ from typing import Any, Protocol
 from llm_magic.jupyter.display.static_view import PlaceholderView, StaticView
 from llm_magic.jupyter.display.terminal_view import DeferredTerminalView, TerminalView
 from llm_magic.jupyter.display.widget_view import WidgetView
-from llm_magic.jupyter.render.run_state import RunStates
+from llm_magic.jupyter.render.run_state import RunStates, Verbosity
 
 
 class RunView(Protocol):
     """Displays a run, or the runs of a comparison. One thread at a time calls it."""
+
+    verbosity: Verbosity
 
     def update(self, states: RunStates) -> None: ...
 
@@ -23,13 +25,26 @@ class RunView(Protocol):
 
 
 def choose_view(
-    shell: Any, labels: Sequence[str] = ("",), /, *, freeze: bool, stream: bool, background: bool = False
+    shell: Any,
+    labels: Sequence[str] = ("",),
+    /,
+    *,
+    freeze: bool,
+    stream: bool,
+    background: bool = False,
+    verbosity: Verbosity = "normal",
 ) -> RunView:
     """Return the view for the runs of these labels.
 
     A notebook in front of a person gets a widget, an unattended one static output, and a terminal gets text. A
     background view outlives its cell: it can be drawn from another thread.
     """
+    view = _view(shell, labels, freeze=freeze, stream=stream, background=background)
+    view.verbosity = verbosity
+    return view
+
+
+def _view(shell: Any, labels: Sequence[str], *, freeze: bool, stream: bool, background: bool) -> RunView:
     if getattr(shell, "kernel", None) is None:
         return DeferredTerminalView() if background else TerminalView(stream=stream)
     if is_attended(shell):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from llm_magic.jupyter.render import bundles
-from llm_magic.jupyter.render.run_state import RunStates
+from llm_magic.jupyter.render.run_state import RunStates, Verbosity
 
 
 class StaticView:
+    verbosity: Verbosity = "normal"
+
     def update(self, states: RunStates) -> None:
         pass
 
@@ -19,6 +21,8 @@ class StaticView:
 
 class PlaceholderView:
     """Displays a placeholder at once, in the cell that is running, and replaces it by the finished run."""
+
+    verbosity: Verbosity = "normal"
 
     def __init__(self) -> None:
         from IPython.display import display

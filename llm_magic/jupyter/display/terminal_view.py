@@ -8,7 +8,7 @@ from typing import TextIO
 
 from llm_magic.jupyter.render import bundles, text
 from llm_magic.jupyter.render.facts import model_name, run_facts
-from llm_magic.jupyter.render.run_state import RunState, RunStates
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 
 
 class TerminalView:
@@ -16,6 +16,8 @@ class TerminalView:
 
     A status line precedes the answer and is erased. Pipes and files get no status line.
     """
+
+    verbosity: Verbosity = "normal"
 
     def __init__(self, *, stream: bool = True, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -72,6 +74,8 @@ class TerminalView:
 
 class DeferredTerminalView:
     """Prints a background run only from the main thread, which is when the user waits for it."""
+
+    verbosity: Verbosity = "normal"
 
     def update(self, states: RunStates) -> None:
         pass

@@ -11,7 +11,7 @@ from llm_magic.jupyter.display.live_view import FRAME_S, FrameLimiter, LiveView
 from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
 from llm_magic.jupyter.render import bundles, html
 from llm_magic.jupyter.render.facts import column_lines, column_name
-from llm_magic.jupyter.render.run_state import RunState, RunStates
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 
 
 class WidgetView:
@@ -20,6 +20,8 @@ class WidgetView:
     A comparison sends no more updates than a single run. The output says from the start that the run did not finish,
     because a kernel that dies can't say so.
     """
+
+    verbosity: Verbosity = "normal"
 
     def __init__(
         self,

@@ -88,7 +88,9 @@ class SessionMagics(Magics):
             self._run(router, history.escalated(router, history.last()), args.out)
 
     def _run(self, router: Router, request: Request, out: str | None) -> None:
-        view = run_view.choose_view(self._shell, freeze=self._settings.freeze, stream=True)
+        view = run_view.choose_view(
+            self._shell, freeze=self._settings.freeze, stream=True, verbosity=self._settings.verbosity
+        )
         names = namespace.names(out)
         foreground.run(router, request, view, lambda result: self._shell.push(dict.fromkeys(names, result)))
 

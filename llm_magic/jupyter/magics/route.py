@@ -16,6 +16,7 @@ from llm_magic.errors import LLMMagicError
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.display.column_view import choose_column_view
 from llm_magic.jupyter.magics import namespace, options, scope, words
+from llm_magic.jupyter.render.run_state import Verbosity
 from llm_magic.jupyter.run import background, columns, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.foreground import short_errors
@@ -43,6 +44,12 @@ class RouteMagics(Magics):
     ).tag(config=True)
     freeze = Bool(
         True, help="Replace the live widget with static output at the end, so that saved notebooks contain the answer."
+    ).tag(config=True)
+    verbosity = Enum(
+        get_args(Verbosity),
+        default_value="normal",
+        help="Facts under an answer: 'normal' shows one line and folds the rest away, 'full' shows all, 'quiet' shows "
+        "them after a fallback, an estimate, or a failure only.",
     ).tag(config=True)
     table_rows = Int(
         TABLE_ROWS, min=1, help="Maximum number of rows of an attached DataFrame that are sent: 1 or more."
@@ -234,7 +241,7 @@ class RouteMagics(Magics):
             request = options.request_of(router, args, text, scope.visible(self._shell.user_ns), self)
             if args.plan and args.compare is None:
                 return router.plan(request)
-            how = {"freeze": self.freeze, "stream": not args.no_stream}
+            how: dict[str, Any] = {"freeze": self.freeze, "stream": not args.no_stream, "verbosity": self.verbosity}
             names = namespace.names(args.out)
 
             def bind(value: RouteResult | Comparison) -> None:

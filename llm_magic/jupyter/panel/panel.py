@@ -17,7 +17,7 @@ from llm_magic.jupyter.panel.output import MAX_ENTRIES, REOPEN_HINT, bundle, hea
 from llm_magic.jupyter.panel.rows import ComparisonRow, Row, RunRow, set_html
 from llm_magic.jupyter.render.facts import run_cost
 from llm_magic.jupyter.render.html import escape
-from llm_magic.jupyter.render.run_state import RunState, RunStates
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 from llm_magic.jupyter.render.style import PANEL_STYLE
 from llm_magic.jupyter.run import background, history
 from llm_magic.jupyter.run.history import PastRun, Rating
@@ -111,6 +111,8 @@ class Panel:
 
 class _Escalation:
     """The view of a run that a button started: in the panel, above the rows."""
+
+    verbosity: Verbosity = "normal"
 
     def __init__(self, panel: Panel, past: PastRun) -> None:
         self.live, self._limiter = LiveView(), FrameLimiter()

@@ -95,12 +95,15 @@ class ComparisonFacts:
 def run_facts(state: RunState) -> RunFacts:
     result = state.result
     path = tuple(map(_step_badge, state.path()))
+    model = model_name(state) if state.attempts_started or result is not None else ""
     latency = f"{result.latency_s:.1f} s" if result is not None and not result.cached else ""
     return RunFacts(
         model=model_name(state),
         phase=state.phase(),
         ending=state.ending,
-        summary=tuple(filter(None, (model_name(state), run_cost(state), latency))),
+        summary=tuple(
+            filter(None, (model_name(state) if state.attempts_started or result else "", run_cost(state), latency))
+        ),
         session=session_facts(state.session_usd, state.cap_usd),
         path=path if len(path) > 1 else (),
         details=tuple(_run_details(state)),

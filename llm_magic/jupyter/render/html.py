@@ -51,7 +51,7 @@ def run(facts: RunFacts, markdown: str) -> str:
 def run_foot(facts: RunFacts) -> str:
     """Return one line on the run, with the rest behind it."""
     if facts.phase:
-        status = f'<div role="status">… {_joined((facts.phase, *facts.summary[1:]))} · {_session(facts.session)}</div>'
+        status = f'<div role="status">… {_joined((facts.phase, *facts.summary))} · {_session(facts.session)}</div>'
         return _foot(status + _path(facts.path) + _lines(facts.notes))
     if not facts.shows_summary:
         return ""

@@ -42,7 +42,12 @@ class BackgroundRun:
         self.bindings: dict[str, MutableMapping[str, Any]] = {}
         self.was_awaited = False
         self._router, self._request, self._view = router, request, view
-        self.state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd, shows_error=True)
+        self.state = RunState(
+            cap_usd=router.budget.session_usd,
+            session_usd=router.ledger.spent_usd,
+            shows_error=True,
+            verbosity=view.verbosity,
+        )
         self._states = {"": self.state}
         self._ended = threading.Event()
         # ipykernel keeps the cell of an output in a context variable.

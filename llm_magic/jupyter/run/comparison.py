@@ -10,7 +10,7 @@ from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.events import RunEvent, RunFailed
 from llm_magic.jupyter.display.run_view import RunView, choose_view
 from llm_magic.jupyter.render.facts import total_cost
-from llm_magic.jupyter.render.run_state import RunState, RunStates
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 from llm_magic.jupyter.run import history
 from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
@@ -28,6 +28,7 @@ def run(
     *,
     freeze: bool,
     stream: bool,
+    verbosity: Verbosity = "normal",
     bind: Callable[[Comparison], None] = lambda _: None,
 ) -> Comparison:
     """Send a prompt to several models at once and display them. An interrupt cancels and settles all of them.
@@ -40,7 +41,7 @@ def run(
     plans = router.plans(prompt, models=models)
     states = {label: RunState(session_usd=router.ledger.spent_usd, shows_error=True) for label in plans}
     errors: dict[str, LLMMagicError] = {}
-    view = choose_view(shell, list(plans), freeze=freeze, stream=stream)
+    view = choose_view(shell, list(plans), freeze=freeze, stream=stream, verbosity=verbosity)
     job = router.compare_job(plans)
     try:
         for item in job.items_with_ticks():
