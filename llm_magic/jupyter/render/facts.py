@@ -101,9 +101,7 @@ def run_facts(state: RunState) -> RunFacts:
         model=model_name(state),
         phase=state.phase(),
         ending=state.ending,
-        summary=tuple(
-            filter(None, (model_name(state) if state.attempts_started or result else "", run_cost(state), latency))
-        ),
+        summary=tuple(filter(None, (model, run_cost(state), latency))),
         session=session_facts(state.session_usd, state.cap_usd),
         path=path if len(path) > 1 else (),
         details=tuple(_run_details(state)),
