@@ -22,6 +22,7 @@ from llm_magic.columns.report import ColumnReport
 from llm_magic.columns.results import KnownTable, StreamTable, Table
 from llm_magic.columns.rows import ColumnSpec, Item
 from llm_magic.columns.runner import Runner
+from llm_magic.columns.steps import take
 from llm_magic.execute import ledger_io
 from llm_magic.types import ZERO
 
@@ -124,15 +125,17 @@ class Column:
     async def __aiter__(self) -> AsyncIterator[RowResult]:
         """Yield each row as it ends. Leaving early stops the column."""
         self._is_watched = self._is_watched or self._job is None
-        async for row in self._follow():
-            yield row
+        async with aclosing(self._follow()) as rows:
+            async for row in rows:
+                yield row
 
     async def _finished(self) -> Column:
-        async for _ in self._follow():
-            pass
+        async with aclosing(self._follow()) as rows:
+            async for _ in rows:
+                pass
         return self._ended()
 
-    async def _follow(self) -> AsyncIterator[RowResult]:
+    async def _follow(self) -> AsyncGenerator[RowResult]:
         self.start()
         assert self._job is not None
         if not self._job.done() or self._is_watched:
@@ -254,7 +257,7 @@ class Column:
         stream = preparation.items(is_retry=self._is_retry)
         first = stream if known is None else preparation.items(preparation.pilot_positions(max(pilot, 1)))
         for count, limit in ((1, 1), (pilot - 1, None)):
-            async with aclosing(runner.ask(_first(first, count), limit=limit)) as items:
+            async with aclosing(runner.ask(take(first, count), limit=limit)) as items:
                 async for item in items:
                     yield item
         if pilot and not self.progress.stopped:
@@ -316,10 +319,3 @@ class _ColumnBudget:
         if (given := self._budget()) is not self._given:
             self._made, self._given = dataclasses.replace(given, columns_usd=self._caps), given
         return self._made
-
-
-async def _first(items: AsyncIterator[Item], count: int) -> AsyncGenerator[Item]:
-    for _ in range(count):
-        if (item := await anext(items, None)) is None:
-            return
-        yield item

@@ -7,16 +7,19 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from llm_magic.budget import Budget
 from llm_magic.columns.keep import Claims, ColumnStore
 from llm_magic.columns.progress import Progress
-from llm_magic.columns.records import MISSING, Record
+from llm_magic.columns.records import MISSING
 from llm_magic.columns.rowplans import RowPlanner
 from llm_magic.columns.rows import Item
-from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, LLMMagicError, ProviderError
+from llm_magic.columns.steps import next_or_turn, record_failure, take
+from llm_magic.errors import BudgetExceeded, LLMMagicError
 from llm_magic.events import AttemptEnded, RunEnded
 from llm_magic.execute import Executor, Services, ledger_io
+from llm_magic.execute.pace import Pace, Ticket
 from llm_magic.ledger import Reservation
 from llm_magic.types import Outcome, Plan, ProviderSpec, RouteResult
 
@@ -30,6 +33,14 @@ MIN_KNOWN_ANSWERS = 10
 """Answers from which the lengths of the others are learned."""
 
 Rejection = Callable[[Plan], LLMMagicError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Send:
+    item: Item
+    plan: Plan
+    run_id: str
+    ticket: Ticket
 
 
 class Runner:
@@ -68,6 +79,7 @@ class Runner:
         self._open: dict[str, Item] = {}
         self._paused_s = 0.0
         self._refusal: BudgetExceeded | None = None
+        self._turn_s: float | None = None
         self._renewed_at = services.clock.monotonic()
 
     async def ask(self, items: AsyncIterator[Item], *, limit: int | None = None) -> AsyncGenerator[Item]:
@@ -82,6 +94,9 @@ class Runner:
                         yield item
                 elif self.progress.stopped or not (self._ready or self._busy or self._again):
                     return
+                elif self._turn_s is not None and self._ready:
+                    seconds, self._turn_s = self._turn_s, None
+                    await self._wait(seconds, f"at the limit of the rate of {self._leader_id()}")
                 elif not self._ready and self._busy:
                     await self._wait(_BUSY_POLL_S, "another column is asking these rows")
                 elif not self._ready:
@@ -93,7 +108,7 @@ class Runner:
     async def _claim(self, items: AsyncIterator[Item]) -> list[Item]:
         if self._ready or self.progress.stopped:
             return []
-        taken = [*self._busy, *[item async for item in _next_items(items)]]
+        taken = [*self._busy, *[item async for item in take(items, CLAIMED_ROWS)]]
         done = [item for item in taken if item.record.outcome == MISSING]
         claimed = self._joined([item for item in taken if item.record.outcome != MISSING])
         self._busy = []
@@ -127,7 +142,7 @@ class Runner:
         room = (self._concurrency() if limit is None else limit) - len(self._sent)
         if room <= 0 or not self._ready or self.progress.stopped or (self._refusal and self._sent):
             return
-        circuit = self._services.health.circuit(self._leader_id())
+        circuit, pace = self._services.circuit(self._leader_id()), self._pace()
         if circuit.state == "open" and self._paused_s < _MAX_PAUSE_S:
             if not self._sent:
                 self._paused_s += circuit.remaining_s
@@ -135,36 +150,46 @@ class Runner:
             return
         if circuit.state == "half_open":
             room = min(room, 1 - len(self._sent))
-        plans = self._plans([self._ready.popleft() for _ in range(min(room, len(self._ready)))])
-        reservations = await self._hold(plans)
-        for (item, plan, run_id), reservation in zip(plans, reservations, strict=False):
-            self._start(item, plan, run_id, reservation)
-        self._ready.extendleft(item for item, _, _ in reversed(plans[len(reservations) :]))
+        sends = self._sends(min(room, pace.concurrency(room + len(self._sent)) - len(self._sent)), pace)
+        reservations = await self._hold(sends)
+        for send, reservation in zip(sends, reservations, strict=False):
+            self._start(send, reservation)
+        for send in reversed(sends[len(reservations) :]):
+            pace.cancel(send.ticket)
+            self._ready.appendleft(send.item)
 
-    def _plans(self, items: Sequence[Item]) -> list[tuple[Item, Plan, str]]:
-        now, plans = self._services.clock.now(), list[tuple[Item, Plan, str]]()
-        for item in items:
+    def _sends(self, count: int, pace: Pace) -> list[_Send]:
+        """Plan the next rows, as many as the pace admits now."""
+        clock, sends = self._services.clock, list[_Send]()
+        while self._ready and len(sends) < count:
+            item = self._ready[0]
             try:
-                plan = self._planner.plan(item.prompt, now, is_retry=item.is_second_try)
+                plan = self._planner.plan(item.prompt, clock.now(), is_retry=item.is_second_try)
                 if not plan.candidates:
                     raise self._rejection(plan)
             except LLMMagicError as error:
-                _fail(item.record, error)
-                self._unsendable.append(item)
-            else:
-                plans.append((item, plan, uuid.uuid4().hex))
-        return plans
+                record_failure(item.record, error)
+                self._unsendable.append(self._ready.popleft())
+                continue
+            tokens, now = plan.candidates[0].input_tokens, clock.monotonic()
+            if (seconds := pace.wait_s(tokens, now)) > 0:
+                self._turn_s = seconds
+                break
+            sends.append(
+                _Send(item=self._ready.popleft(), plan=plan, run_id=uuid.uuid4().hex, ticket=pace.send(tokens, now))
+            )
+        return sends
 
-    async def _hold(self, plans: Sequence[tuple[Item, Plan, str]]) -> list[Reservation | None]:
-        if any(plan.cascade is not None for _, plan, _ in plans):
-            return [None] * len(plans)
-        by_run = {run_id: plan for _, plan, run_id in plans}
+    async def _hold(self, sends: Sequence[_Send]) -> list[Reservation | None]:
+        if not sends or any(send.plan.cascade is not None for send in sends):
+            return [None] * len(sends)
+        by_run = {send.run_id: send.plan for send in sends}
         try:
             made = await self._with_ledger(lambda: self._executor.hold_all(by_run, budget=self._budget))
         except BudgetExceeded as refusal:
             self._refuse(refusal)
             return []
-        if len(made) < len(plans):
+        if len(made) < len(sends):
             self._tighten()
         return list(made)
 
@@ -179,15 +204,21 @@ class Runner:
             return False
         return self._planner.limit_output(max(16, 2 * longest))
 
-    def _start(self, item: Item, plan: Plan, run_id: str, reservation: Reservation | None) -> None:
-        item.record.run_id = run_id
-        task = asyncio.create_task(self._run(item, plan, run_id, reservation))
-        self._sent[item.key] = item, task
+    def _start(self, send: _Send, reservation: Reservation | None) -> None:
+        send.item.record.run_id = send.run_id
+        task = asyncio.create_task(self._run(send, reservation))
+        self._sent[send.item.key] = send.item, task
         self.progress.in_flight = len(self._sent)
 
-    async def _run(self, item: Item, plan: Plan, run_id: str, reservation: Reservation | None) -> None:
+    async def _run(self, send: _Send, reservation: Reservation | None) -> None:
+        item, is_cascade = send.item, send.plan.cascade is not None
         running = self._executor.execute(
-            plan, run_id=run_id, budget=self._budget, reservation=reservation, in_column=True
+            send.plan,
+            run_id=send.run_id,
+            budget=self._budget,
+            reservation=reservation,
+            in_column=True,
+            ticket=None if is_cascade else send.ticket,
         )
         record, is_sent = item.record, False
         try:
@@ -201,11 +232,11 @@ class Runner:
                         self._answer(item, event.result)
         except BudgetExceeded as refusal:
             if is_sent:
-                _fail(record, refusal)
+                record_failure(record, refusal)
             else:
                 item.refusal = refusal
         except LLMMagicError as error:
-            _fail(record, error)
+            record_failure(record, error)
         finally:
             self._ended.put_nowait(item)
 
@@ -224,7 +255,8 @@ class Runner:
     async def _next_ended(self) -> list[Item]:
         items, self._unsendable = self._unsendable, []
         if not items:
-            items.append(await self._ended.get())
+            seconds, self._turn_s = self._turn_s if self._ready else None, None
+            items += await next_or_turn(self._ended, seconds, self._services.clock.sleep)
         while not self._ended.empty():
             items.append(self._ended.get_nowait())
         self._refusal = None
@@ -279,6 +311,10 @@ class Runner:
         provider = self._planner.typical.candidates[0].model.provider
         return self._services.registry.providers.get(provider, ProviderSpec(name=provider)).concurrency
 
+    def _pace(self) -> Pace:
+        model = self._planner.typical.candidates[0].model
+        return self._services.paces.of(model.provider, model.id)
+
     def _leader_id(self) -> str:
         return self._planner.typical.candidates[0].model.id
 
@@ -290,18 +326,3 @@ class Runner:
     async def _with_ledger(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
         until = self._services.clock.monotonic() + self._services.policy.deadline_s
         return await ledger_io.when_unlocked(call, self._services, until=until)
-
-
-async def _next_items(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    for _ in range(CLAIMED_ROWS):
-        if (item := await anext(items, None)) is None:
-            return
-        yield item
-
-
-def _fail(record: Record, error: LLMMagicError) -> None:
-    causes = error.exceptions if isinstance(error, AllAttemptsFailed) else (error,)
-    provider_errors = [cause for cause in causes if isinstance(cause, ProviderError)]
-    record.outcome = (provider_errors[-1].outcome if provider_errors else Outcome.ERROR).value
-    record.text = None
-    record.error = error.message if isinstance(error, AllAttemptsFailed) else str(error)

@@ -10,7 +10,7 @@ from contextlib import aclosing, closing
 
 from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Note, NoteKind, Progress, RunEvent, TextDelta, Waiting
-from llm_magic.execute import ledger_io, settlement
+from llm_magic.execute import ledger_io, pacing, settlement
 from llm_magic.execute.holding import acquire_in_time, make_hold
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
 from llm_magic.execute.stream_timeout import StreamTimeout
@@ -26,6 +26,7 @@ from llm_magic.providers.base import (
     UsageReport,
     thinking,
 )
+from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Attempt, Outcome, TaskTier
 
 
@@ -42,6 +43,9 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     try:
         if isinstance(loadable := run.services.providers[provider], PreparedProvider):
             await loadable.prepare()
+        if (wait_s := pacing.wait_s(run, state)) > 0:
+            yield Waiting(reason=f"{state.candidate.model.id}: at the limit of its rate", seconds=wait_s)
+            await pacing.wait_for_turn(run, state)
         try:
             async with aclosing(make_hold(run, state)) as waits:
                 async for waiting in waits:
@@ -61,6 +65,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     assert hold is not None
     assert row is not None
     state.started = run.services.clock.monotonic()
+    ticket = pacing.ticket_of(run, state)
     outcome, error = Outcome.ERROR, None
     with hold:
         try:
@@ -81,6 +86,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
             outcome, error = Outcome.CANCELLED, str(stop) or None
             raise
         finally:
+            pacing.ended(run, state, ticket)
             state.row = row = settlement.settled_row(run, state, row, outcome, error)
             run.attempts.append(row)
             with ledger_io.settling(run.services):
@@ -214,6 +220,8 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
                 state.reasoning.append(event.reasoning)
         case UsageReport():
             state.report = event
+        case RateLimits():
+            state.rate_limits = event
         case Finished():
             state.finished = event
         case _:

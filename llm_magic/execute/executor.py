@@ -14,6 +14,7 @@ from llm_magic.events import NoteKind, Planned, RunEnded, RunEvent, RunFailed
 from llm_magic.execute import last_resort, ledger_io, settlement
 from llm_magic.execute.cascade import ask_cheap_first
 from llm_magic.execute.hedge import hedge
+from llm_magic.execute.pace import Ticket
 from llm_magic.execute.retry import ask, skip_others_of
 from llm_magic.execute.services import Services
 from llm_magic.execute.state import Run
@@ -33,15 +34,16 @@ class Executor:
         budget: Callable[[], Budget],
         reservation: Reservation | None = None,
         in_column: bool = False,
+        ticket: Ticket | None = None,
     ) -> AsyncGenerator[RunEvent]:
         """Try the plan's candidates until one answers. Raises AllAttemptsFailed or BudgetExceeded if none does.
 
         budget: returns the caps; called for each hold. reservation: money set aside for the plan's leader.
-        in_column: the run answers a row of a column.
+        in_column: the run answers a row of a column. ticket: of its first request, for which the caller has waited.
         Closing the generator, or canceling its task, cancels the request upstream and settles it.
         """
         run = self._new_run(plan, run_id, budget)
-        run.reservation, run.in_column = reservation, in_column
+        run.reservation, run.in_column, run.ticket = reservation, in_column, ticket
         yield Planned(run_id=run_id, plan=plan)
         if stale := prices.staleness_warning(self._services.clock.now()):
             yield run.note(NoteKind.STALE_PRICES, stale)

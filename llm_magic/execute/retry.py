@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
-from llm_magic.errors import BudgetExceeded, ProviderError, Refused, Scope, TimedOut
+from llm_magic.errors import BudgetExceeded, ProviderError, RateLimited, Refused, Scope, TimedOut
 from llm_magic.events import CandidateSkipped, RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.correction import correction
@@ -18,6 +18,7 @@ from llm_magic.types import Candidate
 
 _MAX_REQUESTED_COOL_DOWN_S = 3600.0
 _PROVIDERS_THAT_AGREE = 2
+_MAX_PACED_WAIT_S = 120.0
 
 
 async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[RunEvent]:
@@ -69,7 +70,7 @@ async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenera
                     note, state = corrected
                     yield note
                     continue
-                tries += 1
+                tries += not _is_paced(run, error)
                 wait_s = None if _was_silent(state, error) else _wait_s(run, error, tries)
                 _follow(run, state, error, gave_up=wait_s is None)
                 is_down = services.circuit(model_id).state == "open" and not must_ask
@@ -105,7 +106,7 @@ def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: boo
     gave_up: the model is not tried again in this run.
     """
     model, services = state.candidate.model, run.services
-    if error.cools_down:
+    if error.cools_down and not (_is_paced(run, error) and not gave_up):
         requested_s = min(error.retry_after_s or 0.0, _MAX_REQUESTED_COOL_DOWN_S)
         services.health.failed(model.id, gave_up=gave_up and not run.in_column, at_least_s=requested_s)
     if not gave_up:
@@ -121,6 +122,11 @@ def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: boo
         run.exhausted = is_final or len(providers) == _PROVIDERS_THAT_AGREE
 
 
+def _is_paced(run: Run, error: ProviderError) -> bool:
+    """True if the shared pace of columns answers the error: it is no sign that the model is down."""
+    return run.in_column and isinstance(error, RateLimited)
+
+
 def _was_silent(state: AttemptState, error: ProviderError) -> bool:
     """True for a timeout before any text: the same request may be silent, and billed, again."""
     return isinstance(error, TimedOut) and state.was_sent and state.first_token_at is None
@@ -131,6 +137,8 @@ def _wait_s(run: Run, error: ProviderError, tries: int) -> float | None:
     if not error.retryable or tries >= policy.tries:
         return None
     retry_after_s = error.retry_after_s or 0.0
+    if _is_paced(run, error):
+        return 0.0 if retry_after_s <= _MAX_PACED_WAIT_S else None
     if retry_after_s > policy.retry_after_cap_s:
         return None
     backoff_s = min(policy.backoff_cap_s, policy.backoff_s * 2 ** (tries - 1)) * run.services.clock.jitter()

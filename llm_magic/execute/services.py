@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from llm_magic.budget import CapWarnings
+from llm_magic.execute.pace import Paces
 from llm_magic.health import Circuit, Health, Outages
 from llm_magic.ledger import Ledger
 from llm_magic.plan.prefixes import Prefixes
@@ -85,6 +86,8 @@ class Services:
     prefixes: Prefixes = dataclasses.field(default_factory=Prefixes)
     cap_warnings: CapWarnings = dataclasses.field(default_factory=CapWarnings)
     output_limits: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    paces: Paces = dataclasses.field(default_factory=Paces)
+    pace_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
     budget_lock: PerEventLoop[asyncio.Lock] = dataclasses.field(default_factory=lambda: PerEventLoop(asyncio.Lock))
 
     def circuit(self, model_id: str) -> Circuit:

@@ -9,10 +9,12 @@ from typing import Any
 from llm_magic.budget import Budget, Cap
 from llm_magic.errors import BudgetExceeded, ProviderError
 from llm_magic.events import Note, NoteKind
+from llm_magic.execute.pace import Ticket
 from llm_magic.execute.services import Services
 from llm_magic.execute.think_tags import ThinkTags
 from llm_magic.ledger import Hold, Reservation
 from llm_magic.providers.base import Finished, UsageReport
+from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Attempt, Candidate, Message, Plan
 
 SHOWN_WITHIN_S = 2.0
@@ -24,7 +26,8 @@ class Run:
     """A run in progress.
 
     budget: called for each hold, so a cap that is set during the run applies to everything that is yet to be sent.
-    in_column: it answers a row of a column, which keeps to the shared pace and reports totals itself.
+    in_column: it answers a row of a column, which keeps to the shared pace and reports totals itself. ticket: of its
+    first request, if the column has waited for its turn.
     sent_models: model of each attempt. reservation: money set aside for the plan's leader; a run that has one must not
     wait for budget (deadlock). cascade_attempts: number of attempts before the leader was asked.
     out: the reason, by provider whose account failed. rejected_by, refused_by: providers that took the request for
@@ -38,6 +41,7 @@ class Run:
     started: float
     deadline: float
     in_column: bool = False
+    ticket: Ticket | None = None
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
@@ -135,6 +139,7 @@ class AttemptState:
     first_token_at: float | None = None
     first_content_at: float | None = None
     last_content_at: float | None = None
+    rate_limits: RateLimits | None = None
     report_doubt: str = ""
     data: Any = None
     row: Attempt | None = None

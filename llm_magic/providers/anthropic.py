@@ -18,6 +18,7 @@ from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
+from llm_magic.providers.rate_limits import rate_limits
 from llm_magic.providers.reading import read_events
 from llm_magic.providers.sse import JSONObject
 from llm_magic.providers.usage import MessagesUsage, parse_count
@@ -73,6 +74,8 @@ class AnthropicProvider:
                 aclosing(read_events(response, MessageReader(endpoint, sent))) as events,
             ):
                 accepted = True
+                if stated := rate_limits(response.headers):
+                    yield stated
                 async for event in events:
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything

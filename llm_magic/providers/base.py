@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
 from llm_magic.providers.finish_reasons import normalized
+from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Effort, Message, ModelSpec, ProviderSpec, Schema, Usage
 
 
@@ -91,7 +92,7 @@ def thinking(text: str, *, is_summary: bool = False) -> Progress:
     return Progress(message="the model is thinking", done=True, reasoning=text, is_summary=is_summary)
 
 
-ProviderEvent = RequestSent | SignOfLife | Progress | TextDelta | UsageReport | Finished
+ProviderEvent = RateLimits | RequestSent | SignOfLife | Progress | TextDelta | UsageReport | Finished
 
 
 class Provider(Protocol):

@@ -19,6 +19,7 @@ from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
+from llm_magic.providers.rate_limits import rate_limits
 from llm_magic.providers.reading import read_events
 from llm_magic.providers.sse import JSONObject
 from llm_magic.providers.usage import CompletionsUsage
@@ -85,6 +86,8 @@ class OpenAIProvider:
                 aclosing(read_events(response, ChunkReader(endpoint, sent))) as events,
             ):
                 accepted = True
+                if stated := rate_limits(response.headers):
+                    yield stated
                 async for event in formats.unwrapped(events) if formats.is_wrapped(request) else events:
                     yield event
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
