@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from llm_magic.errors import UnknownPrice
+from llm_magic.registry import pricing
 from llm_magic.types import ZERO, Cost, ModelSpec, Price, Usage
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def cost(
     """Return the cost of `usage` on `model` at the (aware) time `at`, as served by the provider. Raises UnknownPrice.
 
     Formula: (input - cached - written) * input + cached * cached_input + (written - written_1h) * cache_write
-    + written_1h * cache_write_1h + output * output. Prices are in USD per million tokens, and depend on the prompt's
-    length, the hour, the service tier, the speed and the region.
+    + written_1h * cache_write_1h + output * output, and the fee of a request. Prices are in USD per million tokens, and
+    depend on the prompt's length, the hour, the service tier, the speed and the region.
     """
     rates, source = _rates(model, usage.input_tokens, at, _Terms(service_tier, speed))
     if region is not None:
@@ -71,7 +72,8 @@ def cost(
         + usage.cache_write_1h_tokens * written_1h
         + usage.output_tokens * rates.output
     )
-    return Cost(usd=total / MILLION, price_source=source, input_price=rates.input, output_price=rates.output)
+    usd = total / MILLION + (rates.request or ZERO)
+    return Cost(usd=usd, price_source=source, input_price=rates.input, output_price=rates.output)
 
 
 def worst_case(model: ModelSpec, *, input_tokens: int, output_tokens: int, at: datetime) -> Decimal:
@@ -86,7 +88,8 @@ def worst_case(model: ModelSpec, *, input_tokens: int, output_tokens: int, at: d
         input_price = max(rates.input, rates.cache_write or ZERO)
         if _cache_ttl(model.params) is not None:
             input_price = max(input_price, rates.cache_write_1h or ZERO, _LONG_CACHE_FACTOR * rates.input)
-        worst = max(worst, (input_tokens * input_price + output_tokens * rates.output) / MILLION)
+        tokens_usd = (input_tokens * input_price + output_tokens * rates.output) / MILLION
+        worst = max(worst, tokens_usd + (rates.request or ZERO))
     return worst
 
 
@@ -115,7 +118,7 @@ def _worst_rates(model: ModelSpec, input_tokens: int, at: datetime) -> list[Pric
         )
     moments = (at, at + _MAX_HOLD_TIME)
     rates = [_rates(model, input_tokens, moment, terms)[0] for moment in moments for terms in {_Terms(), requested}]
-    return [_multiplied(price, model.possible_surcharge) for price in rates]
+    return [_multiplied(price, pricing.possible_surcharge(model)) for price in rates]
 
 
 def _requested(model: ModelSpec, name: str) -> str | None:
@@ -159,8 +162,9 @@ def _undated(name: str) -> str:
 
 
 def _rates(model: ModelSpec, input_tokens: int, at: datetime, terms: _Terms) -> tuple[Price, str]:
+    surcharge = pricing.surcharge(model)
     if model.price is not None:
-        return _multiplied(_stated(model.price, input_tokens, terms), model.surcharge), _source_of(model.price)
+        return _multiplied(_stated(model.price, input_tokens, terms), surcharge), _source_of(model.price)
     moment, note = _priced_moment(model, at.replace(second=0, microsecond=0))
     listed = _catalog(model.provider, model.api_model, moment, terms)
     if listed is None or listed.input_mtok is None or listed.output_mtok is None:
@@ -176,9 +180,11 @@ def _rates(model: ModelSpec, input_tokens: int, at: datetime, terms: _Terms) -> 
         cache_write=unit(listed.cache_write_mtok),
         cache_write_1h=unit(listed.cache_write_1h_mtok),
     )
-    surcharge = f", regional endpoint +{model.surcharge - 1:.0%}" if model.surcharge != 1 else ""
-    speed = f", {terms.speed}" if terms.speed is not None else ""
-    return _multiplied(rates, model.surcharge), f"genai-prices {_catalog_version()}{note}{speed}{surcharge}"
+    regional = f", regional endpoint +{surcharge - 1:.0%}" if surcharge != 1 else ""
+    speed = ""
+    if terms.speed is not None:
+        speed = f", {terms.speed}" if _knows_speed(model, terms.speed) else f", price of {terms.speed} not known"
+    return _multiplied(rates, surcharge), f"genai-prices {_catalog_version()}{note}{speed}{regional}"
 
 
 def _stated(price: Price, input_tokens: int, terms: _Terms) -> Price:
@@ -193,8 +199,7 @@ def _stated(price: Price, input_tokens: int, terms: _Terms) -> Price:
 def _multiplied(price: Price, factor: Decimal) -> Price:
     if factor == 1:
         return price
-    names = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
-    amounts = {name: None if (usd := getattr(price, name)) is None else usd * factor for name in names}
+    amounts = {name: None if (usd := getattr(price, name)) is None else usd * factor for name in pricing.AMOUNTS}
     return dataclasses.replace(price, **amounts)
 
 

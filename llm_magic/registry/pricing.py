@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from llm_magic.errors import RegistryError
-from llm_magic.types import LongPrompt, ModelSpec, Price, ProviderSpec
+from llm_magic.types import LongPrompt, ModelSpec, Price
 
-AMOUNTS = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
+AMOUNTS = ("input", "output", "cached_input", "cache_write", "cache_write_1h", "request")
 _LONG_PROMPT = ("above_tokens", "input_factor", "output_factor")
 
 # A host, the models that it charges more for, and the factor.
@@ -83,27 +84,29 @@ def check_name(api_model: str, where: str) -> None:
         raise RegistryError(f"{where} = {api_model!r} searches the web, with fees that no hold covers: use {plain!r}")
 
 
-def with_surcharges(model: ModelSpec, provider: ProviderSpec | None) -> ModelSpec:
-    """Return the model with the surcharge of its provider's endpoint, and the one that a region may add.
-
-    Reads the environment variable of the provider's base URL.
-    """
-    if provider is None:
-        return model
+def surcharge(model: ModelSpec) -> Decimal:
+    """Return the factor on the price for the regional endpoint of the model's provider, whose URL may be a variable."""
+    if (provider := model.endpoint) is None:
+        return Decimal(1)
     base_url = os.environ.get(provider.base_url_env or "", "").strip() or provider.base_url or ""
+    return _surcharge(base_url, model.api_model)
+
+
+def possible_surcharge(model: ModelSpec) -> Decimal:
+    """Return the factor on the price that a response may report in addition: a workspace can have a default region."""
+    is_anthropic = model.endpoint is not None and model.endpoint.api == "anthropic"
+    return _POSSIBLE_REGION_FACTOR if is_anthropic and model.params.get("inference_geo") != "global" else Decimal(1)
+
+
+@lru_cache(maxsize=512)
+def _surcharge(base_url: str, api_model: str) -> Decimal:
     host = urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
     factors = (
         factor
         for host_pattern, model_pattern, factor in _REGIONAL_ENDPOINTS
-        if re.fullmatch(host_pattern, host) and re.fullmatch(model_pattern, model.api_model)
+        if re.fullmatch(host_pattern, host) and re.fullmatch(model_pattern, api_model)
     )
-    # A workspace of Anthropic can have the region `us` as its default.
-    in_any_region = provider.api == "anthropic" and model.params.get("inference_geo") != "global"
-    return dataclasses.replace(
-        model,
-        surcharge=next(factors, Decimal(1)),
-        possible_surcharge=_POSSIBLE_REGION_FACTOR if in_any_region else Decimal(1),
-    )
+    return next(factors, Decimal(1))
 
 
 def exact_amount(value: Any, where: str) -> Decimal:

@@ -73,8 +73,8 @@ def with_defaults(model: ModelSpec, provider: ProviderSpec | None, stated: Mappi
         model,
         api_model=model.api_model or model.id,
         params={**({} if provider is None else provider.params), **model.params},
+        endpoint=provider,
     )
-    model = pricing.with_surcharges(model, provider)
     model = dataclasses.replace(model, prompt_cache=model.prompt_cache or _prompt_cache(model, provider))
     if model.capability:
         return dataclasses.replace(model, capability_source=model.capability_source or "stated")

@@ -39,8 +39,8 @@ class Price:
     """USD per million tokens, as stated by a registry file: the list price, without surcharges of a region.
 
     An unstated `cache_write_1h` is `cache_write`; the other cache prices, if unstated, are the input price: never
-    cheaper than what will be billed. factors: on the whole price, by service tier or speed (`priority`, `fast`).
-    source: origin and date of the price.
+    cheaper than what will be billed. request: USD for each request, in addition. factors: on the whole price, by
+    service tier or speed (`priority`, `fast`). source: origin and date of the price.
     """
 
     input: Decimal
@@ -48,6 +48,7 @@ class Price:
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
+    request: Decimal | None = None
     long_prompt: LongPrompt | None = None
     factors: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     source: str = ""
@@ -113,10 +114,8 @@ class ModelSpec:
     """By tier, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-capability)).
     Empty: assumed by name, size or tiers."""
     capability_source: str = ""
-    surcharge: Decimal = Decimal(1)
-    """Factor on the price, for the regional endpoint of its provider."""
-    possible_surcharge: Decimal = Decimal(1)
-    """Factor that a response may report in addition, for the region that the model ran in."""
+    endpoint: ProviderSpec | None = field(default=None, repr=False)
+    """Set by the registry, for the surcharges of regional endpoints."""
     prompt_cache: Literal["", "none", "automatic", "breakpoints", "explicit"] = ""
     """Prompt caching of the endpoint: none, by itself, at marked prefixes, or by itself unless told otherwise."""
     effort: EffortLevels | None = None

@@ -220,6 +220,24 @@ def test_a_regional_endpoint_is_priced_and_held_for(
     assert worst == 10 * Decimal(factor)
 
 
+def test_a_base_url_that_changes_later_changes_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    spec = current("gpt-6.1-terra")
+    usual = prices.cost(spec, MILLION_TOKENS, NOON).usd
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://eu.api.openai.com/v1")
+    assert prices.cost(spec, MILLION_TOKENS, NOON).usd == Decimal("1.1") * usual
+
+
+def test_a_fee_for_each_request_is_charged_and_held() -> None:
+    price = Price(input=Decimal(1), output=Decimal(1), request=Decimal("0.005"))
+    spec = replaced(model("searching"), price=price)
+    assert prices.cost(spec, Usage(input_tokens=1_000), NOON).usd == Decimal("0.006")
+    assert prices.worst_case(spec, input_tokens=1_000, output_tokens=1_000, at=NOON) == Decimal("0.007")
+    left = {"input_tokens": 0, "wanted": 100, "at": NOON}
+    assert prices.affordable_output(spec, left_usd=Decimal("0.005001"), **left) == 1
+    assert prices.affordable_output(spec, left_usd=Decimal("0.004999"), **left) == 0
+
+
 def test_the_price_source_of_a_catalog_price_names_the_surcharge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "https://eu.api.openai.com/v1")
     source = prices.cost(Registry.load("current")["gpt-6.1-terra"], MILLION_TOKENS, NOON).price_source

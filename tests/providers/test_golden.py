@@ -7,6 +7,7 @@ costs are computed by the catalog's own reader and calculator, which share no co
 from __future__ import annotations
 
 import json
+import re
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def server() -> Iterator[Any]:
 async def answered(server: Any, name: str) -> tuple[str, Usage, Finished]:
     """Return the text, usage and end of a payload."""
     server.payload = GOLDEN / name
-    provider_id = name.partition("-")[0]
+    provider_id = Path(name).name.partition("-")[0]
     model = Registry.load("current")[MODELS[provider_id]]
     upper = provider_id.upper()
     address = f"http://127.0.0.1:{server.server_address[1]}"
@@ -165,3 +166,28 @@ def test_a_cheaper_service_tier_costs_less() -> None:
     for model_id, tier, share in (("claude-sonnet-5-5", "batch", "0.5"), ("gpt-6.1-terra", "batch", "0.5")):
         usual = prices.cost(registry[model_id], usage, NOON).usd
         assert prices.cost(registry[model_id], usage, NOON, tier).usd == usual * Decimal(share)
+
+
+@pytest.mark.parametrize(
+    ("usage", "factor", "source"),
+    [
+        ({"speed": "fast"}, 1, "price of fast not known"),
+        ({"inference_geo": "us"}, "1.1", "region us"),
+        ({"inference_geo": "global", "speed": "standard", "service_tier": "standard"}, 1, ""),
+        ({"inference_geo": "not_available", "speed": None}, 1, ""),
+        ({"inference_geo": 5, "speed": ["fast"]}, 1, ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["anthropic-stream.sse", "anthropic-whole.json"])
+async def test_terms_that_claude_reports_about_its_price_are_priced(
+    server: Any, tmp_path: Path, name: str, usage: dict[str, Any], factor: str, source: str
+) -> None:
+    stated = json.dumps({"service_tier": None, **usage})[1:-1]
+    text = re.sub(r'"(?:service_tier|speed|inference_geo)": ?"\w*"', '"_": 0', (GOLDEN / name).read_text())
+    (tmp_path / name).write_text(re.sub(r'"usage": ?{', f'"usage": {{{stated}, ', text))
+    _, counts, finished = await answered(server, str(tmp_path / name))
+    assert counts == EXPECTED[name]
+    spec = Registry.load("current")[MODELS["anthropic"]]
+    cost = prices.cost(spec, counts, NOON, finished.service_tier, speed=finished.speed, region=finished.region)
+    assert cost.usd == Decimal(factor) * prices.cost(spec, counts, NOON).usd
+    assert cost.price_source.partition(", ")[2] == source

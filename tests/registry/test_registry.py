@@ -149,7 +149,7 @@ PRICED = '[models.x]\nprovider = "openai"\n[models.x.price]\ninput = 1\noutput =
         ("[models.'gpt-6-luna'.effort]\nlow = { tools = [] }", "effort.low.tools is not possible"),
         ("[models.'x:online']\nbase_url = 'http://localhost/v1'", "'x:online' searches the web, .*: use 'x'"),
         ("[models.x]\nprovider = 'openai'\nmax_input_tokens = 0", "max_input_tokens = 0 must be a whole number"),
-        ("[models.x]\nprovider = 'openai'\nsurcharge = 2", "unknown key 'surcharge'"),
+        ("[models.x]\nprovider = 'openai'\nendpoint = 2", "unknown key 'endpoint'"),
         (PRICED + "long_prompt = 3", "price.long_prompt = 3 must be a table"),
         (
             PRICED + "long_prompt = { above_tokens = 5 }",
@@ -163,6 +163,7 @@ PRICED = '[models.x]\nprovider = "openai"\n[models.x.price]\ninput = 1\noutput =
             PRICED + "long_prompt = { above_tokens = 5, input_factor = -1, output_factor = 1 }",
             "input_factor = -1 must be",
         ),
+        (PRICED + "request = -1", "price.request = -1 must be"),
         (PRICED + "factors = 2", "price.factors = 2 must be a table"),
         (PRICED + "factors = { flex = nan }", "price.factors.flex = NaN must be"),
         ("[models.x]\ntiers = []", "models.x needs a provider or a base_url"),
