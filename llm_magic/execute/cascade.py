@@ -55,7 +55,7 @@ def _reserve(run: Run, cascade: Cascade) -> None:
 
 
 def _names(cascade: Cascade) -> str:
-    return " and ".join(dict.fromkeys(candidate.model.id for candidate in cascade.cheap))
+    return " and ".join(dict.fromkeys(candidate.name for candidate in cascade.cheap))
 
 
 async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
@@ -104,7 +104,7 @@ async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
         yield Waiting(reason="checking the answer")
         rejection = await confirm.run_check(run, answers[0])
     if rejection is not None:
-        message = f"{_names(cascade)}: {rejection.detail or rejection.reason}; asked {cascade.strong.model.id}"
+        message = f"{_names(cascade)}: {rejection.detail or rejection.reason}; asked {cascade.strong.name}"
         yield run.note(NoteKind.NOT_CONFIRMED, message)
         for state in answers:
             yield _decided(run, state, Outcome.SUPERSEDED, rejection)

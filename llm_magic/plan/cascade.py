@@ -38,12 +38,12 @@ JUDGE_ACCEPTS_RIGHT, JUDGE_ACCEPTS_WRONG = 0.9, 0.4
 fits its schema; of a judge, the shares of right and of wrong answers that it accepts."""
 MAX_COST_SHARE = 0.8
 """An automatic cascade must be expected to cost at most this share of the leader, because it takes longer."""
-MODES: tuple[CascadeMode, ...] = get_args(CascadeMode)
+MODES: tuple[CascadeMode | Literal["effort"], ...] = (*get_args(CascadeMode), "effort")
 
 
 def cascade_mode(
     cascade: bool | str | None, *, check: object, judge: object, schema: object
-) -> CascadeMode | Literal["off"] | None:
+) -> CascadeMode | Literal["effort", "off"] | None:
     """Return the confirmation that a cheap answer needs. Raises RequestError.
 
     True selects the given check or judge, else agreement; None selects the given check or judge, else leaves the choice
@@ -68,9 +68,9 @@ def cascade_mode(
         raise RequestError("check must be a plain function, not an async one")
     if check is not None and not callable(check):
         raise RequestError(f"check must be a function of the answer's text, not {type(check).__name__}")
-    if judge is not None and mode != "judge":
+    if judge is not None and mode not in ("judge", "effort"):
         raise RequestError(f"cascade={mode!r} doesn't use a judge: remove judge=")
-    if check is not None and mode not in ("check", "agree", "twice"):
+    if check is not None and mode not in ("check", "agree", "twice", "effort"):
         raise RequestError(f"cascade={mode!r} doesn't use a check: remove check=")
     return mode
 
@@ -84,6 +84,8 @@ def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, bu
     request = plan.request
     if request.cascade == "off" or not plan.candidates:
         return plan
+    if request.cascade == "effort":
+        return _by_effort(plan, registry, builder)
     if request.cascade is not None:
         made = _cascade(plan, request.cascade, usable, registry, builder)
         if isinstance(made, str):
@@ -145,6 +147,40 @@ def estimate_cascade(mode: CascadeMode, cheap: tuple[Candidate, ...], strong: Ca
             accepted_right, accepted_wrong = JUDGE_ACCEPTS_RIGHT * right, JUDGE_ACCEPTS_WRONG * (1 - right)
     quality = best + (1 - STRONG_RIGHT_IF_BOTH_RIGHT) * accepted_right - STRONG_RIGHT_IF_BOTH_WRONG * accepted_wrong
     return accepted_right + accepted_wrong, min(1.0, max(0.0, quality))
+
+
+def _by_effort(plan: Plan, registry: Registry, builder: CandidateBuilder) -> Plan:
+    """Ask the leader's model at its lowest effort first, and at its provider's default if that is not confirmed.
+
+    Confirmed: by the given check, judge or schema; without one, by two answers at the lowest effort that agree.
+    """
+    leader, request = plan.candidates[0], plan.request
+    levels = leader.model.effort
+    if levels is None:
+        return dataclasses.replace(plan, no_cascade=f"the levels of effort of {leader.model.id} are unknown")
+    lowest = next(iter(levels))
+    harder = levels.default if request.effort is None else leader.effort or levels.default
+    if harder is lowest:
+        return dataclasses.replace(plan, no_cascade=f"{leader.model.id} has no effort below {harder}")
+    low, strong = (builder.at_effort(effort).build(leader.model) for effort in (lowest, harder))
+    if not isinstance(low, Candidate) or not isinstance(strong, Candidate):
+        return dataclasses.replace(plan, no_cascade=f"{leader.model.id} can't be asked at a higher effort now")
+    strong = dataclasses.replace(strong, why=f"asked at effort {harder} if effort {lowest} is not confirmed")
+    ranked = tuple(strong if entry is leader else entry for entry in plan.ranked)
+    plan = dataclasses.replace(plan, ranked=ranked)
+    mode: CascadeMode = (
+        "check"
+        if request.check is not None
+        else "judge"
+        if request.judge is not None
+        else "schema"
+        if request.schema is not None
+        else "twice"
+    )
+    made = _cascade(plan, mode, [low], registry, builder)
+    if isinstance(made, str):
+        return dataclasses.replace(plan, no_cascade=made)
+    return dataclasses.replace(plan, cascade=made)
 
 
 def _cascade(

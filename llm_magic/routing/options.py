@@ -191,8 +191,9 @@ class RequestOptions(TypedDict, total=False):
             metavar="MODE",
             bare=True,
             help="Try cheap models first, and the plan's first candidate only if they disagree. --cascade=twice asks "
-            "one cheap model twice, --cascade=schema accepts an answer that fits the schema, --cascade=off turns "
-            "cascades off.",
+            "one cheap model twice, --cascade=schema accepts an answer that fits the schema, --cascade=effort asks the "
+            "first candidate at its lowest effort, and again at a higher one if that is not confirmed, --cascade=off "
+            "turns cascades off.",
             default="if it saves money",
         ),
     ]

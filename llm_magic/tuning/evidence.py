@@ -74,10 +74,10 @@ class Evidence:
 def collect(rows: Iterable[Attempt], registry: Registry) -> dict[ModelTier, Evidence]:
     """Collect the evidence about each model in each tier.
 
-    A rating overrides other evidence about a run. A run with a child (`parent_run_id`) of a harder tier, or of the
-    same tier by a better model, was escalated; a repeat by the same model says nothing. Runs of one comparison are not
-    evidence about each other. Rows
-    of ledgers older than the column `reason` do not tell why an answer was superseded, so they give no evidence.
+    A rating overrides other evidence about a run. A run with a child (`parent_run_id`) of a harder tier, or of the same
+    tier by a better model or at a higher effort, was escalated; a repeat by the same model says nothing. Runs of one
+    comparison are not evidence about each other. Rows of ledgers older than the column `reason` do not tell why an
+    answer was superseded, so they give no evidence.
     """
     attempts = list(rows)
     strengths = {model.id: strength(model) for model in registry}
@@ -91,7 +91,8 @@ def collect(rows: Iterable[Attempt], registry: Registry) -> dict[ModelTier, Evid
         signal = _signal(row, children.get(row.run_id, []), strengths)
         if signal is not None:
             key = (row.model, row.tier)
-            collected[key] = collected.get(key, Evidence()).add(signal, row.difficulty)
+            # An answer at low effort to an easy prompt counts like one at default effort to a harder prompt.
+            collected[key] = collected.get(key, Evidence()).add(signal, row.difficulty - _effort_step(row, registry))
     return collected
 
 
@@ -111,7 +112,16 @@ def _signal(row: Attempt, children: list[Attempt], strengths: Mapping[str, tuple
     return None if any(child.model == row.model for child in later) else Signal.UNRATED
 
 
+def _effort_step(row: Attempt, registry: Registry) -> float:
+    levels = registry[row.model].effort if row.model in registry else None
+    if levels is None or row.effort is None or row.effort not in levels.params:
+        return 0.0
+    return levels.capability_steps[row.effort].get(row.tier, 0.0)
+
+
 def _is_step_up(row: Attempt, child: Attempt, strengths: Mapping[str, tuple[float, ...]]) -> bool:
     if child.tier is not row.tier:
         return _HARDEST_FIRST.index(child.tier) < _HARDEST_FIRST.index(row.tier)
+    if child.model == row.model:
+        return row.effort is not None and child.effort is not None and child.effort.rank > row.effort.rank
     return strengths.get(child.model, ()) > strengths.get(row.model, ()) if row.model in strengths else False

@@ -106,9 +106,9 @@ class Request:
     history: tuple[Message, ...] = ()
     thread: Thread | None = None
     cache: bool = False
-    cascade: CascadeMode | Literal["off"] | None = None
-    """Ask cheap models first, and the plan's leader only if their answer is not confirmed. None: if the answers can be
-    compared, and the plan expects a lower cost at the requested quality."""
+    cascade: CascadeMode | Literal["effort", "off"] | None = None
+    """Ask cheap models, or the leader at its lowest effort, first, and the leader only if their answer is not confirmed.
+    None: if the answers can be compared, and the plan expects a lower cost at the requested quality."""
     check: Callable[[str], bool] | None = None
     judge: str | None = None
     last_resort: str | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from llm_magic import Ledger, Registry, RequestError, Router, TaskTier
 from llm_magic.plan.levels import quality_at, usable_levels
-from llm_magic.testing import Reply, ScriptedProvider
+from llm_magic.testing import Reply, ScriptedProvider, scripted_router
 from llm_magic.types import Classification, Effort, Plan
 
 TRANSLATE = "Translate to French: good morning"
@@ -131,3 +132,40 @@ async def test_the_effort_is_sent_recorded_and_returned(router: Router) -> None:
     assert row.effort is Effort.LOW
     assert row.expected_usd > 0
     assert list(router.ledger.to_frame()["effort"]) == ["low"]
+
+
+def test_a_cascade_of_effort_asks_the_same_model_harder(router: Router) -> None:
+    plan = router.plan(TRANSLATE, model="gpt-6-luna", cascade="effort")
+    assert plan.cascade is not None
+    assert [candidate.effort for candidate in plan.cascade.cheap] == [Effort.NONE, Effort.NONE]
+    assert (plan.cascade.mode, plan.cascade.strong.model.id) == ("twice", "gpt-6-luna")
+    assert plan.cascade.strong is plan.candidates[0]
+    assert plan.candidates[0].effort is Effort.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [({"check": str.isdigit}, "check"), ({"judge": "claude-haiku-5-5"}, "judge"), ({"schema": {"type": "object"}}, "schema")],
+)  # fmt: skip
+def test_a_cascade_of_effort_is_confirmed_by_what_is_given(router: Router, options: Any, mode: str) -> None:
+    plan = router.plan(TRANSLATE, model="claude-opus-5-5", cascade="effort", **options)
+    assert plan.cascade is not None, plan.no_cascade
+    assert plan.cascade.mode == mode
+    assert plan.cascade.cheap[0].effort is Effort.LOW
+
+
+async def test_a_low_answer_that_fails_its_check_is_asked_again_at_a_higher_effort(router: Router) -> None:
+    luna = ScriptedProvider(lambda request: Reply(chunks=("7",) if request.effort is Effort.MEDIUM else ("seven",)))
+    alone = Router(registry=router.registry, ledger=router.ledger, providers={"openai": luna})
+    result = await alone.route("How many days has a week?", model="gpt-6-luna", cascade="effort", check=str.isdigit)
+    assert (result.text, result.effort) == ("7", Effort.MEDIUM)
+    assert [request.effort for request in luna.requests] == [Effort.NONE, Effort.MEDIUM]
+    assert any("gpt-6-luna (effort none): the check failed" in note for note in result.notes)
+    confirmed = await alone.route("How many?", model="gpt-6-luna", cascade="effort", check=str.isalpha)
+    assert (confirmed.text, confirmed.effort) == ("seven", Effort.NONE)
+
+
+def test_a_model_without_levels_has_no_cascade_of_effort() -> None:
+    plan = scripted_router().plan("hello", cascade="effort")
+    assert plan.cascade is None
+    assert plan.no_cascade == "the levels of effort of cheap are unknown"

@@ -140,10 +140,12 @@ def again(past: PastRun, *, tier: TaskTier | str | None = None, model: str | Non
 
 
 def escalated(router: Router, past: PastRun) -> Request:
-    """Return the request for the next better model that can be used, with the same kind of task.
+    """Return the request to the same model at its provider's default effort, or else to the next better usable model.
 
     Raises RequestError if no better model is left.
     """
+    if (harder := _harder(router, past)) is not None:
+        return harder
     known = past.model in router.registry
     floor = strength(router.registry[past.model]) if known else ()
     steps: list[tuple[tuple[float, ...], Decimal, Request]] = []
@@ -156,6 +158,16 @@ def escalated(router: Router, past: PastRun) -> Request:
     if not steps:
         raise RequestError(f"{past.model} has answered, and no model above it can be used: name one with --model")
     return min(steps, key=lambda step: step[:2])[2]
+
+
+def _harder(router: Router, past: PastRun) -> Request | None:
+    result = past.state.result
+    levels = router.registry[past.model].effort if past.model in router.registry else None
+    if result is None or result.effort is None or levels is None or result.effort.rank >= levels.default.rank:
+        return None
+    request = dataclasses.replace(again(past, model=past.model), effort=levels.default)
+    candidates = router.plan(request).candidates
+    return request if candidates and candidates[0].model.id == past.model else None
 
 
 def notify() -> None:
