@@ -107,7 +107,7 @@ class Request:
     thread: Thread | None = None
     cache: bool = False
     cascade: CascadeMode | Literal["effort", "off"] | None = None
-    """Ask cheap models, or the leader at its lowest effort, first, and the leader only if their answer is not confirmed.
+    """Ask cheap models, or the leader at its lowest effort, first, and the leader if their answer is not confirmed.
     None: if the answers can be compared, and the plan expects a lower cost at the requested quality."""
     check: Callable[[str], bool] | None = None
     judge: str | None = None

@@ -8,14 +8,25 @@ from typing import Any
 
 import pytest
 
-from llm_magic import AllAttemptsFailed, AuthFailed, Overloaded, PaymentRequired, RequestError, Router, TaskTier
+from llm_magic import (
+    AllAttemptsFailed,
+    AuthFailed,
+    Ledger,
+    Overloaded,
+    PaymentRequired,
+    Registry,
+    RequestError,
+    Router,
+    TaskTier,
+)
 from llm_magic.jupyter import panel
 from llm_magic.jupyter.panel import facts, output
 from llm_magic.jupyter.render.facts import Badge, Tone
-from llm_magic.jupyter.render.run_state import RunStates, Verbosity
+from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 from llm_magic.jupyter.run import background, foreground, history
 from llm_magic.testing import Failure, Reply, ScriptedProvider
-from tests.support.builders import model, router
+from llm_magic.types import Effort
+from tests.support.builders import NOON, model, router
 from tests.support.shell import Shell
 
 FOUR = tuple(
@@ -357,3 +368,19 @@ def test_the_panel_lists_the_providers_and_their_problems() -> None:
     assert re.fullmatch(r"✗ cloud: payment required \(no credit\) until \d\d:\d\d:\d\d", badge.text)
     (badge,) = facts.providers(router(providers={"cloud": ScriptedProvider(unavailable="no CLOUD_KEY")}))
     assert badge == Badge(text="– cloud: no CLOUD_KEY", tone=Tone.NEUTRAL)
+
+
+async def test_escalate_asks_the_same_model_harder_before_a_better_one() -> None:
+    registry = Registry.load("current")
+    providers = dict.fromkeys(("openai", "anthropic"), ScriptedProvider())
+    routing = Router(registry=registry, ledger=Ledger(":memory:"), providers=providers)
+
+    async def asked(effort: Effort) -> history.PastRun:
+        request = routing.request("Translate to French: good morning", model="gpt-6-luna", effort=effort)
+        state = RunState.of_result(await routing.route(request))
+        return history.PastRun(number=1, at=NOON, request=request, state=state)
+
+    harder = history.escalated(routing, await asked(Effort.NONE))
+    assert (harder.model, harder.effort) == ("gpt-6-luna", Effort.MEDIUM)
+    better = history.escalated(routing, await asked(Effort.MEDIUM))
+    assert better.model != "gpt-6-luna"
