@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 from contextlib import aclosing
 from typing import Any
@@ -17,8 +18,8 @@ from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.types import Image, Message, ProviderSpec
-from tests.support import endpoint_rules, loopback
-from tests.support.builders import replaced
+from tests.support import builders, endpoint_rules, loopback
+from tests.support.builders import model, replaced
 
 CURRENT = Registry.load("current")
 HI = [{"role": "user", "content": "Say hi, as JSON."}]
@@ -257,3 +258,24 @@ async def test_a_plain_request_is_taken_by_every_endpoint_with_openais_wire(flav
             events = [event async for event in stream]
         assert isinstance(events[-1], Finished)
         await providers.aclose()
+
+
+ADA = '{"name": "Ada", "age": 36}'
+
+
+@pytest.mark.parametrize(
+    "schema", [PERSON, PERSON | {"additionalProperties": True}, {"type": "array", "items": PERSON}]
+)
+@pytest.mark.parametrize("flavor", [flavor for flavor in loopback.PATHS if flavor != "anthropic"])
+def test_a_schema_is_answered_by_every_endpoint_with_openais_wire(flavor: str, schema: dict[str, Any]) -> None:
+    answer = ADA if schema["type"] == "object" else f"[{ADA}]"
+    with loopback.running() as server:
+        spec = ProviderSpec(name="own", base_url=server.url_of(flavor), api_key_env="OWN_KEY")
+        provider = OpenAIProvider(spec, environ={"OWN_KEY": loopback.KEY})
+        router = builders.router(model("own-model", provider="own"), providers={"own": provider})
+        server.script("own-model", loopback.Answer(chunks=tuple(answer)))
+        result = router.route_sync("Who?", schema=schema)
+        again = router.route_sync("And who?", schema=schema)
+    assert result.data == again.data == json.loads(answer)
+    statuses = [entry.status for entry in server.journal]
+    assert statuses[statuses.index(200) :] == [200, 200], "what was refused is not sent again"
