@@ -63,12 +63,14 @@ def object_of(part: Any, **more: Any) -> dict[str, Any]:
     return {"type": "object", "properties": {"a": part}, "required": ["a"], "additionalProperties": False, **more}
 
 
+LONG = [{"role": "user", "content": "a " * 1_050_001}]
 CACHED = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("anthropic", {"stream_options": {}}, "stream_options: Extra inputs are not permitted"),
     ("anthropic", {"max_completion_tokens": 9}, "Extra inputs are not permitted"),
     ("anthropic", {"max_tokens": ...}, "max_tokens: Field required"),
     ("anthropic", {"max_tokens": 200_000}, "200000 > 128000, which is the maximum allowed number of output tokens"),
+    ("anthropic", {"messages": LONG}, "prompt is too long: 1050001 tokens > 1000000 maximum"),
     ("anthropic", {"temperature": 0}, "`temperature` is deprecated for this model"),
     ("anthropic", {"top_k": 5, "model": "claude-opus-4-7"}, "`top_k` is deprecated"),
     ("anthropic", {"thinking": {"type": "disabled"}}, "thinking.type.disabled"),
@@ -100,6 +102,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("openai", {"messages": []}, "Missing required parameter: 'messages'."),
     ("openai", {"max_tokens": 9}, "Use 'max_completion_tokens' instead"),
     ("openai", {"max_completion_tokens": 200_000}, "supports at most 128000 completion tokens"),
+    ("openai", {"messages": LONG}, "context_length_exceeded"),
     ("openai", {"temperature": 0}, "'temperature' does not support 0"),
     ("openai", {"logprobs": True}, "'logprobs' is not supported"),
     ("openai", {"reasoning_effort": "none"}, "'reasoning_effort' does not support 'none'"),
@@ -137,6 +140,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "must contain the word 'json'",
     ),
     ("deepseek", {"max_tokens": 400_000}, "the valid range of max_tokens is [1, 393216]"),
+    ("deepseek", {"messages": LONG}, "maximum context length is 1000000 tokens"),
     ("deepseek", {"reasoning_effort": "tiny"}, "unknown variant `tiny`"),
     ("deepseek", {"thinking": {"type": "adaptive"}}, "unknown variant `adaptive`"),
     ("deepseek", {"messages": gpt_image(png(1, 1))}, "unknown variant `image_url`"),

@@ -53,6 +53,13 @@ MAX_OUTPUT = {
     "deepseek-v4-pro": 393_216,
     "deepseek-v3": 8_192,
 }
+MAX_INPUT = {
+    **dict.fromkeys(("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"), 1_000_000),
+    **dict.fromkeys(("claude-opus-4-7", "claude-sonnet-4-6"), 1_000_000),
+    **dict.fromkeys(("gpt-6.1-terra", "gpt-6.1-sol", "gpt-6-luna"), 922_000),
+    **dict.fromkeys(("deepseek-flash", "deepseek-v4-pro"), 1_000_000),
+}
+"""In tokens; a word is one."""
 WITHOUT_IMAGES = ("deepseek-v4-pro", "deepseek-v3")
 
 
@@ -140,6 +147,16 @@ def blocks(body: Body) -> Iterator[Body]:
 def text_of(body: Body) -> str:
     texts = [message["content"] for message in messages(body) if isinstance(message.get("content"), str)]
     return " ".join((*texts, *(block.get("text", "") for block in blocks(body))))
+
+
+def overflow(refuse: Callable[[int, int], Refusal]) -> Callable[[Body], Refusal | None]:
+    """Refuse a prompt with more words than the model reads tokens."""
+
+    def check(body: Body) -> Refusal | None:
+        count, limit = len(text_of(body).split()), MAX_INPUT.get(body.get("model", ""))
+        return None if limit is None or count <= limit else refuse(count, limit)
+
+    return check
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
@@ -268,6 +285,11 @@ ANTHROPIC = (
         name="output limit",
         source="platform.claude.com/docs/en/models: table of limits",
         check=claude_output_limit,
+    ),
+    Rule(
+        name="overflow",
+        source="platform.claude.com/docs/en/build-with-claude/context-windows: prompt is too long",
+        check=overflow(lambda count, limit: Refusal(message=f"prompt is too long: {count} tokens > {limit} maximum")),
     ),
     Rule(
         name="sampling parameters",
@@ -552,6 +574,18 @@ OPENAI = (
         name="output limit", source="developers.openai.com/api/docs/models: max output tokens", check=gpt_output_limit
     ),
     Rule(
+        name="overflow",
+        source="developers.openai.com/api/docs/guides/error-codes: context_length_exceeded",
+        check=overflow(
+            lambda count, limit: Refusal(
+                message=f"Input tokens exceed the configured limit of {limit} tokens. Your messages resulted in {count} "
+                "tokens.",
+                code="context_length_exceeded",
+                param="messages",
+            )
+        ),
+    ),
+    Rule(
         name="sampling parameters",
         source="developers.openai.com/api/docs/guides/latest-model: not supported parameters",
         check=gpt_sampling,
@@ -616,6 +650,16 @@ DEEPSEEK = (
         name="output limit",
         source="api-docs.deepseek.com/api/create-chat-completion: max_tokens",
         check=deepseek_output_limit,
+    ),
+    Rule(
+        name="overflow",
+        source="github.com/evalstate/fast-agent/issues/621",
+        check=overflow(
+            lambda count, limit: Refusal(
+                message=f"This model's maximum context length is {limit} tokens. However, you requested {count} tokens",
+                code="invalid_request_error",
+            )
+        ),
     ),
     Rule(
         name="effort levels",
