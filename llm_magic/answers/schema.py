@@ -107,6 +107,8 @@ def _of_type(cls: Any) -> Schema:
     import pydantic  # a dependency of both SDKs
     from typing_extensions import is_typeddict
 
+    from llm_magic.answers.typed_dicts import for_pydantic
+
     name = str(getattr(cls, "__name__", "")) if isinstance(cls, type) else str(cls)
     is_model = isinstance(cls, type) and issubclass(cls, pydantic.BaseModel)
     plain = cast("object", cls)
@@ -115,7 +117,7 @@ def _of_type(cls: Any) -> Schema:
     ):
         raise RequestError(f"{_WANTED}, not the class {name}")
     try:
-        adapter = pydantic.TypeAdapter[Any](cast("Any", cls))
+        adapter = pydantic.TypeAdapter[Any](for_pydantic(cls))
         json_schema = adapter.json_schema()
     except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
         raise RequestError(f"no JSON Schema can be made of {name}: {error.message}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -214,11 +215,28 @@ class Movie(TypedDict):
     year: NotRequired[int]
 
 
+class Studio(typing.TypedDict, total=False):
+    name: typing.Required[str]
+    movies: list[Movie]
+    rivals: dict[str, Person | None]
+
+
+class Country(typing.TypedDict):
+    studios: Annotated[list[Studio], pydantic.Field(min_length=1)]
+
+
 @pytest.mark.parametrize(
     ("schema", "text", "data"),
     [
         (Movie, '{"title": "Alien"}', {"title": "Alien"}),
         (list[Movie], '[{"title": "Alien", "year": 1979}]', [{"title": "Alien", "year": 1979}]),
+        (Studio, '{"name": "A"}', {"name": "A"}),
+        (
+            Country,
+            '{"studios": [{"name": "A", "movies": [{"title": "Alien"}], "rivals": {"b": null}}]}',
+            {"studios": [{"name": "A", "movies": [{"title": "Alien"}], "rivals": {"b": None}}]},
+        ),
+        (Studio | None, "null", None),
         (dict[str, Decimal], '{"a": "0.1"}', {"a": Decimal("0.1")}),
         (Color | None, '"red"', Color.RED),
         (list[Annotated[int, pydantic.Field(ge=1)]], "[1]", [1]),
@@ -226,6 +244,10 @@ class Movie(TypedDict):
 )
 def test_a_type_gives_its_values(schema: Any, text: str, data: object) -> None:
     assert parse(text, schema_of(schema)) == data
+
+
+def test_a_missing_key_of_a_typed_dict_is_invalid() -> None:
+    assert "'required' fails at $.studios[0]" in str(invalid('{"studios": [{}]}', schema_of(Country)))
 
 
 @pytest.mark.parametrize(
