@@ -7,13 +7,13 @@ and cached tokens part of the prompt tokens; `total_tokens` tells.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 
 from llm_magic.providers.base import UsageReport
-from llm_magic.providers.payload import clean_text, json_object, json_objects
+from llm_magic.providers.payload import clean_text, json_object
 from llm_magic.types import Usage
 
 # A count or a cost above this is an error of the provider.
@@ -101,7 +101,7 @@ class CompletionsUsage:
         self._cost_usd: Decimal | None = None
 
     def read(self, chunk: Mapping[str, Any]) -> bool:
-        reports = list(_usage_objects(chunk))
+        reports = _usage_objects(chunk)
         for report in reports:
             counts = _completion_counts(report)
             self._counts = counts if self._counts is None else self._counts.updated(counts)
@@ -177,20 +177,22 @@ def parse_amount(value: object) -> Decimal | None:
 
 
 def _plausible(cost_usd: Decimal) -> Decimal | None:
-    return round(cost_usd, 12) if 0 <= cost_usd <= _MAX_COST_USD else None
+    return Decimal(f"{round(cost_usd, 12).normalize():f}") if 0 <= cost_usd <= _MAX_COST_USD else None
 
 
-def _usage_objects(chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the usage objects of a chunk: its own, Groq's, and those of its choices, as Moonshot sends them."""
-    if usage := json_object(chunk.get("usage")):
-        yield usage
-    if groq := json_object(chunk.get("x_groq")):
-        yield from (usage for usage in [json_object(groq.get("usage"))] if usage)
-    for choice in json_objects(chunk.get("choices")):
-        if usage := json_object(choice.get("usage")):
-            yield usage
+def _usage_objects(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the usage objects of a chunk: its own, Groq's, and those of its choices, as Moonshot sends them."""
+    usages: list[object] = [chunk.get("usage")]
+    if "x_groq" in chunk:
+        usages.append(json_object(chunk["x_groq"]).get("usage"))
     if "prompt_eval_count" in chunk or "eval_count" in chunk:  # Ollama's own body
-        yield dict(chunk)
+        usages.append(chunk)
+    choices = chunk.get("choices")
+    if isinstance(choices, list):
+        for choice in cast("list[object]", choices):
+            if isinstance(choice, dict) and "usage" in choice:
+                usages.append(cast("dict[str, object]", choice)["usage"])
+    return [usage for usage in map(json_object, usages) if usage]
 
 
 def _completion_counts(usage: Mapping[str, Any]) -> Counts:

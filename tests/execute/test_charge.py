@@ -243,6 +243,8 @@ async def test_a_report_that_does_not_fit_the_text_is_doubted_and_noted(reported
         Usage(input_tokens=20, output_tokens=40, cached_input_tokens=-1),
         Usage(input_tokens=20, output_tokens=40, cache_write_tokens=5, cache_write_1h_tokens=6),
         Usage(input_tokens=20, output_tokens=40, reasoning_tokens=-1),
+        Usage(input_tokens=20, output_tokens=40, reasoning_tokens=41),
+        Usage(input_tokens=20, output_tokens=40, reasoning_tokens=10**9),
     ],
 )
 async def test_a_report_with_impossible_parts_is_doubted(impossible: Usage) -> None:
@@ -254,6 +256,42 @@ async def test_a_report_with_impossible_parts_is_doubted(impossible: Usage) -> N
     (row,) = (await routed(script).route("hello", cascade=False)).attempts
     assert row.cost_basis is CostBasis.COUNTED
     assert row.cost_usd > 0
+
+
+@pytest.mark.parametrize(("reasoning", "charged"), [(100, 140), (10**9, LIMIT)])
+async def test_reasoning_above_the_output_is_charged_in_addition_up_to_the_limit(reasoning: int, charged: int) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="word")
+        yield UsageReport(usage=Usage(input_tokens=20, output_tokens=40, reasoning_tokens=reasoning))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    result = await routed(script).route("hello", cascade=False)
+    (row,) = result.attempts
+    assert (row.usage.output_tokens, row.cost_basis, row.cost_estimated) == (charged, CostBasis.COUNTED, True)
+    assert row.cost_usd <= (row.cost_high_usd or 0)
+    assert "more reasoning than output tokens" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        (Usage(input_tokens=0, output_tokens=77), {"output_tokens": 77}),
+        (Usage(input_tokens=10**9, output_tokens=77), {"output_tokens": 77}),
+        (Usage(input_tokens=12, output_tokens=10**9), {"input_tokens": 12}),
+        (Usage(input_tokens=12, output_tokens=77, cached_input_tokens=50), {"input_tokens": 12, "output_tokens": 77}),
+    ],
+)
+async def test_the_credible_half_of_a_doubted_report_is_kept(reported: Usage, expected: dict[str, int]) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text=WORDS)
+        yield UsageReport(usage=reported)
+        yield Finished(finish_reason="stop", served_model="m")
+
+    (row,) = (await routed(script).route("hello", cascade=False)).attempts
+    assert row.cost_estimated
+    assert {name: getattr(row.usage, name) for name in expected} == expected
+    assert row.usage.input_tokens > 0
+    assert row.usage.output_tokens >= 40
 
 
 async def test_an_input_of_a_few_tokens_beside_a_long_prompt_is_doubted() -> None:
