@@ -387,6 +387,8 @@ async def test_a_request_beyond_the_concurrency_limit_is_queued_and_reported() -
         registry=registry(model("only"), concurrency=1), providers={"cloud": stuck}, ledger=Ledger(":memory:")
     )
     first = router.job("hello")
+    while not stuck.stuck.is_set():
+        await asyncio.sleep(0.01)
     async with aclosing(router.stream("hello")) as events:
         async for event in events:
             if isinstance(event, Waiting):
