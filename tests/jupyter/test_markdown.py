@@ -45,7 +45,7 @@ class VisibleText(HTMLParser):
         self._hidden: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if self._hidden or ("hidden", None) in attrs or ("hidden", "") in attrs:
+        if self._hidden or ("hidden", "hidden") in attrs:
             self._hidden.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

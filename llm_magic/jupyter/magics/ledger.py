@@ -86,8 +86,10 @@ class LedgerMagics(Magics):
         """
         args = words.parse(self.route_ledger, line)
         with short_errors():
+            from llm_magic.jupyter.render import frames
+
             ledger = routing.session_router().ledger
-            return ledger.to_frame(**_row_filters(args, ledger))
+            return frames.ledger(ledger.to_frame(**_row_filters(args, ledger)))
 
     @magic_arguments()
     @_session_option
@@ -199,6 +201,7 @@ class LedgerMagics(Magics):
           %route_models --check
         """
         args = words.parse(self.route_models, line)
+        from llm_magic.jupyter.render import frames
         from llm_magic.jupyter.render.tables import checks_frame, models_frame
         from llm_magic.routing.model_check import check_models
 
@@ -206,7 +209,7 @@ class LedgerMagics(Magics):
             router = routing.session_router()
             if args.check:
                 return checks_frame(check_models(router.base_registry, router.providers))
-            return models_frame(router)
+            return frames.models(models_frame(router))
 
 
 def _row_filters(args: Any, ledger: Ledger) -> dict[str, Any]:

@@ -212,7 +212,11 @@ class RouteMagics(Magics):
                 return background.wait(runs)
             for run in runs if args.action == "cancel" else ():
                 run.cancel()
-        return background.frame(runs) if args.action is None else None
+        if args.action is not None:
+            return None
+        from llm_magic.jupyter.render import frames
+
+        return frames.jobs(background.frame(runs))
 
     def _column(self, router: Router, args: Any, text: str) -> Column | ColumnPlan:
         column = options.column_of(router, args, text, scope.visible(self._shell.user_ns), self)

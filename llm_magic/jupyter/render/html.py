@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from llm_magic.budget import show_usd
+from llm_magic.budget import short_usd
 from llm_magic.jupyter.render.facts import (
     Badge,
     ComparisonFacts,
@@ -182,7 +182,7 @@ def _meter(session: SessionFacts) -> str:
 def _plan_row(entry: Candidate | Skipped) -> str:
     if isinstance(entry, Skipped):
         return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="8">skipped: {escape(entry.reason)}</td>'
-    costs = "".join(f"<td>{show_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
+    costs = "".join(f"<td>{short_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
     return (
         f"<td><b>{escape(entry.model.id)}</b></td><td>{entry.effort or '–'}</td><td{_WORDS}>{escape(entry.why)}</td>"
         f"<td>{entry.expected_quality:.0%}</td>"

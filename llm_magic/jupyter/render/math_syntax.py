@@ -31,6 +31,7 @@ _ENVIRONMENT = re.compile(
     r"\\begin\{((?:align|alignat|flalign|equation|eqnarray|gather|multline|displaymath|math)\*?|aligned|gathered|split)\}"
 )
 _CODE_OR_FORMULA = re.compile(r"(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|\\\(|\$")
+_BARS = (r"\vert{}", r"\Vert{}")
 _BAR = re.compile(r"(\\?)\|")
 
 
@@ -70,7 +71,7 @@ def without_bars(row: str) -> str:
 
 
 def _bar(match: re.Match[str]) -> str:
-    return r"\Vert{}" if match.group(1) else r"\vert{}"
+    return _BARS[bool(match.group(1))]
 
 
 def _match(text: str, position: int) -> tuple[re.Match[str], bool] | None:
@@ -101,7 +102,9 @@ def _inline(state: StateInline, silent: bool) -> bool:
     match, display = matched
     if not silent:
         token = state.push("math", "math", 0)
-        token.content, token.meta = match.group(1), {"display": display}
+        # The bars that `without_bars` replaced.
+        tex = match.group(1).replace(_BARS[0], "|").replace(_BARS[1], r"\|")
+        token.content, token.meta = tex, {"display": display}
     state.pos = match.end()
     return True
 

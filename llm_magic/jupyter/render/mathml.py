@@ -45,13 +45,14 @@ def to_html(tex: str, *, display: bool) -> str:
 
     The TeX is hidden by a style rule, and the MathML by its `hidden` attribute unless a style rule shows it. A
     sanitizer that removes styles and MathML leaves the TeX, not the characters of a formula without their places.
+    JupyterLab's removes the attribute if it is empty.
     """
     escaped = html.escape(tex.strip())
     if (element := _parsed(tex, display=display)) is None:
         return f"<pre><code>{escaped}</code></pre>" if display else f"<code>{escaped}</code>"
     marks = ("\\[", "\\]") if display else ("\\(", "\\)")
     source = f'<span class="llmr-tex">{marks[0]}{escaped}{marks[1]}</span>'
-    return f'{source}<span class="llmr-math" hidden>{_serialized(element, label=tex)}</span>'
+    return f'{source}<span class="llmr-math" hidden="hidden">{_serialized(element, label=tex)}</span>'
 
 
 def _parsed(tex: str, *, display: bool) -> Any:

@@ -36,7 +36,7 @@ STYLE = """
  --llmr-ok:#81c784;--llmr-bad:#ef9a9a;--llmr-meter:#64b5f6}
 & .llmr-head{background:var(--llmr-card);border:1px solid var(--llmr-line);border-radius:8px;padding:8px 12px;
  margin:2px 0 8px}
-& .llmr-row{display:flex;flex-wrap:wrap;gap:2px 16px;align-items:baseline;margin:2px 0}
+& .llmr-row{display:flex;flex-wrap:wrap;gap:2px 6px;align-items:baseline;margin:2px 0}
 & .llmr-model{font-weight:600;font-size:15px}
 & .llmr-tier{border:1px solid currentColor;border-radius:4px;padding:0 5px;font-size:11px;letter-spacing:.04em}
 & .llmr-cost{font-weight:600;margin-left:auto}
@@ -74,6 +74,7 @@ STYLE = """
 & menclose[notation=updiagonalstrike]{background:var(--llmr-up)}
 & menclose[notation=downdiagonalstrike]{background:var(--llmr-down)}
 & menclose[notation*=" "]{background:var(--llmr-up),var(--llmr-down)}
+& .llmr-body [dir]{text-align:start}
 & pre,& code{direction:ltr;unicode-bidi:isolate}
 & .llmr-columns.llmr-columns{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(360px,1fr);gap:16px;
  overflow-x:auto}

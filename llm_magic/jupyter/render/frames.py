@@ -1,0 +1,112 @@
+"""DataFrames that are displayed as a short table, one screen wide. Their data is complete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from llm_magic.budget import short_usd
+from llm_magic.jupyter.render.markdown import fenced
+from llm_magic.jupyter.render.style import styled
+
+_LEDGER_ROWS = 20
+_MAX_CELL_CHARS = 60
+
+
+class SummaryFrame(pd.DataFrame):
+    """A DataFrame with a short table and a caption for its display. What pandas makes of it is a DataFrame."""
+
+    _metadata: ClassVar[list[str]] = ["short_table", "caption"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    short_table: pd.DataFrame
+    caption: str
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        if self.empty:
+            return {"text/plain": self.caption}
+        plain = f"{self.short_table.to_string(index=False)}\n{self.caption}"
+        table = self.short_table.to_html(index=False, border=0)
+        scrolling = f'class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="{self.caption}"'
+        html = styled(f"<div {scrolling}>{table}</div><div>{self.caption}</div>")
+        return {"text/html": html, "text/markdown": fenced(plain), "text/plain": plain}
+
+
+def ledger(frame: pd.DataFrame) -> SummaryFrame:
+    newest = frame.tail(_LEDGER_ROWS)
+    short = pd.DataFrame(
+        {
+            "when": [_moment(at.to_pydatetime()) for at in newest["started_at"]],
+            "model": [_joined(row) for row in zip(newest["model"], newest["effort"], strict=True)],
+            "outcome": [str(outcome) for outcome in newest["outcome"]],
+            "tokens in": [f"{count:,}" for count in newest["input_tokens"]],
+            "out": [f"{count:,}" for count in newest["output_tokens"]],
+            "cost": [_dollars(cost) for cost in newest["cost_usd"]],
+            "tags": [_text(tags) for tags in newest["tags"]],
+        }
+    )
+    last = (
+        f"the last {len(newest):,} of {len(frame):,} rows"
+        if len(newest) < len(frame)
+        else f"{len(frame):,} row{'s' * (len(frame) != 1)}"
+    )
+    caption = f"{last}; rows = %route_ledger has all {len(frame.columns)} columns"
+    return _summary(frame, short, caption if len(frame) else "the ledger has no rows yet")
+
+
+def models(frame: pd.DataFrame) -> SummaryFrame:
+    prices = zip(frame["input"], frame["output"], strict=True)
+    short = pd.DataFrame(
+        {
+            "model": list(frame.index),
+            "usable": [
+                "✓" if usable else f"– {_text(reason)}"
+                for usable, reason in zip(frame["usable"], frame["why_not"], strict=True)
+            ],
+            "tiers": list(frame["tiers"]),
+            "USD per million tokens, in / out": [f"{_price(cost)} / {_price(output)}" for cost, output in prices],
+        }
+    )
+    caption = f"models = %route_models has {len(frame.columns)} columns: effort, circuit, context, fallbacks, sources"
+    return _summary(frame, short, caption)
+
+
+def jobs(frame: pd.DataFrame) -> SummaryFrame:
+    short = frame.reset_index()
+    short["cost_usd"] = [_dollars(cost) for cost in short["cost_usd"]]
+    short["prompt"] = [_text(prompt) for prompt in short["prompt"]]
+    short = short.rename(columns={"cost_usd": "cost"})
+    return _summary(frame, short, "%route_jobs wait, %route_jobs cancel RUN" if len(frame) else "no background runs")
+
+
+def _summary(frame: pd.DataFrame, short: pd.DataFrame, caption: str) -> SummaryFrame:
+    summary = SummaryFrame(frame)
+    summary.short_table, summary.caption = short, caption
+    return summary
+
+
+def _moment(at: datetime) -> str:
+    local = at.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+
+
+def _joined(parts: tuple[Any, Any]) -> str:
+    return " · ".join(str(part) for part in parts if not pd.isna(part) and part)
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None or value is pd.NA else str(value)
+    return text if len(text) <= _MAX_CELL_CHARS else f"{text[: _MAX_CELL_CHARS - 1]}…"
+
+
+def _dollars(amount: Any) -> str:
+    return "–" if pd.isna(amount) else short_usd(Decimal(str(float(amount))))
+
+
+def _price(amount: float) -> str:
+    return "?" if pd.isna(amount) else f"{amount:g}"
