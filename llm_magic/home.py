@@ -8,13 +8,20 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from llm_magic.errors import LLMMagicError
 from llm_magic.permissions import make_folder, restrict
 
 
 def home() -> Path:
-    """Return `LLM_MAGIC_HOME`, or the platform's user data folder, without creating it."""
+    """Return `LLM_MAGIC_HOME`, or the platform's user data folder, without creating it.
+
+    Raises LLMMagicError if it is a file.
+    """
     if folder := os.environ.get("LLM_MAGIC_HOME"):
-        return Path(folder).expanduser()
+        path = Path(folder).expanduser()
+        if file := next((part for part in (path, *path.parents) if part.is_file()), None):
+            raise LLMMagicError(f"LLM_MAGIC_HOME is {folder!r}, but {file} is a file: give the path of a folder")
+        return path
     import platformdirs
 
     return platformdirs.user_data_path("llm_magic", appauthor=False)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from llm_magic.budget import Budget
+from llm_magic.budget import Amount, Budget, usd
 from llm_magic.classify import Classifier
 from llm_magic.execute import Clock, RetryPolicy
 from llm_magic.ledger import Ledger
@@ -94,11 +94,11 @@ DEFAULT_MODELS = (
 
 def scripted_router(
     *models: ModelSpec,
-    replies: Iterable[Reply | Failure] | Callable[[ProviderRequest], Reply | Failure] = (Reply(),),
+    replies: Iterable[Reply | Failure | str] | Callable[[ProviderRequest], Reply | Failure] = (Reply(),),
     providers: Mapping[str, Provider] | None = None,
     clock: FakeClock | None = None,
     ledger: Ledger | None = None,
-    budget: Budget | None = None,
+    budget: Budget | Amount | None = None,
     classifier: Classifier | None = None,
     planner: Planner | None = None,
     session_id: str | None = None,
@@ -111,7 +111,9 @@ def scripted_router(
 
     models: two by default: `strong` for complex and standard prompts, `cheap` for structured and bulk ones. The first
     one is the baseline of savings.
-    replies: what the models answer, in turn; the last reply is repeated. Or a function of the request.
+    replies: what the models answer, in turn; the last reply is repeated. A text stands for a Reply. Or a function of
+    the request.
+    budget: the caps, or the session's cap in USD.
     providers: by name, instead of one `ScriptedProvider` with these replies.
     concurrency: the number of requests in flight, per provider.
     """
@@ -126,7 +128,7 @@ def scripted_router(
         providers=dict.fromkeys(names, scripted) if providers is None else providers,
         clock=time.clock(),
         ledger=ledger,
-        budget=budget,
+        budget=budget if budget is None or isinstance(budget, Budget) else Budget(session_usd=usd(budget)),
         classifier=classifier,
         planner=planner,
         policy=policy,

@@ -10,7 +10,7 @@ from contextlib import aclosing, closing
 
 from llm_magic.errors import BudgetExceeded, ProviderError, TimedOut
 from llm_magic.events import AttemptEnded, AttemptStarted, Note, NoteKind, Progress, RunEvent, TextDelta, Waiting
-from llm_magic.execute import ledger_io, pacing, settlement
+from llm_magic.execute import ledger_io, pacing, settlement, window
 from llm_magic.execute.holding import acquire_in_time, make_hold
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
 from llm_magic.execute.stream_timeout import StreamTimeout
@@ -100,6 +100,8 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
         yield note
     if state.report_doubt:
         yield run.note(NoteKind.USAGE, f"{row.model}: {state.report_doubt}")
+    elif isinstance(state.result, Answered) and (doubt := window.doubt(run, state)):
+        yield run.note(NoteKind.USAGE, doubt)
     yield AttemptEnded(attempt=row)
     if run.in_column:
         return

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from llm_magic import answers, prices
 from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Refused, StreamBroken
-from llm_magic.execute import last_resort, ledger_io, stated_cost
+from llm_magic.execute import last_resort, ledger_io, stated_cost, window
 from llm_magic.execute.charge import Charge, charge_of
 from llm_magic.execute.state import AttemptState, Run
 from llm_magic.types import (
@@ -26,8 +26,6 @@ from llm_magic.types import (
 )
 
 _MAX_ERROR_CHARACTERS = 500
-_TOO_FEW_TO_REASON = 4
-"""Output tokens."""
 
 
 def check(state: AttemptState, plan: Plan) -> None:
@@ -50,11 +48,7 @@ def check(state: AttemptState, plan: Plan) -> None:
 def _reason_for_no_text(state: AttemptState, finish_reason: str) -> str:
     if finish_reason != "length":
         return f"the model returned {'reasoning without an answer' if state.reasoning else 'an empty answer'}"
-    report = state.report
-    if report is not None and report.usage.output_tokens <= _TOO_FEW_TO_REASON:
-        tokens = f"{report.usage.input_tokens:,} input tokens"
-        return f"the endpoint's context window was full after {tokens}: shorten the prompt, or enlarge the window"
-    return "all of its output tokens went into reasoning: allow more with --max-tokens"
+    return window.reason_for_no_text(state)
 
 
 def pending_row(run: Run, candidate: Candidate) -> Attempt:

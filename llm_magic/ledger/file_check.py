@@ -76,12 +76,15 @@ class FileCheck:
         if self._identity is None:
             return False
         status = _status(self.path)
+        if status is not None and (status.st_dev, status.st_ino) != self._identity and self._is_renumbered(status):
+            return False
         if status is None or (status.st_dev, status.st_ino) != self._identity:
             if to_read:
                 return False
             raise LedgerError(
                 f"the ledger {self._location} was deleted or replaced while it was in use, and nothing is sent without "
-                "it: put it back where it was, or restart the kernel to use the new file"
+                "it: put it back where it was, or restart the kernel to use the new file. If nothing touched it and it "
+                "is on a network drive, point LLM_MAGIC_LEDGER at a local disk"
             )
         state = status.st_mtime_ns, status.st_size
         if state == self._verified:
@@ -90,6 +93,15 @@ class FileCheck:
         self._verified = state
         return True
 
+    def _is_renumbered(self, status: os.stat_result) -> bool:
+        """True if it is the open file under another inode number, which some network drives change."""
+        assert self._identity is not None
+        descriptor = _descriptors.get(self._identity, _SKIP)
+        if descriptor == _SKIP:
+            return False
+        opened = os.fstat(descriptor)
+        return (opened.st_dev, opened.st_ino) == (status.st_dev, status.st_ino)
+
     def check_whole(self, db: sqlite3.Connection) -> None:
         """Check all pages of a file that was just opened, unless it is large."""
         if (status := _status(self.path)) is not None and status.st_size <= _CHECKED_AT_OPEN_BYTES:
@@ -97,9 +109,11 @@ class FileCheck:
 
     def _check_content(self, size: int) -> None:
         header = self._header()
-        if header is not None and not header.startswith(_MAGIC):
+        # With a rollback journal, a new file is empty until the first transaction.
+        is_new = header == b"" and self._verified[1] == 0
+        if header is not None and not (is_new or header.startswith(_MAGIC)):
             raise self._damaged("its header is not that of a database")
-        is_short = header is not None and _stated_size(header) > size
+        is_short = bool(header) and _stated_size(header) > size
         if is_short or size < self._verified[1] or size <= _CHECKED_IN_USE_BYTES:
             address = f"{Path(self.path).absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as db:

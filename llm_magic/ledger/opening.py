@@ -25,15 +25,31 @@ def open_database(location: str) -> Database:
         _prepare(database)
     except (DBAPIError, OSError, sqlite3.Error) as error:
         database.close()
-        reason = error.orig if isinstance(error, DBAPIError) else error
+        reason = str(error.orig if isinstance(error, DBAPIError) else error).strip()
         raise LedgerError(
-            f"the ledger {database.location} can't be opened: {str(reason).strip()}. Move it away, or point "
-            "LLM_MAGIC_LEDGER at another file, or at :memory: to keep none"
+            f"the ledger {database.location} can't be opened: {reason}. {_way_out(database, reason)}"
         ) from error
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _way_out(database: Database, reason: str) -> str:
+    """Return what to do, by what the database itself reports."""
+    if database.dialect == "postgresql":
+        if "unsupported startup parameter" in reason:
+            return (
+                "A pooler such as PgBouncer refuses it: list it in the pooler's ignore_startup_parameters, or take it "
+                "out of the address in LLM_MAGIC_LEDGER"
+            )
+        return "Check the address in LLM_MAGIC_LEDGER, or point it at a file"
+    if any(words in reason for words in ("locking protocol", "disk I/O error")):
+        return (
+            "If it is on a network drive, the drive may refuse the locks that SQLite needs: point LLM_MAGIC_LEDGER at "
+            "a file on a local disk, or at a PostgreSQL server"
+        )
+    return "Move it away, or point LLM_MAGIC_LEDGER at another file, or at :memory: to keep none"
 
 
 def _at(location: str) -> Database:
@@ -43,6 +59,10 @@ def _at(location: str) -> Database:
                 f"the ledger {location!r} is a file: address: give the path alone, or sqlite:///{location}?uri=true"
             )
         path = location if location == ":memory:" else str(Path(location).expanduser())
+        if Path(path).is_dir():
+            raise LedgerError(f"the ledger {path} is a folder: give a file in it, such as {Path(path) / 'ledger.db'}")
+        if (parent := next((folder for folder in Path(path).parents if folder.is_file()), None)) is not None:
+            raise LedgerError(f"the ledger {path} can't be opened: {parent} is a file, not a folder")
         return SQLiteDatabase(sa.URL.create("sqlite", database=path))
     try:
         url = sa.make_url(location)

@@ -12,9 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from llm_magic.errors import LedgerError
 
-_WRITE_LOCK = sa.select(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
+_LOCK_TIMEOUT = sa.select(sa.func.set_config("lock_timeout", "50ms", True))
+"""For one transaction, because a pooler such as PgBouncer refuses it as a parameter of the connection."""
+_WRITE_LOCK = _LOCK_TIMEOUT.add_columns(sa.func.pg_advisory_xact_lock(0x11_3A_61_C0))
 """Writing transactions run one at a time under this advisory lock."""
-_LOCK_TIMEOUT_S = 0.05
 
 
 class PostgreSQLDatabase:
@@ -40,12 +41,11 @@ class PostgreSQLDatabase:
             self.rollback()  # after an interrupt
         self._connection = self._engine.connect()
         self._connection.begin()
-        if not to_read:
-            try:
-                self._connection.execute(_WRITE_LOCK)
-            except BaseException:
-                self.rollback()
-                raise
+        try:
+            self._connection.execute(_LOCK_TIMEOUT if to_read else _WRITE_LOCK)
+        except BaseException:
+            self.rollback()
+            raise
         return self._connection
 
     def commit(self) -> None:
@@ -92,7 +92,10 @@ def _create_engine(url: sa.URL) -> sa.Engine:
             pool_pre_ping=True,
             pool_size=1,
             max_overflow=0,
-            connect_args={"connect_timeout": 10, "options": f"-c lock_timeout={_LOCK_TIMEOUT_S * 1_000:.0f}ms"},
+            connect_args={
+                "connect_timeout": 10,
+                "prepare_threshold": None,
+            },  # a pooler may change the server between two
         )
     except ModuleNotFoundError as error:
         raise LedgerError(f"a ledger in PostgreSQL needs {error.name}: pip install llm-magic[postgres]") from error

@@ -32,7 +32,7 @@ class ScriptedProvider:
 
     def __init__(
         self,
-        replies: Iterable[Reply | Failure] | Callable[[ProviderRequest], Reply | Failure] = (Reply(),),
+        replies: Iterable[Reply | Failure | str] | Callable[[ProviderRequest], Reply | Failure] = (Reply(),),
         *,
         unavailable: str | None = None,
     ) -> None:
@@ -41,10 +41,13 @@ class ScriptedProvider:
         if callable(replies):
             self.reply = replies
         else:
-            self.script(*replies)
+            self.script(*([replies] if isinstance(replies, str) else replies))
 
-    def script(self, *replies: Reply | Failure) -> None:
-        remaining = list(replies)
+    def script(self, *replies: Reply | Failure | str) -> None:
+        remaining = [Reply(chunks=(reply,)) if isinstance(reply, str) else reply for reply in replies]
+        for reply in remaining:
+            if not isinstance(reply, Reply | Failure):  # pyright: ignore[reportUnnecessaryIsInstance] - a test's mistake
+                raise TypeError(f"a reply must be a Reply, a Failure or text, not {reply!r}")
 
         def in_turn(_: ProviderRequest) -> Reply | Failure:
             return remaining.pop(0) if len(remaining) > 1 else remaining[0]

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from llm_magic import BudgetExceeded, Ledger, Overloaded, RateLimited, TaskTier, testing
+from llm_magic import BudgetError, BudgetExceeded, Ledger, Overloaded, RateLimited, TaskTier, testing
 from llm_magic.providers import scripted
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider, scripted_model, scripted_router
 
@@ -82,3 +82,14 @@ def test_the_public_names_are_those_of_the_provider_module() -> None:
 def test_importing_llm_magic_does_not_import_testing() -> None:
     code = "import llm_magic, sys; sys.exit('llm_magic.testing' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_text_is_a_reply_and_a_number_is_the_sessions_cap() -> None:
+    router = scripted_router(budget=5, replies=["first", "second"])
+    assert [router.route_sync("hello").text for _ in range(3)] == ["first", "second", "second"]
+    assert router.budget.session_usd == 5
+    assert scripted_router(replies="only").route_sync("hello").text == "only"
+    with pytest.raises(TypeError, match="a reply must be a Reply, a Failure or text, not 5"):
+        scripted_router(replies=[5])  # type: ignore[list-item]
+    with pytest.raises(BudgetError, match="'much' is not a USD amount"):
+        scripted_router(budget="much")

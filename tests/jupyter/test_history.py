@@ -283,7 +283,7 @@ def test_a_comparison_is_one_entry_with_a_pick_for_each_answer(
 ) -> None:
     replies.update({name: Reply(chunks=(name,)) for name in ("cheap", "strong")})
     shell.run("%route --compare cheap,strong <b>which</b>?")
-    compared = history.entries()[0]
+    compared = history.entries(shell.router.ledger)[0]
     row = live_panel.rows[0]
     assert len(live_panel.rows) == 2
     assert f"<b>{compared[0].number}–{compared[1].number}</b> <b>&lt;b&gt;which&lt;/b&gt;?</b>" in texts(row.box)
@@ -384,3 +384,13 @@ async def test_escalate_asks_the_same_model_harder_before_a_better_one() -> None
     assert (harder.model, harder.effort) == ("gpt-6-luna", Effort.MEDIUM)
     better = history.escalated(routing, await asked(Effort.MEDIUM))
     assert better.model != "gpt-6-luna"
+
+
+def test_the_panel_lists_the_runs_of_the_sessions_own_router_only() -> None:
+    first, second = router(), router()
+    run(first, "of the first")
+    run(second, "of the second")
+    for session, own, other in ((first, "of the first", "of the second"), (second, "of the second", "of the first")):
+        text = output.bundle(session)["text/plain"]
+        assert own in text
+        assert other not in text

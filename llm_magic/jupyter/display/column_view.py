@@ -7,6 +7,7 @@ import threading
 from typing import Any, Protocol, TextIO
 
 from llm_magic.columns import Column
+from llm_magic.jupyter.display.capture import can_update, is_recorded
 from llm_magic.jupyter.display.live_view import FrameLimiter, set_value
 from llm_magic.jupyter.display.run_view import is_attended
 from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
@@ -26,7 +27,7 @@ class ColumnView(Protocol):
 def choose_column_view(shell: Any, *, background: bool) -> ColumnView:
     if getattr(shell, "kernel", None) is None:
         return TerminalColumnView(is_silent=background)
-    return WidgetColumnView() if is_attended(shell) else StaticColumnView()
+    return WidgetColumnView() if is_attended(shell) and not is_recorded() else StaticColumnView()
 
 
 class WidgetColumnView:
@@ -45,6 +46,9 @@ class WidgetColumnView:
         self._limiter.draw(lambda: self._draw(column))
 
     def finish(self, column: Column) -> None:
+        if not self._copy.is_shown:  # within an Output widget: the widget itself stays
+            self._draw(column)
+            return
         self._copy.freeze(bundles.column(column))
         close_tree(self._box)
 
@@ -58,14 +62,19 @@ class StaticColumnView:
     def __init__(self) -> None:
         from IPython.display import display
 
-        self._handle: Any = display({"text/plain": "a column is running"}, raw=True, display_id=True)
+        placeholder = {"text/plain": "a column is running"}
+        self._handle: Any = display(placeholder, raw=True, display_id=True) if can_update() else None
 
     def update(self, column: Column) -> None:
         pass
 
     def finish(self, column: Column) -> None:
+        from IPython.display import display
+
         if self._handle is not None:
             self._handle.update(bundles.column(column), raw=True)
+        elif threading.current_thread() is threading.main_thread():
+            display(bundles.column(column), raw=True)
 
 
 class TerminalColumnView:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from llm_magic.jupyter.display.capture import is_recorded
 from llm_magic.jupyter.display.static_view import PlaceholderView, StaticView
 from llm_magic.jupyter.display.terminal_view import DeferredTerminalView, TerminalView
 from llm_magic.jupyter.display.widget_view import WidgetView
@@ -47,7 +48,7 @@ def choose_view(
 def _view(shell: Any, labels: Sequence[str], *, freeze: bool, stream: bool, background: bool) -> RunView:
     if getattr(shell, "kernel", None) is None:
         return DeferredTerminalView() if background else TerminalView(stream=stream)
-    if is_attended(shell):
+    if is_attended(shell) and not is_recorded():
         return WidgetView(labels, freeze=freeze, stream=stream)
     return PlaceholderView() if background else StaticView()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llm_magic.jupyter.display.capture import is_in_output_widget
 from llm_magic.jupyter.render.bundles import NOTHING, Bundle
 from llm_magic.jupyter.render.style import STYLE, sheet
 
@@ -43,13 +44,20 @@ class StaticCopy:
         self._copy_handle: Any = None
         self._widget_handle: Any = None
 
+    @property
+    def is_shown(self) -> bool:
+        """False within an Output widget, which shows the widget alone, because its outputs can't be updated."""
+        return self._copy_handle is not None
+
     def show(self, copy: Bundle) -> None:
         from IPython.display import display
 
+        if is_in_output_widget():
+            display({WIDGET_VIEW: self._view(), "text/plain": ""}, raw=True)
+            return
         self._copy_handle = display(self._hidden(copy, _HIDE_DEAD_WIDGET, _SHOW_LATE), raw=True, display_id=True)
         # Not display(box): ipywidgets 7 would lose the display_id.
-        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
-        self._widget_handle = display({WIDGET_VIEW: view, "text/plain": ""}, raw=True, display_id=True)
+        self._widget_handle = display({WIDGET_VIEW: self._view(), "text/plain": ""}, raw=True, display_id=True)
 
     def update(self, copy: Bundle) -> None:
         if self._copy_handle is not None:
@@ -61,6 +69,9 @@ class StaticCopy:
         if self._widget_handle is not None:
             self._widget_handle.update(NOTHING, raw=True)
         self.close()
+
+    def _view(self) -> dict[str, Any]:
+        return {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
 
     def close(self) -> None:
         """Close the outer widget, which makes the static copy visible. `box` stays open."""

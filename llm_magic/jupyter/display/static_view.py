@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+from llm_magic.jupyter.display.capture import can_update
 from llm_magic.jupyter.render import bundles
 from llm_magic.jupyter.render.run_state import RunStates, Verbosity
 
@@ -20,14 +23,19 @@ class StaticView:
 
 
 class PlaceholderView:
-    """Displays a placeholder at once, in the cell that is running, and replaces it by the finished run."""
+    """Displays a placeholder at once, in the cell that is running, and replaces it by the finished run.
+
+    In an output that can't be updated, the run is displayed in the cell that waits for it.
+    """
 
     verbosity: Verbosity = "normal"
 
     def __init__(self) -> None:
         from IPython.display import display
 
-        self._handle = display({"text/plain": "running in the background"}, raw=True, display_id=True)
+        self._handle = (
+            display({"text/plain": "running in the background"}, raw=True, display_id=True) if can_update() else None
+        )
 
     def update(self, states: RunStates) -> None:
         pass
@@ -35,3 +43,5 @@ class PlaceholderView:
     def finish(self, states: RunStates) -> None:
         if self._handle is not None:
             self._handle.update(bundles.runs(states), raw=True)
+        elif threading.current_thread() is threading.main_thread():
+            StaticView().finish(states)

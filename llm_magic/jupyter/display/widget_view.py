@@ -49,7 +49,7 @@ class WidgetView:
         self._limiter.draw(partial(self._draw, states))
 
     def finish(self, states: RunStates) -> None:
-        if self._freeze or not any(state.plan is not None for state in states.values()):
+        if (self._freeze and self.static_copy.is_shown) or not any(state.plan is not None for state in states.values()):
             self.static_copy.freeze(bundles.runs(states))
             for live in self.live.values():
                 live.close()

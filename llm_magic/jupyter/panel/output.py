@@ -18,7 +18,7 @@ REOPEN_HINT = "%load_ext llm_magic, then %route_panel"
 
 
 def bundle(router: Router) -> Bundle:
-    entries = history.entries()[:MAX_ENTRIES]
+    entries = history.entries(router.ledger)[:MAX_ENTRIES]
     footer = f"as of {datetime.now().astimezone():%Y-%m-%d %H:%M}; for a live panel: {REOPEN_HINT}"
     session, badges = facts.session(router), facts.providers(router)
     lines = [f"{session.text}; {facts.savings(router)}", *(badge.text for badge in badges)]

@@ -47,7 +47,7 @@ class Panel:
         with self._lock:
             router = routing.session_router()
             set_html(self.head, head_html(router))
-            rows = [self._row(runs) for runs in history.entries()[:MAX_ENTRIES]]
+            rows = [self._row(runs) for runs in history.entries(routing.session_router().ledger)[:MAX_ENTRIES]]
             children = (*(escalation.live.box for escalation in self._running), *(row.box for row in rows))
             if self.list.children != children:
                 self.list.children = children

@@ -22,6 +22,7 @@ from llm_magic.events import (
     Waiting,
 )
 from llm_magic.execute.path import path_of
+from llm_magic.ledger import Ledger
 from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Plan, RouteResult, Step
 
 Verbosity = Literal["quiet", "normal", "full"]
@@ -44,6 +45,7 @@ class RunState:
     parts: list[str] = field(default_factory=list[str])
     ending: str = ""
     shows_error: bool = False
+    ledger: Ledger | None = None
     cap_usd: Decimal | None = None
     session_usd: Decimal = ZERO
     verbosity: Verbosity = "normal"

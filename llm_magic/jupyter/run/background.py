@@ -43,6 +43,7 @@ class BackgroundRun:
         self.was_awaited = False
         self._router, self._request, self._view = router, request, view
         self.state = RunState(
+            ledger=router.ledger,
             cap_usd=router.budget.session_usd,
             session_usd=router.ledger.spent_usd,
             shows_error=True,

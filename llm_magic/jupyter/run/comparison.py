@@ -39,7 +39,9 @@ def run(
     """
     _last.clear()
     plans = router.plans(prompt, models=models)
-    states = {label: RunState(session_usd=router.ledger.spent_usd, shows_error=True) for label in plans}
+    states = {
+        label: RunState(ledger=router.ledger, session_usd=router.ledger.spent_usd, shows_error=True) for label in plans
+    }
     errors: dict[str, LLMMagicError] = {}
     view = choose_view(shell, list(plans), freeze=freeze, stream=stream, verbosity=verbosity)
     job = router.compare_job(plans)
@@ -64,8 +66,7 @@ def run(
     finally:
         job.cancel()
     _finish(router, plans, states, view)
-    compared = _comparison_of(states)
-    bind(compared)
+    bind(compared := _comparison_of(states))
     if len(errors) == len(plans):
         raise next(iter(errors.values()))
     _last.append(compared)

@@ -30,7 +30,12 @@ def run(
     bind: called with the result; after a stop or a failure with the text and the cost so far. A request that
     can't be planned has no result.
     """
-    state = RunState(cap_usd=router.budget.session_usd, session_usd=router.ledger.spent_usd, verbosity=view.verbosity)
+    state = RunState(
+        ledger=router.ledger,
+        cap_usd=router.budget.session_usd,
+        session_usd=router.ledger.spent_usd,
+        verbosity=view.verbosity,
+    )
     states = {"": state}
     job = router.job(request)
     try:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from llm_magic.errors import RequestError
 from llm_magic.jupyter.render.run_state import RunState
+from llm_magic.ledger import Ledger
 from llm_magic.registry.capability import strength
 from llm_magic.routing import Router
 from llm_magic.types import Request, TaskTier
@@ -96,9 +97,10 @@ def recent() -> list[PastRun]:
         return list(reversed(_runs))
 
 
-def entries() -> list[list[PastRun]]:
-    """Group the kept runs by cell, newest first: a single run, or a comparison's runs from left to right."""
-    groups = itertools.groupby(recent(), lambda past: past.number if past.column is None else past.column.first_run)
+def entries(ledger: Ledger) -> list[list[PastRun]]:
+    """Group this ledger's runs by cell, newest first: a single run, or a comparison's runs from left to right."""
+    own = (past for past in recent() if past.state.ledger in (None, ledger))
+    groups = itertools.groupby(own, lambda past: past.number if past.column is None else past.column.first_run)
     return [list(reversed(list(runs))) for _, runs in groups]
 
 

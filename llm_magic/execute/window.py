@@ -1,0 +1,46 @@
+"""Doubts about an answer from the provider's counts: a prompt that was cut, a context window that was full."""
+
+from __future__ import annotations
+
+from llm_magic.execute.state import AttemptState, Run
+
+_MIN_INPUT_TOKENS = 1_000
+_CUT_SHARE = 0.5
+"""Tokenizers differ by less for text of this length, and the estimate is rounded up by a tenth or two."""
+_FULL_SHARE = 0.5
+_TOO_FEW_TO_REASON = 4
+"""Output tokens."""
+
+
+def doubt(run: Run, state: AttemptState) -> str | None:
+    """Return the note that an answer needs, or None."""
+    report, candidate = state.report, state.candidate
+    if report is None or not report.final:
+        return None
+    read, written = report.usage.input_tokens, report.usage.output_tokens
+    expected, model = candidate.input_tokens, candidate.model
+    has_images = any(attachment.image is not None for attachment in run.plan.request.attachments)
+    if not has_images and expected >= _MIN_INPUT_TOKENS and 0 < read < _CUT_SHARE * expected:
+        return (
+            f"{model.id} read {read:,} of about {expected:,} input tokens: its endpoint cut the prompt to its context "
+            f"window. Enlarge the window there, or state context_window = {read:,} for it in models.toml"
+        )
+    cut_off = state.finished is not None and state.finished.finish_reason == "length"
+    if cut_off and written < _FULL_SHARE * candidate.max_output_tokens:
+        return (
+            f"{model.id} stopped after {written:,} of {candidate.max_output_tokens:,} output tokens: its endpoint's "
+            f"context window was full. Enlarge it there, or state context_window = {read + written:,} for it in "
+            "models.toml"
+        )
+    return None
+
+
+def reason_for_no_text(state: AttemptState) -> str:
+    """Return why an answer that ended at its limit has no text."""
+    report, limit = state.report, state.candidate.max_output_tokens
+    if report is not None and report.usage.output_tokens <= _TOO_FEW_TO_REASON:
+        if report.usage.output_tokens >= limit:
+            return f"its limit of {limit:,} output token{'s' * (limit != 1)} left no text: allow more with --max-tokens"
+        tokens = f"{report.usage.input_tokens:,} input tokens"
+        return f"the endpoint's context window was full after {tokens}: shorten the prompt, or enlarge the window"
+    return "all of its output tokens went into reasoning: allow more with --max-tokens"
