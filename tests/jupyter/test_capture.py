@@ -49,7 +49,7 @@ def test_an_output_widget_shows_the_live_widget_alone_which_keeps_the_answer(
     assert "did not finish" not in str(display.places)
     live = view.live[""]
     assert "<strong>you</strong>" in live.answer_html
-    assert "cheap" in live.head.value
+    assert "cheap" in live.facts.value
     assert live.box.comm is not None, "it is still open"
 
 

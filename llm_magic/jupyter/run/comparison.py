@@ -39,9 +39,8 @@ def run(
     """
     _last.clear()
     plans = router.plans(prompt, models=models)
-    states = {
-        label: RunState(ledger=router.ledger, session_usd=router.ledger.spent_usd, shows_error=True) for label in plans
-    }
+    ledger = router.ledger
+    states = {label: RunState(ledger=ledger, session_usd=ledger.spent_usd, shows_error=True) for label in plans}
     errors: dict[str, LLMMagicError] = {}
     view = choose_view(shell, list(plans), freeze=freeze, stream=stream, verbosity=verbosity)
     job = router.compare_job(plans)
