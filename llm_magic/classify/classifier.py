@@ -8,8 +8,9 @@ from typing import Protocol
 from llm_magic.classify.features import FAMILIES, Features, featurize, window
 from llm_magic.classify.heads import HEAD_FAMILIES, Heads, shipped_heads
 from llm_magic.classify.pleasantries import strip_pleasantries
-from llm_magic.classify.request import find_request
+from llm_magic.classify.request import drop_floods, drop_talk, find_request
 from llm_magic.classify.signals import Signal, detect_signals
+from llm_magic.classify.spelling import correct_spelling
 from llm_magic.classify.text import canonical
 from llm_magic.types import Classification, TaskTier
 
@@ -86,7 +87,7 @@ def features_of(text: str) -> Features:
 
 def _read(text: str, families: Collection[str]) -> tuple[Features, tuple[Signal, ...]]:
     canonical_text, text_length = canonical(text)
-    request = find_request(window(strip_pleasantries(canonical_text)))
+    request = find_request(drop_talk(drop_floods(strip_pleasantries(correct_spelling(window(canonical_text))))))
     signals = tuple(detect_signals(request, text_length))
     names = [signal.feature_name for signal in signals if signal.feature_name]
     return featurize(request, text_length, names, families=families), signals

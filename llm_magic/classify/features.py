@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -24,7 +23,7 @@ Value = TypeVar("Value")
 BITS = 16
 BUCKETS = 1 << BITS
 FAMILIES = (
-    "words", "pairs", "word_parts", "kinds", "signals", "shape", "context",
+    "words", "pairs", "stems", "kinds", "signals", "shape", "context",
     "all_words", "all_pairs", "structure", "details", "ends",
 )  # fmt: skip
 """The first seven are of the request and its surroundings, the others of the whole prompt."""
@@ -38,12 +37,10 @@ _END_WORDS = 20
 _ASCII_TOKEN = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]")
 
-_LOG_1P = [math.log1p(count) for count in range(4 * (_HEAD_CHARS + _TAIL_CHARS) + 8)]
-
 # The weight that a head gives each family, in the order of `FAMILIES`.
 Scales = tuple[float, ...]
 
-# A value, and the buckets that have it. Most buckets of a family have the same value.
+# A value, and the buckets that have it.
 Group = tuple[float, "array[int]"]
 
 
@@ -82,25 +79,26 @@ def featurize(
     signals: names of the signals of its request. families: the ones to compute; the others stay empty.
     """
     words = _tokens(request.whole)
-    own, left, right, ends, parts = _hashed(words)
+    own, left, right, ends, stems = _hashed(words)
     of_all = _normalized(own), _normalized(_pairs(left, right))
     asked, of_request = words, of_all
     if request.asked != request.whole:
         asked = _tokens(request.asked)
-        own, left, right, _, parts = _hashed(asked)
+        own, left, right, _, stems = _hashed(asked)
         of_request = _normalized(own), _normalized(_pairs(left, right))
-    facts, details = describe_structure(request.whole, words, text_length)
+    with_details = "details" in families
+    facts, details = describe_structure(request.whole, words, text_length, with_details=with_details)
     return Features(
         families=(
             *of_request,
-            _normalized(part for several in parts for part in several) if "word_parts" in families else (),
+            _normalized(stems) if "stems" in families else (),
             _normalized_names(task_kinds(request.asked, asked)),
             _normalized_names(signals),
             _normalized_names(describe_request(request, asked)),
             _normalized(_hashed(_tokens(request.context))[0]) if request.context else (),
             *of_all,
             _normalized_names(facts),
-            _normalized_names([*details, *signals]) if "details" in families else (),
+            _normalized_names([*details, *signals]) if with_details else (),
             _normalized(_at_ends(ends)) if "ends" in families else (),
         )
     )
@@ -128,19 +126,14 @@ def _normalized_names(names: Iterable[str]) -> tuple[Group, ...]:
 
 
 def _normalized(buckets: Iterable[int]) -> tuple[Group, ...]:
-    counts = Counter(buckets)
-    by_count: dict[int, list[int]] = {1: [bucket for bucket, count in counts.items() if count == 1]}
-    if len(by_count[1]) < len(counts):
-        for bucket, count in counts.items():
-            if count > 1:
-                by_count.setdefault(count, []).append(bucket)
-    length = math.sqrt(sum(len(group) * _LOG_1P[count] ** 2 for count, group in by_count.items()))
-    return tuple((_LOG_1P[count] / length, array("H", group)) for count, group in by_count.items() if group)
+    """Return each bucket once: a word that is repeated counts no more than others."""
+    distinct = array("H", dict.fromkeys(buckets))
+    return ((1 / math.sqrt(len(distinct)), distinct),) if distinct else ()
 
 
 _BUCKET_MASK = BUCKETS - 1
 _HASH_MULTIPLIER = 2654435761  # 2^32 / golden ratio (Knuth)
-_PART_CHARS = 4
+_STEM_CHARS = 5
 
 
 def _bucket(hashed: int) -> int:
@@ -151,19 +144,18 @@ def _hash_name(name: str) -> int:
     return _bucket(crc32(f"={name}".encode("utf-8", "surrogatepass")))
 
 
-def _hash_word(word: str) -> tuple[int, int, int, int, tuple[int, ...]]:
+def _hash_word(word: str) -> tuple[int, int, int, int, int]:
     """Return the bucket of a word, its share of a pair's bucket as the first and as the second word, its bucket at the
-    ends of a prompt, and the buckets of its first and last letters, which a typo or an ending changes less. A number is
-    hashed by how many digits it has."""
+    ends of a prompt, and the bucket of its first letters, which an ending changes less. A number is hashed by how many
+    digits it has."""
     text = f"0{min(len(word), 6)}" if word.isdigit() else word
     hashed = crc32(text.encode("utf-8", "surrogatepass"))
-    parts = (f"{word[:_PART_CHARS]}-", f"-{word[-_PART_CHARS:]}") if len(word) > _PART_CHARS else (f"{text}-",)
     return (
         _bucket(hashed),
         _bucket(hashed * 0x9E3779B1 + 1),
         _bucket(hashed * 0x85EBCA77),
         _bucket(hashed * 3 + 7),
-        tuple(_bucket(crc32(f"part {part}".encode("utf-8", "surrogatepass"))) for part in parts),
+        _bucket(crc32(f"{text[:_STEM_CHARS]}-".encode("utf-8", "surrogatepass"))),
     )
 
 

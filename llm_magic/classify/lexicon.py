@@ -20,12 +20,14 @@ _MIN_DENSITY_WORDS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestWords:
-    """verbs: of commands. asking: words that begin a question. polite: words before a command. function: words such as
+    """verbs: of commands. asking: words that begin a question. polite: words before a command. here: words
+    about the writer, the place, or the day. function: words such as
     articles, which no language does without."""
 
     verbs: frozenset[str]
     asking: frozenset[str]
     polite: frozenset[str]
+    here: frozenset[str]
     function: frozenset[str]
 
 
@@ -36,7 +38,10 @@ def _data() -> dict[str, dict[str, str]]:
 
 @functools.cache
 def request_words() -> RequestWords:
-    return RequestWords(**{name: frozenset(words.split()) for name, words in _data()["request"].items()})
+    words = _data()["request"]
+    return RequestWords(
+        **{name: frozenset(words[name].split()) for name in ("verbs", "asking", "polite", "function", "here")}
+    )
 
 
 @functools.cache
@@ -81,3 +86,19 @@ def _level_names(kind: str, count: int, density: float) -> Iterator[str]:
         if density < level:
             break
         yield f"{kind} dense {level}"
+
+
+@functools.cache
+def technical_words() -> frozenset[str]:
+    """Return the words that say something about a task, and hardly occur in small talk."""
+    data = _data()
+    kinds = data["request"]["technical_kinds"].split(",")
+    words = {word for kind in kinds for word in data["words"][kind.strip()].split()}
+    return frozenset(words - set(data["request"]["talk"].split()))
+
+
+def lexicon_words() -> frozenset[str]:
+    """Return all words of the lexicon, of whatever kind."""
+    return frozenset(
+        word for table in ("words", "request") for words in _data()[table].values() for word in words.split()
+    )

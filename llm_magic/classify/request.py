@@ -6,19 +6,20 @@ The request decides the tier. Pasted code, data, and logs are material, and othe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from llm_magic.classify.lexicon import request_words
+from llm_magic.classify.lexicon import request_words, technical_words
 
 MATERIAL_KINDS = ("code", "log", "data")
 
 _CODE = re.compile(
-    r"(?:def|class|import|from [\w.]+ import|const|let|var|function|public|private|static|#include|fn|package|async|"
-    r"try:|except\b.*:|else:|elif|return|print ?\(|while .*:$|for .* in .*:$|if .*[:{]$|with .* as |library\(|"
-    r"(?:select|insert into|create table|alter table|where|group by|order by|having|left join|inner join)\b.*[=(,;*]|"
-    r"select .* from |from \w+ \w+ join|>>>|\$ |@\w+$|//|/\*|#!|<[/!]?\w+|[})\]]+[;,]?$|\.\w+ ?\{)"
-    r"|.*(?:[;{}]|\) ?:)$|[\w.\[\]'\"]+(?: ?\[.*\])? ?(?:[-+*/|]?=|<-|:=|=>) ?\S|[\w.]+\([^ ]*.*\)$|.*%>%$"
+    r"(?:def|class|import|from [\w.]+ import|const|let|var|function|public|private|static|fn|package|async|return)\b"
+    r".*[(:;={.]|import [\w.]+(?: as \w+)?$|(?:try|else|finally):|except\b.*:|elif\b.*:|while .*:$|for .* in .*:$"
+    r"|if .*[:{]$|with .* as .*:$"
+    r"|print ?\(|library\(|#include|#!|//|/\*|>>>|\$ |@\w+$|<[/!]?\w+|[})\]]+[;,]?$|\.\w+ ?\{|.*(?:[;{}]|\) ?:)$|.*%>%$"
+    r"|(?:select|insert into|create table|alter table|where|group by|order by|having|left join|inner join)\b.*[=(,;*]"
+    r"|select .* from |[\w.\[\]]+(?: ?\[.*\])? ?(?:[-+*/|]?=|<-|:=|=>) ?\S|[\w.]+\([^ ]*.*\)$"
 )
 _LOG = re.compile(
     r"\[?\d{4}-\d\d-\d\d[ t]\d\d:|\[?\d\d:\d\d:\d\d|[a-z]{3} \d\d? \d\d:\d\d:\d\d |traceback|file \S+, line \d+"
@@ -29,15 +30,17 @@ _DATA = re.compile(
     r"[{\[]\S.*|[\w .:/%€$+-]*(?:[,;|\t][\w .:/%€$+-]*){2,}$|\|.*\||[\w.-]+: ?\S{1,30}$|[\d.,%: /+-]+$"
     r"|[\w.-]+=\S+$|- [\w.-]+: "
 )
-_CUES = frozenset(["please", "pls", "plz", "tldr", "bitte"])
 _CUE_PHRASES = (
-    "?", "？", "can you", "could you", "i need", "i want", "i'd like", "i'd love", "i have to", "help me", "how to",
-    "show me", "give me", "tell me", "tl;dr", "s'il te plaît", "por favor", "as json", "as csv", "as yaml", "as xml",
-    "as a table", "->", "→", "请", "吗", "怎么", "证明", "翻译", "解释", "提取", "设计", "教えて", "訳して", "して",
-    "해줘", "알려줘", "방법",
+    "?", "？", "please", "pls ", "plz ", "bitte", "can you", "could you", "i need", "i want", "i'd like", "i'd love",
+    "i have to", "help me", "how to", "show me", "give me", "tell me", "tl;dr", "s'il te plaît", "por favor", "as json",
+    "as csv", "as yaml", "as xml", "as a table", "->", "→", "请", "吗", "怎么", "证明", "翻译", "解释", "提取", "设计",
+    "教えて", "訳して", "して", "해줘", "알려줘", "방법",
 )  # fmt: skip
 _MAX_POLITE_WORDS = 8
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+_SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?!\s)[^.!?\n]*)*(?:[.!?]+(?=\s|$)|\n|$)\s*")
+_NOT_TALK = re.compile(r"\d|[=(){}\[\]<>_\\$%`|:]|->")
+_TALK_CHARS, _TALK_SENTENCES, _MIN_TALK_WORDS = 140, 2, 3
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
 _COLON = re.compile(r"(?<=[^\W\d]): |: ?(?=\n)|：")
 _REPEATED = re.compile(r"\b([^\W\d]{3,}(?:[\s,.;:!-]+[^\W\d]+){0,3}?)(?:[\s,.;:!-]+\1\b){3,}[\s,.;:!-]*")
@@ -49,8 +52,10 @@ _BARE_OBJECTS = frozenset(
     ["it", "this", "that", "them", "these", "those", "the", "following", "text", "all", "please", "now"]
 )
 _MAX_ASKING_WORDS = 16
-_MIN_FLOOD_WORDS, _FLOOD_CHARS = 5, 600
+_MIN_FLOOD_WORDS, _FLOOD_CHARS, _MAX_DISTINCT = 5, 240, 0.7
 _ENDS = 3
+# Requests stand at the ends of a prompt.
+_HEAD_CHARS, _TAIL_CHARS = 800, 500
 _MIN_PROSE_WORDS = 2
 
 
@@ -72,7 +77,9 @@ class Request:
 
 def find_request(text: str) -> Request:
     """Separate a prompt in canonical form. If nothing in it looks like a request, all of its prose is the request."""
-    text = drop_floods(text)
+    whole = text
+    if len(text) > _HEAD_CHARS + _TAIL_CHARS:
+        text = f"{text[:_HEAD_CHARS].rpartition(' ')[0]}\n{text[-_TAIL_CHARS:].partition(' ')[2]}"
     material: dict[str, int] = {}
     prose: list[tuple[bool, str]] = []
     kinds: list[str] = []
@@ -88,7 +95,7 @@ def find_request(text: str) -> Request:
     if not asked:
         asked, context = (context, []) if context else ([text], [])
     return Request(
-        whole=text,
+        whole=whole,
         asked="\n".join(asked),
         context="\n".join(context),
         material=material,
@@ -112,22 +119,69 @@ def starts_request(sentence: str) -> bool:
     return False
 
 
-def is_request(sentence: str) -> bool:
+def is_request(sentence: str, phrases: Sequence[str] = _CUE_PHRASES) -> bool:
+    """Return True if a sentence asks for something. phrases: the ones to look for, if others are known to be absent."""
+    return any(map(sentence.__contains__, phrases)) or starts_request(sentence)
+
+
+def drop_talk(text: str) -> str:
+    """Remove sentences about something else at both ends, if a request remains.
+
+    Such a sentence is about the writer or the place, asks for nothing, and has no number, no sign of code, and no word
+    that says something about a task.
+    """
+    sentences = [match for match in _SENTENCE.finditer(text) if match[0].strip()]
+    if len(sentences) < 2:
+        return text
+    first, last = 0, len(sentences) - 1
+    while first < min(last, _TALK_SENTENCES) and _is_talk(sentences[first][0]):
+        first += 1
+    while last > max(first, len(sentences) - 1 - _TALK_SENTENCES) and _is_talk(sentences[last][0]):
+        last -= 1
+    rest = text[sentences[first].start() : sentences[last].end()].strip()
+    if (first or last < len(sentences) - 1) and (is_request(rest) or _technical_count(rest) > 1):
+        return rest
+    return text
+
+
+def _is_talk(sentence: str) -> bool:
+    is_complete = sentence.strip().endswith((".", "!")) or "\n" in sentence
+    if not is_complete or len(sentence) > _TALK_CHARS:
+        return False
+    if _NOT_TALK.search(sentence) or is_request(sentence):
+        return False
+    words = _WORD.findall(sentence)
     return (
-        starts_request(sentence)
-        or any(map(sentence.__contains__, _CUE_PHRASES))
-        or not _CUES.isdisjoint(_WORD.findall(sentence))
+        len(words) >= _MIN_TALK_WORDS
+        and not request_words().here.isdisjoint(words)
+        and technical_words().isdisjoint(words)
     )
+
+
+def _technical_count(text: str) -> int:
+    return len(technical_words().intersection(_WORD.findall(text)))
 
 
 def drop_floods(text: str) -> str:
     """Remove repeated groups of words, series of commands without an object, and runs of terms before a request."""
-    words = text[:_FLOOD_CHARS].split()
-    if len(words) - len(set(words)) >= max(_MIN_FLOOD_WORDS, len(words) / 4):
+    if _has_repetition(text[:_FLOOD_CHARS].split()) or _has_repetition(text[-_FLOOD_CHARS:].split()):
         text = _REPEATED.sub(" ", text).strip() or text
     text = _drop_bare_commands(text)
     start = _end_of_term_run(text)
     return text[start:] if start else text
+
+
+def _has_repetition(words: list[str]) -> bool:
+    """Return True if a group of up to four words occurs four times in a row."""
+    if len(set(words)) > len(words) * _MAX_DISTINCT:
+        return False
+    for period in range(1, 5):
+        run = 0
+        for word, later in zip(words, words[period:], strict=False):
+            run = run + 1 if word == later else 0
+            if run >= 3 * period:
+                return True
+    return False
 
 
 def _drop_bare_commands(text: str) -> str:
@@ -177,6 +231,7 @@ def _without_pasted(prose: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
     """Yield the kind and the text of each part: a material kind for a pasted line, or "request" or "context"."""
+    phrases = [phrase for phrase in _CUE_PHRASES if phrase in text]
     for line in text.split("\n"):
         kind = line_kind(line)
         if kind:
@@ -185,11 +240,11 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
         head, tail = line, ""
         if (colon := _COLON.search(line)) and len(line[: colon.start()].split()) <= _MAX_ASKING_WORDS:
             head, tail = line[: colon.start()], line[colon.end() :]
-            if tail and not is_request(head):
+            if tail and not is_request(head, phrases):
                 head, tail = line, ""
         for sentence in _SENTENCE_END.split(head):
             if sentence:
-                yield ("request" if is_request(sentence) else "context"), sentence
+                yield ("request" if is_request(sentence, phrases) else "context"), sentence
         if tail:
             yield from _tail_parts(tail)
 

@@ -29,7 +29,9 @@ _LONG_WORD = r"[a-z]{4,}"
 _SEVERAL_REQUESTS = r" and |also|then|;|, and"
 
 
-def describe_structure(lowered: str, words: Sequence[str], text_length: int) -> tuple[list[str], list[str]]:
+def describe_structure(
+    lowered: str, words: Sequence[str], text_length: int, *, with_details: bool = True
+) -> tuple[list[str], list[str]]:
     """Return names of facts in bins: the ones that carry over between kinds of task, and details of one kind.
 
     lowered: the window of a prompt that has `text_length` characters. The trained weights depend on every name and on
@@ -39,7 +41,7 @@ def describe_structure(lowered: str, words: Sequence[str], text_length: int) -> 
     options = [match[2] for start in starts if (match := _OPTION.match(lowered, start))] if len(starts) > 1 else []
     numbers = list(filter(str.isdigit, words))
     facts = _facts(lowered, words, numbers, line_breaks=len(starts) - 1, has_options=bool(options))
-    details = _details(lowered, words, numbers, starts, text_length)
+    details = _details(lowered, words, numbers, starts, text_length) if with_details else []
     if "__" in lowered:
         facts.append("blank")
     if options:
@@ -51,7 +53,7 @@ def describe_structure(lowered: str, words: Sequence[str], text_length: int) -> 
     else:
         facts.append(f"no options, length {round(math.log2(text_length + 1))}")
         details.append(f"no options, numbers {_bin(len(numbers))}")
-    if functions := _FUNCTION_NAME.findall(lowered):
+    if with_details and (functions := _FUNCTION_NAME.findall(lowered)):
         details += _function_details(lowered, functions)
     return facts, details
 
@@ -59,14 +61,15 @@ def describe_structure(lowered: str, words: Sequence[str], text_length: int) -> 
 def describe_request(request: Request, words: Sequence[str]) -> list[str]:
     """Return names of facts in bins about a request, whose words are given, and about the material around it."""
     asked = request.asked
-    items = sum(_LIST_ITEM.match(request.whole, start) is not None for start in _line_starts(request.whole))
+    lines = request.whole.split(_NEWLINE)
+    items = sum(map(bool, map(_LIST_ITEM.match, lines)))
     facts = [
         f"asked words {round(2 * math.log2(len(words) + 1))}",
         f"sentences asked {min(request.sentences_asked, 5)}",
         f"explicit {request.is_explicit}",
         f"questions {_bin(asked.count('?'))}",
         f"commas {_bin(asked.count(','))}",
-        f"lines {_bin(request.whole.count(_NEWLINE))}",
+        f"lines {_bin(len(lines) - 1)}",
         f"items {_bin(items)}",
         f"numbers asked {_bin(sum(map(str.isdigit, words)))}",
         f"context {round(math.log2(len(request.context) + 1))}",
@@ -80,7 +83,7 @@ def describe_request(request: Request, words: Sequence[str]) -> list[str]:
         facts.append("no material")
     elif request.starts_with_material:
         facts.append("starts with material")
-    if functions := len(_FUNCTION_NAME.findall(request.whole)):
+    if "name" in request.whole and (functions := len(_FUNCTION_NAME.findall(request.whole))):
         facts += ["functions are defined", f"functions defined {min(functions, 6)}"]
     return facts
 

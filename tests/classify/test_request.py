@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic.classify import classify
-from llm_magic.classify.request import drop_floods, find_request, line_kind
+from llm_magic.classify.request import drop_floods, drop_talk, find_request, line_kind
 from llm_magic.classify.text import canonical
 from llm_magic.types import TaskTier
 
@@ -114,6 +114,31 @@ def test_floods_of_words_before_a_request_are_dropped(flood: str) -> None:
 )
 def test_other_texts_are_no_flood_and_stay(text: str) -> None:
     assert drop_floods(text) == text
+
+
+@pytest.mark.parametrize(
+    "talk",
+    ["i'm on a train between basel and milan.", "our plumber comes at three.", "the stapler has gone missing again."],
+)
+def test_sentences_about_the_writer_or_the_place_are_dropped_at_both_ends(talk: str) -> None:
+    request = "translate this to french: see you soon."
+    assert drop_talk(f"{talk} {request}") == request
+    assert drop_talk(f"{request}\n{talk}") == request
+    assert drop_talk(f"{talk} {talk}\n{request} {talk}") == request
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "i'm on a train between basel and milan.",
+        "i have a list of 10 numbers. sort them.",
+        "our kubernetes pods restart every night. why?",
+        "tom buys a red hat. what color is it?",
+        "translate: i'm on a train.",
+    ],
+)
+def test_sentences_that_matter_stay(text: str) -> None:
+    assert drop_talk(text) == text
 
 
 def test_prose_is_not_material() -> None:

@@ -1,0 +1,53 @@
+"""Correction of typos in words that matter to a classification."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_magic.classify.spelling import correct_spelling, correct_word, vocabulary
+from llm_magic.lab.fit.vocabulary import frequent_words
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("clasify", "classify"),
+        ("classsify", "classify"),
+        ("tranlsate", "translate"),
+        ("sentoment", "sentiment"),
+        ("histogarm", "histogram"),
+        ("theorem", "theorem"),
+        ("xqzwv", "xqzwv"),
+        ("plto", "plto"),
+    ],
+)
+def test_a_word_is_corrected_if_one_letter_is_missing_added_changed_or_swapped(typed: str, meant: str) -> None:
+    assert correct_word(typed) == meant
+
+
+def test_only_whole_words_are_corrected() -> None:
+    assert (
+        correct_spelling("clasify the sentoment, plese: unclasifyable")
+        == "classify the sentiment, please: unclasifyable"
+    )
+    assert correct_spelling("größe_clasify") == correct_spelling("größe_clasify")
+    assert correct_spelling("") == ""
+
+
+@given(st.lists(st.sampled_from(sorted(vocabulary())), max_size=8))
+def test_words_of_the_vocabulary_stay(words: list[str]) -> None:
+    assert correct_spelling(" ".join(words)) == " ".join(words)
+
+
+@given(st.text(max_size=200))
+def test_correction_is_stable(text: str) -> None:
+    once = correct_spelling(text)
+    assert correct_spelling(once) == once
+
+
+@pytest.mark.lab
+def test_the_vocabulary_has_the_frequent_words_of_the_training_prompts() -> None:
+    """If this fails: write `frequent_words()` to classify/vocabulary.txt, then train again."""
+    assert vocabulary() == set(frequent_words())
