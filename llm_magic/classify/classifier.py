@@ -15,9 +15,8 @@ from llm_magic.classify.text import canonical
 from llm_magic.types import Classification, TaskTier
 
 MIN_FAMILIARITY = 0.5
-COMPLEX_MISS_COST = 2.0
-"""Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money.
-Chosen on folds and left-out sources: recall on Arena-Hard's hard prompts is .86 instead of .77."""
+COMPLEX_MISS_COST = 2.5
+"""Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money."""
 
 # For a prompt without any word or sign of its own: interpolated values and attachments only.
 _NOTHING_ASKED = Classification(

@@ -21,13 +21,14 @@ _MIN_DENSITY_WORDS = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestWords:
     """verbs: of commands. asking: words that begin a question. polite: words before a command. here: words
-    about the writer, the place, or the day. function: words such as
-    articles, which no language does without."""
+    about the writer, the place, or the day. referring: pronouns that refer to an
+    earlier sentence. function: words such as articles, which no language does without."""
 
     verbs: frozenset[str]
     asking: frozenset[str]
     polite: frozenset[str]
     here: frozenset[str]
+    referring: frozenset[str]
     function: frozenset[str]
 
 
@@ -39,9 +40,8 @@ def _data() -> dict[str, dict[str, str]]:
 @functools.cache
 def request_words() -> RequestWords:
     words = _data()["request"]
-    return RequestWords(
-        **{name: frozenset(words[name].split()) for name in ("verbs", "asking", "polite", "function", "here")}
-    )
+    names = ("verbs", "asking", "polite", "function", "here", "referring")
+    return RequestWords(**{name: frozenset(words[name].split()) for name in names})
 
 
 @functools.cache

@@ -39,6 +39,10 @@ _CUE_PHRASES = (
 _MAX_POLITE_WORDS = 8
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?!\s)[^.!?\n]*)*(?:[.!?]+(?=\s|$)|\n|$)\s*")
+_REMARK = re.compile(
+    r"([^\W\d_]+) (?=(?:i'm|i've|i am|i have|i had|i was|i grew|i just|we're|we are|we had|we have|my|our|the|a|an|this"
+    r"|two|there|there's|it's|it is|it has|you would)\b)"
+)
 _NOT_TALK = re.compile(r"\d|[=(){}\[\]<>_\\$%`|:]|->")
 _TALK_CHARS, _TALK_SENTENCES, _MIN_TALK_WORDS = 140, 2, 3
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
@@ -125,41 +129,53 @@ def is_request(sentence: str, phrases: Sequence[str] = _CUE_PHRASES) -> bool:
 
 
 def drop_talk(text: str) -> str:
-    """Remove sentences about something else at both ends, if a request remains.
+    """Remove sentences about something else at both ends, if anything remains.
 
-    Such a sentence is about the writer or the place, asks for nothing, and has no number, no sign of code, and no word
-    that says something about a task.
+    Such a sentence asks for nothing, and has no number, no sign of code, and no word that says something about a task.
+    It is about the writer or the place, or nothing in the rest refers to it.
     """
     sentences = [match for match in _SENTENCE.finditer(text) if match[0].strip()]
-    if len(sentences) < 2:
-        return text
     first, last = 0, len(sentences) - 1
-    while first < min(last, _TALK_SENTENCES) and _is_talk(sentences[first][0]):
+    if last < 0:
+        return text
+    while first < min(last, _TALK_SENTENCES) and _is_talk(sentences[first][0], text[sentences[first].end() :]):
         first += 1
-    while last > max(first, len(sentences) - 1 - _TALK_SENTENCES) and _is_talk(sentences[last][0]):
+    lowest = max(first, last - _TALK_SENTENCES)
+    while last > lowest and _is_talk(sentences[last][0], text[: sentences[last].start()]):
         last -= 1
-    rest = text[sentences[first].start() : sentences[last].end()].strip()
-    if (first or last < len(sentences) - 1) and (is_request(rest) or _technical_count(rest) > 1):
-        return rest
-    return text
+    start, end = sentences[first].start(), sentences[last].end()
+    if last == len(sentences) - 1:
+        end = _end_before_talk(text, sentences[last].start())
+    return text[start:end].strip() if first or end < sentences[-1].end() else text
 
 
-def _is_talk(sentence: str) -> bool:
-    is_complete = sentence.strip().endswith((".", "!")) or "\n" in sentence
-    if not is_complete or len(sentence) > _TALK_CHARS:
+def _end_before_talk(text: str, start: int) -> int:
+    """Return the position before a remark that follows a last sentence without a full stop, or the end."""
+    known = request_words()
+    if not text.endswith((".", "!")):
+        return len(text)
+    for match in _REMARK.finditer(text, start):
+        before, tail = text[start : match.end(1)], text[match.end() :]
+        words = _WORD.findall(tail)
+        is_new = match[1] not in known.function | known.verbs and known.verbs.isdisjoint(words)
+        if is_new and len(words) > _MIN_TALK_WORDS and _is_talk(tail, before):
+            return match.end(1)
+    return len(text)
+
+
+def _is_talk(sentence: str, rest: str) -> bool:
+    has_stop = sentence.rstrip().endswith((".", "!"))
+    if not (has_stop or "\n" in sentence) or len(sentence) > _TALK_CHARS:
         return False
     if _NOT_TALK.search(sentence) or is_request(sentence):
         return False
-    words = _WORD.findall(sentence)
-    return (
-        len(words) >= _MIN_TALK_WORDS
-        and not request_words().here.isdisjoint(words)
-        and technical_words().isdisjoint(words)
-    )
-
-
-def _technical_count(text: str) -> int:
-    return len(technical_words().intersection(_WORD.findall(text)))
+    words, known = _WORD.findall(sentence), request_words()
+    if len(words) < _MIN_TALK_WORDS or not technical_words().isdisjoint(words):
+        return False
+    if not has_stop or not known.here.isdisjoint(words):
+        return not known.here.isdisjoint(words)
+    others = set(_WORD.findall(rest))
+    return known.referring.isdisjoint(others) and others.isdisjoint(set(words) - known.function)
 
 
 def drop_floods(text: str) -> str:

@@ -62,7 +62,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "8576bd384b76ca3315be744a7e78dd67e4a030db9cababf50e80434939a4dac7"
+FEATURE_DIGEST = "8222a2e41d71a03aea4bb00037fa553df810f107152693ea10f23c09b92fe3f8"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
@@ -155,7 +155,7 @@ def test_features_are_the_same_on_every_machine() -> None:
     parts = dict(zip(FAMILIES, features_of("Add 12 and 345, and 12.").families, strict=True))
     rounded = {name: [(round(amount, 4), *group) for amount, group in parts[name]] for name in ("words", "pairs")}
     assert rounded == {
-        "words": [(0.3329, 63667, 25614, 57301, 14415), (0.5276, 37052, 16817)],
+        "words": [(0.4082, 63667, 37052, 16817, 25614, 57301, 14415)],
         "pairs": [(0.378, 16330, 9873, 42109, 25181, 41476, 64695, 43362)],
     }
 

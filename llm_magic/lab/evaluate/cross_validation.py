@@ -13,7 +13,7 @@ from llm_magic.classify import LinearClassifier
 from llm_magic.classify.heads import Heads
 from llm_magic.lab.data import Labeled, find_file, read_outcomes, read_tiers
 from llm_magic.lab.evaluate.ablation import run_ablation
-from llm_magic.lab.evaluate.tiers import cross_validate
+from llm_magic.lab.evaluate.tiers import cross_validate, evaluate_without_batches
 from llm_magic.lab.prompts import own_prompts
 from llm_magic.lab.prompts.variants import with_typos
 from llm_magic.types import TaskTier
@@ -61,8 +61,10 @@ def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any
     heads = Heads.load(io.BytesIO(weights))
     train = read_outcomes(find_file(data, "train_prompts"), find_file(data, "train_outcomes"))
     prompts = [prompt for source in train.values() for prompt in source.prompts]
+    labeled = read_tiers(find_file(data, "tiers"))
     return {
-        "tiers": cross_validate(read_tiers(find_file(data, "tiers")), train, heads, resamples),
+        "tiers": cross_validate(labeled, train, heads, resamples),
+        "notebook_left_out": evaluate_without_batches(labeled, train, heads, resamples),
         "robustness": {
             **tier_change_rates(prompts[:: max(1, len(prompts) // 1_000)], heads),
             **noise_change_rates(own_prompts(held_out=True), heads),

@@ -15,10 +15,12 @@ from llm_magic.classify.heads import Heads
 from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.evaluate.metrics import RESAMPLES, Array, calibration_error, estimates, reliability, resample
 from llm_magic.lab.fit.train_tiers import fit_without_parts, tier_prompts
-from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
+from llm_magic.lab.prompts import NOTEBOOK, NOTEBOOK_BATCHES, OWN_SOURCE_PREFIX, own_prompts
 from llm_magic.types import Classification, TaskTier
 
 FOLDS = 5
+NOTEBOOK_SOURCES = tuple(f"{OWN_SOURCE_PREFIX} {NOTEBOOK} {batch}" for batch in NOTEBOOK_BATCHES)
+NOTEBOOK_PARTS = 3
 SUPPORT_SOURCES = (f"{OWN_SOURCE_PREFIX} support", f"{OWN_SOURCE_PREFIX} banking")
 
 _TIERS = list(TaskTier)
@@ -60,6 +62,20 @@ def cross_validate(
         report[name] = tier_report(training.take(list(results)), list(results.values()), resamples)
     report["held_out"] = evaluate_tiers(own_prompts(held_out=True), heads, resamples)
     return report
+
+
+def evaluate_without_batches(
+    labeled: Labeled, recorded: Mapping[str, Recorded], heads: Heads, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Report on notebook prompts, with heads that were trained without the batches that they classify."""
+    training = tier_prompts(labeled, recorded)
+    parts = [np.isin(training.sources, NOTEBOOK_SOURCES[start::NOTEBOOK_PARTS]) for start in range(NOTEBOOK_PARTS)]
+    results: dict[int, Classification] = {}
+    for part, tier in zip(parts, fit_without_parts(training, parts, heads.temperature), strict=True):
+        classifier = LinearClassifier(dataclasses.replace(heads, tier=tier))
+        rows: list[int] = np.flatnonzero(part).tolist()
+        results |= {row: classifier.classify(training.prompts[row]) for row in rows}
+    return tier_report(training.take(list(results)), list(results.values()), resamples)
 
 
 def tier_report(

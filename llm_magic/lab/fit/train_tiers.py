@@ -86,7 +86,7 @@ def tier_prompts(labeled: Labeled, recorded: Mapping[str, Recorded]) -> Labeled:
 
 
 def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
-    """Return the features of all examples, the calibrated tier head, and its temperature.
+    """Return the features of the prompts, the calibrated tier head, and its temperature.
 
     The temperature calibrates the probabilities of own prompts whose source was left out, because a user's prompts are
     not from a known source either.
@@ -104,7 +104,8 @@ def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
     own = np.array([_is_own(source) for source in labeled.sources])
     own = own if own.any() else ~own
     temperature = _calibrate(scores[own], examples.tiers[originals][own], balanced_weights(labeled)[own])
-    return examples.features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
+    features = [examples.features[row] for row in originals.tolist()]
+    return features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
 
 
 def fit_without_parts(labeled: Labeled, parts: Sequence[NDArray[np.bool_]], temperature: float) -> Iterator[Linear]:

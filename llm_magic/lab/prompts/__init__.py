@@ -25,7 +25,7 @@ NOTEBOOK = "notebook"
 NOTEBOOK_BATCHES = (
     "terse", "pasted", "office", "research", "engineer", "student", "datascience", "hard", "languages", "chatty",
     "formats", "decoys", "analyst", "mlops", "longpaste", "mixed", "mixed2", "mixed3",
-    "survey", "forms",
+    "survey", "forms", "tiny",
 )  # fmt: skip
 HELD_OUT_SHARE = 1 / 6
 
