@@ -15,7 +15,7 @@ from llm_magic.classify.text import canonical
 from llm_magic.types import Classification, TaskTier
 
 MIN_FAMILIARITY = 0.5
-COMPLEX_MISS_COST = 2.5
+COMPLEX_MISS_COST = 2.2
 """Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money."""
 
 # For a prompt without any word or sign of its own: interpolated values and attachments only.
