@@ -104,7 +104,7 @@ def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
     own = np.array([_is_own(source) for source in labeled.sources])
     own = own if own.any() else ~own
     temperature = _calibrate(scores[own], examples.tiers[originals][own], balanced_weights(labeled)[own])
-    features = [examples.features[row] for row in originals.tolist()]
+    features = [examples.features[int(row)] for row in originals]
     return features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
 
 
