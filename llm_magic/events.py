@@ -9,8 +9,11 @@ After an AttemptEnded without an answer, the text so far is void: the next attem
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 from llm_magic.errors import LLMMagicError
 from llm_magic.types import Attempt, Candidate, Plan, RouteResult
@@ -88,7 +91,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextDelta:
+    """The next part of the answer. pieces: the deltas of the wire, if several of them arrived together."""
+
     text: str
+    pieces: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +115,19 @@ class RunFailed:
 
 
 RunEvent = Planned | Note | Waiting | CandidateSkipped | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded
+
+AnyEvent = TypeVar("AnyEvent")
+
+
+async def unmerged(events: AsyncGenerator[AnyEvent]) -> AsyncGenerator[AnyEvent | TextDelta]:
+    """Yield each text delta of the wire as an event of its own."""
+    async with aclosing(events):
+        async for event in events:
+            for part in pieces_of(event):
+                yield part
+
+
+def pieces_of(event: AnyEvent) -> Sequence[AnyEvent | TextDelta]:
+    if isinstance(event, TextDelta) and event.pieces:
+        return [TextDelta(text=piece) for piece in event.pieces]
+    return (event,)

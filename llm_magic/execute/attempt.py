@@ -19,6 +19,7 @@ from llm_magic.plan.prefixes import Prefix, prefix_of
 from llm_magic.plan.quotes import messages_of
 from llm_magic.providers.base import (
     Finished,
+    MergingProvider,
     PreparedProvider,
     ProviderEvent,
     ProviderRequest,
@@ -135,7 +136,8 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
     """Send the request, record what arrives in `state`, and yield what is displayed. Every wait is bounded."""
     clock = run.services.clock
     provider = run.services.providers[state.candidate.model.provider]
-    stream = provider.stream(_provider_request(run, state))
+    request = _provider_request(run, state)
+    stream = provider.stream_merged(request) if isinstance(provider, MergingProvider) else provider.stream(request)
     if not getattr(provider, "announces_sending", False):
         state.sent_at = clock.monotonic()
     loading = False
@@ -166,6 +168,12 @@ def _without_think_tags(state: AttemptState, event: ProviderEvent | None) -> Seq
     if isinstance(event, TextDelta):
         if state.think_tags.in_answer:
             return (event,)
+        if event.pieces:
+            first, rest = event.pieces[0], event.pieces[1:]
+            return [
+                *_without_think_tags(state, TextDelta(text=first)),
+                *_without_think_tags(state, TextDelta(text="".join(rest), pieces=rest if len(rest) > 1 else ())),
+            ]
         reasoning, text = state.think_tags.split(event.text)
     elif event is None or isinstance(event, Finished):
         reasoning, text = state.think_tags.end()

@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from llm_magic.events import TextDelta
+from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, dialect, errors, formats, http, listing
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
@@ -59,7 +59,10 @@ class AnthropicProvider:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
         return await listing.list_models(http.client(_client, endpoint), endpoint, "/v1/models?limit=1000")
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+    def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        return unmerged(self.stream_merged(request))
+
+    async def stream_merged(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
         failure, accepted = None, False
         url = endpoint.display_url

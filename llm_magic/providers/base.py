@@ -112,6 +112,13 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class MergingProvider(Protocol):
+    """A provider that can merge the text deltas that arrive together, which saves CPU time. Optional."""
+
+    def stream_merged(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]: ...
+
+
+@runtime_checkable
 class LoadableProvider(Protocol):
     """A provider with something to import, such as an SDK. `load` is optional; it is called in a thread."""
 

@@ -18,6 +18,8 @@ CONNECT_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 1_000
 # Cells are often further apart than the SDKs' 5 s, and a new connection takes two or three round trips.
 _KEEP_ALIVE_S = 60.0
+_SDK_PATHS = {"AsyncOpenAI": ("/chat/completions",), "AsyncAnthropic": ("/messages", "/v1", "/v1")}
+_WITHOUT_VERSION = ("api.deepseek.com",)
 _SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 
@@ -108,6 +110,21 @@ async def prepare(build: ClientBuilder, endpoint: Endpoint) -> None:
         await prepared.close()
 
 
+def api_url(class_name: str, base_url: str) -> str:
+    """Return the URL to which the SDK adds its own path: without that path, and with the version that it needs."""
+    url = base_url.rstrip("/")
+    for own_path in _SDK_PATHS[class_name]:
+        url = url.removesuffix(own_path).rstrip("/")
+    if class_name == "AsyncAnthropic":
+        return url
+    host, slash, _ = url.rpartition("://")[2].partition("/")
+    return (
+        url.removesuffix("/v1")
+        if url.endswith("/v1/v1")
+        else f"{url}{'' if slash or host in _WITHOUT_VERSION else '/v1'}"
+    )
+
+
 def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     """Make an SDK client with this endpoint's credentials alone, without SDK retries.
 
@@ -131,7 +148,7 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
         http_client = sdk.DefaultAsyncHttpxClient(limits=limits, timeout=timeout)
     client = getattr(sdk, class_name)(
         api_key=endpoint.api_key,
-        base_url=endpoint.base_url,
+        base_url=None if endpoint.base_url is None else api_url(class_name, endpoint.base_url),
         max_retries=0,
         timeout=timeout,
         http_client=http_client,

@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from llm_magic.events import TextDelta
+from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, dialect, errors, formats, http, listing
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_of, split_content
@@ -70,7 +70,10 @@ class OpenAIProvider:
         endpoint = self._endpoint()
         return await listing.list_models(http.client(_client, endpoint), endpoint, "/models")
 
-    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+    def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        return unmerged(self.stream_merged(request))
+
+    async def stream_merged(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         endpoint = self._endpoint()
         failure, accepted = None, False
         url = endpoint.display_url

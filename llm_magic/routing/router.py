@@ -21,7 +21,7 @@ from llm_magic.columns import Column, ColumnPlan
 from llm_magic.columns.keep import ColumnStore
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
-from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta
+from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta, pieces_of, unmerged
 from llm_magic.execute import Clock, Executor, RetryPolicy, ledger_io
 from llm_magic.health import Circuit
 from llm_magic.ledger import Headroom, Ledger
@@ -134,12 +134,12 @@ class Router:
         Close it if you leave early: `async with contextlib.aclosing(router.stream(...)) as events: ...`.
         """
         _check("stream", prompt, given)
-        return bridge.aiterate(self._run(prompt, given))
+        return unmerged(bridge.aiterate(self._run(prompt, given)))
 
     def stream_sync(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Iterator[RunEvent]:
         """Return the events of a run in this thread."""
         _check("stream_sync", prompt, given)
-        return bridge.iterate(self._run(prompt, given))
+        return (part for event in bridge.iterate(self._run(prompt, given)) for part in pieces_of(event))
 
     def job(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Job[RunEvent]:
         """Start a run in the background. The job yields its events, and can be canceled or joined."""

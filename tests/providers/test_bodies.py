@@ -47,7 +47,9 @@ class Response:
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
         for data in self.reads:
+            await asyncio.sleep(0)  # as when the next read has to wait
             yield data
+        await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
         if self.hangs:
@@ -349,6 +351,26 @@ def test_an_event_without_an_end_is_bounded() -> None:
         assert not list(decoder.feed(megabyte))
     with pytest.raises(ProtocolError, match="more than 32 MiB"):
         list(decoder.feed(2 * megabyte))
+
+
+async def test_deltas_that_arrive_together_are_one_event_with_its_pieces() -> None:
+    chunks = [delta("Pa"), delta("ris"), delta(reasoning="hm"), delta("."), delta(finish="stop")]
+    events = read_events(Response([sse(chunks)]), ChunkReader(ENDPOINT, SENT))
+    texts = [(event.text, event.pieces) async for event in events if isinstance(event, TextDelta)]
+    assert texts == [("Paris", ("Pa", "ris")), (".", ())]
+
+
+async def test_text_that_arrives_with_an_error_is_kept() -> None:
+    body = sse([delta("Pa"), delta("ris")], end='data: {"error": "no luck"}\n\n')
+    events, texts = read_events(Response([body]), ChunkReader(ENDPOINT, SENT)), list[str]()
+
+    async def collect() -> None:
+        async for event in events:
+            texts.extend([event.text] if isinstance(event, TextDelta) else [])
+
+    with pytest.raises(ServerError):
+        await collect()
+    assert texts == ["Paris"]
 
 
 @pytest.mark.parametrize("wire", EVENTS)

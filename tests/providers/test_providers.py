@@ -439,3 +439,34 @@ async def test_the_service_tier_is_default_unless_a_model_states_another(server:
     assert server.journal[-1].body["service_tier"] == "flex"
     await answered(server, ask("deepseek-v3"))
     assert "service_tier" not in server.journal[-1].body
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "used"),
+    [
+        ("openai", "https://api.openai.com", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/v1", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/chat/completions", "https://api.openai.com/v1"),
+        ("openai", "http://localhost:11434", "http://localhost:11434/v1"),
+        ("openai", "https://x.azure.com/openai/v1/chat/completions/", "https://x.azure.com/openai/v1"),
+        ("openai", "https://gateway.example/openai", "https://gateway.example/openai"),
+        ("deepseek", "https://api.deepseek.com", "https://api.deepseek.com"),
+        ("deepseek", "https://api.deepseek.com/v1", "https://api.deepseek.com/v1"),
+        ("anthropic", "https://api.anthropic.com/v1", "https://api.anthropic.com"),
+        ("anthropic", "https://api.anthropic.com/v1/messages", "https://api.anthropic.com"),
+        ("anthropic", "https://gateway.example/anthropic/v1/", "https://gateway.example/anthropic"),
+    ],
+)
+def test_a_base_url_with_too_much_or_too_little_of_its_path_is_fixed(name: str, given: str, used: str) -> None:
+    assert http.api_url("AsyncAnthropic" if name == "anthropic" else "AsyncOpenAI", given) == used
+
+
+async def test_a_base_url_without_its_version_reaches_the_server(server: loopback.Server) -> None:
+    for name, path, model_id in (
+        ("OPENAI", "openai/v1/chat/completions", "gpt-5.5"),
+        ("ANTHROPIC", "anthropic/v1", "claude-opus-4-7"),
+    ):
+        connections = connected(server, **{f"{name}_BASE_URL": f"{server.url}/{path}"})
+        assert isinstance((await events_of(connections[ARTICLE[model_id].provider], ask(model_id)))[-1], Finished)
