@@ -123,7 +123,7 @@ def _follow(run: Run, state: AttemptState, error: ProviderError, *, gave_up: boo
 
 
 def _is_paced(run: Run, error: ProviderError) -> bool:
-    """True if the shared pace of columns answers the error: it is no sign that the model is down."""
+    """True if the shared pace of columns answers the error, which does not mean that the model is down."""
     return run.in_column and isinstance(error, RateLimited)
 
 

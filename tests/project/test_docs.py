@@ -218,10 +218,12 @@ def test_the_readme_and_the_architecture_are_short() -> None:
 # Notebooks
 
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+EMBEDDED = ("columns.ipynb", "quickstart.ipynb")
+"""The notebooks that run on the embedded model."""
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("name", [name for name in NOTEBOOKS if name != "quickstart.ipynb"])
+@pytest.mark.parametrize("name", [name for name in NOTEBOOKS if name not in EMBEDDED])
 def test_the_scripted_notebooks_run_and_send_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -230,10 +232,13 @@ def test_the_scripted_notebooks_run_and_send_nothing(
 
 @pytest.mark.kernel
 @pytest.mark.local_model
-def test_the_quickstart_runs(smollm2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_notebooks_on_the_embedded_model_run(
+    name: str, smollm2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LLM_MAGIC_LOCAL", "1")
     monkeypatch.setenv("LLM_MAGIC_LOCAL_MODEL", str(smollm2))
-    run("quickstart.ipynb", monkeypatch, tmp_path)
+    run(name, monkeypatch, tmp_path)
 
 
 def run(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
