@@ -76,7 +76,7 @@ class Preparation:
             own_plans=self.own_plans,
             row=row,
             left_usd=self._left_usd(),
-            minutes=None,
+            minutes=self._minutes(0 if known is None else len(known.keys) - (answered or 0)),
             is_measured=is_measured,
         )
 
@@ -139,6 +139,15 @@ class Preparation:
         mean = costs / Decimal(count)
         low, worst = min(row.low_usd, mean), max(row.worst_usd, mean)
         return replace(row, low_usd=low, expected_usd=mean, worst_usd=worst), True
+
+    def _minutes(self, rows: int) -> float | None:
+        """Return the minutes at the limits that the leader's endpoint has stated or shown."""
+        candidates = self.planner.typical.candidates
+        if not candidates or not rows:
+            return None
+        leader = candidates[0]
+        pace = self._context.services.paces.of(leader.model.provider, leader.model.id)
+        return pace.minutes(rows, leader.input_tokens)
 
     def _left_usd(self) -> Decimal | None:
         services, base = self._context.services, self._spec.base

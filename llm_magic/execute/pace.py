@@ -16,6 +16,7 @@ _SMALL_AMOUNT, _FAST_GROWTH = 20, 1.5
 _FIRST_CONCURRENCY, _ANSWERS_PER_SLOT = 4, 24
 """Without stated limits, requests in flight increase with the answers, so few are in flight when a limit is met."""
 _TYPICAL_OUTPUT_TOKENS = 100.0
+_LEARNING_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ class Pace:
         self._answers = 0
         self._answers_since_change = 0
         self._patience = 1
-        self._output_tokens = _TYPICAL_OUTPUT_TOKENS
+        self._more_tokens = _TYPICAL_OUTPUT_TOKENS
+        """Tokens of a request beyond the estimate of its input, by the latest answers."""
 
     def wait_s(self, input_tokens: int, now: float) -> float:
         """Return the seconds until a request may be sent; 0 if it may be sent now."""
@@ -134,8 +136,9 @@ class Pace:
         return ticket
 
     def answered(self, ticket: Ticket, input_tokens: int, output_tokens: int) -> None:
-        self._output_tokens += 0.1 * (output_tokens - self._output_tokens)
-        self.tokens.correct(ticket.sent_at, input_tokens + output_tokens - ticket.tokens)
+        difference = input_tokens + output_tokens - ticket.tokens
+        self._more_tokens += _LEARNING_SHARE * difference
+        self.tokens.correct(ticket.sent_at, difference)
         self._answers += 1
         self._answers_since_change += 1
         amount = self.requests.amount
@@ -177,17 +180,17 @@ class Pace:
             return maximum
         return min(maximum, _FIRST_CONCURRENCY + self._answers // _ANSWERS_PER_SLOT)
 
-    def minutes(self, requests: int, tokens: float) -> float | None:
+    def minutes(self, requests: int, input_tokens: int) -> float | None:
         """Return the minutes that requests with this many tokens each take at the known limits; None without any."""
         needed = [
             requests * amount * allowance.window_s / (allowance.amount * USED_SHARE * 60)
-            for allowance, amount in ((self.requests, 1.0), (self.tokens, tokens))
+            for allowance, amount in ((self.requests, 1.0), (self.tokens, self._expected_tokens(input_tokens)))
             if allowance.amount is not None
         ]
         return max(needed, default=None)
 
     def _expected_tokens(self, input_tokens: int) -> float:
-        return input_tokens + self._output_tokens
+        return max(1.0, input_tokens + self._more_tokens)
 
 
 class Paces:

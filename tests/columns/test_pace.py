@@ -115,8 +115,12 @@ def test_a_column_uses_the_limits_of_a_server_and_is_rarely_rejected(
         ledger=Ledger(":memory:", clock=lambda: NOON.timestamp() + time.now_s),
     )
     rows = round(6 * possible)
-    done = router.map_sync("Topic? {{value}}", over=[f"review {number}" for number in range(rows)], pilot=0)
+    over = [f"review {number}" for number in range(rows)]
+    done = router.map_sync("Topic? {{value}}", over=over, pilot=0)
     assert done.report().answered == rows
+    if states:
+        minutes = router.plan_map("Another? {{value}}", over=over).minutes
+        assert minutes == pytest.approx(6, rel=0.2)
     used = server.accepted / (possible * time.now_s / 60)
     assert used >= 0.9
     assert server.rejected <= 0.01 * (server.accepted + server.rejected)

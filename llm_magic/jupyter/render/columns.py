@@ -150,7 +150,7 @@ def _money(column: Column) -> str:
 def _table(facts: ColumnFacts) -> str:
     if not facts.sample:
         return ""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in facts.header)
+    head = "".join(f'<th class="llmr-words">{html.escape(name)}</th>' for name in facts.header)
     body = "".join(
         f'<tr><td class="llmr-words">{html.escape(value)}</td><td class="llmr-words">{html.escape(answer)}</td></tr>'
         for value, answer in facts.sample
