@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("calls", "ledger", "classify")
+NAMES = ("calls", "columns", "ledger", "classify")
 
 
 def main(names: list[str]) -> None:

@@ -28,7 +28,7 @@ Call = Callable[[], Awaitable[object]]
 def main() -> None:
     """Print CPU milliseconds per call, and the ratio to the raw SDK at the same concurrency."""
     rows: list[Row] = []
-    with _server() as environment:
+    with server() as environment:
         os.environ.update(environment)
         for api in ("openai", "anthropic"):
             rows += asyncio.run(_measure(api))
@@ -120,7 +120,7 @@ def _raw_anthropic() -> dict[str, Any]:
 
 
 @contextmanager
-def _server() -> Iterator[dict[str, str]]:
+def server() -> Iterator[dict[str, str]]:
     """Run the loopback server in a process of its own, so that its CPU time isn't counted."""
     pipe, child_pipe = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(child_pipe,), daemon=True)
