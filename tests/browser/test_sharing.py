@@ -1,0 +1,50 @@
+"""A saved notebook in another person's JupyterLab, which does not trust it: it removes styles and MathML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+
+from llm_magic import AuthFailed
+from llm_magic.jupyter.render import bundles
+from llm_magic.testing import Failure, Reply
+from tests.support.display import events_of, state_after
+
+if TYPE_CHECKING:
+    from tests.browser.lab import Lab, Notebook
+
+FORMULAS = (
+    r"(1-\sqrt{\mu/L})^k",
+    r"\eta_0/\sqrt{k}",
+    r"\begin{pmatrix} 2 & 0 \\ 0 & -2 \end{pmatrix}",
+    r"\begin{aligned} a &= b^2 \\ c &= \frac{1}{2} \end{aligned}",
+    "x^2-y^2",
+)
+ANSWER = "\n\n".join([*(f"So ${tex}$ holds." for tex in FORMULAS), "| a |\n|---|\n| $|z|$ |", "```python\nx = 1\n```"])
+
+
+@pytest.fixture
+def shared(lab: Lab) -> str:
+    """A notebook that this JupyterLab has not signed."""
+    state = state_after(events_of(Failure(error=AuthFailed("bad key")), Reply(chunks=(ANSWER,))))
+    path = lab.write("shared.ipynb", "%%route")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data=bundles.runs({"": state}))]
+    nbformat.write(notebook, path)
+    return path.name
+
+
+def test_formulas_read_as_their_tex_and_facts_are_separated(opened: Callable[..., Notebook], shared: str) -> None:
+    notebook = opened(shared)
+    assert notebook.page.locator(".jp-OutputArea math").count() == 0, "the notebook is not trusted"
+    lines = notebook.cell(0).inner_text().splitlines()
+    for tex in FORMULAS:
+        assert f"So \\({tex}\\) holds." in lines
+    assert r"\(|z|\)" in lines
+    assert "x = 1" in lines
+    (summary,) = [line for line in lines if line.startswith("strong · ")]
+    assert " · session " in summary
+    assert notebook.page.locator(".jp-OutputArea pre").count() == 1
