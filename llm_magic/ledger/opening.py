@@ -60,7 +60,10 @@ def _at(location: str) -> Database:
             )
         path = location if location == ":memory:" else str(Path(location).expanduser())
         if Path(path).is_dir():
-            raise LedgerError(f"the ledger {path} is a folder: give a file in it, such as {Path(path) / 'ledger.db'}")
+            example = Path(path) / "ledger.db"
+            raise LedgerError(
+                f"the ledger {path} can't be opened: it is a folder. Give a file in it, such as {example}"
+            )
         if (parent := next((folder for folder in Path(path).parents if folder.is_file()), None)) is not None:
             raise LedgerError(f"the ledger {path} can't be opened: {parent} is a file, not a folder")
         return SQLiteDatabase(sa.URL.create("sqlite", database=path))

@@ -31,7 +31,7 @@ def pay(ledger: Ledger, run_id: str = "run") -> None:
 
 
 def test_a_folder_as_the_ledger_is_an_error_that_names_a_file(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match=r"is a folder: give a file in it, such as .*ledger\.db"):
+    with pytest.raises(LedgerError, match=r"can't be opened: it is a folder. Give a file in it, such as .*ledger\.db"):
         Ledger(tmp_path).rows()
 
 
