@@ -15,7 +15,8 @@ from llm_magic.columns.libraries import pandas
 from llm_magic.errors import RequestError
 from llm_magic.routing import session_router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
-from llm_magic.routing.options import OPTIONS, Option, RequestOptions
+from llm_magic.routing.option import Option
+from llm_magic.routing.options import OPTIONS, RequestOptions
 from llm_magic.types import Candidate, Plan
 
 EXIT_CODE_INCOMPLETE = 3

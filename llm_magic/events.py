@@ -54,6 +54,7 @@ class NoteKind(StrEnum):
     LAST_RESORT = "last_resort"
     CORRECTED = "corrected"
     PASSED_OVER = "passed_over"
+    NO_FLEX = "no_flex"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,17 @@ def _undated(name: str) -> str:
     return re.sub(r"-(20\d{6}|20\d\d-\d\d-\d\d)$", "", name)
 
 
+def has_flex(model: ModelSpec, at: datetime) -> bool:
+    """Return True if the catalog has a lower price of the model for the service tier `flex`."""
+    if model.price is not None:
+        return False
+    try:
+        standard, flex = (_rates(model, 0, at, _Terms(tier))[0] for tier in (None, "flex"))
+    except UnknownPrice:
+        return False
+    return flex.output < standard.output
+
+
 def _rates(model: ModelSpec, input_tokens: int, at: datetime, terms: _Terms) -> tuple[Price, str]:
     surcharge = pricing.surcharge(model)
     if model.price is not None:

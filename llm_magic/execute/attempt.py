@@ -202,6 +202,7 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         marks_prefix=state.candidate.quote.marks_prefix,
         prefix_chars=0 if prefix is None else prefix.chars,
         cache_key=_cache_key(run, prefix),
+        service_tier="flex" if state.is_flex else None,
     )
 
 
@@ -244,4 +245,6 @@ def _shows_reasoning(event: ProviderEvent | None) -> bool:
 
 def _limit_s(run: Run, state: AttemptState) -> float:
     policy = run.services.policy
+    if state.is_flex and state.first_token_at is None:
+        return min(max(policy.first_token_s, policy.flex_first_token_s), run.time_left_s)
     return min(policy.first_token_s if state.first_token_at is None else policy.between_tokens_s, run.time_left_s)

@@ -131,14 +131,15 @@ class Executor:
 
     def _new_run(self, plan: Plan, run_id: str, budget: Callable[[], Budget]) -> Run:
         started = self._services.clock.monotonic()
-        deadline = started + self._services.policy.deadline_s
+        policy = self._services.policy
+        limit_s = max(policy.deadline_s, policy.flex_deadline_s) if plan.request.flex else policy.deadline_s
         return Run(
             id=run_id,
             plan=plan,
             services=self._services,
             budget=budget,
             started=started,
-            deadline=deadline,
+            deadline=started + limit_s,
             ledger_notices=self._services.ledger.notices.delivered,
         )
 

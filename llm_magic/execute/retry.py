@@ -10,14 +10,15 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from llm_magic.errors import BudgetExceeded, ProviderError, RateLimited, Refused, Scope, TimedOut
-from llm_magic.events import CandidateSkipped, RunEvent, Waiting
+from llm_magic.events import CandidateSkipped, NoteKind, RunEvent, Waiting
 from llm_magic.execute.attempt import attempt
 from llm_magic.execute.correction import correction
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
-from llm_magic.types import Candidate
+from llm_magic.types import Candidate, Outcome
 
 _MAX_REQUESTED_COOL_DOWN_S = 3600.0
 _PROVIDERS_THAT_AGREE = 2
+_NO_FLEX_CAPACITY = (Outcome.RATE_LIMITED, Outcome.OVERLOADED)
 _MAX_PACED_WAIT_S = 120.0
 
 
@@ -50,7 +51,7 @@ async def ask(run: Run, candidate: Candidate, *, last: bool) -> AsyncGenerator[R
 async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenerator[RunEvent]:
     model_id, services = candidate.model.id, run.services
     state = run.new_attempt(candidate)
-    tries = 0
+    tries = flex_tries = 0
     while True:
         async with aclosing(attempt(run, state)) as events:
             async for event in events:
@@ -70,6 +71,13 @@ async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenera
                     note, state = corrected
                     yield note
                     continue
+                if state.is_flex and run.may_send and error.outcome in _NO_FLEX_CAPACITY:
+                    flex_tries += 1
+                    async with aclosing(_after_flex(run, state, error, flex_tries)) as events:
+                        async for event in events:
+                            yield event
+                    state = run.new_attempt(state.candidate, state.messages)
+                    continue
                 tries += not _is_paced(run, error)
                 wait_s = None if _was_silent(state, error) else _wait_s(run, error, tries)
                 _follow(run, state, error, gave_up=wait_s is None)
@@ -84,6 +92,18 @@ async def _try(run: Run, candidate: Candidate, *, must_ask: bool) -> AsyncGenera
                 services.health.succeeded(model_id)
                 services.outages.ended(state.candidate.model.provider)
                 return
+
+
+async def _after_flex(run: Run, state: AttemptState, error: ProviderError, flex_tries: int) -> AsyncGenerator[RunEvent]:
+    """Wait before a second request to the flex tier, and take the standard tier of the same model after that."""
+    model_id, policy = state.candidate.model.id, run.services.policy
+    wait_s = max(policy.flex_wait_s, error.retry_after_s or 0.0)
+    if flex_tries == 1 and wait_s < run.time_left_s / 2:
+        yield Waiting(reason=f"{model_id}: the flex tier has no capacity, trying again", seconds=wait_s)
+        await run.services.clock.sleep(wait_s)
+        return
+    run.without_flex.add(model_id)
+    yield run.note(NoteKind.NO_FLEX, f"{model_id}: the flex tier has no capacity; asked at the standard tier")
 
 
 def skip_others_of(run: Run, waiting: Sequence[Candidate]) -> Iterator[CandidateSkipped]:

@@ -42,6 +42,10 @@ class RetryPolicy:
     retry_after_cap_s: float = 20.0
     cool_down_s: float = 30.0
     budget_poll_s: float = 0.02
+    flex_deadline_s: float = 1_800.0
+    flex_first_token_s: float = 900.0
+    flex_wait_s: float = 30.0
+    """Before a second try of the flex tier. After that, the standard tier is asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class Run:
     in_column: bool = False
     ticket: Ticket | None = None
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
+    without_flex: set[str] = dataclasses.field(default_factory=set[str])
     attempts: list[Attempt] = dataclasses.field(default_factory=list[Attempt])
     errors: list[Exception] = dataclasses.field(default_factory=list[Exception])
     skipped: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
@@ -79,7 +80,12 @@ class Run:
         return ""
 
     def new_attempt(self, candidate: Candidate, messages: tuple[Message, ...] = ()) -> AttemptState:
-        return AttemptState(candidate=candidate, started=self.services.clock.monotonic(), messages=messages)
+        return AttemptState(
+            candidate=candidate,
+            started=self.services.clock.monotonic(),
+            messages=messages,
+            is_flex=self.plan.request.flex and candidate.model.id not in self.without_flex,
+        )
 
     def accept(self, state: AttemptState) -> None:
         if self.awaiting_confirmation:
@@ -129,6 +135,7 @@ class AttemptState:
     started: float
     messages: tuple[Message, ...] = ()
     is_judge: bool = False
+    is_flex: bool = False
     hold: Hold | None = None
     think_tags: ThinkTags = dataclasses.field(default_factory=ThinkTags)
     text: list[str] = dataclasses.field(default_factory=list[str])

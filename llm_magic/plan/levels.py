@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from llm_magic.classify import expected_quality
 from llm_magic.plan.lengths import tier_shares
 from llm_magic.registry import Registry
@@ -11,8 +13,10 @@ TOLERANCE = 1e-9
 """Rounding error of expected qualities, which are compared."""
 
 
-def usable_levels(model: ModelSpec, requested: Effort | None) -> tuple[Effort | None, ...]:
-    """Return the requested level, or else those up to the provider's default. None stands for unknown effort.
+def usable_levels(
+    model: ModelSpec, requested: Effort | None, *, above_default: bool = False
+) -> tuple[Effort | None, ...]:
+    """Return the requested level, or else those up to the provider's default, or all. None stands for unknown effort.
 
     If the model lacks the requested level, it is asked at the next harder one, or at its hardest.
     """
@@ -20,7 +24,7 @@ def usable_levels(model: ModelSpec, requested: Effort | None) -> tuple[Effort | 
         return (None,)
     levels = tuple(model.effort)
     if requested is None:
-        return tuple(level for level in levels if level.rank <= model.effort.default.rank)
+        return tuple(level for level in levels if above_default or level.rank <= model.effort.default.rank)
     return (next((level for level in levels if level.rank >= requested.rank), levels[-1]),)
 
 
@@ -44,3 +48,8 @@ def leading(registry: Registry) -> list[ModelSpec]:
 def minimum_quality(quality: float, classification: Classification, registry: Registry) -> float:
     """Return this share of the expected quality of the best model that may lead, at its provider's default effort."""
     return quality * max(expected_quality(classification, model.capability) for model in leading(registry))
+
+
+def net_worth(worth_usd: Decimal, quality: float, cost_usd: Decimal) -> float:
+    """Return the expected worth of an answer minus its cost, in USD."""
+    return float(worth_usd) * quality - float(cost_usd)

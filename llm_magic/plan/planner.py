@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
-from llm_magic.plan.levels import TOLERANCE, leading, minimum_quality
+from llm_magic.plan.levels import TOLERANCE, leading, minimum_quality, net_worth
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped, TaskTier
 
@@ -100,6 +101,8 @@ def _chain_starts(
 
     if request.model is not None:
         return [registry[request.model]]
+    if request.worth_usd is not None and request.tier is None:
+        return _by_worth(request.worth_usd, classification, registry, entries)
     heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
     if request.tier is None:
         minimum = minimum_quality(request.quality, classification, registry) - TOLERANCE
@@ -109,6 +112,19 @@ def _chain_starts(
         best = max(may_lead, key=lambda model: expected[model.id])
         return [cheapest_first(enough)[0] if enough else best, *heads]
     return heads
+
+
+def _by_worth(
+    worth_usd: Decimal, classification: Classification, registry: Registry, entries: Mapping[str, PlanEntry]
+) -> list[ModelSpec]:
+    """Return the models that may lead, the highest expected worth minus cost first; unknown prices last."""
+
+    def rank(model: ModelSpec) -> tuple[bool, float]:
+        entry = entries[model.id]
+        usd = entry.typical_usd
+        return usd is None, -net_worth(worth_usd, _quality(entry, classification), usd or Decimal(0))
+
+    return sorted(leading(registry), key=rank)
 
 
 def _quality(entry: PlanEntry, classification: Classification) -> float:
@@ -170,6 +186,8 @@ def _reason_to_lead(
         return "its prompt cache is warm: staying with it is cheaper than switching"
     if request.model is not None:
         return "the first usable model of the chain"
+    if request.worth_usd is not None and request.tier is None:
+        return _reason_by_worth(entry, usable, request.worth_usd)
     if request.tier is not None:
         rivals = [other for other in usable if tier in other.model.tiers]
         if entry in rivals and _is_cheapest(entry, rivals):
@@ -185,6 +203,21 @@ def _reason_to_lead(
     if any(other.expected_quality > entry.expected_quality + TOLERANCE for other in usable):
         return f"the first usable model of the chain: {wanted}"
     return f"nothing better can be used: {wanted}"
+
+
+def _reason_by_worth(entry: Candidate, usable: Sequence[Candidate], worth_usd: Decimal) -> str:
+    worth = f"at {show_usd(worth_usd)} for a good answer"
+    better = [other for other in usable if other.expected_quality > entry.expected_quality + TOLERANCE]
+    if not better:
+        return f"the best expected quality that can be used, {worth}"
+    rival = max(better, key=lambda other: net_worth(worth_usd, other.expected_quality, other.typical_usd))
+    points = f"{100 * (rival.expected_quality - entry.expected_quality):.1f} points better"
+    more = rival.typical_usd - entry.typical_usd
+    if net_worth(worth_usd, rival.expected_quality, rival.typical_usd) > net_worth(
+        worth_usd, entry.expected_quality, entry.typical_usd
+    ):
+        return f"the first usable model of the chain; {rival.name} would be {points} for {show_usd(more)} more"
+    return f"{rival.name} would be {points} for {show_usd(more)} more: not worth it {worth}"
 
 
 def _is_cheapest(entry: Candidate, rivals: Sequence[Candidate]) -> bool:

@@ -163,7 +163,8 @@ class Quoter:
         `max_output_tokens` is too low, or negative, if the prompt does not fit into the model's window.
         """
         input_tokens = self.input_tokens(model)
-        input_cost = prices.cost(model, self.input_usage(model, input_tokens), self._now)
+        tier = "flex" if self.request.flex else None
+        input_cost = prices.cost(model, self.input_usage(model, input_tokens), self._now, tier)
         bound = self._bound + len(self.images) * model.image_tokens
         window_left = model.output_space(input_tokens)
         marks_prefix = self.marks_prefix(model)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from llm_magic import prices
 from llm_magic.budget import show_usd
 from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.plan.lengths import Lengths, Unmeasured
-from llm_magic.plan.levels import TOLERANCE, minimum_quality, quality_at, usable_levels
+from llm_magic.plan.levels import TOLERANCE, minimum_quality, net_worth, quality_at, usable_levels
 from llm_magic.plan.prefixes import Prefixes
 from llm_magic.plan.quotes import ModelQuote, Quoter
 from llm_magic.registry import Registry
@@ -72,6 +73,8 @@ class CandidateBuilder:
     def price(self, model: ModelSpec) -> Candidate | Skipped:
         if self.quoter.images and not model.image_tokens:
             return self._skipped(model, "can't see images")
+        if self._request.flex and not prices.has_flex(model, self.context.now):
+            return self._skipped(model, "has no flex tier: leave out --flex to use it")
         try:
             chosen, quality = self._chosen(model)
             if chosen.max_output_tokens < self.quoter.minimum_tokens(model):
@@ -107,6 +110,9 @@ class CandidateBuilder:
         return self._choices[model.id]
 
     def _choose(self, quotes: Sequence[ModelQuote]) -> tuple[ModelQuote, float]:
+        if (worth_usd := self._request.worth_usd) is not None:
+            rated = [(quote, quality_at(self._classification, quote.model, quote.effort)) for quote in quotes]
+            return max(rated, key=lambda pair: net_worth(worth_usd, pair[1], pair[0].typical_usd))
         minimum = self.minimum_quality - TOLERANCE
         for quote in sorted(quotes, key=lambda quote: quote.typical_usd):
             quality = quality_at(self._classification, quote.model, quote.effort)

@@ -33,10 +33,12 @@ class ProviderRequest:
     marks_prefix: bool = False
     prefix_chars: int = 0
     cache_key: str = ""
+    service_tier: str | None = None
 
     @property
     def params(self) -> dict[str, Any]:
-        return self.model.params_at(self.effort, is_brief=self.is_brief)
+        tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
+        return self.model.params_at(self.effort, is_brief=self.is_brief) | tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

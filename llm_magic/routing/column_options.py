@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, get_type_hints
 
 from llm_magic.errors import InvalidOption
-from llm_magic.routing.options import Option, RequestOptions
+from llm_magic.routing.option import Option
+from llm_magic.routing.options import RequestOptions
 
 DEFAULT_PILOT = 20
 _DAY_S = 86_400.0

@@ -6,7 +6,6 @@ all made from `RequestOptions`.
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict, cast, get_type_hints
 
 from llm_magic import answers
@@ -16,36 +15,8 @@ from llm_magic.errors import UnknownOption
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.routing import notebook, validation
 from llm_magic.routing.notebook import Notebook
+from llm_magic.routing.option import Option
 from llm_magic.types import DEFAULT_QUALITY, Effort, Message, OnRefusal, TaskTier
-
-
-def _unchanged(value: object) -> object:
-    return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option: its check as a keyword, and its form on the line of a magic.
-
-    check: returns the value as `Request` holds it, or raises RequestError. field: that of `Request`, if not named like
-    the keyword. flag: None for an option that exists as a keyword only. metavar: None for a switch such as `--cache`.
-    resolve: turns keyword, parsed text and notebook into the value. bare: value of the flag alone; None: not allowed.
-    """
-
-    help: str
-    default: str = ""
-    check: Callable[[Any], object] = _unchanged
-    field: str | None = None
-    flag: str | None = None
-    metavar: str | None = None
-    parse: Callable[[str], object] = str
-    resolve: Callable[[str, str, Notebook], object] | None = None
-    is_repeatable: bool = False
-    bare: object = None
-
-    @property
-    def full_help(self) -> str:
-        return f"{self.help} Default: {self.default}." if self.default else self.help
 
 
 class RequestOptions(TypedDict, total=False):
@@ -74,6 +45,18 @@ class RequestOptions(TypedDict, total=False):
             help="Minimum share of the best expected quality, from 0 (the cheapest model) to 1 (the best).",
             default=f"%config RouteMagics.quality, otherwise the router's value, {DEFAULT_QUALITY:g}",
             check=validation.quality,
+        ),
+    ]
+    worth: Annotated[
+        Amount | None,
+        Option(
+            flag="--worth",
+            metavar="USD",
+            help="Worth of a good answer, such as 0.50: the plan takes the model and effort with the highest expected "
+            "worth minus cost, instead of a minimum quality.",
+            default="%config RouteMagics.worth, otherwise none",
+            check=usd,
+            field="worth_usd",
         ),
     ]
     effort: Annotated[
@@ -132,6 +115,15 @@ class RequestOptions(TypedDict, total=False):
             is_repeatable=True,
             help="A label for the ledger. May be repeated.",
             check=validation.tags,
+        ),
+    ]
+    flex: Annotated[
+        bool | None,
+        Option(
+            flag="--flex",
+            help="Use the cheaper, slower service tier of the models that have one. It is held at the standard price.",
+            default="%config RouteMagics.flex, off by default",
+            check=bool,
         ),
     ]
     hedge_s: Annotated[

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Unpack
 from llm_magic import cache as caching
 from llm_magic import conversations, tuning
 from llm_magic.bridge import Job, bridge
-from llm_magic.budget import Amount, Budget, Cap
+from llm_magic.budget import Amount, Budget, Cap, usd
 from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import Classifier, LinearClassifier
 from llm_magic.columns import Column, ColumnPlan
@@ -73,13 +73,14 @@ class Router:
         clock: Clock | None = None,
         quality: float = DEFAULT_QUALITY,
         effort: Effort | str | None = None,
+        worth: Amount | None = None,
         on_refusal: OnRefusal = "fallback",
     ) -> None:
         self.quality = validation.quality(quality)
+        self.worth_usd = None if worth is None else usd(worth)
         self.effort = None if effort is None else validation.effort(effort)
         self.on_refusal: OnRefusal = validation.on_refusal(on_refusal)
         self.base_registry = Registry.load() if registry is None else registry
-        """The registry without the tuning of `%route_tune`."""
         self.registry = tuning.apply_tuning(self.base_registry, tuning.load())
         self._clock = clock = Clock() if clock is None else clock
         self.ledger = ledger or Ledger(session_id=session_id, clock=lambda: clock.now().timestamp())
@@ -89,15 +90,12 @@ class Router:
         self.budget = Budget() if budget is None else budget
         self.classifier: Classifier = LinearClassifier() if classifier is None else classifier
         self.planner = planner
-        """None: `CheapestCapable`."""
         self._setting_budget = threading.Lock()
         self.providers: Mapping[str, Provider] = connect(self.registry.providers) if providers is None else providers
         self._warm_up = WarmUp(self.providers)
         self._services = new_services(
             self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )
-
-    # The path of a prompt: request -> classification -> plan -> events -> result.
 
     def request(self, prompt: str, **given: Unpack[RequestOptions]) -> Request:
         """Return a checked request. Raises RequestError, naming the option; `RequestOptions` describes each one."""
@@ -106,6 +104,7 @@ class Router:
         fields["is_quality_stated"] = "quality" in fields
         fields.setdefault("quality", self.quality)
         fields.setdefault("effort", self.effort)
+        fields.setdefault("worth_usd", None if fields["is_quality_stated"] else self.worth_usd)
         fields.setdefault("on_refusal", self.on_refusal)
         limit = fields.pop("thread_tokens", conversations.THREAD_TOKENS)
         if (name := fields.pop("thread", None)) is not None:
@@ -228,6 +227,7 @@ class Router:
             clock=self._clock,
             quality=self.quality,
             effort=self.effort,
+            worth=self.worth_usd,
             on_refusal=self.on_refusal,
         )
 
@@ -262,8 +262,6 @@ class Router:
 
     def circuit(self, model: ModelSpec) -> Circuit:
         return self._services.circuit(model.id)
-
-    # The core, on the private loop.
 
     async def _run(self, prompt: str | Request, given: RequestOptions) -> AsyncGenerator[RunEvent]:
         await self._warm_up.done()

@@ -119,5 +119,9 @@ class Request:
     cache_prefix: bool = False
     effort: Effort | None = None
     """None: the plan chooses."""
+    worth_usd: Decimal | None = None
+    """Worth of a good answer. The plan takes the model and effort with the highest expected worth minus cost."""
+    flex: bool = False
+    """Use the cheaper and slower service tier `flex`."""
     rule: str = ""
     """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from llm_magic import Ledger, Registry, RequestError, Router, TaskTier
+from llm_magic import Ledger, LLMMagicError, Registry, RequestError, Router, TaskTier
 from llm_magic.plan.levels import quality_at, usable_levels
 from llm_magic.testing import Reply, ScriptedProvider, scripted_router
 from llm_magic.types import Classification, Effort, Plan
@@ -169,3 +171,29 @@ def test_a_model_without_levels_has_no_cascade_of_effort() -> None:
     plan = scripted_router().plan("hello", cascade="effort")
     assert plan.cascade is None
     assert plan.no_cascade == "the levels of effort of cheap are unknown"
+
+
+def test_the_worth_of_an_answer_decides_between_models_and_efforts(router: Router) -> None:
+    costs, qualities = [], []
+    for worth in ("0.0001", "0.05", "1", "100"):
+        leader = router.plan(PROVE, worth=worth).candidates[0]
+        costs.append(leader.expected_usd)
+        qualities.append(leader.expected_quality)
+    assert costs == sorted(costs)
+    assert qualities == sorted(qualities)
+    assert costs[0] < costs[-1]
+
+
+def test_the_plan_states_what_a_better_answer_would_cost(router: Router) -> None:
+    why = router.plan(PROVE, worth="0.05").candidates[0].why
+    assert re.search(r"would be \d+\.\d points better for USD [\d.]+ more: not worth it at USD 0\.05", why), why
+    best = router.plan(PROVE, worth="1000").candidates[0].why
+    assert best.startswith("the best expected quality that can be used")
+
+
+def test_a_stated_quality_wins_over_the_worth_of_the_router(router: Router) -> None:
+    priced = Router(registry=router.registry, ledger=router.ledger, providers=router.providers, worth="0.0001")
+    assert priced.request(PROVE).worth_usd == Decimal("0.0001")
+    assert priced.request(PROVE, quality=0.9).worth_usd is None
+    with pytest.raises(LLMMagicError):
+        router.plan(PROVE, worth="-1")

@@ -18,7 +18,8 @@ from llm_magic.routing import Router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
 from llm_magic.routing.columns import Variables
 from llm_magic.routing.notebook import Notebook
-from llm_magic.routing.options import OPTIONS, Option, RequestOptions, from_arguments
+from llm_magic.routing.option import Option
+from llm_magic.routing.options import OPTIONS, RequestOptions, from_arguments
 from llm_magic.types import Request
 
 
@@ -61,8 +62,11 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
 
 def _given(args: Any, notebook: Notebook, settings: Any) -> RequestOptions:
     given = from_arguments(vars(args), notebook)
+    given.setdefault("flex", settings.flex)
     if settings.effort is not None:
         given.setdefault("effort", settings.effort)
+    if settings.worth is not None and "quality" not in given:
+        given.setdefault("worth", settings.worth)
     if settings.last_resort:
         given.setdefault("last_resort", settings.last_resort)
     given.setdefault("on_refusal", settings.on_refusal)

@@ -67,6 +67,12 @@ class RouteMagics(Magics):
         f"router, {DEFAULT_QUALITY:g} by default.",
     ).tag(config=True)
 
+    worth = Float(
+        None,
+        allow_none=True,
+        help="Worth of a good answer in USD, above 0, as for --worth. None: that of the router, none by default.",
+    ).tag(config=True)
+    flex = Bool(False, help="Use the cheaper, slower service tier, as --flex does.").tag(config=True)
     effort = Enum(
         [str(effort) for effort in Effort],
         default_value=None,
@@ -105,6 +111,15 @@ class RouteMagics(Magics):
         value = proposal["value"]
         if value is not None and not 0 <= value <= 1:
             raise TraitError(f"the 'quality' trait can't become {value!r}: it must be from 0 to 1, or None")
+        return value
+
+    @validate("worth")
+    def _check_worth(self, proposal: Any) -> float | None:
+        value = proposal["value"]
+        if value is not None and not 0 < value < 1e6:
+            raise TraitError(
+                f"the 'worth' trait can't become {value!r}: it must be above 0 and below a million, or None"
+            )
         return value
 
     @magic_arguments("%route")
