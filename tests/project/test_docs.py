@@ -152,7 +152,7 @@ def test_every_magic_is_documented() -> None:
 def test_every_option_of_a_cell_is_documented() -> None:
     options = set(re.findall(r"(--[a-z-]+)", RouteMagics.route.__doc__ or ""))
     assert len(options) > 20
-    for option in options - {"--no-cache", "--no-cache-prefix"}:
+    for option in options - {"--no-cache", "--no-cache-prefix", "--no-flex"}:
         assert f"`{option}" in page("options.md"), option
 
 

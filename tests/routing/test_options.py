@@ -11,6 +11,7 @@ import pytest
 from llm_magic import RequestError, Router
 from llm_magic.errors import InvalidOption, UnknownOption
 from llm_magic.jupyter.magics.route import RouteMagics
+from llm_magic.routing.column_options import COLUMN_OPTIONS
 from llm_magic.routing.options import OPTIONS, markdown_table
 from llm_magic.types import Request
 from tests.support import builders
@@ -33,10 +34,8 @@ def test_every_field_of_the_request_has_an_option() -> None:
 def test_the_magic_has_the_flags_of_every_option_and_its_own() -> None:
     flags = {flag for action in RouteMagics.route.parser._actions for flag in action.option_strings}
     own = {"--out", "--plan", "--no-stream", "--compare", "--background", "--no-interpolate"}
-    assert flags == {option.flag for option in OPTIONS.values() if option.flag} | own | {
-        "--no-cache",
-        "--no-cache-prefix",
-    }
+    options = {option.flag for option in (*OPTIONS.values(), *COLUMN_OPTIONS.values()) if option.flag}
+    assert flags == options | own | {"--no-cache", "--no-cache-prefix", "--no-flex"}
 
 
 @pytest.mark.parametrize(
