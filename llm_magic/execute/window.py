@@ -15,7 +15,7 @@ _TOO_FEW_TO_REASON = 4
 def doubt(run: Run, state: AttemptState) -> str | None:
     """Return the note that an answer needs, or None."""
     report, candidate = state.report, state.candidate
-    if report is None or not report.final:
+    if report is None or not report.final or run.awaiting_confirmation:
         return None
     read, written = report.usage.input_tokens, report.usage.output_tokens
     expected, model = candidate.input_tokens, candidate.model
@@ -26,7 +26,7 @@ def doubt(run: Run, state: AttemptState) -> str | None:
             f"window. Enlarge the window there, or state context_window = {read:,} for it in models.toml"
         )
     cut_off = state.finished is not None and state.finished.finish_reason == "length"
-    if cut_off and written < _FULL_SHARE * candidate.max_output_tokens:
+    if cut_off and read + written >= _MIN_INPUT_TOKENS and written < _FULL_SHARE * candidate.max_output_tokens:
         return (
             f"{model.id} stopped after {written:,} of {candidate.max_output_tokens:,} output tokens: its endpoint's "
             f"context window was full. Enlarge it there, or state context_window = {read + written:,} for it in "
