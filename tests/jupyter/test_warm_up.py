@@ -54,16 +54,16 @@ def run(code: str, home: Path, **environ: str) -> str:
     return done.stdout
 
 
-def test_what_the_first_cell_needs_is_loaded_in_the_background(tmp_path: Path) -> None:
+def test_modules_of_the_first_cell_are_loaded_in_the_background(tmp_path: Path) -> None:
     assert set(run(LOAD + WAIT, tmp_path).split()) >= LOADED
 
 
 @pytest.mark.parametrize("code", [LOAD, LOAD + 'shell.run_line_magic("reload_ext", "llm_magic")'])
-def test_a_quick_exit_ends_it(tmp_path: Path, code: str) -> None:
+def test_a_quick_exit_ends_the_warm_up(tmp_path: Path, code: str) -> None:
     assert run(code, tmp_path) == ""
 
 
-def test_it_can_be_turned_off(tmp_path: Path) -> None:
+def test_the_warm_up_can_be_turned_off(tmp_path: Path) -> None:
     assert not LOADED & set(run(LOAD + WAIT, tmp_path, LLM_MAGIC_WARM_UP="0").split())
 
 

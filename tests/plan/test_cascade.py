@@ -323,9 +323,13 @@ async def test_two_providers_that_reject_the_prompt_of_a_cascade_end_the_run() -
 
 
 async def test_an_answer_that_was_cut_off_confirms_nothing() -> None:
-    router = cascading(
-        lambda request: Reply(chunks=("42",), finish_reason="length" if request.model.id != "strong" else "stop")
-    )
+    def reply(request: ProviderRequest) -> Reply:
+        if request.model.id == "strong":
+            return Reply(chunks=("42",))
+        usage = Usage(input_tokens=10, output_tokens=request.max_output_tokens)
+        return Reply(chunks=("42",), finish_reason="length", usage=usage)
+
+    router = cascading(reply)
     result = await router.route("well?", cascade=True, **HARD)
     assert result.model == "strong"
     assert result.notes == ("cheap and other: cut off at the output limit; asked strong",)

@@ -39,7 +39,9 @@ def test_every_error_is_public_and_has_one_root() -> None:
     from llm_magic import errors
 
     names = {
-        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, BaseException) and value.__module__ == errors.__name__
     }
     assert names <= set(llm_magic.__all__)
     assert all(issubclass(getattr(errors, name), errors.LLMMagicError) for name in names)
