@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Protocol
 
@@ -28,6 +29,21 @@ _NOTHING_ASKED = Classification(
 )
 
 
+_ARITHMETIC = re.compile(
+    r"\s{0,9}(?:(?:what is|what's|whats|how much is|calculate|compute)\s{1,9})?"
+    r"(?!\d{4}-\d\d?-\d)(?=[^\n]{0,40}\d\s{0,9}[-+*/x×÷^%])[-+*/x×÷^%().,\d \t]{1,40}[=?.\s]{0,9}",
+    re.IGNORECASE,
+)
+_SUM = Classification(
+    tier=TaskTier.BULK,
+    confidence=0.99,
+    reasons=("one arithmetic expression",),
+    probabilities={tier: 0.99 if tier is TaskTier.BULK else 0.01 / 3 for tier in TaskTier},
+    difficulty=-1.0,
+)
+"""The classification of a prompt that is one arithmetic expression: words say too little about it."""
+
+
 class Classifier(Protocol):
     """Anything that classifies prompts. `Router(classifier=...)` accepts any implementation."""
 
@@ -48,6 +64,8 @@ class LinearClassifier:
         characters are read, which bounds the time.
         """
         heads = self._heads or shipped_heads()
+        if _ARITHMETIC.fullmatch(text):
+            return _SUM
         features, signals = _read(text, HEAD_FAMILIES)
         if not features.word_buckets:
             return _NOTHING_ASKED

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from llm_magic.classify import Classifier, LinearClassifier, classify
 from llm_magic.classify.heads import shipped_heads
 from llm_magic.types import Classification, TaskTier
@@ -28,3 +30,15 @@ def test_any_object_with_a_classify_method_is_a_classifier() -> None:
 
     classifier: Classifier = AlwaysBulk()
     assert classifier.classify("hello").tier is TaskTier.BULK
+
+
+@pytest.mark.parametrize("text", ["what is 2+2", "2+2?", "What's 17 * 23?", "calculate (3.5 - 1) / 2", " 12 x 12 = "])
+def test_one_arithmetic_expression_is_bulk(text: str) -> None:
+    classification = classify(text)
+    assert (classification.tier, classification.reasons) == (TaskTier.BULK, ("one arithmetic expression",))
+    assert sum(classification.probabilities.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("text", ["42", "what is 17", "1. 2. 3.", "2024-11-27", "what is a+b", "prove 2+2=4", "-"])
+def test_other_short_texts_are_not_arithmetic(text: str) -> None:
+    assert classify(text).reasons != ("one arithmetic expression",)
