@@ -30,6 +30,9 @@ from llm_magic.providers.base import (
 from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Attempt, Outcome, TaskTier
 
+_MAX_TOKENS_IN_ONE_PIECE = 2_048
+"""A longer answer may take longer than the wait for a first token."""
+
 
 async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     """Send one request and set `state.result`. If it was sent, its row is in the ledger and in `run.attempts`."""
@@ -198,6 +201,7 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         schema=None if state.is_judge else request.schema,
         in_conversation=request.thread is not None,
         effort=state.candidate.effort,
+        in_one_piece=run.in_column and state.candidate.max_output_tokens <= _MAX_TOKENS_IN_ONE_PIECE,
         is_brief=run.plan.tier in (TaskTier.STRUCTURED, TaskTier.BULK),
         marks_prefix=state.candidate.quote.marks_prefix,
         prefix_chars=0 if prefix is None else prefix.chars,

@@ -15,7 +15,7 @@ from llm_magic.types import Effort, Message, ModelSpec, ProviderSpec, Schema, Us
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
-    """One attempt, ready to be sent.
+    """One attempt, ready to be sent. in_one_piece: without a stream, if the wire can do that.
 
     in_conversation: the next request begins with this one, so its prefix is worth caching. effort: None sends nothing
     about it. marks_prefix: cache the system prompt and the first `prefix_chars` characters of the first message.
@@ -30,6 +30,7 @@ class ProviderRequest:
     in_conversation: bool = False
     effort: Effort | None = None
     is_brief: bool = False
+    in_one_piece: bool = False
     marks_prefix: bool = False
     prefix_chars: int = 0
     cache_key: str = ""

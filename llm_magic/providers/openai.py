@@ -117,8 +117,7 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
         "model": request.model.api_model,
         "messages": messages,
         request.model.max_tokens_param: request.max_output_tokens,
-        "stream": True,
-        "stream_options": {"include_usage": True},
+        **({} if request.in_one_piece else {"stream": True, "stream_options": {"include_usage": True}}),
         # The SDK knows only OpenAI's own parameters, and passes these on as they are.
         "extra_body": {name: value for name, value in params.items() if name != "extra_headers"},
         "extra_headers": params.get("extra_headers"),
