@@ -20,6 +20,8 @@ _MODULES = (
     "anyio._backends._asyncio",
 )
 _loading = threading.Lock()
+_loaded = threading.Event()
+"""Set once the parts that all providers share are loaded."""
 
 
 def load(providers: Iterable[Provider], *, stop: threading.Event | None = None) -> None:
@@ -33,6 +35,7 @@ def load(providers: Iterable[Provider], *, stop: threading.Event | None = None) 
                 return
             with suppress(Exception):
                 step()
+        _loaded.set()
 
 
 class WarmUp:
@@ -43,9 +46,11 @@ class WarmUp:
         self._is_done = False
 
     async def done(self) -> None:
-        if not self._is_done:
+        if self._is_done:
+            return
+        if not _loaded.is_set() or any(isinstance(provider, LoadableProvider) for provider in self._providers.values()):
             await asyncio.to_thread(load, self._providers.values())
-            self._is_done = True
+        self._is_done = True
 
 
 def _steps(providers: Iterable[Provider]) -> Iterator[Callable[[], object]]:

@@ -22,6 +22,7 @@ from sqlalchemy import text
 from llm_magic import Budget, Ledger, LLMMagicError, Router
 from llm_magic.events import Planned, RunEvent
 from llm_magic.execute import RetryPolicy
+from llm_magic.routing import warm_up
 from llm_magic.types import Attempt, CostBasis, Outcome
 from tests.support import builders
 from tests.support.fuzzing import examples
@@ -40,6 +41,9 @@ IN_FLIGHT = text(
 
 def usd(micro: int) -> Decimal:
     return Decimal(micro).scaleb(-6)
+
+
+warm_up.load(())  # in a run, it would wait for a thread
 
 
 class SameLoop:
