@@ -7,6 +7,7 @@ import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 from llm_magic.providers.base import LoadableProvider, Provider
 
@@ -44,12 +45,26 @@ class WarmUp:
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = providers
         self._is_done = False
+        self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
     async def done(self) -> None:
+        """Wait for the warm-up. Runs that wait for it continue together, in their order."""
         if self._is_done:
             return
-        if not _loaded.is_set() or any(isinstance(provider, LoadableProvider) for provider in self._providers.values()):
-            await asyncio.to_thread(load, self._providers.values())
+        loop = asyncio.get_running_loop()
+        task = self._tasks.get(loop)
+        if task is None and _loaded.is_set() and not self._has_loadable():
+            self._is_done = True
+            return
+        if task is None or task.done():  # it is canceled if the loop's tasks are
+            task = self._tasks[loop] = loop.create_task(self._load())
+        await asyncio.shield(task)
+
+    def _has_loadable(self) -> bool:
+        return any(isinstance(provider, LoadableProvider) for provider in self._providers.values())
+
+    async def _load(self) -> None:
+        await asyncio.to_thread(load, self._providers.values())
         self._is_done = True
 
 

@@ -1,7 +1,7 @@
 """What is sent at each level of effort, for every shipped model.
 
 Sources: E platform.claude.com/docs/en/build-with-claude/effort, R developers.openai.com/api/docs/guides/reasoning and
-litellm discussion 52347 (6.1-sol refuses none), L docs.oxen.ai and docs.litellm.ai on gpt-6-luna (none to max, medium by
+litellm discussion 52347 (6.1-sol refuses none), M the models' pages at developers.openai.com/api/docs/models, L docs.oxen.ai and docs.litellm.ai on gpt-6-luna (none to max, medium by
 default), D api-docs.deepseek.com/guides/thinking_mode (medium is served as high).
 """
 
@@ -40,6 +40,10 @@ TABLE: list[tuple[str, str, dict[str, Any], str]] = [
     ("claude-haiku-5-5", "low", claude("low"), "E"),
     ("claude-haiku-5-5", "medium", claude("medium"), "E"),
     ("claude-haiku-5-5", "high", claude("high"), "E"),
+    ("claude-fable-5-2", "low", claude("low"), "E"),
+    ("claude-fable-5-2", "medium", claude("medium"), "E"),
+    ("claude-fable-5-2", "high", claude("high"), "E"),
+    ("claude-fable-5-2", "max", claude("max"), "E"),
     ("gpt-6.1-terra", "none", gpt("none"), "R"),
     ("gpt-6.1-terra", "low", gpt("low"), "R"),
     ("gpt-6.1-terra", "medium", gpt("medium"), "R"),
@@ -49,6 +53,12 @@ TABLE: list[tuple[str, str, dict[str, Any], str]] = [
     ("gpt-6.1-sol", "medium", gpt("medium"), "R"),
     ("gpt-6.1-sol", "high", gpt("high"), "R"),
     ("gpt-6.1-sol", "max", gpt("max"), "R"),
+    ("gpt-6.2-sol", "low", gpt("low"), "M"),
+    ("gpt-6.2-sol", "medium", gpt("medium"), "M"),
+    ("gpt-6.2-sol", "high", gpt("high"), "M"),
+    ("gpt-6.2-astra", "low", gpt("low"), "M"),
+    ("gpt-6.2-astra", "medium", gpt("medium"), "M"),
+    ("gpt-6.2-astra", "high", gpt("high"), "M"),
     ("gpt-6-luna", "none", gpt("none"), "L"),
     ("gpt-6-luna", "low", gpt("low"), "L"),
     ("gpt-6-luna", "medium", gpt("medium"), "L"),
@@ -67,8 +77,11 @@ DEFAULTS = {
     "claude-opus-5-5": "medium",
     "claude-sonnet-5-5": "high",
     "claude-haiku-5-5": "medium",
+    "claude-fable-5-2": "high",
     "gpt-6.1-terra": "medium",
     "gpt-6.1-sol": "medium",
+    "gpt-6.2-sol": "medium",
+    "gpt-6.2-astra": "medium",
     "gpt-6-luna": "medium",
     "deepseek-flash": "high",
     "deepseek-v4-pro": "high",

@@ -169,7 +169,7 @@ def test_the_lists_of_endpoints_are_read(
 def test_a_retirement_is_read_in_every_form(
     server: ListServer, monkeypatch: pytest.MonkeyPatch, entry: Json, status: str, detail: str
 ) -> None:
-    server.answers["/models"] = 200, {"data": [{"id": "m"} | entry]}
+    server.answers["/v1/models"] = 200, {"data": [{"id": "m"} | entry]}
     check = checked(server, monkeypatch, "openai", model("m"))["m"]
     assert (str(check.status), check.detail) == (status, detail)
 
@@ -189,7 +189,7 @@ def test_a_retirement_is_read_in_every_form(
 def test_an_endpoint_that_does_not_list_its_models_is_reported_in_words(
     server: ListServer, monkeypatch: pytest.MonkeyPatch, status: int, body: Json, says: str
 ) -> None:
-    server.answers["/models"] = status, body
+    server.answers["/v1/models"] = status, body
     check = checked(server, monkeypatch, "openai", model("m"))["m"]
     assert check.status == "unknown"
     assert says in check.detail

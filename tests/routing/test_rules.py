@@ -219,6 +219,7 @@ def test_a_match_is_displayed_in_the_plan_and_in_the_cell(
         with_rules(rule("regex = 'nothing'") + rule("tag = 'legal'", "model = 'odd'"), scripted)
     )
     shell.run(f"plan = %route_plan --tag legal {EASY}")
+    shell.run("%config RouteMagics.verbosity = 'full'")
     lines = plain_text.plan(shell["plan"])
     assert "odd: " in lines
     assert lines.count("rule 2 in models.toml: tag 'legal'") == 2
