@@ -61,6 +61,7 @@ class Allowance:
         return max(0.0, wait_s)
 
     def add(self, amount: float, now: float) -> None:
+        self._expire(now)
         self._sent.append((now, amount))
         self._total += amount
         self._since_left += amount

@@ -18,7 +18,7 @@ import pytest
 from llm_magic import BudgetExceeded, Ledger, Router, RouteResult
 from llm_magic.events import Waiting
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
-from llm_magic.testing import ScriptedProvider
+from llm_magic.testing import FakeClock, ScriptedProvider
 from tests.support import builders
 from tests.support.journal import Entry, Journal
 
@@ -158,8 +158,13 @@ class Busy(ScriptedProvider):
 
 async def test_a_thousand_runs_at_once_queue_fairly_and_keep_no_memory(tmp_path: Path) -> None:
     busy = Busy()
+    clock = FakeClock(builders.NOON)
     ours = builders.router(
-        builders.model("only"), ledger=Ledger(tmp_path / "ledger.db"), providers={"cloud": busy}, concurrency=32
+        builders.model("only"),
+        ledger=Ledger(tmp_path / "ledger.db"),
+        providers={"cloud": busy},
+        concurrency=32,
+        clock=clock,
     )
     ours.set_budget(1_000)
 
@@ -176,6 +181,7 @@ async def test_a_thousand_runs_at_once_queue_fairly_and_keep_no_memory(tmp_path:
     tracemalloc.start()
     try:
         for _ in range(3):
+            clock.advance(60)  # the pace keeps the requests of the last minute
             await wave(100)
             gc.collect()
             kept.append(tracemalloc.get_traced_memory()[0])
