@@ -253,7 +253,8 @@ def test_the_hash_key_is_private_and_temporary_if_it_can_not_be_stored(
 ) -> None:
     assert hash_key() == hash_key()
     assert (clean_environment / "hash.key").stat().st_mode & 0o077 == 0
-    blocked = clean_environment / "hash.key" / "below a file"
+    blocked = clean_environment / "other"
+    (blocked / "hash.key").mkdir(parents=True)
     monkeypatch.setenv("LLM_MAGIC_HOME", str(blocked))
     assert len(hash_key()) == 32
 
