@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from llm_magic.jupyter.render import frames
+from llm_magic.jupyter.run import background
 from tests.support.shell import Shell
 
 
@@ -33,7 +35,7 @@ def test_the_ledger_shows_what_people_look_for_and_has_every_column(shell: Shell
 
 def test_tables_without_rows_are_a_sentence(shell: Shell) -> None:
     assert shown(shell, returned(shell, "route_ledger")) == "the ledger has no rows yet"
-    assert shown(shell, returned(shell, "route_jobs")) == "no background runs"
+    assert shown(shell, frames.jobs(background.frame([]))) == "no background runs"
 
 
 def test_the_models_show_prices_and_reasons(shell: Shell) -> None:
