@@ -344,6 +344,7 @@ def test_no_key_reaches_a_log_or_a_traceback(headless: Any, server: loopback.Ser
     for name in ("claude-opus-4-7", "claude-sonnet-4-6"):
         server.script(name, Fault(status=401, message=f"bad key {loopback.KEY}-anthropic"))
     server.script("gpt-5.5", loopback.Broken(how="malformed"))
+    server.script("deepseek-v3", loopback.Fault(status=401, message=f"bad key {loopback.KEY}-deepseek"))
     log = tmp_path / "everything.log"
     failing = (
         "llm_magic.router().route_sync('hello', tier='complex')",
@@ -363,7 +364,8 @@ def test_no_key_reaches_a_log_or_a_traceback(headless: Any, server: loopback.Ser
         allow_errors=True,
     )
     kept = nbformat.writes(notebook)
-    assert kept.count("AllAttemptsFailed") >= 4
+    # Later runs pass the providers over whose keys were refused.
+    assert len(re.findall("AllAttemptsFailed|NoCandidate", kept)) >= 4
     assert "anthropic" in log.read_text()
     for key in keys:
         assert key not in kept

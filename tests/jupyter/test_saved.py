@@ -121,14 +121,14 @@ RunState.apply = stop_at_the_first_text
 """
 WHOLE = ("The answer is 42.", "$0.0")
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "whole": ("--tier bulk --cache", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
+    "whole": ("--tier bulk --cache", (*WHOLE, "deepseek-v3 · ", "you asked for this tier")),
     "from the cache": ("--tier bulk --cache", (*WHOLE, "deepseek-v3 · $0", "nothing was sent")),
     "after a fallback": ("--tier structured", (*WHOLE, "✗ gpt-5.5: auth failed", "✓ claude-sonnet-4-6")),
-    "in the background": ("--tier bulk --background", (*WHOLE, "✓ deepseek-v3", "you asked for this tier")),
+    "in the background": ("--tier bulk --background", (*WHOLE, "deepseek-v3 · ", "you asked for this tier")),
     "failed in the background": ("--tier structured --max-cost 0.000001 --background", ("no answer: over budget",)),
     "side by side": (
         "--compare claude-sonnet-4-6,gpt-5.5,deepseek-v3",
-        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "total $0.0"),
+        (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "total <$0.0"),
     ),
     "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "$0")),
     "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "tokens, about USD 0.0")),

@@ -103,7 +103,7 @@ def run_facts(state: RunState) -> RunFacts:
         ending=state.ending,
         summary=tuple(filter(None, (model, run_cost(state), latency))),
         session=session_facts(state.session_usd, state.cap_usd),
-        path=path if len(path) > 1 else (),
+        path=path if len(path) > 1 or any(step.tone is Tone.BAD for step in path) else (),
         details=tuple(_run_details(state)),
         notes=state.notes,
         is_notable=_is_notable(state, path),

@@ -67,7 +67,7 @@ def _foot(content: str) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "".join(f"<div>{escape(text)}</div>" for text in texts)
+    return "".join(f"\n<div>{escape(text)}</div>" for text in texts)
 
 
 def _joined(texts: Iterable[str]) -> str:
