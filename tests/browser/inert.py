@@ -11,6 +11,7 @@ LIVE = """() => [...document.querySelectorAll('.llmr')].flatMap(root => [...root
         + 'video,audio,svg,link,meta,base,portal,template,marquee,details,style,[id],[name],[style],[srcdoc]')
         || [...each.attributes].some(({name}) => name.startsWith('on') || name.startsWith('data-')))
     .filter(each => !each.matches('tr[style="text-align: right;"]'))  // of every table that pandas writes
+    .filter(each => !each.matches('.llmr-foot > details'))  // the facts of a run
     .map(each => each.outerHTML.slice(0, 200))"""
 
 LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]

@@ -54,7 +54,7 @@ $$\\int_0^n x^2\\,dx = \\frac{n^3}{3}$$
 
 def test_an_answer_and_a_plan_are_displayed(opened: Callable[..., Notebook], server: loopback.Server) -> None:
     server.script("claude-opus-4-7", loopback.Fault(status=401, message="invalid x-api-key"))
-    server.script("claude-sonnet-4-6", ANSWER)
+    server.script("gpt-5.5", ANSWER)
     notebook = opened(
         "answer.ipynb",
         "%load_ext llm_magic\n%route_budget 0.05",
