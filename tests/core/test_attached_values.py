@@ -65,7 +65,7 @@ def test_a_series_may_have_a_name_of_any_kind(name: Any, shown: str) -> None:
     ids=lambda cell: type(cell).__name__,
 )
 def test_a_long_cell_of_any_kind_is_bounded_and_reported(cell: Any) -> None:
-    frame = pd.DataFrame({"id": range(50), "embedding": [cell] * 50})
+    frame = pd.DataFrame({"id": range(50), "embedding": pd.Series([cell] * 50, dtype=object)})
     table = of_value("t", frame)
     assert len(table.text) < 50 * 300
     assert "…" in table.text
@@ -234,7 +234,8 @@ def test_of_an_animation_the_first_frame_is_sent(kind: str) -> None:
      b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", encoded("PNG").replace(b"IDAT", b"IDAX")],
 )  # fmt: skip
 def test_a_broken_image_is_an_error_before_anything_is_sent(data: bytes) -> None:
-    with pytest.raises(RequestError, match="the image x is broken and would be refused"):
+    # Pillow 12 takes the size of a torn header for real.
+    with pytest.raises(RequestError, match="the image x (is broken and would be refused|has .* pixels)"):
         router(SEES).request("what is this?", attach=[of_value("x", data)])
 
 
