@@ -235,7 +235,7 @@ def test_of_an_animation_the_first_frame_is_sent(kind: str) -> None:
 )  # fmt: skip
 def test_a_broken_image_is_an_error_before_anything_is_sent(data: bytes) -> None:
     # Pillow 12 takes the size of a torn header for real.
-    with pytest.raises(RequestError, match="the image x (is broken and would be refused|has .* pixels)"):
+    with pytest.raises(RequestError, match=r"the image x (is broken and would be refused|has .* pixels)"):
         router(SEES).request("what is this?", attach=[of_value("x", data)])
 
 
