@@ -244,6 +244,7 @@ class Runner:
         record = item.record
         record.outcome, record.text, record.error = Outcome.OK.value, result.text, None
         record.model = result.model
+        record.effort = str(result.effort or "")
         progress = self.progress
         if result.finish_reason == "length" and self._planner.max_output_tokens is not None and not item.is_second_try:
             item.is_cut_off = True

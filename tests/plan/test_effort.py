@@ -136,6 +136,15 @@ async def test_the_effort_is_sent_recorded_and_returned(router: Router) -> None:
     assert list(router.ledger.to_frame()["effort"]) == ["low"]
 
 
+def test_the_rows_of_a_column_state_the_effort(router: Router) -> None:
+    luna = ScriptedProvider([Reply(chunks=("bonjour",))])
+    alone = Router(registry=router.registry, ledger=router.ledger, providers={"openai": luna})
+    done = alone.map_sync(
+        "Translate to French: {{text}}", over={"text": ["hello"]}, into="french", model="gpt-6-luna", effort="low"
+    )
+    assert list(done.frame["route_effort"]) == ["low"]
+
+
 def test_a_cascade_of_effort_asks_the_same_model_harder(router: Router) -> None:
     plan = router.plan(TRANSLATE, model="gpt-6-luna", cascade="effort")
     assert plan.cascade is not None
