@@ -61,20 +61,6 @@ FUZZ_MINUTES := 10
 fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
 	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-
-# One after the other, each once. (No -j: they share the machine's cores and build/.)
-test-all: test test-kernel test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
-
-test-kernel: setup ## run the tests that start a kernel: notebooks, interrupts, saved output
-	$(BIN)/pytest -m "kernel and not slow and not browser" $(PARALLEL) $(ARGS)
-
-test-lab: setup ## run the tests of the laboratory: training, evaluation, simulation
-	$(BIN)/pytest -m "lab and not slow" $(PARALLEL) $(ARGS)
-
-FUZZ_MINUTES := 10
-fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
-	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
-
 SOAK_MINUTES := 30
 soak: setup ## run 20 runs at once against a faulty server for SOAK_MINUTES (30), on SQLite and PostgreSQL
 	$(BIN)/python -m tests.support.soak --minutes $(SOAK_MINUTES) $(ARGS)

@@ -22,8 +22,8 @@ _MAX_SCANNED_CHARS = 2_000_000
 class JsonValue:
     """A JSON value in an answer.
 
-    problem: the reason that the value can't be used; it quotes nothing. is_broken: there is no data. is_cut: the text
-    ends before the value does.
+    problem: why the value can't be used, without quoting it. is_broken: True if it can't be parsed. is_cut: True if the
+    text ends before the value does.
     """
 
     text: str

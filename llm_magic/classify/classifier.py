@@ -34,7 +34,7 @@ _ARITHMETIC = re.compile(
     r"(?!\d{4}-\d\d?-\d)(?=[^\n]{0,40}\d\s{0,9}[-+*/x×÷^%])[-+*/x×÷^%().,\d \t]{1,40}[=?.\s]{0,9}",
     re.IGNORECASE,
 )
-_SUM = Classification(
+_ONE_EXPRESSION = Classification(
     tier=TaskTier.BULK,
     confidence=0.99,
     reasons=("one arithmetic expression",),
@@ -65,7 +65,7 @@ class LinearClassifier:
         """
         heads = self._heads or shipped_heads()
         if _ARITHMETIC.fullmatch(text):
-            return _SUM
+            return _ONE_EXPRESSION
         features, signals = _read(text, HEAD_FAMILIES)
         if not features.word_buckets:
             return _NOTHING_ASKED

@@ -11,15 +11,15 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta, unmerged
-from llm_magic.providers import caching, dialect, errors, formats, http, listing
+from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
-from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
 from llm_magic.providers.reading import read_events
+from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.providers.sse import JSONObject
 from llm_magic.providers.usage import MessagesUsage, parse_count
 from llm_magic.types import Message, ProviderSpec
@@ -66,9 +66,9 @@ class AnthropicProvider:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
         failure, accepted = None, False
         url = endpoint.display_url
-        request = dialect.without_refused_format(url, request)
-        body = dialect.without_refused(url, request, request_body(request), {})
-        sent = dialect.sent_request(url, request, body, {})
+        request = refused_parameters.without_refused_format(url, request)
+        body = refused_parameters.without_refused(url, request, request_body(request), {})
+        sent = refused_parameters.sent_request(url, request, body, {})
         try:
             client = http.client(_client, endpoint)
             yield RequestSent()

@@ -24,11 +24,11 @@ from llm_magic.errors import (
     Scope,
     ServerError,
 )
-from llm_magic.providers import dialect
 from llm_magic.providers import error_words as words
-from llm_magic.providers.dialect import SentRequest
+from llm_magic.providers import refused_parameters
 from llm_magic.providers.error_body import ErrorBody
 from llm_magic.providers.limits import is_too_long, output_limit
+from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.providers.waits import wait_s
 
 
@@ -163,8 +163,8 @@ def _parameter(failure: Failure) -> ProviderError | None:
         return None
     if "json_validate_failed" in failure.body.codes:
         return InvalidAnswer(failure.message)
-    if parameter := dialect.refused_parameter(failure.body, failure.sent):
-        dialect.remember(failure.sent, parameter, failure.body)
+    if parameter := refused_parameters.refused_parameter(failure.body, failure.sent):
+        refused_parameters.remember(failure.sent, parameter, failure.body)
         return BadRequest(failure.message, refused_parameter=parameter, accepted=failure.accepted)
     return None
 

@@ -9,11 +9,11 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.errors import ConnectionFailed, ProviderError, StreamBroken, TimedOut
-from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text
+from llm_magic.providers.refused_parameters import SentRequest
 
 _MAX_MESSAGE_CHARS = 300
 _STATUS_OF_TYPE = {

@@ -10,10 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta, unmerged
-from llm_magic.providers import caching, dialect, errors, formats, http, listing
+from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_of, split_content
-from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
@@ -21,6 +20,7 @@ from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
 from llm_magic.providers.reading import read_events
+from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.providers.sse import JSONObject
 from llm_magic.providers.usage import CompletionsUsage
 from llm_magic.types import Message, ProviderSpec
@@ -77,10 +77,10 @@ class OpenAIProvider:
         endpoint = self._endpoint()
         failure, accepted = None, False
         url = endpoint.display_url
-        request = dialect.without_refused_format(url, request)
+        request = refused_parameters.without_refused_format(url, request)
         body = caching.for_openai(request, request_body(request), endpoint.base_url)
-        body = dialect.without_refused(url, request, body, dialect.OPENAI_RENAMES)
-        sent = dialect.sent_request(url, request, body, dialect.OPENAI_RENAMES)
+        body = refused_parameters.without_refused(url, request, body, refused_parameters.OPENAI_RENAMES)
+        sent = refused_parameters.sent_request(url, request, body, refused_parameters.OPENAI_RENAMES)
         try:
             client = http.client(_client, endpoint)
             yield RequestSent()

@@ -75,7 +75,7 @@ class Window:
 
 
 class LearnedLengths:
-    """The lengths of a ledger's answers. Reads the latest rows once, and then only what it is told to `observe`."""
+    """Lengths of the answers in a ledger. Reads the latest rows once; `observe` adds later ones."""
 
     def __init__(self, ledger: Ledger, registry: Registry) -> None:
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""Caps of a day and a month, with clocks that jump, and what is said about when they are free again."""
+"""Caps of a day and a month, with clocks that jump, and the reported time at which they are free again."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ from llm_magic.events import Progress, TextDelta
 from llm_magic.providers import reading
 from llm_magic.providers.anthropic import MessageReader
 from llm_magic.providers.base import Finished, SignOfLife, UsageReport
-from llm_magic.providers.dialect import SentRequest
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.openai import ChunkReader
 from llm_magic.providers.reading import read_events
+from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.providers.sse import BodyDecoder
 
 ENDPOINT = Endpoint(base_url="http://localhost/v1", api_key="none")

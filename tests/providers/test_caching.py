@@ -1,4 +1,4 @@
-"""What is sent about prompt caches, and what ten prompts with the same attachment cost by the rules of the wires."""
+"""The fields that are sent about prompt caches, and the bill of ten prompts with the same attachment by the rules of the wires."""
 
 from __future__ import annotations
 

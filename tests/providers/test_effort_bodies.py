@@ -1,4 +1,4 @@
-"""What is sent at each level of effort, for every shipped model.
+"""The parameters that are sent at each level of effort, for every shipped model.
 
 Sources: E platform.claude.com/docs/en/build-with-claude/effort, R developers.openai.com/api/docs/guides/reasoning and
 litellm discussion 52347 (6.1-sol refuses none), M the models' pages at developers.openai.com/api/docs/models, L docs.oxen.ai and docs.litellm.ai on gpt-6-luna (none to max, medium by

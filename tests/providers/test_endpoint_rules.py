@@ -37,7 +37,7 @@ def body_of(flavor: str, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not ...}
 
 
-def said(*roles: str) -> list[dict[str, str]]:
+def messages_of(*roles: str) -> list[dict[str, str]]:
     return [{"role": role, "content": "Say hi, as JSON."} for role in roles]
 
 
@@ -88,9 +88,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("anthropic", {"output_config": claude_format(object_of({"$ref": "#"}))}, "Circular reference"),
     ("anthropic", {"output_config": claude_format(object_of({"oneOf": [{"type": "null"}]}))}, "type None"),
     ("anthropic", {"output_config": {"format": {"type": "json_object"}}}, "output_config.format"),
-    ("anthropic", {"messages": said("system", "user")}, 'Unexpected role "system"'),
-    ("anthropic", {"messages": said("assistant", "user")}, "first message"),
-    ("anthropic", {"messages": said("user", "assistant")}, "prefill"),
+    ("anthropic", {"messages": messages_of("system", "user")}, 'Unexpected role "system"'),
+    ("anthropic", {"messages": messages_of("assistant", "user")}, "first message"),
+    ("anthropic", {"messages": messages_of("user", "assistant")}, "prefill"),
     ("anthropic", {"messages": [{"role": "user", "content": ""}]}, "non-empty content"),
     ("anthropic", {"messages": [{"role": "user", "content": [{"type": "text", "text": " "}]}]}, "non-whitespace"),
     ("anthropic", {"messages": [{"role": "user", "content": [CACHED] * 5}]}, "A maximum of 4 blocks"),
@@ -111,12 +111,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("openai", {"service_tier": "turbo"}, "Invalid value: 'turbo'"),
     ("openai", {"stream": False, "stream_options": {}}, "only allowed when 'stream' is enabled"),
     ("openai", {"prompt_cache_options": {}, "model": "gpt-5.5"}, "'prompt_cache_options' is not supported"),
-    ("openai", {"messages": said("robot")}, "Invalid value: 'robot'"),
+    ("openai", {"messages": messages_of("robot")}, "Invalid value: 'robot'"),
     ("openai", {"messages": [{"role": "user", "content": None}]}, "expected a string, got null"),
     ("openai", {"messages": gpt_image(png(0, 1))}, "does not represent a valid image"),
     ("openai", {"messages": gpt_image(b"BM", "image/bmp")}, "unsupported image"),
     ("openai", {"messages": gpt_image(png(1, 1), detail="max")}, "detail"),
-    ("openai", {"messages": said("user", "user"), "response_format": {"type": "x"}}, "type"),
+    ("openai", {"messages": messages_of("user", "user"), "response_format": {"type": "x"}}, "type"),
     (
         "openai",
         {"messages": [{"role": "user", "content": "hi"}], "response_format": {"type": "json_object"}},
@@ -146,7 +146,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("deepseek", {"messages": gpt_image(png(1, 1))}, "unknown variant `image_url`"),
     ("mistral", {"stream_options": {"include_usage": True}}, "extra_forbidden"),
     ("mistral", {"max_completion_tokens": 9}, "extra_forbidden"),
-    ("mistral", {"messages": said("user", "assistant")}, "Expected last role User or Tool"),
+    ("mistral", {"messages": messages_of("user", "assistant")}, "Expected last role User or Tool"),
     ("groq", {"top_k": 5}, "property 'top_k' is unsupported"),
     ("groq", {"messages": [{**HI[0], "reasoning_content": "hm"}]}, "property 'reasoning_content' is unsupported"),
     ("groq", {"response_format": gpt_format(object_of({"type": "null"}))}, "does not support streaming"),

@@ -1,4 +1,4 @@
-"""What is left of a schema for the grammar of the embedded engine."""
+"""The part of a schema that the grammar of the embedded engine keeps."""
 
 from __future__ import annotations
 

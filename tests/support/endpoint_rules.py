@@ -1,4 +1,4 @@
-"""What real endpoints refuse: a table of rules for each, with the source of each rule.
+"""The requests that real endpoints refuse: a table of rules for each, with the source of each rule.
 
 A rule gets the body of a request and returns the endpoint's refusal, or None.
 """

@@ -78,7 +78,7 @@ class Fault:
     code: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     refusal: Refusal | None = None
-    """What is wrong with the request, by a rule of the endpoint; None for a scripted fault."""
+    """The rule of the endpoint that the request breaks; None for a scripted fault."""
 
 
 @dataclass(frozen=True, kw_only=True)

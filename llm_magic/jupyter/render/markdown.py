@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llm_magic.jupyter.render import dialect, math_syntax
+from llm_magic.jupyter.render import markdown_rules, math_syntax
 from llm_magic.jupyter.render.code import CLASSES, highlight
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre", "blockquote",
     "ul", "ol", "li", "a", "span", "table", "thead", "tbody", "tr", "th", "td",
-} | dialect.INLINE_TAGS  # fmt: skip
+} | markdown_rules.INLINE_TAGS  # fmt: skip
 _DIRECTED = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "th", "td", "blockquote", "table")
 _LANGUAGE = re.compile(r"language-[\w+#.-]{1,30}\Z")
 _FENCES = re.compile(r"`{3,}")
@@ -36,7 +36,7 @@ def _renderer() -> MarkdownIt:
 
     renderer = MarkdownIt("commonmark", {"html": False, "highlight": highlight}).enable(["table", "strikethrough"])
     math_syntax.plugin(renderer)
-    dialect.plugin(renderer)
+    markdown_rules.plugin(renderer)
     return renderer
 
 
@@ -44,8 +44,8 @@ def markdown_to_html(text: str) -> str:
     import nh3
 
     renderer, env = _renderer(), dict[str, Any]()
-    tokens = renderer.parse(dialect.normalized(math_syntax.without_placeholders(text)), env)
-    dialect.annotate(tokens)
+    tokens = renderer.parse(markdown_rules.normalized(math_syntax.without_placeholders(text)), env)
+    markdown_rules.annotate(tokens)
     for token in tokens:
         _align(token)
         if token.children:

@@ -1,6 +1,6 @@
 """Simulated models that reason: their tokens, and the chance of a good answer, by tier, difficulty, and effort.
 
-The planner that is judged is the real one. What it assumes can be wrong by stated factors.
+Runs the real planner. Its assumptions can differ from the simulated models by stated factors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Markdown that models write, where it differs from CommonMark.
+"""Rules for the Markdown that models write, beyond CommonMark.
 
 Emphasis next to Chinese, Japanese or Korean punctuation, inline HTML tags without attributes, bars in the formulas of
 tables, fences within a Markdown fence, task lists, and the direction of right-to-left scripts.
