@@ -62,7 +62,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "8222a2e41d71a03aea4bb00037fa553df810f107152693ea10f23c09b92fe3f8"
+FEATURE_DIGEST = "9eaaa9b53a3cce07714fddc0476e5db993640174db4ab64c756bfab3b88eeee7"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])

@@ -8,7 +8,16 @@ from contextlib import aclosing
 
 import pytest
 
-from llm_magic import AllAttemptsFailed, BadRequest, Overloaded, RequestError, Router, StreamBroken
+from llm_magic import (
+    AllAttemptsFailed,
+    BadRequest,
+    Overloaded,
+    ProviderError,
+    Refused,
+    RequestError,
+    Router,
+    StreamBroken,
+)
 from llm_magic.events import Note, RunEnded, TextDelta
 from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
@@ -96,16 +105,17 @@ async def test_a_first_model_in_time_is_asked_alone() -> None:
     assert (result.model, other.requests) == ("first", [])
 
 
-async def test_if_the_second_model_fails_the_first_goes_on() -> None:
+@pytest.mark.parametrize("error", [Overloaded("x"), BadRequest("x")], ids=lambda error: error.outcome)
+async def test_if_the_second_model_fails_the_first_goes_on(error: ProviderError) -> None:
     late = Late()
-    router = hedged(late, ScriptedProvider([Failure(error=Overloaded("x"))]))
+    router = hedged(late, ScriptedProvider([Failure(error=error)]))
     async with aclosing(router.stream("hello", hedge_s=0, **BULK)) as events:
         async for event in events:
-            if router.ledger.rows() and router.ledger.rows()[-1].outcome == "overloaded":
+            if router.ledger.rows() and router.ledger.rows()[-1].outcome == error.outcome:
                 late.go.set()
             if isinstance(event, RunEnded):
                 assert event.result.model == "first"
-    assert {row.outcome for row in router.ledger.rows()} == {"ok", "overloaded"}
+    assert {row.outcome for row in router.ledger.rows()} == {"ok", error.outcome}
     assert router.ledger.held_usd == 0
 
 
@@ -188,9 +198,9 @@ async def test_a_failure_of_the_last_attempt_does_not_stop_the_other_model() -> 
 
 async def test_an_error_that_ends_the_run_stops_both_models() -> None:
     late = Late()
-    router = hedged(late, ScriptedProvider([Failure(error=BadRequest("x"))]))
+    router = hedged(late, ScriptedProvider([Failure(error=Refused("x"))]))
     with pytest.raises(AllAttemptsFailed):
-        await router.route("hello", hedge_s=0, **BULK)
+        await router.route("hello", hedge_s=0, on_refusal="stop", **BULK)
     assert late.closed == 1
     assert router.ledger.held_usd == 0
 
