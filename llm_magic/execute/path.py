@@ -37,7 +37,9 @@ def path_of(
     for entry in plan.ranked:
         model_id = entry.model.id
         if isinstance(entry, Skipped):
-            steps.append(Step(model=model_id, outcome=Outcome.SKIPPED, detail=entry.reason))
+            steps.append(
+                Step(model=model_id, outcome=Outcome.SKIPPED, detail=entry.reason, is_configured=entry.is_configured)
+            )
             continue
         if reason := skipped.get(model_id):
             steps.append(Step(model=model_id, outcome=Outcome.SKIPPED, detail=reason))

@@ -13,7 +13,7 @@ _loaded: dict[str, Any] = {}
 
 def load(shell: Any) -> None:
     """Register the magics, the formatters of plans and results, and the completion."""
-    from llm_magic.jupyter.magics import completion, namespace, transform
+    from llm_magic.jupyter.magics import completion, greeting, namespace, transform
     from llm_magic.jupyter.magics.history import SessionMagics
     from llm_magic.jupyter.magics.ledger import LedgerMagics
     from llm_magic.jupyter.render.bundles import FORMATTERS
@@ -39,6 +39,7 @@ def load(shell: Any) -> None:
     namespace.restore_last(shell)
     changes["warming up"] = warm_up.start(shell)
     _loaded.update(changes)
+    greeting.show(shell)
 
 
 def _reload_models() -> None:

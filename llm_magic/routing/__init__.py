@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from llm_magic.bridge import bridge
+from llm_magic.budget import Budget
 from llm_magic.home import home
-from llm_magic.providers import aclose
+from llm_magic.providers import aclose, connect
+from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
 from llm_magic.routing.router import Router
 
-__all__ = ["Router", "reload_models", "reset_session", "session_router", "switch_profile", "use_router"]
+__all__ = [
+    "Configuration",
+    "Router",
+    "configuration",
+    "reload_models",
+    "reset_session",
+    "session_router",
+    "switch_profile",
+    "use_router",
+]
 
 bridge.at_close(aclose)
 
@@ -29,6 +42,23 @@ def session_router() -> Router:
         if _session is None:
             _session = Router(registry=_load(_profile))
         return _session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    providers: Mapping[str, Provider]
+    budget: Budget
+
+
+def configuration() -> Configuration:
+    """Return that of the session's router, or of the one that its first use will make. Opens no ledger.
+
+    Raises RegistryError if the models can't be loaded.
+    """
+    with _session_lock:
+        if _session is not None:
+            return Configuration(providers=_session.providers, budget=_session.budget)
+        return Configuration(providers=connect(Registry.load(_profile).providers), budget=Budget())
 
 
 def use_router(router: Router) -> Router:

@@ -62,9 +62,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
+    """is_configured: False if the model was skipped because its provider can't be used, for example without a key."""
+
     model: str
     outcome: Outcome
     detail: str = ""
+    is_configured: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

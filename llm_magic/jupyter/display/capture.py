@@ -18,6 +18,11 @@ def is_in_output_widget() -> bool:
     return any(isinstance(widget, widgets.Output) and widget.msg_id == parent for widget in existing)
 
 
+def is_in_a_cell() -> bool:
+    """False while a kernel starts."""
+    return _parent_id() is not None
+
+
 def is_recorded() -> bool:
     """True within `%%capture` and `capture_output()`."""
     return type(getattr(current_shell(), "display_pub", None)).__name__ == "CapturingDisplayPublisher"

@@ -94,7 +94,7 @@ class ComparisonFacts:
 
 def run_facts(state: RunState) -> RunFacts:
     result = state.result
-    path = tuple(map(_step_badge, state.path()))
+    path = tuple(_step_badge(step) for step in state.path() if step.is_configured)
     model = model_name(state) if state.attempts_started or result is not None else ""
     latency = f"{result.latency_s:.1f} s" if result is not None and not result.cached else ""
     return RunFacts(
