@@ -55,7 +55,7 @@ class Failure:
 
 _LIMIT_AND_REQUESTED = re.compile(r"limit:? ([\d,]+)\b.{0,60}?requested:? ([\d,]+)")
 _CATEGORY_KEYS = ("category", "reasons", "filtered_category")
-_TRANSIENT_STATUSES = (408, 409, 425, 499)
+_TRANSIENT_STATUSES = (408, 409, 424, 425, 499)
 
 
 def error_of(failure: Failure) -> ProviderError:
@@ -69,31 +69,33 @@ def _attributes(failure: Failure) -> ErrorAttributes:
     return {"accepted": failure.accepted, "retry_after_s": wait_s(failure.headers, failure.body)}
 
 
-def _is_google_quota(failure: Failure) -> bool:
-    """Google words its limits per minute like an unpaid bill, and names the quota in a field."""
+def _is_quota_per_minute(failure: Failure) -> bool:
+    """Google and Alibaba word their limits per minute like an unpaid bill."""
     text = failure.body.text
     is_google = "resource_exhausted" in failure.body.codes or "ai.google.dev" in text or "generativelanguage" in text
-    return is_google and "credits" not in text
+    return (is_google and "credits" not in text) or bool(words.ALIBABA_QUOTA.search(text))
+
+
+def _is_not_included(failure: Failure) -> bool:
+    return failure.has_code(words.NOT_INCLUDED_CODES) or failure.says(words.NOT_INCLUDED)
 
 
 def _account(failure: Failure) -> ProviderError | None:
-    if failure.status == 402 or failure.has_code(words.NO_CREDIT_CODES):
+    is_unpaid = failure.has_code(words.NO_CREDIT_CODES) or failure.says(words.NO_CREDIT)
+    if failure.status == 402 or (is_unpaid and not _is_quota_per_minute(failure)):
         return PaymentRequired(failure.message, **_attributes(failure))
-    if failure.status < 500 and failure.says(words.NO_CREDIT) and not _is_google_quota(failure):
-        return PaymentRequired(failure.message, **_attributes(failure))
-    if failure.status == 401 or failure.has_code(words.BAD_KEY_CODES):
-        return AuthFailed(failure.message, **_attributes(failure))
-    if failure.status < 500 and failure.says(words.BAD_KEY):
+    if _is_not_included(failure):
+        return ModelNotFound(failure.message, accepted=failure.accepted)
+    if failure.status == 401 or failure.has_code(words.BAD_KEY_CODES) or failure.says(words.BAD_KEY):
         return AuthFailed(failure.message, **_attributes(failure))
     return None
 
 
 def _filtered(failure: Failure) -> ProviderError | None:
-    if failure.status >= 500 and not failure.has_code(words.FILTER_CODES):
-        return None
+    has_code = failure.has_code(words.FILTER_CODES) or any(map(words.FILTER_CODE.search, failure.body.codes))
     if failure.status in _TRANSIENT_STATUSES or failure.status == 429:
         return None
-    if not (failure.has_code(words.FILTER_CODES) or failure.says(words.FILTERED)):
+    if not (has_code or (failure.status < 500 and failure.says(words.FILTERED))):
         return None
     category = refusal_category(failure.body)
     message = (
@@ -112,10 +114,12 @@ def refusal_category(body: ErrorBody) -> str:
 
 
 def _model(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 403, 404, 410, 422):
+    if failure.status not in (400, 403, 404, 410, 422, 503):
         return None
     is_named = failure.has_code(words.NO_MODEL_CODES)
     is_worded = failure.says(words.NO_MODEL) or (failure.status == 404 and "model" in failure.body.text)
+    if failure.status == 503:  # a gateway without an endpoint for the model
+        is_named, is_worded = "model_not_found" in failure.body.codes, failure.says(words.NO_CHANNEL)
     if is_named or (is_worded and not failure.says(words.ABOUT_A_PARAMETER)):
         return ModelNotFound(failure.message, accepted=failure.accepted)
     return None
@@ -129,7 +133,7 @@ def _limited(failure: Failure) -> ProviderError | None:
             return Overloaded(failure.message, **_advised(failure, attributes))
         if failure.says(words.TOO_LARGE_FOR_RATE) or _requests_more_than_limit(failure.body.text):
             return RateLimited(failure.message, **{**attributes, "retryable": False, "cools_down": False})
-        if failure.says(words.PER_DAY) or any("perday" in code for code in failure.body.codes):
+        if failure.says(words.NO_SHORT_WAIT) or any("perday" in code for code in failure.body.codes):
             return RateLimited(failure.message, **{**attributes, "retryable": False})
         return RateLimited(failure.message, **_advised(failure, attributes))
     is_overloaded = failure.has_code(words.OVERLOADED_CODES) or (
@@ -149,7 +153,7 @@ def _requests_more_than_limit(text: str) -> bool:
 
 
 def _size(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 413, 422, 500, 503):
+    if failure.status not in (400, 413, 416, 422, 500, 503):
         return None
     if failure.status < 500 and (limit := output_limit(failure.body, failure.sent.output_limit)) is not None:
         return BadRequest(failure.message, output_limit=limit, accepted=failure.accepted)
@@ -159,11 +163,12 @@ def _size(failure: Failure) -> ProviderError | None:
 
 
 def _parameter(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 404, 422, 501):
+    if failure.status not in (400, 404, 422, 500, 501):
         return None
     if "json_validate_failed" in failure.body.codes:
         return InvalidAnswer(failure.message)
-    if parameter := refused_parameters.refused_parameter(failure.body, failure.sent):
+    parameter = refused_parameters.refused_parameter(failure.body, failure.sent)
+    if parameter and (failure.status != 500 or parameter == refused_parameters.FORMAT):  # 500: llama.cpp on a grammar
         refused_parameters.remember(failure.sent, parameter, failure.body)
         return BadRequest(failure.message, refused_parameter=parameter, accepted=failure.accepted)
     return None

@@ -11,6 +11,9 @@ def any_of(*alternatives: str) -> re.Pattern[str]:
 
 NO_CREDIT_CODES = frozenset(
     {
+        "1113",
+        "1309",
+        "1313",
         "access_terminated",
         "account_deactivated",
         "account_suspended",
@@ -28,6 +31,7 @@ NO_CREDIT_CODES = frozenset(
         "enforced_spend_limit_reached",
         "exceeded_current_quota_error",
         "insufficient_balance",
+        "insufficient_balance_error",
         "insufficient_credits",
         "insufficient_funds",
         "insufficient_quota",
@@ -35,6 +39,7 @@ NO_CREDIT_CODES = frozenset(
         "linked_organization_billing_unavailable",
         "linked_organization_spend_limit_reached",
         "organization_deactivated",
+        "not_enough_balance",
         "organization_on_hold",
         "organization_spend_limit_exceeded",
         "organization_usage_limit_exceeded",
@@ -49,20 +54,23 @@ NO_CREDIT_CODES = frozenset(
 NO_CREDIT = any_of(
     r"credit balance (?:is|too)",
     r"insufficient (?:account )?(?:balance|credits?|funds|quota)|balance (?:is )?(?:insufficient|not enough|exhausted)",
-    r"key limit exceeded",
+    r"(?:negative|zero|not enough|insufficient|low)[ _]balance|key limit exceeded",
     r"(?:out of|not enough|used all available|insufficient) credits|no credits? (?:left|remain|available)",
     r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
-    r"credits? (?:are |is |have been |has been )?(?:depleted|exhausted|used up|expired)|prepa(?:id|yment) credits?",
+    r"credits?\b[\w ]{0,40}(?:depleted|exhausted|used up|expired|restricted)|prepa(?:id|yment) credits?",
+    r"(?:exceeded|used|spent) (?:all )?(?:of )?(?:your|the) [\w ]{0,20}credits",
     r"exceeded your current quota",
     r"(?:api|specified|workspace) usage limits?",
     r"spend(?:ing)?[ _](?:limit|cap)|(?:billing )?hard limit has been reached|billing hard limit",
     r"budget (?:has been |was )?exceeded|exceeded (?:your |the )?(?:\w+ )?budget",
-    r"payment (?:is )?(?:required|method|overdue|failed)",
+    r"payment (?:is )?(?:required|method|overdue|failed)|past[ -]due|(?:unpaid|outstanding) (?:invoice|balance|bill)",
     r"(?:billing|account|organization|team|workspace|subscription)[\w ,'`\"-]{0,40}"
     r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent)",
-    r"free (?:tier|quota|trial)[\w ]{0,20}(?:exhausted|expired|ended|used up)",
-    r"余额不足|欠费",
+    r"free (?:tier|quota|trial)[\w ]{0,40}(?:exhausted|expired|ended|used up)",
+    r"(?:trial|subscription|plan|package|account)\b[\w ]{0,20}(?:has |is )expired",
+    r"fair[ -]us(?:e|age) policy|余额|额度不足|额度失败|欠费|充值",
 )
+ALIBABA_QUOTA = any_of(r"error-code#(?:token|rate)-limit")
 BAD_KEY_CODES = frozenset(
     {
         "api_key_invalid",
@@ -105,13 +113,15 @@ FILTER_CODES = frozenset(
         "unsafe_content",
     }
 )
+FILTER_CODE = any_of(r"sensitive|content_?filter(?!_error)|content_?(?:policy|blocked)|moderation|guardrail")
 FILTER_CATEGORY_CODES = frozenset({"bio_policy", "cyber_policy", "misalignment_policy_violation", "prohibited_content"})
 FILTERED = any_of(
-    r"content exists risk|risk control|敏感",
-    r"content (?:management |usage |safety )?(?:polic|filter|moderation)",
-    r"usage (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline)",
+    r"content exists risk|risk control|high risk|敏感",
+    r"(?:new_|\bbe |contains? |containing )sensitive|sensitive (?:content|information|words?)",
+    r"content ?(?:management |usage |safety )?(?:polic|filter|moderation)|content (?:was |is |has been )?blocked",
+    r"(?:usage|acceptable use) (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline)",
     r"flagged (?:as|by|for|due)|was flagged",
-    r"(?:requires?|failed) moderation|moderation (?:on|failed|blocked)",
+    r"(?:requires?|failed) moderation|moderation (?:on|failed|blocked|guardrail|system|service|polic)|guardrails?\b",
     r"safety (?:system|filter|polic)|responsible ai|inappropriate content|prohibited[ _]content",
     r"blocked (?:due to|by|for) \w*(?:safety|prohibited|content|polic|guardrail)",
 )
@@ -120,7 +130,6 @@ NO_MODEL_CODES = frozenset(
         "accessdeniedexception",
         "deploymentnotfound",
         "invalid_model",
-        "model_access_denied",
         "model_decommissioned",
         "model_deprecated",
         "model_not_available",
@@ -136,6 +145,14 @@ NO_MODEL_CODES = frozenset(
         "unsupported_model",
     }
 )
+NOT_INCLUDED_CODES = frozenset({"1311", "key_model_access_denied", "model.accessdenied", "model_access_denied"})
+"""The account may not use this model, but may use others."""
+NOT_INCLUDED = any_of(
+    r"(?:not|n't) (?:allowed|permitted|authorized|entitled) to (?:use|access|call)[\w ]{0,20} model",
+    r"access to (?:the |this )?model\b[^.]{0,60}(?:denied|forbidden|restricted)",
+    r"(?:plan|subscription|package)\b[\w ]{0,40}(?:not|n't)\b[\w ]{0,20}(?:include|cover)",
+    r"model requires an? [\w ]{0,20}(?:subscription|plan)",
+)
 NO_MODEL = any_of(
     r"models?\b[^.:]{0,80}(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid|not served"
     r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
@@ -146,11 +163,19 @@ NO_MODEL = any_of(
     r"(?:[`\"']?\w[\w./:-]*[`\"']? )?(?:model|`)",
     r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded|模型不存在",
     r"must be verified to|deployment for this resource does not exist|not found, try pulling",
+    r"(?:endpoint|deployment|function)\b[^.]{0,80}(?:not found for|does not exist)|degraded function",
+    r"model is unloaded|multiple models are loaded|throughput is.?n.?t supported|end of (?:its )?life",
+    r"only (?:\w+ )?supported in (?:the )?v1/",
 )
-ABOUT_A_PARAMETER = any_of(r"param|argument|field|property|supported with this model|schema|response_format|format\b")
+NO_CHANNEL = any_of(r"no available channels? for|无可用渠道")
+ABOUT_A_PARAMETER = any_of(
+    r"param|argument|field|property|supported with this model|schema|response_format|format\b|to stream\b"
+)
 RATE_CODES = frozenset(
     {
         "1302",
+        "1303",
+        "1305",
         "limit_burst_rate",
         "rate_limit",
         "rate_limit_error",
@@ -170,9 +195,10 @@ TOO_LARGE_FOR_RATE = any_of(
     r"request too large|extra usage is required",
     r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",
 )
-PER_DAY = any_of(
-    r"per[-_ ]?(?:day|month|week)|\((?:tpd|rpd)\)|daily|monthly|quota of the day",
-    r"(?:hourly|weekly)[\w ]{0,12}(?:limit|quota)",
+NO_SHORT_WAIT = any_of(
+    r"(?:per[-_ ]?|/ ?)(?:day|month|week)\b|perday|\b(?:tpd|rpd)\b|daily|monthly|quota of the day",
+    r"(?:hourly|weekly|session)[\w ]{0,12}(?:limit|quota)|usage limit|使用上限",
+    r"quota (?:of [\w ]{1,30})?(?:has been|is|was) (?:exhausted|used up)",
 )
 OVERLOADED_CODES = frozenset(
     {
@@ -209,7 +235,8 @@ TOO_LONG_CODES = frozenset(
 )
 TOO_LONG = any_of(
     r"(?:prompt|input|context|message|conversation|text)s? (?:\w+ ){0,3}too (?:long|large)(?: for|\b)",
-    r"request (?:is |was )?too long",
+    r"request (?:is |was )?too long|message[\w ]{0,20}too long",
+    r"max(?:imum)? length of[\w ]{0,30}(?:question|prompt|input)",
     r"(?:exceed|overflow|surpass|greater|longer|larger|beyond|more|over)\w*[^.]{0,60}"
     r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit|tokens?)",
     r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit)[^.]{0,60}"
@@ -220,8 +247,8 @@ TOO_LONG = any_of(
     r"reduce (?:the |your )?(?:length|prompt|input|number of tokens)",
     r"exceeded model token limit|tokens in (?:the )?request more than|token limit exceeded",
     r"exceeds? (?:the )?(?:maximum|limit of) (?:number of )?(?:allowed )?(?:input )?(?:length|tokens|\d+ tokens)",
-    r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens",
+    r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens|prompt is [\d,]+ tokens long",
     r"max_(?:completion_)?tokens must be at least 1, got -\d",
-    r"超长",
+    r"exceed\w* [^.]{0,40}context\b|超长|过长",
 )
 NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

@@ -9,7 +9,7 @@ from llm_magic.providers.error_body import ErrorBody
 
 _OUTPUT_NAMES = words.any_of(
     r"max_(?:completion_|output_|new_)?tokens|maxoutputtokens|max_tokens_to_sample|max tokens\b",
-    r"(?:output|completion) tokens|maximum tokens you requested",
+    r"(?:output|completion) tokens|maximum tokens you requested|\bmaxtokens\b",
 )
 _ABOUT_INPUT = words.any_of(
     r"context|prompt|input (?:length|token|is)|`inputs`|messages resulted|in the messages",
@@ -23,6 +23,12 @@ _ROOM_LEFT = re.compile(
     r"is too large: [\d,]+\. this model's maximum context length is ([\d,]+) tokens and your request has ([\d,]+)"
 )
 _STATUS = re.compile(r"\b(?:http|error code|status(?: code)?):?\s*\d{3}\b")
+_TOO_MANY = words.any_of(
+    r"exceed|max|limit|longer|larger|greater|too (?:long|many|large)|only|less than|at most|up to",
+    r"support|surpass|over\b|>|does ?n[o']t fit",
+)
+_COUNTED = words.any_of(r"tokens?|(?:context|sequence|prompt|input|total)[ _]length|context[ _](?:size|window)|n_ctx")
+_MIN_CONTEXT_TOKENS = 256
 _INTEGER = re.compile(r"(?<![\w.-])\d{1,3}(?:,\d{3})+(?![\w,-])|(?<![\w.-])\d+(?![\w-]|[.,]\d)")
 
 
@@ -32,7 +38,17 @@ def is_too_long(body: ErrorBody) -> bool:
         return True
     if body.number("n_prompt_tokens") is not None and body.number("n_ctx") is not None:
         return True
-    return bool(words.TOO_LONG.search(body.text)) and not words.NOT_TOO_LONG.search(body.text)
+    if words.NOT_TOO_LONG.search(body.text):
+        return False
+    return bool(words.TOO_LONG.search(body.text)) or _compares_token_counts(body.text)
+
+
+def _compares_token_counts(text: str) -> bool:
+    """True for a count of tokens next to a lower limit, whatever the words between them."""
+    if not (_COUNTED.search(text) and _TOO_MANY.search(text)) or _OUTPUT_NAMES.search(text):
+        return False
+    counts = {int(number.replace(",", "")) for number in _INTEGER.findall(_STATUS.sub("", text))}
+    return len([count for count in counts if count >= _MIN_CONTEXT_TOKENS]) > 1
 
 
 def output_limit(body: ErrorBody, sent_limit: int) -> int | None:

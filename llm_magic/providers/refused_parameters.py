@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.content import split_content
 from llm_magic.providers.error_body import ErrorBody
 from llm_magic.providers.error_words import any_of
-from llm_magic.providers.payload import json_object
+from llm_magic.providers.payload import json_object, json_objects
 
 FORMAT = "response_format"
 """Stands for every parameter that constrains the answer to a schema. Without it, the schema is part of the prompt."""
+_STREAM = "stream"
+_SYSTEM_ROLE = "system role"
+"""Stands for a message of this role. Without it, its text begins the user's first message."""
+_NESTED = ("cache_control", "prompt_cache_breakpoint", "detail")
+"""Fields of the parts of messages."""
 OPENAI_RENAMES: Mapping[str, str] = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
@@ -37,11 +43,11 @@ _UNKNOWN = any_of(
     r"unsupported|not (?:currently )?supported|(?:doesn't|does not|do not|don't) support|not accepted",
     r"unknown|unrecogni[sz]ed|not recogni[sz]ed|unexpected|extra inputs|not permitted|not allowed|forbidden",
     r"not (?:available|enabled)|unavailable|cannot (?:both )?be|no longer|deprecated|removed|mandatory",
-    r"is invalid|not valid|only (?:works|supports?)",
-    r"invalid (?:argument|parameter|field|key|property)",
+    r"is invalid|not valid|only (?:works|supports?)|only [\w.'\" -]{1,30}(?:is|are) (?:allowed|supported|permitted)",
+    r"invalid (?:argument|parameter|field|key|property)|must be set to|cannot unmarshal",
 )
 _ABOUT_FORMAT = any_of(
-    r"response[_ ]?format|output_config\.format|output_format|json[_ ]?schema|json[_ ](?:object|mode)",
+    r"response[_ ]?(?:format|schema)|output_config\.format|output_format|json[_ ]?schema|json[_ ](?:object|mode)",
     r"structured[_ ]outputs?|\bschemas?\b|guided[_ ](?:json|decoding)|\bgrammar\b",
 )
 _ABOUT_ONE_SCHEMA = any_of(
@@ -49,6 +55,8 @@ _ABOUT_ONE_SCHEMA = any_of(
     r"additionalproperties|properties|keyword|\bgrammar\b|compil|too complex",
 )
 _ABOUT_REASONING = any_of(r"\b(?:reasoning|think|thinking|effort)\b")
+_ABOUT_STREAMS = any_of(r"stream(?:ing|ed)?\b(?! ?options)", r"'stream'")
+_ABOUT_SYSTEM_ROLE = any_of(r"system[_ ](?:role|message|prompt)", r"role\W{1,4}system\b|'system'|\"system\"|`system`")
 _ABOUT_ONE_MODEL = any_of(r"\bmodels?\b")
 
 
@@ -71,9 +79,12 @@ _refused: dict[tuple[str, str, str], frozenset[str]] = {}
 def sent_request(
     url: str, request: ProviderRequest, body: Mapping[str, Any], renames: Mapping[str, str]
 ) -> SentRequest:
-    parameters = tuple(
-        name for part in (body, json_object(body.get("extra_body"))) for name in _names(part) if _may_go(name, renames)
-    )
+    parts = (body, json_object(body.get("extra_body")))
+    parameters = [name for part in parts for name in _names(part) if _may_go(name, renames)]
+    parameters += [
+        name for name in _NESTED if _has_field(body.get("messages"), name) or _has_field(body.get("system"), name)
+    ]
+    parameters += [_SYSTEM_ROLE] if _system_text(body) else []
     return SentRequest(
         url=url,
         model=request.model.api_model,
@@ -94,6 +105,7 @@ def without_refused(
     url: str, request: ProviderRequest, body: Mapping[str, Any], renames: Mapping[str, str]
 ) -> dict[str, Any]:
     refused = _all_refused(url, request)
+    refused |= {"stream_options"} if _STREAM in refused else set()
     adapted = dict(body)
     for name in refused:
         if other := renames.get(name):
@@ -147,22 +159,60 @@ def _names(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _may_go(name: str, renames: Mapping[str, str]) -> bool:
-    return name in renames or name.partition(".")[0] not in _REQUIRED
+    return name in renames or (name == _STREAM and bool(renames)) or name.partition(".")[0] not in _REQUIRED
 
 
 def _is_about(name: str, body: ErrorBody, *, unknown: bool) -> bool:
     if body.parameter and (body.parameter == name or body.parameter.startswith(f"{name}.")):
         return True
+    if name == _STREAM:
+        return (unknown or "verified" in body.text) and bool(_ABOUT_STREAMS.search(body.text))
+    if name == _SYSTEM_ROLE:
+        return unknown and bool(_ABOUT_SYSTEM_ROLE.search(body.text))
     escaped = re.escape(name.lower())
     if re.search(rf"['\"`]{escaped}['\"`.]", body.text):
         return True
     if "_" in name:
-        return bool(re.search(rf"(?<![\w.]){escaped.replace('_', '[_ ]?')}(?!\w)", body.text))
+        return bool(re.search(rf"(?<!\w){escaped.replace('_', '[_ ]?')}(?!\w)", body.text))
     near = rf"(?:{_UNKNOWN.pattern})[^.]{{0,40}}\b{escaped}\b|\b{escaped}\b[^.]{{0,40}}(?:{_UNKNOWN.pattern})"
     return unknown and bool(re.search(near, body.text))
 
 
+def _has_field(value: object, name: str) -> bool:
+    if isinstance(value, list):
+        return any(_has_field(item, name) for item in cast("list[object]", value))
+    table = json_object(value)
+    return name in table or any(_has_field(item, name) for item in table.values())
+
+
+def _without_field(value: object, name: str) -> object:
+    if isinstance(value, list):
+        return [_without_field(item, name) for item in cast("list[object]", value)]
+    if not isinstance(value, dict):
+        return value
+    table = json_object(cast("object", value))
+    return {key: _without_field(item, name) for key, item in table.items() if key != name}
+
+
+def _system_text(body: Mapping[str, Any]) -> str:
+    first = (json_objects(body.get("messages")) or [{}])[0]
+    return split_content(first.get("content"))[0] if first.get("role") == "system" else ""
+
+
+def _without_system_role(body: Mapping[str, Any]) -> dict[str, Any]:
+    if not (text := _system_text(body)):
+        return dict(body)
+    _, first, *rest = json_objects(body["messages"])
+    content = first["content"]
+    joined = f"{text}\n\n{content}" if isinstance(content, str) else [{"type": "text", "text": text}, *content]
+    return {**body, "messages": [{**first, "content": joined}, *rest]}
+
+
 def _without(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if name == _SYSTEM_ROLE:
+        return _without_system_role(body)
+    if name in _NESTED:
+        return cast("dict[str, Any]", _without_field(dict(body), name))
     parent, _, child = name.partition(".")
     if not child:
         return {key: value for key, value in body.items() if key != name}

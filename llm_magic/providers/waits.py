@@ -19,10 +19,18 @@ _IN_WORDS = re.compile(
     re.I,
 )
 _DATE_IN_WORDS = re.compile(
-    r"\b(?:on|at|until|after|resets?)\b:?\s*(\d{4}-\d\d-\d\d)(?:T|\s+at\s+|\s+)?(\d\d:\d\d(?::\d\d)?)?", re.I
+    r"(?:\b(?:on|at|until|after|resets?)\b:?|在|于)\s*(\d{4}-\d\d-\d\d)(?:T|\s+at\s+|\s+)?(\d\d:\d\d(?::\d\d)?)?", re.I
 )
 _SECONDS_OF = {"d": 86_400.0, "h": 3_600.0, "s": 1.0}
-_SECONDS_KEYS = ("retry_after", "retryafter", "retry-after", "retry_after_seconds", "retryafterseconds", "retrydelay")
+_SECONDS_KEYS = (
+    "retry_after",
+    "retryafter",
+    "retry-after",
+    "retry_after_seconds",
+    "retryafterseconds",
+    "retrydelay",
+    "estimated_time",
+)
 _MS_KEYS = ("retry_after_ms", "retryafterms", "retry-after-ms")
 _RESETS = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),

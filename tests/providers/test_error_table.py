@@ -1,8 +1,8 @@
 """Error responses of real endpoints and the next step after each, through the SDKs and a server on loopback.
 
 The keys of a row in error_table.toml: `at` is the endpoint. `status`, `headers` and `body` are its response; with
-`where = "event"`, the body is an event in a stream that began well. `schema` and `sends` describe the request: whether
-it has a schema, and its parameters. `next` is the next step:
+`where = "event"`, the body is an event in a stream that began well. `schema`, `system` and `sends` describe the request:
+whether it has a schema, its system prompt, and its parameters. `next` is the next step:
 
 retry: the same model again, after `wait_s`. next candidate: a model of any provider. other provider: a model of
 another provider. provider out: no other model of the provider, for `wait_s`. refusal: one other provider, with a
@@ -96,6 +96,7 @@ async def error_of(address: str, number: int) -> ProviderError:
     request = ProviderRequest(
         model=model, messages=(Message(role="user", content="hello"),), max_output_tokens=8192,
         schema=schema_of(SCHEMA) if row.get("schema") else None,
+        system=row.get("system"),
     )  # fmt: skip
     with pytest.raises(ProviderError) as caught:
         await read(provider, request)

@@ -216,6 +216,30 @@ def test_a_reasoning_parameter_is_left_out_for_the_model_that_refuses_it(endpoin
     assert [request.get("reasoning_effort") for request in endpoints[0].requests] == ["none", None, "none"]
 
 
+def test_a_stream_that_a_model_refuses_becomes_an_answer_in_one_piece(endpoints: Any) -> None:
+    a, *_ = endpoints
+    message = "Your organization must be verified to stream this model."
+    whole = {"model": "m", "choices": [{"message": {"content": "42"}, "finish_reason": "stop"}], "usage": USAGE}
+    a.responses = [
+        Response(status=400, body={"error": {"message": message, "param": "stream", "code": "unsupported_value"}}),
+        Response(body=whole),
+        Response(body=whole),
+    ]
+    routed = router(endpoints)
+    assert (ask(routed).text, ask(routed).text) == ("42", "42")
+    assert [{"stream", "stream_options"} & request.keys() for request in a.requests] == [
+        {"stream", "stream_options"}, set(), set(),
+    ]  # fmt: skip
+
+
+def test_a_refused_system_role_becomes_the_start_of_the_prompt(endpoints: Any) -> None:
+    a, *_ = endpoints
+    a.responses = [Response(status=400, body={"error": {"message": "System role not supported", "code": 400}})]
+    result = ask(router(endpoints), system="Answer with a number.")
+    assert result.model == "a1"
+    assert a.requests[1]["messages"] == [{"role": "user", "content": "Answer with a number.\n\nWhat is 6 times 7?"}]
+
+
 def test_a_refused_response_format_becomes_words_for_that_schema(endpoints: Any) -> None:
     message = "Invalid schema for response_format 'answer': In context=(), 'additionalProperties' is required."
     endpoints[0].responses = [
