@@ -43,9 +43,9 @@ def show_usd(amount: Decimal) -> str:
 
 
 def short_usd(amount: Decimal) -> str:
-    """Format as `$5.00`, `$0.137`, `$0.0028`, or `<$0.001`, for reading at a glance."""
+    """Format as `$5.00`, `$0.137`, `$0.0028`, `<$0.001`, or `>-$0.001`, for reading at a glance."""
     if amount < 0:
-        return f"-{short_usd(-amount)}"
+        return f"-{short_usd(-amount)}" if amount <= Decimal("-0.001") else ">-$0.001"
     if amount == 0:
         return "$0"
     if amount < Decimal("0.001"):

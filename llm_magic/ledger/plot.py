@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from llm_magic.budget import short_usd
 from llm_magic.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ def draw(
     grid = figure.add_gridspec(
         2, 2, width_ratios=(1.55, 1), left=0.1, right=0.97, top=0.79, bottom=0.09, wspace=0.3, hspace=0.5
     )
-    figure.text(0.1, 0.92, headline(totals), fontsize=25, fontweight="bold", color=INK)
-    figure.text(0.1, 0.865, subline(totals), fontsize=14, color=FAINT)
+    figure.text(0.1, 0.92, headline(totals), fontsize=25, fontweight="bold", color=INK, parse_math=False)
+    figure.text(0.1, 0.865, subline(totals), fontsize=14, color=FAINT, parse_math=False)
     _draw_over_time(figure.add_subplot(grid[:, 0]), rows, over_time)
     _draw_bars(figure.add_subplot(grid[0, 1]), by_model, "by model")
     _draw_bars(figure.add_subplot(grid[1, 1]), by_tier, "by tier")
@@ -45,7 +47,8 @@ def headline(totals: Any) -> str:
     saved = totals["saved_usd"]
     word = "saved" if saved >= 0 else "lost"
     share = "" if totals["saved_share"] != totals["saved_share"] else f" ({abs(totals['saved_share']):.0%})"
-    return f"USD {_money(totals['spent_usd'])} spent, USD {_money(abs(saved))} {word} against the top model{share}"
+    spent, difference = _money(totals["spent_usd"]), _money(abs(saved))
+    return f"{spent} spent, {difference} {word} against the top model{share}"
 
 
 def subline(totals: Any) -> str:
@@ -88,7 +91,7 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
     lowest, highest = sorted(((cost[-1], "spent", SPENT), (top[-1], "top model", TOP)))
     for (value, words, color), place in ((lowest, "top"), (highest, "bottom")):
         axes.annotate(
-            f"{words}\nUSD {_money(value)}", (moments[-1], value), xytext=(10, 8 if place == "top" else -8), va=place,
+            f"{words}\n{_money(value)}", (moments[-1], value), xytext=(10, 8 if place == "top" else -8), va=place,
             textcoords="offset points", fontsize=14, fontweight="bold", color=color,
         )  # fmt: skip
     axes.yaxis.set_major_formatter(_tick_label)
@@ -100,7 +103,11 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
 
 
 def _tick_label(value: float, _: int) -> str:
-    return f"USD {_money(value)}"
+    """Format with two decimals, or as many as show two significant digits."""
+    if value == 0:
+        return "$0"
+    places = next((places for places in range(2, 12) if abs(value) >= 10.0 ** (1 - places)), 12)
+    return f"${value:,.{places}f}"
 
 
 def _running_sums(rows: Any, over_time: Any) -> tuple[Any, Any, Any]:
@@ -141,7 +148,7 @@ def _draw_bars(axes: Any, table: Any, grouping: str) -> None:
     axes.set_xlim(0, largest * 1.6)
     answers = [*shown["answers"], *([table["answers"].iloc[_MAX_BARS:].sum()] if len(table) > _MAX_BARS else [])]
     for position, cost, count in zip(positions, costs, answers, strict=True):
-        words = f"USD {_money(cost)}  ({count:,} answer{'' if count == 1 else 's'})"
+        words = f"{_money(cost)}  ({count:,} answer{'' if count == 1 else 's'})"
         axes.text(cost + largest * 0.02, position, words, va="center", fontsize=11, color=INK)
 
 
@@ -153,10 +160,4 @@ def _strip(axes: Any) -> None:
 
 
 def _money(amount: float) -> str:
-    """Format USD with two decimals, or as many as show two significant digits."""
-    if amount == 0:
-        return "0"
-    if abs(amount) >= 1:
-        return f"{amount:,.2f}"
-    places = next((places for places in range(2, 12) if abs(amount) >= 10.0 ** (1 - places)), 12)
-    return f"{amount:.{places}f}"
+    return short_usd(Decimal(str(round(float(amount), 12))))

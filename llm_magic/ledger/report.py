@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from llm_magic.budget import show_usd
+from llm_magic.budget import short_usd
 from llm_magic.ledger import calibration
 from llm_magic.types import Outcome
 
@@ -100,7 +100,7 @@ def _by_basis(rows: Any) -> dict[str, Any]:
     sums = {
         f"estimated{suffix}": float(estimated[f"cost{suffix}"].sum()) for suffix in ("_usd", "_low_usd", "_high_usd")
     }
-    spending = f"USD {_show(reported_usd)} reported"
+    spending = f"{_show(reported_usd)} reported"
     if len(estimated):
         cost, low, high = (_show(amount) for amount in sums.values())
         spending += f", {cost} estimated ({low} to {high})"
@@ -108,7 +108,7 @@ def _by_basis(rows: Any) -> dict[str, Any]:
 
 
 def _show(amount: float) -> str:
-    return show_usd(Decimal(str(round(amount, 12)))).removeprefix("USD ")
+    return short_usd(Decimal(str(round(amount, 12))))
 
 
 def _count_fallbacks(rows: Any, answers: Any) -> int:

@@ -11,7 +11,7 @@ LIVE = """() => [...document.querySelectorAll('.llmr')].flatMap(root => [...root
         + 'video,audio,svg,link,meta,base,portal,template,marquee,details,style,[id],[name],[style],[srcdoc]')
         || [...each.attributes].some(({name}) => name.startsWith('on') || name.startsWith('data-')))
     .filter(each => !each.matches('tr[style="text-align: right;"]'))  // of every table that pandas writes
-    .filter(each => !each.matches('.llmr-foot > details'))  // the facts of a run
+    .filter(each => !each.matches('.llmr-foot > details, details.llmr-fold'))  // the facts of a run, a folded answer
     .map(each => each.outerHTML.slice(0, 200))"""
 
 LINKS = """() => [...document.querySelectorAll('.llmr-body a[href]')]

@@ -1,4 +1,4 @@
-"""JupyterLab in a headless Chromium: open a notebook, run it from the menu, read it, press buttons, save it."""
+"""JupyterLab and Notebook 7 in a headless Chromium: open a notebook, run it from the menu, read it, press buttons, save it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -29,6 +29,7 @@ _SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
+Interface = Literal["lab", "notebook"]
 _CURRENT = "window.jupyterapp.shell.currentWidget"
 _PENDING = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
     .filter(prompt => prompt.textContent.includes('*')).length"""
@@ -62,7 +63,7 @@ class Lab:
                 [
                     sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1",
                     "--IdentityProvider.token=", f"--ServerApp.root_dir={self.files}",
-                    "--LabApp.expose_app_in_browser=True",
+                    "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
                 ],
                 env={
                     **os.environ, **{name: str(place) for name, place in places.items()},
@@ -133,16 +134,17 @@ def _own(url: str, home: str) -> bool:
 
 
 class Notebook:
-    """A notebook that is open in a page."""
+    """A notebook that is open in a page of JupyterLab or of Notebook 7, which the same server has."""
 
-    def __init__(self, page: Page, lab: Lab, name: str) -> None:
-        self.page, self.lab, self.name = page, lab, name
+    def __init__(self, page: Page, lab: Lab, name: str, interface: Interface = "lab") -> None:
+        self.page, self.lab, self.name, self.interface = page, lab, name, interface
         self.watch = Watch(page, lab.url)
         self.open()
 
     def open(self, *, kernel: bool = True) -> None:
         """Open or reopen the notebook, and wait until its kernel is ready."""
-        self.page.goto(f"{self.lab.url}lab/tree/{self.name}?reset")
+        path = f"lab/tree/{self.name}?reset" if self.interface == "lab" else f"notebooks/{self.name}"
+        self.page.goto(f"{self.lab.url}{path}")
         self.page.wait_for_function(f"window.jupyterapp && {_CURRENT}?.context?.isReady", timeout=WAIT_S * 1000)
         if kernel:
             self.page.wait_for_function(

@@ -11,6 +11,7 @@ import ipywidgets
 import pytest
 
 from llm_magic.jupyter.display import capture
+from llm_magic.jupyter.display.comparison_view import ComparisonView
 from llm_magic.jupyter.display.static_view import PlaceholderView, StaticView
 from llm_magic.jupyter.display.widget_view import WidgetView
 from llm_magic.testing import Reply
@@ -47,7 +48,7 @@ def test_an_output_widget_shows_the_live_widget_alone_which_keeps_the_answer(
     ((shown,),) = display.places
     assert "application/vnd.jupyter.widget-view+json" in shown
     assert "did not finish" not in str(display.places)
-    live = view.live[""]
+    live = view.live
     assert "<strong>you</strong>" in live.answer_html
     assert "cheap" in live.facts.value
     assert live.box.comm is not None, "it is still open"
@@ -56,15 +57,17 @@ def test_an_output_widget_shows_the_live_widget_alone_which_keeps_the_answer(
 def test_a_refused_run_leaves_no_widget_in_an_output_widget(output: ipywidgets.Output, display: Display) -> None:
     view = WidgetView()
     view.finish({})
-    assert view.live[""].box.comm is None
+    assert view.live.box.comm is None
 
 
 def test_a_comparison_in_an_output_widget_keeps_its_columns(output: ipywidgets.Output, display: Display) -> None:
-    view = WidgetView(("a", "b"))
+    view = ComparisonView(("a", "b"))
     state = state_after(events_of(Reply()))
     view.finish({"a": state, "b": state})
+    view.freeze()
     assert len(display.places) == 1
     assert "A scripted answer." in view.live["b"].answer_html
+    assert view.live["b"].box.comm is not None, "the answers stay, without their buttons"
 
 
 def test_an_unattended_background_run_is_shown_where_it_is_awaited(output: ipywidgets.Output, display: Display) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from llm_magic.errors import StreamBroken
 from llm_magic.events import RunFailed
 from llm_magic.jupyter.display import live_view
-from llm_magic.jupyter.display.widget_view import WidgetView
+from llm_magic.jupyter.display.comparison_view import ComparisonView
 from llm_magic.jupyter.render import bundles, html
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.providers.base import ProviderRequest
@@ -39,7 +40,7 @@ def interleaved_events(chunks: int, failing: str = "") -> list[tuple[str, Any]]:
     return [(name, by_label[name][turn]) for turn in range(longest) for name in NAMES if turn < len(by_label[name])]
 
 
-def advance(events: list[tuple[str, Any]], view: WidgetView, time: Time, step_s: float) -> dict[str, RunState]:
+def advance(events: list[tuple[str, Any]], view: ComparisonView, time: Time, step_s: float) -> dict[str, RunState]:
     """Apply the events to new states, and update the view after each."""
     states = {name: RunState(monotonic=time, shows_error=True) for name in NAMES}
     for label, event in events:
@@ -54,7 +55,7 @@ def advance(events: list[tuple[str, Any]], view: WidgetView, time: Time, step_s:
 
 def test_each_answer_streams_in_its_column(display: Display) -> None:
     time = Time()
-    view = WidgetView(NAMES, monotonic=time)
+    view = ComparisonView(NAMES, monotonic=time)
     events = interleaved_events(5)
     half = advance(events[: len(events) // 2], view, time, 1.0)
     for number, name in enumerate(NAMES, 1):
@@ -65,26 +66,50 @@ def test_each_answer_streams_in_its_column(display: Display) -> None:
     view.finish(states)
     static, widget = display.places
     assert bundles.runs(states)["text/html"] in static[-1]["text/html"]
+    assert len(widget) == 1
+    assert view.box.comm is not None, "it stays, for its buttons"
+    view.freeze()
+    assert bundles.runs(states)["text/html"] in static[-1]["text/html"]
     assert widget[-1] == {"text/html": ""}
     assert view.box.comm is None, "closed"
 
 
+def test_the_picked_answer_stays_in_its_place_and_the_others_are_folded(display: Display) -> None:
+    view = ComparisonView(NAMES, monotonic=(time := Time()))
+    states = advance(interleaved_events(5, failing="c"), view, time, 1.0)
+    picked: list[str] = []
+    view.finish(states)
+    assert [pick.button.layout.display for pick in view.picks.values()] == ["none"] * 3
+    view.offer(picked.append)
+    assert [pick.button.layout.display for pick in view.picks.values()] == [None, None, "none"]
+    view.picks["b"].button.click()
+    assert picked == ["b"]
+    view.show_pick("b")
+    assert [pick.button.description.split("\n")[0] for pick in view.picks.values()] == ["Pick", "✓ Picked", "Pick"]
+    assert [live.answer_html.startswith("<details") for live in view.live.values()] == [True, False, True]
+    sections = re.findall(r"<section.*?</section>", display.places[0][-1]["text/html"], re.DOTALL)
+    assert ["<details" in section for section in sections] == [True, False, True]
+    assert ["your pick" in section for section in sections] == [False, True, False]
+    assert all("word 0" in section for section in sections), "nothing is lost"
+    view.show_pick(None)
+    assert "<details" not in display.places[0][-1]["text/html"]
+
+
 def test_the_output_of_a_dead_kernel_names_the_models(display: Display) -> None:
-    WidgetView(NAMES, monotonic=Time())
+    ComparisonView(NAMES, monotonic=Time())
     assert display.places[0][0]["text/plain"].startswith("Sent to a and b and c. This run did not finish")
 
 
 def test_a_comparison_that_was_refused_leaves_no_output(display: Display) -> None:
-    for freeze in (True, False):
-        view = WidgetView(NAMES, freeze=freeze, monotonic=Time())
-        view.finish({})
-        assert display.places[-2][-1] == display.places[-1][-1] == {"text/html": ""}
-        assert view.box.comm is None, "closed"
+    view = ComparisonView(NAMES, monotonic=Time())
+    view.finish({})
+    assert display.places[-2][-1] == display.places[-1][-1] == {"text/html": ""}
+    assert view.box.comm is None, "closed"
 
 
-def test_streaming_and_freezing_can_be_turned_off(display: Display) -> None:
+def test_streaming_can_be_turned_off(display: Display) -> None:
     time = Time()
-    view = WidgetView(NAMES, freeze=False, stream=False, monotonic=time)
+    view = ComparisonView(NAMES, stream=False, monotonic=time)
     events = interleaved_events(5)
     advance(events[:-1], view, time, 1.0)
     assert "c word" not in view.live["c"].answer_html
@@ -97,7 +122,7 @@ def test_streaming_and_freezing_can_be_turned_off(display: Display) -> None:
 
 def test_a_broken_answer_is_displayed_with_how_it_ended(display: Display) -> None:
     time = Time()
-    view = WidgetView(NAMES, monotonic=time)
+    view = ComparisonView(NAMES, monotonic=time)
     states = advance(interleaved_events(5, failing="b"), view, time, 1.0)
     assert "no answer" in view.live["b"].facts.value
     view.finish(states)
@@ -119,7 +144,7 @@ def test_a_comparison_sends_no_more_updates_than_a_single_run(
                 sent.append((time.now, len(value)))
 
         monkeypatch.setattr(live_view, "set_value", set_value)
-        advance(interleaved_events(chunks), WidgetView(NAMES, monotonic=time), time, 0.01)
+        advance(interleaved_events(chunks), ComparisonView(NAMES, monotonic=time), time, 0.01)
         seconds = [int(sent_at) for sent_at, _ in sent]
         return max(map(seconds.count, set(seconds))), sum(size for _, size in sent)
 
@@ -131,7 +156,7 @@ def test_a_comparison_sends_no_more_updates_than_a_single_run(
 
 def test_hostile_text_is_inert_while_it_streams(display: Display) -> None:
     time = Time()
-    view = WidgetView(NAMES, monotonic=time)
+    view = ComparisonView(NAMES, monotonic=time)
     evil = "<img src=x onerror=alert(1)>"
     session = router(*(model(name) for name in NAMES), replies=lambda _: Reply(chunks=(evil,)))
     states = advance(list(session.compare_job(session.plans("hello", models=NAMES))), view, time, 1.0)

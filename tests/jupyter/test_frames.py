@@ -28,14 +28,14 @@ def test_the_ledger_shows_what_people_look_for_and_has_every_column(shell: Shell
     assert plain.splitlines()[0].split() == ["when", "model", "outcome", "tokens", "in", "out", "cost", "tags"]
     for fact in ("cheap", "ok", "<$0.001", "draft", "1 row;"):
         assert fact in plain
-    assert "&lt;$0.001" in shown(shell, frame, "text/html")
+    assert "&lt;<span>$0.001</span>" in shown(shell, frame, "text/html")
     assert max(map(len, plain.splitlines())) <= 100
     assert type(frame[frame["outcome"] == "ok"]) is pd.DataFrame
 
 
 def test_tables_without_rows_are_a_sentence(shell: Shell) -> None:
-    assert shown(shell, returned(shell, "route_ledger")) == "the ledger has no rows yet"
-    assert shown(shell, frames.jobs(background.frame([]))) == "no background runs"
+    assert shown(shell, returned(shell, "route_ledger")) == "the ledger has no rows yet: run a %%route cell"
+    assert shown(shell, frames.jobs(background.frame([]))) == "no background runs: %%route --background starts one"
 
 
 def test_the_models_show_prices_and_reasons(shell: Shell) -> None:

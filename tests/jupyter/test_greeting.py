@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (KEYS, f"ready: Claude, GPT, DeepSeek; {NO_CAP}"),
         (KEYS[:2], f"ready: Claude, GPT; no DEEPSEEK_API_KEY; {NO_CAP}"),
         (KEYS[2:], f"ready: DeepSeek; no ANTHROPIC_API_KEY, no OPENAI_API_KEY; {NO_CAP}"),
-        ((), f"not ready; {', '.join(f'no {key}' for key in KEYS)}, the embedded model is turned off by LLM_MAGIC_LOCAL=0; {NO_CAP}"),
+        ((), f"not ready: {', '.join(f'no {key}' for key in KEYS)}, the embedded model is turned off by LLM_MAGIC_LOCAL=0; {NO_CAP}"),
     ],
 )  # fmt: skip
 def test_the_line_names_what_is_ready_and_what_is_missing(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from llm_magic.jupyter import panel
 from llm_magic.jupyter.panel import facts, output
 from llm_magic.jupyter.render.facts import Badge, Tone
 from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
-from llm_magic.jupyter.run import background, foreground, history
+from llm_magic.jupyter.run import background, comparison, foreground, history
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Effort
 from tests.support.builders import NOON, model, router
@@ -217,8 +219,21 @@ def live_panel(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[panel.
     (copy,) = [bundle for bundle in displayed.bundles if "llmr-twin" in bundle.get("text/html", "")][:1]
     assert widget["text/plain"] == ""
     assert "hello" in copy["text/html"]
-    yield next(iter(history.watchers)).__self__  # type: ignore[attr-defined]
-    assert len(history.watchers) == 1
+    yield next(iter(panels()))
+    assert len(panels()) == 1
+
+
+def panels() -> list[panel.Panel]:
+    """Return the panels that follow the runs."""
+    watching = [getattr(watcher, "__self__", None) for watcher in history.watchers]
+    return [watcher for watcher in watching if isinstance(watcher, panel.Panel)]
+
+
+@pytest.fixture
+def in_a_kernel(live_panel: panel.Panel, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setattr(shell.shell, "kernel", SimpleNamespace(_allow_stdin=True), raising=False)
+    monkeypatch.setattr("llm_magic.jupyter.display.run_view.is_recorded", lambda: False)
+    return shell
 
 
 def buttons(row: Any) -> dict[str, Any]:
@@ -243,9 +258,11 @@ def test_the_panel_lists_the_runs_and_follows_new_ones(live_panel: panel.Panel, 
     assert live_panel.rows[1] is first, "an existing row is kept, and with it the focus"
     assert "other" in texts(live_panel.rows[0].box)
     assert "of $5.00" in live_panel.head.value
-    for _ in range(output.MAX_ENTRIES + 2):
+    for _ in range(output.OPEN_ENTRIES + 2):
         shell.run("%route --tier bulk hello")
-    assert len(live_panel.rows) == output.MAX_ENTRIES
+    assert len(live_panel.rows) == output.OPEN_ENTRIES == 5
+    assert "4 earlier runs" in live_panel.earlier.value
+    assert "A scripted answer." in texts(live_panel.rows[0].box), "one press away"
     assert first.box.comm is None, "a row that leaves the list is closed, with its copy of the answer"
     assert all(button.comm is None for button in buttons(first).values())
     before = live_panel.head.value
@@ -274,8 +291,7 @@ def test_the_panel_escalates_in_the_background(live_panel: panel.Panel, shell: S
     assert "A scripted answer." in texts(row.box)
     assert "was run again: answered, &lt;$0.001." in live_panel.message.value
     assert shell["_route"].model == "strong"
-    buttons(row)["Escalate"].click()
-    assert "strong has answered, and no model above it can be used" in live_panel.message.value
+    assert "Escalate" not in buttons(row), "no model is above strong"
 
 
 def test_a_comparison_is_one_entry_with_a_pick_for_each_answer(
@@ -288,7 +304,7 @@ def test_a_comparison_is_one_entry_with_a_pick_for_each_answer(
     assert len(live_panel.rows) == 2
     assert f"<b>{compared[0].number}–{compared[1].number}</b> <b>&lt;b&gt;which&lt;/b&gt;?</b>" in texts(row.box)
     assert "<span>comparison</span> · <span>total " in texts(row.box)
-    cheap, strong = (line.children[1] for line in row.lines)
+    cheap, strong = (line.children[1].children[0] for line in row.lines)
     label = f"Pick\n%s for comparison {compared[0].number}: <b>which</b>?"
     assert [button.description for button in (cheap, strong)] == [label % "cheap", label % "strong"]
 
@@ -314,6 +330,48 @@ def test_a_comparison_is_one_entry_with_a_pick_for_each_answer(
     assert re.fullmatch(r"  2\. strong · <?\$[\d.]+ · [\d.]+ s · picked", lines[start + 2])
 
 
+def test_the_buttons_of_a_comparison_pick_in_place_and_bind_the_result(
+    in_a_kernel: Shell, replies: dict[str, Reply | Failure]
+) -> None:
+    shell = in_a_kernel
+    replies.update({name: Reply(chunks=(name,)) for name in ("cheap", "strong")})
+    shell.run("%route --compare cheap,strong which one")
+    (picks,) = comparison.pickable
+    view = picks.view
+    view.picks["strong"].button.click()
+    assert shell["_route"].text == "strong"
+    assert word(view.picks["strong"].button) == "✓ Picked"
+    assert "your pick" in view.live["strong"].facts.value
+    shell.run("%route_pick 1")
+    assert [word(pick.button) for pick in view.picks.values()] == ["✓ Picked", "Pick"]
+    view.picks["cheap"].button.click()
+    assert [word(pick.button) for pick in view.picks.values()] == ["Pick", "Pick"]
+    shell.run("%reload_ext llm_magic")
+    assert view.box.comm is None, "closed"
+    assert history.watchers == set()
+    shell.run("%route_panel")
+
+
+def test_only_the_last_comparisons_keep_their_buttons(in_a_kernel: Shell) -> None:
+    for _ in range(comparison.MAX_PICKABLE + 2):
+        in_a_kernel.run("%route --compare cheap,strong which one")
+    assert len(history.watchers) == comparison.MAX_PICKABLE + 1
+
+
+def test_the_runs_of_the_panel_are_those_of_its_total(tmp_path: Path) -> None:
+    """After `use_router`, the runs of another ledger or session are not listed above a total without them."""
+    first, shared = (Ledger(tmp_path / "ledger.db", session_id="one") for _ in range(2))
+    state = RunState(ledger=first)
+    history.clear()
+    own = router(ledger=first)
+    state.plan = own.plan("hello")
+    history.add(state.plan.request, state)
+    assert len(history.entries(first)) == len(history.entries(shared)) == 1
+    for other in (Ledger(tmp_path / "ledger.db", session_id="two"), Ledger(":memory:", session_id="one")):
+        assert history.entries(other) == []
+    history.clear()
+
+
 def test_in_a_comparison_only_an_answer_can_be_picked(
     live_panel: panel.Panel, shell: Shell, replies: dict[str, Reply | Failure]
 ) -> None:
@@ -321,7 +379,7 @@ def test_in_a_comparison_only_an_answer_can_be_picked(
     shell.run("%route --compare cheap,strong which one")
     failed, answered = live_panel.rows[0].lines
     assert "&lt;i&gt;no" in texts(failed)
-    assert [len(line.children) for line in (failed, answered)] == [1, 3]
+    assert [len(line.children[1].children) for line in (failed, answered)] == [0, 2]
 
 
 def test_a_refused_escalation_shows_the_reason(live_panel: panel.Panel, shell: Shell) -> None:

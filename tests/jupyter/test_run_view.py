@@ -15,6 +15,7 @@ import pytest
 from llm_magic import StreamBroken
 from llm_magic.events import AttemptStarted, Planned, RunEvent, TextDelta
 from llm_magic.jupyter.display import live_view
+from llm_magic.jupyter.display.comparison_view import ComparisonView
 from llm_magic.jupyter.display.run_view import RunView, choose_view
 from llm_magic.jupyter.display.static_view import PlaceholderView, StaticView
 from llm_magic.jupyter.display.terminal_view import DeferredTerminalView, TerminalView
@@ -30,7 +31,7 @@ from tests.support.display import Display, Time, events_of, paragraphs
     [
         (("",), False, (TerminalView, StaticView, WidgetView)),
         (("",), True, (DeferredTerminalView, PlaceholderView, WidgetView)),
-        (("a", "b"), False, (TerminalView, StaticView, WidgetView)),
+        (("a", "b"), False, (TerminalView, StaticView, ComparisonView)),
     ],
 )
 def test_the_view_fits_the_shell(
@@ -66,7 +67,7 @@ def display_run(events: list[RunEvent], view: RunView, time: Time, step_s: float
 def test_a_widget_streams_and_is_replaced_by_static_output_in_the_same_place(display: Display) -> None:
     time = Time()
     view = WidgetView(monotonic=time)
-    live = view.live[""]
+    live = view.live
     facts, body = live.facts, live.blocks[0]
     events = events_of(Reply(chunks=("Hello ", "**you**")))
     state = RunState(monotonic=time)
@@ -127,8 +128,8 @@ def test_a_run_that_never_began_leaves_no_output(display: Display) -> None:
 def test_without_freezing_the_widget_stays_with_the_whole_answer(display: Display) -> None:
     view = WidgetView(freeze=False, stream=False, monotonic=Time())
     state = display_run(events_of(Reply(chunks=("the end",))), view, Time(), step_s=0.0)
-    assert "the end" in view.live[""].answer_html
-    assert "<summary>" in view.live[""].facts.value
+    assert "the end" in view.live.answer_html
+    assert "<summary>" in view.live.facts.value
     assert len(display.places[1]) == 1, "the widget stays"
     assert bundles.runs({"": state})["text/html"] in display.updates[-1]["text/html"], "and so does its static copy"
 
@@ -184,7 +185,7 @@ def test_blocks_contain_the_whole_text_and_never_split_code_from_its_fence(displ
     state = RunState(monotonic=time)
     chunks = tuple(text[start : start + 200] for start in range(0, len(text), 200))
     advance(state, events_of(Reply(chunks=chunks))[:-1], view, time)
-    blocks = [block.value for block in view.live[""].blocks]
+    blocks = [block.value for block in view.live.blocks]
     assert len(blocks) > 4
     words = re.sub(r"<[^>]*>", "", "".join(blocks)).split()
     assert words == text.replace("```python", "").replace("```", "").split()
@@ -199,7 +200,7 @@ def test_a_restarted_answer_replaces_the_broken_one(display: Display) -> None:
     events = events_of(Failure(error=StreamBroken("x"), chunks=(first, "tail")), Reply(chunks=("whole",)))
     state = RunState(monotonic=time)
     advance(state, events, view, time)
-    live = view.live[""]
+    live = view.live
     assert "whole" in live.answer_html
     assert "paragraph" not in live.answer_html
     assert live.blocks[0].layout.comm is not None, "shared with the closed blocks"

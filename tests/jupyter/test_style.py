@@ -29,12 +29,14 @@ def outputs() -> dict[str, str]:
     """Return one styled output of each kind, and a second answer."""
     history.clear()
     session, states = router(), [run("one"), run("two")]
+    reported = router(replies=[Reply()])
+    reported.route_sync("hello", tier="bulk")
     return {
         "answer": bundles.runs({"": states[0]})["text/html"],
         "another": bundles.runs({"": states[1]})["text/html"],
         "plan": bundles.plan(session.plan("hello"))["text/html"],
         "comparison": bundles.runs({"a": states[0], "b": states[1]})["text/html"],
-        "report": tables.report_bundle(session.ledger.report())["text/html"],
+        "report": tables.report_bundle(reported.ledger.report())["text/html"],
         "panel": panel.bundle(session)["text/html"],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llm_magic.jupyter.display.static_copy import close_tree
@@ -43,13 +43,16 @@ def run_foot(state: RunState) -> str:
 class LiveView:
     """`box` is the widget to display. One thread at a time may draw.
 
-    The facts of the run are below its answer, or above it if `head` renders them.
+    The facts of the run are below its answer, or above it if `head` renders them. actions: widgets below the head.
     """
 
-    def __init__(self, *, stream: bool = True, head: Callable[[RunState], str] | None = None) -> None:
+    def __init__(
+        self, *, stream: bool = True, head: Callable[[RunState], str] | None = None, actions: Sequence[Any] = ()
+    ) -> None:
         import ipywidgets
 
         self._stream, self._render, self._above = stream, head or run_foot, head is not None
+        self._actions = tuple(actions)
         self.facts = ipywidgets.HTML()
         self.blocks: list[Any] = [self._new_block()]
         self.box = ipywidgets.VBox(self._children(), layout=self.facts.layout)
@@ -68,16 +71,18 @@ class LiveView:
         if self._stream:
             self._draw_text(state)
 
-    def finish(self, state: RunState) -> None:
+    def finish(self, state: RunState, *, is_folded: bool = False) -> None:
         self._draw_facts(state)
         self._restart(state)
         self._open_fence = ""
-        set_value(self.blocks[0], html.answer(answer_markdown(state)))
+        answer = html.answer(answer_markdown(state))
+        set_value(self.blocks[0], html.folded(answer) if is_folded else answer)
 
     def close(self) -> None:
         for widget in (*self.blocks, self.box):
             widget.close()
-        close_tree(self.facts)
+        for widget in (*self._actions, self.facts):
+            close_tree(widget)
 
     def _draw_facts(self, state: RunState) -> None:
         set_value(self.facts, f"<div class='llmr'>{self._render(state)}</div>")
@@ -122,7 +127,7 @@ class LiveView:
         self.box.children = self._children()
 
     def _children(self) -> tuple[Any, ...]:
-        return (self.facts, *self.blocks) if self._above else (*self.blocks, self.facts)
+        return (self.facts, *self._actions, *self.blocks) if self._above else (*self.blocks, self.facts)
 
 
 def set_value(widget: Any, value: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from llm_magic.jupyter.display.capture import is_recorded
+from llm_magic.jupyter.display.comparison_view import ComparisonView
 from llm_magic.jupyter.display.static_view import PlaceholderView, StaticView
 from llm_magic.jupyter.display.terminal_view import DeferredTerminalView, TerminalView
 from llm_magic.jupyter.display.widget_view import WidgetView
@@ -49,7 +50,7 @@ def _view(shell: Any, labels: Sequence[str], *, freeze: bool, stream: bool, back
     if getattr(shell, "kernel", None) is None:
         return DeferredTerminalView() if background else TerminalView(stream=stream)
     if is_attended(shell) and not is_recorded():
-        return WidgetView(labels, freeze=freeze, stream=stream)
+        return WidgetView(freeze=freeze, stream=stream) if len(labels) == 1 else ComparisonView(labels, stream=stream)
     return PlaceholderView() if background else StaticView()
 
 

@@ -42,4 +42,5 @@ def line() -> str:
     names = ", ".join(_NAMES.get(name, name) for name in ready)
     cap_usd = configured.budget.session_usd
     cap = "no cap: %route_budget 5" if cap_usd is None else f"cap {short_usd(cap_usd)}"
-    return "; ".join([f"ready: {names}" if ready else "not ready", *filter(None, [", ".join(missing)]), cap])
+    state = [f"ready: {names}", *filter(None, [", ".join(missing)])] if ready else [f"not ready: {', '.join(missing)}"]
+    return "; ".join([*state, cap])

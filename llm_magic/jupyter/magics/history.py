@@ -14,7 +14,7 @@ from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.magics import namespace, words
 from llm_magic.jupyter.magics.options import usage_error
 from llm_magic.jupyter.render.text import printable
-from llm_magic.jupyter.run import foreground, history
+from llm_magic.jupyter.run import comparison, foreground, history
 from llm_magic.jupyter.run.foreground import short_errors
 from llm_magic.routing import Router, validation
 from llm_magic.types import Request
@@ -115,6 +115,7 @@ class SessionMagics(Magics):
             self._panel.refresh()
 
     def close(self) -> None:
+        comparison.close_views()
         if self._panel is not None:
             history.watchers.discard(self._panel.refresh)
             self._shell.events.unregister("post_run_cell", self._after_cell)

@@ -13,17 +13,22 @@ from llm_magic.jupyter.run import history
 from llm_magic.jupyter.run.history import PastRun
 from llm_magic.routing import Router
 
-MAX_ENTRIES = 8
+OPEN_ENTRIES = 5
 REOPEN_HINT = "%load_ext llm_magic, then %route_panel"
 
 
 def bundle(router: Router) -> Bundle:
-    entries = history.entries(router.ledger)[:MAX_ENTRIES]
+    entries = history.entries(router.ledger)
     footer = f"as of {datetime.now().astimezone():%Y-%m-%d %H:%M}; for a live panel: {REOPEN_HINT}"
     session, badges = facts.session(router), facts.providers(router)
     lines = [f"{session.text}; {facts.savings(router)}", *(badge.text for badge in badges)]
     lines += [line for runs in entries for line in _entry_lines(runs)]
-    return make_bundle(html.panel(head_html(router), map(_entry_html, entries), footer), "\n".join(lines))
+    newest, earlier = map(_entry_html, entries[:OPEN_ENTRIES]), earlier_html(entries[OPEN_ENTRIES:])
+    return make_bundle(html.panel(head_html(router), newest, earlier, footer), "\n".join(lines))
+
+
+def earlier_html(entries: list[list[PastRun]]) -> str:
+    return html.panel_earlier(list(map(_entry_html, entries)))
 
 
 def head_html(router: Router) -> str:

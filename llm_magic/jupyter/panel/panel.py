@@ -13,7 +13,7 @@ from typing import Any
 from llm_magic import routing
 from llm_magic.jupyter.display.live_view import FrameLimiter, LiveView
 from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
-from llm_magic.jupyter.panel.output import MAX_ENTRIES, REOPEN_HINT, bundle, head_html
+from llm_magic.jupyter.panel.output import OPEN_ENTRIES, REOPEN_HINT, bundle, earlier_html, head_html
 from llm_magic.jupyter.panel.rows import ComparisonRow, Row, RunRow, set_html
 from llm_magic.jupyter.render.facts import run_cost
 from llm_magic.jupyter.render.html import escape
@@ -31,8 +31,8 @@ class Panel:
 
         self._shell = shell
         self.head, self.message = ipywidgets.HTML(), ipywidgets.HTML()
-        self.list = ipywidgets.VBox()
-        self.box = ipywidgets.VBox([self.head, self.message, self.list])
+        self.list, self.earlier = ipywidgets.VBox(), ipywidgets.HTML()
+        self.box = ipywidgets.VBox([self.head, self.message, self.list, self.earlier])
         self.box.add_class("llmr-panel")
         self._static_copy = StaticCopy(self.box, PANEL_STYLE, disconnected_hint=f"For a live panel: {REOPEN_HINT}.")
         self.rows: list[Row] = []
@@ -47,7 +47,9 @@ class Panel:
         with self._lock:
             router = routing.session_router()
             set_html(self.head, head_html(router))
-            rows = [self._row(runs) for runs in history.entries(routing.session_router().ledger)[:MAX_ENTRIES]]
+            entries = history.entries(router.ledger)
+            rows = [self._row(runs) for runs in entries[:OPEN_ENTRIES]]
+            set_html(self.earlier, earlier_html(entries[OPEN_ENTRIES:]))
             children = (*(escalation.live.box for escalation in self._running), *(row.box for row in rows))
             if self.list.children != children:
                 self.list.children = children
@@ -63,6 +65,9 @@ class Panel:
 
     def show_message(self, message: str) -> None:
         set_html(self.message, f'<div class="llmr-said" role="status" aria-live="polite">{escape(message)}</div>')
+
+    def can_escalate(self, past: PastRun) -> bool:
+        return history.can_escalate(routing.session_router(), past)
 
     def escalate(self, past: PastRun) -> None:
         router = routing.session_router()

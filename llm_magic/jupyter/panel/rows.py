@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from llm_magic.errors import LLMMagicError
+from llm_magic.jupyter.display.buttons import Toggle, button, set_word
 from llm_magic.jupyter.display.live_view import set_value
 from llm_magic.jupyter.panel import facts
 from llm_magic.jupyter.panel.output import column_html, entry_html
-from llm_magic.jupyter.render.html import INERT_CLASSES, escape
+from llm_magic.jupyter.render.facts import answer_markdown
+from llm_magic.jupyter.render.html import INERT_CLASSES, answer, escape, folded
 from llm_magic.jupyter.run.foreground import error_text
 from llm_magic.jupyter.run.history import PastRun, Rating
 
@@ -22,10 +23,13 @@ _ON_COPY = (
     "()=>{text.hidden=false;text.select();document.execCommand('copy');button.textContent='Select and copy'})"
 )
 _LABEL_CHARS = 60
+_ANSWER_CHARS = 20_000
 _RATINGS: tuple[tuple[str, Rating], ...] = (("Good", 1), ("Bad", -1))
 
 
 class Actions(Protocol):
+    def can_escalate(self, past: PastRun) -> bool: ...
+
     def escalate(self, past: PastRun) -> None: ...
 
     def rate(self, past: PastRun, rating: Rating) -> None: ...
@@ -42,22 +46,28 @@ class RunRow:
         self.number, self._past = past.number, past
         self._facts = ipywidgets.HTML()
         run = f"run {past.number}: {facts.short_prompt(past, _LABEL_CHARS)}"
+        has_answer = past.state.result is not None
         self._ratings = [
-            _Toggle(actions, word, word, f"rate {word.lower()} {run}", partial(actions.rate, past, rating), rating)
-            for word, rating in _RATINGS
-            if past.state.result is not None
+            (rating, _rating_toggle(actions, past, word, rating, run)) for word, rating in _RATINGS if has_answer
         ]
-        escalate = _button(actions, f"ask the next better model {run}", partial(actions.escalate, past))
-        _set_word(escalate, "Escalate")
-        self.buttons = ipywidgets.HBox([escalate, *(toggle.button for toggle in self._ratings), *_copy(past, run)])
-        self.buttons.add_class("llmr-actions")
-        self.box = ipywidgets.VBox([self._facts, self.buttons, *([answer] if answer is not None else [])])
+        buttons: list[Any] = [toggle.button for _, toggle in self._ratings]
+        buttons += _copy(past, run)
+        if actions.can_escalate(past):
+            escalate = _button(actions, f"ask the next better model {run}", partial(actions.escalate, past))
+            set_word(escalate, "Escalate")
+            buttons.append(escalate)
+        self.buttons = _actions(*buttons)
+        self.box = ipywidgets.VBox([_line(self._facts, self.buttons), *_below(past, answer)])
         self.box.add_class("llmr-run")
 
     def refresh(self) -> None:
         set_html(self._facts, entry_html(facts.run_entry(self._past, with_rating=False)))
-        for toggle in self._ratings:
-            toggle.set_rating(self._past.rating)
+        for rating, toggle in self._ratings:
+            toggle.show(is_on=rating == self._past.rating)
+
+
+def _rating_toggle(actions: Actions, past: PastRun, word: str, rating: Rating, run: str) -> Toggle:
+    return Toggle(_button(actions, f"rate {word.lower()} {run}", partial(actions.rate, past, rating)), word, word)
 
 
 class ComparisonRow:
@@ -66,23 +76,22 @@ class ComparisonRow:
 
         self.number, self._runs = runs[0].number, runs
         self._facts = ipywidgets.HTML()
-        self._picks: list[tuple[PastRun, _Toggle]] = []
+        self._picks: list[tuple[PastRun, Toggle]] = []
         self._columns: list[tuple[PastRun, Any]] = []
         self.lines: list[Any] = []
+        answers: list[Any] = []
         for past in runs:
             column = ipywidgets.HTML()
             self._columns.append((past, column))
             buttons: list[Any] = []
             if past.state.result is not None:
                 label = f"{past.model} for comparison {self.number}: {facts.short_prompt(past, _LABEL_CHARS)}"
-                toggle = _Toggle(actions, "Pick", "Picked", label, partial(actions.pick, runs, past), 1)
+                toggle = Toggle(_button(actions, label, partial(actions.pick, runs, past)), "Pick", "Picked")
                 self._picks.append((past, toggle))
                 buttons = [toggle.button, *_copy(past, label)]
-            line = ipywidgets.HBox([column, *buttons])
-            line.add_class("llmr-actions")
-            line.add_class("llmr-column")
-            self.lines.append(line)
-        self.box = ipywidgets.VBox([self._facts, *self.lines])
+            self.lines.append(_line(column, _actions(*buttons)))
+            answers += [self.lines[-1], *_below(past, None)]
+        self.box = ipywidgets.VBox([self._facts, *answers])
         self.box.add_class("llmr-run")
 
     def refresh(self) -> None:
@@ -90,49 +99,51 @@ class ComparisonRow:
         for past, column in self._columns:
             set_html(column, column_html(facts.entry_column(past, with_rating=False)))
         for past, toggle in self._picks:
-            toggle.set_rating(past.rating)
+            toggle.show(is_on=past.rating == 1)
 
 
 Row = RunRow | ComparisonRow
-
-
-class _Toggle:
-    """A button that is on for one rating. A sign and a word show it."""
-
-    def __init__(
-        self, actions: Actions, off: str, on: str, label: str, press: Callable[[], None], rating: Rating
-    ) -> None:
-        self.button = _button(actions, label, press)
-        self._off, self._on, self._rating = off, f"✓ {on}", rating
-        self.set_rating(None)
-
-    def set_rating(self, rating: Rating | None) -> None:
-        _set_word(self.button, self._on if rating == self._rating else self._off)
 
 
 def set_html(widget: Any, html: str) -> None:
     set_value(widget, f"<div class='{INERT_CLASSES}'>{html}</div>")
 
 
-def _button(actions: Actions, label: str, press: Callable[[], None]) -> Any:
+def _line(facts: Any, buttons: Any) -> Any:
+    """Return the facts with the buttons at their right, or below them on a narrow page."""
     import ipywidgets
 
-    button = ipywidgets.Button(tooltip=label)
-
-    def on_click(_: Any) -> None:
-        try:
-            press()
-        except LLMMagicError as error:
-            actions.show_message(error_text(error))
-
-    button.on_click(on_click)
-    return button
+    line = ipywidgets.HBox([facts, buttons])
+    line.add_class("llmr-line")
+    return line
 
 
-def _set_word(button: Any, word: str) -> None:
-    """Set the visible first line of a button. The second line is for screen readers; the style hides it."""
-    if button.description != (description := f"{word}\n{button.tooltip}"):
-        button.description = description
+def _actions(*buttons: Any) -> Any:
+    import ipywidgets
+
+    box = ipywidgets.HBox(buttons)
+    box.add_class("llmr-actions")
+    return box
+
+
+def _below(past: PastRun, live_answer: Any) -> list[Any]:
+    """Return the live answer of a run that the panel started, or the folded answer. The page unfolds it: no kernel."""
+    import ipywidgets
+
+    if live_answer is not None:
+        return [live_answer]
+    if not past.state.text:
+        return []
+    text = answer_markdown(past.state)
+    if len(text) > _ANSWER_CHARS:
+        text = f"{text[:_ANSWER_CHARS]}…\n\n*The rest is in its cell.*"
+    widget = ipywidgets.HTML()
+    set_html(widget, folded(answer(text)))
+    return [widget]
+
+
+def _button(actions: Actions, label: str, press: Callable[[], None]) -> Any:
+    return button(label, press, lambda error: actions.show_message(error_text(error)))
 
 
 def _copy(past: PastRun, label: str) -> list[Any]:

@@ -22,12 +22,15 @@ def bundle(page: str, plain: str) -> Bundle:
     return {"text/html": page, "text/markdown": fenced(plain), "text/plain": plain}
 
 
-def runs(states: RunStates) -> Bundle:
-    """Return a run or a comparison. The bundle needs no kernel, no widget and no network to be displayed."""
+def runs(states: RunStates, picked: str | None = None) -> Bundle:
+    """Return a run, or a comparison with the label of the picked answer.
+
+    The bundle needs no kernel, no widget and no network to be displayed.
+    """
     if not any(state.is_visible for state in states.values()):
         return NOTHING
     if len(states) > 1:
-        comparison = facts.comparison_facts(states)
+        comparison = facts.comparison_facts(states, picked)
         return bundle(html.comparison(comparison), runs_text(states))
     (state,) = states.values()
     return bundle(html.run(facts.run_facts(state), facts.answer_markdown(state)), runs_text(states))

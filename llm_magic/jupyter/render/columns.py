@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm_magic.budget import show_usd
+from llm_magic.budget import short_usd
 from llm_magic.columns import Column, ColumnPlan
 from llm_magic.columns.estimate import duration_text, plan_lines
 from llm_magic.jupyter.render import html
+from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.style import styled
 
 SAMPLED_ROWS = 5
@@ -27,6 +28,7 @@ class ColumnFacts:
     errors: tuple[str, ...]
     header: tuple[str, str]
     sample: tuple[tuple[str, str], ...]
+    has_ended: bool
 
 
 def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) -> ColumnFacts:
@@ -43,6 +45,7 @@ def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) 
             f"{name.replace('_', ' ')} ({count:,}): {_cut(text)}" for name, (count, text) in progress.errors.items()
         ),
         header=("row", column.spec.into or "answer"),
+        has_ended=column.done(),
         sample=tuple((_cut(value), _cut(answer)) for value, answer in column.sample(rows)),
     )
 
@@ -50,16 +53,16 @@ def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) 
 def column_html(facts: ColumnFacts) -> str:
     label = html.escape(f"Column: {facts.title}")
     bar = ""
-    if facts.total:
+    if facts.total and not facts.has_ended:
         share = f"{facts.done / facts.total:.0%}"
         bar = (
             f'<progress max="{facts.total}" value="{min(facts.done, facts.total)}" aria-label="Rows that have ended">'
             f"{share}</progress>"
         )
-    rows = [f'<div class="llmr-row"><span class="llmr-model">{html.escape(facts.title)}</span>{bar}</div>']
+    rows = [f'<div class="llmr-row"><span class="llmr-model">{words(facts.title)}</span>{bar}</div>']
     rows += [_line(line) for line in facts.lines]
     if facts.state:
-        rows.append(f'<div class="llmr-row" role="status"><b>{html.escape(facts.state)}</b></div>')
+        rows.append(f'<div class="llmr-row" role="status"><b>{words(facts.state)}</b></div>')
     rows += [_line(f"✗ {error}") for error in facts.errors]
     head = f'<div class="llmr-head" role="group" aria-label="{label}">{"".join(rows)}</div>'
     return head + _table(facts)
@@ -137,32 +140,22 @@ def _pace(column: Column, total: int | None) -> list[str]:
 
 def _money(column: Column) -> str:
     plan, cap = column.plan_before, column.max_cost_usd
-    parts = [f"{show_usd(column.cost_usd)} spent"]
+    parts = [f"{short_usd(column.cost_usd)} spent"]
     if plan is not None and plan.expected_usd is not None:
-        parts.append(f"{show_usd(plan.expected_usd)} expected")
+        parts.append(f"{short_usd(plan.expected_usd)} expected")
     if cap is not None:
-        parts.append(f"cap {show_usd(cap)}")
+        parts.append(f"cap {short_usd(cap)}")
     elif plan is not None and plan.left_usd is not None:
-        parts.append(f"{show_usd(plan.left_usd)} left under the caps at the start")
+        parts.append(f"{short_usd(plan.left_usd)} left under the caps at the start")
     return ", ".join(parts)
 
 
 def _table(facts: ColumnFacts) -> str:
-    if not facts.sample:
-        return ""
-    head = "".join(f'<th class="llmr-words">{html.escape(name)}</th>' for name in facts.header)
-    body = "".join(
-        f'<tr><td class="llmr-words">{html.escape(value)}</td><td class="llmr-words">{html.escape(answer)}</td></tr>'
-        for value, answer in facts.sample
-    )
-    return (
-        '<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="Some answers">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return scrolling(grid(facts.header, facts.sample, texts=facts.header), "Some answers") if facts.sample else ""
 
 
 def _line(text: str) -> str:
-    return f'<div class="llmr-row"><span>{html.escape(text)}</span></div>'
+    return f'<div class="llmr-row"><span>{words(text)}</span></div>'
 
 
 def _cut(text: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, auto
 
-from llm_magic.budget import extra_line, short_usd, show_usd
+from llm_magic.budget import short_usd, show_usd
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
-from llm_magic.types import ZERO, Candidate, Cascade, Classification, Outcome, Plan, RouteResult, Step, name_at
+from llm_magic.types import ZERO, Candidate, Classification, Outcome, RouteResult, Step, name_at
 
 _SIGNS = {
     Outcome.OK: "✓", Outcome.CACHED: "✓", Outcome.AGREED: "✓", Outcome.JUDGED: "✓", Outcome.SUPERSEDED: "–",
@@ -80,21 +82,28 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnFacts:
+    """An answer of a comparison. is_folded: another answer was picked."""
+
     name: str
     lines: tuple[str, ...]
     answer_markdown: str
     answer_text: str
+    is_picked: bool = False
+    is_folded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonFacts:
+    """hint: what to do next without the buttons of a live comparison."""
+
     columns: tuple[ColumnFacts, ...]
     footer: tuple[str, ...]
+    hint: str
 
 
 def run_facts(state: RunState) -> RunFacts:
     result = state.result
-    path = tuple(_step_badge(step) for step in state.path() if step.is_configured)
+    path = _path_badges(state.path())
     model = model_name(state) if state.attempts_started or result is not None else ""
     latency = f"{result.latency_s:.1f} s" if result is not None and not result.cached else ""
     return RunFacts(
@@ -109,6 +118,16 @@ def run_facts(state: RunState) -> RunFacts:
         is_notable=_is_notable(state, path),
         verbosity=state.verbosity,
     )
+
+
+def _path_badges(path: Sequence[Step]) -> tuple[Badge, ...]:
+    """Return a badge for each step of a configured model. Repeated equal steps are one badge with their number."""
+    badges: list[Badge] = []
+    steps = (_step_badge(step) for step in path if step.is_configured)
+    for text, repeated in itertools.groupby(steps, key=lambda badge: badge.text):
+        last, count = (group := list(repeated))[-1], len(group)
+        badges.append(dataclasses.replace(last, text=f"{text} ×{count}") if count > 1 else last)
+    return tuple(badges)
 
 
 def _run_details(state: RunState) -> list[str]:
@@ -177,20 +196,27 @@ def savings(amount_usd: Decimal, baseline_usd: Decimal, baseline_model: str) -> 
     return f"{words} against {baseline_model} ({abs(amount_usd) / baseline_usd:.0%})"
 
 
-def comparison_facts(states: RunStates) -> ComparisonFacts:
-    footer = [total_cost(states), f"session {short_usd(max(state.session_usd for state in states.values()))}"]
-    if any(state.result is not None for state in states.values()):
-        footer.append("keep the best one: %route_pick N, or Pick in %route_panel")
+def comparison_facts(states: RunStates, picked: str | None = None) -> ComparisonFacts:
+    """Return the facts of each column. picked: the label of the best one."""
     columns = tuple(
         ColumnFacts(
             name=column_name(number, label),
             lines=tuple(column_lines(label, state)),
             answer_markdown=answer_markdown(state),
             answer_text=state.text,
+            is_picked=label == picked,
+            is_folded=picked not in (None, label),
         )
         for number, (label, state) in enumerate(states.items(), 1)
     )
-    return ComparisonFacts(columns=columns, footer=tuple(footer))
+    has_answers = any(state.result is not None for state in states.values())
+    hint = "keep the best one: %route_pick N, or Pick in %route_panel" if has_answers else ""
+    return ComparisonFacts(columns=columns, footer=comparison_footer(states), hint=hint)
+
+
+def comparison_footer(states: RunStates) -> tuple[str, ...]:
+    session_usd = max(state.session_usd for state in states.values())
+    return total_cost(states), f"session {short_usd(session_usd)}"
 
 
 def column_name(number: int, label: str) -> str:
@@ -224,40 +250,6 @@ def unfinished(models: Sequence[str]) -> str:
         f"{sent}This run did not finish: its kernel was stopped or died. "
         "Its reserved amount stays charged, as uncertain, until you reconcile it: see %route_budget."
     )
-
-
-def plan_notes(plan: Plan) -> list[str]:
-    if plan.cascade is not None:
-        cascade = [_cascade(plan.cascade)]
-    else:
-        cascade = [f"no cascade: {plan.no_cascade}"] if plan.no_cascade else []
-    return [*map(extra_line, plan.extras), *cascade, _budget_after(plan)]
-
-
-def _cascade(cascade: Cascade) -> str:
-    names = " and ".join(candidate.name for candidate in cascade.cheap)
-    condition = {
-        "agree": "if they agree",
-        "twice": "if they agree",
-        "schema": "if it fits the schema",
-        "check": "if the check accepts it",
-        "judge": f"if {cascade.judge.model.id if cascade.judge else ''} finds it good",
-    }[cascade.mode]
-    return (
-        f"cascade: {names} first, kept {condition} (about {cascade.acceptance_rate:.0%}), else "
-        f"{cascade.strong.name}: {show_usd(cascade.expected_usd)} expected, "
-        f"{show_usd(cascade.worst_usd)} at worst, quality {cascade.expected_quality:.0%}; {cascade.why}"
-    )
-
-
-def _budget_after(plan: Plan) -> str:
-    baseline = f"on {plan.baseline_model.id} alone: {show_usd(plan.baseline_usd)} expected"
-    if plan.left_usd is None:
-        return f"no cap is set; {baseline}; nothing was sent"
-    if plan.expected_usd is None:
-        return f"{show_usd(plan.left_usd)} left: no model fits; {baseline}; nothing was sent"
-    after = plan.left_usd - plan.expected_usd
-    return f"{show_usd(plan.left_usd)} left, {show_usd(after)} expected after; {baseline}; nothing was sent"
 
 
 def _usage(result: RouteResult) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from llm_magic.budget import short_usd
+from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.style import styled
 
@@ -19,9 +20,11 @@ _MAX_CELL_CHARS = 60
 class SummaryFrame(pd.DataFrame):
     """A DataFrame with a short table and a caption for its display. What pandas makes of it is a DataFrame."""
 
-    _metadata: ClassVar[list[str]] = ["short_table", "caption"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    _metadata: ClassVar[list[str]] = ["short_table", "caption", "figures", "texts"]  # pyright: ignore[reportIncompatibleVariableOverride]
     short_table: pd.DataFrame
     caption: str
+    figures: tuple[str, ...]
+    texts: tuple[str, ...]
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:
@@ -31,9 +34,10 @@ class SummaryFrame(pd.DataFrame):
         if self.empty:
             return {"text/plain": self.caption}
         plain = f"{self.short_table.to_string(index=False)}\n{self.caption}"
-        table = self.short_table.to_html(index=False, border=0)
-        scrolling = f'class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="{self.caption}"'
-        html = styled(f"<div {scrolling}>{table}</div><div>{self.caption}</div>")
+        table = grid(
+            list(self.short_table), self.short_table.to_numpy().tolist(), figures=self.figures, texts=self.texts
+        )
+        html = styled(f'{scrolling(table, self.caption)}<div class="llmr-caption">{words(self.caption)}</div>')
         return {"text/html": html, "text/markdown": fenced(plain), "text/plain": plain}
 
 
@@ -56,24 +60,30 @@ def ledger(frame: pd.DataFrame) -> SummaryFrame:
         else f"{len(frame):,} row{'s' * (len(frame) != 1)}"
     )
     caption = f"{last}; rows = %route_ledger has all {len(frame.columns)} columns"
-    return _summary(frame, short, caption if len(frame) else "the ledger has no rows yet")
+    empty = "the ledger has no rows yet: run a %%route cell"
+    return _summary(
+        frame, short, caption if len(frame) else empty, figures=("tokens in", "out", "cost"), texts=("tags",)
+    )
 
 
 def models(frame: pd.DataFrame) -> SummaryFrame:
-    prices = zip(frame["input"], frame["output"], strict=True)
     short = pd.DataFrame(
         {
             "model": list(frame.index),
-            "usable": [
+            "tiers": list(frame["tiers"]),
+            "in": [_price(amount) for amount in frame["input"]],
+            "out": [_price(amount) for amount in frame["output"]],
+            "can be used": [
                 "✓" if usable else f"– {_text(reason)}"
                 for usable, reason in zip(frame["usable"], frame["why_not"], strict=True)
             ],
-            "tiers": list(frame["tiers"]),
-            "USD per million tokens, in / out": [f"{_price(cost)} / {_price(output)}" for cost, output in prices],
         }
     )
-    caption = f"models = %route_models has {len(frame.columns)} columns: effort, circuit, context, fallbacks, sources"
-    return _summary(frame, short, caption)
+    caption = (
+        "in, out: price of a million tokens at this hour; models = %route_models has "
+        f"{len(frame.columns)} columns: effort, circuit, context, fallbacks, sources"
+    )
+    return _summary(frame, short, caption, figures=("in", "out"), texts=("can be used",))
 
 
 def jobs(frame: pd.DataFrame) -> SummaryFrame:
@@ -81,12 +91,17 @@ def jobs(frame: pd.DataFrame) -> SummaryFrame:
     short["cost_usd"] = [_dollars(cost) for cost in short["cost_usd"]]
     short["prompt"] = [_text(prompt) for prompt in short["prompt"]]
     short = short.rename(columns={"cost_usd": "cost"})
-    return _summary(frame, short, "%route_jobs wait, %route_jobs cancel RUN" if len(frame) else "no background runs")
+    short = short.astype(object).where(short.notna(), "").astype(str)
+    caption = "%route_jobs wait, %route_jobs cancel RUN"
+    empty = "no background runs: %%route --background starts one"
+    return _summary(frame, short, caption if len(frame) else empty, figures=("run", "cost"), texts=("prompt",))
 
 
-def _summary(frame: pd.DataFrame, short: pd.DataFrame, caption: str) -> SummaryFrame:
+def _summary(
+    frame: pd.DataFrame, short: pd.DataFrame, caption: str, *, figures: tuple[str, ...], texts: tuple[str, ...]
+) -> SummaryFrame:
     summary = SummaryFrame(frame)
-    summary.short_table, summary.caption = short, caption
+    summary.short_table, summary.caption, summary.figures, summary.texts = short, caption, figures, texts
     return summary
 
 
@@ -109,4 +124,4 @@ def _dollars(amount: Any) -> str:
 
 
 def _price(amount: float) -> str:
-    return "?" if pd.isna(amount) else f"{amount:g}"
+    return "?" if pd.isna(amount) else f"${amount:g}"

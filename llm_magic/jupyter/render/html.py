@@ -8,32 +8,25 @@ from collections.abc import Iterable, Sequence
 from llm_magic.budget import short_usd
 from llm_magic.jupyter.render.facts import (
     Badge,
+    ColumnFacts,
     ComparisonFacts,
     RunFacts,
     SessionFacts,
     TierFacts,
     Tone,
-    plan_notes,
     tier_facts,
 )
+from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.markdown import markdown_to_html
+from llm_magic.jupyter.render.plan_notes import plan_notes
 from llm_magic.jupyter.render.style import PANEL_STYLE, styled
 from llm_magic.types import Candidate, Plan, Skipped
 
 INERT_CLASSES = "llmr mathjax_ignore tex2jax_ignore"
 _TONE_CLASS = {Tone.GOOD: "ok", Tone.BAD: "bad", Tone.NEUTRAL: ""}
-_PLAN_COLUMNS = (
-    "model",
-    "effort",
-    "reason",
-    "expected quality",
-    "tokens in",
-    "max tokens out",
-    "low",
-    "expected",
-    "worst",
-)
-_WORDS = ' class="llmr-words"'
+_PICKED = ' class="llmr-picked"'
+_PLAN_FIGURES = ("quality", "low / expected / worst", "tokens in / out")
+_PLAN_COLUMNS = ("model", "effort", *_PLAN_FIGURES, "reason")
 
 
 def escape(text: str) -> str:
@@ -55,7 +48,7 @@ def run_foot(facts: RunFacts) -> str:
         return _foot(status + _path(facts.path) + _lines(facts.notes))
     if not facts.shows_summary:
         return ""
-    ending = f'<div role="status"><b>{escape(facts.ending)}</b></div>' if facts.ending else ""
+    ending = f'<div role="status"><b>{words(facts.ending)}</b></div>' if facts.ending else ""
     summary = f"{_joined(facts.summary)} · {_session(facts.session)}"
     details = _path(facts.path) + _lines((*facts.notes, *facts.details))
     opened = " open" if facts.opens_details else ""
@@ -67,51 +60,75 @@ def _foot(content: str) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "".join(f"\n<div>{escape(text)}</div>" for text in texts)
+    return "".join(f"\n<div>{words(text)}</div>" for text in texts)
 
 
 def _joined(texts: Iterable[str]) -> str:
-    return " · ".join(map(escape, texts))
+    return " · ".join(map(words, texts))
 
 
 def comparison(facts: ComparisonFacts) -> str:
-    sections = "".join(
-        f'<section aria-label="{escape(column.name)}">{column_head(column.name, column.lines)}'
-        f"{answer(column.answer_markdown) if column.answer_text else ''}</section>"
-        for column in facts.columns
+    columns = "".join(map(_column, facts.columns))
+    page = f'<div class="llmr-columns" tabindex="0" role="region" aria-label="The answers">{columns}</div>'
+    return styled(page + comparison_foot(facts.footer))
+
+
+def comparison_foot(footer: Iterable[str]) -> str:
+    return f'<div class="llmr-foot">{_joined(footer)}</div>'
+
+
+def _column(column: ColumnFacts) -> str:
+    text = answer(column.answer_markdown) if column.answer_text else ""
+    return (
+        f'<section aria-label="{escape(column.name)}"{_PICKED if column.is_picked else ""}>'
+        f"{column_head(column.name, column.lines, is_picked=column.is_picked)}"
+        f"{folded(text) if column.is_folded and text else text}</section>"
     )
-    footer = f'<div class="llmr-row">{_spans(facts.footer)}</div>'
-    columns = f'<div class="llmr-columns" tabindex="0" role="region" aria-label="The answers">{sections}</div>'
-    return styled(columns + footer)
 
 
-def column_head(name: str, lines: Iterable[str]) -> str:
-    title = _row(f'<span class="llmr-model">{escape(name)}</span>')
-    return _head(name, title + "".join(map(_text_row, lines)))
+def column_head(name: str, lines: Iterable[str], *, is_picked: bool = False) -> str:
+    sign = "✓ " if is_picked else ""
+    facts = _joined((*(["your pick"] if is_picked else []), *lines))
+    return (
+        f'<div class="llmr-title" role="group" aria-label="{escape(name)}">'
+        f"<b>{sign}{words(name)}</b>"
+        f"\n<div>{facts}</div></div>"
+    )
+
+
+def folded(answer: str) -> str:
+    return f'<details class="llmr-fold"><summary>Show the answer</summary>{answer}</details>'
 
 
 def plan(plan: Plan) -> str:
     notes = "".join(map(_text_row, plan_notes(plan)))
-    header = "".join(f'<th scope="col"{_WORDS if name == "reason" else ""}>{name}</th>' for name in _PLAN_COLUMNS)
-    rows = "".join(f"<tr>{_plan_row(entry)}</tr>" for entry in plan.ranked)
-    return styled(
-        f'<div class="llmr-head">{_row(_tier(tier_facts(plan.classification)))}{notes}</div>'
-        '<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="The candidates">'
-        f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    table = grid(_PLAN_COLUMNS, map(_plan_row, plan.ranked), figures=_PLAN_FIGURES, texts=_PLAN_COLUMNS[-1:])
+    head = f'<div class="llmr-head">{_row(_tier(tier_facts(plan.classification)))}{notes}</div>'
+    return styled(head + scrolling(table, "The candidates"))
 
 
 def unfinished(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{words(text)}</p>"
 
 
-def panel(head: str, entries: Iterable[str], footer: str) -> str:
-    items = "".join(f'<li class="llmr-run">{entry}</li>' for entry in entries)
+def panel(head: str, entries: Iterable[str], earlier: str, footer: str) -> str:
     return styled(
-        f'<div class="llmr-still">{head}<ol class="llmr-runs" aria-label="The last runs">{items}</ol>'
-        f'<div class="llmr-row">{_spans((footer,))}</div></div>',
+        f'<div class="llmr-still">{head}{_runs("The last runs", entries)}{earlier}'
+        f'<div class="llmr-caption">{words(footer)}</div></div>',
         PANEL_STYLE,
     )
+
+
+def panel_earlier(entries: Sequence[str]) -> str:
+    if not entries:
+        return ""
+    summary = f"{len(entries)} earlier {'run' if len(entries) == 1 else 'runs'}"
+    return f'<details class="llmr-fold"><summary>{summary}</summary>{_runs("Earlier runs", entries)}</details>'
+
+
+def _runs(label: str, entries: Iterable[str]) -> str:
+    items = "".join(f'<li class="llmr-run">{entry}</li>' for entry in entries)
+    return f'<ol class="llmr-runs" aria-label="{label}">{items}</ol>' if items else "<div>no runs yet</div>"
 
 
 def panel_head(session: SessionFacts, savings: str, providers: Sequence[Badge]) -> str:
@@ -119,8 +136,8 @@ def panel_head(session: SessionFacts, savings: str, providers: Sequence[Badge]) 
         f"<li><span class='{_TONE_CLASS[badge.tone]}'>{escape(badge.text)}</span></li>" for badge in providers
     )
     money = (
-        f'<span class="llmr-model">{escape(session.text)}</span><span>{_meter(session)}</span>'
-        f'<span class="llmr-cost">{escape(savings)}</span>'
+        f'<span class="llmr-model">{words(session.text)}</span><span>{_meter(session)}</span>'
+        f'<span class="llmr-cost">{words(savings)}</span>'
     )
     return _head("This session", f'{_row(money)}<ul class="llmr-health" aria-label="Providers">{items}</ul>')
 
@@ -147,12 +164,12 @@ def _text_row(text: str) -> str:
 
 
 def _spans(texts: Iterable[str]) -> str:
-    return " · ".join(f"<span>{escape(text)}</span>" for text in texts)
+    return " · ".join(f"<span>{words(text)}</span>" for text in texts)
 
 
 def _tier(tier: TierFacts) -> str:
     sure = "" if tier.confidence == 1 else f"{min(tier.confidence, 0.99):.0%} sure: "
-    return f'<span><span class="llmr-tier">{tier.name}</span> {sure}{escape(tier.reasons)}</span>'
+    return f'<span><span class="llmr-tier">{tier.name}</span> {sure}{words(tier.reasons)}</span>'
 
 
 def _path(steps: Sequence[Badge]) -> str:
@@ -166,7 +183,7 @@ def _path(steps: Sequence[Badge]) -> str:
 
 
 def _session(session: SessionFacts) -> str:
-    return f"{escape(session.text)}{_meter(session)}"
+    return f"{words(session.text)}{_meter(session)}"
 
 
 def _meter(session: SessionFacts) -> str:
@@ -179,12 +196,9 @@ def _meter(session: SessionFacts) -> str:
     )
 
 
-def _plan_row(entry: Candidate | Skipped) -> str:
+def _plan_row(entry: Candidate | Skipped) -> tuple[str, ...]:
     if isinstance(entry, Skipped):
-        return f'<td>{escape(entry.model.id)}</td><td{_WORDS} colspan="8">skipped: {escape(entry.reason)}</td>'
-    costs = "".join(f"<td>{short_usd(cost)}</td>" for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
-    return (
-        f"<td><b>{escape(entry.model.id)}</b></td><td>{entry.effort or '–'}</td><td{_WORDS}>{escape(entry.why)}</td>"
-        f"<td>{entry.expected_quality:.0%}</td>"
-        f"<td>{entry.input_tokens:,}</td><td>{entry.max_output_tokens:,}</td>{costs}"
-    )
+        return (entry.model.id, "", "", "", "", f"skipped: {entry.reason}")
+    costs = " / ".join(map(short_usd, (entry.low_usd, entry.expected_usd, entry.worst_usd)))
+    tokens = f"{entry.input_tokens:,} / {entry.max_output_tokens:,}"
+    return (entry.model.id, str(entry.effort or "–"), f"{entry.expected_quality:.0%}", costs, tokens, entry.why)

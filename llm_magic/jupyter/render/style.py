@@ -76,16 +76,35 @@ STYLE = """
 & menclose[notation*=" "]{background:var(--llmr-up),var(--llmr-down)}
 & .llmr-body [dir]{text-align:start}
 & pre,& code{direction:ltr;unicode-bidi:isolate}
-& .llmr-columns.llmr-columns{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(360px,1fr);gap:16px;
- overflow-x:auto}
-& .llmr-columns>*{min-width:0}
+& .llmr-columns.llmr-columns{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(360px,1fr);gap:12px;
+ overflow:auto hidden;padding:2px}
+& .llmr-columns>*{min-width:0;border:1px solid var(--llmr-line);border-radius:6px;padding:8px 12px;margin:0}
+& .llmr-columns>.llmr-picked{border-color:var(--llmr-ok);box-shadow:0 0 0 1px var(--llmr-ok)}
+& .llmr-columns .llmr-body.llmr-body{max-width:none}
+& .llmr-columns .widget-html-content{min-width:0;max-width:100%}
+& .llmr-title{font-size:12px;margin:0 0 4px}
+& .llmr-title b{font-size:14px}
+& details.llmr-fold summary{cursor:pointer;font-size:12px;width:fit-content}
+& details.llmr-fold summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
+& :is(.widget-html,.llm-magic){margin:0;height:auto}
+& .widget-html-content{line-height:1.5}
+& .jupyter-button:not(.widget-toggle-button){flex:none;height:24px;width:70px;min-width:0;padding:0;margin:0;
+ border-radius:4px;cursor:pointer;font:12px/22px var(--jp-ui-font-family,system-ui,sans-serif);white-space:pre-line;
+ overflow:hidden;color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent);
+ border:1px solid var(--jp-border-color1,#777);align-self:flex-start}
+& .jupyter-button:hover{background:var(--jp-layout-color2,rgba(128,128,128,.2));box-shadow:none}
+& .jupyter-button:focus-visible{outline-offset:1px;outline:2px solid var(--jp-ui-font-color1,currentColor)}
+& .llmr-pick{margin:0 0 4px!important}
 & meter{width:80px;height:8px;vertical-align:middle}
 & b{font-weight:600}
 & .llmr-plan{overflow-x:auto}
 & .llmr-plan :is(th,td){white-space:nowrap}
-& .llmr-plan :is(th,td):is(:first-child,.llmr-words){text-align:left}
-& .llmr-plan td.llmr-words{white-space:normal;min-width:22ch}
-@media (max-width:600px){& .llmr-cost{margin-left:0}& .llmr-row{gap:2px 12px}}
+& .llmr-plan :is(th,td):is(.llmr-words,.llmr-text){text-align:left}
+& .llmr-plan td:first-child.llmr-words{font-weight:600}
+& .llmr-plan td.llmr-text{white-space:normal;min-width:22ch;max-width:60ch}
+& .llmr-plan table{margin:4px 0}
+& .llmr-caption{font-size:12px}
+@media (max-width:600px){& .llmr-cost{margin-left:0}}
 """
 
 PANEL_STYLE = """
@@ -102,21 +121,20 @@ PANEL_STYLE = """
 & .llmr-prompt{overflow-wrap:anywhere}
 & .llmr-prompt b:first-child{display:inline-block;min-width:1.6em}
 & .llmr-said{padding:0 12px 4px;min-height:1.5em}
-& .llmr-panel .widget-html-content{line-height:1.5}
-& .llmr-panel .widget-html{height:auto;margin:0}
 & .llmr-panel .widget-box{overflow:visible}
-& .llmr-actions{flex-wrap:wrap;gap:4px;overflow:visible;margin:4px 0}
-& .llmr-actions :is(.jupyter-button,button.llmr-copy){font:13px/26px var(--jp-ui-font-family,system-ui,sans-serif);
- height:28px;width:auto;min-width:72px;padding:0 8px;margin:0;border-radius:4px;cursor:pointer;
- color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent);
- border:1px solid var(--jp-border-color1,#777)}
-& .llmr-actions :is(.jupyter-button,button.llmr-copy):hover{background:var(--jp-layout-color2,rgba(128,128,128,.2));
- box-shadow:none}
-& .llmr-actions :is(.jupyter-button,button.llmr-copy):focus-visible{outline-offset:1px;
+& .llmr-line{flex-flow:row wrap;justify-content:space-between;align-items:flex-start;gap:2px 12px;margin:0}
+& .llmr-line>.widget-html:first-child{flex:1 1 300px;min-width:0}
+& .llmr-line>.llmr-actions{flex:none;max-width:100%}
+& .llmr-actions{flex-flow:row wrap;gap:4px;margin:0}
+& .llmr-run details.llmr-fold{margin:2px 0 0}
+& .llmr-run .llmr-body{max-height:420px;overflow:auto;border-left:3px solid var(--llmr-line);padding-left:12px}
+& .llmr-still>details.llmr-fold,& .llmr-panel>.widget-html details.llmr-fold{margin:6px 12px}
+& .llmr-actions button.llmr-copy{font:12px/22px var(--jp-ui-font-family,system-ui,sans-serif);height:24px;
+ padding:0 8px;margin:0;border-radius:4px;cursor:pointer;color:var(--jp-ui-font-color1,inherit);
+ background:var(--jp-layout-color1,transparent);border:1px solid var(--jp-border-color1,#777)}
+& .llmr-actions button.llmr-copy:hover{background:var(--jp-layout-color2,rgba(128,128,128,.2))}
+& .llmr-actions button.llmr-copy:focus-visible{outline-offset:1px;
  outline:2px solid var(--jp-ui-font-color1,currentColor)}
-& .llmr-actions button.jupyter-button{flex:none;width:78px;white-space:pre-line;overflow:hidden}
-& .llmr-column{align-items:baseline}
-& .llmr-column>.widget-html:first-child{flex:1 1 280px;max-width:60ch}
 & .llmr-actions textarea{display:block;width:min(60ch,90vw)}
 & .llmr-actions textarea[hidden]{display:none}
 """

@@ -10,18 +10,21 @@ from typing import Any
 import pandas as pd
 
 from llm_magic import prices
-from llm_magic.budget import show_usd
+from llm_magic.budget import short_usd
 from llm_magic.conversations import first_sent, tokens_of
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import UnknownPrice
+from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.style import styled
+from llm_magic.ledger.plot import headline, subline
 from llm_magic.ledger.report import Report
 from llm_magic.routing import Router
 from llm_magic.routing.model_check import ModelCheck
 from llm_magic.types import ModelSpec, Usage
 
 _THREAD_COLUMNS = ["thread", "exchanges", "tokens", "left_out", "sent_tokens", "model", "last"]
+_MORE = "report = %route_report has all figures: report.totals, .by_model, .by_tier, .by_effort, .over_time, .rows"
 _EXCHANGE_COLUMNS = ["prompt", "answer", "model", "tier", "input_tokens", "run_id", "at"]
 
 
@@ -65,22 +68,49 @@ def thread_frame(threads: Conversations, name: str, max_tokens: int) -> pd.DataF
 
 
 def report_bundle(report: Report) -> dict[str, str]:
-    totals = pd.DataFrame({"": {name: format_figure(str(name), value) for name, value in report.totals.items()}})
-    parts = {
-        "by model": _formatted(report.by_model),
-        "by tier": _formatted(report.by_tier),
-        "expected against billed, by model and effort": _formatted(report.by_effort),
+    """Return what a person looks for first. The parts of the report have all figures."""
+    if not len(report.rows):
+        return {"text/plain": "nothing to report yet: run a %%route cell"}
+    tables = {
+        "by model": _spending(report.by_model, "model"),
+        "by tier": _spending(report.by_tier, "tier"),
+        "expected against billed, by model and effort": _calibration(report.by_effort),
     }
-    sections = [totals.to_string(header=False), *(f"{name}\n{table.to_string()}" for name, table in parts.items())]
-    html = [totals.to_html(header=False, border=0)]
-    html += [f"<h4>{name}</h4>{table.to_html(border=0)}" for name, table in parts.items()]
-    plain = "\n\n".join(sections)
-    scrolling = 'class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="Figures"'
+    summary = headline(report.totals), *subline(report.totals).split("   ·   ")
+    html = [f"<div><b>{words(summary[0])}</b></div><div>{words(' · '.join(summary[1:]))}</div>"]
+    for name, table in tables.items():
+        rows = table.to_numpy().tolist()
+        html.append(f"<h4>{name}</h4>{grid(list(table), rows, figures=list(table)[1:])}")
+    html.append(f'<div class="llmr-caption">{words(_MORE)}</div>')
+    plain = "\n\n".join(
+        ["\n".join(summary), *(f"{name}\n{table.to_string(index=False)}" for name, table in tables.items()), _MORE]
+    )
     return {
-        "text/html": styled(f"<div {scrolling}>{''.join(html)}</div>"),
+        "text/html": styled(scrolling("".join(html), "Report")),
         "text/markdown": fenced(plain),
         "text/plain": plain,
     }
+
+
+def _spending(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    columns = {
+        "answers": "answers", "failed": "failed", "input_tokens": "tokens in", "output_tokens": "out",
+        "cost_usd": "cost", "saved_usd": "saved", "latency_p50_s": "half within",
+    }  # fmt: skip
+    return _short(table, by, columns)
+
+
+def _calibration(table: pd.DataFrame) -> pd.DataFrame:
+    columns = {
+        "answers": "answers", "expected_usd": "expected", "billed_usd": "billed", "billed_share": "billed share",
+        "reasoning_share": "reasoning",
+    }  # fmt: skip
+    return _short(table, "model, effort", columns)
+
+
+def _short(table: pd.DataFrame, by: str, columns: dict[str, str]) -> pd.DataFrame:
+    shown = {title: [format_figure(name, value) for value in table[name]] for name, title in columns.items()}
+    return pd.DataFrame({by: list(map(str, table.index)), **shown})
 
 
 def format_figure(name: str, value: Any) -> str:
@@ -90,9 +120,9 @@ def format_figure(name: str, value: Any) -> str:
     if pd.isna(value):
         return "–"
     if name.endswith("_usd"):
-        return show_usd(Decimal(str(float(value))))
+        return short_usd(Decimal(str(float(value))))
     if name.endswith(("_share", "_rate")):
-        return f"{value:.1%}"
+        return f"{value:.0%}"
     return f"{value:.2f} s" if name.endswith("_s") else f"{value:,}"
 
 
@@ -140,8 +170,3 @@ def _levels(model: ModelSpec) -> str:
     if model.effort is None:
         return "unknown"
     return ", ".join(f"{level} (default)" if level is model.effort.default else str(level) for level in model.effort)
-
-
-def _formatted(table: pd.DataFrame) -> pd.DataFrame:
-    columns = {name: [format_figure(str(name), value) for value in table[name]] for name in table.columns}
-    return pd.DataFrame(columns, index=table.index).rename_axis(index=None, columns=table.index.name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from llm_magic.budget import show_usd
-from llm_magic.jupyter.render.facts import ComparisonFacts, RunFacts, TierFacts, plan_notes, tier_facts
+from llm_magic.jupyter.render.facts import ComparisonFacts, RunFacts, TierFacts, tier_facts
+from llm_magic.jupyter.render.plan_notes import plan_notes
 from llm_magic.types import Candidate, Plan, Skipped
 
 
@@ -26,7 +27,7 @@ def run_lines(facts: RunFacts, *, with_details: bool | None = None) -> list[str]
 
 def comparison(facts: ComparisonFacts) -> str:
     columns = [f"{column.name}  [{'; '.join(column.lines)}]\n{column.answer_text}".rstrip() for column in facts.columns]
-    return "\n\n".join([*columns, " | ".join(facts.footer)])
+    return "\n\n".join([*columns, " | ".join(filter(None, (*facts.footer, facts.hint)))])
 
 
 def plan(plan: Plan) -> str:

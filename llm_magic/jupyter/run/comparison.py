@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_magic.bridge import SETTLE_TIMEOUT_S
 from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.events import RunEvent, RunFailed
+from llm_magic.jupyter.display.comparison_view import ComparisonView
 from llm_magic.jupyter.display.run_view import RunView, choose_view
 from llm_magic.jupyter.render.facts import total_cost
 from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
@@ -16,8 +18,52 @@ from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
 from llm_magic.types import Compared, Comparison, Plan, RouteResult
 
+MAX_PICKABLE = 5
+
 # The last comparison outlives `%reload_ext`, like the session's runs.
 _last: list[Comparison] = []
+pickable: deque[Picks] = deque()
+
+
+class Picks:
+    """The buttons of a displayed comparison, and its mark of the picked answer, which follows the ratings."""
+
+    def __init__(self, router: Router, shell: Any, states: RunStates, view: ComparisonView) -> None:
+        self._router, self._shell, self.view = router, shell, view
+        self._results = {label: state.result for label, state in states.items() if state.result is not None}
+        view.offer(self._pick)
+        history.watchers.add(self.refresh)
+
+    def refresh(self) -> None:
+        picked = {past.state.run_id for past in history.recent() if past.column is not None and past.rating == 1}
+        self.view.show_pick(next((label for label, result in self._results.items() if result.run_id in picked), None))
+
+    def close(self) -> None:
+        history.watchers.discard(self.refresh)
+        self.view.freeze()
+
+    def _pick(self, label: str) -> None:
+        """Pick an answer. The same pick again clears it."""
+        result = self._results[label]
+        is_picked = any(past.state.run_id == result.run_id and past.rating == 1 for past in history.recent())
+        run_ids = [result.run_id for result in self._results.values()]
+        history.pick(self._router, run_ids, None if is_picked else result.run_id)
+        if not is_picked:
+            self._shell.user_ns[history.RESULT_NAME] = result
+
+
+def close_views() -> None:
+    """Replace the buttons of all displayed comparisons by static output."""
+    while pickable:
+        pickable.popleft().close()
+
+
+def _offer_picks(router: Router, shell: Any, states: RunStates, view: RunView) -> None:
+    if not isinstance(view, ComparisonView) or all(state.result is None for state in states.values()):
+        return
+    pickable.append(Picks(router, shell, states, view))
+    while len(pickable) > MAX_PICKABLE:
+        pickable.popleft().close()
 
 
 def run(
@@ -55,7 +101,7 @@ def run(
         for state in states.values():
             if state.result is None and not state.ending:
                 record_end(router, state, "stopped")
-        _finish(router, plans, states, view)
+        _finish(router, shell, plans, states, view)
         bind(_comparison_of(states))
         raise Stopped(f"stopped: {total_cost(states)}") from None
     except LLMMagicError as error:
@@ -64,7 +110,7 @@ def run(
         raise
     finally:
         job.cancel()
-    _finish(router, plans, states, view)
+    _finish(router, shell, plans, states, view)
     bind(compared := _comparison_of(states))
     if len(errors) == len(plans):
         raise next(iter(errors.values()))
@@ -101,11 +147,12 @@ def _apply(
         state.apply(event)
 
 
-def _finish(router: Router, plans: Mapping[str, Plan], states: RunStates, view: RunView) -> None:
+def _finish(router: Router, shell: Any, plans: Mapping[str, Plan], states: RunStates, view: RunView) -> None:
     for state in states.values():
         state.session_usd = router.ledger.spent_usd
     history.add_comparison({label: (plans[label].request, state) for label, state in states.items()})
     view.finish(states)
+    _offer_picks(router, shell, states, view)
 
 
 def pick(router: Router, which: str) -> RouteResult:

@@ -99,9 +99,17 @@ def recent() -> list[PastRun]:
 
 def entries(ledger: Ledger) -> list[list[PastRun]]:
     """Group this ledger's runs by cell, newest first: a single run, or a comparison's runs from left to right."""
-    own = (past for past in recent() if past.state.ledger in (None, ledger))
+    own = (past for past in recent() if _is_of_session(past.state.ledger, ledger))
     groups = itertools.groupby(own, lambda past: past.number if past.column is None else past.column.first_run)
     return [list(reversed(list(runs))) for _, runs in groups]
+
+
+def _is_of_session(own: Ledger | None, ledger: Ledger) -> bool:
+    """Return True if a run of the ledger `own` is in the totals of `ledger`: two routers can share a session."""
+    if own is None or own is ledger:
+        return True
+    in_memory = own.location == ":memory:"
+    return not in_memory and (own.location, own.session_id) == (ledger.location, ledger.session_id)
 
 
 def last(*, answered: bool = False) -> PastRun:
@@ -139,6 +147,13 @@ def again(past: PastRun, *, tier: TaskTier | str | None = None, model: str | Non
         cache=False,
         cascade=None,
     )
+
+
+def can_escalate(router: Router, past: PastRun) -> bool:
+    """Return True if a better model, or a higher effort, may be usable. `escalated` makes sure."""
+    floor = strength(router.registry[past.model]) if past.model in router.registry else ()
+    above = (model for model in router.registry if strength(model) > floor)
+    return _harder(router, past) is not None or any(router.unavailable(model) is None for model in above)
 
 
 def escalated(router: Router, past: PastRun) -> Request:

@@ -1,0 +1,37 @@
+"""Tables of short facts as HTML, and amounts in it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+_AMOUNT = re.compile(r"\$[\d.,]*\d")
+
+
+def words(text: str) -> str:
+    """Escape a text for HTML. Each amount is an element: two dollar signs in one text can be read as a formula."""
+    return _AMOUNT.sub(r"<span>\g<0></span>", html.escape(text))
+
+
+def grid(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, figures: Collection[str] = (), texts: Collection[str] = ()
+) -> str:
+    """Return a table. figures: columns that are aligned at the right. texts: columns whose lines may be broken."""
+    classes = [
+        "" if name in figures else ' class="llmr-text"' if name in texts else ' class="llmr-words"' for name in header
+    ]
+    head = "".join(f'<th scope="col"{kind}>{words(name)}</th>' for name, kind in zip(header, classes, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{words(cell)}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def scrolling(content: str, label: str) -> str:
+    """Return an area that scrolls sideways, also by keyboard."""
+    label = html.escape(label)
+    return (
+        f'<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+    )

@@ -1,0 +1,40 @@
+"""The notes of a plan, in words."""
+
+from __future__ import annotations
+
+from llm_magic.budget import extra_line, short_usd
+from llm_magic.types import Cascade, Plan
+
+
+def plan_notes(plan: Plan) -> list[str]:
+    if plan.cascade is not None:
+        cascade = [_cascade(plan.cascade)]
+    else:
+        cascade = [f"no cascade: {plan.no_cascade}"] if plan.no_cascade else []
+    return [*map(extra_line, plan.extras), *cascade, _budget_after(plan)]
+
+
+def _cascade(cascade: Cascade) -> str:
+    names = " and ".join(candidate.name for candidate in cascade.cheap)
+    condition = {
+        "agree": "if they agree",
+        "twice": "if they agree",
+        "schema": "if it fits the schema",
+        "check": "if the check accepts it",
+        "judge": f"if {cascade.judge.model.id if cascade.judge else ''} finds it good",
+    }[cascade.mode]
+    return (
+        f"cascade: {names} first, kept {condition} (about {cascade.acceptance_rate:.0%}), else "
+        f"{cascade.strong.name}: {short_usd(cascade.expected_usd)} expected, "
+        f"{short_usd(cascade.worst_usd)} at worst, quality {cascade.expected_quality:.0%}; {cascade.why}"
+    )
+
+
+def _budget_after(plan: Plan) -> str:
+    baseline = f"on {plan.baseline_model.id} alone: {short_usd(plan.baseline_usd)} expected"
+    if plan.left_usd is None:
+        return f"no cap is set; {baseline}; nothing was sent"
+    if plan.expected_usd is None:
+        return f"{short_usd(plan.left_usd)} left: no model fits; {baseline}; nothing was sent"
+    after = plan.left_usd - plan.expected_usd
+    return f"{short_usd(plan.left_usd)} left, {short_usd(after)} expected after; {baseline}; nothing was sent"
