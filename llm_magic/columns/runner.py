@@ -185,7 +185,7 @@ class Runner:
             return [None] * len(sends)
         by_run = {send.run_id: send.plan for send in sends}
         try:
-            made = await self._with_ledger(lambda: self._executor.hold_all(by_run, budget=self._budget))
+            made = await self._executor.hold_all(by_run, budget=self._budget)
         except BudgetExceeded as refusal:
             self._refuse(refusal)
             return []

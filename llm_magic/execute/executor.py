@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from decimal import Decimal
 
@@ -70,13 +70,19 @@ class Executor:
         spent_usd = await ledger_io.session_cost_usd(run)
         yield RunEnded(result=settlement.result(run, run.answer, session_cost_usd=spent_usd))
 
-    def hold_all(self, plans: Mapping[str, Plan], *, budget: Callable[[], Budget]) -> list[Reservation]:
+    async def hold_all(self, plans: Mapping[str, Plan], *, budget: Callable[[], Budget]) -> list[Reservation]:
         """Reserve the worst cases of the leaders of these plans, by run id, in one transaction.
 
         Returns the reservations of the first ones, as many as fit. Raises BudgetExceeded if the first one does not.
         """
-        return self._services.ledger.hold_all(
-            [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()]
+        services = self._services
+        return await ledger_io.when_unlocked(
+            lambda: services.ledger.hold_all(
+                [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()]
+            ),
+            services,
+            until=services.clock.monotonic() + services.policy.deadline_s,
+            undo=self._release_all,
         )
 
     async def compare(
@@ -91,7 +97,10 @@ class Executor:
         services = self._services
         deadline = services.clock.monotonic() + services.policy.deadline_s
         reservations = await ledger_io.when_unlocked(
-            lambda: self._reserve_all(plans, run_ids, budget), services, until=deadline
+            lambda: self._reserve_all(plans, run_ids, budget),
+            services,
+            until=deadline,
+            undo=lambda made: self._release_all(made.values()),
         )
         events: asyncio.Queue[tuple[str, RunEvent | RunFailed | None]] = asyncio.Queue()
 
@@ -125,9 +134,12 @@ class Executor:
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
-            for reservation in reservations.values():
-                with ledger_io.settling(self._services):
-                    reservation.release()
+            self._release_all(reservations.values())
+
+    def _release_all(self, reservations: Iterable[Reservation]) -> None:
+        for reservation in reservations:
+            with ledger_io.settling(self._services):
+                reservation.release()
 
     def _new_run(self, plan: Plan, run_id: str, budget: Callable[[], Budget]) -> Run:
         started = self._services.clock.monotonic()

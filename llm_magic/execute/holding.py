@@ -61,7 +61,12 @@ async def _wait_for_budget(run: Run, state: AttemptState) -> None:
 
 
 async def _hold_when_unlocked(run: Run, state: AttemptState, *, until: float) -> None:
-    await ledger_io.when_unlocked(lambda: _try_hold(run, state), run.services, until=until)
+    def release(_: None) -> None:
+        if state.hold is not None:
+            assert state.row is not None
+            run.services.ledger.release(state.row)
+
+    await ledger_io.when_unlocked(lambda: _try_hold(run, state), run.services, until=until, undo=release)
 
 
 def _try_hold(run: Run, state: AttemptState) -> None:
@@ -89,6 +94,7 @@ def _try_hold(run: Run, state: AttemptState) -> None:
                 return
             raise
         state.row = row
+        ledger_io.read_pace(run, state)
         if from_reservation is not None:
             run.reservation = None
         run.sent_models.append(candidate.model.id)

@@ -1,7 +1,8 @@
-"""Access to the ledger from the event loop. A database lock never blocks the loop."""
+"""Access to the ledger from the event loop. Neither a lock nor a slow database server blocks the loop."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -11,24 +12,42 @@ from typing import TypeVar
 from llm_magic.errors import LedgerError
 from llm_magic.events import Note, NoteKind
 from llm_magic.execute.services import Services
-from llm_magic.execute.state import Run
+from llm_magic.execute.state import AttemptState, Run
 from llm_magic.ledger import Headroom
 from llm_magic.ledger.transactions import LedgerLocked
-from llm_magic.types import ZERO, Candidate, ModelSpec, RouteResult
+from llm_magic.types import ZERO, Candidate, RouteResult
 
 Result = TypeVar("Result")
 
+_MIN_POLL_S = 0.002
 _MAX_POLL_S = 0.5
 _MAX_WRITE_WAIT_S = 5.0
 
 
-async def when_unlocked(call: Callable[[], Result], services: Services, *, until: float) -> Result:
-    """Call `call`, and again while the ledger is locked. Raises LedgerLocked if it still is at `until`."""
+async def when_unlocked(
+    call: Callable[[], Result],
+    services: Services,
+    *,
+    until: float,
+    undo: Callable[[Result], None] = lambda _: None,
+) -> Result:
+    """Call `call`, and again while the ledger is locked. Raises LedgerLocked if it still is at `until`.
+
+    For a ledger on a server, the call runs in another thread. If the task is canceled meanwhile, `undo` gets what the
+    call returns.
+    """
     wait_s = services.policy.budget_poll_s
+    transactions = services.ledger.transactions
+
+    def call_once() -> Result:
+        with transactions.fail_fast():
+            return call()
+
     while True:
         try:
-            with services.ledger.transactions.fail_fast():
-                return call()
+            if not transactions.is_remote:
+                return call_once()
+            return await _finished(asyncio.wrap_future(transactions.submit(call_once)), services, undo)
         except LedgerLocked:
             if services.clock.monotonic() >= until:
                 raise
@@ -36,13 +55,25 @@ async def when_unlocked(call: Callable[[], Result], services: Services, *, until
         wait_s = min(2 * wait_s, _MAX_POLL_S)
 
 
+async def _finished(future: asyncio.Future[Result], services: Services, undo: Callable[[Result], None]) -> Result:
+    """Wait for a call in another thread, which can't be canceled."""
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        if not future.cancelled() and future.exception() is None:
+            with settling(services):
+                undo(future.result())
+        raise
+
+
 @contextmanager
 def settling(services: Services) -> Generator[None]:
-    """Settle or release in here. If the ledger can't write it now, the ledger retries it in the background.
+    """Settle or release in here. What the ledger can't write now, or without waiting, it writes in the background.
 
     Does not await, so a cancellation can't interrupt it.
     """
-    with suppress(LedgerError), services.ledger.transactions.fail_fast():
+    with suppress(LedgerError), services.ledger.transactions.without_waiting():
         yield
 
 
@@ -57,12 +88,13 @@ async def write_problem(run: Run) -> LedgerError | None:
     """Wait at most _MAX_WRITE_WAIT_S for pending settlements to be written, and return the error that prevents it."""
     services = run.services
     until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
-    pending = services.ledger.transactions.pending
-    while pending:
+    pending, wait_s = services.ledger.transactions.pending, _MIN_POLL_S
+    while pending.is_due_for(run.id):
         error = pending.last_error
         if services.clock.monotonic() >= until or not isinstance(error, LedgerLocked | None):
             return error or LedgerError(f"the ledger {services.ledger.location} is slow")
-        await services.clock.sleep(services.policy.budget_poll_s)
+        await services.clock.sleep(wait_s)
+        wait_s = min(2 * wait_s, services.policy.budget_poll_s)
     return None
 
 
@@ -94,11 +126,22 @@ async def saved(result: RouteResult, store: str, save: Callable[[], None], servi
     return result
 
 
-def pace(run: Run, model: ModelSpec) -> float | None:
+def read_pace(run: Run, state: AttemptState) -> None:
+    """Read the model's pace in advance from a ledger on a server, where the end of the attempt can't wait for it."""
+    ledger, model = run.services.ledger, state.candidate.model
+    if ledger.transactions.is_remote and model.tokens_per_s is None:
+        with suppress(LedgerError):
+            state.learned_pace = ledger.paces.recent(model.id)
+
+
+def pace(run: Run, state: AttemptState) -> float | None:
     """Return the model's output tokens per second, as learned from the ledger; None if unknown or unreadable."""
+    ledger = run.services.ledger
+    if ledger.transactions.is_remote:
+        return state.learned_pace
     try:
-        with run.services.ledger.transactions.fail_fast():
-            return run.services.ledger.pace(model.id)
+        with ledger.transactions.fail_fast():
+            return ledger.paces.read(state.candidate.model.id)
     except LedgerError:
         return None
 

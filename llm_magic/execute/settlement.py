@@ -84,7 +84,7 @@ def pending_row(run: Run, candidate: Candidate) -> Attempt:
 def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, error: str | None) -> Attempt:
     served = state.finished.served_model if state.finished else None
     now = run.services.clock.monotonic()
-    charge = charge_of(state, now=now, learned_pace=lambda: ledger_io.pace(run, state.candidate.model))
+    charge = charge_of(state, now=now, learned_pace=lambda: ledger_io.pace(run, state))
     model = prices.served_spec(state.candidate.model, served, run.services.registry)
     cost = _cost(model, charge.usage, row.started_at, state)
     charged = _charged(state, charge, model, cost, _cost(model, charge.seen, row.started_at, state).usd)

@@ -137,6 +137,7 @@ class AttemptState:
     is_judge: bool = False
     is_flex: bool = False
     hold: Hold | None = None
+    learned_pace: float | None = None
     think_tags: ThinkTags = dataclasses.field(default_factory=ThinkTags)
     text: list[str] = dataclasses.field(default_factory=list[str])
     reasoning: list[str] = dataclasses.field(default_factory=list[str])

@@ -25,6 +25,7 @@ from llm_magic.home import home, secure_home
 from llm_magic.ledger import dataframe
 from llm_magic.ledger.leases import LeaseRenewal
 from llm_magic.ledger.notices import Notices
+from llm_magic.ledger.paces import Paces
 from llm_magic.ledger.report import Report, summarize
 from llm_magic.ledger.reservations import Headroom, Hold, LeasedHold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     from llm_magic.ledger.attempts import Scope
 
-MIN_PACE_ANSWERS = 5
-PACE_MARGIN = 1.25
 
 LEASE_S = 900.0
 
@@ -71,6 +70,7 @@ class Ledger:
         self._attempts = self.transactions.attempts
         self._lease_s = lease_s
         self._leases = LeaseRenewal(self, lease_s)
+        self.paces = Paces(self.transactions, clock)
 
     @property
     def spent_usd(self) -> Decimal:
@@ -213,19 +213,6 @@ class Ledger:
         """Renew the leases of all holds of this process, which a background thread does while holds are open."""
         with self.transactions.writing() as db:
             self._attempts.renew(db, self.clock() + self._lease_s)
-
-    def pace(self, model: str) -> float | None:
-        """The model's output tokens per second: the fastest of its latest answers, with a margin.
-
-        None if there are fewer than MIN_PACE_ANSWERS answers whose usage was reported.
-        """
-        from llm_magic.ledger import queries
-
-        with self.transactions.reading() as db:
-            answers = db.execute(queries.PACE, {"of_model": model}).all()
-        if len(answers) < MIN_PACE_ANSWERS:
-            return None
-        return PACE_MARGIN * max(output_tokens / latency_s for output_tokens, latency_s in answers)
 
     def latest_lengths(self, outcomes: Sequence[Outcome]) -> list[tuple[str, Effort | None, TaskTier, int, int]]:
         """Return model, effort, tier, output and reasoning tokens of the latest answers, the newest last.

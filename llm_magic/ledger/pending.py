@@ -53,6 +53,10 @@ class PendingWrites:
     def __bool__(self) -> bool:
         return self.is_due or bool(self._releases)
 
+    def is_due_for(self, run_id: str) -> bool:
+        """Return True if something of a run must be written as soon as possible."""
+        return bool(self) and any(attempt.run_id == run_id for attempt in (*self._settlements, *self._releases))
+
     @property
     def is_empty(self) -> bool:
         return not (self._settlements or self._releases)

@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llm_magic.errors import LedgerError
 from llm_magic.ledger.pending import Flusher, PendingWrites
@@ -17,6 +18,8 @@ from llm_magic.types import Attempt
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+Result = TypeVar("Result")
 
 _LOCK_TIMEOUT_S = 5.0
 _POLL_S = 0.02
@@ -55,6 +58,16 @@ class Transactions:
         self.pending = PendingWrites()
         self.continuity.reset()
         self._flusher = Flusher(self.pending, self._flush)
+        self._worker = _new_worker()
+
+    @property
+    def is_remote(self) -> bool:
+        """True if a transaction takes round trips over a network, so that an event loop must not wait for it."""
+        return self.database.dialect == "postgresql"
+
+    def submit(self, call: Callable[[], Result]) -> Future[Result]:
+        """Call a function in the ledger's own thread, one call at a time."""
+        return self._worker.submit(call)
 
     @contextmanager
     def fail_fast(self) -> Generator[None]:
@@ -69,6 +82,16 @@ class Transactions:
     @property
     def _fails_fast(self) -> bool:
         return getattr(self._local, "fails_fast", False)
+
+    @contextmanager
+    def without_waiting(self) -> Generator[None]:
+        """Do not wait in this thread: fail fast, and write in another thread if the database is remote."""
+        self._local.writes_later = self.is_remote
+        try:
+            with self.fail_fast():
+                yield
+        finally:
+            self._local.writes_later = False
 
     def write_settlement(self, attempt: Attempt) -> None:
         """Write the settlement of an attempt. If that raises LedgerError, it stays pending."""
@@ -101,7 +124,10 @@ class Transactions:
             self.database.rollback()
 
     def check_continuity(self) -> None:
-        """If the ledger was restored to an earlier state, write again what this process knows."""
+        """Write what is due, and if the ledger was restored to an earlier state, what this process knows."""
+        if self.pending:
+            with suppress(LedgerError), self.fail_fast():
+                self._flush()
         with self.reading() as db:
             is_broken = self.continuity.is_broken(db)
         if is_broken:
@@ -135,6 +161,8 @@ class Transactions:
         if not self.pending.is_empty:
             with suppress(LedgerError):
                 self._flush()
+        self._worker.shutdown(wait=False)
+        self._worker = _new_worker()
         with self._lock:
             self.database.close()
 
@@ -143,6 +171,9 @@ class Transactions:
             pass
 
     def _flush_or_retry(self) -> None:
+        if getattr(self._local, "writes_later", False):
+            self._flusher.start()
+            return
         try:
             self._flush()
         except LedgerError as error:
@@ -194,6 +225,10 @@ class Transactions:
                 lines = str(reason).strip().splitlines() or [""]
                 raise LedgerUnreachable(f"the ledger {location} can't be reached: {lines[0]}") from error
             raise LedgerError(f"the ledger {location}: {reason}") from error
+
+
+def _new_worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="llm_magic ledger")
 
 
 _instances: weakref.WeakSet[Transactions] = weakref.WeakSet()

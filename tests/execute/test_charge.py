@@ -102,8 +102,8 @@ async def test_the_pace_is_learned_from_answers_whose_usage_was_reported() -> No
     router = routed(answers, clock=clock)
     for _ in range(5):
         await router.route("hello", cascade=False)
-    assert router.ledger.pace("m") == 62.5  # 100 tokens in 2 s, and a quarter more
-    assert router.ledger.pace("another") is None
+    assert router.ledger.paces.read("m") == 62.5  # 100 tokens in 2 s, and a quarter more
+    assert router.ledger.paces.read("another") is None
     router.providers["cloud"].stream = thinks(clock, 4)  # type: ignore[method-assign]
     async with aclosing(router.stream("hello", cascade=False)) as events:
         async for event in events:
