@@ -2,7 +2,8 @@
 
     Planned, then per attempt: [Waiting] AttemptStarted [Progress ...] [TextDelta ...] AttemptEnded, finally RunEnded.
 
-A Note or a CandidateSkipped may come between any two. An answer from the cache is Planned, one TextDelta, RunEnded.
+A Note or a CandidateSkipped may come between any two, and Postponed before Planned. An answer from the cache is
+Planned, one TextDelta, RunEnded.
 
 After an AttemptEnded without an answer, the text so far is void: the next attempt starts from nothing.
 """
@@ -16,7 +17,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from llm_magic.errors import LLMMagicError
-from llm_magic.types import Attempt, Candidate, Plan, RouteResult
+from llm_magic.types import Attempt, Candidate, OffPeak, Plan, RouteResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,14 @@ class Waiting:
 
     reason: str
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """The run waits for lower prices. is_stored: its prompt is stored meanwhile."""
+
+    off_peak: OffPeak
+    is_stored: bool = False
 
 
 class NoteKind(StrEnum):
@@ -55,6 +64,7 @@ class NoteKind(StrEnum):
     CORRECTED = "corrected"
     PASSED_OVER = "passed_over"
     NO_FLEX = "no_flex"
+    POSTPONED = "postponed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +125,18 @@ class RunFailed:
     error: LLMMagicError
 
 
-RunEvent = Planned | Note | Waiting | CandidateSkipped | AttemptStarted | Progress | TextDelta | AttemptEnded | RunEnded
+RunEvent = (
+    Planned
+    | Postponed
+    | Note
+    | Waiting
+    | CandidateSkipped
+    | AttemptStarted
+    | Progress
+    | TextDelta
+    | AttemptEnded
+    | RunEnded
+)
 
 AnyEvent = TypeVar("AnyEvent")
 

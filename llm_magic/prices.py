@@ -172,6 +172,20 @@ def has_flex(model: ModelSpec, at: datetime) -> bool:
     return flex.output < standard.output
 
 
+def cheapest_moment(model: ModelSpec, after: datetime) -> datetime | None:
+    """Return the start of the model's cheapest hours within a day; None if its price is as low now, or unknown."""
+    if model.price is not None:
+        return None
+    start = after.replace(minute=after.minute // 15 * 15, second=0, microsecond=0)
+    moments = [after, *(start + timedelta(minutes=15 * step) for step in range(1, 4 * 24 + 1))]
+    try:
+        rates = [_rates(model, 0, moment, _Terms())[0] for moment in moments]
+    except UnknownPrice:
+        return None
+    best = min(range(len(moments)), key=lambda number: (rates[number].output, rates[number].input))
+    return moments[best] if best else None
+
+
 def _rates(model: ModelSpec, input_tokens: int, at: datetime, terms: _Terms) -> tuple[Price, str]:
     surcharge = pricing.surcharge(model)
     if model.price is not None:

@@ -26,6 +26,7 @@ _FIELDS_WITHOUT_EFFECT_ON_ANSWER = (
     "parent_run_id",
     "thread",
     "is_quality_stated",
+    "when",
     "rule",
 )
 

@@ -23,8 +23,12 @@ from llm_magic.columns.results import KnownTable, StreamTable, Table
 from llm_magic.columns.rows import ColumnSpec, Item
 from llm_magic.columns.runner import Runner
 from llm_magic.columns.steps import take
+from llm_magic.columns.storage import stored_column
+from llm_magic.events import Postponed
 from llm_magic.execute import ledger_io
 from llm_magic.types import ZERO
+from llm_magic.waiting.off_peak import describe
+from llm_magic.waiting.wait import Wait
 
 _SURPRISE = 2
 """A pilot that measures more than this many times the expected cost stops the column."""
@@ -55,6 +59,9 @@ class Column:
         base = dataclasses.replace(spec.base, parent_run_id=self.id, tags=tags)
         self.spec = dataclasses.replace(spec, base=base)
         self._context = dataclasses.replace(context, budget=self._budget)
+        self.wait_for_price = Wait()
+        """A handle on the time for which `when="cheap"` postpones the column."""
+        self._given_spec = spec
         self._preparation: Preparation | None = None
         self._job: Job[RowResult] | None = None
         self._is_watched = False
@@ -98,6 +105,7 @@ class Column:
         return self._job is not None and self._job.join(timeout_s)
 
     def cancel(self) -> None:
+        self.wait_for_price.cancel()
         if self._job is not None:
             self._job.cancel()
 
@@ -212,6 +220,10 @@ class Column:
     async def _run(self) -> AsyncGenerator[RowResult]:
         try:
             preparation = await asyncio.to_thread(self.prepare)
+            if self.spec.base.when == "cheap":
+                await self._wait_for_off_peak(preparation)
+                self._preparation = None
+                preparation = await asyncio.to_thread(self.prepare)
             self.plan_before = self.plan_before or preparation.plan()
             runner = self._runner(preparation)
             self._started_at, self._ended_at = self._context.services.clock.monotonic(), None
@@ -233,6 +245,15 @@ class Column:
             raise
         finally:
             self._ended_at = self._context.services.clock.monotonic()
+
+    async def _wait_for_off_peak(self, preparation: Preparation) -> None:
+        wait, rows = self.wait_for_price, preparation.plan().to_ask or 1
+        job = None
+        if wait.names is not None:
+            job = stored_column(self._given_spec, preparation, self.max_cost_usd, wait.names)
+        async with aclosing(self._context.postponed(preparation.planner.typical.request, wait, job)) as events:
+            async for event in events:
+                self.progress.waiting = describe(event, rows) if isinstance(event, Postponed) else ""
 
     def _runner(self, preparation: Preparation) -> Runner:
         context, planner = self._context, preparation.planner

@@ -18,8 +18,11 @@ from llm_magic.columns.rowplans import RowPlanner
 from llm_magic.columns.rows import ColumnSpec, Item, KnownRows, RowKeys, is_skipped
 from llm_magic.columns.source import Cells, StreamRows
 from llm_magic.errors import LLMMagicError
+from llm_magic.events import Note, Postponed
 from llm_magic.execute import Services
 from llm_magic.types import ZERO, Plan, Request
+from llm_magic.waiting.store import StoredJob
+from llm_magic.waiting.wait import Wait
 
 SAMPLED_ROWS = 24
 _MEASURED_ROWS = 5
@@ -28,12 +31,15 @@ _CHUNK_ROWS = 64
 _CHUNK_S = 0.2
 
 
+Postponing = Callable[[Request, Wait | None, StoredJob | None], AsyncGenerator[Postponed | Note]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnContext:
     """The parts of a router that a column uses.
 
     request: makes a request of a prompt and options. request_of: returns the request of a row, checked. rejection:
-    returns the error for a plan without candidates.
+    returns the error for a plan without candidates. postponed: waits for the off-peak hours of a row's request.
     """
 
     services: Services
@@ -43,6 +49,7 @@ class ColumnContext:
     make_plan: Callable[[Request], Plan]
     rejection: Callable[[Plan], LLMMagicError]
     request: Callable[..., Request]
+    postponed: Postponing
 
 
 class Preparation:

@@ -10,9 +10,10 @@ from llm_magic.budget import Budget
 from llm_magic.columns import Column
 from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.output import check_into
-from llm_magic.columns.preparation import ColumnContext
+from llm_magic.columns.preparation import ColumnContext, Postponing
 from llm_magic.columns.rows import ColumnSpec
 from llm_magic.columns.source import source_of
+from llm_magic.columns.storage import restored_column
 from llm_magic.columns.template import Template, literal, parse
 from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.execute import Services
@@ -75,6 +76,7 @@ def context(
     make_plan: Callable[[Request], Plan],
     rejection: Callable[[Plan], LLMMagicError],
     request: Callable[..., Request],
+    postponed: Postponing,
 ) -> ColumnContext:
     return ColumnContext(
         services=services,
@@ -84,7 +86,13 @@ def context(
         make_plan=make_plan,
         rejection=rejection,
         request=request,
+        postponed=postponed,
     )
+
+
+def restored(content: str, context: ColumnContext) -> Column:
+    spec, max_cost_usd = restored_column(content)
+    return Column(spec, context, max_cost_usd=max_cost_usd)
 
 
 def _row_request(base: Request, prompt: str) -> Request:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
-from llm_magic.events import RunFailed
-from llm_magic.types import Plan, Request, TaskTier
+from llm_magic.events import RunEnded, RunEvent, RunFailed
+from llm_magic.types import Compared, Comparison, Plan, Request, TaskTier
 
 
 def requests_of(request: Request, models: Sequence[str]) -> dict[str, Request]:
@@ -51,3 +51,13 @@ def split_usable(
             raise error
         failed[label] = RunFailed(error=error)
     return usable, run_ids, failed
+
+
+async def collected(plans: Mapping[str, Plan], events: AsyncIterator[tuple[str, RunEvent | RunFailed]]) -> Comparison:
+    ends: dict[str, Compared] = {}
+    async for label, event in events:
+        if isinstance(event, RunEnded):
+            ends[label] = Compared(label=label, result=event.result)
+        elif isinstance(event, RunFailed):
+            ends[label] = Compared(label=label, result=None, error=str(event.error))
+    return Comparison(columns=tuple(ends[label] for label in plans))

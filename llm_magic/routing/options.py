@@ -16,7 +16,7 @@ from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.routing import notebook, validation
 from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.option import Option
-from llm_magic.types import DEFAULT_QUALITY, Effort, Message, OnRefusal, TaskTier
+from llm_magic.types import DEFAULT_QUALITY, Effort, Message, OnRefusal, SendWhen, TaskTier
 
 
 class RequestOptions(TypedDict, total=False):
@@ -124,6 +124,17 @@ class RequestOptions(TypedDict, total=False):
             help="Use the cheaper, slower service tier of the models that have one. It is held at the standard price.",
             default="%config RouteMagics.flex, off by default",
             check=bool,
+        ),
+    ]
+    when: Annotated[
+        SendWhen | str | None,
+        Option(
+            flag="--when",
+            metavar="WHEN",
+            help="cheap: wait in the background for hours in which it is expected to cost less: see %route_jobs. The "
+            "prompt is stored in the ledger's database until then.",
+            default="now",
+            check=validation.when,
         ),
     ]
     hedge_s: Annotated[
@@ -258,12 +269,8 @@ class Caps(TypedDict, total=False):
     tags_usd: Mapping[str, Amount]
 
 
-def _read_options() -> dict[str, Option]:
-    hints = get_type_hints(RequestOptions, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items()}
-
-
-OPTIONS: Mapping[str, Option] = _read_options()
+_HINTS: Mapping[str, Any] = get_type_hints(RequestOptions, include_extras=True)
+OPTIONS: Mapping[str, Option] = {name: hint.__metadata__[0] for name, hint in _HINTS.items()}
 
 
 def check_names(method: str, given: Mapping[str, object], known: Iterable[str] = OPTIONS) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 
 from llm_magic import conversations
 from llm_magic.budget import Budget, Cap
 from llm_magic.conversations.store import Conversations
-from llm_magic.errors import BudgetExceeded, NoCandidate
+from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate
 from llm_magic.execute import Services
 from llm_magic.ledger import Headroom
 from llm_magic.plan import PlanContext
 from llm_magic.plan.prefixes import LIFETIME
 from llm_magic.plan.rejection import rejection
 from llm_magic.providers.base import Provider
+from llm_magic.registry import Registry
 from llm_magic.types import Message, ModelSpec, Plan, Request, Thread
 
 
@@ -57,6 +58,12 @@ def rejection_of(plan: Plan, budget: Budget, services: Services) -> NoCandidate 
         return services.ledger.headroom(_caps(plan.request, budget, model_id), now=services.clock.now())
 
     return rejection(plan, services.registry, plan_context(plan.request, budget, services), headroom)
+
+
+def check_known(registry: Registry, models: Iterable[str], *, capped: Container[str]) -> None:
+    for model in models:
+        if model not in registry and model not in capped:
+            raise BudgetError(registry.unknown_model_message(model))
 
 
 def unavailable(model: ModelSpec, providers: Mapping[str, Provider]) -> str | None:

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from types import EllipsisType
 from typing import Any, TypeVar, Unpack
 
@@ -19,9 +20,10 @@ from llm_magic.cache.store import AnswerCache
 from llm_magic.classify import Classifier, LinearClassifier
 from llm_magic.columns import Column, ColumnPlan
 from llm_magic.columns.keep import ColumnStore
+from llm_magic.columns.preparation import ColumnContext
 from llm_magic.conversations.store import Conversations
-from llm_magic.errors import BudgetError, BudgetExceeded, NoCandidate, RequestError
-from llm_magic.events import Planned, RunEnded, RunEvent, RunFailed, TextDelta, pieces_of, unmerged
+from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
+from llm_magic.events import Note, Planned, Postponed, RunEnded, RunEvent, RunFailed, TextDelta, pieces_of, unmerged
 from llm_magic.execute import Clock, Executor, RetryPolicy, ledger_io
 from llm_magic.health import Circuit
 from llm_magic.ledger import Headroom, Ledger
@@ -30,24 +32,16 @@ from llm_magic.plan.cascade import cascade_mode
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import columns, comparison, options, planning, validation
+from llm_magic.routing import columns, comparison, keeping, options, patience, planning, validation
 from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.column_options import ColumnOptions
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.routing.services import new_services
 from llm_magic.routing.warm_up import WarmUp
 from llm_magic.tuning.lengths import LearnedLengths
-from llm_magic.types import (
-    DEFAULT_QUALITY,
-    Compared,
-    Comparison,
-    Effort,
-    ModelSpec,
-    OnRefusal,
-    Plan,
-    Request,
-    RouteResult,
-)
+from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, ModelSpec, OnRefusal, Plan, Request, RouteResult
+from llm_magic.waiting.store import StoredJob, WaitingStore
+from llm_magic.waiting.wait import Wait, Waiting
 
 Result = TypeVar("Result")
 
@@ -96,6 +90,7 @@ class Router:
         self._services = new_services(
             self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )
+        self.waiting = Waiting(WaitingStore(self.ledger), self._services)
 
     def request(self, prompt: str, **given: Unpack[RequestOptions]) -> Request:
         """Return a checked request. Raises RequestError, naming the option; `RequestOptions` describes each one."""
@@ -123,9 +118,7 @@ class Router:
         """Return the candidates for a prompt in their order, with their costs. Sends nothing; needs no key."""
         _check("plan", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
-        request, classification = apply_rules(request, self.registry.rules, self.classifier)
-        context = planning.plan_context(request, self.budget, self._services)
-        return explain_rule(make_plan(request, classification, self.registry, context, planner=self.planner))
+        return self._plan_at(request, self._clock.now())
 
     def stream(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> AsyncGenerator[RunEvent]:
         """Return the events of a run as they happen.
@@ -140,10 +133,13 @@ class Router:
         _check("stream_sync", prompt, given)
         return (part for event in bridge.iterate(self._run(prompt, given)) for part in pieces_of(event))
 
-    def job(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Job[RunEvent]:
-        """Start a run in the background. The job yields its events, and can be canceled or joined."""
+    def job(self, prompt: str | Request, wait: Wait | None = None, **given: Unpack[RequestOptions]) -> Job[RunEvent]:
+        """Start a run in the background. The job yields its events, and can be canceled or joined.
+
+        wait: a handle on the time for which `when="cheap"` postpones it.
+        """
         _check("job", prompt, given)
-        return bridge.start(self._run(prompt, given))
+        return bridge.start(self._run(prompt, given, wait))
 
     async def route(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> RouteResult:
         """Run a prompt to its answer. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
@@ -195,10 +191,7 @@ class Router:
 
     def column(self, text: str, over: object, given: ColumnOptions, **how: Unpack[columns.Variables]) -> Column:
         """Return a column as `map` does, whose text may mention variables too."""
-        context = columns.context(
-            self._services, self.column_store, lambda: self.budget, self.plan, self._rejection, self.request
-        )
-        return columns.new_column(text, over, given, context, **how)
+        return columns.new_column(text, over, given, self._column_context(), **how)
 
     async def compare(
         self, prompt: str | Request, *, models: Sequence[str], **given: Unpack[RequestOptions]
@@ -206,14 +199,8 @@ class Router:
         """Run a prompt on several models at once. Raises BudgetExceeded, with nothing sent, if not all of them fit."""
         _check("compare", prompt, given)
         plans = self.plans(prompt, models=models, **given)
-        ends: dict[str, Compared] = {}
         async with aclosing(bridge.aiterate(self._compare(plans))) as events:
-            async for label, event in events:
-                if isinstance(event, RunEnded):
-                    ends[label] = Compared(label=label, result=event.result)
-                elif isinstance(event, RunFailed):
-                    ends[label] = Compared(label=label, result=None, error=str(event.error))
-        return Comparison(columns=tuple(ends[label] for label in plans))
+            return await comparison.collected(plans, events)
 
     def with_registry(self, registry: Registry) -> Router:
         """Return a router over another registry, with the same ledger, budget and policies."""
@@ -246,9 +233,8 @@ class Router:
         options.check_names("set_budget", caps, ("session_usd", *Caps.__annotations__))
         changes: dict[str, Any] = {**caps} if session_usd is ... else {**caps, "session_usd": session_usd}
         with self._setting_budget:
-            for model in changes.get("models_usd", ()):
-                if model not in self.registry and model not in self.budget.models_usd:  # it may be of another profile
-                    raise BudgetError(self.registry.unknown_model_message(model))
+            # A model that has a cap may be of another profile.
+            planning.check_known(self.registry, changes.get("models_usd", ()), capped=self.budget.models_usd)
             self.budget = dataclasses.replace(self.budget, **changes)
             return self.budget
 
@@ -263,29 +249,58 @@ class Router:
     def circuit(self, model: ModelSpec) -> Circuit:
         return self._services.circuit(model.id)
 
-    async def _run(self, prompt: str | Request, given: RequestOptions) -> AsyncGenerator[RunEvent]:
+    def restored_column(self, content: str) -> Column:
+        """Return a column that waited in another process, with its texts as rows."""
+        return columns.restored(content, self._column_context())
+
+    def _column_context(self) -> ColumnContext:
+        make = functools.partial(columns.context, self._services, self.column_store, lambda: self.budget)
+        return make(self.plan, self._rejection, self.request, self._postponed)
+
+    def _postponed(
+        self, request: Request, wait: Wait | None, job: StoredJob | None
+    ) -> AsyncGenerator[Postponed | Note]:
+        plan_at = functools.partial(self._plan_at, request)
+        return patience.postponed(plan_at, self.registry, wait, job, self.waiting)
+
+    def _plan_at(self, request: Request, moment: datetime) -> Plan:
+        request, classification = apply_rules(request, self.registry.rules, self.classifier)
+        context = dataclasses.replace(planning.plan_context(request, self.budget, self._services), now=moment)
+        return explain_rule(make_plan(request, classification, self.registry, context, planner=self.planner))
+
+    async def _run(
+        self, prompt: str | Request, given: RequestOptions, wait: Wait | None = None
+    ) -> AsyncGenerator[RunEvent]:
         await self._warm_up.done()
         plan = await self._with_ledger(lambda: self.plan(prompt, **given))
         run_id, key = uuid.uuid4().hex, ""
         if plan.request.cache and plan.request.check is None:  # two functions can't be compared
             key = caching.key(plan.request, (model for model in self.registry if self.unavailable(model) is None))
-            cached = await self._cached(plan, key, run_id)
+            recall = functools.partial(keeping.recalled, plan, key, self.cache, self._services, self.budget, run_id)
+            cached = await self._with_ledger(recall)
             if cached is not None:
+                cached = await keeping.keep_in_conversation(plan, cached, self.conversations, self._services)
                 for event in (Planned(run_id=run_id, plan=plan), TextDelta(text=cached.text), RunEnded(result=cached)):
                     yield event
                 return
+        notes: list[str] = []
+        if (request := plan.request).when == "cheap":
+            async with aclosing(self._postponed(request, wait, patience.stored_run(request, wait))) as pauses:
+                async for event in pauses:
+                    notes += [event.message] if isinstance(event, Note) else []
+                    yield event
+            plan = await self._with_ledger(lambda: self.plan(request))
         if not plan.candidates:
             raise await self._with_ledger(lambda: self._rejection(plan))
         try:
-            async with aclosing(
-                Executor(self._services).execute(plan, run_id=run_id, budget=lambda: self.budget)
-            ) as events:
+            run = Executor(self._services).execute(plan, run_id=run_id, budget=lambda: self.budget)
+            async with aclosing(run) as events:
                 async for event in events:
-                    yield (
-                        RunEnded(result=await self._saved(plan, event.result, key))
-                        if isinstance(event, RunEnded)
-                        else event
-                    )
+                    if isinstance(event, RunEnded):
+                        result = dataclasses.replace(event.result, notes=(*notes, *event.result.notes))
+                        kept = keeping.keep(plan, result, key, self.cache, self.conversations, self._services)
+                        event = RunEnded(result=await kept)
+                    yield event
         except BudgetExceeded as refused:
             # Other runs have spent the money since it was planned: report what is left now.
             now = await self._with_ledger(lambda: self.plan(plan.request))
@@ -303,29 +318,10 @@ class Router:
         for label, failure in failed.items():
             yield label, failure
         if usable:
-            async with aclosing(
-                Executor(self._services).compare(usable, run_ids=run_ids, budget=lambda: self.budget)
-            ) as events:
+            runs = Executor(self._services).compare(usable, run_ids=run_ids, budget=lambda: self.budget)
+            async with aclosing(runs) as events:
                 async for event in events:
                     yield event
-
-    async def _cached(self, plan: Plan, key: str, run_id: str) -> RouteResult | None:
-        result = await self._with_ledger(
-            lambda: caching.recall(plan, key, self.cache, self.ledger, self.budget, run_id=run_id, at=self._clock.now())
-        )
-        return None if result is None else await self._saved_to_conversation(plan, result)
-
-    async def _saved(self, plan: Plan, result: RouteResult, key: str) -> RouteResult:
-        if key:
-            keep = functools.partial(caching.keep, result, key, self.cache)
-            result = await ledger_io.saved(result, "cache", keep, self._services)
-        return await self._saved_to_conversation(plan, result)
-
-    async def _saved_to_conversation(self, plan: Plan, result: RouteResult) -> RouteResult:
-        if plan.request.thread is None:
-            return result
-        keep = functools.partial(conversations.keep, self.conversations, plan.request, result, self._clock.now())
-        return await ledger_io.saved(result, "thread", keep, self._services)
 
     def _rejection(self, plan: Plan) -> NoCandidate | BudgetExceeded:
         return planning.rejection_of(plan, self.budget, self._services)

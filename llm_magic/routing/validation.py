@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 
 from llm_magic.attachments import attach, images
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.types import Attachment, Effort, Message, OnRefusal, TaskTier
+from llm_magic.types import Attachment, Effort, Message, OnRefusal, SendWhen, TaskTier
 
 MAX_CHARACTERS = 20_000_000
 """Longer than any context window: rejected before its tokens are counted."""
@@ -73,6 +73,12 @@ def tier(value: TaskTier | str) -> TaskTier:
         near = difflib.get_close_matches(str(value).upper(), list(TaskTier), 1)
         hint = f" (did you mean {near[0].lower()}?)" if near else ""
         raise InvalidOption("tier", value, f"one of {', '.join(TaskTier)}{hint}") from None
+
+
+def when(value: str) -> SendWhen:
+    if value not in get_args(SendWhen):
+        raise InvalidOption("when", value, f"one of {', '.join(get_args(SendWhen))}")
+    return cast("SendWhen", value)
 
 
 def last_resort(value: str) -> str | None:

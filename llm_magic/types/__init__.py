@@ -3,7 +3,7 @@
 from llm_magic.types.efforts import Effort, EffortLevels, merged_params, name_at
 from llm_magic.types.models import Cost, LongPrompt, ModelSpec, Price, ProviderSpec, Usage
 from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
-from llm_magic.types.plans import Candidate, Cascade, Extra, Plan, Quote, Skipped
+from llm_magic.types.plans import Candidate, Cascade, Extra, OffPeak, Plan, Quote, Skipped
 from llm_magic.types.requests import (
     DEFAULT_QUALITY,
     Attachment,
@@ -12,6 +12,7 @@ from llm_magic.types.requests import (
     Message,
     OnRefusal,
     Request,
+    SendWhen,
     Thread,
 )
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
@@ -39,6 +40,7 @@ __all__ = [
     "LongPrompt",
     "Message",
     "ModelSpec",
+    "OffPeak",
     "OnRefusal",
     "Outcome",
     "Plan",
@@ -48,6 +50,7 @@ __all__ = [
     "Request",
     "RouteResult",
     "Schema",
+    "SendWhen",
     "Skipped",
     "Step",
     "TaskTier",

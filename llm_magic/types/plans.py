@@ -191,6 +191,19 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OffPeak:
+    """Hours in which a prompt, or a row of a column, is expected to cost less than now.
+
+    model: the one whose price is lower then. now_usd: None if nothing can be sent now.
+    """
+
+    until: datetime
+    model: str
+    now_usd: Decimal | None
+    then_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The ordered candidates for one request, with the skipped ones in their places.
 

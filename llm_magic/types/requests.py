@@ -16,6 +16,7 @@ setting from which routing among many models stays within a point of the best si
 training prompts of ZeroEval (21 models, at 58 % of its cost) and MMLU-Pro (11 models, at 74 %)."""
 
 OnRefusal = Literal["fallback", "stop"]
+SendWhen = Literal["now", "cheap"]
 
 CascadeMode = Literal["agree", "twice", "schema", "check", "judge"]
 """Confirmation of a cheap answer: a second model, the same model again, the schema, the user's check, or a judge."""
@@ -123,5 +124,7 @@ class Request:
     """Worth of a good answer. The plan takes the model and effort with the highest expected worth minus cost."""
     flex: bool = False
     """Use the cheaper and slower service tier `flex`."""
+    when: SendWhen = "now"
+    """Send now, or wait for the hours in which it is expected to cost less."""
     rule: str = ""
     """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""

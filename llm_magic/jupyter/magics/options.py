@@ -109,7 +109,13 @@ def usage_error(error: InvalidOption) -> UsageError:
 
 
 def compared_models(args: Any) -> list[str]:
-    given = {"--thread": args.thread, "--model": args.model, "--plan": args.plan, "--background": args.background}
+    given = {
+        "--thread": args.thread,
+        "--model": args.model,
+        "--plan": args.plan,
+        "--when": args.when == "cheap",
+        "--background": args.background,
+    }
     if clashing := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--compare can't be combined with {clashing}")
     return [model.strip() for model in args.compare.split(",") if model.strip()]

@@ -95,6 +95,7 @@ class RouteMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
+        self._adopted_for: Router | None = None
 
     @validate("profile")
     def _switch_profile(self, proposal: Any) -> str | None:
@@ -209,22 +210,31 @@ class RouteMagics(Magics):
         print(f"picked {picked.model}")  # noqa: T201 - as above
 
     @magic_arguments()
-    @argument("action", nargs="?", choices=["wait", "cancel"], help="Wait for the runs, or cancel them.")
+    @argument(
+        "action",
+        nargs="?",
+        choices=["wait", "cancel", "now"],
+        help="Wait for the runs, cancel them, or send now what waits for lower prices.",
+    )
     @argument("runs", nargs="*", type=int, metavar="N", help="Only these runs. Default: all.")
     @line_magic
     def route_jobs(self, line: str) -> pd.DataFrame | None:
-        """Return the background runs as a DataFrame; or wait for them, or cancel them.
+        """Return the background runs as a DataFrame; or wait for them, cancel them, or send now those that wait.
 
         Examples:
           %route_jobs
           %route_jobs wait
           %route_jobs cancel 3 4
+          %route_jobs now 5
         """
         args = words.parse(self.route_jobs, line)
         with short_errors():
+            self._adopt(routing.session_router())
             runs = background.select(args.runs)
             if args.action == "wait":
                 return background.wait(runs)
+            if args.action == "now":
+                background.send_now(runs)
             for run in runs if args.action == "cancel" else ():
                 run.cancel()
         if args.action is not None:
@@ -248,13 +258,31 @@ class RouteMagics(Magics):
 
         return columns.run(column, view, bind)
 
+    def _adopt(self, router: Router) -> None:
+        """Go on with the jobs that waited in kernels that have ended. Looked for once per router."""
+        if self._adopted_for is router:
+            return
+        self._adopted_for = router
+        how: dict[str, Any] = {"freeze": self.freeze, "stream": True, "verbosity": self.verbosity, "background": True}
+        jobs = background.adopt(
+            router,
+            self._shell.user_ns,
+            lambda: run_view.choose_view(self._shell, **how),
+            lambda: choose_column_view(self._shell, background=True),
+        )
+        if jobs:
+            count = f"{len(jobs)} job{'s' * (len(jobs) != 1)} that waited in kernels that have ended"
+            print(f"continued: {count}. %route_jobs lists, cancels, and sends them")  # noqa: T201 - as above
+
     def _route(self, args: Any, text: str, out: str | None = None) -> Value:
         if out is not None and args.out is not None:
             raise UsageError(f"{out} << and --out {args.out} both name the result: give one of them")
         args.out = args.out if out is None else out
         with short_errors():
             router = routing.session_router()
+            self._adopt(router)
             options.check_column_options(args)
+            args.background = args.background or args.when == "cheap"
             if args.over is not None:
                 return self._column(router, args, text)
             request = options.request_of(router, args, text, scope.visible(self._shell.user_ns), self)

@@ -92,7 +92,7 @@ def jobs(frame: pd.DataFrame) -> SummaryFrame:
     short["prompt"] = [_text(prompt) for prompt in short["prompt"]]
     short = short.rename(columns={"cost_usd": "cost"})
     short = short.astype(object).where(short.notna(), "").astype(str)
-    caption = "%route_jobs wait, %route_jobs cancel RUN"
+    caption = "%route_jobs wait, %route_jobs cancel RUN, %route_jobs now RUN"
     empty = "no background runs: %%route --background starts one"
     return _summary(frame, short, caption if len(frame) else empty, figures=("run", "cost"), texts=("prompt",))
 

@@ -15,6 +15,7 @@ from llm_magic.events import (
     Note,
     NoteKind,
     Planned,
+    Postponed,
     Progress,
     RunEnded,
     RunEvent,
@@ -24,6 +25,7 @@ from llm_magic.events import (
 from llm_magic.execute.path import path_of
 from llm_magic.ledger import Ledger
 from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Plan, RouteResult, Step
+from llm_magic.waiting.off_peak import describe
 
 Verbosity = Literal["quiet", "normal", "full"]
 """Facts shown under an answer: only those of a notable run, one line with the rest folded away, or all."""
@@ -57,6 +59,7 @@ class RunState:
     _activity: str = "planning"
     _since: float = 0.0
     _until: float | None = None
+    _shows_time: bool = True
 
     def __post_init__(self) -> None:
         self._since = self.monotonic()
@@ -80,6 +83,8 @@ class RunState:
                 self.has_notable_note = self.has_notable_note or event.kind in _NOTABLE
             case CandidateSkipped():
                 self._skip_reasons[event.model_id] = event.reason
+            case Postponed():
+                self._set_activity(describe(event), shows_time=False)
             case Waiting():
                 self._set_activity(event.reason, event.seconds)
             case AttemptStarted():
@@ -125,7 +130,7 @@ class RunState:
         now = self.monotonic()
         if self._until is not None:
             return f"{self._activity} in {max(0.0, self._until - now):.0f} s"
-        waited_s = int(now - self._since)
+        waited_s = int(now - self._since) if self._shows_time else 0
         return self._activity + (f", {waited_s} s" if waited_s else "")
 
     def path(self) -> tuple[Step, ...]:
@@ -142,8 +147,11 @@ class RunState:
             running=not self.ending,
         )
 
-    def _set_activity(self, activity: str, seconds: float | None = None, *, restart: bool = True) -> None:
+    def _set_activity(
+        self, activity: str, seconds: float | None = None, *, restart: bool = True, shows_time: bool = True
+    ) -> None:
         now = self.monotonic()
+        self._shows_time = shows_time
         self._activity = activity
         self._until = None if seconds is None else now + seconds
         if restart:

@@ -8,7 +8,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,8 @@ from llm_magic.jupyter.run.columns import BackgroundColumn
 from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
 from llm_magic.types import Request, RouteResult
+from llm_magic.waiting import encoding
+from llm_magic.waiting.wait import Wait
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +38,11 @@ _COLUMNS = ("run", "status", "model", "tier", "cost_usd", "names", "prompt")
 class BackgroundRun:
     """A run started by `--background`. Like a future, it has `done()`, `result()` and `cancel()`."""
 
-    def __init__(self, number: int, router: Router, request: Request, view: RunView) -> None:
+    def __init__(
+        self, number: int, router: Router, request: Request, view: RunView, names: tuple[str, ...] = ()
+    ) -> None:
         self.number = number
+        self.wait_for_price = Wait(names)
         self.error: Exception | None = None
         self.bindings: dict[str, MutableMapping[str, Any]] = {}
         self.was_awaited = False
@@ -53,12 +58,13 @@ class BackgroundRun:
         self._ended = threading.Event()
         # ipykernel keeps the cell of an output in a context variable.
         self._context = contextvars.copy_context()
-        self._job = router.job(request)
+        self._job = router.job(request, self.wait_for_price)
 
     def done(self) -> bool:
         return self._ended.is_set()
 
     def cancel(self) -> None:
+        self.wait_for_price.cancel()
         self._job.cancel()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -155,6 +161,9 @@ class Job(Protocol):
     bindings: dict[str, MutableMapping[str, Any]]
     was_awaited: bool
 
+    @property
+    def wait_for_price(self) -> Wait: ...
+
     def done(self) -> bool: ...
 
     def cancel(self) -> None: ...
@@ -170,13 +179,16 @@ def start(
     router: Router, request: Request, view: RunView, namespace: MutableMapping[str, Any], names: Iterable[str]
 ) -> BackgroundRun:
     """Start a run and bind it to these names in the namespace. Its result replaces it there."""
-    run = BackgroundRun(next(_numbers), router, request, view)
+    names = tuple(names)
+    run = BackgroundRun(next(_numbers), router, request, view, names)
     add(run, run, namespace, names)
     return run
 
 
 def start_column(column: Column, view: ColumnView, namespace: MutableMapping[str, Any], names: Iterable[str]) -> Column:
     """Start a column and bind it to these names. Its frame replaces it there, except in `_route`."""
+    names = tuple(names)
+    column.wait_for_price.names = names
     add(BackgroundColumn(next(_numbers), column, view), column, namespace, names)
     return column
 
@@ -195,6 +207,40 @@ def add(run: Job, value: object, namespace: MutableMapping[str, Any], names: Ite
         if _drawing is None:
             _drawing = threading.Thread(target=_draw, name="llm_magic drawing", daemon=True)
             _drawing.start()
+
+
+def adopt(
+    router: Router,
+    namespace: MutableMapping[str, Any],
+    run_view: Callable[[], RunView],
+    column_view: Callable[[], ColumnView],
+) -> list[Job]:
+    """Start the jobs that waited for lower prices in kernels that have ended, and list them.
+
+    The result of a run is bound to its names. The answers of a column are kept for its cell, which has the table.
+    """
+    started: list[Job] = []
+    for stored in router.waiting.store.adopt():
+        if stored.kind == "run":
+            request = encoding.from_json(stored.content)
+            run = BackgroundRun(next(_numbers), router, request, run_view(), stored.names)
+            add(run, run, namespace, (name for name in stored.names if name != history.RESULT_NAME))
+            started.append(run)
+            continue
+        column = router.restored_column(stored.content)
+        column.wait_for_price.names = stored.names
+        started.append(BackgroundColumn(next(_numbers), column, column_view()))
+        add(started[-1], column, namespace, ())
+    return started
+
+
+def send_now(runs: Iterable[Job]) -> None:
+    """Send the jobs that wait for lower prices. Raises RequestError if none does."""
+    waiting = [run for run in runs if run.wait_for_price.off_peak is not None]
+    if not waiting:
+        raise RequestError("no background run waits for lower prices: %route_jobs lists them")
+    for run in waiting:
+        run.wait_for_price.send_now()
 
 
 def _draw() -> None:

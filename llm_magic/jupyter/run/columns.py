@@ -15,6 +15,7 @@ from llm_magic.budget import show_usd
 from llm_magic.columns import Column
 from llm_magic.jupyter.display.column_view import ColumnView
 from llm_magic.jupyter.run.foreground import Stopped
+from llm_magic.waiting.wait import Wait
 
 log = logging.getLogger("llm_magic")
 
@@ -53,6 +54,10 @@ class BackgroundColumn:
         self._context = contextvars.copy_context()
         column.start()
 
+    @property
+    def wait_for_price(self) -> Wait:
+        return self.column.wait_for_price
+
     def done(self) -> bool:
         return self._ended.is_set()
 
@@ -77,7 +82,7 @@ class BackgroundColumn:
         total = "" if plan is None or plan.distinct is None else f" of {plan.distinct:,}"
         return {
             "run": self.number,
-            "status": f"{'ended' if self.done() else 'running'}: {progress.answered:,}{total} rows",
+            "status": progress.waiting or f"{'ended' if self.done() else 'running'}: {progress.answered:,}{total} rows",
             "model": leader,
             "tier": None if plan is None else str(plan.plan.tier),
             "cost_usd": float(self.column.cost_usd),
