@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 OPENING_TIMEOUT_S = 5.0
 _LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock timeout."""
+_UNDEFINED_TABLE = "42P01"
 _SHUTDOWN = ("57P01", "57P02", "57P03")
 """PostgreSQL's codes for a server that ends or starts."""
 
@@ -65,6 +66,11 @@ def is_locked(error: BaseException) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)  # errors that the driver raises by itself have none
         return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
+
+def lacks_tables(error: BaseException) -> bool:
+    """Return True for an error of a database server whose tables are gone."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE
 
 
 def is_unreachable(error: BaseException) -> bool:

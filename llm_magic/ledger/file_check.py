@@ -19,7 +19,6 @@ _HEADER_BYTES = 100
 _CHECKED_AT_OPEN_BYTES = 16_000_000
 """A larger file takes too long to be checked as a whole."""
 _CHECKED_IN_USE_BYTES = 1_000_000
-_SKIP = -1
 
 _lock = threading.Lock()
 _descriptors: dict[Identity, int] = {}
@@ -53,7 +52,7 @@ class FileCheck:
         with _lock:
             _users[identity] += 1
             if identity not in _descriptors:
-                _descriptors[identity] = os.open(path, os.O_RDONLY) if hasattr(os, "pread") else _SKIP
+                _descriptors[identity] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def close(self) -> None:
         """End the use of the file, after the connection was closed."""
@@ -64,9 +63,8 @@ class FileCheck:
             _users[self._identity] -= 1
             if _users[self._identity] <= 0:
                 del _users[self._identity]
-                if (descriptor := _descriptors.pop(self._identity)) != _SKIP:
-                    with suppress(OSError):
-                        os.close(descriptor)
+                with suppress(OSError):
+                    os.close(_descriptors.pop(self._identity))
 
     def check(self, *, to_read: bool = False) -> bool:
         """Raise LedgerError if the file is damaged or not the one that was opened. True if it has changed.
@@ -96,8 +94,7 @@ class FileCheck:
     def _is_renumbered(self, status: os.stat_result) -> bool:
         """True if it is the open file under another inode number, which some network drives change."""
         assert self._identity is not None
-        descriptor = _descriptors.get(self._identity, _SKIP)
-        if descriptor == _SKIP:
+        if (descriptor := _descriptors.get(self._identity)) is None:
             return False
         opened = os.fstat(descriptor)
         return (opened.st_dev, opened.st_ino) == (status.st_dev, status.st_ino)
@@ -111,19 +108,22 @@ class FileCheck:
         header = self._header()
         # With a rollback journal, a new file is empty until the first transaction.
         is_new = header == b"" and self._verified[1] == 0
-        if header is not None and not (is_new or header.startswith(_MAGIC)):
+        if not (is_new or header.startswith(_MAGIC)):
             raise self._damaged("its header is not that of a database")
-        is_short = bool(header) and _stated_size(header) > size
+        is_short = not is_new and _stated_size(header) > size
         if is_short or size < self._verified[1] or size <= _CHECKED_IN_USE_BYTES:
             address = f"{Path(self.path).absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as db:
                 self._quick_check(db)
 
-    def _header(self) -> bytes | None:
-        """Return the first bytes of the file; None if this platform can't read them safely."""
+    def _header(self) -> bytes:
         assert self._identity is not None
-        descriptor = _descriptors.get(self._identity, _SKIP)
-        return None if descriptor == _SKIP else os.pread(descriptor, _HEADER_BYTES, 0)
+        descriptor = _descriptors[self._identity]
+        if hasattr(os, "pread"):  # a forked child shares the position of the descriptor
+            return os.pread(descriptor, _HEADER_BYTES, 0)
+        with _lock:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            return os.read(descriptor, _HEADER_BYTES)
 
     def _quick_check(self, db: sqlite3.Connection) -> None:
         try:

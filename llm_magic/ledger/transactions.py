@@ -210,7 +210,7 @@ class Transactions:
         """Raise database errors as LedgerError."""
         from sqlalchemy.exc import DBAPIError
 
-        from llm_magic.ledger.database import is_locked, is_unreachable
+        from llm_magic.ledger.database import is_locked, is_unreachable, lacks_tables
 
         try:
             yield
@@ -224,6 +224,11 @@ class Transactions:
             if is_unreachable(error):
                 lines = str(reason).strip().splitlines() or [""]
                 raise LedgerUnreachable(f"the ledger {location} can't be reached: {lines[0]}") from error
+            if lacks_tables(error):
+                raise LedgerError(
+                    f"the ledger {location} has lost its tables, and nothing is sent without it: restore a backup, or "
+                    "restart the kernel to begin with an empty ledger"
+                ) from error
             raise LedgerError(f"the ledger {location}: {reason}") from error
 
 

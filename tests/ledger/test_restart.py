@@ -89,3 +89,16 @@ def test_a_settlement_is_written_once_the_server_is_back(server: OwnServer) -> N
         time.sleep(0.05)
     assert (ledger.spent_usd, ledger.held_usd) == (CENT, 0)
     ledger.close()
+
+
+def test_nothing_is_sent_if_the_server_has_lost_the_tables(server: OwnServer) -> None:
+    import psycopg
+
+    address = server.new_database()
+    router = builders.router(ledger=Ledger(address, session_id="session"))
+    with psycopg.connect(address) as db:
+        db.execute("DROP TABLE llm_magic_attempts, llm_magic_about, llm_magic_totals CASCADE")
+    with pytest.raises(LedgerError, match="has lost its tables, and nothing is sent without it: restore a backup"):
+        router.route_sync("hello")
+    assert scripted(router).requests == []
+    router.ledger.close()
