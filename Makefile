@@ -16,6 +16,8 @@ export UV_PYTHON_DOWNLOADS := never
 # Use the system's certificates, like Python and git: behind a company proxy, uv's own list isn't enough.
 export UV_SYSTEM_CERTS ?= true
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Keep bytecode, even if the environment turns it off: most of a test run's imports would compile the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 
 OLDEST := build/oldest
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
