@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -51,6 +52,7 @@ def loaded(router: Router, provider: Any) -> Iterator[Shell]:
     try:
         yield Shell(ip, router, provider)
     finally:
-        ip.reset()
+        with patch("gc.collect"):  # a full collection after each test takes longer than most tests
+            ip.reset()
         ip.run_line_magic("unload_ext", "llm_magic")
         ip.config.pop("RouteMagics", None)
