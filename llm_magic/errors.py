@@ -187,14 +187,18 @@ class EmptyAnswer(ProviderError):
 class InvalidAnswer(ProviderError):
     """The answer does not fit its schema.
 
-    hint: a validator's own message. It can quote the answer, so it is sent to the model but never recorded or shown.
+    hint: a validator's own message. It can quote the answer, so it is shown and sent to the model, but never recorded.
     """
 
     outcome, billed = Outcome.INVALID, True
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = " ".join(hint.split())
+
+    @property
+    def details(self) -> str:
+        return f"{self} ({self.hint})" if self.hint else str(self)
 
 
 class Refused(ProviderError):

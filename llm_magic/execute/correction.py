@@ -22,8 +22,7 @@ def correction(run: Run, state: AttemptState, error: ProviderError) -> tuple[Not
 def _repair(run: Run, state: AttemptState, error: InvalidAnswer) -> tuple[Note, AttemptState] | None:
     if run.repaired or not state.answer_text.strip():
         return None
-    reason = f"{error} ({error.hint})" if error.hint else str(error)
-    instruction = f"That answer can't be used: {reason}. Answer again with the corrected JSON only."
+    instruction = f"That answer can't be used: {error.details}. Answer again with the corrected JSON only."
     messages = (
         Message(role="assistant", content=state.answer_text),
         Message(role="user", content=instruction),
@@ -32,7 +31,7 @@ def _repair(run: Run, state: AttemptState, error: InvalidAnswer) -> tuple[Note, 
     if candidate is None:
         return None
     run.repaired = True
-    note = run.note(NoteKind.REPAIR, f"{candidate.model.id}: {error}; asked once to fix it")
+    note = run.note(NoteKind.REPAIR, f"{candidate.model.id}: {error.details}; asked once to fix it")
     return note, run.new_attempt(candidate, messages)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import answers, prices
-from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, Refused, StreamBroken
+from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, InvalidAnswer, Refused, StreamBroken
 from llm_magic.execute import last_resort, ledger_io, stated_cost, window
 from llm_magic.execute.charge import Charge, charge_of
 from llm_magic.execute.state import AttemptState, Run
@@ -223,5 +223,7 @@ def failure(run: Run) -> Exception:
         return last if isinstance(last, BudgetExceeded) else AllAttemptsFailed(f"no answer: {last}", run.errors)
     causes = last_resort.causes_of(last_resort.run_path(run)) + last_resort.key_hint(run)
     over_budget = next((f"; {error}" for error in run.errors if isinstance(error, BudgetExceeded)), "")
-    count = len(run.attempts)
-    return AllAttemptsFailed(f"no answer after {count} attempt{'s' * (count > 1)}: {causes}{over_budget}", run.errors)
+    hints = [error.hint for error in run.errors if isinstance(error, InvalidAnswer) and error.hint]
+    invalid = f". What was invalid: {hints[-1]}" if hints else ""
+    tries = f"{len(run.attempts)} attempt{'s' * (len(run.attempts) > 1)}"
+    return AllAttemptsFailed(f"no answer after {tries}: {causes}{over_budget}{invalid}", run.errors)

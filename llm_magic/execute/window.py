@@ -7,7 +7,8 @@ from llm_magic.execute.state import AttemptState, Run
 _MIN_INPUT_TOKENS = 1_000
 _CUT_SHARE = 0.5
 """Tokenizers differ by less for text of this length, and the estimate is rounded up by a tenth or two."""
-_FULL_SHARE = 0.5
+_FULL_SHARE = 0.9
+"""An answer with a smaller share of its output limit was not cut by that limit."""
 _TOO_FEW_TO_REASON = 4
 """Output tokens."""
 
@@ -26,11 +27,16 @@ def doubt(run: Run, state: AttemptState) -> str | None:
             f"window. Enlarge the window there, or state context_window = {read:,} for it in models.toml"
         )
     cut_off = state.finished is not None and state.finished.finish_reason == "length"
+    stopped = f"{model.id} stopped after {written:,} of {candidate.max_output_tokens:,} output tokens: its endpoint's"
+    if state.finished is not None and state.finished.is_full_context:
+        return (
+            f"{stopped} context window was full after {read + written:,} tokens of prompt and answer. Shorten the "
+            "prompt, or choose a model with a larger window"
+        )
     if cut_off and read + written >= _MIN_INPUT_TOKENS and written < _FULL_SHARE * candidate.max_output_tokens:
         return (
-            f"{model.id} stopped after {written:,} of {candidate.max_output_tokens:,} output tokens: its endpoint's "
-            f"context window was full. Enlarge it there, or state context_window = {read + written:,} for it in "
-            "models.toml"
+            f"{stopped} context window was full, or its own output limit is lower. Enlarge it there, or state "
+            f"context_window = {read + written:,} or max_output_tokens = {written:,} for it in models.toml"
         )
     return None
 
@@ -38,6 +44,8 @@ def doubt(run: Run, state: AttemptState) -> str | None:
 def reason_for_no_text(state: AttemptState) -> str:
     """Return why an answer that ended at its limit has no text."""
     report, limit = state.report, state.candidate.max_output_tokens
+    if state.finished is not None and state.finished.is_full_context:
+        return "the context window was full: shorten the prompt, or choose a model with a larger window"
     if report is not None and report.usage.output_tokens <= _TOO_FEW_TO_REASON:
         if report.usage.output_tokens >= limit:
             return f"its limit of {limit:,} output token{'s' * (limit != 1)} left no text: allow more with --max-tokens"

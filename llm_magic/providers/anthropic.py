@@ -15,13 +15,15 @@ from llm_magic.providers import caching, errors, formats, http, listing, refused
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.http import Endpoint
+from llm_magic.providers.in_band_errors import in_band_error
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
 from llm_magic.providers.reading import read_events
 from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.providers.sse import JSONObject
-from llm_magic.providers.usage import MessagesUsage, parse_count
+from llm_magic.providers.token_counts import parse_count
+from llm_magic.providers.usage import MessagesUsage
 from llm_magic.types import Message, ProviderSpec
 
 
@@ -160,10 +162,10 @@ class MessageReader:
                 self.is_done = True
             case "message":
                 return self._read_unstreamed(event)
-            case kind if kind == "error" or event.get("error"):
-                raise errors.from_event(event.get("error"), self._endpoint, self._sent)
-            case _:
-                pass  # pings, ends of blocks, and types that are not known yet
+            case kind:  # errors, pings, ends of blocks, and types that are not known yet
+                error = in_band_error(event)
+                if kind == "error" or error is not None:
+                    raise errors.from_event(error, self._endpoint, self._sent)
         return []
 
     def end(self) -> list[ProviderEvent]:

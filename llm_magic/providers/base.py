@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from llm_magic.events import Progress, TextDelta
-from llm_magic.providers.finish_reasons import normalized
+from llm_magic.providers.finish_reasons import is_full_context, normalized
 from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Effort, Message, ModelSpec, ProviderSpec, Schema, Usage
 
@@ -64,7 +64,8 @@ class Finished:
     word means that the answer is not whole.
     service_tier: `batch`, `flex` or `priority`; None for the usual one. speed: `fast`, or None. region: the region that
     the model ran in (`us`), or None if the price does not depend on it.
-    refusal: the category of a refusal and its explanation, in the provider's words.
+    refusal: the category of a refusal and its explanation, in the provider's words. is_full_context: the context window
+    was full, by the provider's own word.
     """
 
     finish_reason: str
@@ -73,8 +74,10 @@ class Finished:
     speed: str | None = None
     region: str | None = None
     refusal: str = ""
+    is_full_context: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "is_full_context", is_full_context(self.finish_reason))
         object.__setattr__(self, "finish_reason", normalized(self.finish_reason))
 
 

@@ -36,7 +36,8 @@ from llm_magic.providers.waits import wait_s
 class Failure:
     """An error response, or an error event within a stream, whose status is then the one that it names.
 
-    message: for people, with the status, without secrets. accepted: the response had begun.
+    message: for people, with the status, without secrets. accepted: the response had begun. url: where the request was
+    sent.
     """
 
     status: int
@@ -45,6 +46,7 @@ class Failure:
     sent: SentRequest
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     accepted: bool = False
+    url: str = ""
 
     def has_code(self, codes: Set[str]) -> bool:
         return bool(self.body.codes & codes)
@@ -184,8 +186,17 @@ def _by_status(failure: Failure) -> ProviderError:
         return AuthFailed(failure.message, **{**attributes, "scope": scope})
     if status in (404, 413):
         error_class = ModelNotFound if status == 404 else ContextTooLong
-        return error_class(failure.message, **{**attributes, "scope": Scope.REQUEST})
+        return error_class(failure.message + _advice_on_path(failure), **{**attributes, "scope": Scope.REQUEST})
+    if status == 405:
+        return BadRequest(failure.message + _advice_on_path(failure), **attributes)
     return BadRequest(failure.message, **_advised(failure, attributes))
+
+
+def _advice_on_path(failure: Failure) -> str:
+    if failure.status not in (404, 405) or not failure.url:
+        return ""
+    version = "has a '/v1' too many" if "/v1/" in failure.url else "lacks '/v1' at its end"
+    return f" (no API at {failure.url}: check whether base_url {version})"
 
 
 def _advised(failure: Failure, attributes: ErrorAttributes) -> ErrorAttributes:

@@ -190,7 +190,10 @@ RATE_CODES = frozenset(
         "toomanyrequestsexception",
     }
 )
-RATE = any_of(r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl")
+RATE = any_of(
+    r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl",
+    r"(?:request|usage|qps|rpm) limit (?:reached|exceeded)",
+)
 TOO_LARGE_FOR_RATE = any_of(
     r"request too large|extra usage is required",
     r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",

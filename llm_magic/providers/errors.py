@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
-from llm_magic.errors import ConnectionFailed, ProviderError, StreamBroken, TimedOut
+from llm_magic.errors import BadRequest, ConnectionFailed, ProviderError, StreamBroken, TimedOut
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.http import Endpoint
@@ -97,7 +98,8 @@ def _from_status(error: Any, endpoint: Endpoint, sent: SentRequest) -> ProviderE
     body = parse_body(content)
     text = body.message or _phrase(status)
     message = f"HTTP {status}: {_message(text, endpoint)}"
-    return error_of(Failure(status=status, body=body, message=message, sent=sent, headers=response.headers))
+    url = endpoint.redact(str(response.request.url.copy_with(query=None)))
+    return error_of(Failure(status=status, body=body, message=message, sent=sent, headers=response.headers, url=url))
 
 
 def _phrase(status: int) -> str:
@@ -108,13 +110,21 @@ def _phrase(status: int) -> str:
 
 
 def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> ProviderError:
+    """Return the ProviderError for an error within a response.
+
+    Without a status, what its codes and words do not explain is a failure of the server.
+    """
     body = parse_body(error)
     kind = next((code for code in _STATUS_OF_TYPE if code in body.codes), "")
     stated = body.number("code", "status", "status_code", "http_code")
-    status = int(stated) if stated is not None and 400 <= stated <= 599 else _STATUS_OF_TYPE.get(kind, 500)
+    status = int(stated) if stated is not None and 400 <= stated <= 599 else _STATUS_OF_TYPE.get(kind)
     names = ": ".join(filter(None, (kind, body.message)))
     message = _message(names or "an error event", endpoint)
-    return error_of(Failure(status=status, body=body, message=message, sent=sent, accepted=True))
+    failure = Failure(status=status or 400, body=body, message=message, sent=sent, accepted=True)
+    error = error_of(failure)
+    if status is None and isinstance(error, BadRequest) and not (error.refused_parameter or error.output_limit):
+        return error_of(replace(failure, status=500))
+    return error
 
 
 def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:

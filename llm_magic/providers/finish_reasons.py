@@ -34,6 +34,11 @@ _REFUSAL = any_of(
 _LENGTH = any_of(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|limit_reached")
 
 
+def is_full_context(reason: str) -> bool:
+    """True if the answer ended because the context window was full."""
+    return "context" in reason.lower()
+
+
 def normalized(reason: str) -> str:
     """Return `stop`, `length`, or `refusal`; or the provider's word if it is unknown or the answer is not whole."""
     word = reason.strip().lower().removeprefix("finish_reason_").removeprefix("finishreason.")

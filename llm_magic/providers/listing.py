@@ -12,7 +12,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 from llm_magic.errors import ProviderError
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text, json_object, json_objects
-from llm_magic.providers.usage import parse_amount, parse_count
+from llm_magic.providers.stated_costs import parse_amount
+from llm_magic.providers.token_counts import parse_count
 from llm_magic.types import Effort
 
 _MAX_MODELS = 5_000

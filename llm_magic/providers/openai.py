@@ -16,6 +16,7 @@ from llm_magic.providers.content import reasoning_of, split_content
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
+from llm_magic.providers.in_band_errors import in_band_error
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
@@ -157,8 +158,12 @@ class ChunkReader:
 
     def read(self, event: JSONObject) -> list[ProviderEvent]:
         chunk: dict[str, Any] = event
-        if error := chunk.get("error") or (chunk if chunk.get("object") == "error" else None):
+        is_suspect = not chunk.get("choices") or "error" in chunk or "base_resp" in chunk
+        if is_suspect and (error := in_band_error(chunk)) is not None:
             raise errors.from_event(error, self._endpoint, self._sent)
+        if filtered := chunk.get("prompt_filter_results"):  # Azure
+            self._refusal = refusal_category(parse_body({"results": filtered}))
+            self._refused = bool(self._refusal)
         events: list[ProviderEvent] = []
         if self._usage.read(chunk) and (report := self._usage.report(final=False)):
             events.append(report)
@@ -191,7 +196,9 @@ class ChunkReader:
             self._read_part(self._unread(message, is_last=bool(choice.get("finish_reason"))), events)
         if reason := choice.get("finish_reason"):
             self._finish_reason = clean_text(reason)
-            self._refusal = refusal_category(parse_body(json_object(choice.get("content_filter_results"))))
+            self._refusal = self._refusal or refusal_category(
+                parse_body(json_object(choice.get("content_filter_results")))
+            )
 
     def _read_part(self, part: Mapping[str, Any], events: list[ProviderEvent]) -> bool:
         count = len(events)

@@ -217,7 +217,8 @@ async def test_an_answer_that_does_not_fit_the_schema_is_billed_and_repaired_onc
     assert second[: len(first)] == first
     assert [message.role for message in second] == ["user", "assistant", "user"]
     assert "'type' fails at $.n" in second[-1].content
-    assert result.notes == (f"cheap: {bad.error}; asked once to fix it",)
+    (note,) = result.notes
+    assert note == f"cheap: {bad.error} ('secret' is not of type 'integer'); asked once to fix it"
 
 
 async def test_after_a_failed_repair_the_next_candidate_is_asked() -> None:
@@ -230,6 +231,13 @@ async def test_after_a_failed_repair_the_next_candidate_is_asked() -> None:
     with pytest.raises(AllAttemptsFailed):
         await router.route("hello", schema=SCHEMA, **BULK)
     assert outcomes(router) == [("cheap", "invalid"), ("cheap", "invalid"), ("strong", "invalid")], "once in a run"
+
+
+async def test_a_run_without_a_valid_answer_tells_the_user_what_was_invalid_and_the_ledger_does_not() -> None:
+    router = builders.router(model("only"), replies=[Reply(chunks=('{"n": "thr<b>ee"}',))])
+    with pytest.raises(AllAttemptsFailed, match="What was invalid: 'thr<b>ee' is not of type 'integer'"):
+        await router.route("hello", schema=SCHEMA)
+    assert all("thr" not in (row.error or "") for row in router.ledger.rows())
 
 
 async def test_the_hold_of_a_repair_counts_the_answer_that_it_sends_back() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llm_magic import RouteResult
 from llm_magic.events import TextDelta
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
-from llm_magic.providers.usage import stated_cost
+from llm_magic.providers.stated_costs import stated_cost
 from llm_magic.types import Attempt, CostBasis, Usage
 from tests.support import builders
 from tests.support.builders import model

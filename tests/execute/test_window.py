@@ -39,7 +39,19 @@ def test_an_answer_cut_far_below_its_limit_is_flagged() -> None:
     result = router(Usage(input_tokens=20_000, output_tokens=1), "length", ("The",)).route_sync(LONG)
     (note,) = result.notes
     assert "small stopped after 1 of 8,192 output tokens: its endpoint's context window was full" in note
-    assert "state context_window = 20,001 for it in models.toml" in note
+    assert "state context_window = 20,001 or max_output_tokens = 1 for it in models.toml" in note
+
+
+def test_an_answer_cut_between_half_and_all_of_its_limit_is_flagged() -> None:
+    usage = Usage(input_tokens=500, output_tokens=6_000)
+    (note,) = router(usage, "length", ("word " * 6_000,)).route_sync("word " * 400).notes
+    assert "state context_window = 6,500 or max_output_tokens = 6,000 for it in models.toml" in note
+
+
+@pytest.mark.parametrize("reason", ["model_context_window_exceeded", "context_length_exceeded", "CONTEXT_FULL_LENGTH"])
+def test_an_answer_that_a_full_window_ended_by_the_providers_word_is_flagged(reason: str) -> None:
+    (note,) = router(Usage(input_tokens=300, output_tokens=8_000), reason, ("word " * 8_000,)).route_sync("Hi").notes
+    assert "context window was full after 8,300 tokens of prompt and answer" in note
 
 
 def test_an_answer_cut_at_its_limit_is_not_flagged() -> None:

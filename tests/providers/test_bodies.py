@@ -14,6 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic import ProtocolError, ServerError, Usage
+from llm_magic.errors import (
+    AuthFailed,
+    BadRequest,
+    ContextTooLong,
+    ModelNotFound,
+    PaymentRequired,
+    ProviderError,
+    RateLimited,
+    Refused,
+)
 from llm_magic.events import Progress, TextDelta
 from llm_magic.providers import reading
 from llm_magic.providers.anthropic import MessageReader
@@ -317,6 +327,14 @@ async def test_a_refusal_is_text_and_the_reason_of_the_end() -> None:
         (b'[{"error": {"message": "no luck"}}]', "no luck"),
         (b'{"error": "no luck"}', "no luck"),
         (b'"no luck"', "no luck"),
+        (b'{"message": "no luck"}', "no luck"),
+        (b'{"code": 20015, "message": "no luck", "data": null}', "no luck"),
+        (b'{"error_code": 336000, "error_msg": "no luck"}', "no luck"),
+        (b'{"success": false, "result": null, "errors": [{"code": 1031, "message": "no luck"}]}', "no luck"),
+        (b'{"detail": "no luck"}', "no luck"),
+        (b'{"id": "1", "choices": null, "base_resp": {"status_code": 1000, "status_msg": "no luck"}}', "no luck"),
+        (b'data: {"choices": [], "base_resp": {"status_code": 1024, "status_msg": "no luck"}}\n\n', "no luck"),
+        (b'data: {"code": 10013, "message": "no luck", "sid": "1"}\n\n', "no luck"),
     ],
 )
 @pytest.mark.parametrize("wire", EVENTS)
@@ -324,6 +342,58 @@ async def test_an_error_in_a_body_is_raised_in_every_form(wire: str, body: bytes
     with pytest.raises(ServerError, match=says) as caught:
         await read(Response([body]), wire)
     assert caught.value.accepted
+
+
+IN_BAND: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
+    ("MiniMax", {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "no"}}, PaymentRequired),
+    ("MiniMax", {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "no"}}, RateLimited),
+    ("MiniMax", {"choices": None, "base_resp": {"status_code": 2049, "status_msg": "no"}}, AuthFailed),
+    ("MiniMax", {"base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}, Refused),
+    ("MiniMax", {"base_resp": {"status_code": 2013, "status_msg": "invalid params"}}, BadRequest),
+    ("SiliconFlow", {"code": 30001, "message": "Sorry, your account balance is insufficient"}, PaymentRequired),
+    ("Alibaba", {"code": "DataInspectionFailed", "message": "no", "request_id": "1"}, Refused),
+    ("Alibaba", {"code": "InvalidApiKey", "message": "Invalid API-key provided."}, AuthFailed),
+    ("Baidu", {"error_code": 336104, "error_msg": "the prompt may be sensitive"}, Refused),
+    ("Baidu", {"error_code": 17, "error_msg": "Open api daily request limit reached"}, RateLimited),
+    ("Cloudflare", {"success": False, "errors": [{"message": "context window limit exceeded"}]}, ContextTooLong),
+    ("a gateway", {"status": 402, "message": "no"}, PaymentRequired),
+    ("a gateway", {"detail": "Model x does not exist"}, ModelNotFound),
+    ("a gateway", {"msg": "Too many requests"}, RateLimited),
+]
+
+
+@pytest.mark.parametrize(("body", "error"), [row[1:] for row in IN_BAND], ids=[row[0] for row in IN_BAND])
+@pytest.mark.parametrize("wire", EVENTS)
+@pytest.mark.parametrize("framing", ["whole", "event"])
+async def test_an_error_in_a_body_with_status_200_has_its_kind(
+    framing: str, wire: str, body: dict[str, Any], error: type[ProviderError]
+) -> None:
+    data = json.dumps(body)
+    with pytest.raises(error):
+        await read(Response([data.encode() if framing == "whole" else f"data: {data}\n\n".encode()]), wire)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"base_resp": {"status_code": 0, "status_msg": ""}},
+        {"code": 0, "message": "Success"},
+        {"error": None},
+        {"msg": ""},
+    ],
+)
+async def test_a_status_of_success_in_a_body_is_not_an_error(extra: dict[str, Any]) -> None:
+    choices = [{"index": 0, "message": {"content": "42"}, "finish_reason": "stop"}]
+    result = await read(Response([json.dumps({"choices": choices, **extra}).encode()]), "openai")
+    assert result.text == "42"
+
+
+async def test_a_prompt_that_azure_filters_without_an_error_is_a_refusal() -> None:
+    filters = {"hate": {"filtered": True, "severity": "high"}, "violence": {"filtered": False, "severity": "safe"}}
+    results = [{"prompt_index": 0, "content_filter_results": filters}]
+    body = json.dumps({"choices": [], "prompt_filter_results": results})
+    result = await read(Response([body.encode()]), "openai")
+    assert result.finished == Finished(finish_reason="refusal", served_model="", refusal="hate")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from llm_magic.events import TextDelta
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
-from llm_magic.providers.usage import CompletionsUsage, MessagesUsage, parse_count
+from llm_magic.providers.token_counts import parse_count
+from llm_magic.providers.usage import CompletionsUsage, MessagesUsage
 from llm_magic.types import Usage
 from tests.support import builders
 from tests.support.builders import model
@@ -176,7 +177,26 @@ PLACES: list[tuple[str, str, Body]] = [
     ("llama.cpp, both", "the same", {"timings": {"prompt_n": 1, "predicted_n": 5}, "usage": body(4, 5, 9)}),
     ("ollama", "ollama: docs/api.md", {"prompt_eval_count": 4, "eval_count": 5, "done": True}),
     ("responses names", "SDK: responses/response_usage.py", {"usage": {"input_tokens": 4, "output_tokens": 5}}),
-]
+    ("bedrock", "docs.aws.amazon.com/bedrock: API_runtime_TokenUsage", {"usage": {"inputTokens": 4, "outputTokens": 5}}),
+    ("bedrock, cached", "the same", {"usage": {"inputTokens": 1, "outputTokens": 5, "cacheReadInputTokens": 3}}),
+    ("gemini", "ai.google.dev/api/generate-content: UsageMetadata", {
+        "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 2, "thoughtsTokenCount": 3, "totalTokenCount": 9},
+    }),
+    ("gemini, snake case", "google-genai: types.py", {
+        "usage_metadata": {"prompt_token_count": 4, "candidates_token_count": 5, "total_token_count": 9},
+    }),
+    ("gemini, thinking only", "router-for-me/CLIProxyAPI issue 5733", {"usage": body(4, 0, 9)}),
+    ("clarifai", "Clarifai/clarifai-python PR 978", {"usage": body(4, 2, 9)}),
+    ("cohere", "docs.cohere.com/reference/chat: usage", {
+        "usage": {"billed_units": {"input_tokens": 4, "output_tokens": 5}, "tokens": {"input_tokens": 70}},
+    }),
+    ("in a message", "a gateway", {"choices": [{"index": 0, "message": {"content": "x", "usage": body(4, 5, 9)}}]}),
+    ("in a delta", "a gateway", {"choices": [{"index": 0, "delta": {"usage": body(4, 5, 9)}}]}),
+    ("in a list", "a gateway", {"usage": [body(4, 5, 9)]}),
+    ("claude by a gateway", "BerriAI/litellm: anthropic pass-through", {
+        "usage": {"input_tokens": 1, "output_tokens": 5, "cache_read_input_tokens": 3},
+    }),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("source", "chunk"), [row[1:] for row in PLACES], ids=[row[0] for row in PLACES])

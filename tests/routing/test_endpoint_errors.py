@@ -319,6 +319,22 @@ def test_an_answer_that_the_provider_broke_off_is_billed_as_reported(endpoints: 
     assert (broken.usage.input_tokens, broken.usage.output_tokens, broken.cost_estimated) == (20, 5, False)
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("/api", "no API at {}/api/chat/completions: check whether base_url lacks '/v1' at its end"),
+     ("/api/v1", "no API at {}/api/v1/chat/completions: check whether base_url has a '/v1' too many")],
+)  # fmt: skip
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_unknown_path_is_named_in_the_error(endpoints: Any, status: int, path: str, says: str) -> None:
+    a, *_ = endpoints
+    a.responses = [Response(status=status, body={"detail": "Not Found"})] * 2
+    spec = ProviderSpec(name="a", base_url=f"{a.url}{path}")
+    registry = Registry(models=[scripted_model("a1", provider="a")], providers=[spec])
+    with pytest.raises(AllAttemptsFailed) as caught:
+        ask(Router(registry=registry, ledger=Ledger(":memory:"), clock=FakeClock().clock()))
+    assert says.format(a.url) in str(caught.value)
+
+
 def test_a_page_of_a_proxy_is_shown_by_its_title(endpoints: Any) -> None:
     page = "<html><head><title>502 Bad\nGateway</title></head><body>nginx</body></html>"
     endpoints[0].responses = [Response(status=502, body=page)] * 3
