@@ -1,4 +1,4 @@
-"""A saved notebook in another person's JupyterLab, which does not trust it: it removes styles and MathML."""
+"""A saved notebook in viewers that do not trust it: they remove styles and MathML."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 from llm_magic import AuthFailed
 from llm_magic.jupyter.render import bundles
 from llm_magic.testing import Failure, Reply
+from tests.support import sanitizers
 from tests.support.display import events_of, state_after
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.browser.lab import Lab, Notebook
 
 FORMULAS = (
@@ -48,3 +51,19 @@ def test_formulas_read_as_their_tex_and_facts_are_separated(opened: Callable[...
     (summary,) = [line for line in lines if line.startswith("strong · ")]
     assert " · session " in summary
     assert notebook.page.locator(".jp-OutputArea pre").count() == 1
+
+
+def test_formulas_read_as_their_tex_on_github_and_are_drawn_without_a_sanitizer(browser: Browser) -> None:
+    state = state_after(events_of(Reply(chunks=(ANSWER,))))
+    html = bundles.runs({"": state})["text/html"]
+    page = browser.new_page()
+    page.set_content(sanitizers.github(html))
+    lines = page.inner_text("body").splitlines()
+    for tex in FORMULAS:
+        assert f"So \\({tex}\\) holds." in lines
+    page.set_content(html)
+    formulas = page.locator("math")
+    assert formulas.count() == len(FORMULAS) + 1
+    assert all(formula.is_visible() for formula in formulas.all())
+    assert "\\(" not in page.inner_text("body")
+    page.close()

@@ -7,6 +7,7 @@ are inserted after sanitizing, from their own allow-list.
 
 from __future__ import annotations
 
+import html
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ TAGS = {
 } | markdown_rules.INLINE_TAGS  # fmt: skip
 _DIRECTED = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "th", "td", "blockquote", "table")
 _LANGUAGE = re.compile(r"language-[\w+#.-]{1,30}\Z")
+_DOLLAR = re.compile(r"\$[^\s$&<]*")
 _FENCES = re.compile(r"`{3,}")
 _EXTERNAL_LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
 _ALIGNMENTS = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
@@ -35,9 +37,15 @@ def _renderer() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False, "highlight": highlight}).enable(["table", "strikethrough"])
+    renderer.add_render_rule("text", _text)
     math_syntax.plugin(renderer)
     markdown_rules.plugin(renderer)
     return renderer
+
+
+def _text(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    """Escape a text. Each dollar sign is in an element of its own: two in one text can be read as a formula."""
+    return _DOLLAR.sub(r"<span>\g<0></span>", html.escape(tokens[index].content))
 
 
 def markdown_to_html(text: str) -> str:

@@ -31,6 +31,7 @@ TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup",
     "munder", "mover", "munderover", "mmultiscripts", "mprescripts", "mtable", "mtr", "mtd", "mphantom", "mpadded",
     "mstyle", "menclose",
+    "rp",  # around each formula, see `to_html`
 }  # fmt: skip
 ATTRIBUTES = {
     "stretchy", "fence", "form", "accent", "accentunder", "displaystyle", "scriptlevel", "linethickness",
@@ -43,16 +44,17 @@ _VALUE = re.compile(r"[\w.+ %-]{0,40}\Z")
 def to_html(tex: str, *, display: bool) -> str:
     """Return MathML with its TeX as text, or code if the formula can't be parsed.
 
-    The TeX is hidden by a style rule, and the MathML by its `hidden` attribute unless a style rule shows it. A
-    sanitizer that removes styles and MathML leaves the TeX, not the characters of a formula without their places.
-    JupyterLab's removes the attribute if it is empty.
+    The TeX is hidden by a style rule. The MathML is hidden twice unless a style rule shows it: by the attribute
+    `hidden`, which JupyterLab's sanitizer keeps if it has a value, and by the element `rp`, which GitHub's keeps and
+    which browsers don't display. Without styles and MathML, a reader sees the TeX, not the characters of a formula
+    without their places.
     """
     escaped = html.escape(tex.strip())
     if (element := _parsed(tex, display=display)) is None:
         return f"<pre><code>{escaped}</code></pre>" if display else f"<code>{escaped}</code>"
     marks = ("\\[", "\\]") if display else ("\\(", "\\)")
     source = f'<span class="llmr-tex">{marks[0]}{escaped}{marks[1]}</span>'
-    return f'{source}<span class="llmr-math" hidden="hidden">{_serialized(element, label=tex)}</span>'
+    return f'{source}<span class="llmr-math" hidden="hidden"><rp>{_serialized(element, label=tex)}</rp></span>'
 
 
 def _parsed(tex: str, *, display: bool) -> Any:

@@ -66,7 +66,7 @@ STYLE = """
 & .llmr-k{color:var(--llmr-k)}& .llmr-s{color:var(--llmr-s)}& .llmr-c{color:var(--llmr-c);font-style:italic}
 & .llmr-n{color:var(--llmr-n)}& .llmr-f{color:var(--llmr-f)}
 & math[display=block]{margin:6px 0}
-& .llmr-tex{display:none}& .llmr-math.llmr-math{display:inline!important}
+& .llmr-tex{display:none}& .llmr-math.llmr-math,& .llmr-math rp{display:inline!important}
 & menclose[notation=box]{border:1px solid;padding:2px 4px}
 & menclose{--llmr-strike:transparent 47%,currentColor 47% 53%,transparent 53%;
  --llmr-up:linear-gradient(to bottom right,var(--llmr-strike));
