@@ -42,7 +42,7 @@ def is_dead(now: float) -> Callable[[str, float], bool]:
 
     A process in this PID space is looked up; for any other one its lease decides.
     """
-    known: dict[str, bool] = {}
+    known = {process_name(os.getpid()): False}
 
     def dead(owner: str, lease_until: float) -> bool:
         if not is_in_this_space(owner):

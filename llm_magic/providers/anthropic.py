@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import lru_cache
@@ -31,8 +30,6 @@ from llm_magic.types import Message, ProviderSpec
 def _sdk() -> ModuleType:
     import anthropic
 
-    # It warns of old model names in the middle of a cell; which models are old is the registry's business.
-    warnings.filterwarnings("ignore", message="The model '.*' is deprecated", category=DeprecationWarning)
     return anthropic
 
 
@@ -75,7 +72,7 @@ class AnthropicProvider:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                client.messages.with_streaming_response.create(**body) as response,
+                http.post(_sdk(), client, "/v1/messages", body) as response,
                 aclosing(read_events(response, MessageReader(endpoint, sent))) as events,
             ):
                 accepted = True
@@ -91,9 +88,7 @@ class AnthropicProvider:
 
 
 def _client(endpoint: Endpoint) -> Any:
-    client = http.make_client(_sdk(), "AsyncAnthropic", endpoint)
-    _ = client.messages.with_streaming_response  # the SDK imports it at its first use
-    return client
+    return http.make_client(_sdk(), "AsyncAnthropic", endpoint)
 
 
 def request_body(request: ProviderRequest) -> dict[str, Any]:
@@ -146,7 +141,14 @@ class MessageReader:
     def has_finish_reason(self) -> bool:
         return bool(self._stop_reason)
 
-    def read(self, event: JSONObject) -> list[ProviderEvent]:
+    def read(self, event: JSONObject) -> str | list[ProviderEvent]:
+        if event.get("type") == "content_block_delta":
+            delta = json_object(event.get("delta"))
+            if delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
+                return self._sanitizer.clean(text)
+        return self._read_any(event)
+
+    def _read_any(self, event: JSONObject) -> list[ProviderEvent]:
         match event.get("type"):
             case "message_start":
                 return self._read_start(json_object(event.get("message")))

@@ -6,8 +6,10 @@ import asyncio
 import importlib
 import weakref
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,6 +24,7 @@ _SDK_PATHS = {"AsyncOpenAI": ("/chat/completions",), "AsyncAnthropic": ("/messag
 _WITHOUT_VERSION = ("api.deepseek.com",)
 _SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+_SEPARATE = ("extra_body", "extra_headers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +137,7 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     proxy.
     """
     timeout = sdk.Timeout(None, connect=CONNECT_TIMEOUT_S)
-    base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]  # of httpx2, formerly httpx
-    library = importlib.import_module(base_class.__module__.partition(".")[0])
+    library = _http_library(sdk)
     limits = library.Limits(
         max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S
     )
@@ -162,6 +164,31 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
         if hasattr(client, name):
             setattr(client, name, None)
     return client
+
+
+@asynccontextmanager
+async def post(sdk: ModuleType, client: Any, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
+    """Send a request with an SDK client, and yield the response of its HTTP library as soon as it begins.
+
+    The SDKs' methods for the APIs copy the body by its declared type first, at a tenth of the CPU of a call.
+    """
+    own = {name: value for name, value in body.items() if name not in _SEPARATE}
+    sent: dict[str, Any] = own | (body.get("extra_body") or {})
+    options = {"headers": headers} if (headers := body.get("extra_headers")) else {}
+    response = await client.post(
+        path, cast_to=_http_library(sdk).Response, body=sent, options=options, stream=True, stream_cls=sdk.AsyncStream
+    )
+    try:
+        yield response
+    finally:
+        await response.aclose()
+
+
+@lru_cache(maxsize=2)
+def _http_library(sdk: ModuleType) -> ModuleType:
+    """Return httpx2, formerly httpx."""
+    base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]
+    return importlib.import_module(base_class.__module__.partition(".")[0])
 
 
 async def aclose() -> None:

@@ -28,6 +28,22 @@ from llm_magic.types import Message, ProviderSpec
 
 __all__ = ["Endpoint", "OpenAIProvider"]
 
+_PLAIN_CHUNK = frozenset(
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "obfuscation",
+        "provider",
+    )
+)
+_PLAIN_CHOICE = frozenset(("index", "delta", "finish_reason", "native_finish_reason", "logprobs"))
+_NOT_PLAIN = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "refusal")
 _REPEATED_CHARS = 16
 """A message of this length that equals the answer so far repeats it."""
 
@@ -86,7 +102,7 @@ class OpenAIProvider:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                client.chat.completions.with_streaming_response.create(**body) as response,
+                http.post(_sdk(), client, "/chat/completions", body) as response,
                 aclosing(read_events(response, ChunkReader(endpoint, sent))) as events,
             ):
                 accepted = True
@@ -102,9 +118,7 @@ class OpenAIProvider:
 
 
 def _client(endpoint: Endpoint) -> Any:
-    client = http.make_client(_sdk(), "AsyncOpenAI", endpoint)
-    _ = client.chat.completions.with_streaming_response  # the SDK imports it at its first use
-    return client
+    return http.make_client(_sdk(), "AsyncOpenAI", endpoint)
 
 
 def request_body(request: ProviderRequest) -> dict[str, Any]:
@@ -134,6 +148,25 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     return [*parts, {"type": "text", "text": message.content}]
 
 
+def _plain_text(chunk: Mapping[str, Any]) -> str:
+    """Return the text of a chunk without anything else to read, as nearly all of a stream are; else an empty text."""
+    choices: list[object] | None = chunk.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1:
+        return ""
+    choice = json_object(choices[0])
+    delta = json_object(choice.get("delta"))
+    if not isinstance(text := delta.get("content"), str):
+        return ""
+    is_plain = (
+        chunk.keys() <= _PLAIN_CHUNK
+        and choice.keys() <= _PLAIN_CHOICE
+        and not (chunk.get("usage") or choice.get("finish_reason"))
+        and choice.get("index") in (None, 0)
+        and not (len(delta) > 1 and any(map(delta.get, _NOT_PLAIN)))
+    )
+    return text if is_plain else ""
+
+
 class ChunkReader:
     """Reader of the chunks of one response. Only the first choice is read, although `params` can ask for several.
 
@@ -156,8 +189,16 @@ class ChunkReader:
     def has_finish_reason(self) -> bool:
         return bool(self._finish_reason)
 
-    def read(self, event: JSONObject) -> list[ProviderEvent]:
+    def read(self, event: JSONObject) -> str | list[ProviderEvent]:
         chunk: dict[str, Any] = event
+        if text := _plain_text(chunk):
+            text = self._sanitizer.clean(text)
+            self._texts.append(text)
+            self._read_origin(chunk)
+            return text
+        return self._read_any(chunk)
+
+    def _read_any(self, chunk: dict[str, Any]) -> list[ProviderEvent]:
         is_suspect = not chunk.get("choices") or "error" in chunk or "base_resp" in chunk
         if is_suspect and (error := in_band_error(chunk)) is not None:
             raise errors.from_event(error, self._endpoint, self._sent)
@@ -170,10 +211,7 @@ class ChunkReader:
         for choice in json_objects(chunk.get("choices")):
             if choice.get("index") in (None, 0):
                 self._read_choice(choice, events)
-        if model := chunk.get("model"):
-            self._served_model = model
-        if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
-            self._service_tier = clean_text(tier)
+        self._read_origin(chunk)
         return events
 
     def end(self) -> list[ProviderEvent]:
@@ -188,6 +226,12 @@ class ChunkReader:
         )
         report = self._usage.report(final=True)
         return [finished] if report is None else [report, finished]
+
+    def _read_origin(self, chunk: Mapping[str, Any]) -> None:
+        if model := chunk.get("model"):
+            self._served_model = model
+        if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
+            self._service_tier = clean_text(tier)
 
     def _read_choice(self, choice: Mapping[str, Any], events: list[ProviderEvent]) -> None:
         if not self._read_part(json_object(choice.get("delta")), events) and (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ DRAIN_S, DRAIN_BYTES = 0.25, 65_536
 
 
 class WireReader(Protocol):
-    """Translation of one response's JSON objects into events.
+    """Translation of one response's JSON objects into events; a text alone stands for its TextDelta.
 
     has_finish_reason: the model has reported that it is done, so the answer is whole, whatever happens next. is_done:
     the wire has marked the end of its events.
@@ -26,26 +26,29 @@ class WireReader(Protocol):
     def has_finish_reason(self) -> bool: ...
     @property
     def is_done(self) -> bool: ...
-    def read(self, event: JSONObject) -> Sequence[ProviderEvent]: ...
+    def read(self, event: JSONObject) -> str | Sequence[ProviderEvent]: ...
     def end(self) -> Sequence[ProviderEvent]: ...
 
 
 async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[ProviderEvent]:
-    """Yield the events of an SDK's streamed response. Raises ProviderError and the errors of the HTTP library.
+    """Yield the events of a response of the HTTP library. Raises ProviderError and the errors of that library.
 
     Text deltas that arrive together are merged into one.
     """
     decoder = BodyDecoder(response.headers.get("content-type", ""))
-    async with aclosing(_Body(response.iter_bytes())) as body:
+    async with aclosing(_Body(_chunks(response))) as body:
         while not (decoder.is_done or reader.is_done):
             data = await _next_data(body, reader)
-            is_silent = True
-            for event in _merged(_events(decoder.finish() if data is None else decoder.feed(data), reader)):
-                is_silent = False
-                yield event
+            events = _Merged()
+            try:
+                for value in decoder.finish() if data is None else decoder.feed(data):
+                    events.add(reader.read(value))
+            finally:
+                for event in events.end():  # before an error too
+                    yield event
             if data is None:
                 break
-            if is_silent:
+            if not events.end():
                 yield SignOfLife()
         for event in reader.end():
             yield event
@@ -53,38 +56,39 @@ async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[Provi
             await _drain(body)
 
 
-def _events(values: Iterator[JSONObject], reader: WireReader) -> Iterator[ProviderEvent]:
-    for value in values:
-        yield from reader.read(value)
+def _chunks(response: Any) -> AsyncIterable[bytes]:
+    """Return the chunks of the body as the connection yields them: the library's iterators wrap each of them."""
+    return response.aiter_bytes() if "content-encoding" in response.headers else response.stream
 
 
-def _merged(events: Iterator[ProviderEvent]) -> Iterator[ProviderEvent]:
-    texts: list[str] = []
-    try:
+class _Merged:
+    """The events of one read, with adjacent texts merged."""
+
+    def __init__(self) -> None:
+        self._events: list[ProviderEvent] = []
+        self._texts: list[str] = []
+
+    def add(self, events: str | Sequence[ProviderEvent]) -> None:
+        if isinstance(events, str):
+            self._texts += [events] if events else ()
+            return
         for event in events:
             if isinstance(event, TextDelta):
-                texts.append(event.text)
-                continue
-            if texts:
-                yield _text_delta(texts)
-                texts = []
-            yield event
-    except Exception:
-        if texts:
-            yield _text_delta(texts)  # it arrived before the error
-        raise
-    if texts:
-        yield _text_delta(texts)
+                self._texts.append(event.text)
+            else:
+                self.end().append(event)
 
-
-def _text_delta(texts: list[str]) -> TextDelta:
-    return TextDelta(text="".join(texts), pieces=tuple(texts) if len(texts) > 1 else ())
+    def end(self) -> list[ProviderEvent]:
+        if texts := self._texts:
+            self._events.append(TextDelta(text="".join(texts), pieces=tuple(texts) if len(texts) > 1 else ()))
+            self._texts = []
+        return self._events
 
 
 class _Body:
     """The bytes of a response, read by a task of its own: each time, all that have arrived."""
 
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
         self._parts: list[bytes] = []
         self._error: Exception | None = None
         self._is_read = False
@@ -107,11 +111,12 @@ class _Body:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    async def _read(self, chunks: AsyncIterator[bytes]) -> None:
+    async def _read(self, chunks: AsyncIterable[bytes]) -> None:
         try:
             async for chunk in chunks:
                 self._parts.append(chunk)
-                self._arrived.set()
+                if len(self._parts) == 1:
+                    self._arrived.set()
         except Exception as error:  # noqa: BLE001 - raised again in `next`
             self._error = error
         finally:

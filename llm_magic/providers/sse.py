@@ -174,11 +174,12 @@ def _check_size(size: int) -> None:
 
 
 def _object(data: bytes) -> JSONObject | None:
+    text = data.decode("utf-8", "replace")
     try:
-        value = _JSON.decode(data.decode("utf-8", "replace"))
+        value, end = _JSON.raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return cast("JSONObject", value) if isinstance(value, dict) else None
+    return cast("JSONObject", value) if isinstance(value, dict) and end == len(text) else None
 
 
 def _objects(value: object) -> Iterator[JSONObject]:

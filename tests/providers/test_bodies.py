@@ -43,7 +43,7 @@ TEXT = "Zürich – 東京 🙂, it's “Paris”.\u2028"
 
 @dataclass
 class Response:
-    """A response of an SDK, in reads of these bytes. It ends, raises `error`, or hangs."""
+    """A response of the HTTP library, in reads of these bytes. It ends, raises `error`, or hangs."""
 
     reads: Sequence[bytes]
     content_type: str | None = "text/event-stream"
@@ -55,7 +55,11 @@ class Response:
     def headers(self) -> dict[str, str]:
         return {} if self.content_type is None else {"content-type": self.content_type}
 
-    async def iter_bytes(self) -> AsyncIterator[bytes]:
+    @property
+    def stream(self) -> AsyncIterator[bytes]:
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
         for data in self.reads:
             await asyncio.sleep(0)  # as when the next read has to wait
             yield data
@@ -441,6 +445,48 @@ async def test_text_that_arrives_with_an_error_is_kept() -> None:
     with pytest.raises(ServerError):
         await collect()
     assert texts == ["Paris"]
+
+
+ODD = st.sampled_from(
+    [None, "", "x", "stop", "\ud83d", "error", 0, 1, 0.0, True, False, [], {}, [None], ["x"], {"text": "x"}]
+)
+PARTS = ("content", "role", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls")
+DELTAS = st.dictionaries(st.sampled_from(PARTS), ODD, max_size=3).flatmap(
+    lambda part: st.sampled_from([part, {"content": "x", **part}, {**part, "content": "y"}])
+)
+CHOICES = st.builds(
+    lambda part, more: {"delta": part} | more,
+    DELTAS | ODD,
+    st.dictionaries(
+        st.sampled_from(["index", "finish_reason", "message", "text", "usage", "logprobs"]), ODD, max_size=2
+    ),
+)
+CHUNKS = st.builds(
+    lambda choices, more: {"choices": choices} | more,
+    st.lists(CHOICES, max_size=2) | st.lists(CHOICES, min_size=1, max_size=1) | ODD,
+    st.dictionaries(
+        st.sampled_from(["model", "object", "usage", "service_tier", "error", "timings", "x_groq", "created", "id"]),
+        ODD | st.just(OPENAI_USAGE),
+        max_size=2,
+    ),
+)
+
+
+@given(chunks=st.lists(CHUNKS, max_size=6))
+def test_a_plain_chunk_is_read_like_one_with_more_in_it(chunks: list[dict[str, Any]]) -> None:
+    """A chunk with a field that is not known is read in full; plain ones are read in a shorter way."""
+
+    async def outcome(body: bytes) -> tuple[list[object], str]:
+        events: list[object] = []
+        try:
+            async for event in read_events(Response([body]), ChunkReader(ENDPOINT, SENT)):
+                events += [event.pieces or event.text] if isinstance(event, TextDelta) else [event]
+        except ProviderError as error:
+            return events, repr(error)
+        return events, ""
+
+    unusual = [chunk | {"a_new_field": 1} for chunk in chunks]
+    assert asyncio.run(outcome(sse(chunks, escapes=True))) == asyncio.run(outcome(sse(unusual, escapes=True)))
 
 
 @pytest.mark.parametrize("wire", EVENTS)

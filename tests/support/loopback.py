@@ -386,7 +386,9 @@ def running(server: Server | None = None) -> Iterator[Server]:
     calls = [path + ("/v1/messages" if name == "anthropic" else "/chat/completions") for name, path in PATHS.items()]
     app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path in calls])
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=60
+    )
     unit = uvicorn.Server(config)
     thread = threading.Thread(target=unit.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
