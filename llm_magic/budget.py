@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from llm_magic.errors import BudgetError
-from llm_magic.types import Extra
+from llm_magic.types import SHADOW_TAG, Extra
 
 WARNING_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
 """Shares of a cap at which the user is notified, once each."""
@@ -69,12 +69,12 @@ def extra_line(extra: Extra) -> str:
 class Cap:
     """A limit on spent + held within a scope.
 
-    `run` and `session` are the current ones; `model` and `tag` name a part of the session, and `column` the tag of a
-    column's runs; `day` and `month` (UTC)
-    count the whole ledger, whichever session spent it.
+    `run` and `session` are the current ones; `model` and `tag` name a part of the session, `column` the tag of a
+    column's runs, and `shadow` that of shadow runs; `day` and `month` (UTC) count the whole ledger, whichever session
+    spent it.
     """
 
-    scope: Literal["run", "column", "session", "model", "tag", "day", "month"]
+    scope: Literal["run", "column", "shadow", "session", "model", "tag", "day", "month"]
     limit_usd: Decimal
     key: str = ""
 
@@ -82,6 +82,7 @@ class Cap:
         names = {
             "run": "the cap of this run",
             "column": "the cap of this column",
+            "shadow": "the cap of shadow runs",
             "session": "the session's cap",
             "model": f"the cap on {self.key}",
             "tag": f"the cap on the tag {self.key}",
@@ -118,9 +119,11 @@ class Budget:
     tags_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     columns_usd: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """By the tag of a column's runs; set by `Router.map`."""
+    shadow_usd: Decimal | None = Decimal(1)
+    """For the shadow runs of a session, which the other caps count too."""
 
     def __post_init__(self) -> None:
-        for name in ("session_usd", "run_usd", "day_usd", "month_usd"):
+        for name in ("session_usd", "run_usd", "day_usd", "month_usd", "shadow_usd"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, usd(value))
         for name in ("models_usd", "tags_usd", "columns_usd"):
@@ -132,6 +135,8 @@ class Budget:
         caps += [
             Cap(scope="column", limit_usd=limit, key=tag) for tag, limit in self.columns_usd.items() if tag in tags
         ]
+        if SHADOW_TAG in tags and self.shadow_usd is not None:
+            caps.append(Cap(scope="shadow", limit_usd=self.shadow_usd, key=SHADOW_TAG))
         if self.session_usd is not None:
             caps.append(Cap(scope="session", limit_usd=self.session_usd))
         if model in self.models_usd:

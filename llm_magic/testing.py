@@ -24,7 +24,7 @@ from llm_magic.providers.base import Provider, ProviderRequest
 from llm_magic.providers.scripted import Failure, Reply, ScriptedProvider
 from llm_magic.registry import Registry
 from llm_magic.routing import Router
-from llm_magic.types import DEFAULT_QUALITY, ModelSpec, OnRefusal, Price, ProviderSpec, TaskTier
+from llm_magic.types import DEFAULT_QUALITY, ModelSpec, OnRefusal, Price, ProviderSpec, Shadowing, TaskTier
 
 __all__ = ["Failure", "FakeClock", "Reply", "ScriptedProvider", "scripted_model", "scripted_router"]
 
@@ -106,6 +106,7 @@ def scripted_router(
     quality: float = DEFAULT_QUALITY,
     on_refusal: OnRefusal = "fallback",
     concurrency: int = 64,
+    shadow: float | Shadowing = 0.0,
 ) -> Router:
     """Make a router on scripted models, with its ledger in memory and a clock that does not wait.
 
@@ -134,4 +135,5 @@ def scripted_router(
         policy=policy,
         quality=quality,
         on_refusal=on_refusal,
+        shadow=shadow,
     )

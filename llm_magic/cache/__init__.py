@@ -28,6 +28,7 @@ _FIELDS_WITHOUT_EFFECT_ON_ANSWER = (
     "is_quality_stated",
     "when",
     "rule",
+    "shadowing",
 )
 
 

@@ -80,7 +80,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
                 async for event in events:
                     yield event
             settlement.check(state, run.plan)
-            outcome = Outcome.UNCONFIRMED if run.awaiting_confirmation else Outcome.OK
+            outcome = Outcome.UNCONFIRMED if run.awaiting_confirmation else run.answer_outcome
             state.result = Answered()
         except ProviderError as failure:
             outcome, error = failure.outcome, str(failure)
@@ -107,7 +107,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
     elif isinstance(state.result, Answered) and (doubt := window.doubt(run, state)):
         yield run.note(NoteKind.USAGE, doubt)
     yield AttemptEnded(attempt=row)
-    if run.in_column:
+    if run.in_column or run.is_shadow:
         return
     for headroom in await ledger_io.headroom(run, state.candidate):
         cap, now = headroom.cap, run.services.clock.now()

@@ -19,7 +19,7 @@ from llm_magic.execute.retry import ask, skip_others_of
 from llm_magic.execute.services import Services
 from llm_magic.execute.state import Run
 from llm_magic.ledger import Reservation
-from llm_magic.types import Attempt, Plan
+from llm_magic.types import Attempt, Outcome, Plan
 
 
 class Executor:
@@ -35,15 +35,18 @@ class Executor:
         reservation: Reservation | None = None,
         in_column: bool = False,
         ticket: Ticket | None = None,
+        answer_outcome: Outcome = Outcome.OK,
     ) -> AsyncGenerator[RunEvent]:
         """Try the plan's candidates until one answers. Raises AllAttemptsFailed or BudgetExceeded if none does.
 
         budget: returns the caps; called for each hold. reservation: money set aside for the plan's leader.
         in_column: the run answers a row of a column. ticket: of its first request, for which the caller has waited.
+        answer_outcome: `shadow` or `judged` for the requests of a shadow run.
         Closing the generator, or canceling its task, cancels the request upstream and settles it.
         """
         run = self._new_run(plan, run_id, budget)
         run.reservation, run.in_column, run.ticket = reservation, in_column, ticket
+        run.answer_outcome = answer_outcome
         yield Planned(run_id=run_id, plan=plan)
         if stale := prices.staleness_warning(self._services.clock.now()):
             yield run.note(NoteKind.STALE_PRICES, stale)

@@ -17,11 +17,13 @@ _UNREPORTED_LOCK_S = 0.2
 async def make_hold(run: Run, state: AttemptState) -> AsyncGenerator[Waiting]:
     """Hold an attempt's worst case in the ledger. Afterwards it is `state.hold`, and `state.candidate` fits the caps.
 
-    Waits if the ledger is locked, or if other runs hold the money. Raises BudgetExceeded if it does not fit, TimedOut
-    if the run's time is up, ProviderError if the run has made all of its attempts.
+    Waits if the ledger is locked, or if other runs hold the money, except in a shadow run. Raises BudgetExceeded if it
+    does not fit, TimedOut if the run's time is up, ProviderError if the run has made all of its attempts.
     """
     clock = run.services.clock
     others_wait = run.services.budget_lock().locked() and state.candidate.worst_usd > 0
+    if run.is_shadow and others_wait:
+        raise TimedOut("other runs wait for budget: no shadow run")
     if run.reservation is not None or not others_wait:
         try:
             await _hold_when_unlocked(run, state, until=clock.monotonic() + _UNREPORTED_LOCK_S)
@@ -90,7 +92,7 @@ def _try_hold(run: Run, state: AttemptState) -> None:
             if smaller is not None and smaller.max_output_tokens < candidate.max_output_tokens:
                 state.candidate = smaller
                 continue
-            if run.reservation is None and candidate.fit(error.reachable_usd, now) is not None:
+            if run.reservation is None and not run.is_shadow and candidate.fit(error.reachable_usd, now) is not None:
                 return
             raise
         state.row = row

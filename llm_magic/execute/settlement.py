@@ -89,7 +89,8 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
     cost = _cost(model, charge.usage, row.started_at, state)
     charged = _charged(state, charge, model, cost, _cost(model, charge.seen, row.started_at, state).usd)
     state.report_doubt = "; ".join(filter(None, (charge.doubt, charged.note)))
-    answered = outcome == Outcome.OK or (outcome == Outcome.CANCELLED and bool(state.text))
+    stopped = outcome == Outcome.CANCELLED and bool(state.text) and not run.is_shadow
+    answered = outcome == Outcome.OK or stopped
     uncached = dataclasses.replace(charge.usage, cached_input_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
     own_usd = charged.usd if charged.is_providers else cost.usd
     return dataclasses.replace(
@@ -189,7 +190,7 @@ def _baseline_usd(run: Run, state: AttemptState, model: ModelSpec, usage: Usage,
 
 def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> RouteResult:
     assert state.finished is not None
-    answer = next(attempt for attempt in run.attempts if attempt.outcome == Outcome.OK)
+    answer = next(attempt for attempt in run.attempts if attempt.outcome == run.answer_outcome)
     classification = run.plan.classification
     return RouteResult(
         run_id=run.id,

@@ -15,7 +15,7 @@ from llm_magic.execute.think_tags import ThinkTags
 from llm_magic.ledger import Hold, Reservation
 from llm_magic.providers.base import Finished, UsageReport
 from llm_magic.providers.rate_limits import RateLimits
-from llm_magic.types import Attempt, Candidate, Message, Plan
+from llm_magic.types import Attempt, Candidate, Message, Outcome, Plan
 
 SHOWN_WITHIN_S = 2.0
 """A model that writes visible text shows it within this time."""
@@ -26,6 +26,7 @@ class Run:
     """A run in progress.
 
     budget: called for each hold, so a cap that is set during the run applies to everything that is yet to be sent.
+    answer_outcome: of an attempt that answers; another one than `ok` in a shadow run, which never waits for budget.
     in_column: it answers a row of a column, which keeps to the shared pace and reports totals itself. ticket: of its
     first request, if the column has waited for its turn.
     sent_models: model of each attempt. reservation: money set aside for the plan's leader; a run that has one must not
@@ -41,6 +42,7 @@ class Run:
     started: float
     deadline: float
     in_column: bool = False
+    answer_outcome: Outcome = Outcome.OK
     ticket: Ticket | None = None
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
     without_flex: set[str] = dataclasses.field(default_factory=set[str])
@@ -65,6 +67,10 @@ class Run:
     @property
     def time_left_s(self) -> float:
         return max(0.0, self.deadline - self.services.clock.monotonic())
+
+    @property
+    def is_shadow(self) -> bool:
+        return self.answer_outcome is not Outcome.OK
 
     @property
     def may_send(self) -> bool:

@@ -8,7 +8,15 @@ from llm_magic.types import Outcome
 
 _ENDED = [
     outcome.value
-    for outcome in (Outcome.OK, Outcome.AGREED, Outcome.SUPERSEDED, Outcome.UNCONFIRMED, Outcome.INVALID, Outcome.EMPTY)
+    for outcome in (
+        Outcome.OK,
+        Outcome.AGREED,
+        Outcome.SUPERSEDED,
+        Outcome.UNCONFIRMED,
+        Outcome.INVALID,
+        Outcome.EMPTY,
+        Outcome.SHADOW,
+    )
 ]
 
 

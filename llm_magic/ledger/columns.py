@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
-from llm_magic.types import CostBasis, Doubt, Effort, Outcome, TaskTier
+from llm_magic.types import CostBasis, Doubt, Effort, Outcome, TaskTier, Verdict
 
 PICO_PER_USD = 10**12
 
@@ -102,6 +102,11 @@ def _to_effort(value: str | None) -> Effort | None:
     return Effort(value) if value in list(Effort) else None
 
 
+def _to_verdict(value: str | None) -> Verdict | None:
+    """Return the verdict; None for one that a newer version wrote."""
+    return Verdict(value) if value in Verdict.__members__.values() else None
+
+
 def _from_bound(usd: Decimal | None) -> int:
     return -1 if usd is None else to_pico(usd)
 
@@ -145,6 +150,7 @@ OUTCOME = Kind(sql="text", dtype="string", encode=str, decode=_to_outcome)
 REASON = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_reason)
 BASIS = Kind(sql="text", dtype="string", encode=str, decode=_to_basis)
 EFFORT = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_effort)
+VERDICT = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_verdict)
 TAGS = Kind(sql="text", dtype="string", encode=",".join, decode=_to_tags)
 
 COLUMNS = (
@@ -190,6 +196,7 @@ COLUMNS = (
     Column(name="expected_usd", kind=MONEY, stored_as="expected_pusd", default="0", since=9),
     Column(name="provider_cost_usd", kind=STATED_COST, stored_as="provider_cost_pusd", default="-1", since=10),
     Column(name="cache_saved_usd", kind=MONEY, stored_as="cache_saved_pusd", default="0", since=11),
+    Column(name="verdict", kind=VERDICT, nullable=True, since=12, repeats=True),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

@@ -107,6 +107,7 @@ _USED = {
     "session": _named,
     "model": _named,
     "tag": _named,
+    "shadow": _named,
     "column": _named,
     "day": _since,
     "month": _since,
@@ -119,6 +120,7 @@ _HELD = {
         "model": (_in_session, _c.model == sa.bindparam("key")),
         "tag": (_in_session, _tagged),
         "column": (_in_session, _tagged),
+        "shadow": (_in_session, _tagged),
         "day": (_in_period,),
         "month": (_in_period,),
     }.items()
@@ -168,9 +170,9 @@ def scope(cap: Cap, *, session_id: str, run_id: str, now: datetime) -> dict[str,
     match cap.scope:
         case "run":
             return {"run": run_id}
-        case "session" | "model" | "tag" | "column":
+        case "session" | "model" | "tag" | "column" | "shadow":
             like = cap.key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            counted = "tag" if cap.scope == "column" else cap.scope
+            counted = "tag" if cap.scope in ("column", "shadow") else cap.scope
             return {"session": session_id, "scope": counted, "key": cap.key, "like": like}
         case "day" | "month":
             period = cap.period(now)

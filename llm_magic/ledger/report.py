@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_magic.budget import short_usd
 from llm_magic.ledger import calibration
-from llm_magic.types import Outcome
+from llm_magic.types import SHADOW_TAG, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
@@ -57,21 +57,24 @@ def summarize(rows: Any) -> Report:
     frames: Any = pd
     rows = rows.loc[rows["outcome"] != Outcome.RESERVED.value]
     answers = rows.loc[rows["outcome"].isin(_ANSWERS)]
-    sent = rows.loc[rows["outcome"].isin(_SENT)]
+    shadows = rows["tags"].str.contains(SHADOW_TAG, regex=False).fillna(False).astype(bool)
+    own = rows.loc[~shadows]
     spent, baseline = float(rows["cost_usd"].sum()), float(rows["baseline_usd"].sum())
     latencies = answers.loc[answers["outcome"] == Outcome.OK.value, "latency_s"]
     ttfts = answers["ttft_s"].dropna()
     by_effort = calibration.by_effort(rows)
     totals: dict[str, Any] = {
-        "runs": rows["run_id"].nunique(),
+        "runs": own["run_id"].nunique(),
         "answered": len(answers),
         "from_cache": int((rows["outcome"] == Outcome.CACHED.value).sum()),
-        "attempts": len(sent),
-        "failed_attempts": int(rows["outcome"].isin(_FAILURES).sum()),
-        "fallback_rate": _count_fallbacks(rows, answers) / len(answers) if len(answers) else float("nan"),
+        "attempts": int(own["outcome"].isin(_SENT).sum()),
+        "failed_attempts": int(own["outcome"].isin(_FAILURES).sum()),
+        "fallback_rate": _count_fallbacks(own, answers) / len(answers) if len(answers) else float("nan"),
         "spent_usd": spent,
         "baseline_usd": baseline,
         "saved_usd": baseline - spent,
+        "shadow_usd": float(rows.loc[shadows, "cost_usd"].sum()),
+        "shadow_answers": int((rows["outcome"] == Outcome.SHADOW.value).sum()),
         "saved_share": (baseline - spent) / baseline if baseline else float("nan"),
         **_by_basis(rows),
         **calibration.totals(by_effort),

@@ -57,7 +57,7 @@ class CandidateBuilder:
         request = dataclasses.replace(self._request, max_output_tokens=limit)
         return CandidateBuilder(request, self._classification, self.context, self._registry)
 
-    def at_effort(self, effort: Effort) -> CandidateBuilder:
+    def at_effort(self, effort: Effort | None) -> CandidateBuilder:
         request = dataclasses.replace(self._request, effort=effort)
         return CandidateBuilder(request, self._classification, self.context, self._registry)
 

@@ -253,10 +253,7 @@ class RequestOptions(TypedDict, total=False):
             check=validation.thread_tokens,
         ),
     ]
-    parent_run_id: Annotated[
-        str | None,
-        Option(help="The run that this one repeats or escalates, for the ledger."),
-    ]
+    parent_run_id: Annotated[str | None, Option(help="The run that this one repeats or escalates, for the ledger.")]
 
 
 class Caps(TypedDict, total=False):
@@ -267,6 +264,7 @@ class Caps(TypedDict, total=False):
     month_usd: Amount | None
     models_usd: Mapping[str, Amount]
     tags_usd: Mapping[str, Amount]
+    shadow_usd: Amount | None
 
 
 _HINTS: Mapping[str, Any] = get_type_hints(RequestOptions, include_extras=True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing
 from datetime import datetime
 from types import EllipsisType
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 from llm_magic import cache as caching
 from llm_magic import conversations, tuning
@@ -38,12 +38,12 @@ from llm_magic.routing.column_options import ColumnOptions
 from llm_magic.routing.options import Caps, RequestOptions
 from llm_magic.routing.services import new_services
 from llm_magic.routing.warm_up import WarmUp
+from llm_magic.shadow import Shadows
 from llm_magic.tuning.lengths import LearnedLengths
 from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, ModelSpec, OnRefusal, Plan, Request, RouteResult
+from llm_magic.types.shadowing import Shadowing
 from llm_magic.waiting.store import StoredJob, WaitingStore
 from llm_magic.waiting.wait import Wait, Waiting
-
-Result = TypeVar("Result")
 
 
 class Router:
@@ -69,7 +69,9 @@ class Router:
         effort: Effort | str | None = None,
         worth: Amount | None = None,
         on_refusal: OnRefusal = "fallback",
+        shadow: float | Shadowing = 0.0,
     ) -> None:
+        self.shadowing = validation.shadowing(shadow)
         self.quality = validation.quality(quality)
         self.worth_usd = None if worth is None else usd(worth)
         self.effort = None if effort is None else validation.effort(effort)
@@ -91,6 +93,7 @@ class Router:
             self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )
         self.waiting = Waiting(WaitingStore(self.ledger), self._services)
+        self.shadows = Shadows(lambda: self._services, lambda: self.budget, planning.plan_context)
 
     def request(self, prompt: str, **given: Unpack[RequestOptions]) -> Request:
         """Return a checked request. Raises RequestError, naming the option; `RequestOptions` describes each one."""
@@ -101,13 +104,13 @@ class Router:
         fields.setdefault("effort", self.effort)
         fields.setdefault("worth_usd", None if fields["is_quality_stated"] else self.worth_usd)
         fields.setdefault("on_refusal", self.on_refusal)
+        fields["shadowing"] = self.shadowing
         limit = fields.pop("thread_tokens", conversations.THREAD_TOKENS)
         if (name := fields.pop("thread", None)) is not None:
             if fields.get("history"):
                 raise RequestError("a thread has its own history: give thread or history, not both")
             fields["history"], fields["thread"] = planning.conversation(self.conversations, name, limit, self._services)
-        judge = fields.get("judge")
-        for named in (judge, fields.get("last_resort")):
+        for named in (judge := fields.get("judge"), fields.get("last_resort")):
             if named is not None and named not in self.registry:
                 raise RequestError(self.registry.unknown_model_message(named))
         check, schema = fields.get("check"), fields.get("schema")
@@ -216,6 +219,7 @@ class Router:
             effort=self.effort,
             worth=self.worth_usd,
             on_refusal=self.on_refusal,
+            shadow=self.shadowing,
         )
 
     def retune(self) -> None:
@@ -299,6 +303,7 @@ class Router:
                     if isinstance(event, RunEnded):
                         result = dataclasses.replace(event.result, notes=(*notes, *event.result.notes))
                         kept = keeping.keep(plan, result, key, self.cache, self.conversations, self._services)
+                        self.shadows.consider(plan, result)
                         event = RunEnded(result=await kept)
                     yield event
         except BudgetExceeded as refused:
@@ -326,7 +331,7 @@ class Router:
     def _rejection(self, plan: Plan) -> NoCandidate | BudgetExceeded:
         return planning.rejection_of(plan, self.budget, self._services)
 
-    async def _with_ledger(self, call: Callable[[], Result]) -> Result:
+    async def _with_ledger(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
         """Call a function that reads or writes the ledger, again while the database is locked."""
         until = self._clock.monotonic() + self._services.policy.deadline_s
         return await ledger_io.when_unlocked(call, self._services, until=until)

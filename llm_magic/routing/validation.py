@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from typing import Literal, cast, get_args
 
 from llm_magic.attachments import attach, images
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.types import Attachment, Effort, Message, OnRefusal, SendWhen, TaskTier
+from llm_magic.types import (
+    RESERVED_TAG_PREFIX,
+    Attachment,
+    Effort,
+    Message,
+    OnRefusal,
+    SendWhen,
+    Shadowing,
+    TaskTier,
+)
 
 MAX_CHARACTERS = 20_000_000
 """Longer than any context window: rejected before its tokens are counted."""
@@ -63,6 +73,10 @@ def tags(value: str | Iterable[str]) -> tuple[str, ...]:
     for tag in checked:
         if "," in text(tag, "the tag") or not tag.strip():
             raise RequestError(f"the tag {tag!r} must be a word without commas")
+        if tag.startswith(RESERVED_TAG_PREFIX):
+            raise RequestError(
+                f"the tag {tag!r} is reserved: choose one that does not begin with {RESERVED_TAG_PREFIX}"
+            )
     return checked
 
 
@@ -122,3 +136,14 @@ def hedge_s(value: float) -> float:
     if not (type(value) in (int, float) and math.isfinite(value) and value >= 0):
         raise InvalidOption("hedge_s", value, "a number of seconds, zero or more")
     return value
+
+
+def shadowing(value: float | Shadowing) -> Shadowing:
+    settings = value if isinstance(value, Shadowing) else Shadowing(share=value)
+    if isinstance(settings.share, bool) or not 0 <= settings.share <= 1:
+        raise RequestError(f"shadow = {settings.share!r}: it must be a share of the runs, from 0 to 1")
+    try:
+        re.compile(settings.never_regex)
+    except re.error as error:
+        raise RequestError(f"never_regex = {settings.never_regex!r}: {error}") from error
+    return settings

@@ -91,8 +91,7 @@ def collect(rows: Iterable[Attempt], registry: Registry) -> dict[ModelTier, Evid
         signal = _signal(row, children.get(row.run_id, []), strengths)
         if signal is not None:
             key = (row.model, row.tier)
-            # An answer at low effort to an easy prompt counts like one at default effort to a harder prompt.
-            collected[key] = collected.get(key, Evidence()).add(signal, row.difficulty - _effort_step(row, registry))
+            collected[key] = collected.get(key, Evidence()).add(signal, effective_difficulty(row, registry))
     return collected
 
 
@@ -110,6 +109,11 @@ def _signal(row: Attempt, children: list[Attempt], strengths: Mapping[str, tuple
     if any(_is_step_up(row, child, strengths) for child in later):
         return Signal.ESCALATED
     return None if any(child.model == row.model for child in later) else Signal.UNRATED
+
+
+def effective_difficulty(row: Attempt, registry: Registry) -> float:
+    """Return the difficulty in logits: an easy prompt at low effort counts like a harder one at default effort."""
+    return row.difficulty - _effort_step(row, registry)
 
 
 def _effort_step(row: Attempt, registry: Registry) -> float:

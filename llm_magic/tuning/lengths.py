@@ -30,7 +30,15 @@ LIMIT_OF_P99 = 3
 MIN_REASONING_ANSWERS = 5
 _INPUTS = 50
 
-MEASURED = (Outcome.OK, Outcome.AGREED, Outcome.SUPERSEDED, Outcome.UNCONFIRMED, Outcome.INVALID, Outcome.EMPTY)
+MEASURED = (
+    Outcome.OK,
+    Outcome.AGREED,
+    Outcome.SUPERSEDED,
+    Outcome.UNCONFIRMED,
+    Outcome.INVALID,
+    Outcome.EMPTY,
+    Outcome.SHADOW,
+)
 """Outcomes of attempts whose model ended its answer."""
 
 _Key = tuple[str, Effort | None, TaskTier, str]

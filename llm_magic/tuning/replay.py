@@ -54,7 +54,7 @@ def replay(
     """
     ratios = {model.id: model.token_ratio for source in (*known, registry) for model in source}
     runs: dict[str, list[Attempt]] = {}
-    for row in rows:
+    for row in (row for row in rows if not row.is_shadow):
         runs.setdefault(row.run_id, []).append(row)
     paid = answers = replayed = top = ZERO
     moved: dict[tuple[str, str], int] = {}

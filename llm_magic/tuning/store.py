@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,13 +12,14 @@ from llm_magic.errors import TuningError
 from llm_magic.home import home
 from llm_magic.permissions import make_folder, restrict
 from llm_magic.tuning.estimation import MAX_SHIFT, Tuning
+from llm_magic.tuning.evidence import ModelTier
 from llm_magic.types import TaskTier
 
 FILE = "tuning.toml"
 _HEADER = (
     "# Learned by %route_tune from your own ledger. To undo it, use %route_tune --reset or delete this file.",
     "# Logits that are added to the models' capabilities: by tier to those of every model,",
-    "# and by model and tier in addition.",
+    "# and by model and tier in addition. Widths are standard deviations of the sum.",
 )
 
 
@@ -43,14 +44,20 @@ def save(tuning: Tuning, path: Path | None = None) -> Path:
     lines = [*_HEADER]
     if tuning.prompts:
         lines += ["", "[prompts]", *(f"{tier} = {shift:+.3f}" for tier, shift in sorted(tuning.prompts.items()))]
-    for model in sorted({model for model, _ in tuning.models}):
-        quoted = json.dumps(model, ensure_ascii=False).replace("\x7f", "\\u007f")
-        lines += ["", f"[capability.{quoted}]"]
-        lines += [f"{tier} = {shift:+.3f}" for (name, tier), shift in sorted(tuning.models.items()) if name == model]
+    lines += [*_model_tables("capability", tuning.models, "+.3f"), *_model_tables("width", tuning.widths, ".3f")]
     make_folder(path.parent)
     path.write_text("\n".join(lines) + "\n", "utf-8")
     restrict(path)
     return path
+
+
+def _model_tables(key: str, values: Mapping[ModelTier, float], digits: str) -> Iterator[str]:
+    for model in sorted({model for model, _ in values}):
+        quoted = json.dumps(model, ensure_ascii=False).replace("\x7f", "\\u007f")
+        yield from ("", f"[{key}.{quoted}]")
+        for (name, tier), value in sorted(values.items()):
+            if name == model:
+                yield f"{tier} = {value:{digits}}"
 
 
 def reset(path: Path | None = None) -> bool:
@@ -63,17 +70,21 @@ def reset(path: Path | None = None) -> bool:
 
 
 def _parse(tables: dict[str, Any]) -> Tuning:
-    if unknown := tables.keys() - {"prompts", "capability"}:
-        raise ValueError(f"unknown key {min(unknown)!r}; known are prompts and capability")
-    capability = _table(tables.get("capability", {}), "capability")
+    if unknown := tables.keys() - {"prompts", "capability", "width"}:
+        raise ValueError(f"unknown key {min(unknown)!r}; known are prompts, capability and width")
     return Tuning(
         prompts=dict(_shifts(tables.get("prompts", {}), "prompts")),
-        models={
-            (model, tier): shift
-            for model, table in capability.items()
-            for tier, shift in _shifts(table, f"capability.{model}")
-        },
+        models=_by_model(tables, "capability"),
+        widths=_by_model(tables, "width"),
     )
+
+
+def _by_model(tables: dict[str, Any], key: str) -> dict[tuple[str, TaskTier], float]:
+    return {
+        (model, tier): value
+        for model, table in _table(tables.get(key, {}), key).items()
+        for tier, value in _shifts(table, f"{key}.{model}")
+    }
 
 
 def _table(value: Any, key: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from llm_magic.types.efforts import Effort, EffortLevels, merged_params, name_at
 from llm_magic.types.models import Cost, LongPrompt, ModelSpec, Price, ProviderSpec, Usage
-from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
+from llm_magic.types.outcomes import CostBasis, Doubt, Outcome, Verdict
 from llm_magic.types.plans import Candidate, Cascade, Extra, OffPeak, Plan, Quote, Skipped
 from llm_magic.types.requests import (
     DEFAULT_QUALITY,
@@ -17,10 +17,13 @@ from llm_magic.types.requests import (
 )
 from llm_magic.types.results import ZERO, Attempt, Compared, Comparison, RouteResult, Step
 from llm_magic.types.schemas import Schema
+from llm_magic.types.shadowing import RESERVED_TAG_PREFIX, SHADOW_TAG, Shadowing
 from llm_magic.types.tasks import Classification, TaskTier
 
 __all__ = [
     "DEFAULT_QUALITY",
+    "RESERVED_TAG_PREFIX",
+    "SHADOW_TAG",
     "ZERO",
     "Attachment",
     "Attempt",
@@ -51,11 +54,13 @@ __all__ = [
     "RouteResult",
     "Schema",
     "SendWhen",
+    "Shadowing",
     "Skipped",
     "Step",
     "TaskTier",
     "Thread",
     "Usage",
+    "Verdict",
     "merged_params",
     "name_at",
 ]

@@ -7,7 +7,8 @@ class Outcome(StrEnum):
     """The state of an attempt, or of one step of a run's path.
 
     Cheap answers of a cascade end as agreed, superseded, or, if the run ended first, unconfirmed. Uncertain: the
-    process that sent the attempt died before it settled it. Skipped and running occur in paths only.
+    process that sent the attempt died before it settled it. Skipped and running occur in paths only. Shadow is an
+    answer that was asked for comparison and is not shown.
     """
 
     OK = "ok"
@@ -17,6 +18,7 @@ class Outcome(StrEnum):
     SUPERSEDED = "superseded"
     JUDGED = "judged"
     UNCONFIRMED = "unconfirmed"
+    SHADOW = "shadow"
 
     IN_FLIGHT = "in_flight"
     RESERVED = "reserved"
@@ -70,6 +72,7 @@ _NOT_FAILURES = frozenset(
         Outcome.SUPERSEDED,
         Outcome.JUDGED,
         Outcome.UNCONFIRMED,
+        Outcome.SHADOW,
         Outcome.IN_FLIGHT,
         Outcome.RESERVED,
         Outcome.UNCERTAIN,
@@ -99,3 +102,15 @@ class Doubt(StrEnum):
     CHECK_FAILED = "check_failed"
     JUDGED_BAD = "judged_bad"
     UNUSABLE = "unusable"
+
+
+class Verdict(StrEnum):
+    """Comparison of a shadow answer with the answer that was shown.
+
+    Inconsistent: the judge's preference changed with the order of the answers.
+    """
+
+    BETTER = "better"
+    WORSE = "worse"
+    TIE = "tie"
+    INCONSISTENT = "inconsistent"

@@ -8,6 +8,7 @@ from typing import Literal
 
 from llm_magic.types.efforts import Effort
 from llm_magic.types.schemas import Schema
+from llm_magic.types.shadowing import Shadowing
 from llm_magic.types.tasks import TaskTier
 
 DEFAULT_QUALITY = 0.965
@@ -128,3 +129,4 @@ class Request:
     """Send now, or wait for the hours in which it is expected to cost less."""
     rule: str = ""
     """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""
+    shadowing: Shadowing = field(default_factory=Shadowing)

@@ -7,7 +7,8 @@ from typing import Any
 
 from llm_magic.types.efforts import Effort
 from llm_magic.types.models import Usage
-from llm_magic.types.outcomes import CostBasis, Doubt, Outcome
+from llm_magic.types.outcomes import CostBasis, Doubt, Outcome, Verdict
+from llm_magic.types.shadowing import SHADOW_TAG
 from llm_magic.types.tasks import TaskTier
 
 ZERO = Decimal(0)
@@ -58,6 +59,13 @@ class Attempt:
     cache_saved_usd: Decimal = ZERO
     """By the provider's prompt cache; negative if a write cost more than the reads saved."""
     provider_cost_usd: Decimal | None = None
+    verdict: Verdict | None = None
+    """Set for a shadow answer only."""
+
+    @property
+    def is_shadow(self) -> bool:
+        """True for a shadow answer and for the requests to its judge."""
+        return SHADOW_TAG in self.tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from llm_magic.budget import Budget, show_moment, show_usd, usd
+from llm_magic.budget import Budget, Cap, show_moment, show_usd, usd
 from llm_magic.errors import BudgetError
 from llm_magic.routing import Router
+from llm_magic.types import SHADOW_TAG, ZERO
 
 _MAX_SHOWN = 10
 
@@ -18,7 +19,13 @@ def change(router: Router, args: Any) -> None:
     budget = router.budget
     caps: dict[str, Any] = {
         f"{scope}_usd": _amount(text)
-        for scope, text in (("session", args.amount), ("run", args.run), ("day", args.day), ("month", args.month))
+        for scope, text in (
+            ("session", args.amount),
+            ("run", args.run),
+            ("day", args.day),
+            ("month", args.month),
+            ("shadow", args.shadow),
+        )
         if text is not None
     }
     if args.model:
@@ -36,6 +43,8 @@ def status_lines(router: Router) -> Iterator[str]:
     cap = budget.session_usd
     left = "no cap" if cap is None else f"cap {show_usd(cap)}, {show_usd(max(cap - spent - held, Decimal(0)))} left"
     yield f"session {ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}, {left}"
+    if shadow_line := _shadow_line(router):
+        yield shadow_line
     if budget.run_usd is not None:
         yield f"each run: {show_usd(budget.run_usd)} at most"
     for headroom in router.headroom(_lasting_caps(budget)):
@@ -49,6 +58,23 @@ def status_lines(router: Router) -> Iterator[str]:
             f"{show_usd(total)}. Check your provider's bill: %route_budget --reconcile charge counts "
             "them as spent, --reconcile release as never billed"
         )
+
+
+def _shadow_line(router: Router) -> str:
+    """Return what shadow runs have cost and may cost; empty if none were made and none are wanted."""
+    cap_usd = router.budget.shadow_usd
+    cap = Cap(scope="shadow", limit_usd=Decimal(0) if cap_usd is None else cap_usd, key=SHADOW_TAG)
+    (headroom,) = router.headroom([cap])
+    used = cap.limit_usd - headroom.left_usd
+    if not used and not router.shadowing.share:
+        return ""
+    left = (
+        "no cap of their own"
+        if cap_usd is None
+        else f"cap {show_usd(cap_usd)}, {show_usd(max(headroom.left_usd, ZERO))} left"
+    )
+    problem = f". The last one was not made: {router.shadows.last_problem}" if router.shadows.last_problem else ""
+    return f"shadow runs: spent and held {show_usd(used)}, {left}{problem}"
 
 
 def reconcile(router: Router, how: Any) -> str:

@@ -44,6 +44,7 @@ class LedgerMagics(Magics):
     @argument("--month", metavar="USD", help="Maximum spending of all sessions of this ledger per month (UTC), or off.")
     @argument("--model", action="append", metavar="ID=USD", help="Maximum spending on a model in this session, or off.")
     @argument("--tag", action="append", metavar="WORD=USD", help="Maximum spending on a tag in this session, or off.")
+    @argument("--shadow", metavar="USD", help="Maximum spending on shadow runs in this session, or off.")
     @argument(
         "--reconcile",
         choices=("charge", "release"),

@@ -20,7 +20,7 @@ from llm_magic.routing.columns import Variables
 from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.option import Option
 from llm_magic.routing.options import OPTIONS, RequestOptions, from_arguments
-from llm_magic.types import Request
+from llm_magic.types import Request, Shadowing
 
 
 def request_arguments(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,7 +57,21 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
         raise usage_error(error) from None
     if settings.quality is not None and "quality" not in given:
         request = dataclasses.replace(request, quality=settings.quality)
-    return request
+    return dataclasses.replace(request, shadowing=_shadowing(router, settings))
+
+
+def _shadowing(router: Router, settings: Any) -> Shadowing:
+    """Return the router's settings of shadow runs, with those that the notebook states in their place."""
+    stated: dict[str, Any] = {}
+    if settings.shadow is not None:
+        stated["share"] = settings.shadow
+    if settings.shadow_judge:
+        stated["judge"] = settings.shadow_judge
+    if settings.shadow_never_tags:
+        stated["never_tags"] = tuple(settings.shadow_never_tags)
+    if settings.shadow_never_regex:
+        stated["never_regex"] = settings.shadow_never_regex
+    return dataclasses.replace(router.shadowing, **stated)
 
 
 def _given(args: Any, notebook: Notebook, settings: Any) -> RequestOptions:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, get_args
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
+from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, validate
 
 from llm_magic import conversations, routing
 from llm_magic.attachments import TABLE_ROWS
@@ -92,6 +93,22 @@ class RouteMagics(Magics):
         "'fallback' by default.",
     ).tag(config=True)
 
+    shadow = Float(
+        None,
+        allow_none=True,
+        help="Share of runs whose answer is compared, in the background, with that of another model: 0 to 1. "
+        "%route_budget --shadow caps their cost. None: that of the router, 0 by default.",
+    ).tag(config=True)
+    shadow_judge = Unicode("", help="The model that compares answers. '': a third model, chosen for each run.").tag(
+        config=True
+    )
+    shadow_never_tags = List(Unicode(), help="Runs with one of these tags are never sent to another model.").tag(
+        config=True
+    )
+    shadow_never_regex = Unicode(
+        "", help="Runs with a match in anything that was sent, or in the answer, are never sent to another model."
+    ).tag(config=True)
+
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
@@ -112,6 +129,22 @@ class RouteMagics(Magics):
         value = proposal["value"]
         if value is not None and not 0 <= value <= 1:
             raise TraitError(f"the 'quality' trait can't become {value!r}: it must be from 0 to 1, or None")
+        return value
+
+    @validate("shadow")
+    def _check_shadow(self, proposal: Any) -> float | None:
+        value = proposal["value"]
+        if value is not None and not 0 <= value <= 1:
+            raise TraitError(f"the 'shadow' trait can't become {value!r}: it must be from 0 to 1, or None")
+        return value
+
+    @validate("shadow_never_regex")
+    def _check_shadow_never_regex(self, proposal: Any) -> str:
+        value = proposal["value"]
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise TraitError(f"the 'shadow_never_regex' trait can't become {value!r}: {error}") from error
         return value
 
     @validate("worth")

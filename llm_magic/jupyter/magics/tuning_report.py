@@ -1,31 +1,37 @@
-"""The text of `%route_tune`: the learned shifts, and their effect on the user's own history."""
+"""The text of `%route_tune`: the learned shifts, their effect on the user's own history, and the shadow runs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from llm_magic import tuning
 from llm_magic.budget import show_usd
 from llm_magic.registry import Registry
 from llm_magic.routing import Router
 from llm_magic.tuning import Tuning
+from llm_magic.tuning.comparisons import Comparisons, Judging
 from llm_magic.tuning.evidence import Evidence, collect
 from llm_magic.tuning.replay import Replayed, replay
-from llm_magic.types import Attempt
+from llm_magic.types import Attempt, TaskTier, Verdict
+
+_SDS_OF_95 = 1.96
 
 
 def preview(router: Router) -> str:
     rows = router.ledger.rows()
     applied, learned = tuning.load(), tuning.tune(rows, router.base_registry)
+    shadows = list(_shadow_lines(tuning.comparisons_of(rows, router.base_registry)))
     if not learned:
         hint = "Nothing to learn from yet: rate answers with %route_rate, or escalate what was not good enough"
-        return f"{hint}. {_applied(applied)}"
+        return "\n".join([f"{hint}. {_applied(applied)}", *shadows])
     return "\n".join(
         [
             "What your ledger says about each model, and what its expected quality on a typical prompt becomes:",
             "",
             *_changes(rows, router.base_registry, learned),
             "",
+            *shadows,
             *_effect_on_history(rows, router, learned),
             "",
             "This is what is applied."
@@ -55,18 +61,26 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
     for tier, shift in learned.prompts.items():
         level = before.baseline.capability.get(tier, 0.0)
         word = "harder" if shift < 0 else "easier"
-        lines.append(
-            f"  {tier}: your prompts are {word} than typical ones, {_becomes(level, shift)} for {before.baseline.id}"
-        )
-    for (model, tier), evidence in sorted(collect(rows, before).items()):
-        if model in before and (shift := learned.shift(model, tier)):
-            level = before[model].capability.get(tier, 0.0)
-            lines.append(f"  {model}, {tier}: {_becomes(level, shift)}   ({_signals(evidence)})")
+        change = f"{_chance(level):.0%} → {_chance(level + shift):.0%}"
+        lines.append(f"  {tier}: your prompts are {word} than typical ones, {change} for {before.baseline.id}")
+    evidence = collect(rows, before)
+    for model, tier in sorted(learned.widths):
+        if learned.shift(model, tier):
+            signals = _signals(evidence.get((model, tier), Evidence())) or "compared in shadow runs"
+            lines.append(f"  {model}, {tier}: {_becomes(model, tier, before, learned)}   ({signals})")
     return lines
 
 
-def _becomes(level: float, shift: float) -> str:
-    return f"{_chance(level):.0%} → {_chance(level + shift):.0%}"
+def _becomes(model: str, tier: TaskTier, before: Registry, learned: Tuning) -> str:
+    level, shift = before[model].capability.get(tier, 0.0), learned.shift(model, tier)
+    was = _interval(level, tuning.prior_width(model, before))
+    now = _interval(level + shift, learned.widths[model, tier])
+    return f"{_chance(level):.0%} → {_chance(level + shift):.0%} (95 % interval: {was} → {now})"
+
+
+def _interval(level: float, width: float) -> str:
+    low, high = (_chance(level + sign * _SDS_OF_95 * width) for sign in (-1, 1))
+    return f"{low:.0%} to {high:.0%}"
 
 
 def _signals(evidence: Evidence) -> str:
@@ -76,6 +90,30 @@ def _signals(evidence: Evidence) -> str:
 
 def _chance(level: float) -> float:
     return 1.0 / (1.0 + math.exp(-level))
+
+
+def _shadow_lines(comparisons: Comparisons) -> Iterator[str]:
+    """Yield what shadow runs have cost and found, and how far each judge can be relied on."""
+    if not comparisons.answers:
+        return
+    counts = [f"{comparisons.verdicts.get(verdict, 0):,} {verdict}" for verdict in Verdict]
+    yield (
+        f"Shadow runs: {comparisons.answers:,} answers for {show_usd(comparisons.usd)}. Compared with the answer you "
+        f"saw: {', '.join(counts)}; {comparisons.mechanical:,} of them without a judge."
+    )
+    for model, judging in sorted(comparisons.judges.items()):
+        yield f"  {model} {_judged(judging)}"
+    yield ""
+
+
+def _judged(judging: Judging) -> str:
+    share = judging.inconsistent / judging.comparisons
+    text = f"judged {judging.comparisons:,} pairs and contradicted itself in {judging.inconsistent:,} ({share:.0%})"
+    if judging.never_decides:
+        return f"{text}, and preferred an answer in {judging.decided:,}: its verdicts are not used"
+    if not judging.weight:
+        return f"{text}: its verdicts are not used, and the estimates stay as they were"
+    return f"{text}: its verdicts count {judging.weight:.0%}"
 
 
 def _effect_on_history(rows: list[Attempt], router: Router, learned: Tuning) -> list[str]:

@@ -1,0 +1,136 @@
+"""Shadow runs in the background: another answer, a verdict on it, and nothing kept but the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from llm_magic.bridge import Job, bridge
+from llm_magic.budget import Budget
+from llm_magic.errors import LLMMagicError
+from llm_magic.events import RunEnded
+from llm_magic.execute import Executor, Services, ledger_io
+from llm_magic.plan import PlanContext
+from llm_magic.plan.rating import CandidateBuilder
+from llm_magic.shadow import verdicts
+from llm_magic.shadow.choice import Choice, choose, judge_at
+from llm_magic.shadow.permission import may_shadow
+from llm_magic.shadow.widths import Widths
+from llm_magic.types import Candidate, Outcome, Plan, Request, RouteResult, Verdict
+
+MAX_RUNNING = 64
+_ATTEMPTS = 2
+"""The second one is for a request that an endpoint wants in another form."""
+
+
+class Shadows:
+    """The shadow runs of one router.
+
+    services, budget: return the current ones. context: returns the state that the plan of a request depends on.
+    """
+
+    def __init__(
+        self,
+        services: Callable[[], Services],
+        budget: Callable[[], Budget],
+        context: Callable[[Request, Budget, Services], PlanContext],
+        *,
+        seed: int | None = None,
+    ) -> None:
+        self._services, self._budget, self._context_of = services, budget, context
+        self._random = random.Random(seed)  # noqa: S311 - a sample, not a secret
+        self._widths = Widths()
+        self._jobs: set[Job[None]] = set()
+        self.last_problem = ""
+        """The reason why the last sampled run was not compared; empty if it was."""
+
+    def consider(self, plan: Plan, result: RouteResult) -> None:
+        """Start a shadow run for a share of the answered runs. Returns at once."""
+        self._jobs = {job for job in self._jobs if not job.done()}
+        share = plan.request.shadowing.share
+        if share <= 0 or self._random.random() >= share or len(self._jobs) >= MAX_RUNNING:
+            return
+        self._jobs.add(bridge.start(self._run(plan, result)))
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the shadow runs in progress, and return True if all have ended."""
+        return all(job.join(timeout_s) for job in tuple(self._jobs))
+
+    async def _run(self, plan: Plan, result: RouteResult) -> AsyncGenerator[None]:
+        try:
+            self.last_problem = await self._compare(plan, result)
+        except LLMMagicError as error:
+            self.last_problem = str(error)
+        return
+        yield
+
+    async def _compare(self, plan: Plan, result: RouteResult) -> str:
+        """Run the comparison, and return the reason why there is no verdict, or an empty text."""
+        if not await asyncio.to_thread(may_shadow, plan, result):
+            return "its text may not be sent to another model"
+        choice = await asyncio.to_thread(self._choose, plan, result)
+        if choice is None:
+            return "no other model with a judge can be used under the caps, or nothing would be learned"
+        request = verdicts.shadow_request(plan.request, parent_run_id=result.run_id)
+        shadow = await self._ask(plan, request, choice.shadow, Outcome.SHADOW)
+        if shadow.finish_reason != "stop":
+            return f"{choice.shadow.name} was cut off"
+        verdict = await asyncio.to_thread(verdicts.mechanical, plan.request, result.text, shadow.text)
+        if verdict is None:
+            verdict = await self._judged(plan, result.text, shadow, choice)
+        if verdict is None:
+            return f"{choice.judge.model.id} gave no verdict"
+        answer = next(attempt for attempt in shadow.attempts if attempt.outcome is Outcome.SHADOW)
+        with ledger_io.settling(self._services()):
+            self._services().ledger.settle(dataclasses.replace(answer, verdict=verdict))
+        return ""
+
+    def _choose(self, plan: Plan, result: RouteResult) -> Choice | None:
+        services = self._services()
+        request = verdicts.shadow_request(plan.request, parent_run_id=result.run_id)
+        judged = verdicts.judge_request(plan.request, result.text, result.text, parent_run_id=result.run_id)
+        builder, judging = (self._builder(plan, asked) for asked in (request, judged))
+        width = self._widths.of_tier(plan.tier, services.ledger, services.registry)
+        left_usd = self._context(plan.request).left_usd
+        return choose(plan, result, services.registry, builder, judging, width, left_usd)
+
+    def _context(self, request: Request) -> PlanContext:
+        return self._context_of(request, self._budget(), self._services())
+
+    def _builder(self, plan: Plan, request: Request) -> CandidateBuilder:
+        return CandidateBuilder(request, plan.classification, self._context(request), self._services().registry)
+
+    async def _judged(self, plan: Plan, shown: str, shadow: RouteResult, choice: Choice) -> Verdict | None:
+        """Ask the judge in both orders, in a random sequence, unless the first reply is a tie."""
+        preferences: dict[bool, int | None] = {}
+        for shown_first in self._random.sample((True, False), 2):
+            texts = (shown, shadow.text) if shown_first else (shadow.text, shown)
+            request = verdicts.judge_request(plan.request, *texts, parent_run_id=shadow.run_id)
+            candidate = judge_at(choice.judge, self._builder(plan, request))
+            if candidate is None:
+                return None
+            reply = await self._ask(plan, request, candidate, Outcome.JUDGED)
+            preferences[shown_first] = preference = verdicts.parse_reply(reply.text)
+            if preference is None:
+                return None
+            if preference == 0:
+                return Verdict.TIE
+        return verdicts.combined((preferences[True], preferences[False]))
+
+    async def _ask(self, plan: Plan, request: Request, candidate: Candidate, outcome: Outcome) -> RouteResult:
+        """Run a request on one model, once. Raises AllAttemptsFailed or BudgetExceeded."""
+        services = self._services()
+        policy = dataclasses.replace(services.policy, tries=1, attempts=_ATTEMPTS)
+        alone = dataclasses.replace(plan, request=request, ranked=(candidate,), cascade=None, no_cascade="", extras=())
+        running = Executor(dataclasses.replace(services, policy=policy)).execute(
+            alone, run_id=uuid.uuid4().hex, budget=self._budget, answer_outcome=outcome
+        )
+        async with aclosing(running) as events:
+            async for event in events:
+                if isinstance(event, RunEnded):
+                    return event.result
+        raise AssertionError("a run ends with a result or an error")

@@ -1,0 +1,173 @@
+"""Comparisons of shadow answers with shown answers, and the reliability of the judges that made them.
+
+With p and q the chances that the shown and the shadow answer are good, exactly one of them is good with chance
+p + q - 2 both, and a judge finds that with chance FINDS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from llm_magic.types import ZERO, Attempt, Outcome, TaskTier, Verdict
+
+CORRECTNESS_CORRELATION = 0.45
+"""Correlation between two models' answers being good; measured, see `llm_magic.plan.cascade`."""
+FINDS, REVERSES, INVENTS = 0.75, 0.03, 0.06
+"""Assumed of a judge that sees both orders: of one good and one bad answer, how often it prefers the good one and the
+bad one; of two equally good or bad answers, how often it prefers either one."""
+DIFFICULTY_BIN_LOGITS = 0.25
+MAX_INCONSISTENT_SHARE = 0.5
+"""A judge that guesses contradicts itself in half of its comparisons, one that prefers a position in all of them."""
+MIN_WEIGHT = 0.1
+MIN_JUDGED = 8
+MIN_DECIDED_SHARE = 0.02
+_PRIOR_JUDGED, _PRIOR_INCONSISTENT = 6.0, 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """One shown and one shadow answer. The difficulties, in logits, are those of the prompt at each one's effort."""
+
+    tier: TaskTier
+    shown: str
+    shown_difficulty: float
+    shadow: str
+    shadow_difficulty: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """The comparisons of one judge. decided: those with a preference that did not depend on the order."""
+
+    comparisons: int = 0
+    decided: int = 0
+    inconsistent: int = 0
+
+    @property
+    def never_decides(self) -> bool:
+        return self.comparisons >= MIN_JUDGED and self.decided < MIN_DECIDED_SHARE * self.comparisons
+
+    @property
+    def weight(self) -> float:
+        """The weight of its verdicts as evidence, 0 to 1; 0 if it contradicts itself about as often as a guess."""
+        if self.never_decides:
+            return 0.0
+        share = (self.inconsistent + _PRIOR_INCONSISTENT) / (self.comparisons + _PRIOR_JUDGED)
+        weight = 1.0 - share / MAX_INCONSISTENT_SHARE
+        return weight if weight >= MIN_WEIGHT else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparisons:
+    """The comparisons in a ledger.
+
+    counts: by pairing, the weight of each verdict. judges: by model id. verdicts: of all tiers. mechanical: number of
+    those that no judge decided. usd: the cost of shadow runs, also of those without a verdict.
+    """
+
+    counts: Mapping[Pairing, Mapping[Verdict, float]] = dataclasses.field(
+        default_factory=dict[Pairing, Mapping[Verdict, float]]
+    )
+    judges: Mapping[str, Judging] = dataclasses.field(default_factory=dict[str, Judging])
+    verdicts: Mapping[Verdict, int] = dataclasses.field(default_factory=dict[Verdict, int])
+    mechanical: int = 0
+    answers: int = 0
+    usd: Decimal = ZERO
+
+    def of_tier(self, tier: TaskTier) -> dict[Pairing, Mapping[Verdict, float]]:
+        return {
+            pairing: counts for pairing, counts in self.counts.items() if pairing.tier is tier and any(counts.values())
+        }
+
+
+def collect_comparisons(rows: Iterable[Attempt], difficulty: Callable[[Attempt], float]) -> Comparisons:
+    """Collect the verdicts on shadow answers. difficulty: returns that of an attempt's prompt at its effort."""
+    attempts = list(rows)
+    shown = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
+    judge_of = {row.parent_run_id: row.model for row in attempts if row.is_shadow and row.outcome == Outcome.JUDGED}
+    compared = [
+        (shown[row.parent_run_id], row, judge_of.get(row.run_id))
+        for row in attempts
+        if row.outcome == Outcome.SHADOW and row.verdict is not None and row.parent_run_id in shown
+    ]
+    judges = _judgings((judge, row.verdict) for _, row, judge in compared if judge is not None)
+    counts: dict[Pairing, Counter[Verdict]] = {}
+    for answer, row, judge in compared:
+        pairing = Pairing(
+            tier=row.tier,
+            shown=answer.model,
+            shown_difficulty=_binned(difficulty(answer)),
+            shadow=row.model,
+            shadow_difficulty=_binned(difficulty(row)),
+        )
+        assert row.verdict is not None
+        weights: Counter[Verdict] = counts.setdefault(pairing, Counter())
+        weights[row.verdict] += 1.0 if judge is None else judges[judge].weight  # type: ignore[reportArgumentType]
+    return Comparisons(
+        counts=counts,
+        judges=judges,
+        verdicts=Counter(row.verdict for _, row, _ in compared if row.verdict is not None),
+        mechanical=sum(judge is None for _, _, judge in compared),
+        answers=sum(row.outcome == Outcome.SHADOW for row in attempts),
+        usd=sum((row.cost_usd for row in attempts if row.is_shadow), ZERO),
+    )
+
+
+def _judgings(verdicts: Iterable[tuple[str, Verdict | None]]) -> dict[str, Judging]:
+    counts: dict[str, Counter[Verdict | None]] = {}
+    for judge, verdict in verdicts:
+        counts.setdefault(judge, Counter())[verdict] += 1
+    return {
+        judge: Judging(
+            comparisons=of_judge.total(),
+            decided=of_judge[Verdict.BETTER] + of_judge[Verdict.WORSE],
+            inconsistent=of_judge[Verdict.INCONSISTENT],
+        )
+        for judge, of_judge in counts.items()
+    }
+
+
+def _binned(difficulty: float) -> float:
+    return round(difficulty / DIFFICULTY_BIN_LOGITS) * DIFFICULTY_BIN_LOGITS
+
+
+def chances(shown_margin: float, shadow_margin: float) -> dict[Verdict, float]:
+    """Return the chance of each verdict. margins: capability minus difficulty, in logits."""
+    good, other = _sigmoid(shown_margin), _sigmoid(shadow_margin)
+    spread = math.sqrt(good * (1 - good) * other * (1 - other))
+    both = min(good, other, good * other + CORRECTNESS_CORRELATION * spread)
+    shown_only, shadow_only = good - both, other - both
+    neither_better = 1.0 - shown_only - shadow_only
+    better = FINDS * shadow_only + REVERSES * shown_only + INVENTS * neither_better
+    worse = FINDS * shown_only + REVERSES * shadow_only + INVENTS * neither_better
+    return {Verdict.BETTER: better, Verdict.WORSE: worse, Verdict.TIE: 1.0 - better - worse}
+
+
+def log_likelihood(counts: Mapping[Verdict, float], shown_margin: float, shadow_margin: float) -> float:
+    """Return the weighted log likelihood. An inconsistent verdict counts as a tie."""
+    chance = chances(shown_margin, shadow_margin)
+    return sum(
+        weight * math.log(chance[Verdict.TIE if verdict is Verdict.INCONSISTENT else verdict])
+        for verdict, weight in counts.items()
+        if weight
+    )
+
+
+def information(shown_margin: float, shadow_margin: float) -> tuple[float, float, float]:
+    """Return the Fisher information of one comparison: about either margin, and their common term."""
+    step = 1e-3
+    at = chances(shown_margin, shadow_margin)
+    by_shown, by_shadow = chances(shown_margin + step, shadow_margin), chances(shown_margin, shadow_margin + step)
+    slopes = [((by_shown[one] - at[one]) / step, (by_shadow[one] - at[one]) / step, at[one]) for one in at]
+    shown = sum(one * one / chance for one, _, chance in slopes)
+    shadow = sum(other * other / chance for _, other, chance in slopes)
+    return shown, shadow, sum(one * other / chance for one, other, chance in slopes)
+
+
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-logit))

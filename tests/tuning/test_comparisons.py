@@ -1,0 +1,120 @@
+"""Learning from shadow runs, and from judges that can't be relied on."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+
+from llm_magic import TaskTier, tuning
+from llm_magic.tuning.comparisons import Judging, chances, information
+from llm_magic.types import SHADOW_TAG, Attempt, Outcome, Verdict
+from tests.support.builders import attempt, model, registry
+
+BULK = TaskTier.BULK
+MODELS = registry(
+    model("top", capability={BULK: 2.0}), model("low", capability={BULK: 2.0}), model("judge", capability={BULK: 2.0})
+)
+
+
+def shadowed(*verdicts: Verdict, judged: bool = True) -> list[Attempt]:
+    """Rows of runs that `top` answered and `low` was compared with."""
+    rows: list[Attempt] = []
+    for number, verdict in enumerate(verdicts):
+        mark = {"tags": (SHADOW_TAG,), "parent_run_id": f"run {number}"}
+        rows.append(attempt(run_id=f"run {number}", model="top"))
+        rows.append(attempt(run_id=f"shadow {number}", model="low", outcome=Outcome.SHADOW, verdict=verdict, **mark))
+        if judged:
+            mark["parent_run_id"] = f"shadow {number}"
+            rows.append(attempt(run_id=f"judge {number}", model="judge", outcome=Outcome.JUDGED, **mark))
+    return rows
+
+
+def shift(rows: list[Attempt], model_id: str = "low") -> float:
+    return tuning.tune(rows, MODELS).shift(model_id, BULK)
+
+
+def test_losses_lower_a_model_and_wins_raise_it() -> None:
+    losses = shadowed(*[Verdict.WORSE] * 20, *[Verdict.TIE] * 40)
+    assert shift(losses) < -0.3 < shift(losses, "top")
+    wins = shadowed(*[Verdict.BETTER] * 20, *[Verdict.TIE] * 40)
+    assert shift(wins) > shift(wins, "top")
+
+
+def test_the_width_of_the_posterior_shrinks_with_the_number_of_comparisons() -> None:
+    few, many = (
+        tuning.tune(shadowed(*[Verdict.WORSE] * count, *[Verdict.TIE] * 5 * count), MODELS) for count in (2, 60)
+    )
+    prior = tuning.prior_width("low", MODELS)
+    assert prior > few.widths["low", BULK] > many.widths["low", BULK] > 0
+
+
+def test_the_truth_is_found_by_a_judge_that_errs_as_assumed() -> None:
+    draw = random.Random(3)  # noqa: S311 - a sample
+    truth = chances(2.0, 1.0)
+    verdicts = draw.choices(list(truth), list(truth.values()), k=1500)
+    learned = tuning.tune(shadowed(*verdicts), MODELS)
+    gap = learned.shift("low", BULK) - learned.shift("top", BULK)
+    assert gap == pytest.approx(-1.0, abs=0.35)
+
+
+FIRST = [Verdict.INCONSISTENT]
+GUESSES = [Verdict.INCONSISTENT, Verdict.BETTER, Verdict.INCONSISTENT, Verdict.WORSE]
+
+
+@pytest.mark.parametrize("verdicts", [FIRST, [Verdict.TIE], GUESSES], ids=["prefers the first", "only ties", "guesses"])
+def test_an_unreliable_judge_teaches_nothing(verdicts: list[Verdict]) -> None:
+    rows = shadowed(*itertools.islice(itertools.cycle(verdicts), 2000))
+    learned = tuning.tune(rows, MODELS)
+    assert abs(learned.shift("low", BULK)) < 0.05
+    assert learned.widths.get(("low", BULK), 9.0) > 0.9 * tuning.prior_width("low", MODELS)
+
+
+def test_comparisons_without_a_judge_have_full_weight() -> None:
+    assert shift(shadowed(*[Verdict.WORSE] * 20, judged=False)) < shift(shadowed(*[Verdict.WORSE] * 20)) < 0
+
+
+@pytest.mark.parametrize(
+    ("judging", "expected"),
+    [
+        (Judging(), (0.79, 0.81)),
+        (Judging(comparisons=100, decided=40, inconsistent=5), (0.85, 0.95)),
+        (Judging(comparisons=100, decided=50, inconsistent=50), (0.0, 0.0)),
+        (Judging(comparisons=100, decided=0, inconsistent=0), (0.0, 0.0)),
+    ],
+)
+def test_a_judge_counts_by_how_consistent_it_is(judging: Judging, expected: tuple[float, float]) -> None:
+    assert expected[0] <= judging.weight <= expected[1]
+
+
+def test_the_chances_of_the_verdicts_add_up_and_are_symmetric() -> None:
+    for shown, shadow in itertools.product((-3.0, 0.0, 2.0, 9.0), repeat=2):
+        there, back = chances(shown, shadow), chances(shadow, shown)
+        assert sum(there.values()) == pytest.approx(1.0)
+        assert all(chance > 0 for chance in there.values())
+        assert there[Verdict.BETTER] == pytest.approx(back[Verdict.WORSE])
+        assert information(shown, shadow)[0] >= 0
+
+
+def test_shadow_rows_are_evidence_of_nothing_else() -> None:
+    from llm_magic.tuning.evidence import collect
+    from llm_magic.tuning.replay import replay
+
+    rows = shadowed(Verdict.WORSE)
+    assert {key: evidence.counts for key, evidence in collect(rows, MODELS).items()} == {("top", BULK): {"unrated": 1}}
+    assert (replay(rows, MODELS).runs, replay(rows, MODELS).left_out) == (0, 1)
+
+
+def test_widths_are_stored_with_the_tuning(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_MAGIC_HOME", str(tmp_path))
+    learned = tuning.tune(shadowed(*[Verdict.WORSE] * 20), MODELS)
+    tuning.save(learned)
+    assert tuning.load() == learned
+
+
+def test_a_judge_is_reported_with_its_reliability() -> None:
+    judge: Callable[..., Judging] = lambda rows: tuning.comparisons_of(rows, MODELS).judges["judge"]  # noqa: E731
+    judging = judge(shadowed(*[Verdict.INCONSISTENT] * 3, Verdict.WORSE))
+    assert (judging.comparisons, judging.decided, judging.inconsistent) == (4, 1, 3)
