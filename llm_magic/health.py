@@ -123,9 +123,9 @@ class Outages:
     def ended(self, provider: str) -> None:
         self._outages.pop(provider, None)
 
-    def circuit(self, provider: str, *, account: object) -> Circuit | None:
+    def circuit(self, provider: str, *, account: Callable[[], object]) -> Circuit | None:
         outage = self._outages.get(provider)
-        if outage is None or outage.account != account:
+        if outage is None or outage.account != account():
             return None
         remaining_s = outage.until - self._monotonic()
         return (

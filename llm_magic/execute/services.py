@@ -96,7 +96,7 @@ class Services:
 
     def circuit(self, model_id: str) -> Circuit:
         provider = self.registry[model_id].provider
-        outage = self.outages.circuit(provider, account=self.account(provider))
+        outage = self.outages.circuit(provider, account=lambda: self.account(provider))
         return self.health.circuit(model_id) if outage is None else outage
 
     def account(self, provider: str) -> object:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.events import TextDelta, unmerged
-from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters
+from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.http import Endpoint
@@ -72,7 +72,7 @@ class AnthropicProvider:
             client = http.client(_client, endpoint)
             yield RequestSent()
             async with (
-                http.post(_sdk(), client, "/v1/messages", body) as response,
+                sending.post(_sdk(), client, "/v1/messages", body) as response,
                 aclosing(read_events(response, MessageReader(endpoint, sent))) as events,
             ):
                 accepted = True

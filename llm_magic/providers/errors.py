@@ -15,6 +15,7 @@ from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text
 from llm_magic.providers.refused_parameters import SentRequest
+from llm_magic.providers.sending import sending_of
 
 _MAX_MESSAGE_CHARS = 300
 _STATUS_OF_TYPE = {
@@ -63,7 +64,8 @@ def translate(
     if isinstance(error, sdk.APIStatusError):
         translation = _from_status(error, endpoint, sent)
     elif isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors())):
-        translation = _from_transport(error, endpoint)
+        sending = sending_of(error) if isinstance(error, sdk.APIConnectionError) else None
+        translation = _from_transport(error, endpoint, is_reused=sending is not None and sending.is_reused)
     elif isinstance(error, sdk.APIError):
         translation = from_event({"message": str(error)}, endpoint, sent)
     else:
@@ -127,7 +129,7 @@ def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> Provider
     return error
 
 
-def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:
+def _from_transport(error: Exception, endpoint: Endpoint, *, is_reused: bool) -> ProviderError:
     cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
     name = type(cause).__name__
     message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
@@ -135,6 +137,11 @@ def _from_transport(error: Exception, endpoint: Endpoint) -> ProviderError:
         return ConnectionFailed(f"no connection to {endpoint.display_url}: {message}")
     if "Timeout" in name:
         return TimedOut(message)
+    if is_reused:
+        # The server may have read the request before it closed the connection. It is not down.
+        return StreamBroken(
+            f"the server closed a kept connection as the request went out: {message}", accepted=True, cools_down=False
+        )
     return StreamBroken(f"the connection broke: {message}")
 
 

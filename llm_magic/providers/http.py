@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import weakref
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from llm_magic.providers import sending
 from llm_magic.types import ProviderSpec
 
 CONNECT_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 1_000
-# Cells are often further apart than the SDKs' 5 s, and a new connection takes two or three round trips.
-_KEEP_ALIVE_S = 60.0
+# Cells are often further apart than the SDKs' 5 s, and a new connection takes two or three round trips. Many load
+# balancers close a connection after 60 s.
+_KEEP_ALIVE_S = 55.0
 _SDK_PATHS = {"AsyncOpenAI": ("/chat/completions",), "AsyncAnthropic": ("/messages", "/v1", "/v1")}
 _WITHOUT_VERSION = ("api.deepseek.com",)
 _SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
-_SEPARATE = ("extra_body", "extra_headers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,17 +135,20 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     proxy.
     """
     timeout = sdk.Timeout(None, connect=CONNECT_TIMEOUT_S)
-    library = _http_library(sdk)
+    library = sending.http_library(sdk)
     limits = library.Limits(
         max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S
     )
+    hooks = {"request": [sending.trace]}
     if endpoint.is_loopback:
         # Certificate settings of the environment count only for TLS. Proxies are the client's part, and it has none.
         uses_tls = (endpoint.base_url or "").lower().startswith("https:")
         transport = library.AsyncHTTPTransport(trust_env=uses_tls, limits=limits)
-        http_client = sdk.DefaultAsyncHttpxClient(transport=transport, trust_env=False, timeout=timeout)
+        http_client = sdk.DefaultAsyncHttpxClient(
+            transport=transport, trust_env=False, timeout=timeout, event_hooks=hooks
+        )
     else:
-        http_client = sdk.DefaultAsyncHttpxClient(limits=limits, timeout=timeout)
+        http_client = sdk.DefaultAsyncHttpxClient(limits=limits, timeout=timeout, event_hooks=hooks)
     client = getattr(sdk, class_name)(
         api_key=endpoint.api_key,
         base_url=None if endpoint.base_url is None else api_url(class_name, endpoint.base_url),
@@ -164,31 +165,6 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
         if hasattr(client, name):
             setattr(client, name, None)
     return client
-
-
-@asynccontextmanager
-async def post(sdk: ModuleType, client: Any, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
-    """Send a request with an SDK client, and yield the response of its HTTP library as soon as it begins.
-
-    The SDKs' methods for the APIs copy the body by its declared type first, at a tenth of the CPU of a call.
-    """
-    own = {name: value for name, value in body.items() if name not in _SEPARATE}
-    sent: dict[str, Any] = own | (body.get("extra_body") or {})
-    options = {"headers": headers} if (headers := body.get("extra_headers")) else {}
-    response = await client.post(
-        path, cast_to=_http_library(sdk).Response, body=sent, options=options, stream=True, stream_cls=sdk.AsyncStream
-    )
-    try:
-        yield response
-    finally:
-        await response.aclose()
-
-
-@lru_cache(maxsize=2)
-def _http_library(sdk: ModuleType) -> ModuleType:
-    """Return httpx2, formerly httpx."""
-    base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]
-    return importlib.import_module(base_class.__module__.partition(".")[0])
 
 
 async def aclose() -> None:
