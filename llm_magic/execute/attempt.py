@@ -203,6 +203,7 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         effort=state.candidate.effort,
         in_one_piece=run.in_column and state.candidate.max_output_tokens <= _MAX_TOKENS_IN_ONE_PIECE,
         is_brief=run.plan.tier in (TaskTier.STRUCTURED, TaskTier.BULK),
+        shows_thinking=not run.in_column and not state.is_judge,
         marks_prefix=state.candidate.quote.marks_prefix,
         prefix_chars=0 if prefix is None else prefix.chars,
         cache_key=_cache_key(run, prefix),

@@ -18,8 +18,9 @@ class ProviderRequest:
     """One attempt, ready to be sent. in_one_piece: without a stream, if the wire can do that.
 
     in_conversation: the next request begins with this one, so its prefix is worth caching. effort: None sends nothing
-    about it. marks_prefix: cache the system prompt and the first `prefix_chars` characters of the first message.
-    cache_key: groups requests with the same prefix. params: of the wire, for the model at this effort.
+    about it. shows_thinking: request a summary of the thinking where that is free. marks_prefix: cache the system
+    prompt and the first `prefix_chars` characters of the first message. cache_key: groups requests with the same
+    prefix. params: of the wire, for the model at this effort.
     """
 
     model: ModelSpec
@@ -30,6 +31,7 @@ class ProviderRequest:
     in_conversation: bool = False
     effort: Effort | None = None
     is_brief: bool = False
+    shows_thinking: bool = False
     in_one_piece: bool = False
     marks_prefix: bool = False
     prefix_chars: int = 0
@@ -39,7 +41,7 @@ class ProviderRequest:
     @property
     def params(self) -> dict[str, Any]:
         tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
-        return self.model.params_at(self.effort, is_brief=self.is_brief) | tier
+        return self.model.params_at(self.effort, is_brief=self.is_brief, shows_thinking=self.shows_thinking) | tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

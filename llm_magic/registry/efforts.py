@@ -15,7 +15,7 @@ from llm_magic.types import Effort, EffortLevels, ModelSpec, ProviderSpec, TaskT
 
 def check_levels(model: ModelSpec, provider: ProviderSpec | None, origin: str) -> None:
     """Raise RegistryError for a default that the model lacks, and for parameters that can't be sent."""
-    sent: dict[str, Mapping[str, Any]] = {"brief": model.brief}
+    sent: dict[str, Mapping[str, Any]] = {"brief": model.brief, "summary": model.summary}
     if model.effort is not None:
         if model.effort.default not in model.effort.params:
             levels = ", ".join(model.effort) or "none"

@@ -269,6 +269,7 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "params": _params,
     "price": parse_price,
     "rejected_params": _names,
+    "summary": _params,
     "tiers": _tiers,
     "token_ratio": _positive,
     "tokens_per_s": _positive,

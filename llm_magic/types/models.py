@@ -122,6 +122,8 @@ class ModelSpec:
     """None: the model has no levels of effort, or they are unknown."""
     brief: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Sent with prompts that need a short answer, in the tiers STRUCTURED and BULK."""
+    summary: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Sent for answers that are watched, so that a summary of the thinking arrives. It must not cost more."""
 
     @property
     def input_limit(self) -> int:
@@ -131,9 +133,11 @@ class ModelSpec:
         """Return the tokens that a prompt leaves for the answer; zero or less if it is too long."""
         return self.context_window - input_tokens if input_tokens <= self.input_limit else 0
 
-    def params_at(self, effort: Effort | None, *, is_brief: bool = False) -> dict[str, Any]:
+    def params_at(
+        self, effort: Effort | None, *, is_brief: bool = False, shows_thinking: bool = False
+    ) -> dict[str, Any]:
         """Return the parameters to send. Those of `params` win over those of an effort."""
-        sent = dict(self.brief) if is_brief else {}
+        sent = (dict(self.summary) if shows_thinking else {}) | (dict(self.brief) if is_brief else {})
         if effort is not None and self.effort is not None:
             sent |= self.effort.params[effort]
         return merged_params(sent, self.params)

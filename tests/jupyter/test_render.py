@@ -105,6 +105,32 @@ def test_notes_are_displayed_during_and_after_a_run() -> None:
     assert "(2 exchanges, the 4 <oldest>)" in text_of(state)
 
 
+def test_thinking_is_folded_away_apart_from_the_answer_and_sanitized() -> None:
+    state = state_after(events_of(Reply()))
+    state.apply(Progress(message="the model is thinking", done=True, reasoning="First *add*, ", is_summary=True))
+    state.apply(Progress(message="the model is thinking", done=True, reasoning="then <script>x</script>."))
+    shown = bundles.runs({"": state})
+    start = shown["text/html"].index("<details><summary>Thinking</summary>")
+    assert shown["text/html"].index("llmr-body") < start
+    assert "First <em>add</em>" in shown["text/html"][start:]
+    assert "<script>" not in shown["text/html"]
+    assert "Thinking:\n  First *add*, then <script>x</script>." in shown["text/plain"]
+    assert "Thinking" not in bundles.runs({"": state_after(events_of(Reply()))})["text/html"]
+
+
+def test_long_thinking_is_cut_in_the_notebook() -> None:
+    state = state_after(events_of(Reply()))
+    state.apply(Progress(message="the model is thinking", done=True, reasoning="x" * 30_000))
+    assert "(10,000 more characters)" in text_of(state)
+
+
+def test_the_thinking_of_a_broken_attempt_is_not_shown_with_the_next_one() -> None:
+    state = RunState()
+    state.apply(Progress(message="the model is thinking", done=True, reasoning="hmm"))
+    state.apply(next(event for event in events_of(Reply()) if isinstance(event, AttemptStarted)))
+    assert state.thoughts == []
+
+
 def test_the_confidence_of_the_tier_is_displayed_as_a_percentage() -> None:
     assert "BULK: you asked for this tier" in head_of(state_after(events_of(Reply())))
     plan = router().plan("Translate to French: hello")

@@ -88,7 +88,9 @@ DEFAULTS = {
 }
 
 
-def body_of(model_id: str, effort: Effort | None, *, is_brief: bool = False) -> dict[str, Any]:
+def body_of(
+    model_id: str, effort: Effort | None, *, is_brief: bool = False, shows_thinking: bool = False
+) -> dict[str, Any]:
     registry = Registry.load("current")
     model = registry[model_id]
     request = ProviderRequest(
@@ -97,6 +99,7 @@ def body_of(model_id: str, effort: Effort | None, *, is_brief: bool = False) -> 
         max_output_tokens=100,
         effort=effort,
         is_brief=is_brief,
+        shows_thinking=shows_thinking,
     )
     wire = anthropic if registry.providers[model.provider].api == "anthropic" else openai
     return wire.request_body(request)
@@ -126,6 +129,23 @@ def test_short_answers_are_requested_where_the_wire_has_verbosity() -> None:
     assert body_of("gpt-6-luna", Effort.NONE, is_brief=True)["extra_body"]["verbosity"] == "low"
     assert "verbosity" not in body_of("gpt-6-luna", Effort.NONE)["extra_body"]
     assert "verbosity" not in body_of("claude-haiku-5-5", Effort.NONE, is_brief=True)["extra_body"]
+
+
+SUMMARIZED = {"type": "adaptive", "display": "summarized"}
+
+
+def test_a_watched_answer_of_claude_has_a_summary_of_its_thinking() -> None:
+    """Billed like omitted thinking: platform.claude.com/docs/en/build-with-claude/thinking#controlling-thinking-display."""
+    for model_id in (model_id for model_id in DEFAULTS if model_id.startswith("claude")):
+        sent = body_of(model_id, Effort.LOW, shows_thinking=True)["extra_body"]
+        assert sent == {"thinking": SUMMARIZED, "output_config": {"effort": "low"}}
+    assert body_of("claude-haiku-5-5", Effort.NONE, shows_thinking=True)["extra_body"] == NO_THINKING
+
+
+def test_a_watched_answer_of_the_other_wire_is_sent_nothing_about_thinking() -> None:
+    for model_id in (model_id for model_id in DEFAULTS if not model_id.startswith("claude")):
+        watched = body_of(model_id, Effort.LOW, shows_thinking=True)
+        assert watched == body_of(model_id, Effort.LOW)
 
 
 def test_a_schema_and_an_effort_share_the_output_config_of_claude() -> None:

@@ -81,6 +81,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"thinking": {"type": "disabled"}, "model": "claude-haiku-5-5", "output_config": {"effort": "max"}},
         "thinking can't be disabled",
     ),
+    ("anthropic", {"thinking": {"type": "adaptive", "display": "full"}}, "thinking.display"),
     ("anthropic", {"output_config": {"effort": "none"}}, "output_config.effort"),
     ("anthropic", {"output_config": claude_format(object_of({"type": "integer", "minimum": 1}))}, "minimum"),
     ("anthropic", {"output_config": claude_format({"type": "object", "properties": {}})}, "additionalProperties"),
@@ -220,6 +221,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "messages": tuple(Message(role=role, content="Who?") for role in ("user", "assistant", "user")),
         "in_conversation": True,
     },
+    "watched": {"shows_thinking": True},
     "image": {"messages": (Message(role="user", content="What?", images=(IMAGE,)),)},
     "schema": {"schema": schema_of(PERSON)},
     "list": {"schema": schema_of({"type": "array", "items": PERSON})},
@@ -247,6 +249,21 @@ async def test_every_shipped_model_is_sent_what_its_endpoint_takes(model_id: str
             assert isinstance(events[-1], Finished)
             assert any(isinstance(event, UsageReport) and event.final for event in events)
         await providers.aclose()
+
+
+UNASKED: dict[str, dict[str, Any]] = {
+    "anthropic": {"thinking": {"type": "disabled"}},
+    "openai": {"reasoning_effort": "none"},
+}
+
+
+@pytest.mark.parametrize(
+    "model_id", [model.id for model in CURRENT if model.effort and "none" not in model.effort.params]
+)
+def test_a_model_without_the_level_none_refuses_it(model_id: str) -> None:
+    flavor = CURRENT[model_id].provider
+    assert endpoint_rules.refusal_of(flavor, body_of(flavor, model=model_id)) is None
+    assert endpoint_rules.refusal_of(flavor, body_of(flavor, model=model_id, **UNASKED[flavor])) is not None
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,10 @@ def claude_sampling(body: Body) -> Refusal | None:
 
 
 def claude_thinking(body: Body) -> Refusal | None:
-    kind, model = (body.get("thinking") or {}).get("type"), body["model"]
+    thinking, model = body.get("thinking") or {}, body["model"]
+    kind = thinking.get("type")
+    if "display" in thinking and (kind == "disabled" or thinking["display"] not in ("summarized", "omitted")):
+        return Refusal(message="thinking.display: Input should be 'summarized' or 'omitted'")
     if kind is None or version_of(model) < (5, 0):
         return None
     allowed = {"adaptive", "between_tools"} if "sonnet" in model else {"adaptive"}

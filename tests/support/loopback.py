@@ -311,7 +311,10 @@ class _Anthropic(_Speaker):
         )
 
     def thought(self, served: str) -> str:
-        thought = {"type": "thinking_delta", "thinking": "hmm"}
+        """Current models omit their thinking unless a summary is requested."""
+        omits = endpoint_rules.version_of(self.entry.model) >= (5, 0)
+        is_shown = not omits or (self.entry.body.get("thinking") or {}).get("display") == "summarized"
+        thought = {"type": "thinking_delta", "thinking": "hmm" if is_shown else ""}
         return _event({"type": "content_block_delta", "index": 0, "delta": thought}, "content_block_delta")
 
     def delta(self, text: str, served: str) -> str:

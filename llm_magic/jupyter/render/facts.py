@@ -19,6 +19,9 @@ _SIGNS = {
     Outcome.SKIPPED: "–", Outcome.RUNNING: "…",
 }  # fmt: skip
 
+_MAX_THINKING_CHARS = 20_000
+"""Kept in the notebook."""
+
 
 class Tone(Enum):
     GOOD = auto()
@@ -58,6 +61,7 @@ class RunFacts:
     """One run without its answer. A fact that is not known yet is empty.
 
     summary: model, cost and time. details: the rest, shown when the reader asks for it or when `is_notable`.
+    thinking: Markdown, or its start.
     """
 
     model: str
@@ -68,6 +72,7 @@ class RunFacts:
     path: tuple[Badge, ...]
     details: tuple[str, ...]
     notes: tuple[str, ...]
+    thinking: str
     is_notable: bool
     verbosity: Verbosity
 
@@ -115,9 +120,17 @@ def run_facts(state: RunState) -> RunFacts:
         path=path if len(path) > 1 or any(step.tone is Tone.BAD for step in path) else (),
         details=tuple(_run_details(state)),
         notes=state.notes,
+        thinking=_thinking(state),
         is_notable=_is_notable(state, path),
         verbosity=state.verbosity,
     )
+
+
+def _thinking(state: RunState) -> str:
+    text = "".join(state.thoughts).strip()
+    if len(text) <= _MAX_THINKING_CHARS:
+        return text
+    return f"{text[:_MAX_THINKING_CHARS]} … ({len(text) - _MAX_THINKING_CHARS:,} more characters)"
 
 
 def _path_badges(path: Sequence[Step]) -> tuple[Badge, ...]:

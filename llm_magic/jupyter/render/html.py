@@ -52,7 +52,12 @@ def run_foot(facts: RunFacts) -> str:
     summary = f"{_joined(facts.summary)} · {_session(facts.session)}"
     details = _path(facts.path) + _lines((*facts.notes, *facts.details))
     opened = " open" if facts.opens_details else ""
-    return _foot(f"{ending}<details{opened}><summary>{summary}</summary>{details}</details>")
+    facts_html = f"<details{opened}><summary>{summary}</summary>{details}</details>"
+    return _foot(f"{ending}{_thinking(facts.thinking)}{facts_html}")
+
+
+def _thinking(markdown: str) -> str:
+    return f"<details><summary>Thinking</summary>{answer(markdown)}</details>" if markdown else ""
 
 
 def _foot(content: str) -> str:

@@ -45,6 +45,8 @@ class RunState:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     result: RouteResult | None = None
     parts: list[str] = field(default_factory=list[str])
+    thoughts: list[str] = field(default_factory=list[str])
+    """Visible thinking of the current attempt, or its summary."""
     ending: str = ""
     shows_error: bool = False
     ledger: Ledger | None = None
@@ -88,7 +90,7 @@ class RunState:
             case Waiting():
                 self._set_activity(event.reason, event.seconds)
             case AttemptStarted():
-                self.current, self.parts = event.candidate, []
+                self.current, self.parts, self.thoughts = event.candidate, [], []
                 self.attempts_started += 1
                 if event.in_cascade:
                     self._cascade_model_ids[event.attempt] = event.candidate.model.id
@@ -97,7 +99,9 @@ class RunState:
                 self._set_activity(f"waiting for the first token from {event.candidate.model.id}")
             case Progress():
                 share = "" if event.fraction is None else f" {event.fraction:.0%}"
-                self._set_activity(f"{event.message}{share}", restart=event.done)
+                self._set_activity(f"{event.message}{share}", restart=event.done and not self.thoughts)
+                if event.reasoning:
+                    self.thoughts.append(event.reasoning)
             case TextDelta():
                 if not self.parts:
                     self._set_activity("answering")

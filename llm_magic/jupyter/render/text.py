@@ -9,7 +9,8 @@ from llm_magic.types import Candidate, Plan, Skipped
 
 
 def run(facts: RunFacts, answer: str) -> str:
-    return "\n".join([answer.rstrip(), "", *run_lines(facts, with_details=True)]).strip()
+    thinking = ["Thinking:", *(f"  {line}" for line in facts.thinking.splitlines()), ""] if facts.thinking else []
+    return "\n".join([answer.rstrip(), "", *thinking, *run_lines(facts, with_details=True)]).strip()
 
 
 def run_lines(facts: RunFacts, *, with_details: bool | None = None) -> list[str]:
