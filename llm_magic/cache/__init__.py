@@ -84,6 +84,7 @@ def recall(
         cap_usd=budget.session_usd,
         baseline_usd=answer.baseline_usd,
         baseline_model=answer.baseline_model,
+        comparable=answer.comparable,
         ttft_s=None,
         latency_s=0.0,
     )
@@ -106,6 +107,7 @@ def _cached_row(answer: CachedAnswer, request: Request, session_id: str, run_id:
         cost_usd=ZERO,
         cost_estimated=False,
         baseline_usd=answer.baseline_usd,
+        comparable=answer.comparable,
         price_source="cache",
         ttft_s=None,
         latency_s=0.0,
@@ -127,8 +129,10 @@ def keep(result: RouteResult, key: str, cache: AnswerCache) -> None:
         tier=result.tier,
         confidence=result.confidence,
         reasons=result.reasons,
-        baseline_usd=result.baseline_usd,
+        # Nothing is saved by repeating an answer that is not comparable.
+        baseline_usd=result.baseline_usd if result.comparable else ZERO,
         baseline_model=result.baseline_model,
+        comparable=result.comparable,
     )
     cache.put(key, answer)
 

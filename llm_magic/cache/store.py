@@ -30,6 +30,7 @@ class CachedAnswer:
     reasons: tuple[str, ...]
     baseline_usd: Decimal
     baseline_model: str
+    comparable: bool = True
 
 
 class AnswerCache:
@@ -68,6 +69,7 @@ class AnswerCache:
             "reasons": answer.reasons,
             "baseline_usd": str(answer.baseline_usd),
             "baseline_model": answer.baseline_model,
+            "comparable": answer.comparable,
         }
         row = {"key": key, "text": answer.text, "about": json.dumps(about), "size": size, "used_at": self._clock()}
         with self._table.writing() as db:

@@ -8,7 +8,7 @@ from itertools import groupby
 from llm_magic.execute.path import path_of
 from llm_magic.execute.state import Run
 from llm_magic.plan.rejection import key_variables
-from llm_magic.types import Candidate, ModelSpec, Outcome, Step
+from llm_magic.types import Candidate, Outcome, Step
 
 _KEY_OUTCOMES = (Outcome.AUTH_FAILED, Outcome.PAYMENT_REQUIRED)
 _OBJECTIONS = (*_KEY_OUTCOMES, Outcome.REFUSED, Outcome.BAD_REQUEST)
@@ -68,12 +68,10 @@ def any_of(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def counts_savings(run: Run, candidate: Candidate) -> bool:
-    """True if the answer is as good as what was requested, so that its cost can be compared with the baseline's."""
-    if candidate.expected_quality >= run.plan.minimum_quality - 1e-9:
-        return True
-    return run.plan.request.model == candidate.model.id and not _is_local(run, candidate.model)
-
-
-def _is_local(run: Run, model: ModelSpec) -> bool:
-    return run.services.registry.is_local(model)
+def is_comparable(run: Run, candidate: Candidate) -> bool:
+    """True if the answer is expected to be as good as what was requested, so that its cost can be compared."""
+    cascade = run.plan.cascade
+    quality = candidate.expected_quality
+    if cascade is not None and candidate.name in {cheap.name for cheap in cascade.cheap}:
+        quality = max(quality, cascade.expected_quality)
+    return quality >= run.plan.minimum_quality - 1e-9

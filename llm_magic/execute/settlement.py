@@ -106,6 +106,7 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
         cost_high_usd=charged.high_usd,
         provider_cost_usd=charged.stated_usd,
         baseline_usd=_baseline_usd(run, state, model, charge.usage, own_usd) if answered else ZERO,
+        comparable=not answered or last_resort.is_comparable(run, state.candidate),
         cache_saved_usd=_cost(model, uncached, row.started_at, state).usd - cost.usd,
         price_source=cost.price_source,
         input_price=cost.input_price,
@@ -127,7 +128,10 @@ def decided_row(
         is_providers = row.provider_cost_usd is not None and model.price is not None
         own_usd = row.cost_usd if is_providers else _cost(model, row.usage, row.started_at, state).usd
         baseline = _baseline_usd(run, state, model, row.usage, own_usd)
-    return dataclasses.replace(row, outcome=outcome, error=error, reason=reason, baseline_usd=baseline)
+    comparable = outcome != Outcome.OK or last_resort.is_comparable(run, state.candidate)
+    return dataclasses.replace(
+        row, outcome=outcome, error=error, reason=reason, baseline_usd=baseline, comparable=comparable
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,15 +178,19 @@ def _baseline_usd(run: Run, state: AttemptState, model: ModelSpec, usage: Usage,
     """Return the cost of the same exchange on the baseline model, with all counts in that model's own tokens.
 
     Its reasoning is what was measured of it at its default effort, or that of the answer if too little was measured.
-    An answer below the requested quality saves nothing, so its own cost is returned.
+    An answer that is not comparable saves nothing, so its own cost is returned.
     """
     assert state.row is not None
-    baseline = run.plan.baseline_model
-    if baseline.id == model.id or not (run.plan.cascade or last_resort.counts_savings(run, state.candidate)):
+    baseline, reasoning = run.plan.baseline_model, run.plan.baseline_reasoning_tokens
+    if baseline.id == model.id:
+        default = None if baseline.effort is None else baseline.effort.default
+        if reasoning is None or state.candidate.effort in (None, default):
+            return own_usd
+    if not last_resort.is_comparable(run, state.candidate):
         return own_usd
     ratio = baseline.token_ratio / model.token_ratio
     counts = {field.name: round(getattr(usage, field.name) * ratio) for field in dataclasses.fields(Usage)}
-    if (reasoning := run.plan.baseline_reasoning_tokens) is not None:
+    if reasoning is not None:
         answer_tokens = counts["output_tokens"] - counts["reasoning_tokens"]
         counts |= {"reasoning_tokens": round(reasoning), "output_tokens": answer_tokens + round(reasoning)}
     return prices.cost(baseline, Usage(**counts), state.row.started_at).usd
@@ -212,6 +220,7 @@ def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> Route
         cap_usd=run.budget().session_usd,
         baseline_usd=answer.baseline_usd,
         baseline_model=run.plan.baseline_model.id,
+        comparable=answer.comparable,
         ttft_s=answer.ttft_s,
         latency_s=run.services.clock.monotonic() - run.started,
         notes=tuple(run.notes),

@@ -197,6 +197,7 @@ COLUMNS = (
     Column(name="provider_cost_usd", kind=STATED_COST, stored_as="provider_cost_pusd", default="-1", since=10),
     Column(name="cache_saved_usd", kind=MONEY, stored_as="cache_saved_pusd", default="0", since=11),
     Column(name="verdict", kind=VERDICT, nullable=True, since=12, repeats=True),
+    Column(name="comparable", kind=FLAG, default="true", since=13, repeats=True),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

@@ -61,6 +61,8 @@ def subline(totals: Any) -> str:
     ]
     if totals["estimated_usd"]:
         parts.append(totals["spending"])
+    if count := totals["not_comparable"]:
+        parts.append(f"{count:,} answer{'s' * (count != 1)} not comparable with the top model")
     if totals["from_cache"]:
         parts.append(f"{totals['from_cache']:,} from the cache")
     if totals["answered"]:

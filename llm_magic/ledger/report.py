@@ -76,6 +76,7 @@ def summarize(rows: Any) -> Report:
         "shadow_usd": float(rows.loc[shadows, "cost_usd"].sum()),
         "shadow_answers": int((rows["outcome"] == Outcome.SHADOW.value).sum()),
         "saved_share": (baseline - spent) / baseline if baseline else float("nan"),
+        "not_comparable": int((~answers["comparable"]).sum()),
         **_by_basis(rows),
         **calibration.totals(by_effort),
         "cache_saved_usd": float(rows["cache_saved_usd"].sum()),
@@ -154,6 +155,7 @@ def _grouped(rows: Any, by: str) -> Any:
             "output_tokens": groups["output_tokens"].sum(),
             "cost_usd": groups["cost_usd"].sum(),
             "baseline_usd": groups["baseline_usd"].sum(),
+            "not_comparable": (~rows["comparable"]).groupby(rows[by], observed=True).sum(),
             "latency_p50_s": answered.quantile(0.5),
             "latency_p95_s": answered.quantile(0.95),
         }

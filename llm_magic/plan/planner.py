@@ -72,7 +72,7 @@ class CheapestCapable:
         asked = [entry.model.id for entry in ranked]
         ranked += [entries[model_id] for model_id in dict.fromkeys([*closing, *last_resort]) if model_id not in asked]
         minimum = minimum_quality(request.quality, classification, registry)
-        return list(_explained(ranked, request, classification.tier, registry, minimum))
+        return list(_explained(ranked, request, classification, registry, minimum))
 
 
 def _may_close(
@@ -154,7 +154,11 @@ def good_enough(quality: float, classification: Classification, registry: Regist
 
 
 def _explained(
-    ranked: Sequence[PlanEntry], request: Request, tier: TaskTier, registry: Registry, minimum: float
+    ranked: Sequence[PlanEntry],
+    request: Request,
+    classification: Classification,
+    registry: Registry,
+    minimum: float,
 ) -> Iterator[PlanEntry]:
     usable = [entry for entry in ranked if isinstance(entry, Candidate)]
     unaffordable: list[str] = []
@@ -172,11 +176,21 @@ def _explained(
         elif unaffordable:
             why = f"{unaffordable[0]} would not fit under the cap; asked {entry.model.id}"
         else:
-            why = _reason_to_lead(entry, usable, request, tier, minimum)
+            is_weak = registry.is_local(entry.model) or entry.expected_quality < minimum - TOLERANCE
+            why = _no_better(entry, usable, minimum) if is_weak else ""
+            why = why or _reason_to_lead(entry, usable, request, classification.tier, minimum)
             if entry.model.id in registry.assumed_ids:
                 why += f"; its capability is {entry.model.capability_source}"
         yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)
         has_leader = True
+
+
+def _no_better(entry: Candidate, usable: Sequence[Candidate], minimum: float) -> str:
+    """Return the reason that no other usable model is expected to answer better, or empty text."""
+    if any(other.expected_quality > entry.expected_quality + TOLERANCE for other in usable):
+        return ""
+    wanted = f", and {minimum:.0%} is wanted" if entry.expected_quality < minimum - TOLERANCE else ""
+    return f"nothing better can be used: its expected quality is {entry.expected_quality:.0%}{wanted}"
 
 
 def _reason_to_lead(
@@ -200,9 +214,7 @@ def _reason_to_lead(
             return f"the cheapest first choice with {share}"
         return f"the first usable model of the chain, with {share}"
     wanted = f"its expected quality is {entry.expected_quality:.0%}, and {minimum:.0%} is wanted"
-    if any(other.expected_quality > entry.expected_quality + TOLERANCE for other in usable):
-        return f"the first usable model of the chain: {wanted}"
-    return f"nothing better can be used: {wanted}"
+    return f"the first usable model of the chain: {wanted}"
 
 
 def _reason_by_worth(entry: Candidate, usable: Sequence[Candidate], worth_usd: Decimal) -> str:

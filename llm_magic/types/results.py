@@ -21,7 +21,8 @@ class Attempt:
     Prices are those that were applied, in USD per million tokens, so a later change of prices does not change history.
     `provider_cost_usd` is the cost that the provider states. `cost_low_usd` covers what was reported or counted,
     `cost_high_usd` is the hold; None stands for `cost_usd`.
-    `baseline_usd` is zero unless the attempt answered. `difficulty` is in logits; `rating` is 1 (good) or -1 (bad).
+    `baseline_usd` is zero unless the attempt answered. `comparable` is False for an answer that is expected to be worse
+    than what was requested. `difficulty` is in logits; `rating` is 1 (good) or -1 (bad).
     """
 
     run_id: str
@@ -59,6 +60,7 @@ class Attempt:
     cache_saved_usd: Decimal = ZERO
     """By the provider's prompt cache; negative if a write cost more than the reads saved."""
     provider_cost_usd: Decimal | None = None
+    comparable: bool = True
     verdict: Verdict | None = None
     """Set for a shadow answer only."""
 
@@ -82,8 +84,9 @@ class Step:
 class RouteResult:
     """The answer of a run, its path and its cost.
 
-    usage: of the attempt that answered. baseline_usd: cost of the same answer on the baseline model. cap_usd: the
-    session's cap at the end of the run. data: with a schema, an instance of its class, or parsed JSON.
+    usage: of the attempt that answered. baseline_usd: cost of the same answer on the baseline model, or its own cost if
+    it is not comparable. cap_usd: the session's cap at the end of the run. data: with a schema, an instance of its
+    class, or parsed JSON.
     """
 
     run_id: str
@@ -108,6 +111,8 @@ class RouteResult:
     data: Any = None
     notes: tuple[str, ...] = ()
     effort: Effort | None = None
+    comparable: bool = True
+    """False if the answer is expected to be worse than what was requested: then no savings are counted."""
 
     @property
     def savings_usd(self) -> Decimal:

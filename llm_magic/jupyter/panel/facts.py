@@ -38,7 +38,9 @@ def session(router: Router) -> SessionFacts:
 def savings(router: Router) -> str:
     saved = router.ledger.saved_usd
     words = f"saved {short_usd(saved)}" if saved >= 0 else f"spent {short_usd(-saved)} more"
-    return f"{words} against the top model"
+    count = sum(past.state.result is not None and not past.state.result.comparable for past in history.recent())
+    not_comparable = f"; {count} answer{'s' * (count != 1)} not comparable" if count else ""
+    return f"{words} against the top model{not_comparable}"
 
 
 def providers(router: Router) -> list[Badge]:

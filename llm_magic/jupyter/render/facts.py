@@ -277,13 +277,19 @@ def _usage(result: RouteResult) -> str:
 def _details(result: RouteResult) -> list[str]:
     first = "" if result.ttft_s is None else f"first token {result.ttft_s:.1f} s, "
     details = [
-        *([savings(result.savings_usd, result.baseline_usd, result.baseline_model)] if result.savings_usd else []),
+        *_savings(result),
         f"{first}total {result.latency_s:.1f} s",
         *_truncation(result),
     ]
     if result.served_model not in (result.model, ""):
         details.append(f"served by {result.served_model}")
     return details
+
+
+def _savings(result: RouteResult) -> list[str]:
+    if not result.comparable:
+        return [f"savings not comparable: {result.baseline_model} is expected to answer better"]
+    return [savings(result.savings_usd, result.baseline_usd, result.baseline_model)] if result.savings_usd else []
 
 
 def _truncation(result: RouteResult) -> list[str]:

@@ -97,6 +97,8 @@ def _spending(table: pd.DataFrame, by: str) -> pd.DataFrame:
         "answers": "answers", "failed": "failed", "input_tokens": "tokens in", "output_tokens": "out",
         "cost_usd": "cost", "saved_usd": "saved", "latency_p50_s": "half within",
     }  # fmt: skip
+    if any(table["not_comparable"].tolist()):
+        columns["not_comparable"] = "not comparable"
     return _short(table, by, columns)
 
 
