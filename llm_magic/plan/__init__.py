@@ -30,7 +30,7 @@ def make_plan(
     """
     if request.model is not None and request.model not in registry:
         raise RequestError(registry.unknown_model_message(request.model))
-    ordering = CheapestCapable() if planner is None else planner
+    ordering = CheapestCapable(context.seed) if planner is None else planner
     builder = CandidateBuilder(request, classification, context, registry)
     rated = [builder.build(model) for model in registry]
     usable = [entry for entry in rated if isinstance(entry, Candidate)]

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
+from llm_magic.plan.exploration import explored, is_exploring
 from llm_magic.plan.levels import TOLERANCE, leading, minimum_quality, net_worth
 from llm_magic.registry import Registry
 from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped, TaskTier
@@ -46,14 +47,19 @@ class CheapestCapable:
     them, or none can be used, models of other tiers step in, the best first. If the request names a tier, the cheapest
     first choice of the tier leads; if it names a model, only that one and its fallbacks are asked. The request's last
     resort closes the chain. So does the embedded model if nothing else is configured or if it is good enough.
+
+    seed: of exploration, by which a more expensive model that is good enough may lead.
     """
+
+    def __init__(self, seed: str = "") -> None:
+        self._seed = seed
 
     def order(
         self, request: Request, classification: Classification, registry: Registry, rated: Sequence[PlanEntry]
     ) -> Sequence[PlanEntry]:
         entries = {entry.model.id: entry for entry in rated}
         embedded = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
-        heads = _chain_starts(request, classification, registry, entries)
+        heads = _chain_starts(request, classification, registry, entries, self._seed)
         chains = (model.id for head in heads for model in registry.chain(head.id))
         chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in embedded]
         ranked = [entries[model_id] for model_id in chain]
@@ -93,7 +99,7 @@ def _may_close(
 
 
 def _chain_starts(
-    request: Request, classification: Classification, registry: Registry, entries: Mapping[str, PlanEntry]
+    request: Request, classification: Classification, registry: Registry, entries: Mapping[str, PlanEntry], seed: str
 ) -> list[ModelSpec]:
 
     def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
@@ -110,7 +116,13 @@ def _chain_starts(
         expected = {model.id: _quality(entries[model.id], classification) for model in may_lead}
         enough = [model for model in may_lead if expected[model.id] >= minimum]
         best = max(may_lead, key=lambda model: expected[model.id])
-        return [cheapest_first(enough)[0] if enough else best, *heads]
+        if not enough:
+            return [best, *heads]
+        cheapest = cheapest_first(enough)
+        if is_exploring(request):
+            led = explored(cheapest, entries, classification, request, minimum=minimum, seed=seed)
+            cheapest = [led or cheapest[0], *cheapest]
+        return [cheapest[0], *heads]
     return heads
 
 
@@ -212,6 +224,10 @@ def _reason_to_lead(
         rivals = [other for other in usable if other.model.tiers and other.expected_quality >= minimum - TOLERANCE]
         if entry in rivals and _is_cheapest(entry, rivals):
             return f"the cheapest first choice with {share}"
+        if is_exploring(request) and entry in rivals and entry.model.capability_width:
+            passed_over = min(rivals, key=lambda other: other.typical_usd)
+            more = show_usd(entry.typical_usd - passed_over.typical_usd)
+            return f"explored, for {more} more: {passed_over.name} may not be as good as expected; {share}"
         return f"the first usable model of the chain, with {share}"
     wanted = f"its expected quality is {entry.expected_quality:.0%}, and {minimum:.0%} is wanted"
     return f"the first usable model of the chain: {wanted}"

@@ -24,7 +24,7 @@ class PlanContext:
     """State on which a plan depends.
 
     left_usd: tightest headroom for a model once the attempts in flight are settled; None without a cap. unavailable:
-    the reason why a model's provider can't be used now, or None. lengths: of earlier answers.
+    the reason why a model's provider can't be used now, or None. lengths: of earlier answers. seed: of exploration.
     """
 
     now: datetime
@@ -33,6 +33,7 @@ class PlanContext:
     circuit: Callable[[str], Circuit]
     lengths: Lengths = dataclasses.field(default_factory=Unmeasured)
     prefixes: Prefixes = dataclasses.field(default_factory=Prefixes)
+    seed: str = ""
 
 
 class CandidateBuilder:

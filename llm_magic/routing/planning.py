@@ -34,6 +34,7 @@ def plan_context(request: Request, budget: Budget, services: Services) -> PlanCo
         circuit=services.circuit,
         lengths=services.lengths,
         prefixes=services.prefixes,
+        seed=services.ledger.session_id,
     )
 
 

@@ -97,6 +97,7 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
         dataclasses.replace(
             model,
             capability={tier: level + tuning.shift(model.id, tier) for tier, level in model.capability.items()},
+            capability_width={tier: width for (name, tier), width in tuning.widths.items() if name == model.id},
         )
         for model in registry
     )

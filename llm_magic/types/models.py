@@ -114,6 +114,8 @@ class ModelSpec:
     """By tier, in logits: the chance of a good answer to a prompt of typical difficulty is 1 / (1 + exp(-capability)).
     Empty: assumed by name, size or tiers."""
     capability_source: str = ""
+    capability_width: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
+    """By tier, the standard deviation of what was learned about the capability, in logits."""
     endpoint: ProviderSpec | None = field(default=None, repr=False)
     """Set by the registry, for the surcharges of regional endpoints."""
     prompt_cache: Literal["", "none", "automatic", "breakpoints", "explicit"] = ""

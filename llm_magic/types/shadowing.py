@@ -13,10 +13,12 @@ class Shadowing:
 
     share: 0 to 1. judge: the id of the model that compares answers; None takes a third model, as good as the weaker of
     the two. never_tags, never_regex: a run with one of the tags, or with a match in anything that is sent, is never
-    shadowed.
+    shadowed. explore: let the choice among models that are good enough vary with what is known of them; None: if shadow
+    runs are on.
     """
 
     share: float = 0.0
     judge: str | None = None
     never_tags: tuple[str, ...] = ()
     never_regex: str = ""
+    explore: bool | None = None

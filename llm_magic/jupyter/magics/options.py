@@ -65,6 +65,8 @@ def _shadowing(router: Router, settings: Any) -> Shadowing:
     stated: dict[str, Any] = {}
     if settings.shadow is not None:
         stated["share"] = settings.shadow
+    if settings.explore is not None:
+        stated["explore"] = settings.explore
     if settings.shadow_judge:
         stated["judge"] = settings.shadow_judge
     if settings.shadow_never_tags:

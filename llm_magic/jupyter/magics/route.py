@@ -109,6 +109,13 @@ class RouteMagics(Magics):
         "", help="Runs with a match in anything that was sent, or in the answer, are never sent to another model."
     ).tag(config=True)
 
+    explore = Bool(
+        None,
+        allow_none=True,
+        help="Let the choice among models that are good enough vary with what was learned about them. None: if shadow "
+        "runs are on.",
+    ).tag(config=True)
+
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
