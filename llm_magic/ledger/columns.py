@@ -61,7 +61,7 @@ class Column:
 
 def to_pico(usd: Decimal) -> int:
     """Convert USD to whole pico-dollars, rounding up."""
-    return int((usd * PICO_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+    return int((usd * PICO_PER_USD).to_integral_value(rounding=ROUND_CEILING)) if usd else 0
 
 
 def to_usd(pico: int) -> Decimal:
