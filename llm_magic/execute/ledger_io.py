@@ -19,7 +19,6 @@ from llm_magic.types import ZERO, Candidate, RouteResult
 
 Result = TypeVar("Result")
 
-_MIN_POLL_S = 0.002
 _MAX_POLL_S = 0.5
 _MAX_WRITE_WAIT_S = 5.0
 
@@ -88,13 +87,16 @@ async def write_problem(run: Run) -> LedgerError | None:
     """Wait at most _MAX_WRITE_WAIT_S for pending settlements to be written, and return the error that prevents it."""
     services = run.services
     until = services.clock.monotonic() + _MAX_WRITE_WAIT_S
-    pending, wait_s = services.ledger.transactions.pending, _MIN_POLL_S
+    transactions = services.ledger.transactions
+    pending = transactions.pending
+    if transactions.is_remote and pending.is_due_for(run.id):
+        with suppress(LedgerError):
+            await when_unlocked(transactions.write_due, services, until=until)
     while pending.is_due_for(run.id):
         error = pending.last_error
         if services.clock.monotonic() >= until or not isinstance(error, LedgerLocked | None):
             return error or LedgerError(f"the ledger {services.ledger.location} is slow")
-        await services.clock.sleep(wait_s)
-        wait_s = min(2 * wait_s, services.policy.budget_poll_s)
+        await services.clock.sleep(services.policy.budget_poll_s)
     return None
 
 

@@ -108,17 +108,19 @@ class FileCheck:
         header = self._header()
         # With a rollback journal, a new file is empty until the first transaction.
         is_new = header == b"" and self._verified[1] == 0
-        if not (is_new or header.startswith(_MAGIC)):
+        if header is not None and not (is_new or header.startswith(_MAGIC)):
             raise self._damaged("its header is not that of a database")
-        is_short = not is_new and _stated_size(header) > size
+        is_short = bool(header) and _stated_size(header) > size
         if is_short or size < self._verified[1] or size <= _CHECKED_IN_USE_BYTES:
             address = f"{Path(self.path).absolute().as_uri()}?mode=ro"
             with closing(sqlite3.connect(address, uri=True, timeout=0.1)) as db:
                 self._quick_check(db)
 
-    def _header(self) -> bytes:
+    def _header(self) -> bytes | None:
+        """Return the first bytes of the file; None while it is closed."""
         assert self._identity is not None
-        descriptor = _descriptors[self._identity]
+        if (descriptor := _descriptors.get(self._identity)) is None:
+            return None
         if hasattr(os, "pread"):  # a forked child shares the position of the descriptor
             return os.pread(descriptor, _HEADER_BYTES, 0)
         with _lock:

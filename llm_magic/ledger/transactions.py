@@ -103,6 +103,11 @@ class Transactions:
         self.pending.add_release(attempt)
         self._flush_or_retry()
 
+    def write_due(self) -> None:
+        """Write the settlements and releases that are due. What raises LedgerError stays pending."""
+        if self.pending:
+            self._flush_or_retry()
+
     @contextmanager
     def writing(self) -> Generator[sa.Connection]:
         """Begin a transaction, and write in it first what is pending."""
@@ -125,9 +130,8 @@ class Transactions:
 
     def check_continuity(self) -> None:
         """Write what is due, and if the ledger was restored to an earlier state, what this process knows."""
-        if self.pending:
-            with suppress(LedgerError), self.fail_fast():
-                self._flush()
+        with suppress(LedgerError), self.fail_fast():
+            self.write_due()
         with self.reading() as db:
             is_broken = self.continuity.is_broken(db)
         if is_broken:
