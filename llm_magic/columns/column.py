@@ -12,9 +12,11 @@ from decimal import Decimal
 from typing import Any
 
 from llm_magic.bridge import POLL_INTERVAL_S, SETTLE_TIMEOUT_S, Job, bridge
-from llm_magic.budget import Budget, show_usd
+from llm_magic.budget import Budget
+from llm_magic.columns.caps import ColumnBudget
 from llm_magic.columns.estimate import ColumnPlan
 from llm_magic.columns.keep import StreamEnd
+from llm_magic.columns.phases import Phases
 from llm_magic.columns.preparation import ColumnContext, Preparation
 from llm_magic.columns.progress import Progress
 from llm_magic.columns.records import RowResult
@@ -22,16 +24,13 @@ from llm_magic.columns.report import ColumnReport
 from llm_magic.columns.results import KnownTable, StreamTable, Table
 from llm_magic.columns.rows import ColumnSpec, Item
 from llm_magic.columns.runner import Runner
-from llm_magic.columns.steps import take
+from llm_magic.columns.sending import Sender
 from llm_magic.columns.storage import stored_column
 from llm_magic.events import Postponed
 from llm_magic.execute import ledger_io
-from llm_magic.types import ZERO
 from llm_magic.waiting.off_peak import describe
 from llm_magic.waiting.wait import Wait
 
-_SURPRISE = 2
-"""A pilot that measures more than this many times the expected cost stops the column."""
 _MAX_UNREAD_ROWS = 256
 
 
@@ -55,7 +54,7 @@ class Column:
         if max_cost_usd is not None:
             tag = f"column:{self.id[:12]}"
             tags = (*tags, tag)
-            self._budget = _ColumnBudget(context.budget, tag, max_cost_usd)
+            self._budget = ColumnBudget(context.budget, tag, max_cost_usd)
         base = dataclasses.replace(spec.base, parent_run_id=self.id, tags=tags)
         self.spec = dataclasses.replace(spec, base=base)
         self._context = dataclasses.replace(context, budget=self._budget)
@@ -225,18 +224,19 @@ class Column:
                 self._preparation = None
                 preparation = await asyncio.to_thread(self.prepare)
             self.plan_before = self.plan_before or preparation.plan()
-            runner = self._runner(preparation)
+            phases = self._phases(preparation)
             self._started_at, self._ended_at = self._context.services.clock.monotonic(), None
             store, digest = self._context.store, preparation.keys.digest
             await self._with_ledger(lambda: store.begin(self.id, digest))
             try:
                 for row in self._known_rows(preparation):
                     yield row
-                async with aclosing(self._phases(preparation, runner)) as items:
+                async with aclosing(phases.items()) as items:
                     async for item in items:
                         for row in self._rows_of(item):
                             yield row
                             await self._wait_for_reader()
+                self._note_end(preparation)
             finally:
                 with ledger_io.settling(self._context.services):
                     store.end(self.id)
@@ -255,62 +255,22 @@ class Column:
             async for event in events:
                 self.progress.waiting = describe(event, rows) if isinstance(event, Postponed) else ""
 
-    def _runner(self, preparation: Preparation) -> Runner:
+    def _phases(self, preparation: Preparation) -> Phases:
         context, planner = self._context, preparation.planner
         if not planner.typical.candidates and preparation.plan().to_ask != 0:
             raise context.rejection(planner.typical)
         self.progress.resumed = self.progress.resumed or len(preparation.kept)
         self.progress.answered = self.progress.answered or len(preparation.kept)
-        return Runner(
-            self.id,
-            planner,
-            context.store,
-            context.services,
-            self._budget,
-            context.rejection,
-            progress=self.progress,
-            keep_s=self.spec.keep_s,
-        )
+        services = context.services
+        sender = Sender(planner, services, self._budget, context.rejection, self.progress)
+        runner = Runner(self.id, sender, context.store, services, progress=self.progress, keep_s=self.spec.keep_s)
+        pilot = 0 if self._is_retry else self.spec.pilot
+        return Phases(preparation, runner, self.plan_before, pilot=pilot, is_retry=self._is_retry)
 
-    async def _phases(self, preparation: Preparation, runner: Runner) -> AsyncGenerator[Item]:
-        """Ask the first row alone, so that a shared prefix is written once, then the pilot, then the other rows."""
-        known, pilot = preparation.known, 0 if self._is_retry else self.spec.pilot
-        stream = preparation.items(is_retry=self._is_retry)
-        first = stream if known is None else preparation.items(preparation.pilot_positions(max(pilot, 1)))
-        for count, limit in ((1, 1), (pilot - 1, None)):
-            async with aclosing(runner.ask(take(first, count), limit=limit)) as items:
-                async for item in items:
-                    yield item
-        if pilot and not self.progress.stopped:
-            self.progress.stopped = self._surprise(preparation)
-        if not self.progress.stopped:
-            async with aclosing(runner.ask(stream)) as items:
-                async for item in items:
-                    yield item
-        if known is None and self.spec.keep_s is None and not (self.progress.stopped or self.progress.failed):
+    def _note_end(self, preparation: Preparation) -> None:
+        is_whole = not (self.progress.stopped or self.progress.failed)
+        if preparation.known is None and self.spec.keep_s is None and is_whole:
             self._stream.digest = preparation.keys.digest
-        if self.progress.stopped:
-            self.progress.stopped += self._rest(preparation)
-
-    def _surprise(self, preparation: Preparation) -> str:
-        before, after = self.plan_before, preparation.plan(self.progress)
-        if before is None or not after.is_measured or after.to_ask == 0:
-            return ""
-        expected, measured = before.row.expected_usd, after.row.expected_usd
-        if measured > _SURPRISE * expected and not before.is_measured:
-            detail = f"not {show_usd(expected)} as expected"
-        elif before.fits and not after.fits:
-            detail = f"and the cap has {show_usd(after.left_usd or ZERO)} left"
-        else:
-            return ""
-        again = "Run it again to go on; the answers of the pilot are kept"
-        return f"stopped after the pilot: a row costs {show_usd(measured)}, {detail}. {again}"
-
-    def _rest(self, preparation: Preparation) -> str:
-        rest = preparation.plan(self.progress)
-        if rest.to_ask is None or rest.expected_usd is None:
-            return ""
-        return f". The other {rest.to_ask:,} rows would cost about {show_usd(rest.expected_usd)}"
 
     def _known_rows(self, preparation: Preparation) -> list[RowResult]:
         if preparation.known is None or not self._is_watched:
@@ -328,15 +288,3 @@ class Column:
         services = self._context.services
         until = services.clock.monotonic() + services.policy.deadline_s
         return await ledger_io.when_unlocked(call, services, until=until)
-
-
-class _ColumnBudget:
-    def __init__(self, budget: Callable[[], Budget], tag: str, limit_usd: Decimal) -> None:
-        self._budget, self._caps = budget, {tag: limit_usd}
-        self._given = self._made = budget()
-        self._made = dataclasses.replace(self._given, columns_usd=self._caps)
-
-    def __call__(self) -> Budget:
-        if (given := self._budget()) is not self._given:
-            self._made, self._given = dataclasses.replace(given, columns_usd=self._caps), given
-        return self._made

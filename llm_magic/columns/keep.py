@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -140,37 +140,44 @@ class ColumnStore:
                 db.execute(answers.insert(), [{"key": key, "claim": column_id, "at": now} for key in mine])
         return Claims(answered=answered, own=frozenset(own), busy=frozenset(busy))
 
-    def save(self, column_id: str, ended: Mapping[str, Record], keep_s: float | None, items: Sequence[Item]) -> None:
-        """Store answers and the rows of a stream, and free the claims of failed rows, with the settlements of all."""
-        import sqlalchemy as sa
+    def write(self, changes: Callable[[sa.Connection], None]) -> None:
+        """Write changes in a transaction of their own, with the settlements of all attempts that have ended."""
+        with self._writing() as db:
+            changes(db)
 
+    def save(
+        self,
+        db: sa.Connection,
+        column_id: str,
+        ended: Mapping[str, Record],
+        keep_s: float | None,
+        items: Sequence[Item],
+    ) -> None:
+        """Store answers and the rows of a stream, and free the claims of failed rows."""
         answers, now = self._table.answers, self._ledger.clock()
         until = None if keep_s is None else now + keep_s
-        with self._writing() as db:
-            stored: list[dict[str, Any]] = [
-                {"of_key": key, "new_text": record.text, "new_about": _about(record)}
-                for key, record in ended.items()
-                if record.is_answered
-            ]
-            if stored:
-                statement: Any = answers.update().where(answers.c.key == sa.bindparam("of_key"))
-                values: dict[str, Any] = {"text": sa.bindparam("new_text"), "about": sa.bindparam("new_about")}
-                db.execute(statement.values(**values, at=now, keep_until=until), stored)
-            failed = [key for key, record in ended.items() if not record.is_answered]
-            for chunk in _chunks(failed):
-                db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.text.is_(None)))
-            if stream_rows := [
-                {
-                    "id": column_id,
-                    "position": position,
-                    "key": item.key,
-                    "cells": json.dumps(cells, default=str),
-                    "about": _about_row(item.record, is_first=number == 0),
-                }
-                for item in items
-                for number, (position, cells) in enumerate(item.cells)
-            ]:
-                db.execute(self._table.rows.insert(), stream_rows)
+        stored: list[dict[str, Any]] = [
+            {"of_key": key, "new_text": record.text, "new_about": _about(record), "now": now, "until": until}
+            for key, record in ended.items()
+            if record.is_answered
+        ]
+        if stored:
+            db.execute(self._table.STORE, stored)
+        failed = [key for key, record in ended.items() if not record.is_answered]
+        for chunk in _chunks(failed):
+            db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.text.is_(None)))
+        if stream_rows := [
+            {
+                "id": column_id,
+                "position": position,
+                "key": item.key,
+                "cells": json.dumps(cells, default=str),
+                "about": _about_row(item.record, is_first=number == 0),
+            }
+            for item in items
+            for number, (position, cells) in enumerate(item.cells)
+        ]:
+            db.execute(self._table.rows.insert(), stream_rows)
 
     def stream_rows(self, column_id: str) -> Iterator[tuple[int, dict[int, Any], Record]]:
         """Yield the rows of a stream in order: position, cells, and what became of the row."""

@@ -16,6 +16,18 @@ answers = sa.Table(
 )
 """Answers by the keyed hash of instruction, schema, row and options. Without a text, a column has claimed the row."""
 
+STORE = (
+    answers.update()
+    .where(answers.c.key == sa.bindparam("of_key"))
+    .values(
+        text=sa.bindparam("new_text"),
+        about=sa.bindparam("new_about"),
+        at=sa.bindparam("now"),
+        keep_until=sa.bindparam("until"),
+    )
+)
+"""Store the answer of a claimed row."""
+
 columns = sa.Table(
     "llm_magic_columns",
     metadata,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from llm_magic import prices
 from llm_magic.budget import Budget, Cap, extra_line, show_usd
@@ -20,6 +21,9 @@ from llm_magic.execute.services import Services
 from llm_magic.execute.state import Run
 from llm_magic.ledger import Reservation
 from llm_magic.types import Attempt, Outcome, Plan
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 class Executor:
@@ -73,15 +77,22 @@ class Executor:
         spent_usd = await ledger_io.session_cost_usd(run)
         yield RunEnded(result=settlement.result(run, run.answer, session_cost_usd=spent_usd))
 
-    async def hold_all(self, plans: Mapping[str, Plan], *, budget: Callable[[], Budget]) -> list[Reservation]:
+    async def hold_all(
+        self,
+        plans: Mapping[str, Plan],
+        *,
+        budget: Callable[[], Budget],
+        write: Callable[[sa.Connection], None] | None = None,
+    ) -> list[Reservation]:
         """Reserve the worst cases of the leaders of these plans, by run id, in one transaction.
 
-        Returns the reservations of the first ones, as many as fit. Raises BudgetExceeded if the first one does not.
+        write: writes other changes in the same transaction. Returns the reservations of the first plans, as many as
+        fit. Raises BudgetExceeded if the first one does not; nothing is written then.
         """
         services = self._services
         return await ledger_io.when_unlocked(
             lambda: services.ledger.hold_all(
-                [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()]
+                [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()], write=write
             ),
             services,
             until=services.clock.monotonic() + services.policy.deadline_s,

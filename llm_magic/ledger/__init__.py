@@ -121,14 +121,22 @@ class Ledger:
                 self._insert(db, row, worst_usd, caps)
         return [Reservation(row, replace=self._replace, release=self.release) for row in rows]
 
-    def hold_all(self, requests: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reservation]:
+    def hold_all(
+        self,
+        requests: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]],
+        *,
+        write: Callable[[sa.Connection], None] | None = None,
+    ) -> list[Reservation]:
         """Reserve the worst cases of attempts that are about to be sent, in one transaction, as many as fit.
 
-        Raises BudgetExceeded if the first one does not. Each becomes a hold without another transaction unless it costs
+        write: writes other changes in the same transaction. Raises BudgetExceeded if the first one does not fit;
+        nothing is written then. Each becomes a hold without another transaction unless it costs
         more by then, and is settled in the next transaction of the ledger.
         """
         made: list[Reservation] = []
         with self._holding(*(attempt for attempt, _, _ in requests)) as db:
+            if write is not None:
+                write(db)
             for attempt, worst_usd, caps in requests:
                 try:
                     self._insert(db, attempt, worst_usd, caps)

@@ -1,0 +1,70 @@
+"""The phases of a column: the first row alone, so that a shared prefix is written once, the pilot, the other rows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from llm_magic.budget import show_usd
+from llm_magic.columns.estimate import ColumnPlan
+from llm_magic.columns.preparation import Preparation
+from llm_magic.columns.rows import Item
+from llm_magic.columns.runner import Runner
+from llm_magic.columns.steps import take
+from llm_magic.types import ZERO
+
+_SURPRISE = 2
+"""A pilot that measures more than this many times the expected cost stops the column."""
+
+
+class Phases:
+    """before: the plan with which the column started. pilot: number of rows, 0 for no pilot."""
+
+    def __init__(
+        self, preparation: Preparation, runner: Runner, before: ColumnPlan | None, *, pilot: int, is_retry: bool
+    ) -> None:
+        self._preparation = preparation
+        self._runner = runner
+        self._progress = runner.progress
+        self._before = before
+        self._pilot = pilot
+        self._is_retry = is_retry
+
+    async def items(self) -> AsyncGenerator[Item]:
+        """Ask all rows, and yield each as it ends. At a cap, or after a pilot that costs too much, it ends early."""
+        preparation, runner, progress = self._preparation, self._runner, self._progress
+        known, pilot = preparation.known, self._pilot
+        stream = preparation.items(is_retry=self._is_retry)
+        first = stream if known is None else preparation.items(preparation.pilot_positions(max(pilot, 1)))
+        for count, limit in ((1, 1), (pilot - 1, None)):
+            async with aclosing(runner.ask(take(first, count), limit=limit)) as items:
+                async for item in items:
+                    yield item
+        if pilot and not progress.stopped:
+            progress.stopped = self._surprise()
+        if not progress.stopped:
+            async with aclosing(runner.ask(stream)) as items:
+                async for item in items:
+                    yield item
+        if progress.stopped:
+            progress.stopped += self._rest()
+
+    def _surprise(self) -> str:
+        before, after = self._before, self._preparation.plan(self._progress)
+        if before is None or not after.is_measured or after.to_ask == 0:
+            return ""
+        expected, measured = before.row.expected_usd, after.row.expected_usd
+        if measured > _SURPRISE * expected and not before.is_measured:
+            detail = f"not {show_usd(expected)} as expected"
+        elif before.fits and not after.fits:
+            detail = f"and the cap has {show_usd(after.left_usd or ZERO)} left"
+        else:
+            return ""
+        again = "Run it again to go on; the answers of the pilot are kept"
+        return f"stopped after the pilot: a row costs {show_usd(measured)}, {detail}. {again}"
+
+    def _rest(self) -> str:
+        rest = self._preparation.plan(self._progress)
+        if rest.to_ask is None or rest.expected_usd is None:
+            return ""
+        return f". The other {rest.to_ask:,} rows would cost about {show_usd(rest.expected_usd)}"
