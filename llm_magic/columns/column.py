@@ -15,6 +15,7 @@ from llm_magic.bridge import POLL_INTERVAL_S, SETTLE_TIMEOUT_S, Job, bridge
 from llm_magic.budget import Budget
 from llm_magic.columns.caps import ColumnBudget
 from llm_magic.columns.estimate import ColumnPlan
+from llm_magic.columns.garbage import rarer_collection
 from llm_magic.columns.keep import StreamEnd
 from llm_magic.columns.phases import Phases
 from llm_magic.columns.preparation import ColumnContext, Preparation
@@ -217,6 +218,12 @@ class Column:
     # On the private loop.
 
     async def _run(self) -> AsyncGenerator[RowResult]:
+        with rarer_collection():
+            async with aclosing(self._rows()) as rows:
+                async for row in rows:
+                    yield row
+
+    async def _rows(self) -> AsyncGenerator[RowResult]:
         try:
             preparation = await asyncio.to_thread(self.prepare)
             if self.spec.base.when == "cheap":

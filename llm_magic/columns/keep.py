@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_magic.columns.records import MISSING, Record
 from llm_magic.columns.rows import Item
@@ -21,6 +21,10 @@ from llm_magic.types import ZERO, Outcome
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from llm_magic.ledger.transactions import Write
+
+Key = TypeVar("Key", str, int)
 
 _LEASE_S = 900.0
 _CHUNK = 400
@@ -140,7 +144,7 @@ class ColumnStore:
                 db.execute(answers.insert(), [{"key": key, "claim": column_id, "at": now} for key in mine])
         return Claims(answered=answered, own=frozenset(own), busy=frozenset(busy))
 
-    def write(self, changes: Callable[[sa.Connection], None]) -> None:
+    def write(self, changes: Write) -> None:
         """Write changes in a transaction of their own, with the settlements of all attempts that have ended."""
         with self._writing() as db:
             changes(db)
@@ -152,8 +156,13 @@ class ColumnStore:
         ended: Mapping[str, Record],
         keep_s: float | None,
         items: Sequence[Item],
+        *,
+        is_repeated: bool = False,
     ) -> None:
-        """Store answers and the rows of a stream, and free the claims of failed rows."""
+        """Store answers and the rows of a stream, and free the claims of failed rows.
+
+        is_repeated: some of it may be stored already, because the task was canceled during the commit.
+        """
         answers, now = self._table.answers, self._ledger.clock()
         until = None if keep_s is None else now + keep_s
         stored: list[dict[str, Any]] = [
@@ -177,7 +186,10 @@ class ColumnStore:
             for item in items
             for number, (position, cells) in enumerate(item.cells)
         ]:
-            db.execute(self._table.rows.insert(), stream_rows)
+            rows = self._table.rows
+            for chunk in _chunks(row["position"] for row in stream_rows if is_repeated):
+                db.execute(rows.delete().where(rows.c.id == column_id, rows.c.position.in_(chunk)))
+            db.execute(rows.insert(), stream_rows)
 
     def stream_rows(self, column_id: str) -> Iterator[tuple[int, dict[int, Any], Record]]:
         """Yield the rows of a stream in order: position, cells, and what became of the row."""
@@ -290,7 +302,7 @@ def _record(text: str | None, about: str) -> Record:
     )
 
 
-def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+def _chunks(keys: Iterable[Key]) -> Iterator[list[Key]]:
     remaining = iter(keys)
     while chunk := list(itertools.islice(remaining, _CHUNK)):
         yield chunk

@@ -21,7 +21,7 @@ from llm_magic.ledger import Reservation
 from llm_magic.types import Outcome, RouteResult
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    from llm_magic.ledger.transactions import Write
 
 CLAIMED_ROWS = 64
 _BUSY_POLL_S = 0.5
@@ -58,6 +58,7 @@ class Runner:
         self._unsendable: list[Item] = []
         self._unsaved: list[Item] = []
         self._open: dict[str, Item] = {}
+        self._has_more = False
         self._paused_s = 0.0
         self._renewed_at = services.clock.monotonic()
 
@@ -72,14 +73,14 @@ class Runner:
                 await self._renew()
                 if self._sent or self._unsendable:
                     await self._take_ended()
-                elif self.progress.stopped or not (self._ready or self._busy or self._again):
+                elif self.progress.stopped or not (self._ready or self._busy or self._again or self._has_more):
                     return
                 elif sender.turn_s is not None and self._ready:
                     seconds, sender.turn_s = sender.turn_s, None
                     await self._wait(seconds, f"at the limit of the rate of {sender.leader_id}")
                 elif not self._ready and self._busy:
                     await self._wait(_BUSY_POLL_S, "another column is asking these rows")
-                elif not self._ready:
+                elif not self._ready and not self._has_more:
                     self._ready.extend(self._again)
                     self._again.clear()
         finally:
@@ -88,7 +89,9 @@ class Runner:
     async def _claim(self, items: AsyncIterator[Item]) -> None:
         if self._ready or self.progress.stopped:
             return
-        taken = [*self._busy, *[item async for item in take(items, CLAIMED_ROWS)]]
+        new = [item async for item in take(items, CLAIMED_ROWS)]
+        self._has_more = len(new) == CLAIMED_ROWS
+        taken = [*self._busy, *new]
         done = [item for item in taken if item.record.outcome == MISSING]
         claimed = self._joined([item for item in taken if item.record.outcome != MISSING])
         self._busy = []
@@ -232,10 +235,10 @@ class Runner:
                 self.progress.add_error(item.record.outcome, item.record.error or "")
         self._unsaved += items
 
-    def _saving(self, items: Sequence[Item]) -> Callable[[sa.Connection], None]:
+    def _saving(self, items: Sequence[Item], *, is_repeated: bool = False) -> Write:
         asked = [item for item in items if not item.record.is_paid_before and item.record.outcome != MISSING]
         ended = {item.key: item.record for item in asked}
-        return lambda db: self._store.save(db, self.id, ended, self._keep_s, items)
+        return lambda db: self._store.save(db, self.id, ended, self._keep_s, items, is_repeated=is_repeated)
 
     async def _stop(self) -> None:
         sent = dict(self._sent)
@@ -247,7 +250,7 @@ class Runner:
         self._end([item for item, _ in sent.values() if item.record.is_answered and not item.is_cut_off])
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, []
-            await self._with_ledger(lambda: self._store.write(self._saving(unsaved)))
+            await self._with_ledger(lambda: self._store.write(self._saving(unsaved, is_repeated=True)))
 
     async def _renew(self) -> None:
         if (now := self._services.clock.monotonic()) - self._renewed_at > _RENEW_S:

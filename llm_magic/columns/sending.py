@@ -22,7 +22,7 @@ from llm_magic.ledger import Reservation
 from llm_magic.types import Plan, ProviderSpec
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    from llm_magic.ledger.transactions import Write
 
 _MIN_KNOWN_ANSWERS = 10
 """Answers from which the lengths of the others are learned."""
@@ -96,7 +96,7 @@ class Sender:
         maximum = self._services.registry.providers.get(provider, ProviderSpec(name=provider)).concurrency
         return self._pace().concurrency(maximum if limit is None else limit)
 
-    async def take(self, ready: deque[Item], count: int, write: Callable[[sa.Connection], None]) -> Sends:
+    async def take(self, ready: deque[Item], count: int, write: Write) -> Sends:
         """Take up to `count` rows from `ready` that may be sent now. write: writes in the transaction of the holds."""
         planned, unsendable = self._plan(ready, count)
         if not planned or any(send.plan.cascade is not None for send in planned):
@@ -153,7 +153,7 @@ class Sender:
         return planned, unsendable
 
     def _tighten(self) -> bool:
-        """Lower the output limit of the rows to come to what answers need. Returns True if it is lower now."""
+        """Lower the output limit of the next rows to what answers need. Returns True if it is lower now."""
         if self._progress.answered < _MIN_KNOWN_ANSWERS:
             return False
         return self._planner.limit_output(max(_MIN_OUTPUT_TOKENS, 2 * self._progress.longest_tokens))

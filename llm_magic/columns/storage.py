@@ -10,9 +10,10 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from llm_magic.columns.inputs import source_of
 from llm_magic.columns.preparation import Preparation
 from llm_magic.columns.rows import ColumnSpec
-from llm_magic.columns.source import VALUE, source_of
+from llm_magic.columns.source import VALUE
 from llm_magic.columns.template import Cell, Template
 from llm_magic.waiting import encoding
 from llm_magic.waiting.store import MAX_CONTENT_CHARS, StoredJob

@@ -23,7 +23,7 @@ from llm_magic.ledger import Reservation
 from llm_magic.types import Attempt, Outcome, Plan
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    from llm_magic.ledger.transactions import Write
 
 
 class Executor:
@@ -82,7 +82,7 @@ class Executor:
         plans: Mapping[str, Plan],
         *,
         budget: Callable[[], Budget],
-        write: Callable[[sa.Connection], None] | None = None,
+        write: Write | None = None,
     ) -> list[Reservation]:
         """Reserve the worst cases of the leaders of these plans, by run id, in one transaction.
 
@@ -92,7 +92,7 @@ class Executor:
         services = self._services
         return await ledger_io.when_unlocked(
             lambda: services.ledger.hold_all(
-                [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()], write=write
+                [self._hold_request(plan, run_id, budget) for run_id, plan in plans.items()], write
             ),
             services,
             until=services.clock.monotonic() + services.policy.deadline_s,

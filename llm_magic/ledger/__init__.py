@@ -27,7 +27,7 @@ from llm_magic.ledger.leases import LeaseRenewal
 from llm_magic.ledger.notices import Notices
 from llm_magic.ledger.paces import Paces
 from llm_magic.ledger.report import Report, summarize
-from llm_magic.ledger.reservations import Headroom, Hold, LeasedHold, Reservation, exceeded
+from llm_magic.ledger.reservations import Headroom, Hold, HoldRequest, LeasedHold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
 from llm_magic.types import Attempt, CostBasis, Effort, Outcome, TaskTier
 
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from llm_magic.ledger.attempts import Scope
+    from llm_magic.ledger.transactions import Write
 
 
 LEASE_S = 900.0
 
 
 class Ledger:
-    """The ledger of one session, in a database that sessions share.
+    """The ledger of one session, in a database that sessions share. Any thread may call any method.
 
     location: a path, `:memory:`, a `sqlite:///` or a `postgresql://` address (extra `postgres`); default:
     `LLM_MAGIC_LEDGER`, else `ledger.db` in `LLM_MAGIC_HOME`.
     session_id: the session that `spent_usd` and the session's cap count; default: `LLM_MAGIC_SESSION`, else a new one.
     lease_s: a hold of a process that can't be looked up counts as in flight for this long after its lease was renewed
     last. Leases are renewed every third of it while holds are open.
-    Any thread may call any method.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Ledger:
         """
         return self.reserve_all([(attempt, worst_usd, caps)])[0]
 
-    def reserve_all(self, requests: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]]) -> list[Reservation]:
+    def reserve_all(self, requests: Sequence[HoldRequest]) -> list[Reservation]:
         """Make the reservations of several runs in one transaction: all of them, or none with BudgetExceeded."""
         rows = [dataclasses.replace(attempt, attempt=0, outcome=Outcome.RESERVED) for attempt, _, _ in requests]
         with self._holding(*rows) as db:
@@ -121,17 +121,12 @@ class Ledger:
                 self._insert(db, row, worst_usd, caps)
         return [Reservation(row, replace=self._replace, release=self.release) for row in rows]
 
-    def hold_all(
-        self,
-        requests: Sequence[tuple[Attempt, Decimal, Sequence[Cap]]],
-        *,
-        write: Callable[[sa.Connection], None] | None = None,
-    ) -> list[Reservation]:
+    def hold_all(self, requests: Sequence[HoldRequest], write: Write | None = None) -> list[Reservation]:
         """Reserve the worst cases of attempts that are about to be sent, in one transaction, as many as fit.
 
-        write: writes other changes in the same transaction. Raises BudgetExceeded if the first one does not fit;
-        nothing is written then. Each becomes a hold without another transaction unless it costs
-        more by then, and is settled in the next transaction of the ledger.
+        write: writes other changes in the same transaction. Raises BudgetExceeded, and writes nothing, if the first one
+        does not fit. Each becomes a hold without another transaction unless it costs more by then, and is settled in
+        the next transaction of the ledger.
         """
         made: list[Reservation] = []
         with self._holding(*(attempt for attempt, _, _ in requests)) as db:
@@ -150,8 +145,8 @@ class Ledger:
     def settle(self, attempt: Attempt) -> None:
         """Replace the hold of an attempt by its cost.
 
-        Raises LedgerError if that can't be written now (a full disk, say). It stays pending, is written as soon as
-        possible and before anything else, and until then the hold stays charged.
+        Raises LedgerError if that can't be written now (a full disk, say). It stays charged until it is written, as
+        soon as possible and before anything else.
         """
         self.transactions.write_settlement(attempt)
 
@@ -293,7 +288,6 @@ class Ledger:
         self.transactions.close()
 
     def _replace(self, reserved: Attempt, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> Hold:
-        """Replace a reservation by the hold of an attempt in one transaction, or raise BudgetExceeded."""
         with self._holding(attempt) as db:
             self._attempts.delete(db, reserved)
             self.transactions.continuity.remove((reserved.run_id, reserved.attempt))
@@ -327,7 +321,6 @@ class Ledger:
             self._leases.start()
 
     def _insert(self, db: sa.Connection, attempt: Attempt, worst_usd: Decimal, caps: Sequence[Cap]) -> None:
-        """Insert the row of a hold, or raise BudgetExceeded."""
         scope = self._scope(attempt.run_id, attempt.started_at)
         for cap in caps if worst_usd > 0 else ():
             spent, held = self._attempts.used_usd(db, cap, scope)
@@ -347,7 +340,6 @@ class Ledger:
         return Scope(session_id=self.session_id, run_id=run_id, now=now)
 
     def _session_totals(self) -> tuple[Decimal, Decimal, Decimal]:
-        """Return the session's spent, held and baseline totals, in USD."""
         self.transactions.check_continuity()
         with self.transactions.reading() as db:
             return self._attempts.session_totals(db, self.session_id)

@@ -12,6 +12,9 @@ from llm_magic.budget import Cap, show_usd
 from llm_magic.errors import BudgetExceeded
 from llm_magic.types import Attempt, CostBasis, Outcome
 
+HoldRequest = tuple[Attempt, Decimal, Sequence[Cap]]
+"""An attempt, its worst case in USD, and the caps that apply to it."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:

@@ -19,6 +19,9 @@ from llm_magic.types import Attempt
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    Write = Callable[[sa.Connection], None]
+    """Writes in a transaction that has begun."""
+
 Result = TypeVar("Result")
 
 _LOCK_TIMEOUT_S = 5.0

@@ -8,11 +8,11 @@ from typing import Any, TypedDict, Unpack, cast
 
 from llm_magic.budget import Budget
 from llm_magic.columns import Column
+from llm_magic.columns.inputs import source_of
 from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.output import check_into
 from llm_magic.columns.preparation import ColumnContext, Postponing
 from llm_magic.columns.rows import ColumnSpec
-from llm_magic.columns.source import source_of
 from llm_magic.columns.storage import restored_column
 from llm_magic.columns.template import Template, literal, parse
 from llm_magic.errors import LLMMagicError, RequestError

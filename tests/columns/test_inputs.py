@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 
 from llm_magic import RequestError
 from llm_magic.columns import Column
+from llm_magic.columns.output import FACTS
 from llm_magic.testing import Reply
 from tests.support.builders import router, scripted
 
@@ -141,6 +144,63 @@ def test_an_arrow_table_comes_back_as_an_arrow_table() -> None:
     assert done.errors.column("stars").to_pylist() == [4]
 
 
+@pytest.mark.parametrize("kind", ["polars", "arrow"])
+def test_answers_in_other_tables_have_stable_types(kind: str) -> None:
+    """Columns without a value, and tables without rows, have the types of others."""
+    library: Any = pytest.importorskip("polars") if kind == "polars" else pa
+    make = library.DataFrame if kind == "polars" else library.table
+    tables = [mapped("{{text}}", make({"text": texts})).frame for texts in (["good"], [None])]
+    types = [[str(tables[0][name].dtype if kind == "polars" else tables[0][name].type) for name in FACTS]]
+    types += [[str(table[name].dtype if kind == "polars" else table[name].type) for name in FACTS] for table in tables]
+    text, number = ("String", "Float64") if kind == "polars" else ("string", "double")
+    assert types[0] == types[1] == types[2] == [number if name == "route_cost_usd" else text for name in FACTS]
+
+
+def test_a_polars_table_comes_back_as_a_polars_table() -> None:
+    pl: Any = pytest.importorskip("polars")
+    table = pl.DataFrame({"text": ["good", None, "bad"], "mood": pl.Series(["x", "y", "x"], dtype=pl.Categorical)})
+    done = mapped("{{text}}", table)
+    assert isinstance(done.frame, pl.DataFrame)
+    assert done.frame["topic"].to_list() == ["<good>", None, "<bad>"]
+    assert done.frame.schema["mood"] == pl.Categorical
+    assert done.errors["text"].to_list() == [None]
+
+
+def test_nested_fields_of_other_tables_are_structs() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "place": {"type": "object", "properties": {"city": {"type": "string"}}},
+            "stars": {"type": "integer"},
+        },
+    }
+    reply = Reply(chunks=('{"place": {"city": "Rome"}, "stars": 4}',))
+    done = router(replies=[reply]).map_sync("{{text}}", over=pa.table({"text": ["x", None]}), schema=schema)
+    assert done.frame.column("place").to_pylist() == [{"city": "Rome"}, None]
+    assert done.frame.schema.field("stars").type == pa.int64()
+
+
+def test_a_reader_of_arrow_batches_comes_back_as_a_table() -> None:
+    done = mapped("{{text}}", pa.table({"text": ["good", "bad"]}).to_reader())
+    assert done.frame.column("topic").to_pylist() == ["<good>", "<bad>"]
+
+
+async def _later(items: list[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+@pytest.mark.parametrize("items", [["good", "bad"], [{"value": "good"}, {"value": "bad"}]])
+def test_an_asynchronous_iterable_is_read_as_a_stream(items: list[Any]) -> None:
+    assert list(mapped("{{value}}", _later(items)).frame["topic"]) == ["<good>", "<bad>"]
+
+
+async def test_an_asynchronous_iterable_can_be_mapped_in_async_code() -> None:
+    done = await router(replies=echo).map("{{value}}", over=_later(["good", "bad"]), into="topic")
+    assert list(done.frame["topic"]) == ["<good>", "<bad>"]
+
+
 class Interchange:
     """A table of another library, which offers the dataframe interchange protocol only."""
 
@@ -206,15 +266,16 @@ def test_a_table_without_rows_gets_empty_columns(over: object) -> None:
     assert done.report().rows == 0
 
 
-@pytest.mark.parametrize("over", ["text", b"bytes", 7, None])
+@pytest.mark.parametrize("over", ["text", b"bytes", 7, None, pd.DataFrame])
 def test_a_value_without_rows_is_an_error(over: object) -> None:
     with pytest.raises(RequestError, match="a column needs a DataFrame"):
         mapped("{{value}}", over)
 
 
-def test_lists_of_different_lengths_are_an_error() -> None:
+@pytest.mark.parametrize("columns", [{"a": [1, 2], "b": [1]}, {"a": "text"}, {"a": {"b": 1}}, {"a": [1], "b": 1}])
+def test_a_dict_of_anything_but_lists_of_one_length_is_an_error(columns: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="lists of the same length"):
-        mapped("{{a}}", {"a": [1, 2], "b": [1]})
+        mapped("{{a}}", columns)
 
 
 def test_an_unknown_name_is_an_error_that_suggests_a_column() -> None:
