@@ -187,7 +187,8 @@ class ColumnStore:
             for number, (position, cells) in enumerate(item.cells)
         ]:
             rows = self._table.rows
-            for chunk in _chunks(row["position"] for row in stream_rows if is_repeated):
+            positions = [position for item in items for position, _ in item.cells] if is_repeated else []
+            for chunk in _chunks(positions):
                 db.execute(rows.delete().where(rows.c.id == column_id, rows.c.position.in_(chunk)))
             db.execute(rows.insert(), stream_rows)
 
