@@ -47,14 +47,14 @@ build/bin/uv: scripts/get_uv.py
 	$(NEED_PYTHON)
 	@"$(PYTHON)" scripts/get_uv.py $@
 
-test: setup ## run the tests, except the marked ones: kernel, lab, slow, browser (ARGS="-k ledger" is passed to pytest)
+test: setup ## run the tests, except the marked ones: kernel, local_model, lab, slow, browser (ARGS="-k ledger" is passed to pytest)
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 # One after the other, each once. (No -j: they share the machine's cores and build/.)
 test-all: test test-kernel test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
 
-test-kernel: setup ## run the tests that start a kernel: notebooks, interrupts, saved output
-	$(BIN)/pytest -m "kernel and not slow and not browser" $(PARALLEL) $(ARGS)
+test-kernel: setup ## run the tests that start a kernel or the embedded model
+	$(BIN)/pytest -m "(kernel or local_model) and not lab and not slow and not browser" $(PARALLEL) $(ARGS)
 
 test-lab: setup ## run the tests of the laboratory: training, evaluation, simulation
 	$(BIN)/pytest -m "lab and not slow" $(PARALLEL) $(ARGS)
@@ -70,8 +70,12 @@ soak: setup ## run 20 runs at once against a faulty server for SOAK_MINUTES (30)
 test-wheel: setup ## build the wheel and run a fast subset of the tests against it (WHEEL_TESTS=... selects others)
 	sh scripts/test_wheel.sh "$$(command -v $(UV))" "$(PYTHON)" $(WHEEL_TESTS) $(PARALLEL) $(ARGS)
 
+# Without the tests of what no package can change.
+OLDEST_TESTS := -m "not hypothesis and not lab and not slow and not browser" --ignore=tests/plan --ignore=tests/classify \
+	--ignore=tests/tuning --ignore=tests/project/test_prose.py --ignore=tests/project/test_structure.py
+
 test-oldest: $(OLDEST)/.synced ## run the tests with the oldest packages that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -m "not lab and not slow and not browser" $(PARALLEL) -W ignore::DeprecationWarning $(ARGS)
+	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS) $(PARALLEL) -W ignore::DeprecationWarning $(ARGS)
 
 # Only the direct requirements are at their oldest versions. Transitive ones and test tools are current, which old
 # packages warn about.

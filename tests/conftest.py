@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.shell import Shell
 
 # No deadline: the time of an example depends on the machine. `make test` is the same every time; `make fuzz` is not.
-hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None, max_examples=50)
 hypothesis.settings.register_profile(
     "fuzz", deadline=None, derandomize=False, database=None, print_blob=True, max_examples=examples(100)
 )
@@ -41,6 +41,7 @@ _MARKERS = {
     "running_kernel": "kernel",
     "kernel_of_its_own": "kernel",
     "headless": "kernel",
+    "smollm2": "local_model",
 }
 """By the fixtures that tests use."""
 _connect = socket.socket.connect
@@ -50,6 +51,11 @@ _getaddrinfo = socket.getaddrinfo
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist, which inherit the variable
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="llm_magic-tests-")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, because tests wait for servers and processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -158,9 +158,9 @@ def test_a_frame_of_polars_is_read_through_its_columns() -> None:
 # Images.
 
 
-def encoded(kind: str, size: tuple[int, int] = (40, 20), **options: Any) -> bytes:
+def encoded(kind: str, size: tuple[int, int] = (40, 20), *, mode: str = "RGB", **options: Any) -> bytes:
     file = io.BytesIO()
-    picture = pillow.new("RGB", size, "red")
+    picture = pillow.new(mode, size, "red")
     picture.paste("blue", (0, 0, size[0] // 2, size[1]))
     picture.save(file, kind, **options)
     return file.getvalue()
@@ -210,9 +210,12 @@ def test_an_image_without_metadata_is_sent_as_it_is() -> None:
         assert image.data == data
 
 
-@pytest.mark.parametrize(("kind", "size"), [("JPEG", (9_000, 10)), ("PNG", (1_440, 8_570)), ("PNG", (8_001, 8_001))])
-def test_an_image_above_the_limit_of_a_side_is_scaled_down(kind: str, size: tuple[int, int]) -> None:
-    shot = of_value("shot", encoded(kind, size))
+@pytest.mark.parametrize(
+    ("kind", "mode", "size"),
+    [("JPEG", "RGB", (9_000, 10)), ("PNG", "RGB", (640, 8_570)), ("PNG", "L", (8_001, 8_001))],
+)
+def test_an_image_above_the_limit_of_a_side_is_scaled_down(kind: str, mode: str, size: tuple[int, int]) -> None:
+    shot = of_value("shot", encoded(kind, size, mode=mode))
     assert shot.image is not None
     assert max(shot.image.width, shot.image.height) == 8_000
     assert shot.changes == f"scaled down from {size[0]:,} × {size[1]:,} pixels"
@@ -241,7 +244,7 @@ def test_a_broken_image_is_an_error_before_anything_is_sent(data: bytes) -> None
 
 def test_an_image_of_too_many_pixels_is_an_error() -> None:
     with pytest.raises(RequestError, match="has 10,000 × 9,000 pixels: scale it down"):
-        of_value("x", encoded("PNG", (10_000, 9_000)))
+        of_value("x", encoded("PNG", (10_000, 9_000), mode="1"))
 
 
 # Files that are not text in UTF-8.

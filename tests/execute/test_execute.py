@@ -577,7 +577,7 @@ def obedient(script: list[Reply | Failure]) -> Callable[[ProviderRequest], Reply
     return reply
 
 
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(15))
 @given(
     cap=st.integers(1, 200),
     runs=st.integers(1, 30),

@@ -92,10 +92,7 @@ def test_a_frozen_run_leaves_no_widget_state(display: Display) -> None:
     def state() -> dict[str, Any]:
         return Widget.get_manager_state(drop_defaults=True)["state"]
 
-    words = tuple(
-        f"{word} " for word in ("A paragraph of **words** and `code`, of the usual kind.\n\n" * 700).split(" ")
-    )
-    events = events_of(Reply(chunks=words))
+    events = events_of(Reply(chunks=("A paragraph of **words** ", "and `code`, of the usual kind.\n\n") * 700))
     for freeze in (True, False):
         before, time = set(state()), Time()
         run = display_run(events, WidgetView(freeze=freeze, monotonic=time), time)

@@ -160,4 +160,4 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=examples(40), stateful_step_count=30)
+TestBooks.settings = settings(max_examples=examples(20), stateful_step_count=30)

@@ -231,7 +231,6 @@ def test_the_scripted_notebooks_run_and_send_nothing(
 
 
 @pytest.mark.kernel
-@pytest.mark.local_model
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_notebooks_on_the_embedded_model_run(
     name: str, smollm2: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -342,7 +342,6 @@ def start_and_record_engine(path: Path, name: str) -> engine.Engine:
     return started[-1]
 
 
-@pytest.mark.local_model
 async def test_a_real_answer_streams(real: LocalProvider) -> None:
     events = await events_of(real, ask("What is the capital of France?"))
     assert len(text_of(events)) > 10
@@ -355,7 +354,6 @@ async def test_a_real_answer_streams(real: LocalProvider) -> None:
     assert events[-1].served_model == SMOLLM2.name
 
 
-@pytest.mark.local_model
 async def test_the_same_seed_gives_the_same_answer(real: LocalProvider) -> None:
     """Also if part of the prompt is cached, and for concurrent requests."""
     prompt = "Name three colours."
@@ -365,14 +363,12 @@ async def test_the_same_seed_gives_the_same_answer(real: LocalProvider) -> None:
     assert [text_of(events) for events in answers] == [first] * 3
 
 
-@pytest.mark.local_model
 async def test_requests_in_quick_succession_all_work(real: LocalProvider) -> None:
     """The server drops some connections that it promises to keep, so none may be used twice."""
     for _ in range(40):
         assert text_of(await events_of(real, ask("Hi", max_output_tokens=2)))
 
 
-@pytest.mark.local_model
 async def test_an_answer_bound_to_a_schema_parses(real: LocalProvider) -> None:
     schema = {
         "type": "object",
@@ -385,7 +381,6 @@ async def test_an_answer_bound_to_a_schema_parses(real: LocalProvider) -> None:
     assert isinstance(answer["large"], bool)
 
 
-@pytest.mark.local_model
 async def test_the_engine_takes_every_schema(real: LocalProvider) -> None:
     schemas = {name: case[0] for name, case in CASES.items()} | HARD_TO_COMPILE
     for name, schema in schemas.items():
@@ -394,7 +389,6 @@ async def test_the_engine_takes_every_schema(real: LocalProvider) -> None:
             assert isinstance(events[-1], Finished), name
 
 
-@pytest.mark.local_model
 async def test_a_canceled_answer_frees_the_slot(real: LocalProvider) -> None:
     async with aclosing(real.stream(ask("Write a very long story about a river.", 4000))) as events:
         async for event in events:
@@ -404,7 +398,6 @@ async def test_a_canceled_answer_frees_the_slot(real: LocalProvider) -> None:
         assert text_of(await events_of(real, ask("Hi", max_output_tokens=2)))
 
 
-@pytest.mark.local_model
 async def test_a_canceled_prompt_frees_the_slot(real: LocalProvider) -> None:
     """Canceled before the first token, while 3,600 tokens are being read."""
     reading = asyncio.create_task(events_of(real, ask("A river runs. " * 900, 10)))
@@ -415,13 +408,11 @@ async def test_a_canceled_prompt_frees_the_slot(real: LocalProvider) -> None:
         assert text_of(await events_of(real, ask("Hi", max_output_tokens=2)))
 
 
-@pytest.mark.local_model
 async def test_a_prompt_beyond_the_context_is_an_error(real: LocalProvider) -> None:
     with pytest.raises(ContextTooLong, match="4096"):
         await events_of(real, ask("river " * 9000))
 
 
-@pytest.mark.local_model
 async def test_an_engine_that_is_killed_is_replaced(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
     old = started[-1]
@@ -431,7 +422,6 @@ async def test_an_engine_that_is_killed_is_replaced(real: LocalProvider) -> None
     assert started[-1].process.pid != old.process.pid
 
 
-@pytest.mark.local_model
 async def test_the_engine_requires_its_key_and_hides_it(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
     child = psutil.Process(started[-1].process.pid)
@@ -446,14 +436,12 @@ async def test_the_engine_requires_its_key_and_hides_it(real: LocalProvider) -> 
     await writer.wait_closed()
 
 
-@pytest.mark.local_model
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups of POSIX")
 async def test_an_interrupt_of_the_notebook_does_not_reach_the_engine(real: LocalProvider) -> None:
     await events_of(real, ask("Hi", max_output_tokens=2))
     assert os.getpgid(started[-1].process.pid) != os.getpgid(0)
 
 
-@pytest.mark.local_model
 def test_no_orphan_is_left_by_a_parent_that_exits_or_is_killed(smollm2: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from llm_magic.providers.local import engine\n"
@@ -474,7 +462,6 @@ def test_no_orphan_is_left_by_a_parent_that_exits_or_is_killed(smollm2: Path) ->
             child.wait(10)  # Raises TimeoutExpired if it stays.
 
 
-@pytest.mark.local_model
 def test_the_engine_prints_nothing_on_the_notebooks_streams(smollm2: Path, capfd: pytest.CaptureFixture[str]) -> None:
     running = engine.start(smollm2, "x")
     running.stop()

@@ -229,7 +229,6 @@ def test_a_child_process_gets_no_secret_whatever_its_variable_is_called(monkeypa
     assert {"PATH", "PIP_INDEX_URL"} <= passed_on.keys()
 
 
-@pytest.mark.local_model
 def test_the_engine_process_has_no_secret_in_its_environment(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_LLM", KEY)
     running = engine.start(smollm2, "small")
