@@ -9,7 +9,7 @@ from typing import Protocol
 from llm_magic.classify.features import FAMILIES, Features, featurize, window
 from llm_magic.classify.heads import HEAD_FAMILIES, Heads, shipped_heads
 from llm_magic.classify.pleasantries import strip_pleasantries
-from llm_magic.classify.request import drop_floods, drop_talk, find_request
+from llm_magic.classify.request import Request, drop_floods, drop_talk, find_request
 from llm_magic.classify.signals import Signal, detect_signals
 from llm_magic.classify.spelling import correct_spelling
 from llm_magic.classify.text import canonical
@@ -30,9 +30,8 @@ _NOTHING_ASKED = Classification(
 
 
 _ARITHMETIC = re.compile(
-    r"\s{0,9}(?:(?:what is|what's|whats|how much is|calculate|compute)\s{1,9})?"
-    r"(?!\d{4}-\d\d?-\d)(?=[^\n]{0,40}\d\s{0,9}[-+*/x×÷^%])[-+*/x×÷^%().,\d \t]{1,40}[=?.\s]{0,9}",
-    re.IGNORECASE,
+    r"(?:(?:what is|what's|whats|how much is|calculate|compute)\s{1,9})?"
+    r"(?!\d{4}-\d\d?-\d)(?=[^\n]{0,40}\d\s{0,9}[-+*/x×÷^%])[-+*/x×÷^%().,\d \t]{1,40}[=?.\s]{0,9}"
 )
 _ONE_EXPRESSION = Classification(
     tier=TaskTier.BULK,
@@ -64,13 +63,14 @@ class LinearClassifier:
         characters are read, which bounds the time.
         """
         heads = self._heads or shipped_heads()
-        if _ARITHMETIC.fullmatch(text):
+        request, text_length = _read(text)
+        if _ARITHMETIC.fullmatch(request.whole):
             return _ONE_EXPRESSION
-        features, signals = _read(text, HEAD_FAMILIES)
+        features, signals = _featurize(request, text_length, HEAD_FAMILIES)
         if not features.word_buckets:
             return _NOTHING_ASKED
         probabilities, familiarity = heads.tier_probabilities(features), heads.familiarity(features)
-        likeliest, second, *_ = sorted(TaskTier, key=lambda tier: -probabilities[tier])
+        likeliest, second, *_ = sorted(probabilities, key=probabilities.__getitem__, reverse=True)
         is_unfamiliar = familiarity < MIN_FAMILIARITY
         if is_unfamiliar:
             trust = (1 + familiarity / MIN_FAMILIARITY) / 2
@@ -99,12 +99,18 @@ class LinearClassifier:
 
 def features_of(text: str) -> Features:
     """Compute all families of features; `classify` computes the ones that its heads use."""
-    return _read(text, FAMILIES)[0]
+    return _featurize(*_read(text), FAMILIES)[0]
 
 
-def _read(text: str, families: Collection[str]) -> tuple[Features, tuple[Signal, ...]]:
+def _read(text: str) -> tuple[Request, int]:
+    """Return the request of a prompt, and the length of the prompt without what is dropped around the request."""
     canonical_text, text_length = canonical(text)
-    request = find_request(drop_talk(drop_floods(strip_pleasantries(correct_spelling(window(canonical_text))))))
+    read = window(canonical_text)
+    request = find_request(drop_talk(drop_floods(strip_pleasantries(correct_spelling(read)))))
+    return request, text_length - len(read) + len(request.whole)
+
+
+def _featurize(request: Request, text_length: int, families: Collection[str]) -> tuple[Features, tuple[Signal, ...]]:
     signals = tuple(detect_signals(request, text_length))
     names = [signal.feature_name for signal in signals if signal.feature_name]
     return featurize(request, text_length, names, families=families), signals

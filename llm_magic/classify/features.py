@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from itertools import pairwise
+from typing import Generic, TypeVar
 from zlib import crc32
 
 from llm_magic.classify.lexicon import task_kinds
@@ -39,6 +41,10 @@ _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^
 
 # The weight that a head gives each family, in the order of `FAMILIES`.
 Scales = tuple[float, ...]
+
+# What `_hash_word` returns.
+WordBuckets = tuple[int, int, int, int, int]
+_END, _STEM = 3, 4
 
 # A value, and the buckets that have it.
 Group = tuple[float, "array[int]"]
@@ -79,27 +85,27 @@ def featurize(
     signals: names of the signals of its request. families: the ones to compute; the others stay empty.
     """
     words = _tokens(request.whole)
-    own, left, right, ends, stems = _hashed(words)
-    of_all = _normalized(own), _normalized(_pairs(left, right))
-    asked, of_request = words, of_all
+    hashed = _hashed(words)
+    of_all = _normalized(_column(hashed, 0)), _normalized_counts(_pairs(hashed))
+    asked, of_asked, of_request = words, hashed, of_all
     if request.asked != request.whole:
         asked = _tokens(request.asked)
-        own, left, right, _, stems = _hashed(asked)
-        of_request = _normalized(own), _normalized(_pairs(left, right))
+        of_asked = _hashed(asked)
+        of_request = _normalized(_column(of_asked, 0)), _normalized(_pairs(of_asked))
     with_details = "details" in families
     facts, details = describe_structure(request.whole, words, text_length, with_details=with_details)
     return Features(
         families=(
             *of_request,
-            _normalized(stems) if "stems" in families else (),
+            _normalized(_column(of_asked, _STEM)) if "stems" in families else (),
             _normalized_names(task_kinds(request.asked, asked)),
             _normalized_names(signals),
             _normalized_names(describe_request(request, asked)),
-            _normalized(_hashed(_tokens(request.context))[0]) if request.context else (),
+            _normalized(_column(_hashed(_tokens(request.context)), 0)) if request.context else (),
             *of_all,
             _normalized_names(facts),
             _normalized_names([*details, *signals]) if with_details else (),
-            _normalized(_at_ends(ends)) if "ends" in families else (),
+            _normalized(_at_ends(_column(hashed, _END))) if "ends" in families else (),
         )
     )
 
@@ -112,13 +118,16 @@ def _tokens(text: str) -> list[str]:
     return (_ASCII_TOKEN if text.isascii() else _TOKEN).findall(text)
 
 
-def _hashed(words: Sequence[str]) -> Sequence[tuple[Any, ...]]:
-    """Return the columns of `_hash_word` for several words."""
-    return tuple(zip(*map(_WORD_BUCKETS.__getitem__, words), strict=True)) or ((),) * 5
+def _hashed(words: Sequence[str]) -> list[WordBuckets]:
+    return list(map(_WORD_BUCKETS.__getitem__, words))
 
 
-def _pairs(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    return [first + second & _BUCKET_MASK for first, second in zip(left, right[1:], strict=False)]
+def _column(hashed: Sequence[WordBuckets], index: int) -> list[int]:
+    return [buckets[index] for buckets in hashed]
+
+
+def _pairs(hashed: Sequence[WordBuckets]) -> list[int]:
+    return [first[1] + second[2] & _BUCKET_MASK for first, second in pairwise(hashed)]
 
 
 def _normalized_names(names: Iterable[str]) -> tuple[Group, ...]:
@@ -129,6 +138,20 @@ def _normalized(buckets: Iterable[int]) -> tuple[Group, ...]:
     """Return each bucket once: a word that is repeated counts no more than others."""
     distinct = array("H", dict.fromkeys(buckets))
     return ((1 / math.sqrt(len(distinct)), distinct),) if distinct else ()
+
+
+def _normalized_counts(buckets: Sequence[int]) -> tuple[Group, ...]:
+    """Return each bucket once, with the logarithm of its count: what is repeated, as in JSON, outweighs the rest."""
+    counts = Counter(buckets)
+    if len(counts) == len(buckets):
+        return _normalized(buckets)
+    by_count: dict[int, list[int]] = {1: [bucket for bucket, count in counts.items() if count == 1]}
+    for bucket, count in counts.items():
+        if count > 1:
+            by_count.setdefault(count, []).append(bucket)
+    amounts = {count: math.log1p(count) for count in by_count}
+    length = math.sqrt(sum(amounts[count] ** 2 * len(group) for count, group in by_count.items()))
+    return tuple((amounts[count] / length, array("H", group)) for count, group in by_count.items() if group)
 
 
 _BUCKET_MASK = BUCKETS - 1
@@ -144,7 +167,7 @@ def _hash_name(name: str) -> int:
     return _bucket(crc32(f"={name}".encode("utf-8", "surrogatepass")))
 
 
-def _hash_word(word: str) -> tuple[int, int, int, int, int]:
+def _hash_word(word: str) -> WordBuckets:
     """Return the bucket of a word, its share of a pair's bucket as the first and as the second word, its bucket at the
     ends of a prompt, and the bucket of its first letters, which an ending changes less. A number is hashed by how many
     digits it has."""

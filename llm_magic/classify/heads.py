@@ -1,7 +1,7 @@
 """The two learned linear heads: the tier of a prompt, and its difficulty.
 
-Scoring needs no numpy, whose import takes longer than a hundred decisions: weights are 16-bit integers times a scale,
-and a score is a sum over a few hundred features.
+Scoring needs no numpy, whose import takes longer than a hundred decisions: weights are integers times a scale, and a
+score is a sum over a few hundred features.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = 4
+VERSION = 5
 TIER_SCALES = family_scales(
     words=0.8, pairs=0.5, kinds=1.5, signals=1.0, shape=1.0, context=0.4, all_words=0.4
 )  # fmt: skip
@@ -35,39 +35,84 @@ DIFFICULTY_SCALES = family_scales(all_pairs=0.4, structure=1.0)
 HEAD_FAMILIES = frozenset(
     family for family, *scales in zip(FAMILIES, TIER_SCALES, DIFFICULTY_SCALES, strict=True) if any(scales)
 )
+_TIERS = tuple(TaskTier)
 _MAX_WEIGHT = 32_767
+
+# The weights of a bucket for three tiers are fields of one integer, so that one pass over the buckets sums all of them.
+# A field holds the sum of so many weights, positive or negative.
+_FIELD_BITS = 21
+_FIELD_HALF, _FIELD_MASK = 1 << _FIELD_BITS - 1, (1 << _FIELD_BITS) - 1
+_MAX_FIELD_WEIGHT, _MAX_SUMMED = 1_023, 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
-    """score = features · weights × scale + bias, per class."""
+class DifficultyHead:
+    """score = features · weights × scale + bias."""
 
-    weights: tuple[array[int], ...]
+    weights: array[int]
+    scale: float
+    bias: float
+
+    @classmethod
+    def quantize(cls, weights: NDArray[np.float64], bias: float) -> DifficultyHead:
+        """Round float weights, one per bucket, to 16 bits."""
+        import numpy as np
+
+        scale = float(np.abs(weights).max()) / _MAX_WEIGHT or 1.0
+        rounded = np.rint(weights / scale).astype(np.int16)
+        return cls(weights=array("h", rounded.tobytes()), scale=scale, bias=bias)
+
+    def times(self, factor: float) -> DifficultyHead:
+        return dataclasses.replace(self, scale=self.scale * factor, bias=self.bias * factor)
+
+    def score(self, features: Features, scales: Scales) -> float:
+        total, row = 0.0, self.weights
+        for value, buckets in features.scaled(scales):
+            # The extra bucket makes itemgetter return a tuple for a single bucket too.
+            total += value * (sum(itemgetter(*buckets, 0)(row)) - row[0])
+        return self.scale * total + self.bias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierHead:
+    """One score per tier, in the order of `TaskTier`, whose sum is zero: score = features · weights × scale + bias.
+
+    weights: per bucket, those of the first three tiers, packed; the weight of the last tier is minus their sum.
+    """
+
+    weights: array[int]
     scale: float
     bias: tuple[float, ...]
 
     @classmethod
-    def quantize(cls, weights: NDArray[np.float64], bias: NDArray[np.float64] | float) -> Linear:
-        """Round float weights (BUCKETS, or BUCKETS x classes) to 16 bits."""
+    def quantize(cls, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> TierHead:
+        """Round float weights (BUCKETS x tiers) to fields. Their mean over the tiers does not matter."""
         import numpy as np
 
-        scale = float(np.abs(weights).max()) / _MAX_WEIGHT or 1.0
-        rounded = np.rint(weights.T.reshape(-1, len(weights)) / scale).astype(np.int16)
+        centered = weights - weights.mean(axis=1, keepdims=True)
+        scale = float(np.abs(centered).max()) / _MAX_FIELD_WEIGHT or 1.0
+        first, second, third, _ = np.rint(centered / scale).astype(np.int64).T
+        packed = (first << 2 * _FIELD_BITS) + (second << _FIELD_BITS) + third
         return cls(
-            weights=tuple(array("h", row.tobytes()) for row in rounded),
-            scale=scale,
-            bias=tuple(map(float, np.atleast_1d(bias))),
+            weights=array("q", packed.tobytes()), scale=scale, bias=tuple(map(float, bias - float(np.mean(bias))))
         )
 
-    def times(self, factor: float) -> Linear:
+    def times(self, factor: float) -> TierHead:
         return dataclasses.replace(self, scale=self.scale * factor, bias=tuple(bias * factor for bias in self.bias))
 
     def scores(self, features: Features, scales: Scales) -> list[float]:
-        sums = [0.0] * len(self.bias)
+        first = second = third = 0.0
+        row = self.weights
         for value, buckets in features.scaled(scales):
-            select = itemgetter(*buckets, 0)  # the extra bucket makes it return a tuple for a single bucket too
-            for index, row in enumerate(self.weights):
-                sums[index] += value * (sum(select(row)) - row[0])
+            for start in range(0, len(buckets), _MAX_SUMMED):
+                packed = sum(itemgetter(*buckets[start : start + _MAX_SUMMED], 0)(row)) - row[0]
+                low = (packed + _FIELD_HALF & _FIELD_MASK) - _FIELD_HALF
+                packed = packed - low >> _FIELD_BITS
+                middle = (packed + _FIELD_HALF & _FIELD_MASK) - _FIELD_HALF
+                first += value * (packed - middle >> _FIELD_BITS)
+                second += value * middle
+                third += value * low
+        sums = (first, second, third, -(first + second + third))
         return [self.scale * total + bias for total, bias in zip(sums, self.bias, strict=True)]
 
 
@@ -75,21 +120,23 @@ class Linear:
 class Heads:
     """The trained heads.
 
-    tier: one class per tier, in the order of `TaskTier`; the temperature is already applied.
+    tier: the temperature is already applied.
     difficulty: `""` is trained on every source; a source's name, on all other sources, to evaluate on that one.
     temperature: the divisor of the tier scores that calibrates their probabilities on held-out prompts.
     known: one byte per bucket, 1 if a word of a training prompt fell into it, else 0.
     """
 
-    tier: Linear
-    difficulty: dict[str, Linear]
+    tier: TierHead
+    difficulty: dict[str, DifficultyHead]
     temperature: float
     known: bytes
 
     def tier_probabilities(self, features: Features) -> dict[TaskTier, float]:
         scores = self.tier.scores(features, TIER_SCALES)
-        odds = [math.exp(score - max(scores)) for score in scores]
-        return {tier: share / sum(odds) for tier, share in zip(TaskTier, odds, strict=True)}
+        highest = max(scores)
+        odds = [math.exp(score - highest) for score in scores]
+        total = sum(odds)
+        return {tier: share / total for tier, share in zip(_TIERS, odds, strict=True)}
 
     def difficulty_of(self, features: Features, *, without: str = "") -> float:
         """Return the difficulty in logits: 0 is typical, and higher values mean fewer correct answers.
@@ -97,7 +144,7 @@ class Heads:
         without: use the head that was not trained on this source, if there is one.
         """
         head = self.difficulty.get(without) or self.difficulty[""]
-        return head.scores(features, DIFFICULTY_SCALES)[0]
+        return head.score(features, DIFFICULTY_SCALES)
 
     def familiarity(self, features: Features) -> float:
         """Return the share of the prompt's distinct words that occur in the training prompts, 0..1."""
@@ -114,8 +161,9 @@ class Heads:
         }
         heads = {"tier": self.tier, **{f"difficulty/{name}": head for name, head in self.difficulty.items()}}
         for name, head in heads.items():
-            arrays |= {f"{name}/{tier}": np.array(row, "<i2") for tier, row in enumerate(head.weights)}
-            arrays |= {f"{name}/scale": np.array([head.scale], "<f8"), f"{name}/bias": np.array(head.bias, "<f8")}
+            kind = "<i8" if isinstance(head, TierHead) else "<i2"
+            arrays |= {f"{name}/weights": np.array(head.weights, kind), f"{name}/scale": np.array([head.scale], "<f8")}
+            arrays[f"{name}/bias"] = np.atleast_1d(np.array(head.bias, "<f8"))
         np.savez(file, **dict(sorted(arrays.items())))
 
     @classmethod
@@ -126,17 +174,20 @@ class Heads:
             def read(name: str) -> array[Any]:
                 return _parse_npy(arrays.read(f"{name}.npy"))
 
-            def head(name: str) -> Linear:
-                bias = tuple(read(f"{name}/bias"))
-                rows = tuple(read(f"{name}/{index}") for index in range(len(bias)))
-                return Linear(weights=rows, scale=read(f"{name}/scale")[0], bias=bias)
-
             if (version := int(read("version")[0])) != VERSION:
                 raise ValueError(f"the weights have version {version}, but {VERSION} is needed: train them again")
             sources = {name.split("/")[1] for name in arrays.namelist() if name.startswith("difficulty/")}
+            difficulty = {
+                source: DifficultyHead(
+                    weights=read(f"difficulty/{source}/weights"),
+                    scale=read(f"difficulty/{source}/scale")[0],
+                    bias=read(f"difficulty/{source}/bias")[0],
+                )
+                for source in sorted(sources)
+            }
             return cls(
-                tier=head("tier"),
-                difficulty={source: head(f"difficulty/{source}") for source in sorted(sources)},
+                tier=TierHead(weights=read("tier/weights"), scale=read("tier/scale")[0], bias=tuple(read("tier/bias"))),
+                difficulty=difficulty,
                 temperature=read("temperature")[0],
                 known=read("known").tobytes(),
             )

@@ -58,34 +58,30 @@ def task_kinds(lowered: str, words: Sequence[str]) -> list[str]:
     """Name the kinds of task that the words indicate: count, density, kinds at the ends, and the leading kinds."""
     kinds_by_word, kind_by_substring = _lexicon()
 
-    def count_kinds(some: Sequence[str]) -> Counter[str]:
+    def kinds_of(some: Sequence[str]) -> Iterator[str]:
         known = filter(kinds_by_word.__contains__, some)
-        return Counter(chain.from_iterable(map(kinds_by_word.__getitem__, known)))
+        return chain.from_iterable(map(kinds_by_word.__getitem__, known))
 
-    counts = count_kinds(words)
+    counts = Counter(kinds_of(words))
     if not lowered.isascii():
         for part, kind in kind_by_substring:
             if part in lowered:
                 counts[kind] += _SUBSTRING_WEIGHT
     length = max(_MIN_DENSITY_WORDS, len(words))
-    names = [f"starts {kind}" for kind in count_kinds(words[:_FIRST_WORDS])]
-    names += [f"ends {kind}" for kind in count_kinds(words[-_LAST_WORDS:])]
+    names = [f"starts {kind}" for kind in dict.fromkeys(kinds_of(words[:_FIRST_WORDS]))]
+    names += [f"ends {kind}" for kind in dict.fromkeys(kinds_of(words[-_LAST_WORDS:]))]
     for kind, count in counts.items():
-        names += _level_names(kind, count, count / length)
-    leading = sorted(counts, key=lambda kind: (-counts[kind], kind))[:3]
-    names += [f"first {kind}" for kind in leading[:1]] + [f"among the first {kind}" for kind in leading]
+        names += _level_names(kind, count, length)
+    leading = sorted(counts)
+    leading.sort(key=counts.__getitem__, reverse=True)
+    names += [f"first {kind}" for kind in leading[:1]] + [f"among the first {kind}" for kind in leading[:3]]
     return names or ["no kind"]
 
 
-def _level_names(kind: str, count: int, density: float) -> Iterator[str]:
-    for level in _COUNT_LEVELS:
-        if count < level:
-            break
-        yield f"{kind} {level}+"
-    for level in _DENSITY_LEVELS:
-        if density < level:
-            break
-        yield f"{kind} dense {level}"
+@functools.lru_cache(maxsize=4_096)
+def _level_names(kind: str, count: int, length: int) -> tuple[str, ...]:
+    reached = [f"{kind} {level}+" for level in _COUNT_LEVELS if count >= level]
+    return (*reached, *(f"{kind} dense {level}" for level in _DENSITY_LEVELS if count / length >= level))
 
 
 @functools.cache

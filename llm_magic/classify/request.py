@@ -39,10 +39,15 @@ _CUE_PHRASES = (
 _MAX_POLITE_WORDS = 8
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?!\s)[^.!?\n]*)*(?:[.!?]+(?=\s|$)|\n|$)\s*")
-_REMARK = re.compile(
-    r"([^\W\d_]+) (?=(?:i'm|i've|i am|i have|i had|i was|i grew|i just|we're|we are|we had|we have|my|our|the|a|an|this"
-    r"|two|there|there's|it's|it is|it has|you would)\b)"
+_OPENERS = (
+    r"i'm|i've|i am|i have|i had|i was|i(?= (?:never|still|just|always|already|only|finally|really|can't|don't|didn't"
+    r"|grew|forgot|missed|woke|came|went|left|slept|skipped|spilled|hate|love|feel|hear|smell)\b)|we|we're|we've|my|our"
+    r"|there|there's|it's|it is|it has|someone|somebody|everyone|everybody|yesterday|tonight|you would"
 )
+_REMARK = re.compile(rf"(?=\b([^\W\d_]+) ((?:{_OPENERS})|(?:the|a|an|this|two))\b)")
+_ARTICLES = frozenset(["the", "a", "an", "this", "two"])
+_AUXILIARIES = frozenset(["is", "are", "was", "were", "has", "have", "had"])
+_MIN_WORDS_BEFORE = 3
 _NOT_TALK = re.compile(r"\d|[=(){}\[\]<>_\\$%`|:]|->")
 _TALK_CHARS, _TALK_SENTENCES, _MIN_TALK_WORDS = 140, 2, 3
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
@@ -65,7 +70,7 @@ _MIN_PROSE_WORDS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The parts of a prompt in canonical form. whole: all of it, without floods of words.
+    """The parts of a prompt in canonical form, without quotes. whole: all of it, with quotes, without floods of words.
 
     material: `(kind, characters)` of pasted lines. starts_with_material: material stands before the request.
     """
@@ -81,9 +86,11 @@ class Request:
 
 def find_request(text: str) -> Request:
     """Separate a prompt in canonical form. If nothing in it looks like a request, all of its prose is the request."""
-    whole = text
+    whole, text = text, text.replace('"', "")
     if len(text) > _HEAD_CHARS + _TAIL_CHARS:
-        text = f"{text[:_HEAD_CHARS].rpartition(' ')[0]}\n{text[-_TAIL_CHARS:].partition(' ')[2]}"
+        # A word that is cut is dropped; scripts without spaces have none.
+        head, tail = text[:_HEAD_CHARS], text[-_TAIL_CHARS:]
+        text = f"{head.rpartition(' ')[0] or head}\n{tail.partition(' ')[2] or tail}"
     material: dict[str, int] = {}
     prose: list[tuple[bool, str]] = []
     kinds: list[str] = []
@@ -154,11 +161,17 @@ def _end_before_talk(text: str, start: int) -> int:
     known = request_words()
     if not text.endswith((".", "!")):
         return len(text)
-    for match in _REMARK.finditer(text, start):
-        before, tail = text[start : match.end(1)], text[match.end() :]
+    matches = list(_REMARK.finditer(text, start))
+    starts = [match for match in matches if match[2] not in _ARTICLES]
+    # An article may also begin the object of the request, as in "draft the agenda".
+    starts += [match for match in reversed(matches) if match[2] in _ARTICLES and match[1] not in known.verbs]
+    for match in starts:
+        before, tail = text[start : match.end(1)], text[match.start(2) :]
         words = _WORD.findall(tail)
-        is_new = match[1] not in known.function | known.verbs and known.verbs.isdisjoint(words)
-        if is_new and len(words) > _MIN_TALK_WORDS and _is_talk(tail, before):
+        is_short = len(words) <= _MIN_TALK_WORDS or before.count(" ") < _MIN_WORDS_BEFORE
+        if is_short or match[1] in known.function or (match[2] in _ARTICLES and _AUXILIARIES.isdisjoint(words)):
+            continue
+        if _is_talk(tail, before):
             return match.end(1)
     return len(text)
 
@@ -254,15 +267,24 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
             yield kind, line
             continue
         head, tail = line, ""
-        if (colon := _COLON.search(line)) and len(line[: colon.start()].split()) <= _MAX_ASKING_WORDS:
+        if (
+            (":" in line or "：" in line)
+            and (colon := _COLON.search(line))
+            and len(line[: colon.start()].split()) <= _MAX_ASKING_WORDS
+        ):
             head, tail = line[: colon.start()], line[colon.end() :]
             if tail and not is_request(head, phrases):
                 head, tail = line, ""
-        for sentence in _SENTENCE_END.split(head):
+        for sentence in _sentences(head):
             if sentence:
                 yield ("request" if is_request(sentence, phrases) else "context"), sentence
         if tail:
             yield from _tail_parts(tail)
+
+
+def _sentences(line: str) -> list[str]:
+    has_one = line.isascii() and ". " not in line and "? " not in line and "! " not in line
+    return [line] if has_one else _SENTENCE_END.split(line)
 
 
 def _tail_parts(tail: str) -> Iterator[tuple[str, str]]:
@@ -270,7 +292,7 @@ def _tail_parts(tail: str) -> Iterator[tuple[str, str]]:
     if kind := line_kind(tail):
         yield kind, tail
         return
-    *sentences, last = filter(None, _SENTENCE_END.split(tail))
+    *sentences, last = filter(None, _sentences(tail))
     for sentence in sentences:
         yield "context", sentence
     yield ("request" if sentences and starts_request(last) else "context"), last

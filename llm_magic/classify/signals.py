@@ -5,7 +5,6 @@ They give the reasons of a classification, and are features of the learned heads
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from collections.abc import Iterator
@@ -136,7 +135,19 @@ _BY_PREFIX = {
     prefix: [index for index, (_, prefixes, _) in enumerate(PATTERNS) if prefix in prefixes]
     for prefix in frozenset[str]().union(*(prefixes for _, prefixes, _ in PATTERNS))
 }
-_PREFIX = re.compile(r"\b[a-z]{1,3}")
+
+
+def _prefix_pattern() -> re.Pattern[str]:
+    """Build a pattern for the first three letters of a word, or all of a shorter one, if a pattern may begin there."""
+    by_letter: dict[str, list[str]] = {}
+    for prefix in sorted(_BY_PREFIX):
+        by_letter.setdefault(prefix[0], []).append(prefix[1:] if len(prefix) == 3 else rf"{prefix[1:]}(?![a-z])")
+    return re.compile(
+        r"\b(?:" + "|".join(f"{letter}(?:{'|'.join(rests)})" for letter, rests in by_letter.items()) + ")"
+    )
+
+
+_PREFIX = _prefix_pattern()
 
 
 @functools.cache
@@ -147,7 +158,7 @@ def _pattern(index: int) -> re.Pattern[str]:
 
 _INLINE_CODE = re.compile(r"\w\(\w*[,)]|\w\[\w+\]|\w\.\w+\(|</?\w{1,20}>|\);|\)\{|[^\W\d]\w* = \S")
 _FUNCTION_DEFINITIONS = re.compile(
-    r"\bfunctions?: ?\[ ?\{|\bparameters ?: ?\{|\btool[_ ]call|\bname: ?[^,{}]{1,80}, ?description:"
+    r'\bfunctions?"?: ?\[ ?\{|\bparameters"? ?: ?\{|\btool[_ ]call|\bname"?: ?[^,{}]{1,80}, ?"?description"?:'
 )
 _LIST_ITEM = re.compile(r"^(?:\d+[.)]|[-*•]|\([a-z]\))\s", re.MULTILINE)
 
@@ -190,5 +201,14 @@ def _matched_patterns(lowered: str) -> Iterator[Signal]:
             if index not in matches and (match := _pattern(index).match(lowered, word.start())):
                 matches[index] = match
     for index in sorted(matches):
-        signal, matched_text = PATTERNS[index][2], " ".join(matches[index][0].split())[:40]
-        yield dataclasses.replace(signal, reason=signal.reason.format(matched_text))
+        signal = PATTERNS[index][2]
+        if "{0}" not in signal.reason:
+            yield signal
+            continue
+        matched_text = " ".join(matches[index][0].split())[:40]
+        yield Signal(
+            tier=signal.tier,
+            weight=signal.weight,
+            reason=signal.reason.format(matched_text),
+            feature_name=signal.feature_name,
+        )

@@ -10,7 +10,9 @@ import re
 from importlib import resources
 
 MIN_LETTERS = 5
-_WORD = re.compile(r"\b[a-z]{5,20}\b")
+"""The shortest words whose missing and changed letters are corrected. In shorter ones, only swaps and doublings are."""
+_MIN_LETTERS_BY_SET = 6
+_WORD = re.compile(r"\b[a-z]{3,20}\b")
 
 
 @functools.cache
@@ -25,20 +27,51 @@ def _by_deletion() -> dict[str, str]:
     return {word[:place] + word[place + 1 :]: word for word in words for place in range(len(word))}
 
 
+@functools.cache
+def _by_letters() -> dict[str, str]:
+    """Map sets of letters to the only long word that has them, which several swaps and doublings do not change."""
+    by_letters: dict[str, str] = {}
+    for word in vocabulary():
+        if len(word) >= _MIN_LETTERS_BY_SET:
+            letters = _letters(word)
+            by_letters[letters] = "" if letters in by_letters else word
+    return {letters: word for letters, word in by_letters.items() if word}
+
+
+def _letters(word: str) -> str:
+    return "".join(sorted(set(word)))
+
+
 @functools.lru_cache(maxsize=8_192)
 def correct_word(word: str) -> str:
-    """Return the word of the vocabulary that lacks, adds, or changes one letter, or swaps two; else the word itself."""
-    known, by_deletion = vocabulary(), _by_deletion()
+    """Return the likeliest word of the vocabulary, else the word itself.
+
+    In this order: two letters swapped, one doubled, one missing, one added, one changed, and several of these.
+    """
+    known = vocabulary()
     if word in known:
         return word
+    for place in range(len(word) - 1):
+        first, second = word[place], word[place + 1]
+        rest = word[place + 2 :]
+        swapped = f"{word[:place]}{second}{first}{rest}" if first != second else f"{word[:place]}{first}{rest}"
+        if swapped in known:
+            return swapped
+    if len(word) < MIN_LETTERS - 1:
+        return word
+    return _one_letter_away(word) or _by_letters().get(_letters(word), word)
+
+
+def _one_letter_away(word: str) -> str:
+    known, by_deletion = vocabulary(), _by_deletion()
     if word in by_deletion:
         return by_deletion[word]
+    if len(word) < MIN_LETTERS:
+        return ""
     shorter = [word[:place] + word[place + 1 :] for place in range(len(word))]
-    for candidates in (known, by_deletion):
-        for rest in shorter:
-            if rest in candidates and len(rest) >= MIN_LETTERS - 1:
-                return by_deletion.get(rest, rest) if candidates is by_deletion else rest
-    return word
+    if added := next((rest for rest in shorter if rest in known and len(rest) >= MIN_LETTERS - 1), ""):
+        return added
+    return next((by_deletion[rest] for rest in shorter if rest in by_deletion and len(rest) >= MIN_LETTERS - 1), "")
 
 
 _CORRECT: set[str] = set()

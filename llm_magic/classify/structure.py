@@ -23,8 +23,8 @@ _COMPARISONS = frozenset(
      "remaining", "average"]
 )  # fmt: skip
 _STATEMENT_MARKS = ("statement 1", "\ni. ", "(i)")
-_FUNCTION_NAME = re.compile(r"\bname: ?([^,{}]{1,80}), ?description:")
-_PARAMETER = re.compile(r"\btype: ?(?!dict|object)\w")
+_FUNCTION_NAME = re.compile(r'\bname"?: ?"?([^,{}"]{1,80})"?, ?"?description"?:')
+_PARAMETER = re.compile(r'\btype"?: ?"?(?!dict|object)\w')
 _LONG_WORD = r"[a-z]{4,}"
 _SEVERAL_REQUESTS = r" and |also|then|;|, and"
 
@@ -94,8 +94,8 @@ def _facts(
     word_count = max(1, len(words))
     code = (
         sum(map(lowered.count, _CODE_MARKS))
-        + len(_ARROW.findall(lowered))
-        + len(_TAG.findall(lowered))
+        + (len(_ARROW.findall(lowered)) if "=" in lowered else 0)
+        + (len(_TAG.findall(lowered)) if "<" in lowered else 0)
         + sum(map(_CODE_WORDS.__contains__, words))
     )
     may_have_latex = "$" in lowered or _BACKSLASH in lowered
@@ -133,7 +133,7 @@ def _details(
 
 
 def _function_details(lowered: str, functions: Sequence[str]) -> list[str]:
-    start = lowered.find("name:")
+    start = max(lowered.find("name:"), lowered.find('name":'))
     request = lowered[:start]
     request_words = set(re.findall(_LONG_WORD, request))
     definition_words = set(re.findall(_LONG_WORD, lowered[start:]))

@@ -1,4 +1,4 @@
-"""A canonical form of prompts: letter case, amounts of white space, quotes, and code fences do not change it."""
+"""The canonical form of a prompt: letter case, white space, quotes around it, and code fences do not change it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ _HEAD_CHARS, _TAIL_CHARS = 5_000, 2_500
 
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[\w+.-]*[ \t]*$", re.MULTILINE)
 _QUOTING = re.compile(r"(?<![^\W_])'|'(?![^\W_])")
-_DROPPED = re.compile('["`“”„‟«»‹›「」『』\u200b\u200c\u200d\u2060\ufeff\u00ad]+')
+_DROPPED = re.compile("[`«»‹›「」『』\u200b\u200c\u200d\u2060\ufeff\u00ad]+")
+_AROUND = '" \t\r\n'
+_QUOTES = re.compile("[“”„‟]")
 _APOSTROPHES = re.compile("[’‘ʼ´]")
 
 
@@ -26,10 +28,10 @@ def canonical(text: str) -> tuple[str, int]:
         text = _FENCE_LINE.sub("", text)
     # Upper case first: some letters have several lower-case forms.
     if text.isascii():
-        text = text.lower().replace('"', "").replace("`", "")
+        text = text.lower().replace("`", "")
     else:
-        text = _APOSTROPHES.sub("'", _DROPPED.sub("", text.upper().casefold()))
+        text = _QUOTES.sub('"', _APOSTROPHES.sub("'", _DROPPED.sub("", text.upper().casefold())))
     if "'" in text:
         text = _QUOTING.sub("", text)
-    text = "\n".join(filter(None, map(" ".join, map(str.split, text.splitlines()))))
+    text = "\n".join(filter(None, map(" ".join, map(str.split, text.strip(_AROUND).splitlines()))))
     return text, len(text) + skipped

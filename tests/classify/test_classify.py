@@ -16,7 +16,7 @@ from llm_magic import TaskTier
 from llm_magic.classify import classify, features_of, signals
 from llm_magic.classify.classifier import COMPLEX_MISS_COST, MIN_FAMILIARITY
 from llm_magic.classify.features import BUCKETS, FAMILIES, family_scales
-from llm_magic.classify.heads import DIFFICULTY_SCALES, Linear
+from llm_magic.classify.heads import DIFFICULTY_SCALES, DifficultyHead, TierHead
 from llm_magic.classify.pleasantries import strip_pleasantries
 from llm_magic.classify.request import Request
 from llm_magic.classify.text import canonical
@@ -62,7 +62,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "9eaaa9b53a3cce07714fddc0476e5db993640174db4ab64c756bfab3b88eeee7"
+FEATURE_DIGEST = "58f94363bb232114bd2875c282e6ff0a03a5da8d54e352208f4965b8cf7ff894"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
@@ -173,22 +173,39 @@ def test_no_feature_of_any_known_prompt_has_changed() -> None:
     assert digest.hexdigest() == FEATURE_DIGEST
 
 
-def test_a_head_sums_amounts_times_weights() -> None:
-    weights = np.random.default_rng(0).normal(size=(BUCKETS, 3))
-    head = Linear.quantize(weights, np.array([0.5, -0.5, 0.0]))
-    features = features_of("Prove that 2 + 2 = 4, and that 4 = 2 + 2.")
-    wanted = np.array([0.5, -0.5, 0.0])
+@pytest.mark.parametrize(
+    "text", ["Prove that 2 + 2 = 4, and that 4 = 2 + 2.", "".join(map(chr, range(0x4E00, 0x5800)))]
+)
+def test_a_head_sums_amounts_times_weights(text: str) -> None:
+    weights = np.random.default_rng(0).normal(size=(BUCKETS, 4))
+    weights -= weights.mean(axis=1, keepdims=True)
+    bias = np.array([0.5, -0.5, 0.25, -0.25])
+    tiers, difficulty = TierHead.quantize(weights, bias), DifficultyHead.quantize(weights[:, 0], 0.5)
+    features = features_of(text)
+    wanted = bias.copy()
     for part, scale in zip(features.families, DIFFICULTY_SCALES, strict=True):
         for amount, group in part:
             wanted += scale * amount * weights[list(group)].sum(axis=0)
-    assert head.scores(features, DIFFICULTY_SCALES) == pytest.approx(list(wanted), abs=1e-3)
-    assert head.times(2.0).scores(features, DIFFICULTY_SCALES) == pytest.approx(list(2 * wanted), abs=2e-3)
+    assert tiers.scores(features, DIFFICULTY_SCALES) == pytest.approx(list(wanted), abs=0.02)
+    assert tiers.times(2.0).scores(features, DIFFICULTY_SCALES) == pytest.approx(list(2 * wanted), abs=0.04)
+    assert difficulty.score(features, DIFFICULTY_SCALES) == pytest.approx(wanted[0], abs=1e-3)
+    assert difficulty.times(2.0).score(features, DIFFICULTY_SCALES) == pytest.approx(2 * wanted[0], abs=2e-3)
+
+
+def test_tiers_are_summed_without_carry_between_them() -> None:
+    """The weights of several tiers are fields of one integer."""
+    weights = np.tile([1.0, -1.0, -1.0, 1.0], (BUCKETS, 1))
+    features = features_of("".join(map(chr, range(0x4E00, 0x5800))))
+    count = len(features.word_buckets)
+    assert count > 1_024
+    scores = TierHead.quantize(weights, np.zeros(4)).scores(features, family_scales(words=1.0))
+    assert scores == pytest.approx([count**0.5, -(count**0.5), -(count**0.5), count**0.5])
 
 
 def test_a_head_scores_a_prompt_without_features_by_its_bias() -> None:
-    head = Linear.quantize(np.ones((BUCKETS, 1)), 0.25)
-    assert head.scores(features_of(""), family_scales(words=1.0)) == [0.25]
-    assert head.scores(features_of("word"), family_scales(words=1.0)) == pytest.approx([1.25])
+    head = DifficultyHead.quantize(np.ones(BUCKETS), 0.25)
+    assert head.score(features_of(""), family_scales(words=1.0)) == 0.25
+    assert head.score(features_of("word"), family_scales(words=1.0)) == pytest.approx(1.25)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,14 @@ from llm_magic.lab.fit.vocabulary import frequent_words
         ("histogarm", "histogram"),
         ("theorem", "theorem"),
         ("xqzwv", "xqzwv"),
-        ("plto", "plto"),
+        ("plto", "plot"),
+        ("whhy", "why"),
+        ("wirte", "write"),
+        ("pyhtno", "python"),
+        ("exat", "exact"),
     ],
 )
-def test_a_word_is_corrected_if_one_letter_is_missing_added_changed_or_swapped(typed: str, meant: str) -> None:
+def test_a_word_is_corrected_if_letters_are_swapped_doubled_missing_added_or_changed(typed: str, meant: str) -> None:
     assert correct_word(typed) == meant
 
 

@@ -265,7 +265,7 @@ def test_a_difficulty_head_is_fitted_on_all_sources_and_without_each(data: Path)
     assert set(heads) == {"", "zeroeval", "fusion"}
     easy, hard = (features_of(text.format(a=5, b=7)) for text, _ in (EASY, HARD))
     for head in heads.values():
-        assert head.scores(hard, DIFFICULTY_SCALES)[0] > head.scores(easy, DIFFICULTY_SCALES)[0]
+        assert head.score(hard, DIFFICULTY_SCALES) > head.score(easy, DIFFICULTY_SCALES)
 
 
 def test_a_tier_head_is_fitted_without_the_parts_that_are_left_out(data: Path) -> None:

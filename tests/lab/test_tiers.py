@@ -14,13 +14,16 @@ from llm_magic.classify.lexicon import task_kinds
 from llm_magic.lab.data import Recorded
 from llm_magic.lab.evaluate.tiers import SUPPORT_SOURCES, evaluate_tiers
 from llm_magic.lab.prompts import (
+    NOTEBOOK,
     NOTEBOOK_BATCHES,
     OWN_SOURCE_PREFIX,
     NotebookPrompt,
+    fresh_prompts,
     is_held_out,
     label_agreement,
     notebook_prompts,
     own_prompts,
+    read_prompt_file,
 )
 from llm_magic.lab.prompts.composed import composed_prompts, parts, with_format
 from llm_magic.lab.prompts.tasks import PROMPTS_PER_SUBJECT, PROMPTS_PER_TASK, prompts_by_task, tier_of_task
@@ -46,6 +49,13 @@ def test_prompts_are_distinct_and_not_empty() -> None:
     assert not [text for text, times in Counter(texts).items() if times > 1]
 
 
+def test_fresh_prompts_are_not_trained_on() -> None:
+    fresh = fresh_prompts()
+    assert Counter(fresh.tiers) == dict.fromkeys(TaskTier, 40)
+    others = {text.casefold() for held_out in (False, True) for text in own_prompts(held_out=held_out).prompts}
+    assert others.isdisjoint(text.casefold() for text in fresh.prompts)
+
+
 def test_notebook_prompts_are_many_and_of_every_tier_in_every_large_batch() -> None:
     prompts = notebook_prompts()
     assert len(prompts) >= 800
@@ -60,6 +70,8 @@ def test_the_two_labelings_agree_and_disagreements_are_decided() -> None:
     agreed, kappa = label_agreement(prompts)
     assert 0.9 <= kappa < agreed < 1
     assert all(prompt.tier in prompt.labels for prompt in prompts)
+    rows = [row for batch in NOTEBOOK_BATCHES for row in read_prompt_file(f"{NOTEBOOK}_{batch}")["prompts"]]
+    assert all(({"tier", "why"} <= set(row)) == (len(set(row["labels"])) == 2) for row in rows)
 
 
 def test_kappa_is_agreement_beyond_chance() -> None:
@@ -114,7 +126,7 @@ def test_variants_keep_the_tier_unless_a_format_is_required() -> None:
     assert made != list(variants(text, TaskTier.STANDARD, 8))
     assert made[0] == (text, TaskTier.STANDARD)
     assert Counter(tier for _, tier in made) == {TaskTier.STANDARD: len(made) - 1, TaskTier.STRUCTURED: 1}
-    assert len(made) == 7
+    assert len(made) == 9
     assert {tier for _, tier in variants(text, TaskTier.BULK, 7)} == {TaskTier.BULK}
     assert len(list(variants("word " * 1_000, TaskTier.BULK, 7))) == 1
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from llm_magic.classify import features_of
 from llm_magic.classify.features import BUCKETS, Features
-from llm_magic.classify.heads import DIFFICULTY_SCALES, Heads, Linear
+from llm_magic.classify.heads import DIFFICULTY_SCALES, DifficultyHead, Heads
 from llm_magic.lab.data import Labeled, Recorded, find_file, read_outcomes, read_tiers
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 from llm_magic.lab.fit.train_tiers import fit_tier_head, tier_prompts
@@ -60,7 +60,9 @@ def _standardized_misses(scores: Array) -> Array:
     return (misses - misses.mean()) / (misses.std() or 1.0)
 
 
-def fit_difficulty_heads(recorded: Sequence[Recorded], features: dict[str, list[Features]]) -> dict[str, Linear]:
+def fit_difficulty_heads(
+    recorded: Sequence[Recorded], features: dict[str, list[Features]]
+) -> dict[str, DifficultyHead]:
     """Fit a head on every source, and one without each source. Their common scale gives logits on left-out sources."""
     targets = {source.source: hardness(source.scores) for source in recorded}
     names = list(targets)
@@ -76,7 +78,7 @@ def fit_difficulty_heads(recorded: Sequence[Recorded], features: dict[str, list[
             raw = Matrix.from_features(features[source.source], DIFFICULTY_SCALES).times(weights) + bias
             unseen.append((source.scores, raw))
     slope = _logit_slope(unseen)
-    return {name: Linear.quantize(weights, bias).times(slope) for name, (weights, bias) in fits.items()}
+    return {name: DifficultyHead.quantize(weights, bias).times(slope) for name, (weights, bias) in fits.items()}
 
 
 def _fit_difficulty(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llm_magic.classify import features_of
 from llm_magic.classify.features import Features
-from llm_magic.classify.heads import TIER_SCALES, Linear
+from llm_magic.classify.heads import TIER_SCALES, TierHead
 from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.fit.linear import Array, Matrix, softmax
 from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
@@ -69,7 +69,7 @@ class Examples:
             weights=np.array(weights),
         )
 
-    def fit(self, included: NDArray[np.bool_]) -> Linear:
+    def fit(self, included: NDArray[np.bool_]) -> TierHead:
         """Fit a head on the variants of the included prompts (one truth value per prompt)."""
         chosen = np.flatnonzero(included[self.prompt_rows])
         tiers, weights = self.tiers[chosen], self.weights[chosen].copy()
@@ -77,7 +77,7 @@ class Examples:
             weights[tiers == index] /= max(1e-12, float(weights[tiers == index].sum()))
         matrix = Matrix.from_features([self.features[example] for example in chosen], TIER_SCALES)
         head_weights, bias = softmax(matrix, tiers, len(_TIERS), weight=weights, alpha=TIER_ALPHA)
-        return Linear.quantize(head_weights, bias)
+        return TierHead.quantize(head_weights, bias)
 
 
 def tier_prompts(labeled: Labeled, recorded: Mapping[str, Recorded]) -> Labeled:
@@ -85,7 +85,7 @@ def tier_prompts(labeled: Labeled, recorded: Mapping[str, Recorded]) -> Labeled:
     return concatenate(labeled, own_prompts(), composed_prompts(), prompts_by_task(recorded.values()))
 
 
-def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
+def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], TierHead, float]:
     """Return the features of the prompts, the calibrated tier head, and its temperature.
 
     The temperature calibrates the probabilities of own prompts whose source was left out, because a user's prompts are
@@ -108,7 +108,7 @@ def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], Linear, float]:
     return features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
 
 
-def fit_without_parts(labeled: Labeled, parts: Sequence[NDArray[np.bool_]], temperature: float) -> Iterator[Linear]:
+def fit_without_parts(labeled: Labeled, parts: Sequence[NDArray[np.bool_]], temperature: float) -> Iterator[TierHead]:
     """Yield, for each part (one truth value per prompt), the head that is trained without it."""
     examples = Examples.from_labeled(labeled)
     for part in parts:

@@ -11,7 +11,7 @@ from llm_magic.lab.prompts import own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
 
 MIN_PROMPTS = 3
-_WORD = re.compile(r"[a-z]{4,20}")
+_WORD = re.compile(r"[a-z]{3,20}")
 
 
 def frequent_words() -> list[str]:

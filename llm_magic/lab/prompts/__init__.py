@@ -2,7 +2,7 @@
 
 There is one TOML file per tier, with its prompts by kind, and one per batch of notebook prompts, which were labeled
 twice. `composed` builds prompts from parts.toml, `variants` varies prompts with around.toml. A fixed share of the
-prompts is never trained on.
+prompts, and all of fresh.toml, is never trained on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NOTEBOOK_BATCHES = (
     "formats", "decoys", "analyst", "mlops", "longpaste", "mixed", "mixed2", "mixed3",
     "survey", "forms", "tiny",
 )  # fmt: skip
+FRESH = "fresh"
 HELD_OUT_SHARE = 1 / 6
 
 
@@ -50,7 +51,7 @@ def is_held_out(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookPrompt:
-    """A prompt with the tiers that two labelings gave it, and the tier that counts."""
+    """A prompt with the tiers that its author and an independent annotator gave it, and the tier that counts."""
 
     text: str
     batch: str
@@ -81,6 +82,17 @@ def label_agreement(prompts: Sequence[NotebookPrompt]) -> tuple[float, float]:
     firsts, seconds = Counter(first for first, _ in pairs), Counter(second for _, second in pairs)
     by_chance = sum(firsts[tier] * seconds[tier] for tier in TaskTier) / len(pairs) ** 2
     return agreed, (agreed - by_chance) / (1 - by_chance)
+
+
+@functools.cache
+def fresh_prompts() -> Labeled:
+    """Return prompts that were written after the others, only to evaluate."""
+    rows = [
+        (text, TaskTier(tier), f"{OWN_SOURCE_PREFIX} {FRESH}")
+        for tier, texts in read_prompt_file(FRESH).items()
+        for text in texts
+    ]
+    return Labeled.from_rows(rows)
 
 
 @functools.cache

@@ -28,8 +28,10 @@ def variants(text: str, tier: TaskTier, seed: int) -> Iterator[tuple[str, TaskTi
     if len(text) > MAX_VARIED_CHARS:
         return
     yield with_words_around(text, rng), tier
-    yield with_talk(text, rng), tier
+    yield with_talk(text, rng.choice(surroundings()["TALK"]), rng), tier
+    yield with_talk(text, composed_talk(rng), rng), tier
     yield with_typos(text, rng, rate=rng.choice((0.02, 0.05, 0.08))), tier
+    yield with_typos(text, rng, rate=rng.choice((0.04, 0.06))), tier
     yield with_flood(text, rng), tier
     if len(text) < MAX_EXTENDED_CHARS:
         yield f"{text}\n\n{rng.choice(surroundings()['MATERIAL']) * rng.choice((1, 4, 20, 100))}", tier
@@ -43,9 +45,14 @@ def with_words_around(text: str, rng: random.Random) -> str:
     return f"{before}{text}{after}"
 
 
-def with_talk(text: str, rng: random.Random) -> str:
-    """Add a sentence about something else."""
-    sentence = rng.choice(surroundings()["TALK"])
+def composed_talk(rng: random.Random) -> str:
+    """Compose a sentence about something else, more of them than a list can have."""
+    subject, verb, end = (rng.choice(surroundings()[f"TALK_{part}"]) for part in ("SUBJECTS", "VERBS", "ENDS"))
+    return f"{subject} {verb}{end}."
+
+
+def with_talk(text: str, sentence: str, rng: random.Random) -> str:
+    """Add a sentence before or behind."""
     space = rng.choice((" ", " ", "\n", "\n\n"))
     return f"{sentence}{space}{text}" if rng.random() < 0.6 else f"{text}{space}{sentence}"
 
