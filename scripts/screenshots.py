@@ -45,7 +45,7 @@ ASK_COLUMN = """%%route --over reviews --into topic --model gpt-6-luna --max-cos
 In one word, which topic is this review about? {{value}}"""
 VIEWS = {
     "answer": f"%%route --model claude-sonnet-5-5\n{QUESTION}",
-    "short": "%%route --tier bulk\nTranslate to French: where is the library?",
+    "short": "%%route\nTranslate to French: where is the library?",
     "fallback": "%%route --model claude-opus-5-5\nProve that the square root of 2 is irrational.",
     "refusal": "%%route --model gpt-6.1-sol --on-refusal stop\nPlan the heist of a museum.",
     "compare": f"%%route --compare claude-sonnet-5-5,gpt-6-luna,deepseek-flash\n{QUESTION}",

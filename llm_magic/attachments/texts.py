@@ -11,6 +11,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_DOCUMENTS = (b"%PDF-", b"PK\x03\x04")
+"""Files that are not text to a reader, although all of their bytes may be UTF-8."""
 _SAMPLE_BYTES = 100_000
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _KANA = re.compile("[\u3040-\u30ff]")
@@ -21,6 +23,8 @@ _READ = "read it with open(path, encoding={!r}).read() and attach the text as {{
 
 def decoded(data: bytes) -> str | None:
     """Return the text of UTF-8, or of UTF-16 and UTF-32 with a byte order mark; None for anything else."""
+    if data.startswith(_DOCUMENTS):
+        return None
     encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8-sig")
     try:
         text = data.decode(encoding)

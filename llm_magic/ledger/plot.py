@@ -88,7 +88,7 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
     axes.fill_between(moments, cost, top, where=top >= cost, color=SAVED, alpha=0.12, linewidth=0, interpolate=True)
     axes.fill_between(moments, cost, top, where=top < cost, color=OVER, alpha=0.15, linewidth=0, interpolate=True)
     axes.set_ylim(bottom=0)
-    span = max(moments[-1] - moments[0], timedelta(minutes=1))
+    span = max(moments[-1] - moments[0], timedelta(seconds=1))
     axes.set_xlim(moments[0] - span / 40, moments[-1] + span / 3.6)
     lowest, highest = sorted(((cost[-1], "spent", SPENT), (top[-1], "top model", TOP)))
     for (value, words, color), place in ((lowest, "top"), (highest, "bottom")):

@@ -283,6 +283,8 @@ def test_another_encoding_is_named_with_what_to_do(text: str, codec: str, name: 
         (b"\0\0\0\x18ftypmif1\0\0\0\0", "HEIC image"),
         (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF image: convert it to PNG"),
         (b"%PDF-1.7\n\xff", "a PDF: extract its text"),
+        (b"%PDF-1.4\n1 0 obj\nBT (only ASCII) Tj ET\n", "a PDF: extract its text"),
+        (b"PK\x03\x04xl/workbook.xml", "an Excel workbook: read it with pandas.read_excel"),
         (b"PK\x03\x04...xl/workbook.xml\0", "Excel workbook: read it with pandas.read_excel(path)"),
         (b"PK\x03\x04...word/document.xml\0", "Word document"),
         (b"PK\x03\x04...ppt/slides\0", "PowerPoint"),

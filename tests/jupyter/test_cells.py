@@ -210,6 +210,9 @@ def test_help_is_still_help(shell: Shell, line: str) -> None:
         ("{not json", ["{not", "json"]),
         ('"" "" x', ["", "", "x"]),
         ("„Anführung“ x", ["„Anführung“", "x"]),
+        ("--system “be brief” x", ["--system", "be brief", "x"]),
+        ("--tag=‘x y’ z", ["--tag=x y", "z"]),
+        ("“half quoted", ["“half", "quoted"]),
     ],
 )
 def test_words_are_split_the_same_way_on_every_platform(line: str, words: list[str]) -> None:
@@ -223,6 +226,26 @@ def test_quoted_values_reach_the_request(shell: Shell) -> None:
     assert shell["r1"] is shell["_route"]
     shell.run("%route --tag don't Say hi")
     assert (sent(shell)[-1], shell.router.ledger.rows()[-1].tags) == ("Say hi", ("don't",))
+
+
+def test_a_dash_that_begins_no_option_is_text(shell: Shell) -> None:
+    shell.run("%route – hello\n%route —Alice said so")
+    assert sent(shell) == ["– hello", "—Alice said so"]
+
+
+def test_the_line_ends_of_windows_are_no_part_of_a_prompt(shell: Shell) -> None:
+    shell.shell.run_cell_magic("route", "--tier bulk", "hello\r\n")
+    assert sent(shell) == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("–tier bulk hello", "--tier"), ("—max-tokens=5 hello", "--max-tokens"), ("––plan hello", "--plan")],
+)
+def test_an_option_with_a_typographic_dash_is_an_error(line: str, name: str, shell: Shell) -> None:
+    out, _ = shell.fail(f"%route {line}")
+    assert f"UsageError: unrecognized arguments: {line.split()[0].split('=')[0]} (did you mean {name}?" in out
+    assert sent(shell) == []
 
 
 def test_a_comment_may_follow_the_options_of_a_cell(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -63,5 +64,6 @@ def test_plans_and_comparisons_read_right_after_a_sanitizer(viewer: Callable[[st
 def test_no_text_has_two_dollar_signs_that_could_begin_a_formula() -> None:
     """MathJax looks for delimiters within the text of one element only."""
     html = answer_html()
-    assert "of <span>$5.00</span>" in html
+    assert "<span>session &lt;$0.001</span> <span>of $5.00</span>" in html
+    assert [text for text in re.findall(r">([^<]*)<", html.split("</style>")[1]) if text.count("$") > 1] == []
     assert "costs <span>$5</span> or <span>$6.</span>" in html

@@ -218,7 +218,7 @@ class RouteMagics(Magics):
         else:
             name, given = namespace.split_name(line)
             args, _ = options.parsed(given, self.route, takes_text=False)
-            value = self._route(args, cell.rstrip("\n"), name)
+            value = self._route(args, cell.rstrip("\r\n"), name)
         shown = not isinstance(value, Plan | ColumnPlan) and (cell is not None or namespace.is_a_statement())
         return None if shown else value
 
@@ -234,7 +234,7 @@ class RouteMagics(Magics):
         Example: %route_plan --quality 1 Prove that there are infinitely many primes.
         """
         args, text = options.parsed(f"--plan {line}", self.route, takes_text=cell is None)
-        return self._route(args, text if cell is None else cell.rstrip("\n"))
+        return self._route(args, text if cell is None else cell.rstrip("\r\n"))
 
     @line_magic
     def route_pick(self, line: str) -> None:

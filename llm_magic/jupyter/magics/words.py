@@ -17,6 +17,8 @@ _ESCAPED = re.compile(r"\\([\s\"'])")
 _DOUBLE_QUOTED = re.compile(r'"((?:\\"|[^"])*)"(?=\s|$)')
 _DOUBLE_QUOTED_PATH = re.compile(r'"([^"]*)"(?=\s|$)')
 _SINGLE_QUOTED = re.compile(r"'([^']*)'(?=\s|$)")
+_CURLY_QUOTED = re.compile(r"(?:“([^“”]*)”|‘([^‘’]*)’)(?=\s|$)")
+_DASHED_OPTION = re.compile(r"[–—]+([A-Za-z][\w-]*)(?:=.*)?")
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}(?=\s|$)")
 _SHORT_OPTION = re.compile(r"-[A-Za-z][\w-]*(?:=.*)?")
 _JSON = json.JSONDecoder()
@@ -34,8 +36,9 @@ class Word:
 def words_of(line: str, start: int = 0) -> Iterator[Word]:
     r"""Split a line at white space.
 
-    Quotes group where a word, or the value after `--option=`, begins; elsewhere they are text, as in `don't`. A
-    backslash escapes a quote or a blank and is text otherwise, as in `C:\data`. JSON objects and {{name}} are one word.
+    Quotes, also “typographic” ones, group where a word, or the value after `--option=`, begins; elsewhere they are
+    text, as in `don't`. A backslash escapes a quote or a blank and is text otherwise, as in `C:\data`. JSON objects and
+    {{name}} are one word.
     """
     position = start
     while True:
@@ -55,6 +58,8 @@ def _word(line: str, start: int) -> Word:
         return Word(prefix + quoted.group(1).replace('\\"', '"'), quoted.end(), is_quoted=not prefix)
     if quoted := _DOUBLE_QUOTED_PATH.match(line, value) or _SINGLE_QUOTED.match(line, value):
         return Word(prefix + quoted.group(1), quoted.end(), is_quoted=not prefix)
+    if quoted := _CURLY_QUOTED.match(line, value):
+        return Word(prefix + (quoted.group(1) or quoted.group(2) or ""), quoted.end(), is_quoted=not prefix)
     if placeholder := _PLACEHOLDER.match(line, value):
         return Word(prefix + placeholder.group(), placeholder.end(), is_quoted=False)
     if line.startswith("{", value):
@@ -89,6 +94,8 @@ def split(line: str, magic: Any, *, takes_text: bool) -> tuple[list[str], str]:
         if not takes_text and not word.is_quoted and word.text.startswith("#"):
             return arguments, ""
         name, assigned, _ = word.text.partition("=")
+        if not word.is_quoted and (dashed := _DASHED_OPTION.fullmatch(word.text)) and f"--{dashed[1]}" in actions:
+            raise UsageError(unknown_option(name, [f"--{dashed[1]}"], text_may_follow=takes_text))
         if word.is_quoted or not _is_option(word.text):
             if takes_text:
                 break
@@ -110,8 +117,8 @@ def _is_option(text: str) -> bool:
 
 def unknown_option(name: str, known: list[str], *, text_may_follow: bool) -> str:
     long = [option for option in known if option.startswith("--")]
-    if name.startswith("--"):
-        spelled = name.lower().replace("_", "-")
+    if name.startswith(("--", "–", "—")):
+        spelled = f"--{name.lower().lstrip('-–—').replace('_', '-')}"
         near = [option for option in long if option == spelled] or difflib.get_close_matches(spelled, long, 3, 0.7)
         near = near or [option for option in long if option.startswith(spelled) or spelled.startswith(option)]
     else:

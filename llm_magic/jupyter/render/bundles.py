@@ -18,7 +18,13 @@ Bundle = dict[str, str]
 NOTHING: Bundle = {"text/html": ""}
 
 
+# The Markdown repeats the plain text, so it is left out of long outputs: a saved notebook would have it three times.
+MAX_REPEATED_CHARS = 2_000
+
+
 def bundle(page: str, plain: str) -> Bundle:
+    if len(plain) > MAX_REPEATED_CHARS:
+        return {"text/html": page, "text/plain": plain}
     return {"text/html": page, "text/markdown": fenced(plain), "text/plain": plain}
 
 

@@ -6,12 +6,14 @@ import html
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-_AMOUNT = re.compile(r"\$[\d.,]*\d")
+_AMOUNT = re.compile(r"(?:\w+ )?(?:&[lg]t;)?-?\$[\d.,]*\d")
 
 
 def words(text: str) -> str:
-    """Escape a text for HTML. Each amount is an element: two dollar signs in one text can be read as a formula."""
-    return _AMOUNT.sub(r"<span>\g<0></span>", html.escape(text))
+    """Escape a text for HTML. Amounts after the first are elements: two dollar signs in a text can be a formula."""
+    escaped = html.escape(text)
+    start = escaped.find("$") + 1
+    return escaped[:start] + _AMOUNT.sub(r"<span>\g<0></span>", escaped[start:])
 
 
 def grid(

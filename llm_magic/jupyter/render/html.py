@@ -44,12 +44,13 @@ def run(facts: RunFacts, markdown: str) -> str:
 def run_foot(facts: RunFacts) -> str:
     """Return one line on the run, with the rest behind it."""
     if facts.phase:
-        status = f'<div role="status">… {_joined((facts.phase, *facts.summary))} · {_session(facts.session)}</div>'
+        line = _joined((facts.phase, *facts.summary, facts.session.text))
+        status = f'<div role="status">… {line}{_meter(facts.session)}</div>'
         return _foot(status + _path(facts.path) + _lines(facts.notes))
     if not facts.shows_summary:
         return ""
     ending = f'<div role="status"><b>{words(facts.ending)}</b></div>' if facts.ending else ""
-    summary = f"{_joined(facts.summary)} · {_session(facts.session)}"
+    summary = f"{_joined((*facts.summary, facts.session.text))}{_meter(facts.session)}"
     details = _path(facts.path) + _lines((*facts.notes, *facts.details))
     opened = " open" if facts.opens_details else ""
     facts_html = f"<details{opened}><summary>{summary}</summary>{details}</details>"
@@ -69,7 +70,7 @@ def _lines(texts: Iterable[str]) -> str:
 
 
 def _joined(texts: Iterable[str]) -> str:
-    return " · ".join(map(words, texts))
+    return words(" · ".join(texts))
 
 
 def comparison(facts: ComparisonFacts) -> str:
@@ -185,10 +186,6 @@ def _path(steps: Sequence[Badge]) -> str:
         for step in steps
     )
     return f'<ol class="llmr-path" aria-label="Path of this run">{items}</ol>'
-
-
-def _session(session: SessionFacts) -> str:
-    return f"{words(session.text)}{_meter(session)}"
 
 
 def _meter(session: SessionFacts) -> str:

@@ -10,30 +10,75 @@ with global rules, each new output would make the browser match all elements of 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+_COLORS = {
+    "k": ("#7b1fa2", "#d7a6f0"), "s": ("#a31515", "#efb08c"), "c": ("#52606d", "#a7b3bf"), "n": ("#0b6b4b", "#8fd6b1"),
+    "f": ("#0b4f9e", "#94c2ff"), "card": ("#f3f4f6", "#26292e"), "line": ("#c3c8cf", "#4b515a"),
+    "ok": ("#2e7d32", "#81c784"), "bad": ("#c62828", "#ef9a9a"),
+}  # fmt: skip
+"""The colors of light and dark themes, by name."""
+_DARK = '[data-jp-theme-light="false"] &,.vscode-dark &,html[theme=dark] &'
+_RULE = re.compile(r"(@[^{]*\{(?:[^{}]*\{[^{}]*\})*\}|[^{}@]+\{[^{}]*\})")
+_CONDITIONS = re.compile(r"::?[a-z-]+(?:\([^)]*\))?|\[[^\]]*\]")
+_NAMES = re.compile(r"\.[\w-]+|(?<![\w.-])[a-z]\w*")
+_SEPARATOR = re.compile(r",(?![^(]*\))")
+_CLASSES = re.compile(r"class=[\"']([^\"']*)")
+_TAGS = re.compile(r"<([a-z]\w*)")
+_FIXED = re.compile(r"\b(?:dir|align|display)(?:=\w+)?\b")
+"""Attributes that a page does not change. The value of `dir` does not matter to a rule."""
 
 
 def sheet(scope: str, *rules: str) -> str:
     """Return a style element with these rules, in which `&` stands for the class `scope`."""
-    return f"<style>{''.join(rules).replace('&', f'.{scope}')}</style>"
+    css = "".join(rules)
+    used = {name: colors for name, colors in _COLORS.items() if f"var(--llmr-{name})" in css}
+    for theme, selector in enumerate(("&", _DARK)):
+        variables = ";".join(f"--llmr-{name}:{colors[theme]}" for name, colors in used.items())
+        css += f"{selector}{{{variables}}}" if variables else ""
+    return f"<style>{css.replace('&', f'.{scope}')}</style>"
 
 
 def styled(html: str, *more: str) -> str:
-    """Return HTML with its own style rules: STYLE and `more`.
+    """Return HTML with its own style rules: those of STYLE and `more` that apply to it.
 
     The class is a hash of the HTML, so that an unchanged output is saved unchanged.
     """
-    scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:12]}"
-    return f'{sheet(scope, STYLE, *more)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+    scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:6]}"
+    rules = "".join(_applying(html, "".join((STYLE, *more))))
+    return f'{sheet(scope, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+
+
+def _applying(html: str, css: str) -> Iterator[str]:
+    """Yield the rules whose selectors name classes and elements of the HTML. Each output is saved with its rules."""
+    names = {f".{name}" for value in _CLASSES.findall(html) for name in value.split()} | set(_TAGS.findall(html))
+    names |= set(_FIXED.findall(html.replace('"', ""))) | ({"dir"} if ' dir="' in html else set())
+    for rule, alternatives in _rules(css):
+        if any(required <= names for required in alternatives):
+            yield rule
+
+
+@lru_cache(maxsize=4)
+def _rules(css: str) -> list[tuple[str, list[set[str]]]]:
+    """Return each rule with the classes and elements that each of its selectors requires."""
+    rules: list[tuple[str, list[set[str]]]] = []
+    for rule in _RULE.findall(css):
+        selectors = rule[rule.index("{") + 1 :] if rule.startswith("@") else rule
+        rules.append(
+            (rule.strip(), [_required(selector) for selector in _SEPARATOR.split(selectors.partition("{")[0])])
+        )
+    return rules
+
+
+def _required(selector: str) -> set[str]:
+    return (set(_NAMES.findall(_CONDITIONS.sub("", selector))) | set(_FIXED.findall(selector))) - {".llmr"}
 
 
 STYLE = """
-&{--llmr-k:#7b1fa2;--llmr-s:#a31515;--llmr-c:#52606d;--llmr-n:#0b6b4b;--llmr-f:#0b4f9e;
- --llmr-card:#f3f4f6;--llmr-code:#f3f4f6;--llmr-line:#c3c8cf;--llmr-ok:#2e7d32;--llmr-bad:#c62828;--llmr-meter:#1565c0}
 &,& .llmr{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
  color:var(--jp-ui-font-color1,inherit)}
-[data-jp-theme-light="false"] &,.vscode-dark &,html[theme=dark] &{--llmr-k:#d7a6f0;--llmr-s:#efb08c;
- --llmr-c:#a7b3bf;--llmr-n:#8fd6b1;--llmr-f:#94c2ff;--llmr-card:#26292e;--llmr-code:#26292e;--llmr-line:#4b515a;
- --llmr-ok:#81c784;--llmr-bad:#ef9a9a;--llmr-meter:#64b5f6}
 & .llmr-head{background:var(--llmr-card);border:1px solid var(--llmr-line);border-radius:8px;padding:8px 12px;
  margin:2px 0 8px}
 & .llmr-row{display:flex;flex-wrap:wrap;gap:2px 6px;align-items:baseline;margin:2px 0}
@@ -53,15 +98,16 @@ STYLE = """
 & .llmr-foot summary{cursor:pointer;width:fit-content;max-width:100%}
 & .llmr-foot summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
 & .llmr-foot details[open]{border-left:3px solid var(--llmr-line);padding-left:8px}
-& .llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-code);border-radius:6px;padding:8px 12px;margin:8px 0;
+& .llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-card);border-radius:6px;padding:8px 12px;margin:8px 0;
  overflow-x:auto;white-space:pre}
 & .llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
 & .llmr-body.jp-RenderedHTMLCommon table{margin:8px 0}
-& .llmr-body.jp-RenderedHTMLCommon :is(th,td){text-align:left}
-& .llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=right]{text-align:right}
-& .llmr-body.jp-RenderedHTMLCommon :is(th,td)[align=center]{text-align:center}
+& .llmr-body.jp-RenderedHTMLCommon table :is(th,td){text-align:left}
+& .llmr-body.jp-RenderedHTMLCommon table :is(th,td)[align=right]{text-align:right}
+& .llmr-body.jp-RenderedHTMLCommon table :is(th,td)[align=center]{text-align:center}
 & .llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid var(--llmr-line);padding-left:12px;margin:8px 0}
-& .llmr-body.jp-RenderedHTMLCommon>:is(h1,h2,h3):first-child{margin-top:4px}
+& .llmr-body.jp-RenderedHTMLCommon>h1:first-child,& .llmr-body.jp-RenderedHTMLCommon>h2:first-child,
+& .llmr-body.jp-RenderedHTMLCommon>h3:first-child{margin-top:4px}
 & .llmr-body a{text-decoration:underline}
 & .llmr-k{color:var(--llmr-k)}& .llmr-s{color:var(--llmr-s)}& .llmr-c{color:var(--llmr-c);font-style:italic}
 & .llmr-n{color:var(--llmr-n)}& .llmr-f{color:var(--llmr-f)}
@@ -86,7 +132,7 @@ STYLE = """
 & .llmr-title b{font-size:14px}
 & details.llmr-fold summary{cursor:pointer;font-size:12px;width:fit-content}
 & details.llmr-fold summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
-& :is(.widget-html,.llm-magic){margin:0;height:auto}
+& .widget-html,& .llm-magic{margin:0;height:auto}
 & .widget-html-content{line-height:1.5}
 & .jupyter-button:not(.widget-toggle-button){flex:none;height:24px;width:70px;min-width:0;padding:0;margin:0;
  border-radius:4px;cursor:pointer;font:12px/22px var(--jp-ui-font-family,system-ui,sans-serif);white-space:pre-line;
