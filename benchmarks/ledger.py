@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from llm_magic.types import Attempt, Outcome
 HOLDS = 2_000
 EXISTING_ROWS = (0, 1_000, 100_000)
 FRAME_ROWS = 1_000_000
+MODELS = tuple(f"model-{number}" for number in range(7))
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
         for before in EXISTING_ROWS:
             path = Path(folder) / f"{before}.db"
             ledger = Ledger(path, session_id="bench")
-            _fill(path, before)
+            fill(path, before)
             hold_us = _time_us(_holding(ledger))
             label = f"hold + settle, one cap, after {before:,} rows"
             rates.append(
@@ -40,7 +41,7 @@ def main() -> None:
         show("Holding and settling", header, rates)
         path = Path(folder) / "ledger.db"
         Ledger(path).close()
-        _fill(path, FRAME_ROWS)
+        fill(path, FRAME_ROWS)
         ledger = Ledger(path, session_id="bench")
         start = time.perf_counter()
         frame = ledger.to_frame()
@@ -100,10 +101,11 @@ def _bare(path: Path) -> Callable[[int], None]:
     return once
 
 
-def _fill(path: Path, count: int) -> None:
-    """Insert `count` rows, a multiple of 1,000, of a few models."""
+def fill(path: Path, count: int, models: Sequence[str] = MODELS) -> None:
+    """Insert `count` rows, a multiple of 1,000, of these models."""
     thousand_rows = [
-        rows.to_row(_attempt(10_000_000 + number)) | {"held_pusd": 0, "owner": "bench", "model": f"model-{number % 7}"}
+        rows.to_row(_attempt(10_000_000 + number))
+        | {"held_pusd": 0, "owner": "bench", "model": models[number % len(models)]}
         for number in range(1_000)
     ]
     names = ", ".join(thousand_rows[0])

@@ -24,12 +24,13 @@ from llm_magic.errors import BudgetExceeded, LedgerError
 from llm_magic.home import home, secure_home
 from llm_magic.ledger import dataframe
 from llm_magic.ledger.leases import LeaseRenewal
+from llm_magic.ledger.lengths import AnswerLength, answer_lengths
 from llm_magic.ledger.notices import Notices
 from llm_magic.ledger.paces import Paces
 from llm_magic.ledger.report import Report, summarize
 from llm_magic.ledger.reservations import Headroom, Hold, HoldRequest, LeasedHold, Reservation, exceeded
 from llm_magic.ledger.transactions import Transactions
-from llm_magic.types import Attempt, CostBasis, Effort, Outcome, TaskTier
+from llm_magic.types import Attempt, CostBasis, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
@@ -217,19 +218,21 @@ class Ledger:
         with self.transactions.writing() as db:
             self._attempts.renew(db, self.clock() + self._lease_s)
 
-    def latest_lengths(self, outcomes: Sequence[Outcome]) -> list[tuple[str, Effort | None, TaskTier, int, int]]:
-        """Return model, effort, tier, output and reasoning tokens of the latest answers, the newest last.
+    def latest_lengths(self, outcomes: Sequence[Outcome], *, after_id: int = 0) -> list[AnswerLength]:
+        """Return the latest answers with one of the outcomes and a reported usage, the newest last.
 
-        Only answers with one of the outcomes and a reported usage, among a few thousand rows.
+        after_id: only rows with a higher number. Reads at most a few thousand rows.
         """
         from llm_magic.ledger import queries
-        from llm_magic.ledger.columns import EFFORT, TIER
 
+        parameters = {"outcomes": [outcome.value for outcome in outcomes], "after": after_id}
         with self.transactions.reading() as db:
-            rows = db.execute(queries.LENGTHS, {"outcomes": [outcome.value for outcome in outcomes]}).all()
-        assert EFFORT.decode is not None
-        assert TIER.decode is not None
-        return [(model, EFFORT.decode(effort), TIER.decode(tier), *counts) for model, effort, tier, *counts in rows]
+            return list(answer_lengths(db.execute(queries.LENGTHS, parameters)))
+
+    @property
+    def is_shared(self) -> bool:
+        """True if other processes may write rows too."""
+        return not self.transactions.database.in_memory
 
     def rows(self, *, run_id: str | None = None) -> list[Attempt]:
         """Return every attempt in the ledger, or those of one run, in the order in which they were sent."""

@@ -73,8 +73,9 @@ PACE = (
 """Output tokens and seconds of a model's latest answers, for its pace."""
 
 LENGTHS = (
-    sa.select(_c.model, _c.effort, _c.tier, _c.output_tokens, _c.reasoning_tokens)
+    sa.select(_c.id, _c.run_id, _c.attempt, _c.model, _c.effort, _c.tier, _c.output_tokens, _c.reasoning_tokens)
     .where(
+        _c.id > sa.bindparam("after"),
         _c.id > sa.select(sa.func.max(_c.id)).scalar_subquery() - _LATEST_ROWS,
         _c.outcome.in_(sa.bindparam("outcomes", expanding=True)),
         _c.cost_basis == CostBasis.REPORTED.value,
@@ -82,7 +83,7 @@ LENGTHS = (
     )
     .order_by(_c.id)
 )
-"""Model, effort, tier, output and reasoning tokens of the latest answers, the newest last."""
+"""The latest answers with their model, effort, tier and tokens, the newest last."""
 
 _t = totals.c
 _named = sa.select(_t.cost_pusd, _t.held_pusd).where(

@@ -29,6 +29,11 @@ MIN_LIMIT_TOKENS = 256
 LIMIT_OF_P99 = 3
 MIN_REASONING_ANSWERS = 5
 _INPUTS = 50
+REFRESH_S = 10.0
+"""Rows that other processes write are read this often at most."""
+_LOOKBACK_ROWS = 200
+"""Rows before the latest one that are read again: they may have been in flight."""
+_MAX_SEEN = 20_000
 
 MEASURED = (
     Outcome.OK,
@@ -83,7 +88,10 @@ class Window:
 
 
 class LearnedLengths:
-    """Lengths of the answers in a ledger. Reads the latest rows once; `observe` adds later ones."""
+    """Lengths of the answers in a ledger, kept in memory.
+
+    Reads the latest rows once, and later the new ones of other processes; `observe` adds those of this one.
+    """
 
     def __init__(self, ledger: Ledger, registry: Registry) -> None:
         self._ledger = ledger
@@ -91,6 +99,9 @@ class LearnedLengths:
         self._windows: dict[_Key, Window] = {}
         self._inputs: dict[str, deque[tuple[int, int]]] = {}
         self._is_loaded = False
+        self._refresh_at = 0.0
+        self._after_id = 0
+        self._seen: dict[tuple[str, int], None] = {}
         self._answer_factors: Mapping[TaskTier, float] | None = None
         self._reasoning_factors: Mapping[str, float] = {}
 
@@ -102,6 +113,7 @@ class LearnedLengths:
             pairs = self._inputs.setdefault(row.model, deque(maxlen=_INPUTS))
             pairs.append((row.usage.input_tokens, estimated_input_tokens))
         if self._is_loaded:
+            self._is_new(row.run_id, row.attempt)
             self._add(row.model, row.effort, row.tier, row.usage.output_tokens, row.usage.reasoning_tokens, schema)
 
     def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
@@ -151,16 +163,33 @@ class LearnedLengths:
         levels = self._registry[model_id].effort
         effort = levels.default if effort is None and levels is not None else effort
         for name in ("", schema) if schema else ("",):
-            self._windows.setdefault((model_id, effort, tier, name), Window()).add(output_tokens, reasoning_tokens)
+            if (window := self._windows.get(key := (model_id, effort, tier, name))) is None:
+                window = self._windows[key] = Window()
+            window.add(output_tokens, reasoning_tokens)
         self._answer_factors = None
 
     def _load(self) -> None:
-        if self._is_loaded:
+        """Read the rows of other processes, unless that was done lately."""
+        if self._is_loaded and not self._ledger.is_shared:
             return
-        rows = self._ledger.latest_lengths(MEASURED)
-        self._is_loaded = True
-        for model_id, effort, tier, output_tokens, reasoning_tokens in rows:
-            self._add(model_id, effort, tier, output_tokens, reasoning_tokens)
+        now = self._ledger.clock()
+        if self._is_loaded and self._refresh_at - REFRESH_S <= now < self._refresh_at:
+            return
+        rows = self._ledger.latest_lengths(MEASURED, after_id=self._after_id)
+        self._is_loaded, self._refresh_at = True, now + REFRESH_S
+        for row in rows:
+            if self._is_new(row.run_id, row.attempt):
+                self._add(row.model, row.effort, row.tier, row.output_tokens, row.reasoning_tokens)
+        if rows:
+            self._after_id = max(self._after_id, rows[-1].row_id - _LOOKBACK_ROWS)
+
+    def _is_new(self, run_id: str, attempt: int) -> bool:
+        if (run_id, attempt) in self._seen:
+            return False
+        self._seen[run_id, attempt] = None
+        if len(self._seen) > _MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        return True
 
     def _factors(self) -> Mapping[TaskTier, float]:
         self._load()
