@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,6 +21,7 @@ ANSWER_TOKENS = 100
 CONCURRENT = (1, 32, 256)
 ROUNDS = 3
 CALLS = 64
+MODELS = {"openai": "gpt-5.5", "anthropic": "claude-sonnet-4-6"}
 PROMPT = "Classify the sentiment of this sentence as positive or negative: I loved every minute of it."
 
 Call = Callable[[], Awaitable[object]]
@@ -30,16 +32,15 @@ def main() -> None:
     rows: list[Row] = []
     with server() as environment:
         os.environ.update(environment)
-        for api in ("openai", "anthropic"):
+        for api in MODELS:
             rows += asyncio.run(_measure(api))
     show("CPU of a call: llm_magic against the raw SDK", ("case", "raw SDK, ms", "llm_magic, ms", "ratio"), rows)
 
 
 async def _measure(api: str) -> list[Row]:
-    raw = _raw_openai() if api == "openai" else _raw_anthropic()
     from llm_magic import Ledger, Router
 
-    model = "gpt-5.5" if api == "openai" else "claude-sonnet-4-6"
+    model = MODELS[api]
     router = Router(ledger=Ledger(":memory:"))
     router.set_budget(1_000_000)
 
@@ -50,17 +51,17 @@ async def _measure(api: str) -> list[Row]:
         return [event async for event in router.stream(PROMPT, model=model, max_output_tokens=500)]
 
     rows: list[Row] = []
-    for concurrency in CONCURRENT:
-        for name, sdk_call, routed_call in (("whole", raw["whole"], routed), ("streamed", raw["streamed"], streamed)):
-            sdk_ms: list[float] = []
-            routed_ms: list[float] = []
-            for _ in range(ROUNDS):  # alternating, so that noise affects both
-                sdk_ms.append(await _cpu_ms(sdk_call, concurrency))
-                routed_ms.append(await _cpu_ms(routed_call, concurrency))
-            sdk, cost = statistics.median(sdk_ms), statistics.median(routed_ms)
-            rows.append((f"{api}, {name}, {concurrency} in flight", f"{sdk:.2f}", f"{cost:.2f}", f"{cost / sdk:.2f}"))
-    for close in raw["close"]:
-        await close()
+    async with raw_call(api, streamed=False) as whole, raw_call(api, streamed=True) as stream:
+        for concurrency in CONCURRENT:
+            for name, sdk_call, routed_call in (("whole", whole, routed), ("streamed", stream, streamed)):
+                sdk_ms: list[float] = []
+                routed_ms: list[float] = []
+                for _ in range(ROUNDS):  # alternating, so that noise affects both
+                    sdk_ms.append(await _cpu_ms(sdk_call, concurrency))
+                    routed_ms.append(await _cpu_ms(routed_call, concurrency))
+                sdk, cost = statistics.median(sdk_ms), statistics.median(routed_ms)
+                case = f"{api}, {name}, {concurrency} in flight"
+                rows.append((case, f"{sdk:.2f}", f"{cost:.2f}", f"{cost / sdk:.2f}"))
     return rows
 
 
@@ -80,43 +81,26 @@ async def _cpu_ms(call: Call, concurrency: int) -> float:
     return (time.process_time() - before) / count * 1_000
 
 
-def _raw_openai() -> dict[str, Any]:
-    import openai
+@asynccontextmanager
+async def raw_call(api: str, *, streamed: bool) -> AsyncIterator[Call]:
+    """A call of the SDK itself, with a client of its own."""
+    sdk = importlib.import_module(api)
+    client = sdk.AsyncOpenAI(max_retries=0) if api == "openai" else sdk.AsyncAnthropic(max_retries=0)
+    parameters: dict[str, Any] = {"model": MODELS[api], "messages": [{"role": "user", "content": PROMPT}]}
+    if api == "openai":
+        create, parameters["max_completion_tokens"] = client.chat.completions.create, 500
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+    else:
+        create, parameters["max_tokens"] = client.messages.create, 500
+        options = {"stream": True}
 
-    client = openai.AsyncOpenAI(max_retries=0)
-    parameters: dict[str, Any] = {
-        "model": "gpt-5.5",
-        "messages": [{"role": "user", "content": PROMPT}],
-        "max_completion_tokens": 500,
-    }
+    async def call() -> object:
+        if not streamed:
+            return await create(**parameters)
+        return [event async for event in await create(**parameters, **options)]
 
-    async def whole() -> object:
-        return await client.chat.completions.create(**parameters)
-
-    async def streamed() -> object:
-        stream = await client.chat.completions.create(**parameters, stream=True, stream_options={"include_usage": True})
-        return [chunk async for chunk in stream]
-
-    return {"whole": whole, "streamed": streamed, "close": [client.close]}
-
-
-def _raw_anthropic() -> dict[str, Any]:
-    import anthropic
-
-    client = anthropic.AsyncAnthropic(max_retries=0)
-    parameters: dict[str, Any] = {
-        "model": "claude-sonnet-4-6",
-        "messages": [{"role": "user", "content": PROMPT}],
-        "max_tokens": 500,
-    }
-
-    async def whole() -> object:
-        return await client.messages.create(**parameters)
-
-    async def streamed() -> object:
-        return [event async for event in await client.messages.create(**parameters, stream=True)]
-
-    return {"whole": whole, "streamed": streamed, "close": [client.close]}
+    async with client:
+        yield call
 
 
 @contextmanager
@@ -135,7 +119,7 @@ def server() -> Iterator[dict[str, str]]:
 def _serve(pipe: Connection) -> None:
     with loopback.running() as server:
         answer = loopback.Answer(chunks=tuple(f"word{number} " for number in range(ANSWER_TOKENS)))
-        for model in ("gpt-5.5", "claude-sonnet-4-6"):
+        for model in MODELS.values():
             server.script(model, answer)
         pipe.send(server.environment() | {"LLM_MAGIC_PROFILE": "article", "LLM_MAGIC_LOCAL": "0"})
         pipe.recv()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trustme
 
 from llm_magic import Ledger, Registry, Router
 from llm_magic.bridge import bridge
-from llm_magic.providers import aclose
+from llm_magic.events import TextDelta
+from llm_magic.providers import aclose, connect
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.types import Message
 from tests.support import loopback
 from tests.support.forwarding import Forwarder, forwarding
 from tests.support.loopback import Answer, Fault
 
 MODELS = {"openai": "gpt-5.5", "anthropic": "claude-sonnet-4-6", "deepseek": "deepseek-v3"}
-CALLS = 40
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +51,69 @@ def new_router() -> Router:
     return Router(registry=Registry.load("article"), ledger=Ledger(":memory:"))
 
 
-@pytest.mark.parametrize("wire", MODELS)
-async def test_calls_one_after_the_other_take_one_connection(forwarder: Forwarder, wire: str) -> None:
-    router = new_router()
-    for _ in range(CALLS):
-        assert (await router.route("hello", model=MODELS[wire], cascade=False)).text == "The answer is 42."
-    assert forwarder.connections == 1
+class CountingServer:
+    """Answers every request at once, and counts connections."""
+
+    def __init__(self, wire: str) -> None:
+        self.connections = 0
+        self.serving: set[asyncio.Task[None]] = set()
+        self._response = "\r\n".join(
+            ["HTTP/1.1 200 OK", "transfer-encoding: chunked", "", *_CHUNKS[wire], "", ""]
+        ).encode()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.serving.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                size = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(size.split(b":")[1]))
+                writer.write(self._response)
+        except asyncio.IncompleteReadError:
+            writer.close()
+            await writer.wait_closed()
 
 
+def _chunked(*events: object, end: str = "") -> list[str]:
+    """A body in the chunks of HTTP, one for each event."""
+    texts = [*(f"data: {json.dumps(event)}\n\n" for event in events), *([end] if end else [])]
+    return [*(f"{len(text):x}\r\n{text}" for text in texts), "0"]
+
+
+_CHUNKS = {
+    "openai": _chunked({"choices": [{"delta": {"content": "42"}, "finish_reason": "stop"}]}, end="data: [DONE]\n\n"),
+    "deepseek": _chunked({"choices": [{"delta": {"content": "42"}, "finish_reason": "stop"}]}, end="data: [DONE]\n\n"),
+    "anthropic": _chunked(
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "42"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        {"type": "message_stop"},
+    ),
+}
+
+
+@pytest.mark.parametrize("in_flight", [1, 8])
 @pytest.mark.parametrize("wire", MODELS)
-async def test_calls_at_once_take_no_more_connections_than_are_in_flight(forwarder: Forwarder, wire: str) -> None:
-    router, in_flight = new_router(), asyncio.Semaphore(8)
+async def test_two_hundred_calls_take_no_more_connections_than_are_in_flight(
+    wire: str, in_flight: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, registry, slots = CountingServer(wire), Registry.load("article"), asyncio.Semaphore(in_flight)
+    server = await asyncio.start_server(counting.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for name, value in {"API_KEY": "sk-key", "BASE_URL": url}.items():
+        monkeypatch.setenv(f"{wire.upper()}_{name}", value)
+    provider = connect(registry.providers)[registry[MODELS[wire]].provider]
+    message = Message(role="user", content="hello")
+    request = ProviderRequest(model=registry[MODELS[wire]], messages=(message,), max_output_tokens=10)
 
     async def ask() -> None:
-        async with in_flight:
-            await router.route("hello", model=MODELS[wire], cascade=False)
+        async with slots, aclosing(provider.stream(request)) as events:
+            assert [event.text async for event in events if isinstance(event, TextDelta)] == ["42"]
 
-    await asyncio.gather(*(ask() for _ in range(CALLS)))
-    assert forwarder.connections <= 8
+    async with server:
+        await asyncio.gather(*(ask() for _ in range(200)))
+        await aclose()
+        await asyncio.gather(*counting.serving)
+    assert 1 <= counting.connections <= in_flight
 
 
 @pytest.mark.parametrize("wire", MODELS)
