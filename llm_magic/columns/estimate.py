@@ -9,6 +9,8 @@ from decimal import Decimal
 from llm_magic.budget import show_usd
 from llm_magic.types import ZERO, Plan
 
+_SHOWN_REASONS = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCost:
@@ -25,7 +27,7 @@ class ColumnPlan:
     skipped. distinct: different texts. answered: those with a kept answer. own_plans: rows that are far longer than
     the typical one, each with a plan of its own. left_usd: what the tightest cap leaves; None without a cap.
     minutes: at the known limits of the provider; None if none is known. row: cost of one row, as the plans of some rows
-    have it, or as the pilot or earlier answers have measured it.
+    have it, or as the pilot or earlier answers have measured it. flex: the estimate for the flex tier; None without it.
     """
 
     plan: Plan
@@ -38,6 +40,7 @@ class ColumnPlan:
     left_usd: Decimal | None
     minutes: float | None
     is_measured: bool = False
+    flex: RowCost | None = None
 
     @property
     def to_ask(self) -> int | None:
@@ -79,10 +82,18 @@ def plan_lines(plan: ColumnPlan) -> list[str]:
         missing = f", {plan.missing:,} without a value" if plan.missing else ""
         lines.append(f"rows: {plan.rows:,}, {plan.distinct:,} distinct{missing}")
         lines.append(f"answered already: {plan.answered:,}; to ask: {plan.to_ask:,}")
-    models = " → ".join(candidate.model.id for candidate in plan.plan.candidates) or "no usable model"
-    lines.append(f"tier: {plan.plan.tier}; models: {models}")
+    models = " → ".join(candidate.model.id for candidate in plan.plan.candidates)
+    lines.append(f"tier: {plan.plan.tier}; models: {models or _without_model(plan.plan)}")
     if plan.own_plans:
-        lines.append(f"planned on their own: {plan.own_plans:,} rows that are far longer")
+        rows = "1 row that is" if plan.own_plans == 1 else f"{plan.own_plans:,} rows that are"
+        lines.append(f"with a plan of its own: {rows} far longer")
+    if (agreement := _agreement(plan.plan)) is not None:
+        lines.append(agreement)
+    return lines + (_cost_lines(plan) if plan.plan.candidates else [])
+
+
+def _cost_lines(plan: ColumnPlan) -> list[str]:
+    lines: list[str] = []
     basis = "measured" if plan.is_measured else "estimated"
     if plan.expected_usd is None or plan.low_usd is None or plan.worst_usd is None:
         lines.append(
@@ -91,6 +102,10 @@ def plan_lines(plan: ColumnPlan) -> list[str]:
     else:
         low, worst = show_usd(plan.low_usd), show_usd(plan.worst_usd)
         lines.append(f"cost ({basis}): {show_usd(plan.expected_usd)}, from {low}, at most {worst}")
+    if (flex := plan.flex) is not None:
+        count = 1 if plan.to_ask is None else plan.to_ask
+        low, expected, worst = (show_usd(count * usd) for usd in (flex.low_usd, flex.expected_usd, flex.worst_usd))
+        lines.append(f"on the flex tier, which is slower (estimated): {expected}, from {low}, at most {worst}")
     if plan.left_usd is not None:
         covered = plan.covered_rows
         rows = "" if covered is None else f", which covers about {covered:,} of {plan.to_ask:,} rows"
@@ -98,6 +113,18 @@ def plan_lines(plan: ColumnPlan) -> list[str]:
     if plan.minutes is not None:
         lines.append(f"time at the known limits: about {duration_text(60 * plan.minutes)}")
     return lines
+
+
+def _without_model(plan: Plan) -> str:
+    reasons = "; ".join(f"{skipped.model.id} {skipped.reason}" for skipped in plan.skipped[:_SHOWN_REASONS])
+    return f"no usable model ({reasons})" if reasons else "no usable model"
+
+
+def _agreement(plan: Plan) -> str | None:
+    if (cascade := plan.cascade) is None:
+        return None
+    cheap = " and ".join(candidate.model.id for candidate in cascade.cheap)
+    return f"cascade: {cheap} first; about {cascade.acceptance_rate:.0%} of the rows end there"
 
 
 def duration_text(seconds: float) -> str:
@@ -122,4 +149,14 @@ def row_cost(plans: Sequence[Plan]) -> RowCost:
         low_usd=sum((leader.low_usd for leader in leaders), ZERO) / count,
         expected_usd=sum(expected, ZERO) / count,
         worst_usd=sum(worst, ZERO) / count,
+    )
+
+
+def mixed_cost(typical: RowCost, odd: RowCost, odd_share: float) -> RowCost:
+    """Return the mean cost of rows, of which a share is far longer."""
+    share = Decimal(repr(odd_share))
+    return RowCost(
+        low_usd=typical.low_usd * (1 - share) + odd.low_usd * share,
+        expected_usd=typical.expected_usd * (1 - share) + odd.expected_usd * share,
+        worst_usd=typical.worst_usd * (1 - share) + odd.worst_usd * share,
     )

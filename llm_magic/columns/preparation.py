@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from llm_magic.budget import Budget
-from llm_magic.columns.estimate import ColumnPlan, RowCost, row_cost
+from llm_magic.columns.estimate import ColumnPlan, RowCost
 from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.progress import Progress
 from llm_magic.columns.records import MISSING, Record
-from llm_magic.columns.rowplans import RowPlanner
 from llm_magic.columns.rows import ColumnSpec, Item, KnownRows, RowKeys, is_skipped
-from llm_magic.columns.source import Cells, StreamRows
+from llm_magic.columns.sampling import Samples
+from llm_magic.columns.source import Cells
 from llm_magic.errors import LLMMagicError
 from llm_magic.events import Note, Postponed
 from llm_magic.execute import Services
@@ -24,7 +24,6 @@ from llm_magic.types import ZERO, Plan, Request
 from llm_magic.waiting.store import StoredJob
 from llm_magic.waiting.wait import Wait
 
-SAMPLED_ROWS = 24
 _MEASURED_ROWS = 5
 """Answered rows from which the cost of the others is taken."""
 _CHUNK_ROWS = 64
@@ -62,12 +61,8 @@ class Preparation:
         self.kept: dict[str, Record] = {}
         if self.known is not None:
             self._take_kept(self.known)
-        prompts = self._sample()
-        self._sampled = [plan for prompt in prompts if (plan := self._plan_of(prompt)) is not None]
-        ordered = sorted((plan.request.prompt for plan in self._sampled), key=len)
-        typical = ordered[(len(ordered) - 1) // 2] if ordered else spec.base.prompt
-        self.planner = RowPlanner(spec.base, context.request_of, context.make_plan, typical)
-        self.own_plans = 0 if self.known is None else sum(self.planner.is_odd(prompt) for prompt in prompts)
+        self._samples = Samples(spec, context, self.known)
+        self.planner = self._samples.planner
 
     def plan(self, progress: Progress | None = None) -> ColumnPlan:
         """Return the plan for the rows that have no answer yet. progress: measures what rows cost."""
@@ -80,8 +75,9 @@ class Preparation:
             missing=None if known is None else known.missing,
             distinct=None if known is None else len(known.keys),
             answered=answered,
-            own_plans=self.own_plans,
+            own_plans=self._samples.odd_rows,
             row=row,
+            flex=self._samples.flex_row_cost,
             left_usd=self._left_usd(),
             minutes=self._minutes(0 if known is None else len(known.keys) - (answered or 0)),
             is_measured=is_measured,
@@ -119,22 +115,8 @@ class Preparation:
             self.kept[key] = record
             known.keys[key].take(record)
 
-    def _sample(self) -> list[str]:
-        spec = self._spec
-        if self.known is not None:
-            return self.known.prompts(self.known.spread(SAMPLED_ROWS))
-        assert isinstance(spec.source, StreamRows)
-        rows = spec.source.head(SAMPLED_ROWS, spec.template.used)
-        return [spec.template.fill(cells) for cells in rows if not is_skipped(spec, cells)]
-
-    def _plan_of(self, prompt: str) -> Plan | None:
-        try:
-            return self._context.make_plan(self._context.request_of(self._spec.base, prompt))
-        except LLMMagicError:  # the row will fail, or the plan of the typical row does
-            return None
-
     def _row_cost(self, progress: Progress | None) -> tuple[RowCost, bool]:
-        row = row_cost(self._sampled)
+        row = self._samples.row_cost
         costs, count = ZERO, 0
         if progress is not None:
             costs, count = progress.answered_usd, progress.answered - progress.resumed

@@ -48,8 +48,13 @@ class RowPlanner:
         self.max_output_tokens = max_output_tokens
         return True
 
+    @property
+    def odd_chars(self) -> int:
+        """The length above which a row gets a plan of its own."""
+        return max(FAR_LONGER * self._typical_chars, MIN_LONG_CHARS)
+
     def is_odd(self, prompt: str) -> bool:
-        return len(prompt) > max(FAR_LONGER * self._typical_chars, MIN_LONG_CHARS)
+        return len(prompt) > self.odd_chars
 
     def plan(self, prompt: str, now: datetime, *, is_retry: bool = False) -> Plan:
         """Return the plan of a row. is_retry: without a learned limit, because the row had an error."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from llm_magic import cache
 from llm_magic.columns.records import MISSING, NOT_ASKED, Record
@@ -18,6 +19,7 @@ from llm_magic.home import hash_key
 from llm_magic.types import Request
 
 Missing = Literal["skip", "ask"]
+Spread = TypeVar("Spread")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class KnownRows:
         self.keys: dict[str, Record] = {}
         self.firsts: list[int] = []
         """The position of the first row of each text, in the order of `keys`."""
+        self._chars = array("L")
+        """The length of each text, in the order of `keys`."""
         self.missing = 0
         skipped = Record(outcome=MISSING)
         for position, cells in enumerate(spec.source.rows(self._used)):
@@ -77,10 +81,12 @@ class KnownRows:
                 self.records.append(skipped)
                 self.missing += 1
                 continue
-            key = keys.of(spec.template.fill(cells))
+            prompt = spec.template.fill(cells)
+            key = keys.of(prompt)
             if (record := self.keys.get(key)) is None:
                 record = self.keys[key] = Record()
                 self.firsts.append(position)
+                self._chars.append(len(prompt))
             self.records.append(record)
 
     @cached_property
@@ -92,11 +98,12 @@ class KnownRows:
                 positions[key].append(position)
         return positions
 
-    def spread(self, count: int) -> list[int]:
-        firsts = self.firsts
-        if len(firsts) <= count or count < 2:
-            return firsts[:count]
-        return [firsts[round(number * (len(firsts) - 1) / (count - 1))] for number in range(count)]
+    def spread(self, count: int) -> Sequence[int]:
+        return spread(self.firsts, count)
+
+    def longer_than(self, chars: int) -> list[int]:
+        """Return the positions of the texts with more characters than this."""
+        return [position for position, length in zip(self.firsts, self._chars, strict=True) if length > chars]
 
     def prompts(self, positions: Sequence[int]) -> list[str]:
         fill = self._spec.template.fill
@@ -112,6 +119,13 @@ class KnownRows:
             chunk = [number for number in positions[start : start + 256] if self.records[number].outcome == NOT_ASKED]
             for position, prompt in zip(chunk, self.prompts(chunk), strict=True):
                 yield Item(position, keys.of(prompt), prompt, self.records[position])
+
+
+def spread(items: Sequence[Spread], count: int) -> Sequence[Spread]:
+    """Return this many items at equal distances, with the first and the last one."""
+    if len(items) <= count or count < 2:
+        return items[:count]
+    return [items[round(number * (len(items) - 1) / (count - 1))] for number in range(count)]
 
 
 def is_skipped(spec: ColumnSpec, cells: Cells) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from llm_magic import BudgetExceeded, ConnectionFailed, ServerError
+from llm_magic import BudgetExceeded, ConnectionFailed, Ledger, Registry, Router, ServerError
 from llm_magic.columns import ColumnPlan
 from llm_magic.events import TextDelta
+from llm_magic.prices import has_flex
 from llm_magic.providers.base import Finished, ProviderRequest, UsageReport
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import Usage
@@ -213,6 +215,36 @@ def test_a_full_plan_states_what_the_cap_covers() -> None:
     assert plan.covered_rows == int(Decimal("0.01") / plan.row.expected_usd)
     assert scripted(ours).requests == []
     assert ours.ledger.rows() == []
+
+
+def test_far_longer_rows_are_counted_and_estimated_apart() -> None:
+    ours = router(model("only", price="0.5/2.5"), replies=short)
+    plain = ours.plan_map("{{value}}", over=rows(500))
+    long = ours.plan_map("{{value}}", over=[*rows(499), "long " * 4_000])
+    alone = ours.plan_map("{{value}}", over=["long " * 4_000])
+    assert (plain.own_plans, long.own_plans) == (0, 1)
+    assert "with a plan of its own: 1 row that is far longer" in str(long)
+    assert long.expected_usd is not None
+    assert float(long.expected_usd) == pytest.approx(
+        float(plain.row.expected_usd * 499 + alone.row.expected_usd), rel=0.01
+    )
+
+
+def test_a_plan_without_a_usable_model_states_the_reasons_and_no_cost() -> None:
+    text = str(router(model("only")).plan_map("{{value}}", over=rows(3), flex=True))
+    assert "no usable model (only has no flex tier" in text
+    assert "cost" not in text
+
+
+def test_a_plan_states_the_cost_on_the_flex_tier() -> None:
+    registry = Registry.load()
+    with_flex = next(spec for spec in registry if has_flex(spec, datetime.now(UTC)))
+    ours = Router(registry=registry, ledger=Ledger(":memory:"), providers={with_flex.provider: ScriptedProvider()})
+    plan = ours.plan_map("{{value}}", over=rows(100), model=with_flex.id)
+    assert plan.flex is not None
+    assert plan.flex.expected_usd < plan.row.expected_usd
+    assert "on the flex tier, which is slower" in str(plan)
+    assert ours.plan_map("{{value}}", over=rows(100), model=with_flex.id, flex=True).flex is None
 
 
 def test_a_plan_of_a_stream_states_the_cost_of_a_row() -> None:

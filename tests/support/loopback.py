@@ -58,7 +58,7 @@ class Answer:
     served_model: str | None = None
     finish: str = "stop"
     gate: threading.Event | None = None
-    """Pauses the stream after the first chunk until it is set."""
+    """Pauses the stream after the first chunk, or an answer in one piece before it, until it is set."""
     thoughts: int = 0
     """Number of reasoning events before the first chunk."""
     whole: bool = False
@@ -191,7 +191,7 @@ async def _answer(server: Server, request: Request) -> Response:
         entry.cached, entry.written = min(step.cached, entry.input), step.written
         entry.input += step.written
         if step.whole or not body.get("stream"):
-            return _whole(server, entry, step)
+            return await _whole(server, entry, step)
     return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
 
 
@@ -245,9 +245,11 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
         server.note()
 
 
-def _whole(server: Server, entry: Entry, step: Answer) -> JSONResponse:
+async def _whole(server: Server, entry: Entry, step: Answer) -> JSONResponse:
     """The answer without streaming."""
     say = _Anthropic(entry) if entry.api == "anthropic" else _OpenAI(entry)
+    while step.gate is not None and not step.gate.is_set():
+        await asyncio.sleep(0.005)
     server.bill(entry, len(step.chunks) + step.reasoning)
     entry.ended = "whole"
     server.note()

@@ -1,0 +1,73 @@
+"""Rows of a column are asked in one piece: without a stream, and settled at their bound if they are interrupted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from llm_magic import Ledger, Registry, Router
+from llm_magic.types import CostBasis, Outcome
+from tests.support import loopback
+from tests.support.loopback import Answer, Fault
+
+MODEL = "gpt-5.5"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback.Server]:
+    with loopback.running() as running:
+        running.prices[MODEL] = ("3", "12", "0.3", "3")
+        running.script(MODEL, Answer())
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def new_router() -> Router:
+    return Router(registry=Registry.load(profile="article"), ledger=Ledger(":memory:"))
+
+
+@pytest.mark.parametrize(("max_output_tokens", "is_streamed"), [(50, False), (4_000, True)])
+def test_short_answers_of_rows_are_requested_in_one_piece(
+    server: loopback.Server, max_output_tokens: int, is_streamed: bool
+) -> None:
+    router = new_router()
+    done = router.map_sync("Topic? {{value}}", over=["a", "b"], model=MODEL, max_output_tokens=max_output_tokens)
+    assert [bool(entry.body.get("stream")) for entry in server.journal] == [is_streamed] * 2
+    assert list(done.frame["answer"]) == ["The answer is 42."] * 2
+    assert router.ledger.spent_usd == server.billed_usd
+    assert not any(row.cost_estimated for row in router.ledger.rows())
+
+
+def test_a_cell_is_streamed(server: loopback.Server) -> None:
+    new_router().route_sync("Topic?", model=MODEL, max_output_tokens=50)
+    assert server.journal[0].body["stream"] is True
+
+
+def test_an_interrupted_row_is_settled_at_its_bound_and_flagged(server: loopback.Server) -> None:
+    server.script(MODEL, Answer(gate=(gate := threading.Event())))
+    router = new_router()
+    column = router.map("Topic? {{value}}", over=["a", "b"], model=MODEL, max_output_tokens=50, pilot=0)
+    column.start()
+    server.wait_until(lambda: len(server.journal) == 1)
+    held_usd = router.ledger.held_usd
+    column.cancel()
+    column.join(5)
+    gate.set()
+    (row,) = router.ledger.rows()
+    assert (row.outcome, row.cost_basis, row.cost_estimated) == (Outcome.CANCELLED, CostBasis.HELD, True)
+    assert row.cost_usd == row.cost_high_usd == held_usd
+    assert row.cost_low_usd is not None
+    assert row.cost_low_usd < row.cost_usd
+    assert router.ledger.held_usd == 0
+
+
+def test_a_row_in_one_piece_is_retried_after_an_error(server: loopback.Server) -> None:
+    server.script(MODEL, Fault(status=503, message="busy", headers={"retry-after": "0"}), Answer())
+    router = new_router()
+    done = router.map_sync("Topic? {{value}}", over=["a"], model=MODEL, max_output_tokens=50)
+    assert done.report().is_whole
+    assert [row.outcome for row in router.ledger.rows()] == [Outcome.SERVER_ERROR, Outcome.OK]
+    assert router.ledger.spent_usd == server.billed_usd
