@@ -118,7 +118,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
 def _observe(run: Run, state: AttemptState, row: Attempt) -> None:
     schema = run.plan.request.schema
     if not state.is_judge:
-        estimated = state.candidate.input_tokens
+        estimated = 0 if state.candidate.quote.is_counted else state.candidate.input_tokens
         digest = "" if schema is None else schema.digest
         if row.usage.input_tokens and (prefix := prefix_of(run.plan.request)) is not None:
             run.services.prefixes.note(state.candidate.model, prefix.digest, row.usage, run.services.clock.now())

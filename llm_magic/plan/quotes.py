@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,6 +15,8 @@ from llm_magic.types import ZERO, Classification, Cost, Effort, Message, ModelSp
 DEFAULT_MAX_OUTPUT_TOKENS = 8_192
 
 MIN_OUTPUT_TOKENS = 256
+_COUNT_MARGIN, _COUNT_MARGIN_TOKENS = 0.05, 256
+"""Counts of providers are estimates that can differ from what is billed by a small amount."""
 
 
 def messages_of(request: Request) -> tuple[Message, ...]:
@@ -33,6 +35,7 @@ class ModelQuote:
     max_output_tokens: int
     wanted_output_tokens: int
     marks_prefix: bool
+    is_counted: bool
     short_usd: Decimal
     typical_usd: Decimal
     worst_usd: Decimal
@@ -94,6 +97,7 @@ class Quoter:
         now: datetime,
         lengths: Lengths,
         prefixes: Prefixes,
+        counted: Mapping[str, int],
     ) -> None:
         self.request = request
         self.messages = messages_of(request)
@@ -103,15 +107,20 @@ class Quoter:
         self._bound = tokens.bound_input(self.messages, request.system, self._schema)
         self._lengths = lengths
         self._prefixes = prefixes
+        self._counted = counted
         self.prefix = prefix_of(request)
         self.kind = kind_of(classification, "" if request.schema is None else request.schema.digest)
 
     def input_tokens(self, model: ModelSpec) -> int:
+        """Return the provider's own count, or else an estimate."""
+        if model.id in self._counted:
+            return self._counted[model.id]
         return tokens.estimate_input(self.messages, self.request.system, model, self._schema)
 
     def input_usage(self, model: ModelSpec, input_tokens: int) -> Usage:
         """Return what is expected to be billed for the input, without any output."""
-        billed = round(input_tokens * self._lengths.input_ratio(model))
+        ratio = 1.0 if model.id in self._counted else self._lengths.input_ratio(model)
+        billed = round(input_tokens * ratio)
         thread = self.request.thread
         if thread is not None:
             warm = min(billed, thread.warm_tokens if thread.warm_model == model.id else 0)
@@ -166,6 +175,8 @@ class Quoter:
         tier = "flex" if self.request.flex else None
         input_cost = prices.cost(model, self.input_usage(model, input_tokens), self._now, tier)
         bound = self._bound + len(self.images) * model.image_tokens
+        if model.id in self._counted:
+            bound = min(bound, math.ceil(input_tokens * (1 + _COUNT_MARGIN)) + _COUNT_MARGIN_TOKENS)
         window_left = model.output_space(input_tokens)
         marks_prefix = self.marks_prefix(model)
         made: list[ModelQuote] = []
@@ -181,6 +192,7 @@ class Quoter:
                 max_output_tokens=min(wanted, window_left),
                 wanted_output_tokens=min(wanted, window_left),
                 marks_prefix=marks_prefix,
+                is_counted=model.id in self._counted,
                 short_usd=_with_output(input_cost, min(output_tokens / 4, wanted)),
                 typical_usd=_with_output(input_cost, min(output_tokens, wanted)),
                 worst_usd=ZERO,

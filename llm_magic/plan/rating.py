@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -25,6 +25,7 @@ class PlanContext:
 
     left_usd: tightest headroom for a model once the attempts in flight are settled; None without a cap. unavailable:
     the reason why a model's provider can't be used now, or None. lengths: of earlier answers. seed: of exploration.
+    counted: input tokens by model id, where the provider has counted them.
     """
 
     now: datetime
@@ -34,6 +35,7 @@ class PlanContext:
     lengths: Lengths = dataclasses.field(default_factory=Unmeasured)
     prefixes: Prefixes = dataclasses.field(default_factory=Prefixes)
     seed: str = ""
+    counted: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
 
 
 class CandidateBuilder:
@@ -46,7 +48,7 @@ class CandidateBuilder:
         self, request: Request, classification: Classification, context: PlanContext, registry: Registry
     ) -> None:
         self.context = context
-        self.quoter = Quoter(request, classification, context.now, context.lengths, context.prefixes)
+        self.quoter = Quoter(request, classification, context.now, context.lengths, context.prefixes, context.counted)
         self.minimum_quality = minimum_quality(request.quality, classification, registry)
         self._registry = registry
         self._request = request

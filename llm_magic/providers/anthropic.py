@@ -9,6 +9,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from llm_magic.errors import ProtocolError
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
@@ -31,6 +32,9 @@ def _sdk() -> ModuleType:
     import anthropic
 
     return anthropic
+
+
+_COUNTED = ("model", "messages", "system", "thinking", "output_config", "speed")
 
 
 class AnthropicProvider:
@@ -57,6 +61,18 @@ class AnthropicProvider:
     async def list_models(self) -> list[ListedModel]:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
         return await listing.list_models(http.client(_client, endpoint), endpoint, "/v1/models?limit=1000")
+
+    async def count_tokens(self, request: ProviderRequest) -> int:
+        endpoint = http.resolve_endpoint(self.spec, self._environ)
+        body = request_body(request)
+        counted = {name: body[name] for name in _COUNTED if name in body}
+        counted |= {name: value for name, value in body["extra_body"].items() if name in _COUNTED}
+        await self.prepare()
+        answer = await http.client(_client, endpoint).post("/v1/messages/count_tokens", cast_to=object, body=counted)
+        count = parse_count(json_object(answer).get("input_tokens"))
+        if count is None:
+            raise ProtocolError("the endpoint sent no count of tokens")
+        return count
 
     def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         return unmerged(self.stream_merged(request))

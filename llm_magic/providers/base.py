@@ -153,6 +153,15 @@ class AccountProvider(Protocol):
 
 
 @runtime_checkable
+class CountingProvider(Protocol):
+    """A provider that counts the input tokens of a request without a fee. `count_tokens` is optional."""
+
+    async def count_tokens(self, request: ProviderRequest) -> int:
+        """Return the tokens by the provider's own tokenizer. Raises any exception if there is no count."""
+        ...
+
+
+@runtime_checkable
 class ClosableProvider(Protocol):
     """A provider with connections to close. `aclose` is optional: called when llm_magic's event loop ends."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Container, Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import conversations
@@ -20,7 +21,15 @@ from llm_magic.registry import Registry
 from llm_magic.types import Message, ModelSpec, Plan, Request, Thread
 
 
-def plan_context(request: Request, budget: Budget, services: Services) -> PlanContext:
+def plan_context(
+    request: Request,
+    budget: Budget,
+    services: Services,
+    *,
+    at: datetime | None = None,
+    counted: Mapping[str, int] | None = None,
+) -> PlanContext:
+    """Return the state for a plan at a moment, by default now."""
     headroom_under = functools.lru_cache(functools.partial(services.ledger.headroom, now=services.clock.now()))
 
     def left_usd(model: ModelSpec) -> Decimal | None:
@@ -28,12 +37,13 @@ def plan_context(request: Request, budget: Budget, services: Services) -> PlanCo
         return min((headroom.reachable_usd for headroom in under_caps), default=None)
 
     return PlanContext(
-        now=services.clock.now(),
+        now=at or services.clock.now(),
         left_usd=left_usd,
         unavailable=lambda model: unavailable(model, services.providers),
         circuit=services.circuit,
         lengths=services.lengths,
         prefixes=services.prefixes,
+        counted=counted or {},
         seed=services.ledger.session_id,
     )
 

@@ -32,7 +32,7 @@ from llm_magic.plan.cascade import cascade_mode
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import columns, comparison, keeping, options, patience, planning, validation
+from llm_magic.routing import columns, comparison, counting, keeping, options, patience, planning, validation
 from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.column_options import ColumnOptions
 from llm_magic.routing.options import Caps, RequestOptions
@@ -264,12 +264,11 @@ class Router:
     def _postponed(
         self, request: Request, wait: Wait | None, job: StoredJob | None
     ) -> AsyncGenerator[Postponed | Note]:
-        plan_at = functools.partial(self._plan_at, request)
-        return patience.postponed(plan_at, self.registry, wait, job, self.waiting)
+        return patience.postponed(functools.partial(self._plan_at, request), self.registry, wait, job, self.waiting)
 
-    def _plan_at(self, request: Request, moment: datetime) -> Plan:
+    def _plan_at(self, request: Request, moment: datetime, counted: Mapping[str, int] | None = None) -> Plan:
         request, classification = apply_rules(request, self.registry.rules, self.classifier)
-        context = dataclasses.replace(planning.plan_context(request, self.budget, self._services), now=moment)
+        context = planning.plan_context(request, self.budget, self._services, at=moment, counted=counted)
         return explain_rule(make_plan(request, classification, self.registry, context, planner=self.planner))
 
     async def _run(
@@ -294,6 +293,7 @@ class Router:
                     notes += [event.message] if isinstance(event, Note) else []
                     yield event
             plan = await self._with_ledger(lambda: self.plan(request))
+        plan = await counting.with_counts(plan, self._plan_at, self._with_ledger, self._services)
         if not plan.candidates:
             raise await self._with_ledger(lambda: self._rejection(plan))
         try:

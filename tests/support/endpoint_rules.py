@@ -356,6 +356,19 @@ ANTHROPIC = (
     ),
 )
 
+COUNTED_PARAMETERS = words(
+    "cache_control messages model output_config speed system thinking tool_choice tools user_profile_id workspace_id"
+)
+ANTHROPIC_COUNT = (
+    Rule(
+        name="unknown parameters",
+        source="anthropic 2.14: types/message_count_tokens_params.py",
+        check=unknown(COUNTED_PARAMETERS, lambda name: Refusal(message=f"{name}: Extra inputs are not permitted")),
+    ),
+    *(rule for rule in ANTHROPIC if rule.name not in ("unknown parameters", "required parameters", "output limit")),
+)
+"""Of `/v1/messages/count_tokens`."""
+
 # --- OpenAI's wire --------------------------------------------------------------------------------------------------
 
 

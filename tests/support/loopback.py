@@ -118,6 +118,10 @@ class Server:
         self.scripts: dict[str, list[Step]] = {}
         self.prices: dict[str, tuple[str, str, str, str]] = {}
         self.journal: list[Entry] = []
+        self.counted: list[dict[str, Any]] = []
+        """Bodies of the requests to count tokens, which cost nothing."""
+        self.count_fault: int | None = None
+        """Status of the answer to a request to count tokens; None counts one token for each word, and 1,000 an image."""
         self.changed = threading.Condition()
         self.url = ""
 
@@ -193,6 +197,18 @@ async def _answer(server: Server, request: Request) -> Response:
         if step.whole or not body.get("stream"):
             return await _whole(server, entry, step)
     return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
+
+
+async def _count(server: Server, request: Request) -> Response:
+    body = await request.json()
+    server.counted.append(body)
+    refusals = (rule.check(body) for rule in endpoint_rules.ANTHROPIC_COUNT)
+    if refusal := next((refusal for refusal in refusals if refusal is not None), None):
+        return JSONResponse(endpoint_rules.error_body("anthropic", refusal), status_code=refusal.status)
+    if server.count_fault is not None:
+        return JSONResponse({"type": "error", "error": {"message": "no"}}, status_code=server.count_fault)
+    images = sum(block.get("type") == "image" for block in endpoint_rules.blocks(body))
+    return JSONResponse({"input_tokens": len(endpoint_rules.text_of(body).split()) + 1_000 * images})
 
 
 def _refusal(entry: Entry) -> Fault | None:
@@ -389,7 +405,12 @@ def running(server: Server | None = None) -> Iterator[Server]:
         return await _answer(server, request)
 
     calls = [path + ("/v1/messages" if name == "anthropic" else "/chat/completions") for name, path in PATHS.items()]
-    app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path in calls])
+
+    async def count(request: Request) -> Response:
+        return await _count(server, request)
+
+    counting = Route(f"{PATHS['anthropic']}/v1/messages/count_tokens", count, methods=["POST"])
+    app = Starlette(routes=[*(Route(path, answer, methods=["POST"]) for path in calls), counting])
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=60
