@@ -63,7 +63,7 @@ def test_the_panel_works_with_mouse_and_keyboard(notebook: Notebook) -> None:
 
     # Reading and copying an answer need no kernel.
     first.get_by_text("Show the answer").click()
-    first.get_by_text("Où est la bibliothèque ?").wait_for()
+    first.locator("em").get_by_text("Où est la bibliothèque ?").wait_for()
     first.get_by_role("button", name="Copy the answer of run").click()
     first.get_by_text("Copied").wait_for()
     assert notebook.pasted() == "Where is the library? *Où est la bibliothèque ?*"

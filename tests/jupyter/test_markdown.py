@@ -207,6 +207,19 @@ def test_bars_in_formulas_do_not_end_cells_of_a_table() -> None:
     assert "∥" in html or "‖" in html
 
 
+def test_bars_in_code_do_not_end_cells_of_a_table() -> None:
+    html = markdown_to_html("| a | b |\n|---|---|\n| `a|b` | 2 |\n| `c\\|d` | ``x|`y`` |\n| open ` | 3 |")
+    assert html.count("<td>") == 6
+    for bars in ("a|b", "c|d", "x|`y"):
+        assert f"<code>{bars}</code>" in html
+
+
+def test_no_character_overrides_the_direction_of_a_link() -> None:
+    html = markdown_to_html("[\u202egro.elpmaxe\u202c](https://evil.example/)")
+    assert "\u202e" not in html
+    assert "(evil.example)" in html
+
+
 @pytest.mark.parametrize(
     ("text", "rendered"),
     [

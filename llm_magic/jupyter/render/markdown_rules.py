@@ -42,9 +42,15 @@ def plugin(renderer: MarkdownIt) -> None:
     renderer.inline.ruler.before("html_inline", "plain_tag", _plain_tag)
 
 
+_OVERRIDES = re.compile("[\u202d\u202e]")
+
+
 def normalized(text: str) -> str:
-    """Return the text with longer outer fences around Markdown, and without bars in the formulas of tables."""
-    lines = text.split("\n")
+    """Return the text with longer outer fences around Markdown, and without bars in the formulas and code of tables.
+
+    Characters that override the direction of text are removed: they could disguise the target of a link.
+    """
+    lines = _OVERRIDES.sub("", text).split("\n")
     if "```" in text or "~~~" in text:
         _lengthen_outer_fences(lines)
     fence = ""

@@ -33,6 +33,7 @@ _ENVIRONMENT = re.compile(
 _CODE_OR_FORMULA = re.compile(r"(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|\\\(|\$")
 _BARS = (r"\vert{}", r"\Vert{}")
 _BAR = re.compile(r"(\\?)\|")
+_PLAIN_BAR = re.compile(r"(?<!\\)\|")
 
 
 def plugin(renderer: MarkdownIt) -> None:
@@ -58,14 +59,21 @@ def restore(cleaned: str, formulas: list[str]) -> str:
 
 
 def without_bars(row: str) -> str:
-    r"""Replace `|` in the formulas of a table's row by `\vert`, and `\|` by `\Vert`: a bar would end the cell."""
+    r"""Replace `|` in the formulas of a table's row by `\vert`, `\|` by `\Vert`, and `|` in code by `\|`.
+
+    A bar would end the cell.
+    """
     parts: list[str] = []
     position = 0
     while opening := _CODE_OR_FORMULA.search(row, position):
         match = None if opening["ticks"] else _match(row, opening.start())
         end = opening.end() if match is None else match[0].end()
-        formula = "" if match is None else _BAR.sub(_bar, match[0].group())
-        parts += [row[position : opening.start()], formula or row[opening.start() : end]]
+        text = row[opening.start() : end]
+        if opening["ticks"]:
+            text = _PLAIN_BAR.sub(r"\|", text)
+        elif match is not None:
+            text = _BAR.sub(_bar, text)
+        parts += [row[position : opening.start()], text]
         position = end
     return "".join(parts) + row[position:]
 
