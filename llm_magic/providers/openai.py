@@ -209,7 +209,7 @@ class ChunkReader:
         if self._usage.read(chunk) and (report := self._usage.report(final=False)):
             events.append(report)
         for choice in json_objects(chunk.get("choices")):
-            if choice.get("index") in (None, 0):
+            if choice.get("index") in (None, 0, "0"):
                 self._read_choice(choice, events)
         self._read_origin(chunk)
         return events
@@ -234,6 +234,8 @@ class ChunkReader:
             self._service_tier = clean_text(tier)
 
     def _read_choice(self, choice: Mapping[str, Any], events: list[ProviderEvent]) -> None:
+        if error := choice.get("error"):  # OpenRouter
+            raise errors.from_event(error, self._endpoint, self._sent)
         if not self._read_part(json_object(choice.get("delta")), events) and (
             message := json_object(choice.get("message")) or {"content": choice.get("text")}
         ):

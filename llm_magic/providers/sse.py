@@ -75,9 +75,8 @@ class _Events:
 
     def feed(self, data: bytes) -> Iterator[JSONObject]:
         for line in self._lines.split(data):
-            if line.startswith(b"data:"):
+            if (value := _data_of(line)) is not None:
                 self.has_data = True
-                value = line[5:].strip()
                 if value == b"[DONE]":
                     yield from self._dispatch()
                     self.is_done = True
@@ -114,7 +113,11 @@ class _Events:
         self._name = b""
 
     def _named(self, event: JSONObject) -> JSONObject:
-        return {"error": event} if self._name == b"error" and "error" not in event else event
+        if self._name == b"error" and "error" not in event:
+            return {"error": event}
+        if self._name and "type" not in event:
+            return {**event, "type": self._name.decode("utf-8", "replace")}
+        return event
 
 
 class _Document:
@@ -166,6 +169,18 @@ class _Lines:
             self._rest_bytes += len(rest)
             _check_size(self._rest_bytes)
         return lines
+
+
+def _data_of(line: bytes) -> bytes | None:
+    """Return the value of a line of data, or None for other lines. Proxies indent, capitalize, or repeat its name."""
+    if not line.startswith(b"data:"):
+        line = line.lstrip()
+        if line[:5].lower() != b"data:":
+            return None
+    value = line[5:].strip()
+    while value.startswith(b"data:"):
+        value = value[5:].strip()
+    return value
 
 
 def _check_size(size: int) -> None:

@@ -152,10 +152,19 @@ def sse(
     return "".join([start, *(f"{line}\n\n{between}" for line in lines), end]).replace("\n", newline).encode()
 
 
+def _event_with_its_type_as_name(event: dict[str, Any]) -> bytes:
+    data = {name: value for name, value in event.items() if name != "type"}
+    return f"event: {event.get('type', 'chunk')}\ndata: {json.dumps(data)}\n\n".encode()
+
+
 FRAMINGS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "plain": sse,
     "without a space": lambda events: sse(events, prefix="data:"),
     "more spaces": lambda events: sse(events, prefix="data:   "),
+    "an indented name": lambda events: sse(events, prefix=" data: "),
+    "a capitalized name": lambda events: sse(events, prefix="Data: "),
+    "a repeated name": lambda events: sse(events, prefix="data: data: "),
+    "types as names of events": lambda events: b"".join(map(_event_with_its_type_as_name, events)),
     "several lines of data": lambda events: sse(events, indent=1),
     "escaped": lambda events: sse(events, escapes=True),
     "byte-order mark": lambda events: sse(events, start="\ufeff"),
@@ -288,6 +297,10 @@ PARTS = [{"type": "text", "text": "Pa"}, {"type": "text", "text": "ris."}]
         ([{"choices": [{"message": {"content": PARTS}}]}], "Paris.", ""),
         ([delta("Pa"), {"choices": [{"index": 1, "delta": {"content": "Lon"}}]}, delta("ris.")], "Paris.", ""),
         ([{"choices": [{"index": 1, "delta": {"content": "B"}}, *delta("Paris.")["choices"]]}], "Paris.", ""),
+        ([{"choices": [{"index": "0", "delta": {"content": "Paris."}}]}], "Paris.", ""),
+        ([delta(7), delta(True), delta("Paris.")], "Paris.", ""),
+        ([delta("Pa"), delta(finish="stop"), delta("ris."), delta(finish="stop")], "Paris.", ""),
+        ([{"choices": {"0": {"delta": {"content": "Lon"}}}}, delta("Paris.")], "Paris.", ""),
         ([delta("\ud83d"), delta("\ude42")], "🙂", ""),
         ([delta("\ud83d"), delta("!")], "\ufffd!", ""),
         ([{"choices": [None, "x", {"delta": None}]}, delta("Paris.")], "Paris.", ""),
@@ -346,6 +359,21 @@ async def test_an_error_in_a_body_is_raised_in_every_form(wire: str, body: bytes
     with pytest.raises(ServerError, match=says) as caught:
         await read(Response([body]), wire)
     assert caught.value.accepted
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"finish_reason": "error", "error": {"code": 502, "message": "no luck"}}, ServerError),
+        ({"delta": {}, "error": {"code": 429, "message": "no luck"}}, RateLimited),
+        ({"message": {"content": "Pa"}, "finish_reason": "error", "error": "no luck"}, ServerError),
+    ],
+)
+async def test_an_error_in_a_choice_has_its_kind(choice: dict[str, Any], kind: type[ProviderError]) -> None:
+    """As OpenRouter reports that the provider behind it failed."""
+    for body in (sse([delta("Pa"), {"choices": [choice]}]), json.dumps({"choices": [choice]}).encode()):
+        with pytest.raises(kind, match="no luck"):
+            await read(Response([body]))
 
 
 IN_BAND: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
