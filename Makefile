@@ -26,7 +26,7 @@ PARALLEL := $(PARALLEL)
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak check docs demo lab bench clean
+.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak screenshots check docs demo lab bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -91,9 +91,13 @@ $(OLDEST)/.synced: pyproject.toml $(filter build/bin/uv,$(UV))
 test-slow: setup ## run the slow tests: a Binder environment from scratch, several kernels on one ledger
 	$(BIN)/pytest -m slow $(ARGS)
 
-test-browser: setup .venv/.browser ## run the tests in JupyterLab with a headless Chromium; screenshots in build/screenshots
+test-browser: setup .venv/.browser ## run the tests in JupyterLab and Notebook 7 with a headless Chromium
 	@sh scripts/get_chromium.sh
 	$(BIN)/pytest -m browser $(ARGS)
+
+screenshots: setup .venv/.browser ## take pictures of every view in both themes, wide and narrow, into build/screenshots
+	@sh scripts/get_chromium.sh
+	$(BIN)/python -m scripts.screenshots lab notebook $(ARGS)
 
 check: setup ## check lint, format, types, and the direction of imports
 	$(BIN)/ruff check .

@@ -256,26 +256,6 @@ class Notebook:
         self.page.wait_for_selector(f"body[data-jp-theme-light='{dark}']", state="attached")
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
-    def screenshots(self, name: str, area: Locator | None = None) -> None:
-        """Take pictures of wide and narrow pages in both themes, for people to look at."""
-        folder = ROOT / "build" / "screenshots"
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.page.locator(".jp-SideBar .lm-TabBar-tab.lm-mod-current[data-id='filebrowser']").count():
-            self.command("application:toggle-left-area")
-        for width in (1280, 480):
-            self.page.set_viewport_size({"width": width, "height": 1000})
-            for theme in ("light", "dark"):
-                self.theme(theme)
-                target = area or self.page.locator(".jp-Notebook").first
-                # A target taller than the page would be cut off.
-                box = target.bounding_box()
-                self.page.set_viewport_size(
-                    {"width": width, "height": max(1000, int(box["height"] if box else 0) + 300)}
-                )
-                target.screenshot(path=folder / f"{name}-{theme}-{width}.png")
-        self.page.set_viewport_size({"width": 1280, "height": 1000})
-        self.theme("light")
-
 
 @contextmanager
 def chromium() -> Iterator[Browser]:

@@ -26,7 +26,6 @@ def test_a_column_shows_its_progress_and_then_a_summary(
     notebook.run_all(wait=False)
     live = notebook.cell(1).locator(".llm-magic")
     live.get_by_text("0 answered, 41 left").wait_for()
-    notebook.screenshots("column-live", notebook.cell(1))
     gate.set()
     notebook.wait()
     assert notebook.errors() == []
@@ -35,4 +34,3 @@ def test_a_column_shows_its_progress_and_then_a_summary(
         assert part in text
     assert live.count() == 0
     notebook.accessible(".llmr")
-    notebook.screenshots("column", notebook.cell(1))

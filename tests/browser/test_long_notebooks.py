@@ -13,7 +13,6 @@ import nbformat
 
 from llm_magic.jupyter.render import bundles
 from llm_magic.testing import Reply
-from tests.browser.lab import Notebook
 from tests.support.display import events_of, state_after
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def written(lab: Lab, name: str, outputs: list[dict[str, str]]) -> int:
 
 def seconds_to_draw(browser: Browser, lab: Lab, name: str) -> dict[str, float]:
     """Return the time that the page spends on scripts, layout and styles until all of a notebook is drawn."""
+    from tests.browser.lab import Notebook
+
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     session: Any = page.context.new_cdp_session(page)
     session.send("Performance.enable")

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from tests.browser.inert import NOTHING
-from tests.browser.lab import Notebook
 from tests.support import loopback
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 def test_a_run_a_comparison_and_the_panel_work_in_notebook_7(
     lab: Lab, browser: Browser, server: loopback.Server
 ) -> None:
+    from tests.browser.lab import Notebook
+
     gate = threading.Event()
     server.script(
         "claude-opus-4-7", loopback.Answer(chunks=("The root is $\\sqrt{2}$, ", "and it costs $5 or $6."), gate=gate)

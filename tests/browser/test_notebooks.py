@@ -67,8 +67,6 @@ def test_an_answer_and_a_plan_are_displayed(opened: Callable[..., Notebook], ser
     for part in ("claude-sonnet-4-6", "COMPLEX", "you asked for this tier", "auth failed", "of $0.050", "Two ways"):
         assert part in text
     notebook.accessible(".llmr")
-    notebook.screenshots("answer", notebook.cell(1))
-    notebook.screenshots("plan", notebook.cell(2))
 
 
 @pytest.mark.parametrize("name", ["budget_and_fallback.ipynb", "ledger.ipynb", "quickstart.ipynb"])

@@ -87,7 +87,6 @@ def test_the_panel_works_with_mouse_and_keyboard(notebook: Notebook) -> None:
     assert notebook.value("_route.model") == "'claude-sonnet-4-6'"
 
     notebook.accessible(".llmr-panel")
-    notebook.screenshots("panel", panel)
 
 
 def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
@@ -102,7 +101,6 @@ def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     assert notebook.page.evaluate(texts) == [f'"Last state before the kernel ended. For a live panel: {again}."']
     assert not disconnected.get_by_role("button", name="Good").first.is_visible()
     assert disconnected.get_by_role("button", name="Copy").first.is_visible()
-    notebook.screenshots("panel-gone", notebook.page.locator(".jp-CodeCell").nth(1))
 
     notebook.save()
     notebook.command("notebook:shutdown-kernel")
@@ -115,7 +113,6 @@ def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     notebook.open()
     copy.wait_for()
     assert_only_the_static_copy(notebook, 1)
-    notebook.screenshots("panel-saved", notebook.page.locator(".jp-CodeCell").nth(1))
 
 
 def assert_only_the_static_copy(notebook: Notebook, cell: int) -> None:

@@ -39,7 +39,6 @@ def test_a_comparison_streams_side_by_side_and_scrolls_on_narrow_pages(
     live.nth(3).get_by_text("auth failed").wait_for()
     lefts = {round(box["x"]) for number in range(3) if (box := live.nth(number).bounding_box())}
     assert len(lefts) >= 2, "side by side"
-    notebook.screenshots("compare-live", notebook.cell(1))
     for gate in gates.values():
         gate.set()
     notebook.wait()
@@ -53,7 +52,6 @@ def test_a_comparison_streams_side_by_side_and_scrolls_on_narrow_pages(
         assert "The end." in text
         assert "$0.0" in text
     assert "auth failed" in columns.nth(3).inner_text()
-    notebook.screenshots("compare", notebook.cell(1))
     notebook.page.set_viewport_size({"width": 480, "height": 1000})
     notebook.page.wait_for_function(
         "() => [...document.querySelectorAll('.llmr-live .llmr-columns')].every(each => each.scrollWidth > each.clientWidth)"
@@ -90,7 +88,6 @@ def pick_in_place(notebook: Notebook) -> None:
     columns.nth(0).get_by_text("Show the answer").click()
     columns.nth(0).get_by_text("The end.").wait_for()
     notebook.accessible(".llmr-columns")
-    notebook.screenshots("compare-picked", notebook.cell(1))
     columns.nth(2).get_by_role("button", name="✓ Picked").focus()
     notebook.page.keyboard.press("Enter")
     columns.nth(1).get_by_text("The end.").wait_for()
@@ -115,7 +112,6 @@ def pick_in_the_panel(notebook: Notebook) -> None:
     )
     assert notebook.value(ratings) == "[('claude-opus-4-7', 1)]"
     notebook.accessible(".llmr-panel")
-    notebook.screenshots("panel-compared", panel)
 
 
 def test_every_payload_is_inert_in_a_column(opened: Callable[..., Notebook], server: loopback.Server) -> None:
@@ -176,4 +172,3 @@ def test_a_report_is_displayed_as_a_picture_and_tables(
     assert notebook.cell(2).locator("table").count() == 3
     assert "spent, " in notebook.cell(2).inner_text()
     assert notebook.cell(3).locator("tbody tr").count() == 9
-    notebook.screenshots("report", notebook.cell(2))
