@@ -105,7 +105,6 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
 
 
 def _tick_label(value: float, _: int) -> str:
-    """Format with two decimals, or as many as show two significant digits."""
     if value == 0:
         return "$0"
     places = next((places for places in range(2, 12) if abs(value) >= 10.0 ** (1 - places)), 12)

@@ -19,7 +19,6 @@ def is_in_output_widget() -> bool:
 
 
 def is_in_a_cell() -> bool:
-    """False while a kernel starts."""
     return _parent_id() is not None
 
 

@@ -110,7 +110,6 @@ def set_html(widget: Any, html: str) -> None:
 
 
 def _line(facts: Any, buttons: Any) -> Any:
-    """Return the facts with the buttons at their right, or below them on a narrow page."""
     import ipywidgets
 
     line = ipywidgets.HBox([facts, buttons])

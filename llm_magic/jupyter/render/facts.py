@@ -210,7 +210,6 @@ def savings(amount_usd: Decimal, baseline_usd: Decimal, baseline_model: str) -> 
 
 
 def comparison_facts(states: RunStates, picked: str | None = None) -> ComparisonFacts:
-    """Return the facts of each column. picked: the label of the best one."""
     columns = tuple(
         ColumnFacts(
             name=column_name(number, label),

@@ -32,7 +32,6 @@ def grid(
 
 
 def scrolling(content: str, label: str) -> str:
-    """Return an area that scrolls sideways, also by keyboard."""
     label = html.escape(label)
     return (
         f'<div class="jp-RenderedHTMLCommon llmr-plan" tabindex="0" role="region" aria-label="{label}">{content}</div>'
