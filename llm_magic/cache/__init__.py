@@ -27,6 +27,7 @@ _FIELDS_WITHOUT_EFFECT_ON_ANSWER = (
     "thread",
     "is_quality_stated",
     "when",
+    "shared_chars",
     "rule",
     "shadowing",
 )

@@ -26,6 +26,8 @@ from llm_magic.waiting.wait import Wait
 
 _MEASURED_ROWS = 5
 """Answered rows from which the cost of the others is taken."""
+MIN_CACHED_ROWS = 3
+"""A cache write costs at most the input price and a quarter more; two reads save more than that."""
 _CHUNK_ROWS = 64
 _CHUNK_S = 0.2
 
@@ -61,7 +63,8 @@ class Preparation:
         self.kept: dict[str, Record] = {}
         if self.known is not None:
             self._take_kept(self.known)
-        self._samples = Samples(spec, context, self.known)
+        shared = replace(spec, base=self._with_shared_prefix(spec))
+        self._samples = Samples(shared, context, self.known)
         self.planner = self._samples.planner
 
     def plan(self, progress: Progress | None = None) -> ColumnPlan:
@@ -114,6 +117,14 @@ class Preparation:
         for key, record in self._context.store.answered(known.keys).items():
             self.kept[key] = record
             known.keys[key].take(record)
+
+    def _with_shared_prefix(self, spec: ColumnSpec) -> Request:
+        """Return the base request, with what its rows share if enough of them are to be asked for a prompt cache."""
+        if self.known is not None:
+            left = sum(not record.is_answered for record in self.known.keys.values())
+            if left < MIN_CACHED_ROWS:
+                return spec.base
+        return replace(spec.base, shared_chars=spec.template.shared_chars)
 
     def _row_cost(self, progress: Progress | None) -> tuple[RowCost, bool]:
         row = self._samples.row_cost

@@ -38,6 +38,14 @@ class Template:
         """The numbers of the columns whose cells are sent."""
         return tuple(sorted({cell.column for cell in self.cells})) or tuple(range(len(self.columns)))
 
+    @property
+    def shared_chars(self) -> int:
+        """The length of the beginning of the text that is the same for all rows."""
+        if not self.cells:
+            return sum(len(str(part)) for part in self.parts)
+        first = self.parts[0]
+        return len(first) if isinstance(first, str) else 0
+
     def fill(self, cells: Mapping[int, object]) -> str:
         """Return the text of a row. cells: by the number of the column; None for a missing one."""
         if self.cells:

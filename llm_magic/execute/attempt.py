@@ -205,7 +205,7 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         is_brief=run.plan.tier in (TaskTier.STRUCTURED, TaskTier.BULK),
         shows_thinking=not run.in_column and not state.is_judge,
         marks_prefix=state.candidate.quote.marks_prefix,
-        prefix_chars=0 if prefix is None else prefix.chars,
+        prefix_chars=0 if prefix is None else len(prefix.text),
         cache_key=_cache_key(run, prefix),
         service_tier="flex" if state.is_flex else None,
     )

@@ -32,26 +32,32 @@ class Seen(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefix:
-    """The beginning of a prompt that others may share. chars: of the first message's text."""
+    """The beginning of a prompt that others may share. text: of the first message."""
 
     digest: str
-    chars: int
+    text: str
     system: str
     attachments: tuple[Attachment, ...]
 
 
 def prefix_of(request: Request) -> Prefix | None:
     """Return the shared part of a prompt; None if it has none, or if it continues a conversation."""
-    if request.history or request.thread is not None or not (request.attachments or request.system):
+    shared = request.prompt[: request.shared_chars or 0]
+    if request.history or request.thread is not None or not (request.attachments or request.system or shared):
         return None
+    blocks = [*(attachment.block for attachment in request.attachments), *([shared] if shared else [])]
     digest = hashlib.sha256()
     schema = "" if request.schema is None else request.schema.digest
-    for text in (request.system or "", schema, *(attachment.block for attachment in request.attachments)):
+    for text in (request.system or "", schema, *blocks):
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     for attachment in request.attachments:
         digest.update(b"" if attachment.image is None else attachment.image.data)
-    chars = len("\n\n".join(attachment.block for attachment in request.attachments))
-    return Prefix(digest=digest.hexdigest(), chars=chars, system=request.system or "", attachments=request.attachments)
+    return Prefix(
+        digest=digest.hexdigest(),
+        text="\n\n".join(blocks),
+        system=request.system or "",
+        attachments=request.attachments,
+    )
 
 
 class Prefixes:

@@ -139,18 +139,19 @@ class Quoter:
         if self.prefix is None:
             return 0
         images = [attachment.image for attachment in self.prefix.attachments if attachment.image is not None]
-        text = "\n\n".join(attachment.block for attachment in self.prefix.attachments)
-        message = Message(role="user", content=text, images=tuple(images))
-        return tokens.estimate_input((message,), self.prefix.system, model)
+        message = Message(role="user", content=self.prefix.text, images=tuple(images))
+        return tokens.estimate_input((message,), self.prefix.system, model, self._schema)
 
     def marks_prefix(self, model: ModelSpec) -> bool:
-        """True if the prefix is to be cached: it is long enough, and was sent before or is forced to be."""
+        """True if the prefix is to be cached: it is long enough, and other prompts have it, or it is forced to be."""
         if self.prefix is None or model.prompt_cache not in ("breakpoints", "explicit"):
             return False
         is_wanted = self.request.cache_prefix or self._seen(model) is not Seen.NEVER
         return is_wanted and self.prefix_tokens(model) >= MIN_TOKENS[model.prompt_cache]
 
     def _seen(self, model: ModelSpec) -> Seen:
+        if self.request.shared_chars is not None:  # the first row writes it, the others read it
+            return Seen.CACHED
         return Seen.NEVER if self.prefix is None else self._prefixes.seen(model, self.prefix.digest, self._now)
 
     def output_tokens(self, model: ModelSpec, effort: Effort | None) -> float:

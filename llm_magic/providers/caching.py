@@ -50,7 +50,7 @@ def _marked(request: ProviderRequest, body: dict[str, Any], mark: Mapping[str, A
     index = 1 if messages[0]["role"] == "system" else 0
     *images, text = _parts(messages[index]["content"])
     shared, rest = text["text"][: request.prefix_chars], text["text"][request.prefix_chars :]
-    parts = [*images, {"type": "text", "text": shared, **mark}, {"type": "text", "text": rest}]
+    parts = [*images, {"type": "text", "text": shared, **mark}, *([{"type": "text", "text": rest}] if rest else [])]
     messages[index] = {**messages[index], "content": parts}
     return body | {"messages": messages}
 

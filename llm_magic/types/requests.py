@@ -127,6 +127,8 @@ class Request:
     """Use the cheaper and slower service tier `flex`."""
     when: SendWhen = "now"
     """Send now, or wait for the hours in which it is expected to cost less."""
+    shared_chars: int | None = None
+    """Length of the beginning of the prompt that all rows of a column share; None for a prompt alone."""
     rule: str = ""
     """The rule that changed this request, for display: `rule 2 in models.toml: tag 'legal'`."""
     shadowing: Shadowing = field(default_factory=Shadowing)
