@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from llm_magic.budget import show_usd
-from llm_magic.columns import Column
-from llm_magic.columns.libraries import pandas
+from llm_magic.columns import Column, files
 from llm_magic.errors import RequestError
 from llm_magic.routing import session_router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
@@ -23,16 +21,6 @@ EXIT_CODE_INCOMPLETE = 3
 """Some rows have no answer."""
 _PROGRESS_S = 0.5
 _WITHOUT_NOTEBOOK = ("schema", "check", "attach", "thread", "cache")
-_READERS: dict[str, Callable[[Path], Any]] = {
-    ".csv": lambda path: pandas().read_csv(path),
-    ".parquet": lambda path: pandas().read_parquet(path),
-    ".jsonl": lambda path: pandas().read_json(path, lines=True),
-}
-_WRITERS: dict[str, Callable[[Any, Path], None]] = {
-    ".csv": lambda frame, path: frame.to_csv(path, index=False),
-    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
-    ".jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True, default_handler=str),
-}
 
 
 def add_ask_options(parser: argparse.ArgumentParser) -> None:
@@ -43,15 +31,22 @@ def add_ask_options(parser: argparse.ArgumentParser) -> None:
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help="the prompt, with {{column}} for the cell of a row; - reads it from stdin")
-    parser.add_argument("--over", metavar="FILE", type=Path, help="plan the rows of this .csv, .parquet or .jsonl file")
+    parser.add_argument(
+        "--over",
+        metavar="FILE",
+        type=Path,
+        help="plan the rows of this file: .csv, .parquet, .jsonl",
+    )
     _add_request_options(parser)
     _add_column_options(parser)
 
 
 def add_map_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="the rows: a .csv, .parquet or .jsonl file")
+    parser.add_argument("file", type=Path, help="the rows: .csv, .parquet, .jsonl, or - for JSON Lines")
     parser.add_argument("--text", required=True, help="the prompt, with {{column}} for the cell of a row")
-    parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the file for the rows with answers")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", type=Path, help="the file for the rows with answers; - is stdout"
+    )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -77,7 +72,7 @@ def ask(args: argparse.Namespace) -> int:
 def plan(args: argparse.Namespace) -> int:
     router, text = session_router(), _text(args.text)
     if args.over is not None:
-        print(router.plan_map(text, over=_read(args.over), **_options(args)))
+        print(router.plan_map(text, over=files.read(args.over), **_options(args)))
     else:
         print("\n".join(_plan_lines(router.plan(text, **_request_options(args)))))
     return 0
@@ -85,35 +80,40 @@ def plan(args: argparse.Namespace) -> int:
 
 def map_file(args: argparse.Namespace) -> int:
     """Ask for every row of a file and write the rows with their answers, also if some have none."""
-    write = _by_suffix(_WRITERS, args.out)
+    files.check_name(args.out)
     if not args.out.parent.is_dir():
         raise RequestError(f"--out {args.out}: the folder {args.out.parent} does not exist")
-    column = session_router().map(args.text, over=_read(args.file), **_options(args))
+    column = session_router().map(args.text, over=files.read(args.file), **_options(args))
     if not args.resume:
         column.forget_kept()
     error: BaseException | None = None
     try:
-        _follow(column, as_json=args.json)
+        _follow(column, args)
     except BaseException as failure:
         error = failure
         raise
     finally:
         if error is None or column.progress.answered:
-            write(column.build_frame(), args.out)
+            files.write(column.build_frame(), args.out)
     column.release_kept()
     report = column.report()
-    print(json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else report)
+    _tell(args, json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else str(report))
     return 0 if report.is_whole else EXIT_CODE_INCOMPLETE
 
 
-def _follow(column: Column, *, as_json: bool) -> None:
+def _tell(args: argparse.Namespace, line: str) -> None:
+    """Print a line of progress, or the report, where it does not mix with the rows."""
+    print(line, file=sys.stderr if args.out == files.STANDARD else sys.stdout, flush=True)
+
+
+def _follow(column: Column, args: argparse.Namespace) -> None:
     column.prepare()
     column.start()
     is_terminal = sys.stderr.isatty()
     try:
         while not column.join(_PROGRESS_S):
-            if as_json:
-                print(json.dumps(_facts(column)), flush=True)
+            if args.json:
+                _tell(args, json.dumps(_facts(column)))
             elif is_terminal:
                 facts = _facts(column)
                 counts = f"{facts['answered']:,} answered, {facts['failed']:,} failed, {facts['left']:,} left"
@@ -122,7 +122,7 @@ def _follow(column: Column, *, as_json: bool) -> None:
         column.cancel()
         column.join(5.0)
         raise
-    if is_terminal and not as_json:
+    if is_terminal and not args.json:
         print("\r\x1b[K", end="", file=sys.stderr)
     column.wait()
 
@@ -155,22 +155,6 @@ def _plan_lines(plan: Plan) -> list[str]:
 
 def _text(text: str) -> str:
     return sys.stdin.read() if text == "-" else text
-
-
-def _read(path: Path) -> Any:
-    read = _by_suffix(_READERS, path)
-    try:
-        return read(path)
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path} can't be read: {error}") from error
-    except ImportError as error:
-        raise RequestError(f"{path} needs pyarrow: pip install 'llm-magic[parquet]'") from error
-
-
-def _by_suffix(table: dict[str, Any], path: Path) -> Any:
-    if (chosen := table.get(path.suffix.lower())) is None:
-        raise RequestError(f"{path}: the name must end in {', '.join(table)}")
-    return chosen
 
 
 def _add_request_options(parser: argparse.ArgumentParser) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from llm_magic import BadRequest, use_router
@@ -114,3 +118,100 @@ def test_one_prompt_is_answered(provider: ScriptedProvider, capsys: pytest.Captu
     assert capsys.readouterr().out == "<hello>\n"
     assert main(["ask", "hello", "--json", "--tag", "a", "--model", "only"]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == "<hello>"
+
+
+ANSWER = ["--text", "{{text}}", "--into", "topic"]
+
+
+def test_cells_of_a_csv_file_are_written_as_they_were_read(provider: ScriptedProvider, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    path.write_text("id,text,size\n007,NA,1e3\n008,good,\n")
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    assert [line.split(",")[:4] for line in out.read_text().splitlines()[1:]] == [
+        ["007", "NA", "1e3", "<NA>"],
+        ["008", "good", "", "<good>"],
+    ]
+
+
+LINES = [
+    {"id": "007", "text": "good", "n": 12345678901234567890, "tags": ["a"], "note": None},
+    {"id": "008", "text": "bad", "n": 2, "share": 0.5, "at": "2020-01-01"},
+]
+
+
+def test_values_of_json_lines_are_written_as_they_were_read(provider: ScriptedProvider, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text("\n\n".join(json.dumps(line) for line in LINES))
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    kept = [{name: row[name] for name in row if name != "topic" and not name.startswith("route_")} for row in written]
+    assert kept == LINES
+    assert [row["topic"] for row in written] == ["<good>", "<bad>"]
+
+
+def test_types_of_a_parquet_file_stay(provider: ScriptedProvider, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    table = pa.table({
+        "text": ["good", "bad"], "stars": pa.array([5, None], "int8"), "at": pa.array([0, None], pa.timestamp("ms", "UTC")),
+        "price": pa.array([Decimal("1.50"), None], pa.decimal128(9, 2)), "words": [["a"], None],
+    })  # fmt: skip
+    pq.write_table(table, path)
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    written = pq.read_table(out)
+    assert written.select(table.column_names).equals(table)
+    assert written.column("topic").to_pylist() == ["<good>", "<bad>"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("source", ["csv", "jsonl", "parquet"])
+def test_each_format_can_be_written_as_each_other(
+    provider: ScriptedProvider, tmp_path: Path, source: str, suffix: str
+) -> None:
+    path, out = tmp_path / f"in.{source}", tmp_path / f"out.{suffix}"
+    frame = pd.DataFrame({"text": ["good", "bad"], "stars": [5, 1]})
+    {"csv": frame.to_csv, "parquet": frame.to_parquet, "jsonl": lambda file: frame.to_json(file, orient="records", lines=True)}[source](path)  # fmt: skip
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "jsonl": lambda file: pd.read_json(file, lines=True)}
+    assert list(read[suffix](out)["topic"]) == ["<good>", "<bad>"]
+
+
+def test_json_lines_pass_through_a_pipe(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(json.dumps(line) + "\n" for line in LINES)))
+    assert main(["map", "-", *ANSWER, "--out", "-"]) == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line)["topic"] for line in printed.out.splitlines()] == ["<good>", "<bad>"]
+    assert "2 of 2 rows answered" in printed.err
+
+
+def test_an_output_file_is_replaced_only_by_a_whole_one(
+    provider: ScriptedProvider,
+    reviews: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+
+    def fail(frame: pd.DataFrame, path: Path, **options: object) -> None:
+        path.write_text("half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    assert main(["map", str(reviews), *ANSWER, "--out", str(out)]) == 1
+    assert out.read_text() == "before"
+    assert "no space left on device. The answers are kept: repeat the command" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["out.csv", "reviews.csv"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '"text"'])
+def test_lines_that_are_no_objects_are_named(
+    provider: ScriptedProvider, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "good"}\n' + text)
+    assert main(["map", str(path), *ANSWER, "--out", str(tmp_path / "out.csv")]) == 1
+    assert "line 2 is not" in capsys.readouterr().err
+    assert provider.requests == []
