@@ -10,8 +10,6 @@ from llm_magic.budget import Budget
 
 
 class ColumnBudget:
-    """Returns the router's caps with that of the column."""
-
     def __init__(self, budget: Callable[[], Budget], tag: str, limit_usd: Decimal) -> None:
         self._budget, self._caps = budget, {tag: limit_usd}
         self._given = budget()

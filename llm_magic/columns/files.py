@@ -106,7 +106,6 @@ def _records(frame: Any) -> Iterator[dict[str, Any]]:
 
 
 def _plain(cell: object) -> object:
-    """Return a value that JSON has: of a NumPy number or array, or else the text."""
     convert = getattr(cell, "tolist", None)
     return str(cell) if convert is None else convert()
 

@@ -44,7 +44,6 @@ def _unusable(over: object) -> RequestError:
 
 
 def _series_rows(series: Any) -> Source:
-    """Return the rows of a Series. The cell is `{{value}}`, and `{{name}}` if it has a name."""
     return PandasRows(series.to_frame(VALUE if series.name is None else series.name), {VALUE: 0})
 
 

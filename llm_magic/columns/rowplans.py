@@ -50,7 +50,6 @@ class RowPlanner:
 
     @property
     def odd_chars(self) -> int:
-        """The length above which a row gets a plan of its own."""
         return max(FAR_LONGER * self._typical_chars, MIN_LONG_CHARS)
 
     def is_odd(self, prompt: str) -> bool:

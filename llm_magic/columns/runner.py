@@ -197,7 +197,6 @@ class Runner:
         progress.longest_tokens = max(progress.longest_tokens, result.usage.output_tokens)
 
     async def _take_ended(self) -> None:
-        """Wait for the next row that ends, and take all that have ended."""
         sender = self._sender
         items, self._unsendable = self._unsendable, []
         if not items:

@@ -83,7 +83,6 @@ class Sender:
 
     @property
     def has_learned_limit(self) -> bool:
-        """True if rows are sent with a lower output limit than that of the request."""
         return self._planner.max_output_tokens is not None
 
     @property

@@ -26,7 +26,6 @@ STORE = (
         keep_until=sa.bindparam("until"),
     )
 )
-"""Store the answer of a claimed row."""
 
 columns = sa.Table(
     "llm_magic_columns",

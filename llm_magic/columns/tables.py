@@ -68,7 +68,6 @@ class ArrowRows:
 
 
 def polars_rows(value: Any, aliases: Mapping[str, int]) -> ArrowRows:
-    """Return the rows of a polars DataFrame."""
     pl = polars()
     types = {
         "string": pl.String,
@@ -98,7 +97,6 @@ def polars_rows(value: Any, aliases: Mapping[str, int]) -> ArrowRows:
 
 
 def arrow_rows(table: Any, aliases: Mapping[str, int]) -> ArrowRows:
-    """Return the rows of a pyarrow Table."""
     pa = arrow()
     types = {
         "string": pa.string(), "Int64": pa.int64(), "Float64": pa.float64(), "float64": pa.float64(),
