@@ -17,9 +17,9 @@ from llm_magic.columns.storage import restored_column
 from llm_magic.columns.template import Template, literal, parse
 from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.execute import Services
-from llm_magic.routing import options, validation
+from llm_magic.routing import keywords, validation
 from llm_magic.routing.column_options import COLUMN_OPTIONS, DEFAULT_PILOT, ColumnOptions
-from llm_magic.routing.options import RequestOptions
+from llm_magic.routing.options import OPTIONS, RequestOptions
 from llm_magic.types import Plan, Request
 
 _NOT_FOR_COLUMNS = ("thread", "history", "thread_tokens", "routing_text")
@@ -40,7 +40,7 @@ def new_column(
     **how: Unpack[Variables],
 ) -> Column:
     """Return a column that has not started. Raises RequestError."""
-    options.check_names("map", given, (*options.OPTIONS, *COLUMN_OPTIONS))
+    keywords.check_names("map", given, (*OPTIONS, *COLUMN_OPTIONS))
     values = cast("Mapping[str, Any]", given)
     own: dict[str, Any] = {
         name: option.check(values[name]) for name, option in COLUMN_OPTIONS.items() if values.get(name) is not None

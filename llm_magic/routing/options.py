@@ -4,17 +4,14 @@ The keywords of the methods of `Router`, the options of `%%route`, their help, a
 all made from `RequestOptions`.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, TypedDict, cast, get_type_hints
+from typing import Annotated, Any, TypedDict, get_type_hints
 
 from llm_magic import answers
 from llm_magic.budget import Amount, usd
 from llm_magic.conversations import THREAD_TOKENS
-from llm_magic.errors import UnknownOption
 from llm_magic.plan.quotes import DEFAULT_MAX_OUTPUT_TOKENS
 from llm_magic.routing import notebook, validation
-from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.option import Option
 from llm_magic.types import DEFAULT_QUALITY, Effort, Message, OnRefusal, SendWhen, TaskTier
 
@@ -256,62 +253,5 @@ class RequestOptions(TypedDict, total=False):
     parent_run_id: Annotated[str | None, Option(help="The run that this one repeats or escalates, for the ledger.")]
 
 
-class Caps(TypedDict, total=False):
-    """The keywords of `Router.set_budget`: the fields of `Budget`. None removes a cap."""
-
-    run_usd: Amount | None
-    day_usd: Amount | None
-    month_usd: Amount | None
-    models_usd: Mapping[str, Amount]
-    tags_usd: Mapping[str, Amount]
-    shadow_usd: Amount | None
-
-
 _HINTS: Mapping[str, Any] = get_type_hints(RequestOptions, include_extras=True)
 OPTIONS: Mapping[str, Option] = {name: hint.__metadata__[0] for name, hint in _HINTS.items()}
-
-
-def check_names(method: str, given: Mapping[str, object], known: Iterable[str] = OPTIONS) -> None:
-    """Raise UnknownOption for a keyword that a method does not take, naming the nearest one."""
-    for name in given:
-        if name not in known:
-            longer = [option for option in known if option.endswith(f"_{name}")]
-            nearest = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"the options are {', '.join(known)}"
-            raise UnknownOption(f"{method}() has no option {name!r}: {hint}")
-
-
-def fields_of(given: RequestOptions) -> dict[str, Any]:
-    """Return the checked values by the field of `Request` that takes them. Raises RequestError."""
-    values = cast("Mapping[str, object]", given)
-    return {
-        option.field or name: option.check(value)
-        for name, option in OPTIONS.items()
-        if (value := values.get(name)) is not None
-    }
-
-
-def from_arguments(arguments: Mapping[str, Any], context: Notebook) -> RequestOptions:
-    """Return the options that the parsed arguments of a magic state, by keyword. Raises RequestError."""
-    given: dict[str, object] = {}
-    for name, option in OPTIONS.items():
-        value = arguments.get(name)
-        if option.flag is None or value is None:
-            continue
-        if (resolve := option.resolve) is not None:
-            value = (
-                [resolve(name, text, context) for text in value]
-                if option.is_repeatable
-                else resolve(name, value, context)
-            )
-        given[name] = value
-    return cast("RequestOptions", given)
-
-
-def markdown_table() -> str:
-    """Return every option as a Markdown table, for the documentation."""
-    lines = ["| `%%route` | Python | Meaning | Default |", "|---|---|---|---|"]
-    for name, option in OPTIONS.items():
-        flag = "" if option.flag is None else f"`{' '.join(filter(None, (option.flag, option.metavar)))}`"
-        lines.append(f"| {flag} | `{name}` | {option.help} | {option.default} |")
-    return "\n".join(lines) + "\n"

@@ -32,10 +32,11 @@ from llm_magic.plan.cascade import cascade_mode
 from llm_magic.providers import connect
 from llm_magic.providers.base import Provider
 from llm_magic.registry import Registry
-from llm_magic.routing import columns, comparison, counting, keeping, options, patience, planning, validation
+from llm_magic.routing import columns, comparison, counting, keeping, keywords, patience, planning, validation
 from llm_magic.routing.classification import apply_rules, explain_rule
 from llm_magic.routing.column_options import ColumnOptions
-from llm_magic.routing.options import Caps, RequestOptions
+from llm_magic.routing.keywords import Caps
+from llm_magic.routing.options import RequestOptions
 from llm_magic.routing.services import new_services
 from llm_magic.routing.warm_up import WarmUp
 from llm_magic.shadow import Shadows
@@ -97,8 +98,8 @@ class Router:
 
     def request(self, prompt: str, **given: Unpack[RequestOptions]) -> Request:
         """Return a checked request. Raises RequestError, naming the option; `RequestOptions` describes each one."""
-        options.check_names("request", given)
-        fields = options.fields_of(given)
+        keywords.check_names("request", given)
+        fields = keywords.fields_of(given)
         fields["is_quality_stated"] = "quality" in fields
         fields.setdefault("quality", self.quality)
         fields.setdefault("effort", self.effort)
@@ -234,7 +235,7 @@ class Router:
         The new caps also bind the runs in flight, for what they still have to send. Raises BudgetError for an invalid
         amount or an unknown model.
         """
-        options.check_names("set_budget", caps, ("session_usd", *Caps.__annotations__))
+        keywords.check_names("set_budget", caps, ("session_usd", *Caps.__annotations__))
         changes: dict[str, Any] = {**caps} if session_usd is ... else {**caps, "session_usd": session_usd}
         with self._setting_budget:
             # A model that has a cap may be of another profile.
@@ -338,6 +339,6 @@ class Router:
 
 
 def _check(method: str, prompt: str | Request, given: RequestOptions) -> None:
-    options.check_names(method, given)
+    keywords.check_names(method, given)
     if isinstance(prompt, Request) and given:
         raise RequestError(f"{method}() takes no {min(given)} with a Request: give it to router.request(...)")

@@ -23,7 +23,7 @@ from llm_magic.ledger.dataframe import FRAME_DTYPES
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.registry.reading import DERIVED_KEYS
 from llm_magic.registry.rules import Then, When
-from llm_magic.routing.options import markdown_table
+from llm_magic.routing.keywords import markdown_table
 from llm_magic.testing import Reply, ScriptedProvider
 from llm_magic.types import LongPrompt, ModelSpec, Outcome, Price, ProviderSpec
 from scripts.update_docs import updated

@@ -12,7 +12,8 @@ from llm_magic import RequestError, Router
 from llm_magic.errors import InvalidOption, UnknownOption
 from llm_magic.jupyter.magics.route import RouteMagics
 from llm_magic.routing.column_options import COLUMN_OPTIONS
-from llm_magic.routing.options import OPTIONS, markdown_table
+from llm_magic.routing.keywords import markdown_table
+from llm_magic.routing.options import OPTIONS
 from llm_magic.types import Request
 from tests.support import builders
 

@@ -17,9 +17,10 @@ from llm_magic.jupyter.magics.interpolation import interpolate
 from llm_magic.routing import Router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
 from llm_magic.routing.columns import Variables
+from llm_magic.routing.keywords import from_arguments
 from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.option import Option
-from llm_magic.routing.options import OPTIONS, RequestOptions, from_arguments
+from llm_magic.routing.options import OPTIONS, RequestOptions
 from llm_magic.types import Request, Shadowing
 
 
