@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_magic.types import Outcome
+from llm_magic.types.outcomes import ENDED_ANSWERS
 
-_ENDED = [
-    outcome.value
-    for outcome in (
-        Outcome.OK,
-        Outcome.AGREED,
-        Outcome.SUPERSEDED,
-        Outcome.UNCONFIRMED,
-        Outcome.INVALID,
-        Outcome.EMPTY,
-        Outcome.SHADOW,
-    )
-]
+_ENDED = [outcome.value for outcome in ENDED_ANSWERS]
 
 
 def by_effort(rows: Any) -> Any:

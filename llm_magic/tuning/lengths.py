@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from llm_magic.ledger import Ledger
 from llm_magic.plan.lengths import EXPECTED_ANSWER_TOKENS, Kind, prior_tokens
 from llm_magic.registry import Registry
-from llm_magic.types import Attempt, CostBasis, Effort, ModelSpec, Outcome, TaskTier
+from llm_magic.types import Attempt, CostBasis, Effort, ModelSpec, TaskTier
+from llm_magic.types.outcomes import ENDED_ANSWERS
 
 WINDOW = 100
 DECAY = 0.97
@@ -34,17 +35,6 @@ REFRESH_S = 10.0
 _LOOKBACK_ROWS = 200
 """Rows before the latest one that are read again: they may have been in flight."""
 _MAX_SEEN = 20_000
-
-MEASURED = (
-    Outcome.OK,
-    Outcome.AGREED,
-    Outcome.SUPERSEDED,
-    Outcome.UNCONFIRMED,
-    Outcome.INVALID,
-    Outcome.EMPTY,
-    Outcome.SHADOW,
-)
-"""Outcomes of attempts whose model ended its answer."""
 
 _Key = tuple[str, Effort | None, TaskTier, str]
 
@@ -107,7 +97,7 @@ class LearnedLengths:
 
     def observe(self, row: Attempt, *, estimated_input_tokens: int = 0, schema: str = "") -> None:
         """Add a settled attempt, unless its model did not end its answer or its usage is an estimate."""
-        if row.outcome not in MEASURED or row.cost_basis is not CostBasis.REPORTED:
+        if row.outcome not in ENDED_ANSWERS or row.cost_basis is not CostBasis.REPORTED:
             return
         if estimated_input_tokens and row.usage.input_tokens:
             pairs = self._inputs.setdefault(row.model, deque(maxlen=_INPUTS))
@@ -175,7 +165,7 @@ class LearnedLengths:
         now = self._ledger.clock()
         if self._is_loaded and self._refresh_at - REFRESH_S <= now < self._refresh_at:
             return
-        rows = self._ledger.latest_lengths(MEASURED, after_id=self._after_id)
+        rows = self._ledger.latest_lengths(ENDED_ANSWERS, after_id=self._after_id)
         self._is_loaded, self._refresh_at = True, now + REFRESH_S
         for row in rows:
             if self._is_new(row.run_id, row.attempt):

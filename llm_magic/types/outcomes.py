@@ -114,3 +114,15 @@ class Verdict(StrEnum):
     WORSE = "worse"
     TIE = "tie"
     INCONSISTENT = "inconsistent"
+
+
+ENDED_ANSWERS = (
+    Outcome.OK,
+    Outcome.AGREED,
+    Outcome.SUPERSEDED,
+    Outcome.UNCONFIRMED,
+    Outcome.INVALID,
+    Outcome.EMPTY,
+    Outcome.SHADOW,
+)
+"""Outcomes of attempts whose model ended its answer."""
