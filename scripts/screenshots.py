@@ -7,6 +7,7 @@ build/screenshots, at 1280 and 480 pixels, in the light and the dark theme.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tempfile
 import threading
@@ -111,28 +112,48 @@ def take(interface: Interface, folder: Path) -> None:
 def take_for_readme() -> None:
     with tempfile.TemporaryDirectory(prefix="llm_magic-") as home, loopback.running() as server:
         script(server)
+        thinking = dataclasses.replace(LONG, pause_s=0.03, reasoning=120)
+        for model in ("claude-sonnet-5-5", "gpt-6.1-terra"):
+            server.script(model, thinking)
+        for model in ("claude-opus-5-5", "gpt-6.1-sol"):
+            server.script(model, dataclasses.replace(LONG, reasoning=900))
         lab = Lab(Path(home), server.environment())
         try:
             with chromium() as browser:
                 # The first request also opens a connection.
                 lab.write(
-                    "readme.ipynb", f"{LOAD}\n%route --tier bulk Hello", VIEWS["short"], *_spending(), VIEWS["report"]
+                    "readme.ipynb",
+                    f"{LOAD}\n%route --tier bulk Hello",
+                    SPENDING,
+                    f"%%route\n{QUESTION}",
+                    VIEWS["report"],
+                    "",
                 )
                 page = browser.new_page(viewport={"width": 940, "height": 1400}, device_scale_factor=1.5)
                 notebook = Notebook(page, lab, "readme.ipynb")
                 notebook.command("application:toggle-left-area")
                 notebook.run_all()
-                page.locator(".jp-CodeCell").nth(1).screenshot(path=IMAGES / "cell.png")
+                page.locator(".jp-CodeCell").nth(2).screenshot(path=IMAGES / "cell.png")
                 page.locator(".jp-CodeCell").nth(3).locator("img").first.screenshot(path=IMAGES / "report.png")
         finally:
             lab.stop()
 
 
-def _spending() -> list[str]:
-    return [
-        "for tier in ('bulk', 'bulk', 'standard', 'bulk', 'structured', 'bulk', 'standard') * 3:\n"
-        "    get_ipython().run_line_magic('route', f'--tier {tier} Hello')"
-    ]
+# A real morning takes hours, so the rows' times are spread over two of them.
+SPENDING = """import random, sqlite3
+import llm_magic
+random.seed(3)
+tiers = ["bulk"] * 14 + ["standard"] * 14 + ["structured"] * 8 + ["complex"] * 3
+random.shuffle(tiers)
+for tier in tiers:
+    get_ipython().run_line_magic("route", f"--tier {tier} {'word ' * random.choice([20, 60, 400])}")
+with sqlite3.connect(llm_magic.router().ledger.location) as db:
+    shift = "UPDATE llm_magic_attempts SET started_at_us = started_at_us - ? WHERE rowid = ?"
+    rows = db.execute("SELECT rowid FROM llm_magic_attempts ORDER BY started_at_us").fetchall()
+    for number, (rowid,) in enumerate(rows):
+        earlier_us = (len(rows) - number) * 190_000_000
+        db.execute(shift, [earlier_us, rowid])
+"""
 
 
 def main() -> None:

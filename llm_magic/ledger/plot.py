@@ -69,7 +69,7 @@ def subline(totals: Any) -> str:
         parts.append(f"{totals['fallback_rate']:.1%} answered by a fallback")
     if totals["latency_p50_s"] == totals["latency_p50_s"]:
         parts.append(
-            f"half of the answers within {totals['latency_p50_s']:.1f} s, 95 % within {totals['latency_p95_s']:.1f} s"
+            f"half of the answers within {totals['latency_p50_s']:.1f} s, 95% within {totals['latency_p95_s']:.1f} s"
         )
     return "   ·   ".join(parts)
 
@@ -96,7 +96,12 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
             f"{words}\n{_money(value)}", (moments[-1], value), xytext=(10, 8 if place == "top" else -8), va=place,
             textcoords="offset points", fontsize=14, fontweight="bold", color=color,
         )  # fmt: skip
-    axes.yaxis.set_major_formatter(_tick_label)
+
+    def tick_label(value: float, _: int) -> str:
+        first, second, *_rest = axes.get_yticks()
+        return amount_label(value, step=second - first)
+
+    axes.yaxis.set_major_formatter(tick_label)
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=3, maxticks=7)
@@ -104,11 +109,11 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def _tick_label(value: float, _: int) -> str:
+def amount_label(value: float, *, step: float) -> str:
     if value == 0:
         return "$0"
-    places = next((places for places in range(2, 12) if abs(value) >= 10.0 ** (1 - places)), 12)
-    return f"${value:,.{places}f}"
+    decimals = -int(Decimal(f"{step:.3g}").normalize().as_tuple().exponent)
+    return f"${value:,.{max(2, decimals)}f}"
 
 
 def _running_sums(rows: Any, over_time: Any) -> tuple[Any, Any, Any]:

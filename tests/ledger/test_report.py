@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llm_magic import Ledger, LedgerError, TaskTier
 from llm_magic.jupyter.render.tables import format_figure
 from llm_magic.ledger.columns import FRAME_DTYPES
-from llm_magic.ledger.plot import headline, subline
+from llm_magic.ledger.plot import amount_label, headline, subline
 from llm_magic.types import CostBasis, Effort, Usage
 from tests.support.builders import NOON, attempt
 from tests.support.fuzzing import examples
@@ -199,7 +199,7 @@ def test_the_headline_of_a_plot_states_the_totals() -> None:
     assert headline(totals) == "$5.25 spent, $2.75 saved against the top model (34%)"
     assert subline(totals).split("   ·   ") == [
         "5 runs, 5 attempts", "$4.25 reported, $1.00 estimated ($1.00 to $1.00)", "1 from the cache", "25.0% answered by a fallback",
-        "half of the answers within 1.0 s, 95 % within 2.8 s",
+        "half of the answers within 1.0 s, 95% within 2.8 s",
     ]  # fmt: skip
     worse = ledger_of({"cost_usd": Decimal("0.0002"), "baseline_usd": Decimal("0.0001")}).report().totals
     assert headline(worse) == "<$0.001 spent, <$0.001 lost against the top model (100%)"
@@ -282,3 +282,11 @@ def test_the_calibration_of_an_empty_ledger_is_empty() -> None:
     report = Ledger(":memory:").report()
     assert report.by_effort.empty
     assert pd.isna(report.totals["billed_of_expected_share"])
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "label"),
+    [(0.125, 0.025, "$0.125"), (0.15, 0.05, "$0.15"), (0.0005, 0.0005, "$0.0005"), (40, 20, "$40.00"), (0, 20, "$0")],
+)
+def test_the_labels_of_an_axis_show_the_whole_step(value: float, step: float, label: str) -> None:
+    assert amount_label(value, step=step) == label
