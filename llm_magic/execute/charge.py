@@ -153,10 +153,10 @@ def _input_problem(state: AttemptState, usage: Usage) -> str:
             f"the provider reported {usage.input_tokens:,} input tokens, more than {model.id} supports; "
             "cost estimated from what was sent"
         )
-    if usage.input_tokens < _MIN_INPUT_SHARE * candidate.input_tokens:
+    if usage.input_tokens < _MIN_INPUT_SHARE * state.prompt_tokens:
         return (
             f"the provider reported {usage.input_tokens:,} input tokens for a prompt of about "
-            f"{candidate.input_tokens:,}; cost estimated from the prompt"
+            f"{state.prompt_tokens:,}; cost estimated from the prompt"
         )
     return ""
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from llm_magic import tokens
 from llm_magic.budget import Budget, Cap
 from llm_magic.errors import BudgetExceeded, ProviderError
 from llm_magic.events import Note, NoteKind
@@ -90,6 +91,9 @@ class Run:
             candidate=candidate,
             started=self.services.clock.monotonic(),
             messages=messages,
+            schema_tokens=0
+            if (schema := self.plan.request.schema) is None
+            else tokens.estimate(schema.text, candidate.model),
             is_flex=self.plan.request.flex and candidate.model.id not in self.without_flex,
         )
 
@@ -132,14 +136,16 @@ class NotSent:
 class AttemptState:
     """One attempt in progress: enough to settle it at any moment.
 
-    messages: sent after the prompt. is_judge: it answers a question about another answer, not the user's prompt.
-    Times are monotonic; content is visible text or reasoning. report_doubt: the error in the provider's usage report.
-    result: None while it runs, and after a cancellation.
+    messages: sent after the prompt. schema_tokens: the part of the input that a provider may not bill. is_judge: it
+    answers a question about another answer, not the user's prompt. Times are monotonic; content is visible text or
+    reasoning. report_doubt: the error in the provider's usage report. result: None while it runs, and after a
+    cancellation.
     """
 
     candidate: Candidate
     started: float
     messages: tuple[Message, ...] = ()
+    schema_tokens: int = 0
     is_judge: bool = False
     is_flex: bool = False
     hold: Hold | None = None
@@ -162,6 +168,11 @@ class AttemptState:
     @property
     def answer_text(self) -> str:
         return "".join(self.text)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return the estimated input tokens without those of the schema."""
+        return max(0, self.candidate.input_tokens - self.schema_tokens)
 
     @property
     def was_sent(self) -> bool:

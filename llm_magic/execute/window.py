@@ -19,7 +19,7 @@ def doubt(run: Run, state: AttemptState) -> str | None:
     if report is None or not report.final or run.awaiting_confirmation:
         return None
     read, written = report.usage.input_tokens, report.usage.output_tokens
-    expected, model = candidate.input_tokens, candidate.model
+    expected, model = state.prompt_tokens, candidate.model
     has_images = any(attachment.image is not None for attachment in run.plan.request.attachments)
     if not has_images and expected >= _MIN_INPUT_TOKENS and 0 < read < _CUT_SHARE * expected:
         return (

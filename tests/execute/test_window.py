@@ -31,6 +31,20 @@ def test_a_count_near_the_estimate_is_not_flagged(read: int) -> None:
     assert router(Usage(input_tokens=read, output_tokens=2)).route_sync(LONG).notes == ()
 
 
+def test_a_long_schema_that_the_provider_does_not_bill_is_not_doubted() -> None:
+    names = [f"the_measured_value_of_sensor_{number}" for number in range(300)]
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "integer", "description": f"{name}, in volts"} for name in names},
+    }
+    routed = router(Usage(input_tokens=20, output_tokens=5), chunks=("{}",))
+    result = routed.route_sync("Read them.", schema=schema)
+    assert routed.plan("Read them.", schema=schema).candidates[0].input_tokens > 5_000
+    assert result.notes == ()
+    assert not result.cost_estimated
+    assert result.usage.input_tokens == 20
+
+
 def test_a_short_prompt_is_not_flagged() -> None:
     assert router(Usage(input_tokens=20, output_tokens=2)).route_sync("word " * 50).notes == ()
 
