@@ -60,7 +60,9 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     if not state.was_sent or (failure is not None and silent and not (failure.billed or failure.accepted)):
         return Charge(usage=Usage(), seen=Usage(), basis=CostBasis.COUNTED)
     seen = _seen(state, None if believed is None else believed.usage)
-    hidden = _hidden_tokens(state, now, learned_pace)
+    # A provider may generate an answer in one piece to its end, although the connection is closed.
+    is_unseen = state.in_one_piece and state.first_content_at is None
+    hidden = None if is_unseen else _hidden_tokens(state, now, learned_pace)
     if (failure is not None and failure.accepted) or hidden == 0:
         return Charge(usage=seen, seen=seen, basis=CostBasis.COUNTED, doubt=doubt)
     limit = state.candidate.max_output_tokens

@@ -148,6 +148,7 @@ class AttemptState:
     schema_tokens: int = 0
     is_judge: bool = False
     is_flex: bool = False
+    in_one_piece: bool = False
     hold: Hold | None = None
     learned_pace: float | None = None
     think_tags: ThinkTags = dataclasses.field(default_factory=ThinkTags)

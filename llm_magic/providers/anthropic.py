@@ -112,7 +112,7 @@ def request_body(request: ProviderRequest) -> dict[str, Any]:
         "model": request.model.api_model,
         "max_tokens": request.max_output_tokens,
         "messages": [{"role": message.role, "content": _content(message)} for message in request.messages],
-        "stream": True,
+        **({} if request.in_one_piece else {"stream": True}),
     }
     answer_format = formats.for_claude(request, _sdk())
     if system := "\n\n".join(text for text in (request.system, answer_format.instruction) if text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 
@@ -12,29 +13,33 @@ from llm_magic.types import CostBasis, Outcome
 from tests.support import loopback
 from tests.support.loopback import Answer, Fault
 
-MODEL = "gpt-5.5"
+MODELS = ["gpt-5.5", "claude-sonnet-4-6", "deepseek-v3"]
+MODEL = MODELS[0]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback.Server]:
     with loopback.running() as running:
-        running.prices[MODEL] = ("3", "12", "0.3", "3")
-        running.script(MODEL, Answer())
+        registry = Registry.load(profile="article")
+        for model, prices in zip(MODELS, [("3", "12"), ("3", "15"), ("0.27", "1.1")], strict=True):
+            running.prices[registry[model].api_model] = (*prices, "0.3", "3")
+            running.script(registry[model].api_model, Answer())
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
         yield running
 
 
-def new_router() -> Router:
-    return Router(registry=Registry.load(profile="article"), ledger=Ledger(":memory:"))
+def new_router(registry: Registry | None = None) -> Router:
+    return Router(registry=registry or Registry.load(profile="article"), ledger=Ledger(":memory:"))
 
 
 @pytest.mark.parametrize(("max_output_tokens", "is_streamed"), [(50, False), (4_000, True)])
+@pytest.mark.parametrize("model", MODELS)
 def test_short_answers_of_rows_are_requested_in_one_piece(
-    server: loopback.Server, max_output_tokens: int, is_streamed: bool
+    server: loopback.Server, model: str, max_output_tokens: int, is_streamed: bool
 ) -> None:
     router = new_router()
-    done = router.map_sync("Topic? {{value}}", over=["a", "b"], model=MODEL, max_output_tokens=max_output_tokens)
+    done = router.map_sync("Topic? {{value}}", over=["a", "b"], model=model, max_output_tokens=max_output_tokens)
     assert [bool(entry.body.get("stream")) for entry in server.journal] == [is_streamed] * 2
     assert list(done.frame["answer"]) == ["The answer is 42."] * 2
     assert router.ledger.spent_usd == server.billed_usd
@@ -46,12 +51,21 @@ def test_a_cell_is_streamed(server: loopback.Server) -> None:
     assert server.journal[0].body["stream"] is True
 
 
-def test_an_interrupted_row_is_settled_at_its_bound_and_flagged(server: loopback.Server) -> None:
-    server.script(MODEL, Answer(gate=(gate := threading.Event())))
-    router = new_router()
-    column = router.map("Topic? {{value}}", over=["a", "b"], model=MODEL, max_output_tokens=50, pilot=0)
+@pytest.mark.parametrize("pace", [None, 1.0])
+@pytest.mark.parametrize("model", MODELS)
+def test_an_interrupted_row_is_settled_at_its_bound_and_flagged(
+    server: loopback.Server, model: str, pace: float | None
+) -> None:
+    """Even if the pace of the model is known: the provider may generate the answer to its end."""
+    registry = Registry.load(profile="article")
+    paced = dataclasses.replace(registry[model], tokens_per_s=pace)
+    registry = registry.with_models([paced if other.id == model else other for other in registry])
+    server.script(registry[model].api_model, Answer(gate=(gate := threading.Event())))
+    router = new_router(registry)
+    column = router.map("Topic? {{value}}", over=["a"], model=model, max_output_tokens=50, pilot=0)
     column.start()
     server.wait_until(lambda: len(server.journal) == 1)
+    assert not server.journal[0].body.get("stream")
     held_usd = router.ledger.held_usd
     column.cancel()
     column.join(5)
