@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # Type checkers take a name as public if it is imported under
         BudgetExceeded as BudgetExceeded,
         ConnectionFailed as ConnectionFailed,
         ContextTooLong as ContextTooLong,
+        CutOff as CutOff,
         EmptyAnswer as EmptyAnswer,
         EvaluationError as EvaluationError,
         InvalidAnswer as InvalidAnswer,
@@ -91,7 +92,7 @@ _EXPORTS = {
     "columns": "Column ColumnPlan ColumnReport RowResult",
     "errors": (
         "AllAttemptsFailed AuthFailed BadRequest BudgetError BudgetExceeded ConnectionFailed ContextTooLong "
-        "EmptyAnswer EvaluationError InvalidAnswer InvalidOption LLMMagicError LedgerError "
+        "CutOff EmptyAnswer EvaluationError InvalidAnswer InvalidOption LLMMagicError LedgerError "
         "LocalModelUnavailable ModelNotFound NoCandidate Overloaded PaymentRequired ProtocolError "
         "ProviderError RateLimited Refused RegistryError RequestError ServerError StreamBroken TimedOut "
         "TuningError UnknownOption UnknownPrice"

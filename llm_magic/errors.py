@@ -184,6 +184,12 @@ class EmptyAnswer(ProviderError):
     outcome, billed = Outcome.EMPTY, True
 
 
+class CutOff(ProviderError):
+    """The answer was cut off at an output limit that llm_magic had derived from the lengths of earlier answers."""
+
+    outcome, billed = Outcome.CUT_OFF, True
+
+
 class InvalidAnswer(ProviderError):
     """The answer does not fit its schema.
 

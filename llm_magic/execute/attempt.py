@@ -79,7 +79,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
             async with aclosing(_stream(run, state)) as events:
                 async for event in events:
                     yield event
-            settlement.check(state, run.plan)
+            settlement.check(state, run.plan, may_ask_again=run.may_send and not state.is_judge)
             outcome = Outcome.UNCONFIRMED if run.awaiting_confirmation else run.answer_outcome
             state.result = Answered()
         except ProviderError as failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_magic.errors import BadRequest, InvalidAnswer, ProviderError
+from llm_magic.errors import BadRequest, CutOff, InvalidAnswer, ProviderError
 from llm_magic.events import Note, NoteKind
 from llm_magic.execute.state import AttemptState, Run
 from llm_magic.types import Message
@@ -12,6 +12,8 @@ def correction(run: Run, state: AttemptState, error: ProviderError) -> tuple[Not
     """Return the next attempt on the same model and a note about it, or None if there is nothing to correct."""
     if isinstance(error, InvalidAnswer):
         return _repair(run, state, error)
+    if isinstance(error, CutOff):
+        return _with_full_output(run, state)
     if isinstance(error, BadRequest) and error.refused_parameter:
         return _without_parameter(run, state, error.refused_parameter)
     if isinstance(error, BadRequest) and error.output_limit is not None:
@@ -52,4 +54,13 @@ def _with_output_limit(run: Run, state: AttemptState, limit: int) -> tuple[Note,
     run.services.output_limits[model_id] = limit
     candidate = state.candidate.with_output_limit(limit, run.services.clock.now())
     message = f"{model_id}: the endpoint takes at most {limit:,} output tokens; asked again with that limit"
+    return run.note(NoteKind.CORRECTED, message), run.new_attempt(candidate, state.messages)
+
+
+def _with_full_output(run: Run, state: AttemptState) -> tuple[Note, AttemptState]:
+    candidate = state.candidate.with_full_output(run.services.clock.now())
+    message = (
+        f"{candidate.model.id}: the answer was longer than three times the earlier ones; asked again with up to "
+        f"{candidate.max_output_tokens:,} output tokens"
+    )
     return run.note(NoteKind.CORRECTED, message), run.new_attempt(candidate, state.messages)

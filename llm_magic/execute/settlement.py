@@ -7,7 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 
 from llm_magic import answers, prices
-from llm_magic.errors import AllAttemptsFailed, BudgetExceeded, EmptyAnswer, InvalidAnswer, Refused, StreamBroken
+from llm_magic.errors import (
+    AllAttemptsFailed,
+    BudgetExceeded,
+    CutOff,
+    EmptyAnswer,
+    InvalidAnswer,
+    Refused,
+    StreamBroken,
+)
 from llm_magic.execute import last_resort, ledger_io, stated_cost, window
 from llm_magic.execute.charge import Charge, charge_of
 from llm_magic.execute.state import AttemptState, Run
@@ -28,7 +36,19 @@ from llm_magic.types import (
 _MAX_ERROR_CHARACTERS = 500
 
 
-def check(state: AttemptState, plan: Plan) -> None:
+def _is_cut_short(state: AttemptState, plan: Plan) -> bool:
+    """True if the limit was derived from the lengths of earlier answers, and the full limit fits under the caps."""
+    candidate = state.candidate
+    if candidate.is_limited or candidate.max_output_tokens >= candidate.quote.full_output_tokens:
+        return False
+    if state.report is not None and state.report.usage.output_tokens < candidate.max_output_tokens / 2:
+        return False  # the endpoint's window was full
+    assert state.row is not None
+    longer = candidate.with_full_output(state.row.started_at)
+    return plan.left_usd is None or longer.worst_usd <= plan.left_usd
+
+
+def check(state: AttemptState, plan: Plan, *, may_ask_again: bool = False) -> None:
     """Raise a ProviderError if the stream has ended without a usable answer."""
     if state.finished is None:
         raise StreamBroken("the stream ended before the model reported that it was done")
@@ -39,6 +59,8 @@ def check(state: AttemptState, plan: Plan) -> None:
         raise Refused(f"the model refused to answer{category}: {advice}", category=state.finished.refusal)
     if reason not in ("stop", "length"):
         raise StreamBroken(f"the provider ended the answer with {reason!r}: it is not whole", retryable=False)
+    if reason == "length" and may_ask_again and _is_cut_short(state, plan):
+        raise CutOff(f"the answer was cut off at {state.candidate.max_output_tokens:,} output tokens")
     if not state.answer_text.strip():
         raise EmptyAnswer(_reason_for_no_text(state, reason))
     if plan.request.schema is not None and not state.is_judge:

@@ -34,6 +34,7 @@ class ModelQuote:
     output_tokens: int
     max_output_tokens: int
     wanted_output_tokens: int
+    full_output_tokens: int
     marks_prefix: bool
     is_counted: bool
     short_usd: Decimal
@@ -62,8 +63,16 @@ class ModelQuote:
         )
 
     def with_output_limit(self, limit: int, now: datetime) -> ModelQuote:
-        lowered = dataclasses.replace(self, wanted_output_tokens=min(limit, self.wanted_output_tokens))
+        lowered = dataclasses.replace(
+            self,
+            wanted_output_tokens=min(limit, self.wanted_output_tokens),
+            full_output_tokens=min(limit, self.full_output_tokens),
+        )
         return lowered._limited(min(limit, self.max_output_tokens), now)
+
+    def with_full_output(self, now: datetime) -> ModelQuote:
+        full = max(self.full_output_tokens, self.max_output_tokens)
+        return dataclasses.replace(self, wanted_output_tokens=full)._limited(full, now)
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> ModelQuote | None:
         input_tokens = self.input_tokens + tokens.estimate_input(messages, None, self.model)
@@ -72,7 +81,11 @@ class ModelQuote:
             return None
         bound = self.input_tokens_bound + tokens.bound_input(messages, None)
         longer = dataclasses.replace(
-            self, input_tokens=input_tokens, input_tokens_bound=bound, wanted_output_tokens=limit
+            self,
+            input_tokens=input_tokens,
+            input_tokens_bound=bound,
+            wanted_output_tokens=limit,
+            full_output_tokens=min(self.full_output_tokens, self.model.output_space(input_tokens)),
         )
         return longer._limited(limit, now)
 
@@ -164,8 +177,14 @@ class Quoter:
             return min(self.request.max_output_tokens, model.max_output_tokens)
         needed = self._lengths.limit_tokens(model, effort, self.kind)
         if needed is None:
-            needed = max(DEFAULT_MAX_OUTPUT_TOKENS, math.ceil(2 * output_tokens))
+            return self._full_output(model, output_tokens)
         return min(needed, model.max_output_tokens)
+
+    def _full_output(self, model: ModelSpec, output_tokens: float) -> int:
+        """Return the limit without regard to the lengths of earlier answers."""
+        stated = self.request.max_output_tokens
+        wanted = stated or max(DEFAULT_MAX_OUTPUT_TOKENS, math.ceil(2 * output_tokens))
+        return min(wanted, model.max_output_tokens)
 
     def quotes(self, model: ModelSpec, levels: Iterable[Effort | None]) -> list[ModelQuote]:
         """Return a quote for each level, without its worst case. Raises UnknownPrice.
@@ -192,6 +211,7 @@ class Quoter:
                 output_tokens=round(output_tokens),
                 max_output_tokens=min(wanted, window_left),
                 wanted_output_tokens=min(wanted, window_left),
+                full_output_tokens=min(max(wanted, self._full_output(model, output_tokens)), window_left),
                 marks_prefix=marks_prefix,
                 is_counted=model.id in self._counted,
                 short_usd=_with_output(input_cost, min(output_tokens / 4, wanted)),

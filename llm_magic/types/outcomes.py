@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     EMPTY = "empty"
     INVALID = "invalid"
+    CUT_OFF = "cut_off"
     REFUSED = "refused"
     AUTH_FAILED = "auth_failed"
     PAYMENT_REQUIRED = "payment_required"

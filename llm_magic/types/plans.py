@@ -18,6 +18,7 @@ class Quote(Protocol):
 
     effort: None if it is unknown. output_tokens: expected, including reasoning. input_tokens: estimated, rounded
     upward. input_tokens_bound: upper bound for every tokenizer. wanted_output_tokens: the output limit without caps.
+    full_output_tokens: that without regard to the lengths of earlier answers.
     typical_usd: without regard to `max_output_tokens`. worst_usd: for `input_tokens_bound` and `max_output_tokens`,
     which is what is held.
     """
@@ -40,6 +41,8 @@ class Quote(Protocol):
     @property
     def wanted_output_tokens(self) -> int: ...
     @property
+    def full_output_tokens(self) -> int: ...
+    @property
     def marks_prefix(self) -> bool: ...
     @property
     def typical_usd(self) -> Decimal: ...
@@ -60,6 +63,8 @@ class Quote(Protocol):
     def affordable_tokens(self, left_usd: Decimal, wanted: int, now: datetime) -> int: ...
 
     def with_output_limit(self, limit: int, now: datetime) -> Quote: ...
+
+    def with_full_output(self, now: datetime) -> Quote: ...
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Quote | None:
         """Add messages to send; None if the context window is too small for them."""
@@ -142,6 +147,9 @@ class Candidate:
 
     def with_output_limit(self, limit: int, now: datetime) -> Candidate:
         return replace(self, quote=self.quote.with_output_limit(limit, now))
+
+    def with_full_output(self, now: datetime) -> Candidate:
+        return replace(self, quote=self.quote.with_full_output(now))
 
     def with_messages(self, messages: tuple[Message, ...], now: datetime) -> Candidate | None:
         quote = self.quote.with_messages(messages, now)
