@@ -64,11 +64,11 @@ def test_an_interrupted_row_is_settled_at_its_bound_and_flagged(
     router = new_router(registry)
     column = router.map("Topic? {{value}}", over=["a"], model=model, max_output_tokens=50, pilot=0)
     column.start()
-    server.wait_until(lambda: len(server.journal) == 1)
+    server.wait_until(lambda: len(server.journal) == 1, timeout_s=60)  # a first request loads a lot
     assert not server.journal[0].body.get("stream")
     held_usd = router.ledger.held_usd
     column.cancel()
-    column.join(5)
+    assert column.join(30)
     gate.set()
     (row,) = router.ledger.rows()
     assert (row.outcome, row.cost_basis, row.cost_estimated) == (Outcome.CANCELLED, CostBasis.HELD, True)
