@@ -36,6 +36,7 @@ _CUE_PHRASES = (
     "as csv", "as yaml", "as xml", "as a table", "->", "→", "请", "吗", "怎么", "证明", "翻译", "解释", "提取", "设计",
     "教えて", "訳して", "して", "해줘", "알려줘", "방법",
 )  # fmt: skip
+_QUOTING = re.compile(r"(?<![^\W_])'|'(?![^\W_])")
 _MAX_POLITE_WORDS = 8
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _SENTENCE = re.compile(r"[^.!?\n]*(?:\.(?!\s)[^.!?\n]*)*(?:[.!?]+(?=\s|$)|\n|$)\s*")
@@ -87,6 +88,8 @@ class Request:
 def find_request(text: str) -> Request:
     """Separate a prompt in canonical form. If nothing in it looks like a request, all of its prose is the request."""
     whole, text = text, text.replace('"', "")
+    if "'" in text:
+        text = _QUOTING.sub("", text)
     if len(text) > _HEAD_CHARS + _TAIL_CHARS:
         # A word that is cut is dropped; scripts without spaces have none.
         head, tail = text[:_HEAD_CHARS], text[-_TAIL_CHARS:]

@@ -1,23 +1,36 @@
-"""Correction of words that are one letter away from a common word, so that a typo seldom changes a classification.
+"""Correction of typos in common words, so that a typo seldom changes a classification.
 
-`vocabulary.txt` has the words of the lexicon and the frequent words of the training prompts (`lab/fit/vocabulary.py`).
+`vocabulary.txt` has the words of the lexicon and the frequent words of the training prompts. `valid_words.txt` has
+others, which would be taken for typos (`lab/fit/vocabulary.py` lists them).
 """
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from importlib import resources
 
 MIN_LETTERS = 5
 """The shortest words whose missing and changed letters are corrected. In shorter ones, only swaps and doublings are."""
 _MIN_LETTERS_BY_SET = 6
+_SUFFIXES = ("s", "es", "d", "ed", "ing", "r", "er", "est", "ly", "n")
+_MIN_STEM = 3
 _WORD = re.compile(r"\b[a-z]{3,20}\b")
+
+
+def _words(file: str) -> frozenset[str]:
+    return frozenset(resources.files("llm_magic.classify").joinpath(file).read_text("ascii").split())
 
 
 @functools.cache
 def vocabulary() -> frozenset[str]:
-    return frozenset(resources.files("llm_magic.classify").joinpath("vocabulary.txt").read_text("ascii").split())
+    return _words("vocabulary.txt")
+
+
+@functools.cache
+def valid_words() -> frozenset[str]:
+    return _words("valid_words.txt")
 
 
 @functools.cache
@@ -46,10 +59,16 @@ def _letters(word: str) -> str:
 def correct_word(word: str) -> str:
     """Return the likeliest word of the vocabulary, else the word itself.
 
-    In this order: two letters swapped, one doubled, one missing, one added, one changed, and several of these.
+    In this order: two letters swapped, one doubled, one missing, one added, one changed, and several of these. Only a
+    swap changes the first letter, and forms of known words ("settings") stay.
     """
+    return word if word in valid_words() else likely_word(word)
+
+
+def likely_word(word: str) -> str:
+    """Correct a word without regard to `valid_words`."""
     known = vocabulary()
-    if word in known:
+    if word in known or _is_form(word):
         return word
     for place in range(len(word) - 1):
         first, second = word[place], word[place + 1]
@@ -59,19 +78,23 @@ def correct_word(word: str) -> str:
             return swapped
     if len(word) < MIN_LETTERS - 1:
         return word
-    return _one_letter_away(word) or _by_letters().get(_letters(word), word)
+    return next((meant for meant in _likely(word) if meant[:1] == word[0]), word)
 
 
-def _one_letter_away(word: str) -> str:
+def _is_form(word: str) -> bool:
+    stems = [word.removesuffix(suffix) for suffix in _SUFFIXES if word.endswith(suffix)]
+    return any(len(stem) >= _MIN_STEM and (stem in vocabulary() or f"{stem}e" in vocabulary()) for stem in stems)
+
+
+def _likely(word: str) -> Iterator[str]:
     known, by_deletion = vocabulary(), _by_deletion()
-    if word in by_deletion:
-        return by_deletion[word]
-    if len(word) < MIN_LETTERS:
-        return ""
-    shorter = [word[:place] + word[place + 1 :] for place in range(len(word))]
-    if added := next((rest for rest in shorter if rest in known and len(rest) >= MIN_LETTERS - 1), ""):
-        return added
-    return next((by_deletion[rest] for rest in shorter if rest in by_deletion and len(rest) >= MIN_LETTERS - 1), "")
+    yield by_deletion.get(word, "")
+    if len(word) >= MIN_LETTERS:
+        shorter = [word[:place] + word[place + 1 :] for place in range(1, len(word))]
+        long_enough = [rest for rest in shorter if len(rest) >= MIN_LETTERS - 1]
+        yield from filter(known.__contains__, long_enough)
+        yield from (by_deletion[rest] for rest in long_enough if rest in by_deletion)
+    yield _by_letters().get(_letters(word), "")
 
 
 _CORRECT: set[str] = set()

@@ -9,9 +9,8 @@ _MAX_CHARS = 12_000
 _HEAD_CHARS, _TAIL_CHARS = 5_000, 2_500
 
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[\w+.-]*[ \t]*$", re.MULTILINE)
-_QUOTING = re.compile(r"(?<![^\W_])'|'(?![^\W_])")
 _DROPPED = re.compile("[`«»‹›「」『』\u200b\u200c\u200d\u2060\ufeff\u00ad]+")
-_AROUND = '" \t\r\n'
+_AROUND = "\"' \n"
 _QUOTES = re.compile("[“”„‟]")
 _APOSTROPHES = re.compile("[’‘ʼ´]")
 
@@ -31,7 +30,5 @@ def canonical(text: str) -> tuple[str, int]:
         text = text.lower().replace("`", "")
     else:
         text = _QUOTES.sub('"', _APOSTROPHES.sub("'", _DROPPED.sub("", text.upper().casefold())))
-    if "'" in text:
-        text = _QUOTING.sub("", text)
-    text = "\n".join(filter(None, map(" ".join, map(str.split, text.strip(_AROUND).splitlines()))))
+    text = "\n".join(filter(None, map(" ".join, map(str.split, text.splitlines())))).strip(_AROUND)
     return text, len(text) + skipped

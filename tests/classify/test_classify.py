@@ -62,7 +62,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "58f94363bb232114bd2875c282e6ff0a03a5da8d54e352208f4965b8cf7ff894"
+FEATURE_DIGEST = "2da6f30ca700aa2ff0f8e78a2ba7d54e30be1683a79ce1af7a4dc916e27295fd"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_magic.classify.spelling import correct_spelling, correct_word, vocabulary
+from llm_magic.classify.spelling import correct_spelling, correct_word, valid_words, vocabulary
 from llm_magic.lab.fit.vocabulary import frequent_words
 
 
@@ -25,6 +25,14 @@ from llm_magic.lab.fit.vocabulary import frequent_words
         ("wirte", "write"),
         ("pyhtno", "python"),
         ("exat", "exact"),
+        # Words that are not in the vocabulary, but are not typos either.
+        ("settings", "settings"),
+        ("liked", "liked"),
+        ("simpler", "simpler"),
+        ("renting", "renting"),
+        ("raining", "raining"),
+        ("barking", "barking"),
+        ("unclear", "unclear"),
     ],
 )
 def test_a_word_is_corrected_if_letters_are_swapped_doubled_missing_added_or_changed(typed: str, meant: str) -> None:
@@ -40,7 +48,7 @@ def test_only_whole_words_are_corrected() -> None:
     assert correct_spelling("") == ""
 
 
-@given(st.lists(st.sampled_from(sorted(vocabulary())), max_size=8))
+@given(st.lists(st.sampled_from(sorted(vocabulary() | valid_words())), max_size=8))
 def test_words_of_the_vocabulary_stay(words: list[str]) -> None:
     assert correct_spelling(" ".join(words)) == " ".join(words)
 
@@ -53,5 +61,6 @@ def test_correction_is_stable(text: str) -> None:
 
 @pytest.mark.lab
 def test_the_vocabulary_has_the_frequent_words_of_the_training_prompts() -> None:
-    """If this fails: write `frequent_words()` to classify/vocabulary.txt, then train again."""
+    """If this fails: write `frequent_words()` to classify/vocabulary.txt and `words_to_keep()` of the recorded prompts to
+    classify/valid_words.txt, then train again."""
     assert vocabulary() == set(frequent_words())

@@ -138,6 +138,17 @@ def test_robustness_is_measured_with_words_that_are_not_in_training() -> None:
     assert trained.isdisjoint(words.strip() for words in BEFORE + AFTER + TALK)
 
 
+def test_robustness_is_the_share_of_tiers_that_noise_changes() -> None:
+    from llm_magic.lab.evaluate.cross_validation import robustness
+
+    fresh = fresh_prompts()
+    rates = robustness(fresh.take(range(0, 160, 8)))
+    assert rates["white_space"] == rates["capitals"] == rates["small_letters"] == 0
+    assert 0 <= rates["talk"] <= 0.2
+    is_bulk = [row for row, tier in enumerate(fresh.tiers) if tier is TaskTier.BULK]
+    assert robustness(fresh.take(is_bulk[:2]))["commands_before_complex"] is None
+
+
 def test_recorded_prompts_get_the_tier_of_their_task() -> None:
     tiers = {
         ("bfcl", "simple"): TaskTier.STRUCTURED,

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm_magic.errors import EvaluationError
 
@@ -53,17 +53,14 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
 def run_eval(args: argparse.Namespace) -> None:
     from llm_magic.lab.data import read_tiers
     from llm_magic.lab.evaluate.report import Task, evaluate
-    from llm_magic.lab.evaluate.tables import outcomes_table, tiers_table
-    from llm_magic.lab.evaluate.tiers import evaluate_tiers
+    from llm_magic.lab.evaluate.tables import outcomes_table
 
     if args.tiers is not None:
-        tiers = evaluate_tiers(read_tiers(args.tiers), resamples=args.resamples)
-        report, text = {"format": 2, "tiers": tiers}, tiers_table(tiers)
+        report, text = _evaluate_labeled(read_tiers(args.tiers), args.resamples)
     elif args.prompts is None:
         raise EvaluationError("give --prompts and --outcomes, or --tiers")
     elif args.outcomes is None:
-        tiers = evaluate_tiers(_read_labeled_prompts(args.prompts), resamples=args.resamples)
-        report, text = {"format": 2, "tiers": tiers}, tiers_table(tiers)
+        report, text = _evaluate_labeled(_read_labeled_prompts(args.prompts), args.resamples)
     else:
         options = {name: getattr(args, name) for name in _TASK_OPTIONS}
         report = evaluate(Task(learning_sizes=tuple(args.labels), **options))
@@ -75,6 +72,15 @@ def run_eval(args: argparse.Namespace) -> None:
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     sys.stdout.write(f"{text}\n")
+
+
+def _evaluate_labeled(labeled: Labeled, resamples: int) -> tuple[dict[str, Any], str]:
+    from llm_magic.lab.evaluate.cross_validation import robustness
+    from llm_magic.lab.evaluate.tables import robustness_table, tiers_table
+    from llm_magic.lab.evaluate.tiers import evaluate_tiers
+
+    tiers = {**evaluate_tiers(labeled, resamples=resamples), "robustness": robustness(labeled)}
+    return {"format": 2, "tiers": tiers}, f"{tiers_table(tiers)}\n{robustness_table(tiers['robustness'])}"
 
 
 def _read_labeled_prompts(path: Path) -> Labeled:

@@ -73,15 +73,22 @@ def measure(data: Path, weights: bytes, resamples: int = 1_000) -> dict[str, Any
     }
 
 
-def noise_change_rates(labeled: Labeled, heads: Heads | None = None) -> dict[str, float]:
+def robustness(labeled: Labeled) -> dict[str, float | None]:
+    """Return the shares of prompts, at most about a thousand, whose tier changes with noise around them."""
+    prompts = list(labeled.prompts[:: max(1, len(labeled.prompts) // 1_000)])
+    return {**tier_change_rates(prompts), **noise_change_rates(labeled)}
+
+
+def noise_change_rates(labeled: Labeled, heads: Heads | None = None) -> dict[str, float | None]:
     """Return the share of BULK prompts whose tier changes behind a flood of words of another tier, and the share of
     COMPLEX prompts whose tier changes behind bare commands."""
     classify = LinearClassifier(heads).classify
 
-    def changed(tier: TaskTier, noise: str) -> float:
+    def changed(tier: TaskTier, noise: str) -> float | None:
         prompts = [prompt for prompt, own in zip(labeled.prompts, labeled.tiers, strict=True) if own is tier]
         found = [prompt for prompt in prompts if classify(prompt).tier is tier]
-        return round(float(np.mean([classify(f"{noise}{prompt}").tier is not tier for prompt in found])), 4)
+        changes = [classify(f"{noise}{prompt}").tier is not tier for prompt in found]
+        return round(float(np.mean(changes)), 4) if changes else None
 
     return {
         "flood_before_bulk": changed(TaskTier.BULK, FLOOD * FLOOD_TIMES),

@@ -125,6 +125,23 @@ def tiers_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+_CHANGES = {
+    "before_mean": "words before it",
+    "after_mean": "words behind it",
+    "talk": "a sentence about something else",
+    "typos": "typos in 5% of the letters",
+    "white_space": "more white space",
+    "capitals": "capital letters",
+    "flood_before_bulk": "a flood of words before a BULK prompt",
+    "commands_before_complex": "bare commands before a COMPLEX prompt",
+}
+
+
+def robustness_table(rates: Mapping[str, float | None]) -> str:
+    lines = [f"  {text:40} {rate:.1%}" for name, text in _CHANGES.items() if (rate := rates[name]) is not None]
+    return "\n".join(["share of prompts whose tier changes with", *lines])
+
+
 def format_estimate(estimate: Estimate) -> str:
     """Format a value with its interval, `0.589 [0.565, 0.611]`."""
     value, low, high = (estimate[name] for name in ("value", "low", "high"))
