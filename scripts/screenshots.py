@@ -99,11 +99,12 @@ def take(interface: Interface, folder: Path) -> None:
                         for number, name in enumerate(VIEWS, 1):
                             path = folder / f"{interface}-{name}-{width}-{theme}.png"
                             page.locator(".jp-CodeCell").nth(number).screenshot(path=path)
+                gate.set()
+                notebook.wait()  # a busy kernel answers no button
                 compared = 1 + list(VIEWS).index("compare")
                 notebook.cell(compared).get_by_role("button", name="Pick").first.click()
-                notebook.cell(compared).get_by_text("your pick").first.wait_for()
+                notebook.cell(compared).locator(".llm-magic").get_by_text("your pick").wait_for()
                 page.locator(".jp-CodeCell").nth(compared).screenshot(path=folder / f"{interface}-compare-picked.png")
-                gate.set()
                 page.context.close()
         finally:
             lab.stop()
