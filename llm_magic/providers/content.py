@@ -10,7 +10,7 @@ from llm_magic.providers.base import thinking
 from llm_magic.providers.payload import clean_text, json_object, json_objects
 
 _REASONING_TYPES = ("thinking", "reasoning", "thought", "summary")
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thought")
 
 
 def split_content(content: object) -> tuple[str, str]:
@@ -30,6 +30,12 @@ def split_content(content: object) -> tuple[str, str]:
     return (text if isinstance(text, str) else ""), ""
 
 
+def is_thought(part: Mapping[str, Any]) -> bool:
+    """True if Gemini marks the content of a delta as a thought."""
+    google = json_object(json_object(part.get("extra_content")).get("google"))
+    return google.get("thought") is True
+
+
 def reasoning_text(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -47,7 +53,7 @@ def reasoning_of(delta: Mapping[str, Any]) -> Progress | None:
     Endpoints send the same reasoning in several fields at once.
     """
     details = json_objects(delta.get("reasoning_details"))
-    for name in _REASONING_FIELDS:
+    for name in REASONING_FIELDS:
         if thought := delta.get(name):
             break
     else:

@@ -12,7 +12,7 @@ from typing import Any
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
-from llm_magic.providers.content import reasoning_of, split_content
+from llm_magic.providers.content import REASONING_FIELDS, is_thought, reasoning_of, split_content
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.http import Endpoint
@@ -43,7 +43,7 @@ _PLAIN_CHUNK = frozenset(
     )
 )
 _PLAIN_CHOICE = frozenset(("index", "delta", "finish_reason", "native_finish_reason", "logprobs"))
-_NOT_PLAIN = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "refusal")
+_NOT_PLAIN = (*REASONING_FIELDS, "reasoning_details", "refusal", "usage", "extra_content")
 _REPEATED_CHARS = 16
 """A message of this length that equals the answer so far repeats it."""
 
@@ -251,6 +251,8 @@ class ChunkReader:
         if (thought := reasoning_of(part)) is not None:
             events.append(thought)
         text, inner_thought = split_content(part.get("content"))
+        if text and is_thought(part):
+            text, inner_thought = "", text
         if inner_thought:
             events.append(thinking(self._sanitizer.clean(inner_thought)))
         if refusal := part.get("refusal"):

@@ -288,6 +288,9 @@ PARTS = [{"type": "text", "text": "Pa"}, {"type": "text", "text": "ris."}]
         ([delta(reasoning_details=[{"type": "reasoning.summary", "summary": "hm"}]), delta("Paris.")], "Paris.", "hm"),
         ([delta(reasoning_details=[{"type": "reasoning.encrypted", "data": "x="}]), delta("Paris.")], "Paris.", ""),
         ([delta(reasoning={"content": "hm"}), delta("Paris.")], "Paris.", "hm"),
+        ([delta(reasoning_text="hm"), delta("Paris.")], "Paris.", "hm"),
+        ([delta(thought="hm"), delta("Paris.")], "Paris.", "hm"),
+        ([delta("hm", extra_content={"google": {"thought": True}}), delta("Paris.")], "Paris.", "hm"),
         ([{"choices": [{"text": "Pa"}]}, {"choices": [{"text": "ris."}]}], "Paris.", ""),
         (
             [{"choices": [{"message": {"content": "Pa"}}]}, {"choices": [{"message": {"content": "ris."}}]}],

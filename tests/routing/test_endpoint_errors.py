@@ -16,6 +16,7 @@ from llm_magic import AllAttemptsFailed, Ledger, ModelSpec, Registry, Router
 from llm_magic.execute import RetryPolicy
 from llm_magic.testing import FakeClock, scripted_model
 from llm_magic.types import ProviderSpec
+from tests.support import endpoint_rules
 from tests.support.builders import replaced
 
 USAGE = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
@@ -65,8 +66,12 @@ class Handler(BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_POST(self) -> None:
-        self.server.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.requests.append(body)
         response = self.server.responses.pop(0) if self.server.responses else Response()
+        flavor = "anthropic" if self.path.endswith("/messages") else "vllm"
+        if response.status == 200 and (refusal := endpoint_rules.refusal_of(flavor, body)) is not None:
+            response = Response(status=refusal.status, body=endpoint_rules.error_body(flavor, refusal))
         self.send_response_only(response.status)
         for name, value in ({"content-type": response.content_type} | response.headers).items():
             self.send_header(name, value)
