@@ -14,13 +14,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, SPENT, TOP, SAVED, OVER = "#1f2933", "#6b7785", "#1565c0", "#8a94a0", "#2e7d32", "#c62828"
-_MAX_BARS = 8
+_MAX_BARS, _MAX_CALIBRATED = 6, 6
 _MAX_POINTS = 2_000
 """With more attempts than this, periods are drawn instead."""
 
 
 def draw(
-    *, rows: pd.DataFrame, totals: pd.Series, over_time: pd.DataFrame, by_model: pd.DataFrame, by_tier: pd.DataFrame
+    *,
+    rows: pd.DataFrame,
+    totals: pd.Series,
+    over_time: pd.DataFrame,
+    by_model: pd.DataFrame,
+    by_tier: pd.DataFrame,
+    by_effort: pd.DataFrame,
 ) -> Figure:
     """Draw the parts of a report on 16 by 9 inches. Raises LedgerError if matplotlib is not installed."""
     try:
@@ -30,13 +36,14 @@ def draw(
 
     figure: Any = Figure(figsize=(16, 9), dpi=100, facecolor="white")
     grid = figure.add_gridspec(
-        2, 2, width_ratios=(1.55, 1), left=0.1, right=0.97, top=0.79, bottom=0.09, wspace=0.3, hspace=0.5
+        3, 2, width_ratios=(1.45, 1), left=0.09, right=0.97, top=0.79, bottom=0.06, wspace=0.42, hspace=0.45
     )
     figure.text(0.1, 0.92, headline(totals), fontsize=25, fontweight="bold", color=INK, parse_math=False)
     figure.text(0.1, 0.865, subline(totals), fontsize=14, color=FAINT, parse_math=False)
     _draw_over_time(figure.add_subplot(grid[:, 0]), rows, over_time)
     _draw_bars(figure.add_subplot(grid[0, 1]), by_model, "by model")
     _draw_bars(figure.add_subplot(grid[1, 1]), by_tier, "by tier")
+    _draw_calibration(figure.add_subplot(grid[2, 1]), by_effort)
     return figure
 
 
@@ -72,6 +79,14 @@ def subline(totals: Any) -> str:
             f"half of the answers within {totals['latency_p50_s']:.1f} s, 95% within {totals['latency_p95_s']:.1f} s"
         )
     return "   ·   ".join(parts)
+
+
+def calibration_line(totals: Any) -> str:
+    """Return the bills as a share of what plans expected, and the share of reasoning; empty if nothing was expected."""
+    if not totals["expected_usd"]:
+        return ""
+    billed, reasoning = totals["billed_of_expected_share"], totals["reasoning_of_billed_share"]
+    return f"billed {billed:.0%} of what was expected; {reasoning:.0%} of the bill was reasoning"
 
 
 def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
@@ -144,7 +159,7 @@ def _draw_bars(axes: Any, table: Any, grouping: str) -> None:
     axes.barh(positions, costs, color=SPENT, height=0.62)
     axes.set_yticks(
         positions,
-        [name if len(name) <= 24 else f"{name[:23]}…" for name in names],
+        [_short_name(name) for name in names],
         fontsize=12,
         color=INK,
         parse_math=False,
@@ -156,6 +171,35 @@ def _draw_bars(axes: Any, table: Any, grouping: str) -> None:
     for position, cost, count in zip(positions, costs, answers, strict=True):
         words = f"{_money(cost)}  ({count:,} answer{'' if count == 1 else 's'})"
         axes.text(cost + largest * 0.02, position, words, va="center", fontsize=11, color=INK)
+
+
+def _draw_calibration(axes: Any, table: Any) -> None:
+    """Draw the bills against what was expected, by model and effort, with the part that was reasoning."""
+    axes.set_title("Billed, against expected (line)", loc="left", fontsize=15, color=INK, pad=12)
+    _strip(axes)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    shown = table.loc[table["expected_usd"] > 0].head(_MAX_CALIBRATED)
+    positions = range(len(shown))
+    expected = shown["expected_usd"].to_numpy(dtype=float)
+    billed = expected * shown["billed_share"].to_numpy(dtype=float)
+    reasoning = billed * shown["reasoning_share"].fillna(0.0).to_numpy(dtype=float)
+    axes.barh(positions, billed, color=SPENT, height=0.62)
+    axes.barh(positions, reasoning, color=TOP, height=0.62)
+    axes.vlines(expected, [at - 0.42 for at in positions], [at + 0.42 for at in positions], color=INK, linewidth=2.5)
+    axes.set_yticks(positions, [_short_name(name) for name in shown.index], fontsize=12, color=INK, parse_math=False)
+    axes.set_ylim(max(len(shown), _MAX_CALIBRATED) - 0.5, -0.5)
+    largest = max([*billed, *expected], default=0.0) or 1.0
+    axes.set_xlim(0, largest * 2.1)
+    ends = zip(positions, billed, expected, shown["billed_share"], shown["reasoning_share"].fillna(0.0), strict=True)
+    for position, bill, line, share, thought in ends:
+        words = f"{share:.0%} of expected, {thought:.0%} reasoning"
+        axes.text(max(bill, line) + largest * 0.02, position, words, va="center", fontsize=11, color=INK)
+
+
+def _short_name(name: object) -> str:
+    text = str(name)
+    return text if len(text) <= 24 else f"{text[:23]}…"
 
 
 def _strip(axes: Any) -> None:

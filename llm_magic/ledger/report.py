@@ -47,6 +47,7 @@ class Report:
             over_time=self.over_time,
             by_model=self.by_model,
             by_tier=self.by_tier,
+            by_effort=self.by_effort,
         )
 
 

@@ -16,9 +16,10 @@ def show_plot(shell: Any, report: Report) -> None:
         return
     from IPython.display import display
 
-    from llm_magic.ledger.plot import headline, subline
+    from llm_magic.ledger.plot import calibration_line, headline, subline
 
-    caption = f"{headline(report.totals)}\n{subline(report.totals)}"
+    lines = headline(report.totals), subline(report.totals), calibration_line(report.totals)
+    caption = "\n".join(filter(None, lines))
     try:
         figure = report.plot()
     except LedgerError as error:

@@ -17,7 +17,7 @@ from llm_magic.errors import UnknownPrice
 from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.style import styled
-from llm_magic.ledger.plot import headline, subline
+from llm_magic.ledger.plot import calibration_line, headline, subline
 from llm_magic.ledger.report import Report
 from llm_magic.routing import Router
 from llm_magic.routing.model_check import ModelCheck
@@ -76,7 +76,8 @@ def report_bundle(report: Report) -> dict[str, str]:
         "by tier": _spending(report.by_tier, "tier"),
         "expected against billed, by model and effort": _calibration(report.by_effort),
     }
-    summary = headline(report.totals), *subline(report.totals).split("   ·   ")
+    facts = [*subline(report.totals).split("   ·   "), calibration_line(report.totals)]
+    summary = headline(report.totals), *filter(None, facts)
     html = [f"<div><b>{words(summary[0])}</b></div><div>{words(' · '.join(summary[1:]))}</div>"]
     for name, table in tables.items():
         rows = table.to_numpy().tolist()
