@@ -102,7 +102,7 @@ def map_file(args: argparse.Namespace) -> int:
 
 
 def _tell(args: argparse.Namespace, line: str) -> None:
-    """Print a line of progress, or the report, where it does not mix with the rows."""
+    """Print a line of progress, or the report, to the stream that does not have the rows."""
     print(line, file=sys.stderr if args.out == files.STANDARD else sys.stdout, flush=True)
 
 

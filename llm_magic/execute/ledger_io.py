@@ -68,7 +68,7 @@ async def _finished(future: asyncio.Future[Result], services: Services, undo: Ca
 
 @contextmanager
 def settling(services: Services) -> Generator[None]:
-    """Settle or release in here. What the ledger can't write now, or without waiting, it writes in the background.
+    """Settle or release within this block. The ledger writes in the background what it can't write without waiting.
 
     Does not await, so a cancellation can't interrupt it.
     """

@@ -1,4 +1,4 @@
-"""Usage and stated cost in the bodies of both wires: worked out where they allow it, else doubted.
+"""Usage and stated cost in the bodies of both wires, with a doubt if they contradict each other.
 
 Nothing is decided by the name of a provider. Endpoints disagree on whether reasoning is part of the completion tokens,
 and cached tokens part of the prompt tokens; `total_tokens` tells.

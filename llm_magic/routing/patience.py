@@ -27,7 +27,7 @@ async def postponed(
     job: StoredJob | None,
     waiting: Waiting,
 ) -> AsyncGenerator[Postponed | Note]:
-    """Wait for the off-peak hours if that pays. job: to store meanwhile."""
+    """Wait for the off-peak hours if the run is cheaper then. job: what to store until then."""
     clock = waiting.services.clock
     off_peak = await waiting.write(lambda: find_off_peak(plan_at, models, clock.now()))
     if off_peak is None:

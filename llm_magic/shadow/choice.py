@@ -1,4 +1,4 @@
-"""Choice of the shadow answer's model and effort, and of the judge: where most is learned per USD."""
+"""Choice of the shadow answer's model and effort, and of the judge, by what is learned per USD."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shadow runs in the background: another answer, a verdict on it, and nothing kept but the verdict."""
+"""Shadow runs in the background: another answer, and a verdict, which is all that is kept."""
 
 from __future__ import annotations
 

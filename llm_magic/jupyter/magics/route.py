@@ -299,7 +299,7 @@ class RouteMagics(Magics):
         return columns.run(column, view, bind)
 
     def _adopt(self, router: Router) -> None:
-        """Go on with the jobs that waited in kernels that have ended. Looked for once per router."""
+        """Continue the jobs that waited in kernels that have ended, once per router."""
         if self._adopted_for is router:
             return
         self._adopted_for = router
