@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
 from llm_magic.budget import Amount
-from llm_magic.errors import UnknownOption
+from llm_magic.errors import RequestError, UnknownOption
 from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.options import OPTIONS, RequestOptions
+from llm_magic.types import Request
 
 
 class Caps(TypedDict, total=False):
@@ -31,6 +32,13 @@ def check_names(method: str, given: Mapping[str, object], known: Iterable[str] =
             nearest = longer or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"the options are {', '.join(known)}"
             raise UnknownOption(f"{method}() has no option {name!r}: {hint}")
+
+
+def check_call(method: str, prompt: str | Request, given: RequestOptions) -> None:
+    """Raise UnknownOption for an unknown keyword, and RequestError for any keyword with a finished request."""
+    check_names(method, given)
+    if isinstance(prompt, Request) and given:
+        raise RequestError(f"{method}() takes no {min(given)} with a Request: give it to router.request(...)")
 
 
 def fields_of(given: RequestOptions) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Router:
 
     def plan(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Plan:
         """Return the candidates for a prompt in their order, with their costs. Sends nothing; needs no key."""
-        _check("plan", prompt, given)
+        keywords.check_call("plan", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
         return self._plan_at(request, self._clock.now())
 
@@ -129,12 +129,12 @@ class Router:
 
         Close it if you leave early: `async with contextlib.aclosing(router.stream(...)) as events: ...`.
         """
-        _check("stream", prompt, given)
+        keywords.check_call("stream", prompt, given)
         return unmerged(bridge.aiterate(self._run(prompt, given)))
 
     def stream_sync(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Iterator[RunEvent]:
         """Return the events of a run in this thread."""
-        _check("stream_sync", prompt, given)
+        keywords.check_call("stream_sync", prompt, given)
         return (part for event in bridge.iterate(self._run(prompt, given)) for part in pieces_of(event))
 
     def job(self, prompt: str | Request, wait: Wait | None = None, **given: Unpack[RequestOptions]) -> Job[RunEvent]:
@@ -142,12 +142,12 @@ class Router:
 
         wait: a handle on the time for which `when="cheap"` postpones it.
         """
-        _check("job", prompt, given)
+        keywords.check_call("job", prompt, given)
         return bridge.start(self._run(prompt, given, wait))
 
     async def route(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> RouteResult:
         """Run a prompt to its answer. Raises AllAttemptsFailed, BudgetExceeded, NoCandidate."""
-        _check("route", prompt, given)
+        keywords.check_call("route", prompt, given)
         async with aclosing(bridge.aiterate(self._last_event(prompt, given))) as events:
             async for event in events:
                 return event.result
@@ -155,7 +155,7 @@ class Router:
 
     def route_sync(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> RouteResult:
         """Run a prompt to its answer without `await`, in a script or in a cell."""
-        _check("route_sync", prompt, given)
+        keywords.check_call("route_sync", prompt, given)
         for event in bridge.iterate(self._last_event(prompt, given)):
             return event.result
         raise AssertionError("a run ends with a result or an error")
@@ -167,7 +167,7 @@ class Router:
 
         `models=("tiers",)` compares the tiers instead. The plan of a model that can't be used has no candidates.
         """
-        _check("plans", prompt, given)
+        keywords.check_call("plans", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
         return {
             label: comparison.single_candidate(self.plan(asked))
@@ -201,7 +201,7 @@ class Router:
         self, prompt: str | Request, *, models: Sequence[str], **given: Unpack[RequestOptions]
     ) -> Comparison:
         """Run a prompt on several models at once. Raises BudgetExceeded, with nothing sent, if not all of them fit."""
-        _check("compare", prompt, given)
+        keywords.check_call("compare", prompt, given)
         plans = self.plans(prompt, models=models, **given)
         async with aclosing(bridge.aiterate(self._compare(plans))) as events:
             return await comparison.collected(plans, events)
@@ -336,9 +336,3 @@ class Router:
         """Call a function that reads or writes the ledger, again while the database is locked."""
         until = self._clock.monotonic() + self._services.policy.deadline_s
         return await ledger_io.when_unlocked(call, self._services, until=until)
-
-
-def _check(method: str, prompt: str | Request, given: RequestOptions) -> None:
-    keywords.check_names(method, given)
-    if isinstance(prompt, Request) and given:
-        raise RequestError(f"{method}() takes no {min(given)} with a Request: give it to router.request(...)")
