@@ -47,9 +47,12 @@ def test_a_plan_of_a_column_sends_nothing(reviews: Shell) -> None:
 
 
 def test_failed_rows_are_grouped_with_an_example(reviews: Shell) -> None:
-    reviews.scripted.reply = lambda request: Failure(error=BadRequest("HTTP 400: <b>no</b>"))
+    reason = "HTTP 400: <b>no</b>, this content can't be processed, for a reason that takes a long sentence"
+    reviews.scripted.reply = lambda request: Failure(error=BadRequest(reason))
     out = reviews.run("%%route --over reviews\n{{text}}")
     assert "✗ bad request (2):" in out
+    assert reason in out
+    assert "2 rows without an answer: see _route.errors, or ask again with _route.retry_failed()" in out
     assert "0 answered, 2 failed, 0 left" in out
 
 

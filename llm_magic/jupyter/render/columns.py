@@ -13,7 +13,7 @@ from llm_magic.jupyter.render.style import styled
 
 SAMPLED_ROWS = 5
 SHOWN_ROWS = 8
-_MAX_CHARS = 80
+_MAX_CHARS, _MAX_ERROR_CHARS = 80, 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) 
         state=ending or progress.stopped or progress.waiting or ("reading the rows" if plan is None else ""),
         lines=(_counts(column, total), *_pace(column, total), _money(column)),
         errors=tuple(
-            f"{name.replace('_', ' ')} ({count:,}): {_cut(text)}" for name, (count, text) in progress.errors.items()
+            f"{name.replace('_', ' ')} ({count:,}): {_cut(text, _MAX_ERROR_CHARS)}"
+            for name, (count, text) in progress.errors.items()
         ),
         header=("row", column.spec.into or "answer"),
         has_ended=column.done(),
@@ -106,7 +107,10 @@ def _ending(column: Column) -> str:
     if column.error is not None:
         kept = "; run it again to ask the other rows" if column.progress.answered else ""
         return f"stopped before the last row{kept}"
-    return "done"
+    if (failed := column.progress.failed) == 0:
+        return "done"
+    rows = f"{failed:,} row{'s' * (failed > 1)}"
+    return f"done; {rows} without an answer: see _route.errors, or ask again with _route.retry_failed()"
 
 
 def _counts(column: Column, total: int | None) -> str:
@@ -158,6 +162,6 @@ def _line(text: str) -> str:
     return f'<div class="llmr-row"><span>{words(text)}</span></div>'
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, max_chars: int = _MAX_CHARS) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= _MAX_CHARS else f"{flat[: _MAX_CHARS - 1]}…"
+    return flat if len(flat) <= max_chars else f"{flat[: max_chars - 1]}…"
