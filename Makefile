@@ -26,7 +26,7 @@ PARALLEL := $(PARALLEL)
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak screenshots check docs demo lab bench clean
+.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak screenshots check docs demo lab bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -117,6 +117,10 @@ lab: setup ## open the quickstart notebook in JupyterLab
 
 bench: setup ## run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: setup ## run the benchmark of columns beside other packages, which are installed in an environment of their own
+	$(BIN)/uv run --no-project --with-requirements benchmarks/peers.txt --with-editable . --with starlette --with uvicorn \
+		python -m benchmarks columns
 
 clean: ## remove .venv, build and the caches
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""A column of 10,000 rows against the raw openai SDK at the same concurrency, on one loopback server."""
+"""A column of 10,000 rows against the raw openai SDK and other packages at the same concurrency, on one server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from benchmarks import peers
 from benchmarks.calls import server
 from benchmarks.table import Row, show
 
@@ -27,11 +28,18 @@ def main() -> None:
         reviews = [f"I loved minute {number} of it." for number in range(ROWS)]
         raw = measured("raw openai SDK", lambda: asyncio.run(raw_calls(reviews)))
         column = measured("column, ledger on disk, cap set", lambda: mapped(reviews, Path(folder) / "ledger.db"))
-        for name, cpu_ms, per_s, grown_mb in (raw, column):
+        others = [_measured_peer(name, run, reviews) for name, run in peers.installed().items()]
+        for name, cpu_ms, per_s, grown_mb in (raw, column, *others):
             ratios = f"{cpu_ms / raw[1]:.2f}", f"{per_s / raw[2]:.2f}"
             rows.append((name, f"{cpu_ms:.2f}", ratios[0], f"{per_s:,.0f}", ratios[1], f"{grown_mb:.0f}"))
     head = ("case", "CPU ms per row", "ratio", "rows per s", "ratio", "MB more")
     show(f"A column of {ROWS:,} rows, {CONCURRENT} in flight", head, rows)
+
+
+def _measured_peer(
+    name: str, run: Callable[[list[str], int], object], reviews: list[str]
+) -> tuple[str, float, float, float]:
+    return measured(name, lambda: run([TEXT + review for review in reviews], CONCURRENT))
 
 
 def measured(name: str, run: Callable[[], object]) -> tuple[str, float, float, float]:
