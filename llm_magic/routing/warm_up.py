@@ -82,7 +82,7 @@ def _steps(providers: Iterable[Provider]) -> Iterator[Callable[[], object]]:
 def _load_classifier() -> None:
     from llm_magic.classify import classify
 
-    classify("ready")
+    classify("Plese explian it")  # misspelled, which loads the tables of the spelling too
 
 
 def _load_ledger() -> None:
