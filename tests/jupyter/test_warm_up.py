@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LOADED = {"tiktoken", "genai_prices.data", "sqlalchemy", "openai.resources.chat", "psutil"}
+LOADED = {"tiktoken", "genai_prices.data", "sqlalchemy", "openai", "psutil"}
 LOAD = """
 import sys, threading
 from IPython.core.interactiveshell import InteractiveShell
