@@ -56,6 +56,7 @@ class Failure:
 
 
 _LIMIT_AND_REQUESTED = re.compile(r"limit:? ([\d,]+)\b.{0,60}?requested:? ([\d,]+)")
+_REQUESTED_AND_LIMIT = re.compile(r"request of ([\d,]+) tokens exceeds[\w ]{0,30} limit of ([\d,]+)")
 _CATEGORY_KEYS = ("category", "reasons", "filtered_category")
 _TRANSIENT_STATUSES = (408, 409, 424, 425, 499)
 
@@ -147,6 +148,9 @@ def _limited(failure: Failure) -> ProviderError | None:
 
 
 def _requests_more_than_limit(text: str) -> bool:
+    if (stated := _REQUESTED_AND_LIMIT.search(text)) is not None:
+        requested, limit = (int(number.replace(",", "") or 0) for number in stated.groups())
+        return requested > limit
     numbers = _LIMIT_AND_REQUESTED.search(text)
     if numbers is None or "used" in numbers.group(0):
         return False

@@ -68,17 +68,21 @@ NO_CREDIT = any_of(
     r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent)",
     r"free (?:tier|quota|trial)[\w ]{0,40}(?:exhausted|expired|ended|used up)",
     r"(?:trial|subscription|plan|package|account)\b[\w ]{0,20}(?:has |is )expired",
+    r"account (?:is |was |has been )?(?:locked|closed)",
     r"fair[ -]us(?:e|age) policy|余额|额度不足|额度失败|欠费|充值",
 )
 ALIBABA_QUOTA = any_of(r"error-code#(?:token|rate)-limit")
 BAD_KEY_CODES = frozenset(
     {
         "api_key_invalid",
+        "cmek_key_disabled",
         "authentication_error",
         "incorrect_api_key",
         "invalid_api_key",
         "invalid_authentication",
         "invalid_authentication_error",
+        "organization_type_not_supported",
+        "parent_organization_required",
         "unauthenticated",
         "unsupported_country_region_territory",
     }
@@ -113,10 +117,11 @@ FILTER_CODES = frozenset(
         "unsafe_content",
     }
 )
-FILTER_CODE = any_of(r"sensitive|content_?filter(?!_error)|content_?(?:policy|blocked)|moderation|guardrail")
+FILTER_CODE = any_of(r"sensitive|content_?filter(?!_error)|content_?(?:policy|blocked)|moderation|guardrail|jailbreak")
 FILTER_CATEGORY_CODES = frozenset({"bio_policy", "cyber_policy", "misalignment_policy_violation", "prohibited_content"})
 FILTERED = any_of(
-    r"content exists risk|risk control|high risk|敏感",
+    r"content exists risk|risk control|high risk|敏感|违规|安全检查",
+    r"prompt injection|jailbreak|self-harm|\bas unsafe|unsafe content|content (?:is )?not allowed",
     r"(?:new_|\bbe |contains? |containing )sensitive|sensitive (?:content|information|words?)",
     r"content ?(?:management |usage |safety )?(?:polic|filter|moderation)|content (?:was |is |has been )?blocked",
     r"(?:usage|acceptable use) (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline)",
@@ -156,13 +161,14 @@ NOT_INCLUDED = any_of(
 NO_MODEL = any_of(
     r"models?\b[^.:]{0,80}(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid|not served"
     r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
-    r"|has been (?:removed|retired|sunset))",
+    r"|not enabled|(?:has been|is) (?:removed|retired|sunset))",
     r"(?:unknown|invalid|no such|unsupported|unrecognized) model|not a valid model|model identifier is invalid",
     r"no (?:allowed providers|endpoints?) (?:are )?(?:available|found)",
     r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"
     r"(?:[`\"']?\w[\w./:-]*[`\"']? )?(?:model|`)",
     r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded|模型不存在",
     r"must be verified to|deployment for this resource does not exist|not found, try pulling",
+    r"deployment not found|no such (?:engine|deployment)",
     r"(?:endpoint|deployment|function)\b[^.]{0,80}(?:not found for|does not exist)|degraded function",
     r"model is unloaded|multiple models are loaded|throughput is.?n.?t supported|end of (?:its )?life",
     r"only (?:\w+ )?supported in (?:the )?v1/",

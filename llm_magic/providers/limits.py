@@ -9,7 +9,7 @@ from llm_magic.providers.error_body import ErrorBody
 
 _OUTPUT_NAMES = words.any_of(
     r"max_(?:completion_|output_|new_)?tokens|maxoutputtokens|max_tokens_to_sample|max tokens\b",
-    r"(?:output|completion) tokens|maximum tokens you requested|\bmaxtokens\b",
+    r"(?:output|completion) (?:tokens|limit)|maximum tokens you requested|\bmaxtokens\b",
 )
 _ABOUT_INPUT = words.any_of(
     r"context|prompt|input (?:length|token|is)|`inputs`|messages resulted|in the messages",
