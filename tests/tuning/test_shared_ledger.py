@@ -9,8 +9,9 @@ import pytest
 
 from llm_magic import Ledger, Registry, TaskTier
 from llm_magic.plan.lengths import Kind
-from llm_magic.tuning.lengths import MEASURED, REFRESH_S, LearnedLengths
+from llm_magic.tuning.lengths import REFRESH_S, LearnedLengths
 from llm_magic.types import Effort, Outcome, Usage
+from llm_magic.types.outcomes import ENDED_ANSWERS
 from tests.support.builders import NOON, attempt
 
 KIND = Kind(tier=TaskTier.BULK, shares={TaskTier.BULK: 1.0})
@@ -75,9 +76,9 @@ def test_own_answers_that_were_observed_count_once(tmp_path: Path, clock: Clock)
 def test_only_rows_after_the_known_ones_are_read(tmp_path: Path, clock: Clock) -> None:
     ledger = opened(tmp_path, clock)
     write(ledger, range(20), 30)
-    rows = ledger.latest_lengths(MEASURED)
+    rows = ledger.latest_lengths(ENDED_ANSWERS)
     assert [row.run_id for row in rows] == [f"run{number}" for number in range(20)]
-    assert [row.run_id for row in ledger.latest_lengths(MEASURED, after_id=rows[-3].row_id)] == ["run18", "run19"]
+    assert [row.run_id for row in ledger.latest_lengths(ENDED_ANSWERS, after_id=rows[-3].row_id)] == ["run18", "run19"]
 
 
 def test_a_row_that_was_in_flight_when_later_ones_were_read_counts_too(tmp_path: Path, clock: Clock) -> None:
