@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from llm_magic.plan.cascade import JUDGE_MAX_OUTPUT_TOKENS
-from llm_magic.plan.levels import quality_at, usable_levels
+from llm_magic.plan.levels import leading, quality_at, usable_levels
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
-from llm_magic.tuning.comparisons import information
-from llm_magic.types import Candidate, ModelSpec, Plan, RouteResult
+from llm_magic.tuning.observations import information
+from llm_magic.types import Candidate, Effort, ModelSpec, Plan
 
 Width = Callable[[str], float]
 """Returns the standard deviation of a model's capability in the tier of the prompt, in logits."""
@@ -32,93 +32,120 @@ class Choice:
     worst_usd: Decimal
 
 
-def choose(
-    plan: Plan,
-    result: RouteResult,
-    registry: Registry,
-    builder: CandidateBuilder,
-    judging: CandidateBuilder,
-    width: Width,
-    left_usd: Callable[[ModelSpec], Decimal | None],
-) -> Choice | None:
-    """Return the choice with the highest value of learning per USD; None if nothing usable teaches anything.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    """The expected quality and cost of a model's answer to one prompt."""
 
-    The value is the chance that the comparison's models change places, once their capabilities are known, times the
-    difference of their costs, times the share of that uncertainty that one comparison removes. builder: of the shadow
-    answer. judging: of the judge, with a prompt of about the judge's length. left_usd: headroom of the user's own runs.
+    model: str
+    quality: float
+    usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chooser:
+    """Everything that the choice for one answered prompt depends on.
+
+    builder: of the shadow answer. judging: of the judge, with a prompt of about the judge's length. left_usd: headroom
+    of the user's own runs.
     """
-    if result.model not in registry:
-        return None
-    shown = builder.at_effort(result.effort).build(registry[result.model])
-    if not isinstance(shown, Candidate):
-        return None
-    best: tuple[float, Choice] | None = None
-    for candidate in _alternatives(shown, registry, builder):
-        judge = judge_of(plan, shown, candidate, registry, judging)
-        if judge is None:
-            continue
-        choice = Choice(
-            shadow=candidate,
-            judge=judge,
-            expected_usd=candidate.typical_usd + 2 * judge.typical_usd,
-            worst_usd=candidate.worst_usd + 2 * judge.worst_usd,
+
+    plan: Plan
+    registry: Registry
+    builder: CandidateBuilder
+    judging: CandidateBuilder
+    width: Width
+    left_usd: Callable[[ModelSpec], Decimal | None]
+
+    def choose(self, model: str, effort: Effort | None) -> Choice | None:
+        """Return the choice with the highest value of learning per USD; None if nothing usable teaches anything.
+
+        model, effort: those of the shown answer.
+        """
+        shown = self.builder.at_effort(effort).build(self.registry[model]) if model in self.registry else None
+        if not isinstance(shown, Candidate):
+            return None
+        best: tuple[float, Choice] | None = None
+        judges = self._judges()
+        for candidate in self._alternatives(shown):
+            judge = self._judge_of(shown, candidate, judges)
+            if judge is None:
+                continue
+            choice = Choice(
+                shadow=candidate,
+                judge=judge,
+                expected_usd=candidate.typical_usd + 2 * judge.typical_usd,
+                worst_usd=candidate.worst_usd + 2 * judge.worst_usd,
+            )
+            if not self._fits(choice):
+                continue
+            value = value_usd(_rated(shown), _rated(candidate), self.plan.minimum_quality, self.width)
+            gain = value / max(1e-9, float(choice.expected_usd))
+            if gain > 0 and (best is None or gain > best[0]):
+                best = gain, choice
+        return None if best is None else best[1]
+
+    def _alternatives(self, shown: Candidate) -> Iterator[Candidate]:
+        """Yield the other models that may lead plans, at each level up to their provider's default."""
+        for model in leading(self.registry):
+            if model.id == shown.model.id or self.registry.is_local(model):
+                continue
+            for effort in usable_levels(model, None):
+                candidate = self.builder.at_effort(effort).build(model)
+                if isinstance(candidate, Candidate) and not candidate.is_limited:
+                    yield candidate
+
+    def _judges(self) -> list[Candidate]:
+        """Return the stated judge, or all usable ones, the cheapest first."""
+        named = self.plan.request.shadowing.judge
+        models = [
+            model
+            for model in self.registry
+            if (not self.registry.is_local(model) if named is None else model.id == named)
+        ]
+        judges = [judge for model in models if (judge := _at_lowest_effort(model, self.judging)) is not None]
+        return sorted(judges, key=lambda judge: judge.typical_usd)
+
+    def _judge_of(self, shown: Candidate, other: Candidate, judges: list[Candidate]) -> Candidate | None:
+        """Return the stated judge, or the cheapest third model that is at least as good as the weaker one."""
+        if self.plan.request.shadowing.judge is not None:
+            return judges[0] if judges else None
+        weaker = min(shown.expected_quality, other.expected_quality)
+        compared = (shown.model.id, other.model.id)
+        return next(
+            (
+                judge
+                for judge in judges
+                if judge.model.id not in compared and quality_at(self.plan.classification, judge.model, None) >= weaker
+            ),
+            None,
         )
-        if not _fits(choice, builder.context.left_usd, left_usd):
-            continue
-        gain = value_usd(shown, candidate, plan.minimum_quality, width) / max(1e-9, float(choice.expected_usd))
-        if gain > 0 and (best is None or gain > best[0]):
-            best = gain, choice
-    return None if best is None else best[1]
+
+    def _fits(self, choice: Choice) -> bool:
+        """True if all of it fits under the caps, and enough is left for the user's own runs."""
+        left, user_left = self.builder.context.left_usd(choice.shadow.model), self.left_usd(choice.shadow.model)
+        if left is not None and choice.worst_usd > left:
+            return False
+        return user_left is None or choice.worst_usd <= _MAX_SHARE_OF_LEFT * user_left
 
 
-def _fits(
-    choice: Choice, under_all: Callable[[ModelSpec], Decimal | None], of_user: Callable[[ModelSpec], Decimal | None]
-) -> bool:
-    """True if all of it fits under the caps, and enough is left for the user's own runs."""
-    left, user_left = under_all(choice.shadow.model), of_user(choice.shadow.model)
-    if left is not None and choice.worst_usd > left:
-        return False
-    return user_left is None or choice.worst_usd <= _MAX_SHARE_OF_LEFT * user_left
+def _rated(candidate: Candidate) -> Rated:
+    return Rated(model=candidate.model.id, quality=candidate.expected_quality, usd=float(candidate.typical_usd))
 
 
-def _alternatives(shown: Candidate, registry: Registry, builder: CandidateBuilder) -> Iterator[Candidate]:
-    for model in registry:
-        if model.id == shown.model.id or registry.is_local(model):
-            continue
-        for effort in usable_levels(model, None):
-            candidate = builder.at_effort(effort).build(model)
-            if isinstance(candidate, Candidate) and not candidate.is_limited:
-                yield candidate
+def value_usd(shown: Rated, other: Rated, minimum_quality: float, width: Width) -> float:
+    """Return the value of one comparison. A cheaper model may turn out good enough, or the shown one not to be.
 
-
-def value_usd(shown: Candidate, other: Candidate, minimum_quality: float, width: Width) -> float:
-    """Return the value of one comparison. A cheaper model may turn out good enough, or the shown one not to be."""
-    cheaper = other.typical_usd < shown.typical_usd
-    uncertain = other if cheaper else shown
-    distance = abs(_logit(uncertain.expected_quality) - _logit(minimum_quality))
-    sd = width(uncertain.model.id)
+    The value is the chance that the two change places, once their capabilities are known, times the difference of their
+    costs, times the share of that uncertainty that one comparison removes.
+    """
+    is_cheaper = other.usd < shown.usd
+    uncertain = other if is_cheaper else shown
+    distance = abs(_logit(uncertain.quality) - _logit(minimum_quality))
+    sd = width(uncertain.model)
     chance = 0.5 * math.erfc(distance / max(1e-6, sd) / math.sqrt(2))
-    of_shown, of_other, _ = information(_logit(shown.expected_quality), _logit(other.expected_quality))
-    known = sd**2 * (of_other if cheaper else of_shown)
-    return chance * abs(float(other.typical_usd - shown.typical_usd)) * known / (1 + known)
-
-
-def judge_of(
-    plan: Plan, shown: Candidate, other: Candidate, registry: Registry, judging: CandidateBuilder
-) -> Candidate | None:
-    """Return the stated judge, or the cheapest usable third model that is at least as good as the weaker one."""
-    if (named := plan.request.shadowing.judge) is not None:
-        return _at_lowest_effort(registry[named], judging) if named in registry else None
-    weaker = min(shown.expected_quality, other.expected_quality)
-    able = [
-        model
-        for model in registry
-        if model.id not in (shown.model.id, other.model.id)
-        and not registry.is_local(model)
-        and quality_at(plan.classification, model, None) >= weaker
-    ]
-    judges = [judge for model in able if (judge := _at_lowest_effort(model, judging)) is not None]
-    return min(judges, key=lambda judge: judge.typical_usd, default=None)
+    of_shown, of_other = information(_logit(shown.quality), _logit(other.quality))
+    known = sd**2 * (of_other if is_cheaper else of_shown)
+    return chance * abs(other.usd - shown.usd) * known / (1 + known)
 
 
 def judge_at(judge: Candidate, builder: CandidateBuilder) -> Candidate | None:

@@ -17,7 +17,7 @@ from llm_magic.execute import Executor, Services, ledger_io
 from llm_magic.plan import PlanContext
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.shadow import verdicts
-from llm_magic.shadow.choice import Choice, choose, judge_at
+from llm_magic.shadow.choice import Choice, Chooser, judge_at
 from llm_magic.shadow.permission import may_shadow
 from llm_magic.shadow.widths import Widths
 from llm_magic.types import Candidate, Outcome, Plan, Request, RouteResult, Verdict
@@ -94,9 +94,15 @@ class Shadows:
         request = verdicts.shadow_request(plan.request, parent_run_id=result.run_id)
         judged = verdicts.judge_request(plan.request, result.text, result.text, parent_run_id=result.run_id)
         builder, judging = (self._builder(plan, asked) for asked in (request, judged))
-        width = self._widths.of_tier(plan.tier, services.ledger, services.registry)
-        left_usd = self._context(plan.request).left_usd
-        return choose(plan, result, services.registry, builder, judging, width, left_usd)
+        chooser = Chooser(
+            plan=plan,
+            registry=services.registry,
+            builder=builder,
+            judging=judging,
+            width=self._widths.of_tier(plan.tier, services.ledger, services.registry),
+            left_usd=self._context(plan.request).left_usd,
+        )
+        return chooser.choose(result.model, result.effort)
 
     def _context(self, request: Request) -> PlanContext:
         return self._context_of(request, self._budget(), self._services())

@@ -7,7 +7,6 @@ p + q - 2 both, and a judge finds that with chance FINDS.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -134,40 +133,3 @@ def _judgings(verdicts: Iterable[tuple[str, Verdict | None]]) -> dict[str, Judgi
 
 def _binned(difficulty: float) -> float:
     return round(difficulty / DIFFICULTY_BIN_LOGITS) * DIFFICULTY_BIN_LOGITS
-
-
-def chances(shown_margin: float, shadow_margin: float) -> dict[Verdict, float]:
-    """Return the chance of each verdict. margins: capability minus difficulty, in logits."""
-    good, other = _sigmoid(shown_margin), _sigmoid(shadow_margin)
-    spread = math.sqrt(good * (1 - good) * other * (1 - other))
-    both = min(good, other, good * other + CORRECTNESS_CORRELATION * spread)
-    shown_only, shadow_only = good - both, other - both
-    neither_better = 1.0 - shown_only - shadow_only
-    better = FINDS * shadow_only + REVERSES * shown_only + INVENTS * neither_better
-    worse = FINDS * shown_only + REVERSES * shadow_only + INVENTS * neither_better
-    return {Verdict.BETTER: better, Verdict.WORSE: worse, Verdict.TIE: 1.0 - better - worse}
-
-
-def log_likelihood(counts: Mapping[Verdict, float], shown_margin: float, shadow_margin: float) -> float:
-    """Return the weighted log likelihood. An inconsistent verdict counts as a tie."""
-    chance = chances(shown_margin, shadow_margin)
-    return sum(
-        weight * math.log(chance[Verdict.TIE if verdict is Verdict.INCONSISTENT else verdict])
-        for verdict, weight in counts.items()
-        if weight
-    )
-
-
-def information(shown_margin: float, shadow_margin: float) -> tuple[float, float, float]:
-    """Return the Fisher information of one comparison: about either margin, and their common term."""
-    step = 1e-3
-    at = chances(shown_margin, shadow_margin)
-    by_shown, by_shadow = chances(shown_margin + step, shadow_margin), chances(shown_margin, shadow_margin + step)
-    slopes = [((by_shown[one] - at[one]) / step, (by_shadow[one] - at[one]) / step, at[one]) for one in at]
-    shown = sum(one * one / chance for one, _, chance in slopes)
-    shadow = sum(other * other / chance for _, other, chance in slopes)
-    return shown, shadow, sum(one * other / chance for one, other, chance in slopes)
-
-
-def _sigmoid(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-logit))

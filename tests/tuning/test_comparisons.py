@@ -6,10 +6,12 @@ import itertools
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from llm_magic import TaskTier, tuning
-from llm_magic.tuning.comparisons import Judging, chances, information
+from llm_magic.tuning.comparisons import Judging
+from llm_magic.tuning.observations import information, verdict_chances
 from llm_magic.types import SHADOW_TAG, Attempt, Outcome, Verdict
 from tests.support.builders import attempt, model, registry
 
@@ -53,8 +55,9 @@ def test_the_width_of_the_posterior_shrinks_with_the_number_of_comparisons() -> 
 
 def test_the_truth_is_found_by_a_judge_that_errs_as_assumed() -> None:
     draw = random.Random(3)  # noqa: S311 - a sample
-    truth = chances(2.0, 1.0)
-    verdicts = draw.choices(list(truth), list(truth.values()), k=1500)
+    better, worse, tie = verdict_chances(np.array([2.0]), np.array([1.0]))
+    chances = [float(better[0]), float(worse[0]), float(tie[0])]
+    verdicts = draw.choices([Verdict.BETTER, Verdict.WORSE, Verdict.TIE], chances, k=1500)
     learned = tuning.tune(shadowed(*verdicts), MODELS)
     gap = learned.shift("low", BULK) - learned.shift("top", BULK)
     assert gap == pytest.approx(-1.0, abs=0.35)
@@ -91,11 +94,12 @@ def test_a_judge_counts_by_how_consistent_it_is(judging: Judging, expected: tupl
 
 def test_the_chances_of_the_verdicts_add_up_and_are_symmetric() -> None:
     for shown, shadow in itertools.product((-3.0, 0.0, 2.0, 9.0), repeat=2):
-        there, back = chances(shown, shadow), chances(shadow, shown)
-        assert sum(there.values()) == pytest.approx(1.0)
-        assert all(chance > 0 for chance in there.values())
-        assert there[Verdict.BETTER] == pytest.approx(back[Verdict.WORSE])
-        assert information(shown, shadow)[0] >= 0
+        one, other = np.array([shown]), np.array([shadow])
+        there, back = verdict_chances(one, other), verdict_chances(other, one)
+        assert float(sum(there)[0]) == pytest.approx(1.0)
+        assert all(float(chance[0]) > 0 for chance in there)
+        assert float(there[0][0]) == pytest.approx(float(back[1][0]))
+        assert min(information(shown, shadow)) >= 0
 
 
 def test_shadow_rows_are_evidence_of_nothing_else() -> None:

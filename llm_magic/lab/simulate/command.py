@@ -43,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     days.add_argument("--plots", type=Path, metavar="FOLDER", help="write plots to this folder")
     efforts = parser.add_argument_group("effort on simulated models")
     efforts.add_argument("--efforts", action="store_true", help="compare policies of effort, and print what is assumed")
+    efforts.add_argument("--shadow", action="store_true", help="compare routing before and after 300 shadow runs")
     efforts.add_argument("--users", type=int, default=8, metavar="N", help="simulated users (default: %(default)s)")
     efforts.add_argument(
         "--prompts", type=int, default=2_000, metavar="N", help="prompts of each (default: %(default)s)"
@@ -63,13 +64,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.ledger is None and (args.profile or args.prices):
         raise EvaluationError("--profile and --prices are for --ledger")
-    text, data = _efforts(args) if args.efforts else _simulate(args) if args.ledger is None else _replay(args)
+    play = _simulate if args.ledger is None else _replay
+    if args.efforts or args.shadow:
+        play = _on_simulated_models
+    text, data = play(args)
     if args.json is not None:
         args.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     sys.stdout.write(f"{text}\n")
 
 
-def _efforts(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+def _on_simulated_models(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     from llm_magic.lab.simulate.efforts import compare, to_json, to_text
     from llm_magic.lab.simulate.thinkers import World
 
@@ -78,6 +82,10 @@ def _efforts(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if not (0 <= args.reasoning_scale <= 100 and 0 <= args.step_scale <= 100):
         raise EvaluationError("--reasoning-scale and --step-scale must be between 0 and 100")
     world = World(prompts=args.prompts, reasoning_scale=args.reasoning_scale, step_scale=args.step_scale)
+    if args.shadow:
+        from llm_magic.lab.simulate.shadowing import report
+
+        return report(world, users=args.users, seed=args.seed)
     compared = compare(world, users=args.users, seed=args.seed)
     return to_text(compared), to_json(compared)
 

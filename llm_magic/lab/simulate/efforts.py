@@ -102,8 +102,8 @@ def compare(world: World | None = None, *, users: int = USERS, seed: int = 0) ->
     return Comparison(
         world=world,
         users=users,
-        policies={name: {key: _interval(values) for key, values in own.items()} for name, own in figures.items()},
-        calibration=_interval(calibration),
+        policies={name: {key: interval_of(values) for key, values in own.items()} for name, own in figures.items()},
+        calibration=interval_of(calibration),
     )
 
 
@@ -148,6 +148,6 @@ def _success(run: list[tuple[Candidate, Played]]) -> float:
     return sum(played.success for _, played in run) / len(run)
 
 
-def _interval(values: list[float]) -> Interval:
+def interval_of(values: list[float]) -> Interval:
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(value=float(np.mean(values)), low=float(low), high=float(high))

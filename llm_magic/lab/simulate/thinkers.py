@@ -186,17 +186,27 @@ def _log_normal(spread: float, rng: np.random.Generator) -> float:
     return math.exp(rng.normal(-(spread**2) / 2, spread))
 
 
-def planning(registry: Registry, lengths: Lengths | None = None, *, quality: float = DEFAULT_QUALITY) -> Policy:
-    context = PlanContext(
+def simulated_context(lengths: Lengths) -> PlanContext:
+    return PlanContext(
         now=OFF_PEAK,
         left_usd=lambda _: None,
         unavailable=lambda model: "not simulated" if model.provider == "local" else None,
         circuit=lambda _: Circuit(),
-        lengths=lengths or Unmeasured(),
+        lengths=lengths,
     )
 
+
+def planning(
+    registry: Registry,
+    lengths: Lengths | None = None,
+    *,
+    quality: float = DEFAULT_QUALITY,
+    worth_usd: Decimal | None = None,
+) -> Policy:
+    context = simulated_context(lengths or Unmeasured())
+
     def choose(prompt: Prompt) -> Candidate:
-        request = dataclasses.replace(prompt.request, quality=quality)
+        request = dataclasses.replace(prompt.request, quality=quality, worth_usd=worth_usd)
         return make_plan(request, prompt.classification, registry, context).candidates[0]
 
     return choose
@@ -226,17 +236,18 @@ def learn(thinkers: Thinkers, prompts: Sequence[Prompt]) -> LearnedLengths:
     for number, prompt in enumerate(prompts):
         candidate = policy(prompt)
         played = thinkers.play(prompt, candidate)
-        lengths.observe(_row(number, prompt, candidate, played))
+        lengths.observe(attempt_of(number, prompt, candidate, played))
     return lengths
 
 
-def _row(number: int, prompt: Prompt, candidate: Candidate, played: Played) -> Attempt:
+def attempt_of(number: int, prompt: Prompt, candidate: Candidate, played: Played) -> Attempt:
     return Attempt(
         run_id=str(number),
         attempt=1,
         started_at=OFF_PEAK,
         tier=prompt.classification.tier,
         confidence=prompt.classification.confidence,
+        difficulty=prompt.classification.difficulty,
         provider=candidate.model.provider,
         model=candidate.model.id,
         served_model=None,

@@ -1,0 +1,165 @@
+"""Shadow runs replayed on recorded outcomes: the routing of other prompts before and after a number of comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_magic import tuning
+from llm_magic.lab.simulate.dataset import Array, Outcomes
+from llm_magic.lab.simulate.judges import SimulatedJudge
+from llm_magic.lab.simulate.lineups import LINEUPS, Lineup
+from llm_magic.lab.simulate.ratings import assumed_registry
+from llm_magic.lab.simulate.simulator import planned_choices
+from llm_magic.registry import Registry
+from llm_magic.shadow.choice import Rated, value_usd
+from llm_magic.types import SHADOW_TAG, ZERO, Attempt, Outcome, TaskTier, Usage, Verdict
+
+COMPARISONS = 300
+_PER_UPDATE = 50
+_TIERS = list(TaskTier)
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+JUDGE = "judge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """Routing of the prompts that were not compared. Costs and scores relative to the top model alone."""
+
+    source: str
+    cost_before: float
+    score_before: float
+    cost_after: float
+    score_after: float
+
+
+def replayed(outcomes: Outcomes, quality: float, judge: SimulatedJudge, seed: int) -> Replayed:
+    """Compare on COMPARISONS prompts in random order, tune after every _PER_UPDATE, and route the other prompts."""
+    lineup = LINEUPS[outcomes.source]
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(outcomes))
+    compared, others = order[:COMPARISONS], order[COMPARISONS:]
+    base = learned = assumed_registry(lineup)
+    rows: list[Attempt] = []
+    for start in range(0, len(compared), _PER_UPDATE):
+        widths = tuning.tune(rows, base).widths
+        assumed = _with_capabilities(outcomes, learned)
+        chosen, _ = planned_choices(assumed, lineup, quality)
+        expected = assumed.expected_quality()
+        for prompt in compared[start : start + _PER_UPDATE]:
+            shown, tier = int(chosen[prompt]), _tier(outcomes, int(prompt))
+            ranked = [
+                (_value(assumed, expected, int(prompt), shown, other, quality, lineup, learned, widths), other)
+                for other in map(outcomes.column, lineup.models())
+                if other != shown
+            ]
+            _, other = max(ranked)
+            verdict, is_judged = judge.verdict(outcomes.scores[prompt, shown], outcomes.scores[prompt, other], rng)
+            rows += _rows(outcomes, int(prompt), shown, other, tier, verdict)[: 3 if is_judged else 2]
+        learned = tuning.apply_tuning(base, tuning.tune(rows, base))
+    before, after = (_routed(outcomes, registry, lineup, quality, others) for registry in (base, learned))
+    return Replayed(
+        source=outcomes.source,
+        cost_before=before[0],
+        score_before=before[1],
+        cost_after=after[0],
+        score_after=after[1],
+    )
+
+
+def _value(
+    outcomes: Outcomes,
+    expected: Array,
+    prompt: int,
+    shown: int,
+    other: int,
+    quality: float,
+    lineup: Lineup,
+    registry: Registry,
+    widths: Mapping[tuple[str, TaskTier], float],
+) -> float:
+    """Return the value of a comparison per USD, as the product computes it."""
+    usd = outcomes.typical_usd
+    tier = _tier(outcomes, prompt)
+    columns = [outcomes.column(model) for model in lineup.models()]
+    minimum = quality * float(expected[prompt, columns].max())
+    rated = [
+        Rated(model=outcomes.models[column], quality=float(expected[prompt, column]), usd=float(usd[column]))
+        for column in (shown, other)
+    ]
+
+    def width(model: str) -> float:
+        return widths.get((model, tier)) or tuning.prior_width(model, registry)
+
+    judging_usd = float(np.median(usd[columns]))
+    return value_usd(rated[0], rated[1], minimum, width) / (rated[1].usd + judging_usd)
+
+
+def _routed(
+    outcomes: Outcomes, registry: Registry, lineup: Lineup, quality: float, prompts: NDArray[np.int64]
+) -> tuple[float, float]:
+    chosen, _ = planned_choices(_with_capabilities(outcomes, registry), lineup, quality)
+    top = max(map(outcomes.column, lineup.models("top")), key=lambda column: outcomes.scores[:, column].mean())
+    cost = outcomes.costs[prompts, chosen[prompts]].mean() / outcomes.costs[prompts, top].mean()
+    score = outcomes.scores[prompts, chosen[prompts]].mean() / outcomes.scores[prompts, top].mean()
+    return float(cost), float(score)
+
+
+def _with_capabilities(outcomes: Outcomes, registry: Registry) -> Outcomes:
+    lowest = dict.fromkeys(_TIERS, -9.0)
+    capability: Array = np.array(
+        [
+            [(registry[model].capability if model in registry else lowest)[tier] for tier in _TIERS]
+            for model in outcomes.models
+        ]
+    )
+    return dataclasses.replace(outcomes, capability=capability)
+
+
+def _tier(outcomes: Outcomes, prompt: int) -> TaskTier:
+    return _TIERS[int(outcomes.probabilities[prompt].argmax())]
+
+
+def _rows(outcomes: Outcomes, prompt: int, shown: int, other: int, tier: TaskTier, verdict: Verdict) -> list[Attempt]:
+    answer = Attempt(
+        run_id=f"{prompt}",
+        attempt=1,
+        started_at=_AT,
+        tier=tier,
+        confidence=float(outcomes.probabilities[prompt].max()),
+        difficulty=float(outcomes.difficulty[prompt]),
+        provider="",
+        model=outcomes.models[shown],
+        served_model=None,
+        outcome=Outcome.OK,
+        error=None,
+        fallback_from=None,
+        usage=Usage(),
+        cost_usd=Decimal(str(round(float(outcomes.costs[prompt, shown]), 12))),
+        cost_estimated=False,
+        baseline_usd=ZERO,
+        price_source="",
+        ttft_s=None,
+        latency_s=0.0,
+        session_id="",
+        tags=(),
+    )
+    shadow = dataclasses.replace(
+        answer,
+        run_id=f"{prompt} shadow",
+        parent_run_id=answer.run_id,
+        model=outcomes.models[other],
+        outcome=Outcome.SHADOW,
+        verdict=verdict,
+        tags=(SHADOW_TAG,),
+    )
+    judged = dataclasses.replace(
+        shadow, run_id=f"{prompt} judge", parent_run_id=shadow.run_id, model=JUDGE, outcome=Outcome.JUDGED, verdict=None
+    )
+    return [answer, shadow, judged]

@@ -1,0 +1,92 @@
+"""The report of `llm-magic simulate --shadow`: what shadow runs teach on simulated models and on recorded outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
+from llm_magic.lab.simulate import comparisons, everyday
+from llm_magic.lab.simulate.dataset import shipped_outcomes
+from llm_magic.lab.simulate.efforts import Interval, interval_of
+from llm_magic.lab.simulate.judges import SimulatedJudge
+from llm_magic.lab.simulate.thinkers import World, assumptions
+from llm_magic.types import DEFAULT_QUALITY
+
+ORDERS = 20
+"""Random orders of the recorded prompts."""
+
+
+def report(world: World, *, users: int, seed: int = 0, quality: float = DEFAULT_QUALITY) -> tuple[str, dict[str, Any]]:
+    """Return the report as text, and its figures."""
+    judge, recorded_judge = SimulatedJudge(), SimulatedJudge(same_right=SAME_RIGHT, same_mistake=SAME_MISTAKE)
+    simulated = [everyday.simulate_user(world, (seed, user), judge) for user in range(users)]
+    replays = {
+        source: [comparisons.replayed(outcomes, quality, recorded_judge, seed + order) for order in range(ORDERS)]
+        for source, outcomes in shipped_outcomes().items()
+    }
+    mix = {
+        name: {
+            key: interval_of([getattr(getattr(user, name), key) for user in simulated]) for key in ("cost", "quality")
+        }
+        for name in ("cold", "lengths_only", "learned", "oracle")
+    }
+    spent = interval_of([user.shadow_share for user in simulated])
+    routed = {
+        source: {
+            key: interval_of([getattr(replay, key) for replay in replayed])
+            for key in ("cost_before", "score_before", "cost_after", "score_after")
+        }
+        for source, replayed in replays.items()
+    }
+    lines = [
+        *_everyday_lines(world, users, mix, spent, judge),
+        "",
+        f"Recorded outcomes: {comparisons.COMPARISONS} comparisons, then the routing of the other prompts at quality",
+        f"{quality:g}, relative to the top model alone (95 % of {ORDERS} orders):",
+        *(_routed_line(source, figures) for source, figures in routed.items()),
+        f"  the judge: {recorded_judge.agreement}",
+        f"  equal answers need no judge: {SAME_RIGHT:.0%} of two right ones and {SAME_MISTAKE:.0%} of two wrong ones",
+    ]
+    figures = {"everyday": _plain(mix), "shadow_share": dataclasses.asdict(spent), "recorded": _plain(routed)}
+    return "\n".join(lines), figures
+
+
+def _everyday_lines(
+    world: World, users: int, mix: dict[str, dict[str, Interval]], spent: Interval, judge: SimulatedJudge
+) -> Iterable[str]:
+    yield f"Shadow runs on simulated models, {users} simulated users. Assumed:"
+    yield ""
+    yield from (f"  {line}" for line in assumptions(world))
+    yield (
+        f"  true capabilities differ from the assumed ones by {everyday.MODEL_SPREAD:g} logits for each model and tier "
+        f"and by {everyday.PROMPTS_SPREAD:g} for each tier (standard deviations)"
+    )
+    yield (
+        f"  a judge that replies correctly in {judge.right:.0%} of the pairs with one good answer, calls "
+        f"{judge.tie_if_equal:.0%} of equal pairs a tie, and names the first answer unread in {judge.first:.0%}"
+    )
+    yield ""
+    yield "Relative to always asking the top model at its default effort (95 % of the users):"
+    names = {
+        "cold": "cold",
+        "lengths_only": f"after {everyday.COMPARISONS} runs, lengths only",
+        "learned": f"after {everyday.COMPARISONS} shadow runs",
+        "oracle": "true capabilities known",
+    }
+    for name, shown in names.items():
+        yield f"  {shown:<32} cost {mix[name]['cost']}, success {mix[name]['quality']}"
+    yield f"  shadow runs cost {spent} of the spending on the runs, of which they are {everyday.SHARE:.0%}"
+    yield f"  the judge: {judge.agreement}"
+
+
+def _routed_line(source: str, figures: dict[str, Interval]) -> str:
+    return (
+        f"  {source:<12} before: cost {figures['cost_before']}, score {figures['score_before']}; "
+        f"after: cost {figures['cost_after']}, score {figures['score_after']}"
+    )
+
+
+def _plain(table: dict[str, dict[str, Interval]]) -> dict[str, Any]:
+    return {name: {key: dataclasses.asdict(value) for key, value in figures.items()} for name, figures in table.items()}
