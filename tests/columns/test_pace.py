@@ -21,7 +21,7 @@ from llm_magic.providers.rate_limits import Limit, RateLimits, rate_limits
 from llm_magic.types import Usage
 from tests.support.builders import NOON, model, registry
 
-REQUESTS, TOKENS = 150, 150_000
+REQUESTS, TOKENS = 100, 100_000
 
 
 class SimulatedTime:
