@@ -157,6 +157,12 @@ WRONG = [
     ("verbosity", "'loud'", "any of ['quiet', 'normal', 'full'], not the str 'loud'"),
     ("last_resort", "1", "expected a unicode string, not the int 1"),
     ("on_refusal", "'retry'", "any of ['fallback', 'stop'] or None, not the str 'retry'"),
+    ("shadow", "1.5", "it must be from 0 to 1, or None"),
+    ("shadow", "float('nan')", "it must be from 0 to 1, or None"),
+    ("explore", "'often'", "expected a boolean, not the str 'often'"),
+    ("shadow_judge", "1", "expected a unicode string, not the int 1"),
+    ("shadow_never_tags", "[1]", "expected a unicode string, not the int 1"),
+    ("shadow_never_regex", "'('", "missing ), unterminated subpattern"),
 ]
 RIGHT = {
     "profile": "article",
@@ -171,6 +177,11 @@ RIGHT = {
     "last_resort": "cheap",
     "verbosity": "quiet",
     "on_refusal": "stop",
+    "shadow": 0.5,
+    "explore": True,
+    "shadow_judge": "cheap",
+    "shadow_never_tags": ["private"],
+    "shadow_never_regex": "secret",
 }
 
 
