@@ -29,6 +29,7 @@ def test_every_field_of_the_request_has_an_option() -> None:
         "prompt",
         "rule",
         "is_quality_stated",
+        "shared_chars",
         "shadowing",
     }
 
