@@ -69,6 +69,7 @@ class Column:
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._stream = StreamEnd()
+        self._lost: list[Item] = []
         if spec.source.length is None:
             weakref.finalize(self, context.store.drop_stream, self.id, self._stream)
 
@@ -213,7 +214,7 @@ class Column:
         preparation = self.prepare()
         if preparation.known is not None:
             return KnownTable(self.spec, preparation.known)
-        return StreamTable(self.spec, self._context.store, self.id)
+        return StreamTable(self.spec, self._context.store, self.id, self._lost)
 
     # On the private loop.
 
@@ -270,7 +271,8 @@ class Column:
         self.progress.answered = self.progress.answered or len(preparation.kept)
         services = context.services
         sender = Sender(planner, services, self._budget, context.rejection, self.progress)
-        runner = Runner(self.id, sender, context.store, services, progress=self.progress, keep_s=self.spec.keep_s)
+        keep_s, lost = self.spec.keep_s, self._lost
+        runner = Runner(self.id, sender, context.store, services, progress=self.progress, keep_s=keep_s, lost=lost)
         pilot = 0 if self._is_retry else self.spec.pilot
         return Phases(preparation, runner, self.plan_before, pilot=pilot, is_retry=self._is_retry)
 

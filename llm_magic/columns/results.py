@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from llm_magic.columns.estimate import ColumnPlan
@@ -91,8 +92,10 @@ class KnownTable:
 
 
 class StreamTable:
-    def __init__(self, spec: ColumnSpec, store: ColumnStore, column_id: str) -> None:
-        self._spec, self._store, self._id = spec, store, column_id
+    """lost: ended rows that could not be stored."""
+
+    def __init__(self, spec: ColumnSpec, store: ColumnStore, column_id: str, lost: Sequence[Item]) -> None:
+        self._spec, self._store, self._id, self._lost = spec, store, column_id, lost
 
     def frame(self) -> Any:
         return self._frame(list(self._rows()))
@@ -118,10 +121,14 @@ class StreamTable:
     def sample(self, count: int) -> list[tuple[str, str]]:
         return [_sampled(cells, record) for _, cells, record in itertools.islice(self._rows(), count)]
 
-    def _rows(self) -> Iterator[tuple[int, dict[int, Any], Record]]:
-        return self._store.stream_rows(self._id)
+    def _rows(self) -> Iterator[tuple[int, Mapping[int, Any], Record]]:
+        lost = sorted(
+            ((position, cells, item.record) for item in self._lost for position, cells in item.cells), key=_position
+        )
+        rows = heapq.merge(self._store.stream_rows(self._id), lost, key=_position)
+        return (next(same) for _, same in itertools.groupby(rows, key=_position))
 
-    def _frame(self, rows: Sequence[tuple[int, dict[int, Any], Record]]) -> Any:
+    def _frame(self, rows: Sequence[tuple[int, Mapping[int, Any], Record]]) -> Any:
         pd = pandas()
 
         records = [record for _, _, record in rows]
@@ -134,6 +141,10 @@ class StreamTable:
         frame = self._spec.source.with_answers(cells | columns)
         frame.index = pd.Index([position for position, _, _ in rows], dtype="int64")
         return frame
+
+
+def _position(row: tuple[int, Mapping[int, Any], Record]) -> int:
+    return row[0]
 
 
 def _result(spec: ColumnSpec, position: int, record: Record, *, is_first: bool) -> RowResult:

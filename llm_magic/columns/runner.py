@@ -14,7 +14,7 @@ from llm_magic.columns.records import MISSING
 from llm_magic.columns.rows import Item
 from llm_magic.columns.sending import Send, Sender
 from llm_magic.columns.steps import next_or_turn, record_failure, take
-from llm_magic.errors import BudgetExceeded, LLMMagicError
+from llm_magic.errors import BudgetExceeded, LedgerError, LLMMagicError
 from llm_magic.events import AttemptEnded, RunEnded
 from llm_magic.execute import Services, ledger_io
 from llm_magic.ledger import Reservation
@@ -32,7 +32,10 @@ _TRANSIENT = (Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Ou
 
 
 class Runner:
-    """Runs the rows of one column on the private loop. keep_s: seconds that answers stay."""
+    """Runs the rows of one column on the private loop.
+
+    keep_s: seconds that answers stay. lost: gets the ended rows that could not be stored, as on a full disk.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Runner:
         *,
         progress: Progress,
         keep_s: float | None,
+        lost: list[Item],
     ) -> None:
         self.id = column_id
         self.progress = progress
@@ -50,6 +54,7 @@ class Runner:
         self._store = store
         self._services = services
         self._keep_s = keep_s
+        self._lost = lost
         self._ready: deque[Item] = deque()
         self._busy: list[Item] = []
         self._again: list[Item] = []
@@ -249,7 +254,11 @@ class Runner:
         self._end([item for item, _ in sent.values() if item.record.is_answered and not item.is_cut_off])
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, []
-            await self._with_ledger(lambda: self._store.write(self._saving(unsaved, is_repeated=True)))
+            try:
+                await self._with_ledger(lambda: self._store.write(self._saving(unsaved, is_repeated=True)))
+            except LedgerError:
+                self._lost += unsaved
+                raise
 
     async def _renew(self) -> None:
         if (now := self._services.clock.monotonic()) - self._renewed_at > _RENEW_S:
