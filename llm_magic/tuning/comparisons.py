@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from llm_magic.registry import Registry
+from llm_magic.tuning.evidence import binned, effort_step
 from llm_magic.types import ZERO, Attempt, Outcome, TaskTier, Verdict
 
 CORRECTNESS_CORRELATION = 0.45
@@ -19,7 +21,6 @@ CORRECTNESS_CORRELATION = 0.45
 FINDS, REVERSES, INVENTS = 0.75, 0.03, 0.06
 """Assumed of a judge that sees both orders: of one good and one bad answer, how often it prefers the good one and the
 bad one; of two equally good or bad answers, how often it prefers either one."""
-DIFFICULTY_BIN_LOGITS = 0.25
 MAX_INCONSISTENT_SHARE = 0.5
 """A judge that guesses contradicts itself in half of its comparisons, one that prefers a position in all of them."""
 MIN_WEIGHT = 0.1
@@ -30,13 +31,14 @@ _PRIOR_JUDGED, _PRIOR_INCONSISTENT = 6.0, 0.6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """One shown and one shadow answer. The difficulties, in logits, are those of the prompt at each one's effort."""
+    """One shown and one shadow answer. steps: assumed capability of the effort of either, as in `Evidence`."""
 
     tier: TaskTier
     shown: str
-    shown_difficulty: float
+    shown_step: float
     shadow: str
-    shadow_difficulty: float
+    shadow_step: float
+    difficulty: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +86,8 @@ class Comparisons:
         }
 
 
-def collect_comparisons(rows: Iterable[Attempt], difficulty: Callable[[Attempt], float]) -> Comparisons:
-    """Collect the verdicts on shadow answers. difficulty: returns that of an attempt's prompt at its effort."""
+def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparisons:
+    """Collect the verdicts on shadow answers."""
     attempts = list(rows)
     shown = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
     judge_of = {row.parent_run_id: row.model for row in attempts if row.is_shadow and row.outcome == Outcome.JUDGED}
@@ -100,9 +102,10 @@ def collect_comparisons(rows: Iterable[Attempt], difficulty: Callable[[Attempt],
         pairing = Pairing(
             tier=row.tier,
             shown=answer.model,
-            shown_difficulty=_binned(difficulty(answer)),
+            shown_step=effort_step(answer, registry),
             shadow=row.model,
-            shadow_difficulty=_binned(difficulty(row)),
+            shadow_step=effort_step(row, registry),
+            difficulty=binned(answer.difficulty),
         )
         assert row.verdict is not None
         weights: Counter[Verdict] = counts.setdefault(pairing, Counter())
@@ -129,7 +132,3 @@ def _judgings(verdicts: Iterable[tuple[str, Verdict | None]]) -> dict[str, Judgi
         )
         for judge, of_judge in counts.items()
     }
-
-
-def _binned(difficulty: float) -> float:
-    return round(difficulty / DIFFICULTY_BIN_LOGITS) * DIFFICULTY_BIN_LOGITS

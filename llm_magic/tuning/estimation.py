@@ -3,9 +3,9 @@
 In each tier, two things may differ from the packaged estimates (in logits): how hard this user's prompts are, for all
 models alike, and how good each model is. Both are estimated as the posterior mode under normal priors around zero with
 standard deviations PROMPTS_SD and MODEL_SD, or ASSUMED_SD for a model whose capability is not stated. Each answer
-counts at its prompt's difficulty. So prompts that are hard for all models do not count against one of them,
-and a model that was never asked does not look better for it. The width of the posterior is that of a normal
-distribution with the same curvature at the mode.
+counts at its prompt's difficulty, less the step of its effort (see `llm_magic.tuning.steps`). So prompts that are hard
+for all models do not count against one of them, and a model that was never asked does not look better for it. The width
+of the posterior is that of a normal distribution with the same curvature at the mode.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from llm_magic.registry import Registry
+from llm_magic.tuning import steps
 from llm_magic.tuning.comparisons import Comparisons, collect_comparisons
-from llm_magic.tuning.evidence import Evidence, ModelTier, collect, effective_difficulty
+from llm_magic.tuning.evidence import Evidence, ModelTier, collect
 from llm_magic.tuning.observations import Observations, Pairs, Vector
-from llm_magic.types import Attempt, TaskTier
+from llm_magic.tuning.steps import EffortSteps
+from llm_magic.types import Attempt, EffortLevels, ModelSpec, TaskTier
 
 PROMPTS_SD = 0.6
 MODEL_SD = 0.4
@@ -36,14 +38,16 @@ class Tuning:
 
     prompts: by tier, for every model; negative if the user's prompts are harder than typical ones.
     models: by model and tier, in addition. widths: standard deviations of the sum of both.
+    effort: of the capability steps between levels of effort.
     """
 
     prompts: Mapping[TaskTier, float] = dataclasses.field(default_factory=dict[TaskTier, float])
     models: Mapping[ModelTier, float] = dataclasses.field(default_factory=dict[ModelTier, float])
     widths: Mapping[ModelTier, float] = dataclasses.field(default_factory=dict[ModelTier, float])
+    effort: EffortSteps = dataclasses.field(default_factory=EffortSteps)
 
     def __bool__(self) -> bool:
-        return bool(self.prompts or self.models)
+        return bool(self.prompts or self.models or self.effort)
 
     def shift(self, model: str, tier: TaskTier) -> float:
         return self.prompts.get(tier, 0.0) + self.models.get((model, tier), 0.0)
@@ -51,28 +55,35 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
-    """The shifts in one tier: common to all models, of each model in addition, and the width of the sum, in logits."""
+    """The shifts in one tier: common to all models, of each model in addition, and the width of the sum, in logits.
+
+    log_evidence: of the data, up to a constant.
+    """
 
     common: float
     own: Mapping[str, float]
     widths: Mapping[str, float]
+    log_evidence: float = 0.0
 
 
 def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
     attempts = list(rows)
     collected = {key: evidence for key, evidence in collect(attempts, registry).items() if key[0] in registry}
     comparisons = comparisons_of(attempts, registry)
-    prompts: dict[TaskTier, float] = {}
-    models: dict[ModelTier, float] = {}
-    widths: dict[ModelTier, float] = {}
+    tiers: dict[TaskTier, tuple[Mapping[str, Evidence], Pairs]] = {}
     for tier in TaskTier:
         in_tier = {model: evidence for (model, tier_of_model), evidence in collected.items() if tier_of_model is tier}
         pairs = comparisons.of_tier(tier)
         if not any(evidence.explicit_count for evidence in in_tier.values()):
             in_tier = {}  # without any complaint or praise, silence says nothing
-        if not pairs and not in_tier:
-            continue
-        found = posterior_of(tier, in_tier, pairs, registry)
+        if pairs or in_tier:
+            tiers[tier] = (in_tier, pairs)
+    effort = _effort_steps(tiers, registry)
+    prompts: dict[TaskTier, float] = {}
+    models: dict[ModelTier, float] = {}
+    widths: dict[ModelTier, float] = {}
+    for tier, (in_tier, pairs) in tiers.items():
+        found = posterior_of(tier, in_tier, pairs, registry, effort.factor)
         prompts[tier] = round(found.common, 3)
         models |= {(model, tier): round(shift, 3) for model, shift in found.own.items()}
         widths |= {(model, tier): round(width, 3) for model, width in found.widths.items()}
@@ -80,12 +91,31 @@ def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
         prompts={tier: shift for tier, shift in prompts.items() if shift},
         models={key: shift for key, shift in models.items() if shift},
         widths=widths,
+        effort=effort,
+    )
+
+
+def _effort_steps(tiers: Mapping[TaskTier, tuple[Mapping[str, Evidence], Pairs]], registry: Registry) -> EffortSteps:
+    """Return the prior unless some evidence is of another level of effort than the default."""
+    stepped = {
+        tier: (evidence, pairs)
+        for tier, (evidence, pairs) in tiers.items()
+        if any(step for part in evidence.values() for _, step in part.weights)
+        or any(pairing.shown_step or pairing.shadow_step for pairing in pairs)
+    }
+    if not stepped:
+        return EffortSteps()
+    return steps.estimate(
+        lambda factor: sum(
+            posterior_of(tier, evidence, pairs, registry, factor).log_evidence
+            for tier, (evidence, pairs) in stepped.items()
+        )
     )
 
 
 def comparisons_of(rows: Iterable[Attempt], registry: Registry) -> Comparisons:
     known = (row for row in rows if row.model in registry or row.is_shadow)
-    return collect_comparisons(known, lambda row: effective_difficulty(row, registry))
+    return collect_comparisons(known, registry)
 
 
 def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
@@ -96,26 +126,41 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
             model,
             capability={tier: level + tuning.shift(model.id, tier) for tier, level in model.capability.items()},
             capability_width={tier: width for (name, tier), width in tuning.widths.items() if name == model.id},
+            effort=_scaled(model, tuning.effort.factor),
         )
         for model in registry
     )
+
+
+def _scaled(model: ModelSpec, factor: float) -> EffortLevels | None:
+    if model.effort is None:
+        return None
+    scaled = {
+        effort: {tier: factor * step for tier, step in by_tier.items()}
+        for effort, by_tier in model.effort.capability_steps.items()
+    }
+    return dataclasses.replace(model.effort, capability_steps=scaled)
 
 
 def prior_width(model: str, registry: Registry) -> float:
     return math.hypot(PROMPTS_SD, _own_sd(model, registry.assumed_ids))
 
 
-def posterior_of(tier: TaskTier, evidence: Mapping[str, Evidence], comparisons: Pairs, registry: Registry) -> Posterior:
+def posterior_of(
+    tier: TaskTier, evidence: Mapping[str, Evidence], comparisons: Pairs, registry: Registry, effort_factor: float = 1.0
+) -> Posterior:
     """Return the posterior in one tier, for the models with evidence."""
     pairs = {
         pairing: counts
         for pairing, counts in comparisons.items()
-        if pairing.shown in registry and pairing.shadow in registry and pairing.shown != pairing.shadow
+        if pairing.shown in registry
+        and pairing.shadow in registry
+        and (pairing.shown, pairing.shown_step) != (pairing.shadow, pairing.shadow_step)
     }
     compared = {model for pairing in pairs for model in (pairing.shown, pairing.shadow)}
     everything = {**{model: Evidence() for model in sorted(compared)}, **evidence}
     capability = {model: registry[model].capability.get(tier, 0.0) for model in everything}
-    return posterior(capability, everything, registry.assumed_ids, pairs)
+    return posterior(capability, everything, registry.assumed_ids, pairs, effort_factor)
 
 
 def posterior_mode(
@@ -131,6 +176,7 @@ def posterior(
     evidence: Mapping[str, Evidence],
     assumed: Collection[str] = (),
     pairs: Pairs | None = None,
+    effort_factor: float = 1.0,
 ) -> Posterior:
     """Find the mode by Fisher scoring on the sums of both shifts, which have a joint normal prior.
 
@@ -141,7 +187,7 @@ def posterior(
     models = list(capability)
     if not models:
         return Posterior(common=0.0, own={}, widths={})
-    data = Observations(models, evidence, pairs or {})
+    data = Observations(models, evidence, pairs or {}, effort_factor)
     prior = np.diag([_own_sd(model, assumed) ** 2 for model in models]) + PROMPTS_SD**2
     prior_precision = np.linalg.inv(prior)
     base = np.array([capability[model] for model in models])
@@ -168,6 +214,7 @@ def posterior(
             for position, model in enumerate(models)
         },
         widths={model: math.sqrt(float(covariance[position, position])) for position, model in enumerate(models)},
+        log_evidence=best + float(np.linalg.slogdet(covariance)[1]) / 2,
     )
 
 

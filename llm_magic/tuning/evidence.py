@@ -43,10 +43,13 @@ class Signal(StrEnum):
 class Evidence:
     """The evidence about one model in one tier.
 
-    weights: good and bad weight, by difficulty in steps of DIFFICULTY_BIN_LOGITS. counts: signals of each kind.
+    weights: good and bad weight, by difficulty in steps of DIFFICULTY_BIN_LOGITS and assumed capability step of the
+    effort, both in logits. counts: signals of each kind.
     """
 
-    weights: Mapping[float, tuple[float, float]] = dataclasses.field(default_factory=dict[float, tuple[float, float]])
+    weights: Mapping[tuple[float, float], tuple[float, float]] = dataclasses.field(
+        default_factory=dict[tuple[float, float], tuple[float, float]]
+    )
     counts: Mapping[Signal, int] = dataclasses.field(default_factory=dict[Signal, int])
 
     @property
@@ -61,12 +64,12 @@ class Evidence:
     def explicit_count(self) -> int:
         return sum(count for signal, count in self.counts.items() if signal != Signal.UNRATED)
 
-    def add(self, signal: Signal, difficulty: float) -> Evidence:
-        bin_ = round(difficulty / DIFFICULTY_BIN_LOGITS) * DIFFICULTY_BIN_LOGITS
-        good, bad = self.weights.get(bin_, (0.0, 0.0))
+    def add(self, signal: Signal, difficulty: float, effort_step: float = 0.0) -> Evidence:
+        key = (binned(difficulty), effort_step)
+        good, bad = self.weights.get(key, (0.0, 0.0))
         more_good, more_bad = signal.good_and_bad_weight
         return Evidence(
-            weights={**self.weights, bin_: (good + more_good, bad + more_bad)},
+            weights={**self.weights, key: (good + more_good, bad + more_bad)},
             counts={**self.counts, signal: self.counts.get(signal, 0) + 1},
         )
 
@@ -91,7 +94,7 @@ def collect(rows: Iterable[Attempt], registry: Registry) -> dict[ModelTier, Evid
         signal = _signal(row, children.get(row.run_id, []), strengths)
         if signal is not None:
             key = (row.model, row.tier)
-            collected[key] = collected.get(key, Evidence()).add(signal, effective_difficulty(row, registry))
+            collected[key] = collected.get(key, Evidence()).add(signal, row.difficulty, effort_step(row, registry))
     return collected
 
 
@@ -111,12 +114,12 @@ def _signal(row: Attempt, children: list[Attempt], strengths: Mapping[str, tuple
     return None if any(child.model == row.model for child in later) else Signal.UNRATED
 
 
-def effective_difficulty(row: Attempt, registry: Registry) -> float:
-    """Return the difficulty in logits: an easy prompt at low effort counts like a harder one at default effort."""
-    return row.difficulty - _effort_step(row, registry)
+def binned(difficulty: float) -> float:
+    return round(difficulty / DIFFICULTY_BIN_LOGITS) * DIFFICULTY_BIN_LOGITS
 
 
-def _effort_step(row: Attempt, registry: Registry) -> float:
+def effort_step(row: Attempt, registry: Registry) -> float:
+    """Return the capability that a registry assumes of the effort, compared with the default one, in logits."""
     levels = registry[row.model].effort if row.model in registry else None
     if levels is None or row.effort is None or row.effort not in levels.params:
         return 0.0

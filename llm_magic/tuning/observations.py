@@ -23,23 +23,29 @@ _STEP = 1e-4
 
 
 class Observations:
-    """Good and bad answers, and comparisons, of these models."""
+    """Good and bad answers, and comparisons, of these models.
 
-    def __init__(self, models: Sequence[str], evidence: Mapping[str, Evidence], pairs: Pairs) -> None:
+    effort_factor: true capability steps of effort, as a multiple of the assumed ones. An easy prompt at low effort
+    counts like a harder one at default effort.
+    """
+
+    def __init__(
+        self, models: Sequence[str], evidence: Mapping[str, Evidence], pairs: Pairs, effort_factor: float = 1.0
+    ) -> None:
         import numpy as np
 
         index = {model: position for position, model in enumerate(models)}
         single = [
-            (index[model], difficulty, good, bad)
+            (index[model], difficulty - effort_factor * step, good, bad)
             for model, part in evidence.items()
-            for difficulty, (good, bad) in part.weights.items()
+            for (difficulty, step), (good, bad) in part.weights.items()
         ]
         double = [
             (
                 index[pairing.shown],
                 index[pairing.shadow],
-                pairing.shown_difficulty,
-                pairing.shadow_difficulty,
+                pairing.difficulty - effort_factor * pairing.shown_step,
+                pairing.difficulty - effort_factor * pairing.shadow_step,
                 counts.get(Verdict.BETTER, 0.0),
                 counts.get(Verdict.WORSE, 0.0),
                 counts.get(Verdict.TIE, 0.0) + counts.get(Verdict.INCONSISTENT, 0.0),

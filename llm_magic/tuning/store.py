@@ -13,6 +13,7 @@ from llm_magic.home import home
 from llm_magic.permissions import make_folder, restrict
 from llm_magic.tuning.estimation import MAX_SHIFT, Tuning
 from llm_magic.tuning.evidence import ModelTier
+from llm_magic.tuning.steps import MAX_FACTOR, PRIOR_WIDTH, EffortSteps
 from llm_magic.types import TaskTier
 
 FILE = "tuning.toml"
@@ -20,6 +21,7 @@ _HEADER = (
     "# Learned by %route_tune from your own ledger. To undo it, use %route_tune --reset or delete this file.",
     "# Logits that are added to the models' capabilities: by tier to those of every model,",
     "# and by model and tier in addition. Widths are standard deviations of the sum.",
+    "# The factor of [effort] multiplies the steps between levels of effort; its width is that of the logarithm.",
 )
 
 
@@ -44,6 +46,8 @@ def save(tuning: Tuning, path: Path | None = None) -> Path:
     lines = [*_HEADER]
     if tuning.prompts:
         lines += ["", "[prompts]", *(f"{tier} = {shift:+.3f}" for tier, shift in sorted(tuning.prompts.items()))]
+    if tuning.effort:
+        lines += ["", "[effort]", f"factor = {tuning.effort.factor:.3f}", f"width = {tuning.effort.width:.3f}"]
     lines += [*_model_tables("capability", tuning.models, "+.3f"), *_model_tables("width", tuning.widths, ".3f")]
     make_folder(path.parent)
     path.write_text("\n".join(lines) + "\n", "utf-8")
@@ -70,13 +74,27 @@ def reset(path: Path | None = None) -> bool:
 
 
 def _parse(tables: dict[str, Any]) -> Tuning:
-    if unknown := tables.keys() - {"prompts", "capability", "width"}:
-        raise ValueError(f"unknown key {min(unknown)!r}; known are prompts, capability and width")
+    if unknown := tables.keys() - {"prompts", "capability", "width", "effort"}:
+        raise ValueError(f"unknown key {min(unknown)!r}; known are prompts, capability, width and effort")
     return Tuning(
         prompts=dict(_shifts(tables.get("prompts", {}), "prompts")),
         models=_by_model(tables, "capability"),
         widths=_by_model(tables, "width"),
+        effort=_effort(_table(tables.get("effort", {}), "effort")),
     )
+
+
+def _effort(table: dict[str, Any]) -> EffortSteps:
+    if unknown := table.keys() - {"factor", "width"}:
+        raise ValueError(f"unknown key 'effort.{min(unknown)}'; known are factor and width")
+    allowed = {"factor": (1 / MAX_FACTOR, MAX_FACTOR), "width": (0.0, PRIOR_WIDTH)}
+    numbers: dict[str, float] = {}
+    for name, value in table.items():
+        low, high = allowed[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"effort.{name} = {value!r} must be between {low:.3g} and {high:.3g}")
+        numbers[name] = float(value)
+    return EffortSteps(**numbers)
 
 
 def _by_model(tables: dict[str, Any], key: str) -> dict[tuple[str, TaskTier], float]:

@@ -37,7 +37,9 @@ def test_a_rating_has_weight_one() -> None:
     collected = evidence(
         {"rating": 1, "difficulty": 0.3}, {"rating": 1, "difficulty": 0.2}, {"rating": -1, "difficulty": -1.0}
     )
-    assert collected == Evidence(weights={0.25: (2, 0), -1.0: (0, 1)}, counts={"rated good": 2, "rated bad": 1})
+    assert collected == Evidence(
+        weights={(0.25, 0.0): (2, 0), (-1.0, 0.0): (0, 1)}, counts={"rated good": 2, "rated bad": 1}
+    )
     assert (collected.good, collected.bad, collected.explicit_count) == (2, 1, 3)
 
 
@@ -81,7 +83,7 @@ def test_superseded_rows_of_older_ledgers_have_no_reason_and_give_no_evidence() 
 def shifts(level: float, **weights: tuple[float, float]) -> tuple[float, dict[str, float]]:
     """Return the shifts for models of one capability, each with its good and bad weight on typical prompts."""
     return posterior_mode(
-        dict.fromkeys(weights, level), {name: Evidence(weights={0.0: pair}) for name, pair in weights.items()}
+        dict.fromkeys(weights, level), {name: Evidence(weights={(0.0, 0.0): pair}) for name, pair in weights.items()}
     )
 
 
@@ -103,7 +105,8 @@ def test_prompts_that_are_hard_for_all_models_do_not_count_against_one() -> None
 
 def test_a_bad_answer_to_a_hard_prompt_shifts_less() -> None:
     easy, hard = (
-        posterior_mode({"m": 1.0}, {"m": Evidence(weights={difficulty: (0.0, 3.0)})})[0] for difficulty in (-2.0, 2.0)
+        posterior_mode({"m": 1.0}, {"m": Evidence(weights={(difficulty, 0.0): (0.0, 3.0)})})[0]
+        for difficulty in (-2.0, 2.0)
     )
     assert easy < hard < 0
 

@@ -9,7 +9,7 @@ from llm_magic import tuning
 from llm_magic.budget import show_usd
 from llm_magic.registry import Registry
 from llm_magic.routing import Router
-from llm_magic.tuning import Tuning
+from llm_magic.tuning import EffortSteps, Tuning
 from llm_magic.tuning.comparisons import Comparisons, Judging
 from llm_magic.tuning.evidence import Evidence, collect
 from llm_magic.tuning.replay import Replayed, replay
@@ -68,7 +68,25 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
         if learned.shift(model, tier):
             signals = _signals(evidence.get((model, tier), Evidence())) or "compared in shadow runs"
             lines.append(f"  {model}, {tier}: {_becomes(model, tier, before, learned)}   ({signals})")
+    if any(row.effort is not None for row in rows):
+        lines.append(_effort_line(learned.effort))
     return lines
+
+
+def _effort_line(learned: EffortSteps) -> str:
+    """Return the change of the gain per level of effort, as a multiple of the assumed one."""
+    was = _factors(EffortSteps())
+    if not learned:
+        return (
+            f"  effort: the evidence at levels other than the default is too little to change the assumed gain ({was})"
+        )
+    change = f"{learned.factor:.0%} of the assumed one"
+    return f"  effort: the gain per level becomes {change} (95 % interval: {was} → {_factors(learned)})"
+
+
+def _factors(steps: EffortSteps) -> str:
+    low, high = steps.interval(_SDS_OF_95)
+    return f"{low:.0%} to {high:.0%}"
 
 
 def _becomes(model: str, tier: TaskTier, before: Registry, learned: Tuning) -> str:
