@@ -20,6 +20,7 @@ from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
 from llm_magic.errors import InvalidOption, RequestError
+from llm_magic.plan.levels import net_worth
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
 from llm_magic.types import ZERO, Candidate, Cascade, CascadeMode, Plan, Request
@@ -117,7 +118,11 @@ _SHORT_ANSWER = re.compile(
 
 def _pays(cascade: Cascade, plan: Plan, registry: Registry) -> bool:
     best = max(expected_quality(plan.classification, model.capability) for model in registry)
-    cheaper = cascade.expected_usd <= Decimal(str(MAX_COST_SHARE)) * cascade.strong.expected_usd
+    strong, worth_usd = cascade.strong, plan.request.worth_usd
+    cheaper = cascade.expected_usd <= Decimal(str(MAX_COST_SHARE)) * strong.expected_usd
+    if worth_usd is not None:
+        net, alone = (net_worth(worth_usd, one.expected_quality, one.expected_usd) for one in (cascade, strong))
+        return cheaper and net > alone
     return cheaper and cascade.expected_quality >= plan.request.quality * best
 
 

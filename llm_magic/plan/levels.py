@@ -50,6 +50,6 @@ def minimum_quality(quality: float, classification: Classification, registry: Re
     return quality * max(expected_quality(classification, model.capability) for model in leading(registry))
 
 
-def net_worth(worth_usd: Decimal, quality: float, cost_usd: Decimal) -> float:
+def net_worth(worth_usd: Decimal, quality: float, cost_usd: Decimal) -> Decimal:
     """Return the expected worth of an answer minus its cost, in USD."""
-    return float(worth_usd) * quality - float(cost_usd)
+    return worth_usd * Decimal(quality) - cost_usd

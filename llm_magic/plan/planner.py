@@ -60,7 +60,9 @@ class CheapestCapable:
         entries = {entry.model.id: entry for entry in rated}
         embedded = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
         heads = _chain_starts(request, classification, registry, entries, self._seed)
-        chains = (model.id for head in heads for model in registry.chain(head.id))
+        chains = [model.id for head in heads for model in registry.chain(head.id)]
+        if _decides_by_worth(request):
+            chains = [*(head.id for head in heads), *chains]
         chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in embedded]
         ranked = [entries[model_id] for model_id in chain]
         over_budget = any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked)
@@ -107,7 +109,7 @@ def _chain_starts(
 
     if request.model is not None:
         return [registry[request.model]]
-    if request.worth_usd is not None and request.tier is None:
+    if _decides_by_worth(request) and request.worth_usd is not None:
         return _by_worth(request.worth_usd, classification, registry, entries)
     heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
     if request.tier is None:
@@ -126,15 +128,20 @@ def _chain_starts(
     return heads
 
 
+def _decides_by_worth(request: Request) -> bool:
+    """True if the worth of an answer decides which model leads: neither a model nor a tier is named."""
+    return request.worth_usd is not None and request.model is None and request.tier is None
+
+
 def _by_worth(
     worth_usd: Decimal, classification: Classification, registry: Registry, entries: Mapping[str, PlanEntry]
 ) -> list[ModelSpec]:
     """Return the models that may lead, the highest expected worth minus cost first; unknown prices last."""
 
-    def rank(model: ModelSpec) -> tuple[bool, float]:
+    def rank(model: ModelSpec) -> tuple[bool, Decimal, float]:
         entry = entries[model.id]
-        usd = entry.typical_usd
-        return usd is None, -net_worth(worth_usd, _quality(entry, classification), usd or Decimal(0))
+        usd, quality = entry.typical_usd, _quality(entry, classification)
+        return usd is None, -net_worth(worth_usd, quality, usd or Decimal(0)), -quality
 
     return sorted(leading(registry), key=rank)
 
@@ -188,9 +195,7 @@ def _explained(
         elif unaffordable:
             why = f"{unaffordable[0]} would not fit under the cap; asked {entry.model.id}"
         else:
-            is_weak = registry.is_local(entry.model) or entry.expected_quality < minimum - TOLERANCE
-            why = _no_better(entry, usable, minimum) if is_weak else ""
-            why = why or _reason_to_lead(entry, usable, request, classification.tier, minimum)
+            why = _reason_to_lead(entry, usable, request, registry, classification.tier, minimum)
             if entry.model.id in registry.assumed_ids:
                 why += f"; its capability is {entry.model.capability_source}"
         yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)
@@ -206,14 +211,22 @@ def _no_better(entry: Candidate, usable: Sequence[Candidate], minimum: float) ->
 
 
 def _reason_to_lead(
-    entry: Candidate, usable: Sequence[Candidate], request: Request, tier: TaskTier, minimum: float
+    entry: Candidate,
+    usable: Sequence[Candidate],
+    request: Request,
+    registry: Registry,
+    tier: TaskTier,
+    minimum: float,
 ) -> str:
+    if _decides_by_worth(request) and request.worth_usd is not None:
+        return _reason_by_worth(entry, usable, request.worth_usd)
+    is_weak = registry.is_local(entry.model) or entry.expected_quality < minimum - TOLERANCE
+    if is_weak and (no_better := _no_better(entry, usable, minimum)):
+        return no_better
     if request.thread is not None and request.thread.warm_model == entry.model.id:
         return "its prompt cache is warm: staying with it is cheaper than switching"
     if request.model is not None:
         return "the first usable model of the chain"
-    if request.worth_usd is not None and request.tier is None:
-        return _reason_by_worth(entry, usable, request.worth_usd)
     if request.tier is not None:
         rivals = [other for other in usable if tier in other.model.tiers]
         if entry in rivals and _is_cheapest(entry, rivals):
@@ -234,18 +247,24 @@ def _reason_to_lead(
 
 
 def _reason_by_worth(entry: Candidate, usable: Sequence[Candidate], worth_usd: Decimal) -> str:
+    """Return what the best buy among better answers would gain and cost, at every usable model and level of effort."""
+
+    def net(candidate: Candidate) -> Decimal:
+        return net_worth(worth_usd, candidate.expected_quality, candidate.typical_usd)
+
     worth = f"at {show_usd(worth_usd)} for a good answer"
-    better = [other for other in usable if other.expected_quality > entry.expected_quality + TOLERANCE]
+    options = [option for other in usable for option in (other, *other.better_levels)]
+    better = [option for option in options if option.expected_quality > entry.expected_quality + TOLERANCE]
     if not better:
-        return f"the best expected quality that can be used, {worth}"
-    rival = max(better, key=lambda other: net_worth(worth_usd, other.expected_quality, other.typical_usd))
-    points = f"{100 * (rival.expected_quality - entry.expected_quality):.1f} points better"
+        return f"the best expected quality in this plan, {entry.expected_quality:.0%}, {worth}"
+    rival = max(better, key=net)
+    points = f"{100 * (rival.expected_quality - entry.expected_quality):.1f} points"
+    gain = f"{rival.name} would be {'less than 0.1 points' if points == '0.0 points' else points} better"
     more = rival.typical_usd - entry.typical_usd
-    if net_worth(worth_usd, rival.expected_quality, rival.typical_usd) > net_worth(
-        worth_usd, entry.expected_quality, entry.typical_usd
-    ):
-        return f"the first usable model of the chain; {rival.name} would be {points} for {show_usd(more)} more"
-    return f"{rival.name} would be {points} for {show_usd(more)} more: not worth it {worth}"
+    price = "at the same cost" if more == 0 else f"for {show_usd(abs(more))} {'more' if more > 0 else 'less'}"
+    if net(rival) < net(entry):
+        return f"{gain} {price}: not worth it {worth}"
+    return f"the first usable model of the chain; {gain} {price}"
 
 
 def _is_cheapest(entry: Candidate, rivals: Sequence[Candidate]) -> bool:

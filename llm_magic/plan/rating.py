@@ -16,7 +16,7 @@ from llm_magic.plan.levels import TOLERANCE, minimum_quality, net_worth, quality
 from llm_magic.plan.prefixes import Prefixes
 from llm_magic.plan.quotes import ModelQuote, Quoter
 from llm_magic.registry import Registry
-from llm_magic.types import Candidate, Classification, Effort, ModelSpec, Request, Skipped
+from llm_magic.types import ZERO, Candidate, Classification, Effort, ModelSpec, Request, Skipped
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,15 @@ class PlanContext:
     counted: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """The level of a model, with its expected quality, and the better ones that are not worth their cost."""
+
+    quote: ModelQuote
+    quality: float
+    better: Sequence[tuple[ModelQuote, float]] = ()
+
+
 class CandidateBuilder:
     """Builds the candidate of each model, at the cheapest effort that is good enough.
 
@@ -53,7 +62,7 @@ class CandidateBuilder:
         self._registry = registry
         self._request = request
         self._classification = classification
-        self._choices: dict[str, tuple[ModelQuote, float]] = {}
+        self._choices: dict[str, _Choice] = {}
 
     def limited_to(self, max_output_tokens: int) -> CandidateBuilder:
         limit = min(max_output_tokens, self._request.max_output_tokens or max_output_tokens)
@@ -79,22 +88,27 @@ class CandidateBuilder:
         if self._request.flex and not prices.has_flex(model, self.context.now):
             return self._skipped(model, "has no flex tier: leave out --flex to use it")
         try:
-            chosen, quality = self._chosen(model)
+            choice = self._chosen(model)
+            chosen, quality = choice.quote, choice.quality
             if chosen.max_output_tokens < self.quoter.minimum_tokens(model):
                 window = f"{chosen.input_tokens:,} tokens for a window of {model.input_limit:,}"
                 return self._skipped(model, f"context too small: about {window}")
             quote = chosen.at(self.context.now)
         except UnknownPrice as error:
             return Skipped(model=model, reason=str(error))
-        candidate = Candidate(quote=quote, expected_quality=quality)
         left = self.context.left_usd(model)
-        if left is None or quote.worst_usd <= left:
-            return candidate
-        fitted = candidate.fit(left, self.context.now)
+        fitted = self._fitted(quote, quality, left)
         if fitted is None:
-            reason = f"over budget: up to {show_usd(quote.worst_usd)}, {show_usd(left)} left"
+            reason = f"over budget: up to {show_usd(quote.worst_usd)}, {show_usd(left or ZERO)} left"
             return dataclasses.replace(self._skipped(model, reason), asked_usd=quote.worst_usd)
-        return fitted
+        better = (self._fitted(other.at(self.context.now), value, left) for other, value in choice.better)
+        return dataclasses.replace(fitted, better_levels=tuple(filter(None, better)))
+
+    def _fitted(self, quote: ModelQuote, quality: float, left_usd: Decimal | None) -> Candidate | None:
+        candidate = Candidate(quote=quote, expected_quality=quality)
+        if left_usd is None or quote.worst_usd <= left_usd:
+            return candidate
+        return candidate.fit(left_usd, self.context.now)
 
     def typical_usd(self, model: ModelSpec) -> Decimal:
         """Return the cost of a typical answer at the model's default effort. Raises UnknownPrice."""
@@ -105,28 +119,29 @@ class CandidateBuilder:
         default = None if model.effort is None else model.effort.default
         return self.context.lengths.reasoning_tokens(model, default, self.quoter.kind)
 
-    def _chosen(self, model: ModelSpec) -> tuple[ModelQuote, float]:
+    def _chosen(self, model: ModelSpec) -> _Choice:
         if model.id not in self._choices:
-            self._choices[model.id] = self._choose(
-                self.quoter.quotes(model, usable_levels(model, self._request.effort))
-            )
+            levels = usable_levels(model, self._request.effort, above_default=self._request.worth_usd is not None)
+            self._choices[model.id] = self._choose(self.quoter.quotes(model, levels))
         return self._choices[model.id]
 
-    def _choose(self, quotes: Sequence[ModelQuote]) -> tuple[ModelQuote, float]:
+    def _choose(self, quotes: Sequence[ModelQuote]) -> _Choice:
         if (worth_usd := self._request.worth_usd) is not None:
             rated = [(quote, quality_at(self._classification, quote.model, quote.effort)) for quote in quotes]
-            return max(rated, key=lambda pair: net_worth(worth_usd, pair[1], pair[0].typical_usd))
+            chosen, quality = max(rated, key=lambda pair: (net_worth(worth_usd, pair[1], pair[0].typical_usd), pair[1]))
+            better = [pair for pair in rated if pair[1] > quality + TOLERANCE]
+            return _Choice(quote=chosen, quality=quality, better=better)
         minimum = self.minimum_quality - TOLERANCE
         for quote in sorted(quotes, key=lambda quote: quote.typical_usd):
             quality = quality_at(self._classification, quote.model, quote.effort)
             if quality >= minimum:
-                return quote, quality
+                return _Choice(quote=quote, quality=quality)
         hardest = quotes[-1]
-        return hardest, quality_at(self._classification, hardest.model, hardest.effort)
+        return _Choice(quote=hardest, quality=quality_at(self._classification, hardest.model, hardest.effort))
 
     def _skipped(self, model: ModelSpec, reason: str) -> Skipped:
         try:
-            typical = self._chosen(model)[0].typical_usd
+            typical = self._chosen(model).quote.typical_usd
         except UnknownPrice:
             typical = None
         return Skipped(model=model, reason=reason, typical_usd=typical)

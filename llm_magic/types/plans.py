@@ -80,7 +80,8 @@ class Candidate:
     """A model that a plan may ask, at the effort that the plan chose for it.
 
     expected_quality: estimated chance of a good answer, 0..1. cooling: its circuit is open, and it is asked because
-    nothing else can be. stepped_down: it leads because a better model would not fit under the cap.
+    nothing else can be. stepped_down: it leads because a better model would not fit under the cap. better_levels: the
+    model at levels of effort with a higher expected quality, which were not worth their cost.
     """
 
     quote: Quote
@@ -88,6 +89,7 @@ class Candidate:
     expected_quality: float = 0.0
     cooling: bool = False
     stepped_down: bool = False
+    better_levels: tuple[Candidate, ...] = ()
 
     @property
     def model(self) -> ModelSpec:

@@ -197,7 +197,7 @@ def test_the_plan_states_what_a_better_answer_would_cost(router: Router) -> None
     why = router.plan(PROVE, worth="0.05").candidates[0].why
     assert re.search(r"would be \d+\.\d points better for USD [\d.]+ more: not worth it at USD 0\.05", why), why
     best = router.plan(PROVE, worth="1000").candidates[0].why
-    assert best.startswith("the best expected quality that can be used")
+    assert best.startswith("the best expected quality in this plan")
 
 
 def test_a_stated_quality_wins_over_the_worth_of_the_router(router: Router) -> None:
