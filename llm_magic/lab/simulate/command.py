@@ -44,6 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     efforts = parser.add_argument_group("effort on simulated models")
     efforts.add_argument("--efforts", action="store_true", help="compare policies of effort, and print what is assumed")
     efforts.add_argument("--shadow", action="store_true", help="compare routing before and after 300 shadow runs")
+    efforts.add_argument(
+        "--dials", action="store_true", help="compare --quality with --worth, also on recorded outcomes"
+    )
     efforts.add_argument("--users", type=int, default=8, metavar="N", help="simulated users (default: %(default)s)")
     efforts.add_argument(
         "--prompts", type=int, default=2_000, metavar="N", help="prompts of each (default: %(default)s)"
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     if args.ledger is None and (args.profile or args.prices):
         raise EvaluationError("--profile and --prices are for --ledger")
     play = _simulate if args.ledger is None else _replay
-    if args.efforts or args.shadow:
+    if args.efforts or args.shadow or args.dials:
         play = _on_simulated_models
     text, data = play(args)
     if args.json is not None:
@@ -86,6 +89,15 @@ def _on_simulated_models(args: argparse.Namespace) -> tuple[str, dict[str, Any]]
         from llm_magic.lab.simulate.shadowing import report
 
         return report(world, users=args.users, seed=args.seed)
+    if args.dials:
+        from llm_magic.lab.simulate import dials
+
+        curves = dials.compare_dials(world, users=args.users, seed=args.seed)
+        if args.plots is not None:
+            from llm_magic.lab.simulate.dials_plots import plot_dials
+
+            plot_dials(curves, args.plots)
+        return dials.to_text(curves, world, args.users), dials.to_json(curves)
     compared = compare(world, users=args.users, seed=args.seed)
     return to_text(compared), to_json(compared)
 

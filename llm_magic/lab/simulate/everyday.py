@@ -64,7 +64,7 @@ class User:
 def simulate_user(world: World, seed: Sequence[int], judge: SimulatedJudge) -> User:
     rng = np.random.default_rng(list(seed))
     assumed = Registry.load("current")
-    true = _true_registry(assumed, rng)
+    true = true_registry(assumed, rng)
     thinkers = Thinkers(world, true, rng)
     prompts = draw_prompts(world, world.prompts, rng)
     lengths = LearnedLengths(Ledger(":memory:", session_id="simulated"), assumed)
@@ -72,7 +72,7 @@ def simulate_user(world: World, seed: Sequence[int], judge: SimulatedJudge) -> U
         thinkers, assumed, lengths, draw_prompts(world, COMPARISONS, rng), judge, rng
     )
     learned = tuning.apply_tuning(assumed, tuning.tune(rows, assumed))
-    top = _always(assumed)
+    top = always_top(assumed)
     return User(
         cold=_relative(thinkers, planning(assumed), top, prompts),
         learned=_relative(thinkers, planning(learned, lengths), top, prompts),
@@ -82,7 +82,7 @@ def simulate_user(world: World, seed: Sequence[int], judge: SimulatedJudge) -> U
     )
 
 
-def _true_registry(assumed: Registry, rng: np.random.Generator) -> Registry:
+def true_registry(assumed: Registry, rng: np.random.Generator) -> Registry:
     common = {tier: rng.normal(0.0, PROMPTS_SPREAD) for tier in TaskTier}
     return assumed.with_models(
         dataclasses.replace(
@@ -164,7 +164,7 @@ def _chooser(prompt: Prompt, registry: Registry, lengths: Lengths, widths: dict[
     )
 
 
-def _always(registry: Registry) -> Policy:
+def always_top(registry: Registry) -> Policy:
     """Return the policy that asks the top model at its default effort."""
     context, top = simulated_context(Unmeasured()), registry.baseline
 

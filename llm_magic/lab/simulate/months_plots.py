@@ -20,17 +20,14 @@ def plot_months(simulated: Simulated, folder: Path) -> list[Path]:
 
 
 def month_figures(simulated: Simulated) -> dict[str, Any]:
-    try:
-        import matplotlib.figure  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise EvaluationError("plots need matplotlib: pip install 'llm-magic[plots]'") from error
+    require_matplotlib()
     return {"monthly_cost": _cost_bars(simulated), "cost_and_success": _cost_and_success(simulated)}
 
 
 def _cost_bars(simulated: Simulated) -> Any:
     # Horizontal bars are drawn from the bottom up.
     costs = {name: spreads["cost_usd"] for name, spreads in reversed(list(simulated.approaches.items()))}
-    figure = _figure(8, 3.6)
+    figure = new_figure(8, 3.6)
     axes = figure.subplots()
     errors = [_error(cost) for cost in costs.values()]
     axes.barh(
@@ -45,7 +42,7 @@ def _cost_bars(simulated: Simulated) -> Any:
 
 
 def _cost_and_success(simulated: Simulated) -> Any:
-    figure = _figure(6.5, 4.2)
+    figure = new_figure(6.5, 4.2)
     axes = figure.subplots()
     for name, spreads in simulated.approaches.items():
         cost, success = spreads["cost_usd"], spreads["success"]
@@ -57,7 +54,15 @@ def _cost_and_success(simulated: Simulated) -> Any:
     return figure
 
 
-def _figure(width: float, height: float) -> Any:
+def require_matplotlib() -> None:
+    """Raises EvaluationError if matplotlib is not installed."""
+    try:
+        import matplotlib.figure  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise EvaluationError("plots need matplotlib: pip install 'llm-magic[plots]'") from error
+
+
+def new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
