@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from llm_magic.budget import show_usd
 from llm_magic.types import ZERO, Plan
+from llm_magic.waiting.off_peak import describe_plan
 
 _SHOWN_REASONS = 3
 
@@ -89,6 +90,8 @@ def plan_lines(plan: ColumnPlan) -> list[str]:
         lines.append(f"with a plan of its own: {rows} far longer")
     if (agreement := _agreement(plan.plan)) is not None:
         lines.append(agreement)
+    if plan.to_ask != 0 and (wait := describe_plan(plan.plan, plan.to_ask or 1)):
+        lines.append(wait if plan.to_ask else f"{wait}, per row")
     return lines + (_cost_lines(plan) if plan.plan.candidates else [])
 
 

@@ -122,7 +122,8 @@ class Router:
         """Return the candidates for a prompt in their order, with their costs. Sends nothing; needs no key."""
         keywords.check_call("plan", prompt, given)
         request = prompt if isinstance(prompt, Request) else self.request(prompt, **given)
-        return self._plan_at(request, self._clock.now())
+        plan_at, now = functools.partial(self._plan_at, request), self._clock.now()
+        return patience.with_off_peak(plan_at(now), plan_at, self.registry, now)
 
     def stream(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> AsyncGenerator[RunEvent]:
         """Return the events of a run as they happen.

@@ -221,7 +221,7 @@ class Plan:
 
     left_usd: headroom of the tightest cap when the plan was made; None without a cap. minimum_quality: expected quality
     that the request asks for, 0..1. baseline_reasoning_tokens: mean of the baseline model at its default effort; None
-    if too few of its answers were measured.
+    if too few of its answers were measured. off_peak: what the run would wait for; None if it is sent at once.
     """
 
     request: Request
@@ -235,6 +235,7 @@ class Plan:
     no_cascade: str = ""
     minimum_quality: float = 0.0
     baseline_reasoning_tokens: float | None = None
+    off_peak: OffPeak | None = None
 
     @property
     def tier(self) -> TaskTier:

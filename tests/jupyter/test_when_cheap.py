@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from llm_magic import Ledger, Router, use_router
+from llm_magic.budget import show_usd
+from llm_magic.columns.estimate import ColumnPlan
+from llm_magic.jupyter.render import bundles
 from llm_magic.jupyter.run import background
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.ledger import owners
 from llm_magic.testing import FakeClock, ScriptedProvider
+from llm_magic.waiting.off_peak import clock_time
 from tests.support.builders import GOOD, registry
 from tests.support.shell import Shell, loaded
 from tests.waiting.test_waiting import OFF_PEAK, PEAK, PEAKED, sent
@@ -83,6 +89,45 @@ def test_the_cell_returns_at_once_waits_and_is_answered_off_peak(shell: Shell, c
     assert run.result(WAIT_S).text == ANSWER
     assert shell["answer"] is run.result()
     assert sent(shell.router) == [OFF_PEAK]
+
+
+def test_a_plan_states_until_when_it_would_wait_and_both_costs(shell: Shell, clock: SteppedClock) -> None:
+    shell.run("plan = get_ipython().run_cell_magic('route', '--plan --when cheap', 'hello')")
+    plan = shell["plan"]
+    assert plan.off_peak.until == OFF_PEAK
+    assert plan.off_peak.now_usd == plan.expected_usd == 2 * plan.off_peak.then_usd
+    shown = bundles.plan(plan)
+    words = (
+        f"would wait until {clock_time(OFF_PEAK)} for the off-peak price of deepseek-flash: "
+        f"{show_usd(plan.off_peak.then_usd)} expected then, {show_usd(plan.off_peak.now_usd)} now"
+    )
+    assert words in shown["text/plain"]
+    assert words in shown["text/html"]
+    clock.advance((OFF_PEAK - PEAK).total_seconds())
+    shell.run("plan = %route_plan --when cheap hello")
+    assert "would be sent at once: no lower price is expected within a day" in bundles.plan(shell["plan"])["text/plain"]
+    shell.run("plan = %route_plan hello")
+    assert not re.search("would (wait|be sent)", bundles.plan(shell["plan"])["text/plain"])
+    assert sent(shell.router) == []
+
+
+def test_the_plan_of_a_column_states_the_costs_of_its_rows_then_and_now(shell: Shell) -> None:
+    one, three = (
+        shell.router.plan_map("Topic of {{value}}?", over=over, when="cheap") for over in (["a"], ["a", "b", "c"])
+    )
+    costs = [
+        [Decimal(usd) for usd in re.findall(r"USD ([\d.]+) (?:expected then|now)", line)]
+        for line in map(waits_of, (one, three))
+    ]
+    assert costs[0][1] == pytest.approx(2 * costs[0][0], rel=Decimal("0.1"))
+    assert costs[1][0] == pytest.approx(3 * costs[0][0], rel=Decimal("0.1"))
+    stream = shell.router.plan_map("Topic of {{value}}?", over=iter(["a"]), when="cheap")
+    assert waits_of(stream).endswith(" now, per row")
+
+
+def waits_of(plan: ColumnPlan) -> str:
+    (line,) = (line for line in str(plan).splitlines() if line.startswith("would wait until "))
+    return line
 
 
 def test_jobs_sends_now_and_cancels(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llm_magic.budget import extra_line, short_usd
 from llm_magic.types import Cascade, Plan
+from llm_magic.waiting.off_peak import describe_plan
 
 
 def plan_notes(plan: Plan) -> list[str]:
@@ -11,7 +12,8 @@ def plan_notes(plan: Plan) -> list[str]:
         cascade = [_cascade(plan.cascade)]
     else:
         cascade = [f"no cascade: {plan.no_cascade}"] if plan.no_cascade else []
-    return [*map(extra_line, plan.extras), *cascade, _budget_after(plan)]
+    wait = describe_plan(plan)
+    return [*map(extra_line, plan.extras), *cascade, *([wait] if wait else []), _budget_after(plan)]
 
 
 def _cascade(cascade: Cascade) -> str:
