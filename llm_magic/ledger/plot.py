@@ -43,7 +43,7 @@ def draw(
     _draw_over_time(figure.add_subplot(grid[:, 0]), rows, over_time)
     _draw_bars(figure.add_subplot(grid[0, 1]), by_model, "by model")
     _draw_bars(figure.add_subplot(grid[1, 1]), by_tier, "by tier")
-    _draw_calibration(figure.add_subplot(grid[2, 1]), by_effort)
+    draw_calibration(figure.add_subplot(grid[2, 1]), by_effort)
     return figure
 
 
@@ -173,9 +173,9 @@ def _draw_bars(axes: Any, table: Any, grouping: str) -> None:
         axes.text(cost + largest * 0.02, position, words, va="center", fontsize=11, color=INK)
 
 
-def _draw_calibration(axes: Any, table: Any) -> None:
+def draw_calibration(axes: Any, table: Any, title: str = "Billed, against expected (line)") -> None:
     """Draw the bills against what was expected, by model and effort, with the part that was reasoning."""
-    axes.set_title("Billed, against expected (line)", loc="left", fontsize=15, color=INK, pad=12)
+    axes.set_title(title, loc="left", fontsize=15, color=INK, pad=12)
     _strip(axes)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
