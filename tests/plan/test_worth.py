@@ -153,3 +153,20 @@ def test_a_cascade_is_added_if_its_worth_minus_cost_is_higher(worth: str, has_ca
     plan = asked.plan("Which is it?\nA) one\nB) two\nC) three\nOnly the letter.", worth=worth)
     assert plan.candidates[0].model.id == "strong"
     assert (plan.cascade is not None) == has_cascade
+
+
+def test_a_high_worth_buys_effort_above_the_default_and_a_low_one_does_not() -> None:
+    levels = EffortLevels(
+        default=Effort.LOW,
+        params={Effort.LOW: {}, Effort.HIGH: {}},
+        capability_steps={Effort.LOW: {}, Effort.HIGH: dict.fromkeys(TIERS, 0.5)},
+        reasoning_tokens={Effort.LOW: dict.fromkeys(TIERS, 50.0), Effort.HIGH: dict.fromkeys(TIERS, 2_000.0)},
+    )
+    asked = router(model("thinker", effort=levels, max_output_tokens=10_000))
+    cheap, expensive = (asked.plan("Prove it.", worth=worth).candidates[0] for worth in ("0.0001", "100"))
+    assert (cheap.effort, expensive.effort) == (Effort.LOW, Effort.HIGH)
+    assert re.match(
+        r"thinker \(effort high\) would be \d+\.\d points better for USD [\d.]+ more: not worth it", cheap.why
+    )
+    assert expensive.why.startswith("the best expected quality in this plan")
+    assert asked.plan("Prove it.").candidates[0].effort is Effort.LOW

@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_magic.lab.simulate.dials import Curves, Figures, Setting
+from llm_magic.lab.simulate.dials import KNOWN, UNKNOWN, Curves, Figures, Setting
 from llm_magic.lab.simulate.months_plots import new_figure, require_matplotlib
+from llm_magic.types import DEFAULT_QUALITY
 
 _MAX_COST = 160
-_TITLES = {"zeroeval": "ZeroEval, recorded", "mmlupro": "MMLU-Pro, recorded", "routerbench": "RouterBench, recorded"}
+"""Costs above this share of the top model's, in percent, are not drawn: effort above the default at a high worth."""
+_TITLES = {
+    KNOWN: "Simulated, capabilities as assumed",
+    UNKNOWN: "Simulated, other capabilities",
+    "zeroeval": "ZeroEval, recorded",
+    "mmlupro": "MMLU-Pro, recorded",
+    "routerbench": "RouterBench, recorded",
+}
 _COLORS = {"--quality": "#0072b2", "--worth": "#d55e00"}
 _FORMATS = {"--quality": "o-", "--worth": "s--"}
 
@@ -24,7 +32,9 @@ def plot_dials(curves: Curves, folder: Path) -> Path:
         _draw(axes, _TITLES.get(source, source), figures)
     first, *_, last = figure.axes
     last.axis("off")
-    last.legend(*first.get_legend_handles_labels(), loc="center", frameon=False)
+    last.legend(
+        *first.get_legend_handles_labels(), loc="center", frameon=False, title="shaded: 95 % of the users or draws"
+    )
     path = folder / "dials.png"
     figure.savefig(path, dpi=120, metadata={"Software": None})
     return path
@@ -42,9 +52,16 @@ def _draw(axes: Any, title: str, figures: Mapping[Setting, Figures]) -> None:
     default = next((own for setting, own in figures.items() if setting.is_default), None)
     if default is not None:
         point = 100 * default.cost.value, 100 * default.success.value
-        axes.plot(*point, "*", color="black", markersize=13, label="the default", linestyle="none")
+        axes.plot(
+            *point,
+            "*",
+            color="black",
+            markersize=13,
+            label=f"--quality {DEFAULT_QUALITY:g}, the default",
+            linestyle="none",
+        )
     axes.axhline(100, color="gray", linewidth=0.8)
-    axes.set_xlim(0, _MAX_COST)
+    axes.set_xlim(0, min(_MAX_COST, 110 * max(own.cost.value for own in figures.values())))
     axes.set_title(title, fontsize="medium")
     axes.set_xlabel("cost, % of the top model's")
     axes.set_ylabel("success, % of the top model's")
