@@ -80,7 +80,7 @@ class CheapestCapable:
         asked = [entry.model.id for entry in ranked]
         ranked += [entries[model_id] for model_id in dict.fromkeys([*closing, *last_resort]) if model_id not in asked]
         minimum = minimum_quality(request.quality, classification, registry)
-        return list(_explained(ranked, request, classification, registry, minimum))
+        return list(_explained(ranked, rated, request, classification, registry, minimum))
 
 
 def _may_close(
@@ -174,6 +174,7 @@ def good_enough(quality: float, classification: Classification, registry: Regist
 
 def _explained(
     ranked: Sequence[PlanEntry],
+    rated: Sequence[PlanEntry],
     request: Request,
     classification: Classification,
     registry: Registry,
@@ -195,34 +196,31 @@ def _explained(
         elif unaffordable:
             why = f"{unaffordable[0]} would not fit under the cap; asked {entry.model.id}"
         else:
-            why = _reason_to_lead(entry, usable, request, registry, classification.tier, minimum)
+            why = "" if _decides_by_worth(request) else _no_better(entry, rated, registry, minimum)
+            why = why or _reason_to_lead(entry, usable, request, classification.tier, minimum)
             if entry.model.id in registry.assumed_ids:
                 why += f"; its capability is {entry.model.capability_source}"
         yield dataclasses.replace(entry, why=why, stepped_down=stepped_down)
         has_leader = True
 
 
-def _no_better(entry: Candidate, usable: Sequence[Candidate], minimum: float) -> str:
-    """Return the reason that no other usable model is expected to answer better, or empty text."""
+def _no_better(entry: Candidate, rated: Sequence[PlanEntry], registry: Registry, minimum: float) -> str:
+    """Return the reason that a weak model leads if no usable model is expected to answer better, or empty text."""
+    is_weak = entry.expected_quality < minimum - TOLERANCE
+    if not (is_weak or registry.is_local(entry.model)):
+        return ""
+    usable = (other for other in rated if isinstance(other, Candidate))
     if any(other.expected_quality > entry.expected_quality + TOLERANCE for other in usable):
         return ""
-    wanted = f", and {minimum:.0%} is wanted" if entry.expected_quality < minimum - TOLERANCE else ""
+    wanted = f", and {minimum:.0%} is wanted" if is_weak else ""
     return f"nothing better can be used: its expected quality is {entry.expected_quality:.0%}{wanted}"
 
 
 def _reason_to_lead(
-    entry: Candidate,
-    usable: Sequence[Candidate],
-    request: Request,
-    registry: Registry,
-    tier: TaskTier,
-    minimum: float,
+    entry: Candidate, usable: Sequence[Candidate], request: Request, tier: TaskTier, minimum: float
 ) -> str:
     if _decides_by_worth(request) and request.worth_usd is not None:
         return _reason_by_worth(entry, usable, request.worth_usd)
-    is_weak = registry.is_local(entry.model) or entry.expected_quality < minimum - TOLERANCE
-    if is_weak and (no_better := _no_better(entry, usable, minimum)):
-        return no_better
     if request.thread is not None and request.thread.warm_model == entry.model.id:
         return "its prompt cache is warm: staying with it is cheaper than switching"
     if request.model is not None:

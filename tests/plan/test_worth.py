@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from decimal import Decimal
 from typing import Any
@@ -170,3 +171,42 @@ def test_a_high_worth_buys_effort_above_the_default_and_a_low_one_does_not() -> 
     )
     assert expensive.why.startswith("the best expected quality in this plan")
     assert asked.plan("Prove it.").candidates[0].effort is Effort.LOW
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.sampled_from([0.0, 0.9, 0.965, 1.0]))
+def test_the_sentence_about_quality_is_true(case: Any, quality: float) -> None:
+    request, registry, context = case
+    plan = make_plan(dataclasses.replace(request, worth_usd=None, quality=quality), UNCERTAIN, registry, context)
+    if not plan.candidates:
+        return
+    leader, minimum = plan.candidates[0], plan.minimum_quality - 1e-9
+    builder = CandidateBuilder(plan.request, UNCERTAIN, context, registry)
+    usable = [entry for entry in map(builder.build, registry) if isinstance(entry, Candidate)]
+    rivals = [entry for entry in usable if entry.model.tiers and not registry.is_local(entry.model)]
+    if "at least" in leader.why:
+        assert leader.expected_quality >= minimum
+    if leader.why.startswith("the cheapest first choice"):
+        assert all(leader.typical_usd <= rival.typical_usd for rival in rivals if rival.expected_quality >= minimum)
+    if leader.why.startswith("nothing better can be used"):
+        assert max(entry.expected_quality for entry in usable) <= leader.expected_quality + 1e-9
+
+
+def test_a_better_model_of_another_tier_is_not_denied() -> None:
+    """The head of the chain has no key; its fallback leads, and the better model is not in the chain."""
+    low, high = (dict.fromkeys(TIERS, level) for level in (0.0, 2.0))
+    first = model("first", capability=dict.fromkeys(TIERS, 3.0), tiers=(TaskTier.STANDARD,), fallback_id="weak")
+    other = model("other", capability=high, tiers=(TaskTier.BULK,), provider="other")
+    registry = Registry(
+        models=[first, model("weak", capability=low, tiers=()), other],
+        providers=[ProviderSpec(name="cloud"), ProviderSpec(name="other")],
+    )
+    context = PlanContext(
+        now=NOON,
+        left_usd=lambda _: None,
+        unavailable=lambda spec: "no key" if spec.id == "first" else None,
+        circuit=lambda _: Circuit(),
+    )
+    leader = make_plan(Request(prompt="hello"), UNCERTAIN, registry, context).candidates[0]
+    assert leader.model.id == "weak"
+    assert leader.why.startswith("the first usable model of the chain: its expected quality is ")
