@@ -235,7 +235,7 @@ class Column:
             phases = self._phases(preparation)
             self._started_at, self._ended_at = self._context.services.clock.monotonic(), None
             store, digest = self._context.store, preparation.keys.digest
-            await self._with_ledger(lambda: store.begin(self.id, digest))
+            await ledger_io.when_unlocked(lambda: store.begin(self.id, digest), self._context.services)
             try:
                 for row in self._known_rows(preparation):
                     yield row
@@ -292,8 +292,3 @@ class Column:
     async def _wait_for_reader(self) -> None:
         while self._job is not None and self._job.unread >= _MAX_UNREAD_ROWS:  # noqa: ASYNC110 - another thread reads
             await asyncio.sleep(POLL_INTERVAL_S)
-
-    async def _with_ledger(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
-        services = self._context.services
-        until = services.clock.monotonic() + services.policy.deadline_s
-        return await ledger_io.when_unlocked(call, services, until=until)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,9 @@ class Runner:
         self._busy = []
         if not taken:
             return
-        claims: Claims = await self._with_ledger(lambda: self._store.claim(self.id, [item.key for item in claimed]))
+        claims: Claims = await ledger_io.when_unlocked(
+            lambda: self._store.claim(self.id, [item.key for item in claimed]), self._services
+        )
         for item in claimed:
             if (kept := claims.answered.get(item.key)) is not None:
                 item.record.take(kept)
@@ -140,7 +142,7 @@ class Runner:
                 if sends.refusal is not None:
                     self._sender.refuse(sends.refusal, is_idle=not self._sent)
             if unsaved and not is_saved:
-                await self._with_ledger(lambda: self._store.write(self._saving(unsaved)))
+                await ledger_io.when_unlocked(lambda: self._store.write(self._saving(unsaved)), self._services)
                 is_saved = True
         finally:
             if not is_saved:
@@ -255,7 +257,9 @@ class Runner:
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, []
             try:
-                await self._with_ledger(lambda: self._store.write(self._saving(unsaved, is_repeated=True)))
+                await ledger_io.when_unlocked(
+                    lambda: self._store.write(self._saving(unsaved, is_repeated=True)), self._services
+                )
             except LedgerError:
                 self._lost += unsaved
                 raise
@@ -263,13 +267,9 @@ class Runner:
     async def _renew(self) -> None:
         if (now := self._services.clock.monotonic()) - self._renewed_at > _RENEW_S:
             self._renewed_at = now
-            await self._with_ledger(lambda: self._store.renew(self.id))
+            await ledger_io.when_unlocked(lambda: self._store.renew(self.id), self._services)
 
     async def _wait(self, seconds: float, reason: str) -> None:
         self.progress.waiting = reason
         await self._services.clock.sleep(seconds)
         self.progress.waiting = ""
-
-    async def _with_ledger(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
-        until = self._services.clock.monotonic() + self._services.policy.deadline_s
-        return await ledger_io.when_unlocked(call, self._services, until=until)

@@ -27,16 +27,18 @@ async def when_unlocked(
     call: Callable[[], Result],
     services: Services,
     *,
-    until: float,
+    until: float | None = None,
     undo: Callable[[Result], None] = lambda _: None,
 ) -> Result:
     """Call `call`, and again while the ledger is locked. Raises LedgerLocked if it still is at `until`.
 
-    For a ledger on a server, the call runs in another thread. If the task is canceled meanwhile, `undo` gets what the
-    call returns.
+    until: on the monotonic clock; by default, as long as a run may take. For a ledger on a server, the call runs in
+    another thread. If the task is canceled meanwhile, `undo` gets what the call returns.
     """
     wait_s = services.policy.budget_poll_s
     transactions = services.ledger.transactions
+    if until is None:
+        until = services.clock.monotonic() + services.policy.deadline_s
 
     def call_once() -> Result:
         with transactions.fail_fast():

@@ -335,5 +335,4 @@ class Router:
 
     async def _with_ledger(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
         """Call a function that reads or writes the ledger, again while the database is locked."""
-        until = self._clock.monotonic() + self._services.policy.deadline_s
-        return await ledger_io.when_unlocked(call, self._services, until=until)
+        return await ledger_io.when_unlocked(call, self._services)

@@ -105,5 +105,4 @@ class Waiting:
             del self._waits[job_id]
 
     async def write(self, call: Callable[[], ledger_io.Result]) -> ledger_io.Result:
-        until = self.services.clock.monotonic() + self.services.policy.deadline_s
-        return await ledger_io.when_unlocked(call, self.services, until=until)
+        return await ledger_io.when_unlocked(call, self.services)
