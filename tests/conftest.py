@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_SHARED] = tempfile.mkdtemp(prefix="llm_magic-tests-")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, because tests wait for servers and processes."""
     return (os.cpu_count() or 1) + 1
