@@ -33,6 +33,7 @@ from llm_magic.waiting.off_peak import describe
 from llm_magic.waiting.wait import Wait
 
 _MAX_UNREAD_ROWS = 256
+_STOPPED = "stopped by the user; run it again to ask the other rows"
 
 
 class Column:
@@ -250,6 +251,8 @@ class Column:
                     store.end(self.id)
         except BaseException as error:
             self.error = error
+            if self.is_canceled:
+                self.progress.stopped = self.progress.stopped or _STOPPED
             raise
         finally:
             self._ended_at = self._context.services.clock.monotonic()

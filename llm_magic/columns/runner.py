@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from llm_magic.columns.keep import Claims, ColumnStore
 from llm_magic.columns.progress import Progress
-from llm_magic.columns.records import MISSING
+from llm_magic.columns.records import MISSING, NOT_ASKED
 from llm_magic.columns.rows import Item
 from llm_magic.columns.sending import Send, Sender
-from llm_magic.columns.steps import next_or_turn, record_failure, take
+from llm_magic.columns.steps import next_or_turn, record_cancellation, record_failure, take
 from llm_magic.errors import BudgetExceeded, LedgerError, LLMMagicError
-from llm_magic.events import AttemptEnded, RunEnded
+from llm_magic.events import RunEnded
 from llm_magic.execute import Services, ledger_io
 from llm_magic.ledger import Reservation
-from llm_magic.types import Outcome, RouteResult
+from llm_magic.types import Attempt, Outcome, RouteResult
 
 if TYPE_CHECKING:
     from llm_magic.ledger.transactions import Write
@@ -170,16 +170,20 @@ class Runner:
         self.progress.in_flight = len(self._sent)
 
     async def _run(self, send: Send, reservation: Reservation | None) -> None:
-        item, record, is_sent = send.item, send.item.record, False
+        item, record, is_sent, is_answered = send.item, send.item.record, False, False
+
+        def charge(attempt: Attempt) -> None:
+            nonlocal is_sent
+            is_sent = True
+            record.cost_usd += attempt.cost_usd
+            self.progress.cost_usd += attempt.cost_usd
+
         try:
-            async with aclosing(self._sender.run(send, reservation)) as events:
+            async with aclosing(self._sender.run(send, reservation, charge)) as events:
                 async for event in events:
-                    if isinstance(event, AttemptEnded):
-                        is_sent = True
-                        record.cost_usd += event.attempt.cost_usd
-                        self.progress.cost_usd += event.attempt.cost_usd
-                    elif isinstance(event, RunEnded):
+                    if isinstance(event, RunEnded):
                         self._answer(item, event.result)
+                        is_answered = True
         except BudgetExceeded as refusal:
             if is_sent:
                 record_failure(record, refusal)
@@ -187,6 +191,10 @@ class Runner:
                 item.refusal = refusal
         except LLMMagicError as error:
             record_failure(record, error)
+        except asyncio.CancelledError:
+            if is_sent and not is_answered:
+                record_cancellation(record)
+            raise
         finally:
             self._ended.put_nowait(item)
 
@@ -253,7 +261,9 @@ class Runner:
         await asyncio.gather(*(task for _, task in sent.values()), return_exceptions=True)
         self._sent.clear()
         self.progress.in_flight = 0
-        self._end([item for item, _ in sent.values() if item.record.is_answered and not item.is_cut_off])
+        items = [item for item, _ in sent.values() if item.record.outcome != NOT_ASKED and not item.is_cut_off]
+        self._end([item for item in items if item.record.outcome != Outcome.CANCELLED])
+        self._unsaved += [item for item in items if item.record.outcome == Outcome.CANCELLED]
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, []
             try:

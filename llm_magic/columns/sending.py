@@ -19,7 +19,7 @@ from llm_magic.execute import Executor, Services
 from llm_magic.execute.pace import Pace, Ticket
 from llm_magic.health import Circuit
 from llm_magic.ledger import Reservation
-from llm_magic.types import Plan, ProviderSpec
+from llm_magic.types import Attempt, Plan, ProviderSpec
 
 if TYPE_CHECKING:
     from llm_magic.ledger.transactions import Write
@@ -114,13 +114,16 @@ class Sender:
         held = list(zip(planned, made, strict=False))
         return Sends(held=held, unsendable=unsendable, refusal=refusal, is_written=bool(made))
 
-    def run(self, send: Send, reservation: Reservation | None) -> AsyncGenerator[RunEvent]:
+    def run(
+        self, send: Send, reservation: Reservation | None, on_settled: Callable[[Attempt], None]
+    ) -> AsyncGenerator[RunEvent]:
         return self._executor.execute(
             send.plan,
             run_id=send.run_id,
             budget=self._budget,
             reservation=reservation,
             in_column=True,
+            on_settled=on_settled,
             ticket=None if send.plan.cascade is not None else send.ticket,
         )
 

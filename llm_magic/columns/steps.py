@@ -42,3 +42,8 @@ def record_failure(record: Record, error: LLMMagicError) -> None:
     record.outcome = (provider_errors[-1].outcome if provider_errors else Outcome.ERROR).value
     record.text = None
     record.error = error.message if isinstance(error, AllAttemptsFailed) else str(error)
+
+
+def record_cancellation(record: Record) -> None:
+    record.outcome, record.text = Outcome.CANCELLED.value, None
+    record.error = "the column was stopped while this row was in flight"

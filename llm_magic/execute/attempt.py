@@ -92,7 +92,7 @@ async def _send(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
         finally:
             pacing.ended(run, state, ticket)
             state.row = row = settlement.settled_row(run, state, row, outcome, error)
-            run.attempts.append(row)
+            run.add_settled(row)
             with ledger_io.settling(run.services):
                 hold.settle(row)
             _observe(run, state, row)

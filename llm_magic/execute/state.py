@@ -30,6 +30,7 @@ class Run:
     answer_outcome: of an attempt that answers; another one than `ok` in a shadow run, which never waits for budget.
     in_column: it answers a row of a column, which keeps to the shared pace and reports totals itself. ticket: of its
     first request, if the column has waited for its turn.
+    on_settled: called with each attempt when its cost is settled, also if it was canceled.
     sent_models: model of each attempt. reservation: money set aside for the plan's leader; a run that has one must not
     wait for budget (deadlock). cascade_attempts: number of attempts before the leader was asked.
     out: the reason, by provider whose account failed. rejected_by, refused_by: providers that took the request for
@@ -43,6 +44,7 @@ class Run:
     started: float
     deadline: float
     in_column: bool = False
+    on_settled: Callable[[Attempt], None] | None = None
     answer_outcome: Outcome = Outcome.OK
     ticket: Ticket | None = None
     sent_models: list[str] = dataclasses.field(default_factory=list[str])
@@ -64,6 +66,11 @@ class Run:
     ledger_notices: int = 0
     """Number of the ledger's notices that earlier runs have shown, and then those of this run."""
     reservation: Reservation | None = None
+
+    def add_settled(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+        if self.on_settled is not None:
+            self.on_settled(attempt)
 
     @property
     def time_left_s(self) -> float:

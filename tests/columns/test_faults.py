@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,29 @@ import pytest
 
 from llm_magic import BudgetExceeded, Ledger, LedgerError
 from llm_magic.budget import Cap
-from llm_magic.testing import Reply
+from llm_magic.providers.base import ProviderEvent, ProviderRequest
+from llm_magic.testing import Reply, ScriptedProvider
 from llm_magic.types import Outcome, Usage
 from tests.support.builders import attempt, model, router, scripted
 
 
 def short(request: Any) -> Reply:
     return Reply(chunks=(f"fine, {request.messages[-1].content}",), usage=Usage(input_tokens=60, output_tokens=12))
+
+
+class HangingProvider(ScriptedProvider):
+    """Answers the first rows, and leaves the others without an answer."""
+
+    answered = 1
+    hanging = 0
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        if len(self.requests) >= self.answered:
+            self.requests.append(request)
+            self.hanging += 1
+            await asyncio.sleep(600)
+        async for event in super().stream(request):
+            yield event
 
 
 def rows(count: int) -> list[str]:
@@ -146,3 +163,28 @@ def test_a_stream_whose_answers_are_kept_is_read_to_its_end() -> None:
     assert first.report().is_whole
     assert (done.report().answered, done.report().resumed) == (320, 300)
     assert len(scripted(ours).requests) == 320
+
+
+@pytest.mark.parametrize("kind", ["list", "stream"])
+def test_a_stopped_column_costs_what_the_ledger_has_for_its_canceled_rows(kind: str) -> None:
+    provider = HangingProvider(short)
+    ours = router(model("only"), providers={"cloud": provider})
+    over = iter(rows(40)) if kind == "stream" else rows(40)
+    column = ours.map("Topic? {{value}}", over=over, pilot=0).start()
+    while not provider.hanging:
+        column.join(0.01)
+    column.cancel()
+    assert column.join(30)
+    canceled = [row for row in ours.ledger.rows() if row.outcome == Outcome.CANCELLED]
+    assert canceled
+    assert all(row.cost_usd > 0 for row in canceled)
+    assert column.cost_usd == ours.ledger.spent_usd == sum((row.cost_usd for row in ours.ledger.rows()), Decimal(0))
+    report = column.report()
+    assert (report.outcomes["cancelled"], report.answered, report.cost_usd) == (len(canceled), 1, column.cost_usd)
+    assert report.stopped.startswith("stopped by the user")
+    frame = column.frame
+    assert frame["route_cost_usd"].astype(float).sum() == pytest.approx(float(column.cost_usd))
+    assert set(frame["route_error"].dropna()) == {"the column was stopped while this row was in flight"}
+    provider.answered = 100
+    assert ours.map_sync("Topic? {{value}}", over=rows(40)).report().is_whole
+    assert len(provider.requests) == 40 + len(canceled)
