@@ -73,7 +73,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def waiting(run: background.Job) -> None:
-    until(lambda: "waiting until" in run.row()["status"])
+    until(lambda: run.wait_for_price.off_peak is not None and "waiting until" in run.row()["status"])
 
 
 def test_the_cell_returns_at_once_waits_and_is_answered_off_peak(shell: Shell, clock: SteppedClock) -> None:
@@ -196,20 +196,46 @@ def test_jobs_survive_a_restart_of_the_kernel(shell: Shell, clock: SteppedClock,
         job.cancel()
 
 
-def test_a_cell_that_is_run_again_after_a_restart_does_not_ask_twice(
-    shell: Shell, clock: SteppedClock, tmp_path: Path
+@pytest.mark.parametrize("restarts_off_peak", [False, True])
+def test_a_cell_that_runs_again_after_a_restart_takes_over_the_run_that_was_continued(
+    shell: Shell, clock: SteppedClock, tmp_path: Path, restarts_off_peak: bool
 ) -> None:
     cell = "%%route --when cheap --out answer\nhello"
     shell.run(cell)
     (before,) = background.select()
     waiting(before)
     session = after_restart(shell, tmp_path / "restarted.db", clock)
+    if restarts_off_peak:
+        clock.advance((OFF_PEAK - PEAK).total_seconds())
     assert "continued: 1 job that waited" in shell.run(cell)
-    adopted, again = background.select()
-    until(adopted.done)
-    waiting(again)
-    clock.advance((OFF_PEAK - PEAK).total_seconds())
-    until(again.done)
+    (run,) = background.select()
+    if not restarts_off_peak:
+        assert shell["answer"] is run
+        waiting(run)
+        clock.advance((OFF_PEAK - PEAK).total_seconds())
+    until(run.done)
     assert shell["answer"].text == ANSWER
     assert sent(session) == [OFF_PEAK]
+    shell.run(cell)
+    assert len(background.select()) == 2, "a run is taken over once"
+    before.cancel()
+
+
+def test_a_continued_run_that_has_ended_is_the_result_of_its_cell(
+    shell: Shell, clock: SteppedClock, tmp_path: Path
+) -> None:
+    shell.run("%%route --when cheap --out answer\nhello")
+    (before,) = background.select()
+    waiting(before)
+    session = after_restart(shell, tmp_path / "restarted.db", clock)
+    clock.advance((OFF_PEAK - PEAK).total_seconds())
+    shell.run("jobs = %route_jobs")
+    (run,) = background.select()
+    until(run.done)
+    shell.run("%%route --when cheap --out other\nhello")
+    until(lambda: all(job.done() for job in background.select()))
+    assert len(sent(session)) == 2, "another name is another cell"
+    shell.run("%%route --when cheap --out answer\nhello")
+    assert shell["answer"] is shell["_route"] is run.result()
+    assert len(sent(session)) == 2
     before.cancel()

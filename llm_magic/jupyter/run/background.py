@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import dataclasses
 import itertools
 import logging
 import threading
@@ -22,8 +23,10 @@ from llm_magic.jupyter.run import history
 from llm_magic.jupyter.run.columns import BackgroundColumn
 from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
 from llm_magic.routing import Router
+from llm_magic.routing.patience import stored_run
 from llm_magic.types import Request, RouteResult
 from llm_magic.waiting import encoding
+from llm_magic.waiting.store import StoredJob
 from llm_magic.waiting.wait import Wait
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("llm_magic")
 
 MAX_LISTED = 200
+_MOVED = "shown in the cell that ran again"
 _COLUMNS = ("run", "status", "model", "tier", "cost_usd", "names", "prompt")
 
 
@@ -56,6 +60,8 @@ class BackgroundRun:
         )
         self._states = {"": self.state}
         self._ended = threading.Event()
+        self._drawing = threading.Lock()
+        self.unclaimed: StoredJob | None = None
         # ipykernel keeps the cell of an output in a context variable.
         self._context = contextvars.copy_context()
         self._job = router.job(request, self.wait_for_price)
@@ -110,16 +116,30 @@ class BackgroundRun:
             "prompt": " ".join(self._request.prompt.split())[:60],
         }
 
-    def advance(self) -> None:
-        self._context.run(self._advance)
+    def continue_in(self, view: RunView) -> None:
+        """Display the run in the running cell from now on. The display before states that it moved."""
+        with self._drawing:
+            if not self.done():
+                self._context.run(self._view.finish, {"": dataclasses.replace(self.state, ending=_MOVED)})
+            self.unclaimed, self._view, self._context = None, view, contextvars.copy_context()
+            if self.done():
+                view.finish(self._states)
 
-    def _advance(self) -> None:
-        ended = self._apply_events()
+    def bind_result(self) -> None:
+        """Replace the run by its result in the names that are still bound to it."""
         if self.state.result is not None:
-            # Bound before it is drawn, so that a displayed answer can be used at once.
             for name, namespace in self.bindings.items():
                 if namespace.get(name) is self:
                     namespace[name] = self.state.result
+
+    def advance(self) -> None:
+        with self._drawing:
+            if not self.done():
+                self._context.run(self._advance)
+
+    def _advance(self) -> None:
+        ended = self._apply_events()
+        self.bind_result()  # before it is drawn, so that a displayed answer can be used at once
         try:
             if ended:
                 self._view.finish(self._states)
@@ -178,11 +198,30 @@ class Job(Protocol):
 def start(
     router: Router, request: Request, view: RunView, namespace: MutableMapping[str, Any], names: Iterable[str]
 ) -> BackgroundRun:
-    """Start a run and bind it to these names in the namespace. Its result replaces it there."""
+    """Start a run and bind it to these names in the namespace. Its result replaces it there.
+
+    An equal run that was continued from a kernel that has ended is taken over: it is not sent a second time.
+    """
     names = tuple(names)
-    run = BackgroundRun(next(_numbers), router, request, view, names)
+    run = _claimed(router, request, names)
+    if run is None:
+        run = BackgroundRun(next(_numbers), router, request, view, names)
+    else:
+        run.continue_in(view)
     add(run, run, namespace, names)
+    if run.done():
+        run.bind_result()
     return run
+
+
+def _claimed(router: Router, request: Request, names: tuple[str, ...]) -> BackgroundRun | None:
+    """Return the run that continues an equal cell of a kernel that has ended, unless it failed."""
+    with _lock:
+        continued = [run for run in _runs.values() if isinstance(run, BackgroundRun) and run.unclaimed is not None]
+    if not continued or request.when != "cheap":
+        return None
+    wanted = stored_run(router.plan(request).request, Wait(names))
+    return next((run for run in continued if run.unclaimed == wanted and run.error is None), None)
 
 
 def start_column(column: Column, view: ColumnView, namespace: MutableMapping[str, Any], names: Iterable[str]) -> Column:
@@ -224,6 +263,7 @@ def adopt(
         if stored.kind == "run":
             request = encoding.from_json(stored.content)
             run = BackgroundRun(next(_numbers), router, request, run_view(), stored.names)
+            run.unclaimed = stored
             add(run, run, namespace, (name for name in stored.names if name != history.RESULT_NAME))
             started.append(run)
             continue
