@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,6 @@ REFRESH_S = 10.0
 """Rows that other processes write are read this often at most."""
 _LOOKBACK_ROWS = 200
 """Rows before the latest one that are read again: they may have been in flight."""
-_MAX_SEEN = 20_000
 
 _Key = tuple[str, Effort | None, TaskTier, str]
 
@@ -91,7 +91,9 @@ class LearnedLengths:
         self._is_loaded = False
         self._refresh_at = 0.0
         self._after_id = 0
-        self._seen: dict[tuple[str, int], None] = {}
+        self._observed = array("q")
+        """Hashes of the rows that were observed since the last reading. A set would take ten times the memory."""
+        self._to_be_read_again: set[int] = set()
         self._answer_factors: Mapping[TaskTier, float] | None = None
         self._reasoning_factors: Mapping[str, float] = {}
 
@@ -102,8 +104,9 @@ class LearnedLengths:
         if estimated_input_tokens and row.usage.input_tokens:
             pairs = self._inputs.setdefault(row.model, deque(maxlen=_INPUTS))
             pairs.append((row.usage.input_tokens, estimated_input_tokens))
-        if self._is_loaded:
-            self._is_new(row.run_id, row.attempt)
+        if self._is_loaded and (key := hash((row.run_id, row.attempt))) not in self._to_be_read_again:
+            if self._ledger.is_shared:
+                self._observed.append(key)
             self._add(row.model, row.effort, row.tier, row.usage.output_tokens, row.usage.reasoning_tokens, schema)
 
     def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
@@ -165,21 +168,21 @@ class LearnedLengths:
         now = self._ledger.clock()
         if self._is_loaded and self._refresh_at - REFRESH_S <= now < self._refresh_at:
             return
-        rows = self._ledger.latest_lengths(ENDED_ANSWERS, after_id=self._after_id)
+        observed, self._observed = self._observed, array("q")
+        try:
+            rows = self._ledger.latest_lengths(ENDED_ANSWERS, after_id=self._after_id)
+        except BaseException:
+            self._observed.extend(observed)
+            raise
+        known = self._to_be_read_again.union(observed)
         self._is_loaded, self._refresh_at = True, now + REFRESH_S
-        for row in rows:
-            if self._is_new(row.run_id, row.attempt):
+        keys = [hash((row.run_id, row.attempt)) for row in rows]
+        for key, row in zip(keys, rows, strict=True):
+            if key not in known:
                 self._add(row.model, row.effort, row.tier, row.output_tokens, row.reasoning_tokens)
         if rows:
             self._after_id = max(self._after_id, rows[-1].row_id - _LOOKBACK_ROWS)
-
-    def _is_new(self, run_id: str, attempt: int) -> bool:
-        if (run_id, attempt) in self._seen:
-            return False
-        self._seen[run_id, attempt] = None
-        if len(self._seen) > _MAX_SEEN:
-            del self._seen[next(iter(self._seen))]
-        return True
+        self._to_be_read_again = {key for key, row in zip(keys, rows, strict=True) if row.row_id > self._after_id}
 
     def _factors(self) -> Mapping[TaskTier, float]:
         self._load()
