@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llm_magic.attachments import TABLE_ROWS, attach, of_value
 from llm_magic.errors import InvalidOption, RequestError
+from llm_magic.routing.type_expressions import type_expression
 from llm_magic.types import Attachment
 
 
@@ -25,7 +26,16 @@ def variable(name: str, text: str, notebook: Notebook) -> object:
 
 
 def schema(name: str, text: str, notebook: Notebook) -> object:
-    return text if text.lstrip().startswith("{") else variable(name, text, notebook)
+    if text.lstrip().startswith("{"):
+        return text
+    if text in notebook.variables:
+        return notebook.variables[text]
+    try:
+        return type_expression(text, notebook.variables)
+    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+        reason = "" if text.isidentifier() or isinstance(error, SyntaxError) else f" ({error})"
+        wanted = "the name of a variable in the notebook, or a type such as list[Person]"
+        raise InvalidOption(name, text, f"{wanted}{reason}") from None
 
 
 def attachment(name: str, text: str, notebook: Notebook) -> Attachment:

@@ -61,7 +61,7 @@ class Outcome(StrEnum):
 
     @property
     def words(self) -> str:
-        return self.value.replace("_", " ")
+        return "canceled" if self is Outcome.CANCELLED else self.value.replace("_", " ")
 
 
 _NOT_FAILURES = frozenset(

@@ -12,6 +12,8 @@ from llm_magic.types.shadowing import SHADOW_TAG
 from llm_magic.types.tasks import TaskTier
 
 ZERO = Decimal(0)
+STOPPED = "stopped"
+"""The finish_reason of a run that the user stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +123,10 @@ class RouteResult:
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of the answer, or else of the last attempt; skipped if nothing was sent."""
+        """The outcome of the answer, or else of the last attempt; if nothing was sent, cancelled or skipped."""
         ended = [attempt.outcome for attempt in self.attempts]
-        return next((outcome for outcome in ended if outcome.is_answer), ended[-1] if ended else Outcome.SKIPPED)
+        not_sent = Outcome.CANCELLED if self.finish_reason == STOPPED else Outcome.SKIPPED
+        return next((outcome for outcome in ended if outcome.is_answer), ended[-1] if ended else not_sent)
 
     @property
     def cached(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from llm_magic import AllAttemptsFailed, BudgetExceeded
 from llm_magic.errors import Refused
 from llm_magic.jupyter.magics.words import words_of
+from llm_magic.jupyter.render import bundles
 from llm_magic.testing import Failure, Reply
-from llm_magic.types import Outcome
+from llm_magic.types import Outcome, RouteResult
 from tests.support.shell import Shell
 
 
@@ -364,7 +366,10 @@ def test_after_a_refusal_by_the_cap_the_result_is_not_the_last_answer(shell: She
     assert (result.text, result.outcome, result.finish_reason) == ("", Outcome.SKIPPED, "not sent")
     assert result.cost_usd == 0
     assert "strong" in repr(result.path) or not result.path
-    shell.run("_route")
+    assert "no answer: not sent" in bundles.FORMATTERS[RouteResult](result)["text/plain"]
+    stopped = dataclasses.replace(result, finish_reason="stopped")
+    assert stopped.outcome is Outcome.CANCELLED
+    assert "no answer: canceled" in bundles.FORMATTERS[RouteResult](stopped)["text/plain"]
 
 
 def test_after_a_failed_comparison_the_result_is_not_the_last_answer(shell: Shell) -> None:

@@ -93,6 +93,6 @@ def test_a_column_in_the_background_is_listed_and_awaited(reviews: Shell) -> Non
 
 def test_purging_the_cache_deletes_kept_answers(reviews: Shell) -> None:
     reviews.run("%%route --over reviews --keep 7\n{{text}}")
-    assert "holds the text of 2 answers" in reviews.run("%route_cache")
+    assert "holds the text of 0 answers, 0 bytes; holds the text of 2 answers of columns" in reviews.run("%route_cache")
     reviews.run("%route_cache --purge")
     assert reviews.router.column_store.count() == 0

@@ -608,6 +608,20 @@ def test_a_plan_shows_its_cascade(shell: Shell) -> None:
     )
 
 
+@pytest.mark.parametrize("magic", ["%route_ledger", "%route_report"])
+def test_a_tag_without_rows_is_named(shell: Shell, magic: str) -> None:
+    shell.run("%%route --tag draft\nhello")
+    out = shell.run(f"{magic} --tag nosuch")
+    value = shell.run(f"rows = {magic} --tag nosuch") or shell["rows"].caption
+    assert "no rows with the tag 'nosuch'" in (out or value)
+
+
+def test_a_generic_type_is_a_schema(shell: Shell) -> None:
+    shell.fail("%%route --schema dict[str, list[int] | None] --tag x\nhello")
+    sent = shell.scripted.requests[-1]
+    assert sent.schema.json_schema["type"] == "object"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [("--check nobody", "must be the name of a variable"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "--cascade vote: must be one of agree"), ("--cascade=check", "requires check=")],
@@ -625,7 +639,7 @@ def test_tuning_is_previewed_applied_and_undone(shell: Shell) -> None:
     out = shell.run("%route_tune")
     assert "cheap, BULK: 90% → " in out
     assert "(12 rated bad)" in out
-    assert "Nothing is changed yet." in out
+    assert "Nothing is applied yet. %route_tune --apply applies this." in out
     assert shell.router.registry["cheap"] == shell.router.base_registry["cheap"]
     assert "Applied from now on" in shell.run("%route_tune --apply")
     assert shell.router.registry["cheap"].capability["BULK"] < shell.router.base_registry["cheap"].capability["BULK"]

@@ -23,7 +23,7 @@ def test_the_gain_per_level_is_shown_before_and_after_with_its_interval_and_appl
     router = router_with(rated(3.0, 300))
     shown = re.search(
         r"effort: the gain per level becomes (\d+)% of the assumed one "
-        r"\(95 % interval: 26% to 389% → (\d+)% to (\d+)%\)",
+        r"\(95% interval: 26% to 389% → (\d+)% to (\d+)%\)",
         tuning_report.preview(router),
     )
     assert shown is not None

@@ -90,13 +90,13 @@ class LedgerMagics(Magics):
             from llm_magic.jupyter.render import frames
 
             ledger = routing.session_router().ledger
-            return frames.ledger(ledger.to_frame(**_row_filters(args, ledger)))
+            return frames.ledger(ledger.to_frame(**_row_filters(args, ledger)), args.tag or ())
 
     @magic_arguments()
     @_session_option
     @_tag_option
     @line_magic
-    def route_report(self, line: str) -> Report:
+    def route_report(self, line: str) -> Report | None:
         """Report spending over time, by model and by tier, against the top model, as a plot and DataFrames.
 
         The plot needs the extra "plots": pip install "llm-magic[plots]".
@@ -107,6 +107,11 @@ class LedgerMagics(Magics):
         with short_errors():
             ledger = routing.session_router().ledger
             report = ledger.report(**_row_filters(args, ledger))
+            if args.tag and not len(report.rows):
+                from llm_magic.jupyter.render import frames
+
+                print(frames.no_rows(args.tag))  # noqa: T201 - a magic answers in the cell
+                return None
             show_plot(self._shell, report)
         return report
 
@@ -151,12 +156,14 @@ class LedgerMagics(Magics):
             router = routing.session_router()
             cache = router.cache
             count, size = cache.count_and_bytes()
-            count += router.column_store.count()
+            kept = router.column_store.count()
             if args.purge:
                 router.cache.purge()
                 router.column_store.purge()
         done = "deleted" if args.purge else "holds the text of"
-        print(f"the cache in {router.ledger.location} {done} {count:,} answer{'s' * (count != 1)}, {size:,} bytes")  # noqa: T201 - as above
+        columns = f"; {done} {kept:,} answer{'s' * (kept != 1)} of columns" if kept else ""
+        answers = f"{count:,} answer{'s' * (count != 1)}, {size:,} bytes"
+        print(f"the cache in {router.ledger.location} {done} {answers}{columns}")  # noqa: T201 - as above
 
     @magic_arguments()
     @argument("--apply", action="store_true", help="Apply the change, also in later sessions.")

@@ -36,7 +36,7 @@ def preview(router: Router) -> str:
             "",
             "This is what is applied."
             if applied == learned
-            else f"Nothing is changed yet. {_applied(applied)} %route_tune --apply applies it.",
+            else f"{_applied(applied)} %route_tune --apply applies this.",
         ]
     )
 
@@ -53,7 +53,7 @@ def apply(router: Router) -> str:
 
 
 def _applied(applied: Tuning) -> str:
-    return "Something else is applied so far." if applied else "Nothing is applied so far."
+    return "Another change is applied so far." if applied else "Nothing is applied yet."
 
 
 def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str]:
@@ -81,7 +81,7 @@ def _effort_line(learned: EffortSteps) -> str:
             f"  effort: the evidence at levels other than the default is too little to change the assumed gain ({was})"
         )
     change = f"{learned.factor:.0%} of the assumed one"
-    return f"  effort: the gain per level becomes {change} (95 % interval: {was} → {_factors(learned)})"
+    return f"  effort: the gain per level becomes {change} (95% interval: {was} → {_factors(learned)})"
 
 
 def _factors(steps: EffortSteps) -> str:
@@ -93,7 +93,7 @@ def _becomes(model: str, tier: TaskTier, before: Registry, learned: Tuning) -> s
     level, shift = before[model].capability.get(tier, 0.0), learned.shift(model, tier)
     was = _interval(level, tuning.prior_width(model, before))
     now = _interval(level + shift, learned.widths[model, tier])
-    return f"{_chance(level):.0%} → {_chance(level + shift):.0%} (95 % interval: {was} → {now})"
+    return f"{_chance(level):.0%} → {_chance(level + shift):.0%} (95% interval: {was} → {now})"
 
 
 def _interval(level: float, width: float) -> str:
@@ -115,9 +115,10 @@ def _shadow_lines(comparisons: Comparisons) -> Iterator[str]:
     if not comparisons.answers:
         return
     counts = [f"{comparisons.verdicts.get(verdict, 0):,} {verdict}" for verdict in Verdict]
+    answers = f"{comparisons.answers:,} answer{'s' * (comparisons.answers != 1)}"
     yield (
-        f"Shadow runs: {comparisons.answers:,} answers for {show_usd(comparisons.usd)}. Compared with the answer you "
-        f"saw: {', '.join(counts)}; {comparisons.mechanical:,} of them without a judge."
+        f"Shadow runs: {answers} for {show_usd(comparisons.usd)}. Compared with the answer you saw: "
+        f"{', '.join(counts)}; {comparisons.mechanical:,} of them without a judge."
     )
     for model, judging in sorted(comparisons.judges.items()):
         yield f"  {model} {_judged(judging)}"
@@ -126,7 +127,8 @@ def _shadow_lines(comparisons: Comparisons) -> Iterator[str]:
 
 def _judged(judging: Judging) -> str:
     share = judging.inconsistent / judging.comparisons
-    text = f"judged {judging.comparisons:,} pairs and contradicted itself in {judging.inconsistent:,} ({share:.0%})"
+    pairs = f"{judging.comparisons:,} pair{'s' * (judging.comparisons != 1)}"
+    text = f"judged {pairs} and contradicted itself in {judging.inconsistent:,} ({share:.0%})"
     if judging.never_decides:
         return f"{text}, and preferred an answer in {judging.decided:,}: its verdicts are not used"
     if not judging.weight:
@@ -139,13 +141,16 @@ def _effect_on_history(rows: list[Attempt], router: Router, learned: Tuning) -> 
     before, after = (replay(rows, registry, quality=router.quality) for registry in registries)
     was, now = (_runs_by_model(replayed) for replayed in (before, after))
     moved = sum(max(0, runs - was.get(model, 0)) for model, runs in now.items())
+    answered = f"{after.runs:,} answered run{'s' * (after.runs != 1)}"
     lines = [
-        f"Of your {after.runs:,} answered runs {moved:,} would go elsewhere; all of them would have cost "
+        f"Of your {answered} {moved:,} would go elsewhere; in total they would have cost "
         f"{show_usd(before.replayed_usd)} before, {show_usd(after.replayed_usd)} after."
     ]
     for model in sorted({*was, *now}, key=lambda model: -was.get(model, 0)):
         if was.get(model, 0) != now.get(model, 0):
-            lines.append(f"  {model}: {was.get(model, 0):,} → {now.get(model, 0):,} runs")
+            lines.append(
+                f"  {model}: {was.get(model, 0):,} → {now.get(model, 0):,} run{'s' * (now.get(model, 0) != 1)}"
+            )
     return lines
 
 

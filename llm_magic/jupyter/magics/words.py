@@ -21,6 +21,7 @@ _CURLY_QUOTED = re.compile(r"(?:“([^“”]*)”|‘([^‘’]*)’)(?=\s|$)")
 _DASHED_OPTION = re.compile(r"[–—]+([A-Za-z][\w-]*)(?:=.*)?")
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}(?=\s|$)")
 _SHORT_OPTION = re.compile(r"-[A-Za-z][\w-]*(?:=.*)?")
+_GENERIC = re.compile(r"[A-Za-z_][\w.]*\[")
 _JSON = json.JSONDecoder()
 
 
@@ -62,6 +63,8 @@ def _word(line: str, start: int) -> Word:
         return Word(prefix + (quoted.group(1) or quoted.group(2) or ""), quoted.end(), is_quoted=not prefix)
     if placeholder := _PLACEHOLDER.match(line, value):
         return Word(prefix + placeholder.group(), placeholder.end(), is_quoted=False)
+    if (end := _end_of_type(line, value)) is not None:
+        return Word(line[start:end], end, is_quoted=False)
     if line.startswith("{", value):
         try:
             _, end = _JSON.raw_decode(line, value)
@@ -73,6 +76,18 @@ def _word(line: str, start: int) -> Word:
     if plain is None:  # `--option=` at the end, or before a blank
         return Word(prefix, value, is_quoted=False)
     return Word(prefix + _ESCAPED.sub(r"\1", plain.group()), plain.end(), is_quoted=False)
+
+
+def _end_of_type(line: str, start: int) -> int | None:
+    """Return the end of a word such as `dict[str, int]`, which has blanks in its brackets; None if it is not one."""
+    if _GENERIC.match(line, start) is None:
+        return None
+    depth = 0
+    for position in range(start, len(line)):
+        depth += (line[position] == "[") - (line[position] == "]")
+        if depth == 0 and line[position].isspace():
+            return position
+    return len(line) if depth == 0 else None
 
 
 def split(line: str, magic: Any, *, takes_text: bool) -> tuple[list[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from llm_magic.budget import short_usd
 from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.style import styled
+from llm_magic.types import Outcome
 
 _LEDGER_ROWS = 20
 _MAX_CELL_CHARS = 60
@@ -41,13 +43,13 @@ class SummaryFrame(pd.DataFrame):
         return {"text/html": html, "text/markdown": fenced(plain), "text/plain": plain}
 
 
-def ledger(frame: pd.DataFrame) -> SummaryFrame:
+def ledger(frame: pd.DataFrame, tags: Sequence[str] = ()) -> SummaryFrame:
     newest = frame.tail(_LEDGER_ROWS)
     short = pd.DataFrame(
         {
             "when": [_moment(at.to_pydatetime()) for at in newest["started_at"]],
             "model": [_joined(row) for row in zip(newest["model"], newest["effort"], strict=True)],
-            "outcome": [str(outcome) for outcome in newest["outcome"]],
+            "outcome": [Outcome(outcome).words for outcome in newest["outcome"]],
             "tokens in": [f"{count:,}" for count in newest["input_tokens"]],
             "out": [f"{count:,}" for count in newest["output_tokens"]],
             "cost": [_dollars(cost) for cost in newest["cost_usd"]],
@@ -60,10 +62,17 @@ def ledger(frame: pd.DataFrame) -> SummaryFrame:
         else f"{len(frame):,} row{'s' * (len(frame) != 1)}"
     )
     caption = f"{last}; rows = %route_ledger has all {len(frame.columns)} columns"
-    empty = "the ledger has no rows yet: run a %%route cell"
+    empty = no_rows(tags) or "the ledger has no rows yet: run a %%route cell"
     return _summary(
         frame, short, caption if len(frame) else empty, figures=("tokens in", "out", "cost"), texts=("tags",)
     )
+
+
+def no_rows(tags: Sequence[str]) -> str:
+    """Return that no row has all of the tags; empty without tags."""
+    if not tags:
+        return ""
+    return f"no rows with the tag{'s' * (len(tags) > 1)} {' and '.join(map(repr, tags))}"
 
 
 def models(frame: pd.DataFrame) -> SummaryFrame:

@@ -24,7 +24,7 @@ from llm_magic.events import (
 )
 from llm_magic.execute.path import path_of
 from llm_magic.ledger import Ledger
-from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Plan, RouteResult, Step
+from llm_magic.types import ZERO, Attempt, Candidate, Comparison, Outcome, Plan, RouteResult, Step
 from llm_magic.waiting.off_peak import describe
 
 Verbosity = Literal["quiet", "normal", "full"]
@@ -33,6 +33,8 @@ _NOTABLE = frozenset({
     NoteKind.OUTPUT_LIMITED, NoteKind.STEPPED_DOWN, NoteKind.NOT_CONFIRMED, NoteKind.REPAIR, NoteKind.LEDGER,
     NoteKind.USAGE, NoteKind.LAST_RESORT, NoteKind.PASSED_OVER, NoteKind.CAP_WARNING,
 })  # fmt: skip
+
+_ENDINGS = {Outcome.SKIPPED: "not sent"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +72,9 @@ class RunState:
     def of_result(cls, result: RouteResult) -> RunState:
         return cls(
             result=result,
+            ending=""
+            if result.outcome.is_answer
+            else f"no answer: {_ENDINGS.get(result.outcome, result.outcome.words)}",
             parts=[result.text],
             attempts=list(result.attempts),
             cap_usd=result.cap_usd,

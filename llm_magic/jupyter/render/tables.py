@@ -105,7 +105,7 @@ def _spending(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def _calibration(table: pd.DataFrame) -> pd.DataFrame:
     columns = {
-        "answers": "answers", "expected_usd": "expected", "billed_usd": "billed", "billed_share": "billed share",
+        "answers": "requests", "expected_usd": "expected", "billed_usd": "billed", "billed_share": "billed share",
         "reasoning_share": "reasoning",
     }  # fmt: skip
     return _short(table, "model, effort", columns)
