@@ -37,14 +37,18 @@ def read(path: Path) -> Any:
     try:
         if path == STANDARD:
             return _read_lines(sys.stdin)
+        path.open("rb").close()  # the errors of Arrow repeat the path and the error number
         if suffix == ".parquet":
             return arrow("pyarrow.parquet").read_table(path)
-        if suffix == ".csv":
-            return pandas().read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-        with path.open(encoding="utf-8-sig") as lines:
-            return _read_lines(lines)
+        with path.open(encoding="utf-8-sig", newline="" if suffix == ".csv" else None) as lines:
+            return _read_csv(lines) if suffix == ".csv" else _read_lines(lines)
+    except UnicodeDecodeError as error:
+        hint = f"Convert it, for example with iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf-8{suffix}"
+        raise RequestError(
+            f"{path} can't be read: byte {error.object[error.start]:#04x} is not UTF-8. {hint}"
+        ) from error
     except (OSError, ValueError, csv.Error) as error:
-        raise RequestError(f"{path} can't be read: {error}") from error
+        raise RequestError(f"{path} can't be read: {_reason(error)}") from error
 
 
 def write(frame: Any, path: Path) -> None:
@@ -61,9 +65,43 @@ def write(frame: Any, path: Path) -> None:
         _WRITERS[suffix](frame, temporary)
         temporary.replace(path)
     except OSError as error:
-        raise RequestError(f"{path} can't be written: {error}. The answers are kept: repeat the command") from error
+        raise RequestError(
+            f"{path} can't be written: {_reason(error)}. The answers are kept: repeat the command"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error without an error number and the path."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _read_csv(lines: TextIO) -> Any:
+    pd = pandas()
+    try:
+        # With a header, pandas would take the first cell of rows that are too long as their index.
+        table = pd.read_csv(lines, header=None, dtype=str, keep_default_na=False, na_values=[""])
+    except pd.errors.EmptyDataError as error:
+        raise ValueError("the file is empty") from error
+    except pd.errors.ParserError as error:
+        lines.seek(0)
+        raise ValueError(_long_line(lines) or str(error).strip()) from error
+    names = table.iloc[0].tolist()
+    frame = table.iloc[1:].reset_index(drop=True)
+    frame.columns = [f"Unnamed: {number}" if is_missing(name) else name for number, name in enumerate(names)]
+    return frame
+
+
+def _long_line(lines: TextIO) -> str:
+    """Describe the first row of a CSV file that has more fields than its header. Empty if none has."""
+    reader = csv.reader(lines)
+    width = 0
+    for row in reader:
+        width = width or len(row)
+        if len(row) > width:
+            return f"line {reader.line_num} has {len(row)} fields, and the header has {width}"
+    return ""
 
 
 def _umask() -> int:
@@ -85,6 +123,8 @@ def _read_lines(lines: TextIO) -> Any:
         if not isinstance(record, dict):
             raise ValueError(f"line {number} is not a JSON object")
         records.append(cast("Mapping[str, Any]", record))
+    if not records:
+        raise ValueError("the file is empty")
     return pandas().DataFrame(records, dtype=object)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,9 @@ def parse(
 
     Braces around anything but a column or a name are text. Raises RequestError for a name that does not exist.
     """
-    numbers = {**aliases, **{name: number for number, name in reversed(list(enumerate(columns)))}}
+    numbers = {name: number for number, name in enumerate(columns)}
+    numbers |= {name: number for name, number in aliases.items() if name not in numbers}
+    repeated = {name: count for name, count in Counter(columns).items() if count > 1}
     parts: list[str | Cell] = []
     literals: list[str] = []
     end = 0
@@ -68,6 +71,11 @@ def parse(
         part = _part(braces.group(1).strip(), numbers, names)
         if part is None:
             continue
+        if isinstance(part, Cell) and (count := repeated.get(columns[part.column])):
+            name = columns[part.column]
+            raise RequestError(
+                f"{{{{{part.name}}}}} in the text: {count} columns have this name: rename one of {name!r}"
+            )
         literal = text[end : braces.start()]
         literals.append(literal)
         parts += [literal, part]

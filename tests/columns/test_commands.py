@@ -83,7 +83,9 @@ def test_progress_can_be_read_as_json(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.csv", "--out", "out.csv"], "nothing.csv can't be read"),
+        (["nothing.csv", "--out", "out.csv"], "nothing.csv can't be read: No such file or directory\n"),
+        (["nothing.parquet", "--out", "out.csv"], "nothing.parquet can't be read: No such file or directory\n"),
+        (["in.csv", "--out", "./in.csv"], "is the file of the rows: name another file"),
         (["in.txt", "--out", "out.csv"], "must end in .csv"),
         (["in.csv", "--out", "out.xyz"], "must end in .csv"),
         (["in.csv", "--out", "missing/out.csv"], "does not exist"),
@@ -215,3 +217,41 @@ def test_lines_that_are_no_objects_are_named(
     assert main(["map", str(path), *ANSWER, "--out", str(tmp_path / "out.csv")]) == 1
     assert "line 2 is not" in capsys.readouterr().err
     assert provider.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.csv", b"text,b\n1,2,3\n", "line 2 has 3 fields, and the header has 2"),
+        ("in.csv", b"text,b\n1,2,3\n4,5,6\n", "line 2 has 3 fields, and the header has 2"),
+        ("in.csv", b'text,b\n"1\n2",3\n\n4,5,\n', "line 5 has 3 fields, and the header has 2"),
+        ("in.csv", b"", "in.csv can't be read: the file is empty"),
+        ("in.csv", b"\n\n", "in.csv can't be read: the file is empty"),
+        ("in.jsonl", b"", "in.jsonl can't be read: the file is empty"),
+        ("in.csv", b"text\ncaf\xe9\n", "byte 0xe9 is not UTF-8. Convert it, for example with iconv"),
+        ("in.jsonl", b'{"text": "caf\xe9"}\n', "byte 0xe9 is not UTF-8. Convert it, for example with iconv"),
+        ("in.csv", b"text,text\n1,2\n", "{{text}} in the text: 2 columns have this name"),
+    ],
+)
+def test_rows_that_would_be_misread_are_errors(
+    provider: ScriptedProvider,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes,
+    message: str,
+) -> None:
+    (path := tmp_path / name).write_bytes(content)
+    assert main(["map", str(path), *ANSWER, "--out", str(tmp_path / "out.csv")]) == 1
+    assert message in capsys.readouterr().err
+    assert provider.requests == []
+
+
+def test_a_csv_file_keeps_its_rows_with_a_mark_of_the_byte_order_and_short_lines(
+    provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    (path := tmp_path / "in.csv").write_bytes(b'\xef\xbb\xbftext,b,\r\n"go\r\nod",2,x\r\nbad\r\n')
+    assert main(["map", str(path), *ANSWER, "--out", str(tmp_path / "out.csv")]) == 0
+    rows = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert rows.columns.tolist()[:3] == ["text", "b", "Unnamed: 2"]
+    assert rows.iloc[:, :3].to_numpy().tolist() == [["go\r\nod", "2", "x"], ["bad", "", ""]]
