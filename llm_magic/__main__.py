@@ -6,6 +6,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
 
 from llm_magic.errors import LLMMagicError
 
@@ -29,29 +31,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from llm_magic import commands as asking
     from llm_magic.lab.evaluate import command as evaluate
+    from llm_magic.lab.prompts import has_training_prompts
     from llm_magic.lab.simulate import command as simulate
 
     parser = argparse.ArgumentParser(prog="llm-magic", description="Command-line tools of llm_magic.")
+    parser.add_argument("--version", action="version", version=f"llm-magic {version('llm-magic')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, help_text: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        shown: dict[str, Any] = {} if name == "train" and not has_training_prompts() else {"help": help_text}
+        command = commands.add_parser(name, **shown, description=f"{help_text}.")
         command.set_defaults(run=run)
         return command
 
-    asking.add_ask_options(add("ask", "send a prompt to the cheapest capable model", asking.ask))
-    asking.add_plan_options(add("plan", "show the models and the cost of a prompt, and send nothing", asking.plan))
-    asking.add_map_options(add("map", "send a prompt for every row of a file", asking.map_file))
-    add("pull", "download the weights of the embedded model, so that its first use is fast", _pull)
+    asking.add_ask_options(add("ask", "Send a prompt to the cheapest capable model", asking.ask))
+    asking.add_plan_options(add("plan", "Show the models and the cost of a prompt, and send nothing", asking.plan))
+    asking.add_map_options(add("map", "Send a prompt for every row of a file", asking.map_file))
+    add("pull", "Download the weights of the embedded model, so that its first use is fast", _pull)
     simulate.add_options(
-        add("simulate", "estimate what routing saves, on recorded outcomes or your ledger", simulate.run)
+        add("simulate", "Estimate what routing saves, on recorded outcomes or your ledger", simulate.run)
     )
     evaluate.add_eval_options(
-        add("eval", "evaluate routing on recorded outcomes, or tiers on labeled prompts", evaluate.run_eval)
+        add("eval", "Evaluate routing on recorded outcomes, or tiers on labeled prompts", evaluate.run_eval)
     )
-    evaluate.add_train_options(
-        add("train", "train the classifier's weights (needs a source checkout)", evaluate.run_train)
-    )
+    evaluate.add_train_options(add("train", "Train the classifier's weights", evaluate.run_train))
     return parser
 
 

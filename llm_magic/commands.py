@@ -11,11 +11,13 @@ from typing import Any, cast
 from llm_magic.budget import show_usd
 from llm_magic.columns import Column, files
 from llm_magic.errors import RequestError
+from llm_magic.events import Postponed, RunEnded
 from llm_magic.routing import session_router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
 from llm_magic.routing.option import Option
 from llm_magic.routing.options import OPTIONS, RequestOptions
-from llm_magic.types import Candidate, Plan
+from llm_magic.types import Candidate, Plan, RouteResult
+from llm_magic.waiting.off_peak import describe
 
 EXIT_CODE_INCOMPLETE = 3
 """Some rows have no answer."""
@@ -24,42 +26,48 @@ _WITHOUT_NOTEBOOK = ("schema", "check", "attach", "thread", "cache")
 
 
 def add_ask_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help="the prompt; - reads it from stdin")
+    parser.add_argument("text", help="The prompt. - reads it from stdin.")
     _add_request_options(parser)
-    parser.add_argument("--json", action="store_true", help="print the answer with its facts as JSON")
+    parser.add_argument("--json", action="store_true", help="Print the answer with its facts as JSON")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help="the prompt, with {{column}} for the cell of a row; - reads it from stdin")
+    parser.add_argument("text", help="The prompt, with {{column}} for the cell of a row; - reads it from stdin")
     parser.add_argument(
         "--over",
         metavar="FILE",
         type=Path,
-        help="plan the rows of this file: .csv, .parquet, .jsonl",
+        help="Plan the rows of this file: .csv, .parquet, .jsonl",
     )
     _add_request_options(parser)
     _add_column_options(parser)
 
 
 def add_map_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="the rows: .csv, .parquet, .jsonl, or - for JSON Lines")
-    parser.add_argument("--text", required=True, help="the prompt, with {{column}} for the cell of a row")
+    parser.add_argument("file", type=Path, help="The rows: .csv, .parquet, .jsonl, or - for JSON Lines")
+    parser.add_argument("--text", required=True, help="The prompt, with {{column}} for the cell of a row")
     parser.add_argument(
-        "--out", required=True, metavar="FILE", type=Path, help="the file for the rows with answers; - is stdout"
+        "--out", required=True, metavar="FILE", type=Path, help="The file for the rows with answers; - is stdout"
     )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="use the answers that an earlier command has paid for (default)",
+        help="Use the answers that an earlier command has paid for (default)",
     )
-    parser.add_argument("--json", action="store_true", help="print the progress as JSON, one object per line")
+    parser.add_argument("--json", action="store_true", help="Print the progress as JSON, one object per line")
     _add_request_options(parser)
     _add_column_options(parser)
 
 
 def ask(args: argparse.Namespace) -> int:
-    result = session_router().route_sync(_text(args.text), **_request_options(args))
+    result: RouteResult | None = None
+    for event in session_router().stream_sync(_text(args.text), **_request_options(args)):
+        if isinstance(event, Postponed):
+            print(f"llm-magic: {describe(event)}", file=sys.stderr, flush=True)
+        elif isinstance(event, RunEnded):
+            result = event.result
+    assert result is not None, "a run ends with a result or an error"
     if not args.json:
         print(result.text)
         return 0
@@ -112,8 +120,12 @@ def _follow(column: Column, args: argparse.Namespace) -> None:
     column.prepare()
     column.start()
     is_terminal = sys.stderr.isatty()
+    waiting = ""
     try:
         while not column.join(_PROGRESS_S):
+            if args.when == "cheap" and column.progress.waiting not in ("", waiting):
+                waiting = column.progress.waiting
+                print(f"llm-magic: {waiting}", file=sys.stderr, flush=True)
             if args.json:
                 _tell(args, json.dumps(_facts(column)))
             elif is_terminal:
@@ -163,7 +175,7 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
     for name, option in OPTIONS.items():
         if option.flag is not None and option.metavar is not None and name not in _WITHOUT_NOTEBOOK:
             _add_option(parser, name, option)
-    parser.add_argument("--schema", metavar="FILE", help="a JSON Schema: a file, or the text itself")
+    parser.add_argument("--schema", metavar="FILE", help="A JSON Schema: a file, or the text itself")
 
 
 def _add_column_options(parser: argparse.ArgumentParser) -> None:

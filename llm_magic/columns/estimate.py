@@ -29,6 +29,7 @@ class ColumnPlan:
     the typical one, each with a plan of its own. left_usd: what the tightest cap leaves; None without a cap.
     minutes: at the known limits of the provider; None if none is known. row: cost of one row, as the plans of some rows
     have it, or as the pilot or earlier answers have measured it. flex: the estimate for the flex tier; None without it.
+    kept_models: the models of the answers that were kept from before.
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class ColumnPlan:
     minutes: float | None
     is_measured: bool = False
     flex: RowCost | None = None
+    kept_models: tuple[str, ...] = ()
 
     @property
     def to_ask(self) -> int | None:
@@ -82,7 +84,8 @@ def plan_lines(plan: ColumnPlan) -> list[str]:
     else:
         missing = f", {plan.missing:,} without a value" if plan.missing else ""
         lines.append(f"rows: {plan.rows:,}, {plan.distinct:,} distinct{missing}")
-        lines.append(f"answered already: {plan.answered:,}; to ask: {plan.to_ask:,}")
+        kept = f", by {', '.join(plan.kept_models)}" if plan.kept_models else ""
+        lines.append(f"answered already: {plan.answered:,}{kept}; to ask: {plan.to_ask:,}")
     models = " → ".join(candidate.model.id for candidate in plan.plan.candidates)
     lines.append(f"tier: {plan.plan.tier}; models: {models or _without_model(plan.plan)}")
     if plan.own_plans:

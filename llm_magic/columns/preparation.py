@@ -84,6 +84,7 @@ class Preparation:
             left_usd=self._left_usd(),
             minutes=self._minutes(0 if known is None else len(known.keys) - (answered or 0)),
             is_measured=is_measured,
+            kept_models=tuple(sorted({record.model for record in self.kept.values()})),
         )
 
     def pilot_positions(self, count: int) -> list[int]:

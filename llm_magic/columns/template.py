@@ -59,7 +59,8 @@ def parse(
 ) -> Template:
     """Find the cells in a text. names: the variables of the notebook, for names that are not columns.
 
-    Braces around anything but a column or a name are text. Raises RequestError for a name that does not exist.
+    Braces around anything but a column or a name are text. Raises RequestError for a name that does not exist, or
+    that several columns have.
     """
     numbers = {name: number for number, name in enumerate(columns)}
     numbers |= {name: number for name, number in aliases.items() if name not in numbers}
@@ -125,7 +126,7 @@ def _text(cell: Cell, value: object) -> str:
 
 
 def _row_value(columns: Sequence[str], cells: Mapping[int, object]) -> str:
-    present = {columns[number]: value for number, value in cells.items() if value is not None}
+    present = [(columns[number], value) for number, value in cells.items() if value is not None]
     if len(columns) == 1:
-        return "".join(map(str, present.values()))
-    return "\n".join(f"{name}: {value}" for name, value in present.items())
+        return "".join(str(value) for _, value in present)
+    return "\n".join(f"{name}: {value}" for name, value in present)

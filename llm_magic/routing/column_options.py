@@ -78,7 +78,7 @@ class ColumnOptions(RequestOptions, total=False):
             metavar="DAYS",
             parse=float,
             check=_keep_s,
-            help="Keep the answers in the ledger's database for this many days. Its text is stored until then.",
+            help="Keep the answers in the ledger's database for this many days. Their text is stored there until then.",
             default="until the whole frame was read",
         ),
     ]

@@ -128,8 +128,8 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--when",
             metavar="WHEN",
-            help="With cheap, wait in the background for hours in which it is expected to cost less: see %route_jobs. "
-            "The prompt is stored in the ledger's database until then.",
+            help="With cheap, wait for hours in which it is expected to cost less. A notebook waits in the background, "
+            "and stores the prompt in the ledger's database until then.",
             default="now",
             check=validation.when,
         ),

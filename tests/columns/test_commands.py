@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import re
+from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +19,7 @@ import pytest
 from llm_magic import BadRequest, use_router
 from llm_magic.__main__ import main
 from llm_magic.commands import EXIT_CODE_INCOMPLETE
-from llm_magic.testing import Failure, Reply, ScriptedProvider
+from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.support.builders import model, router
 
 
@@ -255,3 +259,55 @@ def test_a_csv_file_keeps_its_rows_with_a_mark_of_the_byte_order_and_short_lines
     rows = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     assert rows.columns.tolist()[:3] == ["text", "b", "Unnamed: 2"]
     assert rows.iloc[:, :3].to_numpy().tolist() == [["go\r\nod", "2", "x"], ["bad", "", ""]]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"llm-magic {version('llm-magic')}\n"
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_the_help_lists_what_can_be_used_and_begins_with_capitals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_checkout: bool
+) -> None:
+    monkeypatch.setattr("llm_magic.lab.prompts.has_training_prompts", lambda: is_checkout)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    printed = capsys.readouterr().out
+    listed = dict(re.findall(r"^    (\w+) +(\S.*)$", printed, re.MULTILINE))
+    assert ("train" in listed) is is_checkout
+    assert {"ask", "plan", "map", "pull", "simulate", "eval"} <= set(listed)
+    assert all(text[0].isupper() for text in listed.values())
+
+
+@pytest.mark.parametrize("command", ["ask", "plan", "map", "simulate", "eval", "train"])
+def test_help_texts_of_a_command_begin_with_capitals(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    printed = capsys.readouterr().out
+    texts = re.findall(r"^  -?-?\w.*?(?:  +|\n {24})(\S.*)$", printed, re.MULTILINE)
+    lower = [text for text in texts if text[0].islower() and text != "show this help message and exit"]
+    assert lower == []
+    assert "%route" not in printed
+
+
+def test_a_prompt_that_waits_for_lower_prices_prints_until_when(capsys: pytest.CaptureFixture[str]) -> None:
+    peaked = dataclasses.replace(model("deepseek-flash"), price=None, provider="deepseek", api_model="deepseek-flash")
+    clock = FakeClock(datetime(2026, 11, 24, 2, tzinfo=UTC))
+    use_router(router(peaked, clock=clock, providers={"deepseek": ScriptedProvider()}))
+    assert main(["ask", "hello", "--when", "cheap"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "A scripted answer.\n"
+    assert printed.err.startswith("llm-magic: waiting until ")
+    assert "for the off-peak price of deepseek-flash" in printed.err
+
+
+def test_a_plan_and_a_summary_name_the_models_of_kept_answers(
+    provider: ScriptedProvider, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--text", "{{text}}", "--keep", "7"]
+    assert main(["map", str(reviews), *options, "--out", str(tmp_path / "out.csv")]) == 0
+    capsys.readouterr()
+    assert main(["plan", "{{text}}", "--over", str(reviews)]) == 0
+    assert "answered already: 2, by only; to ask: 0" in capsys.readouterr().out

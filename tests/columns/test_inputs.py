@@ -81,11 +81,21 @@ def test_columns_with_levels_can_be_mentioned() -> None:
     assert answered[("review", "stars")].tolist() == [5]
 
 
-def test_of_two_columns_with_one_name_the_first_is_sent() -> None:
-    frame = pd.DataFrame([["first", "second"]], columns=["text", "text"])
-    answered = mapped("{{text}}", frame).frame
-    assert list(answered["topic"]) == ["<first>"]
-    assert answered.shape == (1, 9)
+def test_a_name_of_two_columns_is_an_error_if_the_text_mentions_it() -> None:
+    frame = pd.DataFrame([["first", "second", 5]], columns=["text", "text", "stars"])
+    for text in ("{{text}}", "{{text.title}}"):
+        with pytest.raises(RequestError, match="2 columns have this name: rename one of 'text'"):
+            mapped(text, frame)
+    answered = mapped("{{stars}}", frame).frame
+    assert list(answered["topic"]) == ["<5>"]
+    assert answered.shape == (1, 10)
+    assert list(mapped("Topic?", frame).frame["topic"]) == ["<Topic?\n\ntext: first\ntext: second\nstars: 5>"]
+
+
+def test_an_unknown_name_is_answered_with_the_columns_in_their_order() -> None:
+    frame = pd.DataFrame([[1, 2, 3]], columns=["zeta", "beta", "alpha"])
+    with pytest.raises(RequestError, match="the columns are zeta, beta, alpha"):
+        mapped("{{unrelated}}", frame)
 
 
 def test_attributes_of_a_cell_can_be_mentioned() -> None:

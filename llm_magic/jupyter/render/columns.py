@@ -118,7 +118,9 @@ def _counts(column: Column, total: int | None) -> str:
     done = progress.answered + progress.failed
     parts = [f"{progress.answered:,} answered"]
     if progress.resumed:
-        parts.append(f"{progress.resumed:,} of them before")
+        models = () if column.plan_before is None else column.plan_before.kept_models
+        by = f", by {' and '.join(models)} (%route_cache --purge deletes kept answers)" if models else ""
+        parts.append(f"{progress.resumed:,} of them before{by}")
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
     if total is not None:

@@ -20,34 +20,34 @@ _TASK_OPTIONS = (
 
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("outcomes (.parquet, .jsonl or .csv; see llm_magic/lab/evaluate/README.md)")
-    files.add_argument("--prompts", type=Path, metavar="P", help="prompt_id, group_id, source, task, prompt")
-    files.add_argument("--outcomes", type=Path, metavar="O", help="prompt_id, model, score, output_tokens, cost_usd")
-    files.add_argument("--train-prompts", type=Path, metavar="TP", help="prompts to learn from in adapted mode")
-    files.add_argument("--train-outcomes", type=Path, metavar="TO", help="their outcomes")
+    files.add_argument("--prompts", type=Path, metavar="P", help="Prompt_id, group_id, source, task, prompt")
+    files.add_argument("--outcomes", type=Path, metavar="O", help="Prompt_id, model, score, output_tokens, cost_usd")
+    files.add_argument("--train-prompts", type=Path, metavar="TP", help="Prompts to learn from in adapted mode")
+    files.add_argument("--train-outcomes", type=Path, metavar="TO", help="Their outcomes")
     parser.add_argument(
         "--tiers",
         type=Path,
         metavar="T",
-        help="evaluate the tiers of your own labeled prompts instead: prompt, tier, and source if there are several; "
+        help="Evaluate the tiers of your own labeled prompts instead: prompt, tier, and source if there are several; "
         "--prompts without --outcomes does the same",
     )
     parser.add_argument(
         "--mode",
         choices=("shipped", "adapted"),
         default="shipped",
-        help="evaluate the shipped heads, or heads adapted to the training files (default: %(default)s)",
+        help="Evaluate the shipped heads, or heads adapted to the training files (default: %(default)s)",
     )
-    parser.add_argument("--weak", metavar="M", help="the weak model (known for the published sources)")
-    parser.add_argument("--strong", metavar="M", help="the strong model")
-    parser.add_argument("--source", metavar="S", help="evaluate only this source")
+    parser.add_argument("--weak", metavar="M", help="The weak model (known for the published sources)")
+    parser.add_argument("--strong", metavar="M", help="The strong model")
+    parser.add_argument("--source", metavar="S", help="Evaluate only this source")
     parser.add_argument(
-        "--labels", type=int, nargs="+", default=[], metavar="N", help="compute a learning curve at these sizes"
+        "--labels", type=int, nargs="+", default=[], metavar="N", help="Compute a learning curve at these sizes"
     )
     parser.add_argument(
-        "--resamples", type=int, default=1_000, metavar="N", help="bootstrap resamples (default: %(default)s)"
+        "--resamples", type=int, default=1_000, metavar="N", help="Bootstrap resamples (default: %(default)s)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots to this folder (needs matplotlib)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the report to this file")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="Write plots to this folder (needs matplotlib)")
 
 
 def run_eval(args: argparse.Namespace) -> None:
@@ -98,13 +98,13 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder with train_prompts, train_outcomes and tiers (.parquet, .jsonl or .csv)",
+        help="Folder with train_prompts, train_outcomes and tiers (.parquet, .jsonl or .csv)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("weights.npz"), metavar="FILE", help="weights file (default: %(default)s)"
+        "--out", type=Path, default=Path("weights.npz"), metavar="FILE", help="Weights file (default: %(default)s)"
     )
     parser.add_argument(
-        "--figures", type=Path, metavar="FILE", help="cross-validate too, and write the figures to this file"
+        "--figures", type=Path, metavar="FILE", help="Cross-validate too, and write the figures to this file"
     )
 
 

@@ -31,6 +31,11 @@ FRESH = "fresh"
 HELD_OUT_SHARE = 1 / 6
 
 
+def has_training_prompts() -> bool:
+    """Return True in a source checkout."""
+    return resources.files(__name__).joinpath(f"{FRESH}.toml").is_file()
+
+
 def read_prompt_file(name: str) -> dict[str, Any]:
     """Read one of the TOML files. Raises EvaluationError in an installation from a wheel, which has none of them."""
     try:

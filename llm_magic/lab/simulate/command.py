@@ -14,54 +14,54 @@ from llm_magic.errors import EvaluationError
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     days = parser.add_argument_group("days of requests over recorded outcomes")
-    days.add_argument("--source", default="zeroeval", help="zeroeval, mmlupro or routerbench (default: %(default)s)")
-    days.add_argument("--requests", type=int, default=200, metavar="N", help="requests per day (default: %(default)s)")
+    days.add_argument("--source", default="zeroeval", help="Outcomes of zeroeval (default), mmlupro or routerbench")
+    days.add_argument("--requests", type=int, default=200, metavar="N", help="Requests per day (default: %(default)s)")
     days.add_argument(
-        "--routine", default="0.6-0.7", metavar="LOW-HIGH", help="share of routine requests (default: %(default)s)"
+        "--routine", default="0.6-0.7", metavar="LOW-HIGH", help="Share of routine requests (default: %(default)s)"
     )
     days.add_argument(
-        "--faults", type=float, default=0.02, metavar="SHARE", help="share of tries that fail (default: %(default)s)"
+        "--faults", type=float, default=0.02, metavar="SHARE", help="Share of tries that fail (default: %(default)s)"
     )
     days.add_argument(
         "--outages",
         type=float,
         default=0.005,
         metavar="SHARE",
-        help="share of a provider's hours with an outage (default: %(default)s)",
+        help="Share of a provider's hours with an outage (default: %(default)s)",
     )
     days.add_argument(
-        "--quality", type=float, metavar="Q", help="minimum expected quality, as a share of the best model's"
+        "--quality", type=float, metavar="Q", help="Minimum expected quality, as a share of the best model's"
     )
     days.add_argument(
         "--same-mistake",
         type=float,
         metavar="SHARE",
-        help="share of common mistakes on which a cascade's cheap models agree",
+        help="Share of common mistakes on which a cascade's cheap models agree",
     )
-    days.add_argument("--months", type=int, metavar="N", help="number of months to simulate")
+    days.add_argument("--months", type=int, metavar="N", help="Number of months to simulate")
     days.add_argument("--seed", type=int, default=0)
-    days.add_argument("--plots", type=Path, metavar="FOLDER", help="write plots to this folder")
+    days.add_argument("--plots", type=Path, metavar="FOLDER", help="Write plots to this folder")
     efforts = parser.add_argument_group("effort on simulated models")
-    efforts.add_argument("--efforts", action="store_true", help="compare policies of effort, and print what is assumed")
-    efforts.add_argument("--shadow", action="store_true", help="compare routing before and after 300 shadow runs")
+    efforts.add_argument("--efforts", action="store_true", help="Compare policies of effort, and print what is assumed")
+    efforts.add_argument("--shadow", action="store_true", help="Compare routing before and after 300 shadow runs")
     efforts.add_argument(
-        "--dials", action="store_true", help="compare --quality with --worth, also on recorded outcomes"
+        "--dials", action="store_true", help="Compare --quality with --worth, also on recorded outcomes"
     )
-    efforts.add_argument("--users", type=int, default=8, metavar="N", help="simulated users (default: %(default)s)")
+    efforts.add_argument("--users", type=int, default=8, metavar="N", help="Simulated users (default: %(default)s)")
     efforts.add_argument(
-        "--prompts", type=int, default=2_000, metavar="N", help="prompts of each (default: %(default)s)"
-    )
-    efforts.add_argument(
-        "--reasoning-scale", type=float, default=1.0, metavar="X", help="true reasoning, relative to what is assumed"
+        "--prompts", type=int, default=2_000, metavar="N", help="Prompts of each (default: %(default)s)"
     )
     efforts.add_argument(
-        "--step-scale", type=float, default=1.0, metavar="X", help="true gain of effort, relative to what is assumed"
+        "--reasoning-scale", type=float, default=1.0, metavar="X", help="True reasoning, relative to what is assumed"
+    )
+    efforts.add_argument(
+        "--step-scale", type=float, default=1.0, metavar="X", help="True gain of effort, relative to what is assumed"
     )
     own = parser.add_argument_group("replay of your own ledger")
-    own.add_argument("--ledger", metavar="WHERE", help="path or URL of a ledger: price its runs again instead")
-    own.add_argument("--profile", metavar="NAME", help="the models to replay with: current or article")
-    own.add_argument("--prices", type=Path, metavar="TOML", help="a models.toml with other prices or models")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
+    own.add_argument("--ledger", metavar="WHERE", help="Path or URL of a ledger: price its runs again instead")
+    own.add_argument("--profile", metavar="NAME", help="The models to replay with: current or article")
+    own.add_argument("--prices", type=Path, metavar="TOML", help="A models.toml with other prices or models")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the results to this file")
 
 
 def run(args: argparse.Namespace) -> None:
