@@ -91,7 +91,7 @@ def map_file(args: argparse.Namespace) -> int:
     files.check_name(args.out)
     if not args.out.parent.is_dir():
         raise RequestError(f"--out {args.out}: the folder {args.out.parent} does not exist")
-    if files.STANDARD not in (args.out, args.file) and args.out.exists() and args.out.samefile(args.file):
+    if files.STANDARD not in (args.out, args.file) and args.out.resolve() == args.file.resolve():
         raise RequestError(f"--out {args.out} is the file of the rows: name another file")
     column = session_router().map(args.text, over=files.read(args.file), **_options(args))
     if not args.resume:

@@ -89,6 +89,7 @@ def test_progress_can_be_read_as_json(
     [
         (["nothing.csv", "--out", "out.csv"], "nothing.csv can't be read: No such file or directory\n"),
         (["nothing.parquet", "--out", "out.csv"], "nothing.parquet can't be read: No such file or directory\n"),
+        (["nothing.csv", "--out", "in.csv"], "nothing.csv can't be read: No such file or directory\n"),
         (["in.csv", "--out", "./in.csv"], "is the file of the rows: name another file"),
         (["in.txt", "--out", "out.csv"], "must end in .csv"),
         (["in.csv", "--out", "out.xyz"], "must end in .csv"),
