@@ -147,12 +147,15 @@ class Notebook:
         self.page.goto(f"{self.lab.url}{path}")
         self.page.wait_for_function(f"window.jupyterapp && {_CURRENT}?.context?.isReady", timeout=WAIT_S * 1000)
         if kernel:
-            self.page.wait_for_function(
-                f"{_CURRENT}.sessionContext.isReady && {_CURRENT}.sessionContext.session?.kernel"
-                f"?.connectionStatus === 'connected' && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
-                timeout=WAIT_S * 1000,
-            )
+            self.wait_for_kernel()
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+
+    def wait_for_kernel(self) -> None:
+        self.page.wait_for_function(
+            f"{_CURRENT}.sessionContext.isReady && {_CURRENT}.sessionContext.session?.kernel"
+            f"?.connectionStatus === 'connected' && {_CURRENT}.sessionContext.session.kernel.status === 'idle'",
+            timeout=WAIT_S * 1000,
+        )
 
     def run_all(self, *, wait: bool = True) -> None:
         """Run > Run All Cells."""

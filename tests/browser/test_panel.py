@@ -103,6 +103,7 @@ def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     assert disconnected.get_by_role("button", name="Copy").first.is_visible()
 
     notebook.save()
+    notebook.wait_for_kernel()  # the server can't shut down a kernel that is still starting
     notebook.command("notebook:shutdown-kernel")
     notebook.open(kernel=False)
     copy = notebook.cell(1).locator(".llmr-twin")
