@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -61,8 +62,11 @@ def test_a_prompt_that_a_cap_refuses_by_its_bytes_is_counted_and_sent(server: lo
 @pytest.mark.parametrize("status", [404, 429, 500])
 def test_without_a_count_the_bound_by_bytes_stays(server: loopback.Server, status: int) -> None:
     server.count_fault = status
+    alone = Registry(models=[dataclasses.replace(CURRENT["claude-sonnet-5-5"], fallback_id=None)])
     with pytest.raises(BudgetExceeded):
-        router().route_sync(TIGHT, model="claude-sonnet-5-5", max_output_tokens=256, max_cost="0.20")
+        Router(registry=alone, ledger=Ledger(":memory:")).route_sync(
+            TIGHT, model="claude-sonnet-5-5", max_output_tokens=256, max_cost="0.20"
+        )
     assert server.journal == []
 
 
