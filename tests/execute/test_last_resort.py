@@ -10,7 +10,7 @@ import pytest
 from llm_magic import AllAttemptsFailed, BudgetExceeded, NoCandidate, Registry, Router
 from llm_magic.budget import Budget
 from llm_magic.errors import AuthFailed, PaymentRequired, StreamBroken
-from llm_magic.testing import Failure, Reply, ScriptedProvider, scripted_model, scripted_router
+from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider, scripted_model, scripted_router
 from llm_magic.types import ProviderSpec, TaskTier
 
 PROVIDERS = (
@@ -26,11 +26,13 @@ LOCAL = scripted_model("local", price="0/0", provider="local", tiers=())
 def router(cloud: ScriptedProvider, rival: ScriptedProvider | None = None, **parts: Any) -> Router:
     weak = dict.fromkeys(TaskTier, -2.0)
     local = dataclasses.replace(LOCAL, capability=weak)
-    base = scripted_router(**parts)
+    clock = FakeClock()
+    base = scripted_router(clock=clock, **parts)
     return Router(
         registry=Registry(models=[STRONG, SECOND, local], providers=PROVIDERS),
         ledger=base.ledger,
         budget=base.budget,
+        clock=clock.clock(),
         providers={"cloud": cloud, "rival": rival or cloud, "local": ScriptedProvider([Reply(chunks=("small",))])},
     )
 
