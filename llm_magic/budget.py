@@ -33,13 +33,15 @@ def usd(value: Amount) -> Decimal:
 
 
 def show_usd(amount: Decimal) -> str:
-    """Format as `USD 5.00`, `USD 0.0123`, `USD 0.0000012`: to 1/100 cent, or to two digits below USD 0.001."""
+    """Format as `$5.00`, `$0.0123`, `$0.0000012`: to 1/100 cent, or to two digits below $0.001."""
+    if amount < 0:
+        return f"-{show_usd(-amount)}"
     if amount == 0:
-        return "USD 0"
-    if abs(amount) < Decimal("0.001"):
-        return f"USD {amount:.{1 - amount.adjusted()}f}"
+        return "$0"
+    if amount < Decimal("0.001"):
+        return f"${amount:.{1 - amount.adjusted()}f}"
     cents, dot, rest = f"{amount:,.4f}".partition(".")
-    return f"USD {cents}{dot}{rest.rstrip('0'):0<2}"
+    return f"${cents}{dot}{rest.rstrip('0'):0<2}"
 
 
 def short_usd(amount: Decimal) -> str:
@@ -60,7 +62,7 @@ def show_moment(moment: datetime) -> str:
 
 
 def extra_line(extra: Extra) -> str:
-    """Format as `history: 420 tokens, USD 0.0004 (3 exchanges)`."""
+    """Format as `history: 420 tokens, $0.0004 (3 exchanges)`."""
     detail = f" ({extra.detail})" if extra.detail else ""
     return f"{extra.name}: {extra.tokens:,} tokens, {show_usd(extra.usd)}{detail}"
 

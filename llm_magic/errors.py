@@ -98,6 +98,9 @@ class NoCandidate(LLMMagicError):
 class AllAttemptsFailed(LLMMagicError, ExceptionGroup[Exception]):
     """Every candidate failed. `exceptions` holds the causes, in the order of the attempts."""
 
+    def __str__(self) -> str:
+        return self.message  # a group appends "(2 sub-exceptions)", and the message names every cause
+
     def derive(self, excs: Sequence[Exception], /) -> AllAttemptsFailed:  # pyright: ignore[reportIncompatibleMethodOverride] - the base is generic over what split() may hand it, ours holds Exceptions
         return AllAttemptsFailed(self.message, excs)
 

@@ -29,6 +29,7 @@ _FIELDS_WITHOUT_EFFECT_ON_ANSWER = (
     "when",
     "shared_chars",
     "rule",
+    "model_reason",
     "shadowing",
 )
 

@@ -35,4 +35,4 @@ def difference(stated_usd: Decimal, *, own_usd: Decimal, is_charged: bool) -> st
 
 
 def _exact(usd: Decimal) -> str:
-    return f"USD {round(usd, 9).normalize():f}"
+    return f"${round(usd, 9).normalize():f}"

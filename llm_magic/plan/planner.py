@@ -190,7 +190,7 @@ def _explained(
             continue
         stepped_down = not has_leader and bool(unaffordable)
         if request.model == entry.model.id:
-            why = "asked for by name"
+            why = request.model_reason or "asked for by name"
         elif has_leader:
             why = "fallback"
         elif unaffordable:

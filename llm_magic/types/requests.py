@@ -96,6 +96,8 @@ class Request:
     system: str | None = None
     tier: TaskTier | None = None
     model: str | None = None
+    model_reason: str = ""
+    """The reason for `model`, for display. Empty: the user named it."""
     max_output_tokens: int | None = None
     max_cost_usd: Decimal | None = None
     schema: Schema | None = None

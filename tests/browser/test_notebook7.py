@@ -41,7 +41,7 @@ def test_a_run_a_comparison_and_the_panel_work_in_notebook_7(
     gate.set()
     notebook.wait()
     assert notebook.errors() == []
-    assert "of $0.50" in notebook.cell(0).inner_text() or "cap USD 0.50" in notebook.cell(0).inner_text()
+    assert "of $0.50" in notebook.cell(0).inner_text() or "cap $0.50" in notebook.cell(0).inner_text()
     assert "it costs $5 or $6." in answer.inner_text()
     assert "claude-opus-4-7 · " in answer.inner_text()
     columns = notebook.cell(2).locator(".llmr-columns .llm-magic")

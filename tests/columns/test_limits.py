@@ -127,7 +127,7 @@ def test_a_pilot_that_costs_more_than_expected_stops_the_column() -> None:
     over = rows(300)
     done = ours.map_sync("In one word: {{value}}", over=over)
     assert len(scripted(ours).requests) == 20
-    assert done.report().stopped.startswith("stopped after the pilot: a row costs USD")
+    assert done.report().stopped.startswith("stopped after the pilot: a row costs $")
     positions = [position for position, outcome in enumerate(done.frame["route_outcome"]) if outcome == "ok"]
     assert positions[0] == 0
     assert positions[-1] == 299

@@ -89,7 +89,7 @@ def test_the_cost_of_the_history_is_in_the_plan_and_in_the_notes() -> None:
     assert leader.worst_usd > alone.worst_usd + part.usd, "the hold counts it, too"
     assert leader.input_tokens_bound > alone.input_tokens_bound + 5_000
     result = router.route_sync("go on", tier="bulk", thread="t")
-    assert f"history: {part.tokens:,} tokens, USD 0.00010 (1 exchange)" in result.notes
+    assert f"history: {part.tokens:,} tokens, $0.00010 (1 exchange)" in result.notes
 
 
 @settings(max_examples=examples(40))
@@ -114,7 +114,7 @@ def test_the_oldest_exchanges_are_left_out_with_a_note() -> None:
     router.conversations.append("u", replaced(TURN, prompt="word " * 30_000))
     result = router.route_sync("go on", thread="u")
     assert sent(router) == [("user", "go on")]
-    assert result.notes[0] == "history: 0 tokens, USD 0 (0 exchanges, the 1 oldest left out)"
+    assert result.notes[0] == "history: 0 tokens, $0 (0 exchanges, the 1 oldest left out)"
 
 
 @pytest.mark.parametrize(

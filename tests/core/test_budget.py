@@ -32,8 +32,8 @@ def test_an_invalid_amount_is_an_error(given: object) -> None:
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [
-        ("0", "USD 0"), ("5", "USD 5.00"), ("0.0123", "USD 0.0123"), ("0.12", "USD 0.12"), ("1234.5", "USD 1,234.50"),
-        ("0.0000012345", "USD 0.0000012"), ("-0.0003", "USD -0.00030"), ("12.34567", "USD 12.3457"),
+        ("0", "$0"), ("5", "$5.00"), ("0.0123", "$0.0123"), ("0.12", "$0.12"), ("1234.5", "$1,234.50"),
+        ("0.0000012345", "$0.0000012"), ("-0.0003", "-$0.00030"), ("12.34567", "$12.3457"),
     ],
 )  # fmt: skip
 def test_amounts_are_displayed_to_a_hundredth_of_a_cent_and_never_as_zero(amount: str, shown: str) -> None:
@@ -52,12 +52,12 @@ def test_every_scope_has_its_cap_and_its_name() -> None:
         session_usd=1, run_usd=2, day_usd=3, month_usd=4, models_usd={"m": 5, "n": 6}, tags_usd={"t": 7, "u": 8}
     )  # type: ignore[arg-type]
     assert [str(cap) for cap in budget.caps(model="m", tags=("t", "x"))] == [
-        "the cap of this run of USD 2.00",
-        "the session's cap of USD 1.00",
-        "the cap on m of USD 5.00",
-        "the cap on the tag t of USD 7.00",
-        "today's cap (UTC) of USD 3.00",
-        "this month's cap (UTC) of USD 4.00",
+        "the cap of this run of $2.00",
+        "the session's cap of $1.00",
+        "the cap on m of $5.00",
+        "the cap on the tag t of $7.00",
+        "today's cap (UTC) of $3.00",
+        "this month's cap (UTC) of $4.00",
     ]
     with pytest.raises(BudgetError):
         Budget(models_usd={"m": "nan"})  # type: ignore[dict-item]

@@ -117,6 +117,7 @@ async def test_an_error_that_every_model_would_raise_stops_the_run(error: type[P
         await router.route("hello", **BULK)
     assert outcomes(router) == [("cheap", error.outcome)]
     assert isinstance(caught.value.exceptions[0], error)
+    assert str(caught.value) == caught.value.message
 
 
 async def test_the_error_of_a_failed_run_names_every_cause() -> None:
@@ -467,7 +468,7 @@ async def test_a_run_that_still_waits_for_budget_at_its_deadline_sends_nothing()
 async def test_a_run_cap_holds_over_retries_by_lowering_the_output_limit() -> None:
     scripted = ScriptedProvider([Failure(error=StreamBroken("x"), chunks=("word " * 400,))])
     router = builders.router(model("only", price="0/10"), providers={"cloud": scripted})
-    with pytest.raises(AllAttemptsFailed, match=r"cap of this run of USD 0\.0105 has USD 0\.0025 left"):
+    with pytest.raises(AllAttemptsFailed, match=r"cap of this run of \$0\.0105 has \$0\.0025 left"):
         await router.route("hello", max_cost="0.0105", max_output_tokens=1_000)
     assert [request.max_output_tokens for request in scripted.requests] == [1_000, 649]
     assert sum(row.cost_usd for row in router.ledger.rows()) <= Decimal("0.0105")
@@ -521,7 +522,7 @@ async def test_a_lowered_cap_applies_to_a_run_in_progress() -> None:
 
     scripted = ScriptedProvider(reply)
     router = builders.router(providers={"cloud": scripted}, budget=Budget(session_usd=Decimal(5)))
-    with pytest.raises(AllAttemptsFailed, match=r"over budget.*the session's cap of USD 0\.0000010"):
+    with pytest.raises(AllAttemptsFailed, match=r"over budget.*the session's cap of \$0\.0000010"):
         await router.route("hello", **BULK)
     assert len(scripted.requests) == 1
 

@@ -19,7 +19,7 @@ from tests.support import builders
 from tests.support.builders import model
 from tests.support.fuzzing import examples
 
-OWN_USD = Decimal("0.00011")  # 10 tokens at USD 1 and 10 at USD 10 per million
+OWN_USD = Decimal("0.00011")  # 10 tokens at $1 and 10 at $10 per million
 
 
 class Stating:
@@ -60,7 +60,7 @@ async def test_a_stated_cost_that_differs_is_charged_and_noted(cost_usd: str) ->
     assert row.baseline_usd == row.cost_usd, "the baseline is the same model"
     (note,) = result.notes
     assert note == (
-        f"m: the provider states a cost of USD {cost_usd}, llm_magic's prices give USD 0.00011; "
+        f"m: the provider states a cost of ${cost_usd}, llm_magic's prices give $0.00011; "
         "the provider's cost is charged"
     )
 

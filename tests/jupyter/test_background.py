@@ -127,7 +127,7 @@ def test_cancel_cancels_upstream_and_settles(shell: Shell, gate: Gate) -> None:
     for _ in range(2):
         assert gate.started.acquire(timeout=WAIT_S)
     shell.run(f"%route_jobs cancel {one.number}")
-    with pytest.raises(CancelledError, match=rf"run {one.number} was canceled after \d tokens, about USD"):
+    with pytest.raises(CancelledError, match=rf"run {one.number} was canceled after \d tokens, about \$"):
         one.result(WAIT_S)
     assert shell["one"] is one
     gate.open.set()

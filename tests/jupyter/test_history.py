@@ -84,6 +84,9 @@ def test_escalating_goes_up_model_by_model_and_each_run_names_its_parent() -> No
     assert [(past.model, past.tier) for past in climbed] == [
         ("cheap", "BULK"), ("json", "BULK"), ("middle", "BULK"), ("top", "BULK")
     ]  # fmt: skip
+    assert [past.state.plan.candidates[0].why for past in climbed[1:] if past.state.plan] == [
+        f"escalated: expected to answer better than {past.model}" for past in climbed[:-1]
+    ]
     rows = session.ledger.rows()
     assert [row.parent_run_id for row in rows] == [None, *(row.run_id for row in rows[:-1])]
     with pytest.raises(RequestError, match="top has answered, and no model above it can be used"):
@@ -440,6 +443,7 @@ async def test_escalate_asks_the_same_model_harder_before_a_better_one() -> None
 
     harder = history.escalated(routing, await asked(Effort.NONE))
     assert (harder.model, harder.effort) == ("gpt-6-luna", Effort.MEDIUM)
+    assert harder.model_reason == "escalated: the default effort of the model, after none"
     better = history.escalated(routing, await asked(Effort.MEDIUM))
     assert better.model != "gpt-6-luna"
 

@@ -71,7 +71,7 @@ def test_the_stop_button_cancels_settles_and_the_next_cell_works(kernel: Kernel,
     (error,) = [message["content"] for message in messages if message["msg_type"] == "error"]
     assert error["ename"] == "Stopped"
     (line,) = error["traceback"]
-    assert re.fullmatch(r"stopped after \d+ tokens, about USD 0\.00\d+", line)
+    assert re.fullmatch(r"stopped after \d+ tokens, about \$0\.00\d+", line)
     assert line in frozen(messages)["text/plain"]
     assert kernel.value("llm_magic.router().ledger.held_usd == 0") == "True"
     assert kernel.value("llm_magic.router().ledger.rows()[-1].outcome") == "'cancelled'"

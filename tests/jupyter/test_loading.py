@@ -295,7 +295,7 @@ _IN_A_SHELL = "%route_budget 3\nimport llm_magic; print([model.id for model in l
 def test_the_extension_is_loaded_and_configured_by_ipython_config(tmp_path: Path) -> None:
     ran = ipython(tmp_path, "c.RouteMagics.profile = 'article'", _IN_A_SHELL)
     assert "deepseek-v3" in ran.stdout
-    assert "cap USD 3.00" in ran.stdout
+    assert "cap $3.00" in ran.stdout
     assert ran.stderr == ""
 
 
@@ -308,7 +308,7 @@ def test_an_invalid_setting_in_ipython_config_is_reported_and_dropped(tmp_path: 
     assert "RouteMagics.thread_tokens = 'many' is not valid and was ignored" in ran.stderr
     assert "Traceback" not in ran.stderr + ran.stdout
     assert "deepseek-v3" in ran.stdout
-    assert "cap USD 3.00" in ran.stdout
+    assert "cap $3.00" in ran.stdout
     assert "tokens 8000" in ran.stdout
 
 

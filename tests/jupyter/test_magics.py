@@ -115,7 +115,7 @@ def test_a_plan_is_a_dry_run(shell: Shell) -> None:
     for cell in ("%%route --plan --tier bulk\nhello", "%route_plan --tier bulk hello"):
         out = shell.run(cell)
         assert "BULK 1.00: you asked for this tier" in out
-        assert "→ cheap: USD 0.0" in out
+        assert "→ cheap: $0.0" in out
         assert "nothing was sent" in out
     assert shell.scripted.requests == []
     assert shell.router.ledger.rows() == []
@@ -196,7 +196,7 @@ def test_every_view_of_a_long_thread_states_the_exchanges_left_out(shell: Shell)
     sent, left = int(sum(long["sent"])), threads["left_out"].iloc[0]
     message = f"({sent} exchange{'s' * (sent != 1)}, the {left} oldest left out)"
     plan = shell.run("%route --plan --thread long go on")
-    assert f"history: {shell['_'].extras[0].tokens:,} tokens, USD 0.0" in plan
+    assert f"history: {shell['_'].extras[0].tokens:,} tokens, $0.0" in plan
     assert message in plan
     assert message in shell.run("%route --thread long go on")
     assert len(shell.scripted.requests[-1].messages) == 2 * sent + 1
@@ -204,8 +204,8 @@ def test_every_view_of_a_long_thread_states_the_exchanges_left_out(shell: Shell)
 
 def test_caps_are_set_shown_and_removed(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget")
-    assert "cap USD 0.50, USD 0.50 left" in shell.run("%route_budget $0.50")
-    assert "cap USD 2.00, USD 2.00 left" in shell.run("%route_budget 2")
+    assert "cap $0.50, $0.50 left" in shell.run("%route_budget $0.50")
+    assert "cap $2.00, $2.00 left" in shell.run("%route_budget 2")
     assert "no cap" in shell.run("%route_budget off")
     for bad in ("-1", "nan", "5 USD", "much"):
         out, _ = shell.fail(f"%route_budget {bad}")
@@ -213,22 +213,31 @@ def test_caps_are_set_shown_and_removed(shell: Shell) -> None:
     assert shell.router.budget.session_usd is None
 
 
+def test_shadow_runs_have_a_line_if_they_are_on_or_their_cap_is_set(shell: Shell) -> None:
+    assert "shadow" not in shell.run("%route_budget")
+    assert "shadow runs: spent and held $0, cap $2.00, $2.00 left" in shell.run("%route_budget --shadow 2")
+    assert "shadow runs: spent and held $0, no cap of their own" in shell.run("%route_budget --shadow off")
+    assert "shadow" not in shell.run("%route_budget --shadow 1")
+    shell.run("%config RouteMagics.shadow = 0.1")
+    assert "shadow runs: spent and held $0, cap $1.00" in shell.run("%route_budget")
+
+
 def test_a_cap_for_every_scope(shell: Shell) -> None:
     out = shell.run("%route_budget 2 --run 0.5 --day 3 --month 40 --model strong=1 --tag batch=0.00001")
-    assert "each run: USD 0.50 at most" in out
+    assert "each run: $0.50 at most" in out
     for scope, limit in (
         ("today's cap (UTC)", "3.00"),
         ("this month's cap (UTC)", "40.00"),
         ("the cap on strong", "1.00"),
     ):
-        assert f"{scope} of USD {limit}: USD {limit} left" in out
-    assert "the cap on the tag batch of USD 0.000010: USD 0.000010 left" in out
+        assert f"{scope} of ${limit}: ${limit} left" in out
+    assert "the cap on the tag batch of $0.000010: $0.000010 left" in out
     _, error = shell.fail("%%route --tag batch\nhello")
     assert error.scope == "tag"  # type: ignore[attr-defined]
     shell.run("%%route --tag other\nhello")
     out = shell.run("%route_budget off --run off --day off --month off --model strong=off --tag batch=off")
     assert out.count("\n") == 1, out
-    assert "held USD 0, no cap" in out
+    assert "held $0, no cap" in out
 
 
 @pytest.mark.parametrize(
@@ -258,11 +267,11 @@ def test_uncertain_attempts_are_shown_and_closed_on_request_only(
     ledger.clock = lambda: time.time() + 10_000
     for _ in range(2):
         out = shell.run("%route_budget 1")
-        assert "held USD 0.30, cap USD 1.00, USD 0.70 left" in out
-        assert "uncertain: 1 attempt of a process that died, holding USD 0.30." in out
+        assert "held $0.30, cap $1.00, $0.70 left" in out
+        assert "uncertain: 1 attempt of a process that died, holding $0.30." in out
     out = shell.run(f"%route_budget --reconcile {how}")
     assert out.startswith("1 uncertain attempt counted as ")
-    assert f"spent USD {spent}, held USD 0" in out
+    assert f"spent ${spent}, held $0" in out
     assert shell.run("%route_budget --reconcile charge").startswith("nothing is uncertain")
 
 

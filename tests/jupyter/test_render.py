@@ -97,7 +97,7 @@ def test_notes_are_displayed_during_and_after_a_run() -> None:
     state = RunState()
     events = [
         *events_of(Reply())[:-1],
-        Note(kind=NoteKind.EXTRA, message="history: 900 tokens, USD 0.0001 (2 exchanges, the 4 <oldest>)"),
+        Note(kind=NoteKind.EXTRA, message="history: 900 tokens, $0.0001 (2 exchanges, the 4 <oldest>)"),
     ]
     for event in events:
         state.apply(event)

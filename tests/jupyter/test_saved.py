@@ -131,7 +131,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
         (*WHOLE, "1. claude-sonnet-4-6", "2. gpt-5.5", "auth failed", "3. deepseek-v3", "total <$0.0"),
     ),
     "failed": ("--tier complex --model claude-opus-4-7", ("✗ claude-opus-4-7: bad request", "no answer", "$0")),
-    "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "tokens, about USD 0.0")),
+    "stopped": ("--tier standard", ("claude-sonnet-4-6", "The", "tokens, about $0.0")),
 }
 
 

@@ -18,6 +18,7 @@ from llm_magic import Ledger, Router, use_router
 from llm_magic.budget import show_usd
 from llm_magic.columns.estimate import ColumnPlan
 from llm_magic.jupyter.render import bundles
+from llm_magic.jupyter.render.grid import words
 from llm_magic.jupyter.run import background
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.ledger import owners
@@ -82,7 +83,7 @@ def test_the_cell_returns_at_once_waits_and_is_answered_off_peak(shell: Shell, c
     assert isinstance(run, BackgroundRun)
     waiting(run)
     status = run.status()
-    assert "off-peak price of deepseek-flash: USD " in status
+    assert "off-peak price of deepseek-flash: $" in status
     assert "stored in the ledger's database until then" in status
     assert sent(shell.router) == []
     clock.advance((OFF_PEAK - PEAK).total_seconds())
@@ -97,12 +98,12 @@ def test_a_plan_states_until_when_it_would_wait_and_both_costs(shell: Shell, clo
     assert plan.off_peak.until == OFF_PEAK
     assert plan.off_peak.now_usd == plan.expected_usd == 2 * plan.off_peak.then_usd
     shown = bundles.plan(plan)
-    words = (
+    line = (
         f"would wait until {clock_time(OFF_PEAK)} for the off-peak price of deepseek-flash: "
         f"{show_usd(plan.off_peak.then_usd)} expected then, {show_usd(plan.off_peak.now_usd)} now"
     )
-    assert words in shown["text/plain"]
-    assert words in shown["text/html"]
+    assert line in shown["text/plain"]
+    assert words(line) in shown["text/html"]
     clock.advance((OFF_PEAK - PEAK).total_seconds())
     shell.run("plan = %route_plan --when cheap hello")
     assert "would be sent at once: no lower price is expected within a day" in bundles.plan(shell["plan"])["text/plain"]
@@ -116,7 +117,7 @@ def test_the_plan_of_a_column_states_the_costs_of_its_rows_then_and_now(shell: S
         shell.router.plan_map("Topic of {{value}}?", over=over, when="cheap") for over in (["a"], ["a", "b", "c"])
     )
     costs = [
-        [Decimal(usd) for usd in re.findall(r"USD ([\d.]+) (?:expected then|now)", line)]
+        [Decimal(usd) for usd in re.findall(r"\$([\d.]+) (?:expected then|now)", line)]
         for line in map(waits_of, (one, three))
     ]
     assert costs[0][1] == pytest.approx(2 * costs[0][0], rel=Decimal("0.1"))

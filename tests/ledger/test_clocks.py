@@ -72,9 +72,7 @@ def test_a_router_judges_caps_by_its_own_clock_in_a_ledger_with_another_one() ->
     ledger.record(attempt(started_at=NOON, cost_usd=Decimal(9)))
     with pytest.raises(BudgetExceeded):
         router.route_sync("hello")
-    assert [
-        line for line in budget.status_lines(router) if line.startswith("today's cap (UTC) of USD 9.00: USD 0 left")
-    ]
+    assert [line for line in budget.status_lines(router) if line.startswith("today's cap (UTC) of $9.00: $0 left")]
 
 
 def test_a_router_gives_its_clock_to_the_ledger_that_it_makes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -109,6 +107,4 @@ def test_alarms_say_when_the_cap_is_free_again() -> None:
     december = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
     alarm = CapWarnings().crossed(MONTH, Decimal("0.8"), december)
     assert alarm is not None
-    assert alarm.startswith(
-        "80% of this month's cap (UTC) of USD 0.01 is spent; it is free again at 2027-01-01 00:00 UTC"
-    )
+    assert alarm.startswith("80% of this month's cap (UTC) of $0.01 is spent; it is free again at 2027-01-01 00:00 UTC")

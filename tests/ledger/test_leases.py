@@ -137,5 +137,5 @@ def test_reconcile_says_when_each_hold_can_be_reconciled(path: Path, other_space
         other_space()
         with closing(Ledger(path, session_id="session", clock=lambda: builders.NOON.timestamp())) as other:
             text = budget.reconcile(builders.router(ledger=other), "release")
-    assert text.startswith("nothing is uncertain\nleft alone: attempt 1 of run elsewhere, holding USD 0.01.")
+    assert text.startswith("nothing is uncertain\nleft alone: attempt 1 of run elsewhere, holding $0.01.")
     assert "from 2026-11-24 12:15 UTC (local time: " in text

@@ -128,9 +128,7 @@ def test_the_sum_is_exact(costs: list[Decimal]) -> None:
 def test_a_hold_that_does_not_fit_is_refused_with_the_numbers_and_leaves_no_row() -> None:
     ledger = Ledger(":memory:", session_id="session")
     with ledger.hold(attempt(run_id="first"), Decimal("0.06"), session_cap("0.10")):
-        with pytest.raises(
-            BudgetExceeded, match=r"could cost up to USD 0.05, and the session's cap of USD 0.10"
-        ) as caught:
+        with pytest.raises(BudgetExceeded, match=r"could cost up to \$0.05, and the session's cap of \$0.10") as caught:
             ledger.hold(attempt(run_id="second"), Decimal("0.05"), session_cap("0.10"))
         assert (caught.value.asked_usd, caught.value.left_usd) == (Decimal("0.05"), Decimal("0.04"))
         ledger.hold(attempt(run_id="third"), Decimal("0.04"), session_cap("0.10"))

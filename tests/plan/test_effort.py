@@ -195,7 +195,7 @@ def test_the_worth_of_an_answer_decides_between_models_and_efforts(router: Route
 
 def test_the_plan_states_what_a_better_answer_would_cost(router: Router) -> None:
     why = router.plan(PROVE, worth="0.05").candidates[0].why
-    assert re.search(r"would be \d+\.\d points better for USD [\d.]+ more: not worth it at USD 0\.05", why), why
+    assert re.search(r"would be \d+\.\d points better for \$[\d.]+ more: not worth it at \$0\.05", why), why
     best = router.plan(PROVE, worth="1000").candidates[0].why
     assert best.startswith("the best expected quality in this plan")
 

@@ -64,7 +64,7 @@ def test_an_explored_plan_says_so_and_what_it_costs_more() -> None:
     planning = asking(0.5)
     plans = [planning.plan(f"Explain tide number {number}.") for number in range(60)]
     reasons = {plan.candidates[0].model.id: plan.candidates[0].why for plan in plans}
-    assert reasons["top"].startswith("explored, for USD 0.0")
+    assert reasons["top"].startswith("explored, for $0.0")
     assert "middle may not be as good as expected" in reasons["top"]
     assert reasons["middle"].startswith("the cheapest first choice")
 

@@ -151,7 +151,7 @@ def test_near_the_cap_the_output_is_lowered_then_the_model_is_skipped() -> None:
     assert cheap.max_output_tokens == 1_000
     tight = plan(models, TaskTier.COMPLEX, left="0.01")
     assert ids(tight) == ["cheap"]
-    assert tight.skipped[0].reason.startswith("over budget: up to USD 0.051")
+    assert tight.skipped[0].reason.startswith("over budget: up to $0.051")
     assert not plan(models, TaskTier.COMPLEX, left="0.0001").candidates
 
 

@@ -25,21 +25,21 @@ def reply(output_tokens: int) -> Reply:
 
 
 async def test_each_alarm_of_a_cap_is_reported_once() -> None:
-    # A run costs USD 0.01, a tenth of the cap.
+    # A run costs $0.01, a tenth of the cap.
     router = builders.router(model("only", price="0/10", max_output_tokens=1_000), replies=[reply(1_000)])
     router.set_budget("0.10")
     notes = [(await router.route("hello")).notes for _ in range(10)]
     assert [bool(messages) for messages in notes] == [number in (5, 8, 10) for number in range(1, 11)]
-    assert notes[4] == ("50% of the session's cap of USD 0.10 is spent",)
-    assert notes[7] == ("80% of the session's cap of USD 0.10 is spent",)
-    assert notes[9] == ("100% of the session's cap of USD 0.10 is spent",)
+    assert notes[4] == ("50% of the session's cap of $0.10 is spent",)
+    assert notes[7] == ("80% of the session's cap of $0.10 is spent",)
+    assert notes[9] == ("100% of the session's cap of $0.10 is spent",)
 
 
 def test_the_alarms_of_a_day_cap_start_again_each_day() -> None:
     warnings, today = CapWarnings(), Cap(scope="day", limit_usd=CENT)
     warning = warnings.crossed(today, Decimal("0.85"), NOON)
     assert warning is not None
-    assert warning.startswith("85% of today's cap (UTC) of USD 0.01 is spent; it is free again at 2026-11-25 00:00 UTC")
+    assert warning.startswith("85% of today's cap (UTC) of $0.01 is spent; it is free again at 2026-11-25 00:00 UTC")
     assert warnings.crossed(today, Decimal("0.90"), NOON) is None
     assert warnings.crossed(today, Decimal("0.49"), NOON + timedelta(days=1)) is None
     assert warnings.crossed(today, Decimal("0.50"), NOON + timedelta(days=1)) is not None
@@ -54,7 +54,7 @@ async def test_near_a_cap_a_cheaper_model_steps_in_and_the_run_has_a_note() -> N
     router.set_budget("0.02")
     plan = router.plan("hello", tier="complex")
     assert [(candidate.model.id, candidate.stepped_down) for candidate in plan.candidates] == [("cheap", True)]
-    assert plan.skipped[0].reason == "over budget: up to USD 0.10, USD 0.02 left"
+    assert plan.skipped[0].reason == "over budget: up to $0.10, $0.02 left"
     result = await router.route("hello", tier="complex")
     assert result.model == "cheap"
     assert result.notes == ("near the cap: strong would not fit under the cap; asked cheap",)
@@ -92,9 +92,9 @@ async def test_a_rejection_has_the_cost_the_headroom_and_advice(left: str, advic
     with pytest.raises(BudgetExceeded) as caught:
         await router.route("hello", tier="complex")
     message = str(caught.value)
-    assert message.startswith("over budget: the session's cap of USD 0.000")
+    assert message.startswith("over budget: the session's cap of $0.000")
     assert message.endswith(
-        " left, and the cheapest candidate, strong, could cost up to USD 0.10. "
+        " left, and the cheapest candidate, strong, could cost up to $0.10. "
         f"{advice}Raise the cap with %route_budget or --max-cost"
     )
     assert (caught.value.asked_usd, caught.value.left_usd) == (Decimal("0.1"), Decimal(left))
@@ -108,7 +108,7 @@ async def test_a_rejection_names_a_cheaper_model_that_only_lacks_its_key() -> No
         providers={"cloud": ScriptedProvider(), "other": ScriptedProvider(unavailable="no OTHER_KEY")},
     )
     router.set_budget("0.005")
-    with pytest.raises(BudgetExceeded, match=r"keyless would fit, at up to USD 0.001\d*, but: no OTHER_KEY. Raise"):
+    with pytest.raises(BudgetExceeded, match=r"keyless would fit, at up to \$0.001\d*, but: no OTHER_KEY. Raise"):
         await router.route("hello", tier="complex")
 
 
@@ -120,7 +120,7 @@ class Patient(FakeClock):
 
 
 async def first_answering(cap: str, journal: Journal) -> tuple[Router, asyncio.Task[RouteResult]]:
-    """A run that holds USD 0.01 of a cap, and goes on only when the journal tells it to."""
+    """A run that holds $0.01 of a cap, and goes on only when the journal tells it to."""
     router = builders.router(model("only", price="0/10"), providers={"cloud": journal}, clock=Patient())
     router.set_budget(cap)
     first = asyncio.create_task(router.route("one"))
@@ -175,7 +175,7 @@ async def test_a_run_whose_money_was_spent_meanwhile_gets_current_advice() -> No
                     entry.next.get_loop().call_soon_threadsafe(entry.next.set_result, "end")
                     await first
 
-    with pytest.raises(BudgetExceeded, match=r"USD 0.00020 left.*only would fit with --max-tokens 20. Raise") as no:
+    with pytest.raises(BudgetExceeded, match=r"\$0.00020 left.*only would fit with --max-tokens 20. Raise") as no:
         await second()
     assert no.value.left_usd == Decimal("0.0002")
     assert len(journal.entries) == 1

@@ -33,7 +33,7 @@ UNCERTAIN = Classification(
 )
 GAIN = re.compile(
     r"(?P<chain>the first usable model of the chain; )?(?P<name>.+) would be (?P<points>less than 0\.1|\d+\.\d) points "
-    r"better (?P<price>at the same cost|for USD [\d.,]+ (?:more|less))(?P<no>: not worth it at USD [\d.,]+ for a good "
+    r"better (?P<price>at the same cost|for \$[\d.,]+ (?:more|less))(?P<no>: not worth it at \$[\d.,]+ for a good "
     r"answer)?"
 )
 
@@ -145,7 +145,7 @@ def test_the_sentence_about_worth_is_true_and_the_leader_has_the_highest_worth_m
 
 @pytest.mark.parametrize(("worth", "has_cascade"), [("0.05", True), ("0.2", False), ("1000", False)])
 def test_a_cascade_is_added_if_its_worth_minus_cost_is_higher(worth: str, has_cascade: bool) -> None:
-    """The cascade costs USD 0.0016 less than the strong model, and is 1.2 points worse."""
+    """The cascade costs $0.0016 less than the strong model, and is 1.2 points worse."""
 
     def capable(name: str, level: float, price: str) -> ModelSpec:
         return model(name, price=price, provider=name, capability=dict.fromkeys(TIERS, level))
@@ -167,7 +167,7 @@ def test_a_high_worth_buys_effort_above_the_default_and_a_low_one_does_not() -> 
     cheap, expensive = (asked.plan("Prove it.", worth=worth).candidates[0] for worth in ("0.0001", "100"))
     assert (cheap.effort, expensive.effort) == (Effort.LOW, Effort.HIGH)
     assert re.match(
-        r"thinker \(effort high\) would be \d+\.\d points better for USD [\d.]+ more: not worth it", cheap.why
+        r"thinker \(effort high\) would be \d+\.\d points better for \$[\d.]+ more: not worth it", cheap.why
     )
     assert expensive.why.startswith("the best expected quality in this plan")
     assert asked.plan("Prove it.").candidates[0].effort is Effort.LOW

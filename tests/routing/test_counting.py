@@ -53,7 +53,7 @@ def test_a_long_prompt_is_counted_by_its_provider(server: loopback.Server) -> No
 
 
 def test_a_prompt_that_a_cap_refuses_by_its_bytes_is_counted_and_sent(server: loopback.Server) -> None:
-    # 180,075 bytes at USD 2 per MTok are USD 0.36, 20,001 tokens are USD 0.04.
+    # 180,075 bytes at $2 per MTok are $0.36, 20,001 tokens are $0.04.
     result = router().route_sync(TIGHT, model="claude-sonnet-5-5", max_output_tokens=256, max_cost="0.20")
     assert result.model == "claude-sonnet-5-5"
     assert len(server.counted) == len(server.journal) == 1

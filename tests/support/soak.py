@@ -161,7 +161,7 @@ def run(location: str, minutes: float) -> bool:
     estimated_usd = sum((row.cost_usd for row in rows if row.cost_estimated), Decimal(0))
     lags = figures.lags_ms
     print(f"runs: {dict(figures.ends)}; requests: {requests}; rows: {len(rows)}")
-    print(f"ledger: USD {spent_usd}, of which estimated {estimated_usd}; bill: USD {billed_usd}; held: USD {held_usd}")
+    print(f"ledger: ${spent_usd}, of which estimated {estimated_usd}; bill: ${billed_usd}; held: ${held_usd}")
     print(f"lag of the private loop: p50 {percentile(lags, 0.5):.1f} ms, p99 {percentile(lags, 0.99):.1f} ms, "
           f"maximum {max(lags, default=0.0):.1f} ms")  # fmt: skip
     router.ledger.close()

@@ -36,14 +36,17 @@ def change(router: Router, args: Any) -> None:
         router.set_budget(**caps)
 
 
-def status_lines(router: Router) -> Iterator[str]:
-    """Yield a line for the session and for each cap, and one for uncertain attempts with the next step."""
+def status_lines(router: Router, shadow_share: float | None = None) -> Iterator[str]:
+    """Yield a line for the session and for each cap, and one for uncertain attempts with the next step.
+
+    shadow_share: the notebook's own, in place of the router's.
+    """
     ledger, budget = router.ledger, router.budget
     spent, held = ledger.spent_usd, ledger.held_usd
     cap = budget.session_usd
     left = "no cap" if cap is None else f"cap {show_usd(cap)}, {show_usd(max(cap - spent - held, Decimal(0)))} left"
     yield f"session {ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}, {left}"
-    if shadow_line := _shadow_line(router):
+    if shadow_line := _shadow_line(router, shadow_share):
         yield shadow_line
     if budget.run_usd is not None:
         yield f"each run: {show_usd(budget.run_usd)} at most"
@@ -60,13 +63,14 @@ def status_lines(router: Router) -> Iterator[str]:
         )
 
 
-def _shadow_line(router: Router) -> str:
-    """Return what shadow runs have cost and may cost; empty if none were made and none are wanted."""
+def _shadow_line(router: Router, share: float | None) -> str:
+    """Return what shadow runs have cost and may cost; empty if none were made and none are wanted or capped."""
     cap_usd = router.budget.shadow_usd
+    is_set = cap_usd != Budget().shadow_usd
     cap = Cap(scope="shadow", limit_usd=Decimal(0) if cap_usd is None else cap_usd, key=SHADOW_TAG)
     (headroom,) = router.headroom([cap])
     used = cap.limit_usd - headroom.left_usd
-    if not used and not router.shadowing.share:
+    if not used and not is_set and not (router.shadowing.share if share is None else share):
         return ""
     left = (
         "no cap of their own"

@@ -75,7 +75,7 @@ class SessionMagics(Magics):
     @argument("--out", metavar="NAME", help="Bind the RouteResult to this name as well as to _route.")
     @line_magic
     def route_escalate(self, line: str) -> None:
-        """Send the last prompt to the next better model.
+        """Send the last prompt to the same model at its default effort if that is higher, or to the next better model.
 
         The ledger links the new run to the one before, and %route_tune counts it against the model before.
 

@@ -74,7 +74,7 @@ class LedgerMagics(Magics):
             except BudgetError as error:
                 raise UsageError(str(error)) from None
             done = [budget.reconcile(router, args.reconcile)] if args.reconcile else []
-            print("\n".join([*done, *budget.status_lines(router)]))  # noqa: T201 - a magic answers in the cell
+            print("\n".join([*done, *budget.status_lines(router, self._settings.shadow)]))  # noqa: T201 - a magic answers in the cell
 
     @magic_arguments()
     @_session_option

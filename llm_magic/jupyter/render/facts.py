@@ -179,12 +179,9 @@ def tier_facts(source: RouteResult | Classification) -> TierFacts:
 
 def session_facts(spent_usd: Decimal, cap_usd: Decimal | None) -> SessionFacts:
     exact = cap_usd is not None and cap_usd < Decimal("0.01")
-    amounts = [_dollars(amount, exact=exact) for amount in (spent_usd, cap_usd) if amount is not None]
+    show = show_usd if exact else short_usd
+    amounts = [show(amount) for amount in (spent_usd, cap_usd) if amount is not None]
     return SessionFacts(text=f"session {' of '.join(amounts)}", spent_usd=spent_usd, cap_usd=cap_usd)
-
-
-def _dollars(amount_usd: Decimal, *, exact: bool) -> str:
-    return show_usd(amount_usd).replace("USD ", "$") if exact else short_usd(amount_usd)
 
 
 def model_name(state: RunState) -> str:

@@ -137,12 +137,16 @@ def pick(router: Router, run_ids: Sequence[str], picked: str | None) -> None:
     notify()
 
 
-def again(past: PastRun, *, tier: TaskTier | str | None = None, model: str | None = None) -> Request:
+def again(
+    past: PastRun, *, tier: TaskTier | str | None = None, model: str | None = None, model_reason: str = ""
+) -> Request:
     """Return the request for another run of this tier or model. It bypasses the cache and names the run as parent."""
+    is_repeat = model is None and tier is None
     return dataclasses.replace(
         past.request,
         tier=past.request.tier if tier is None else TaskTier(tier),
-        model=model if model is not None or tier is not None else past.request.model,
+        model=past.request.model if is_repeat else model,
+        model_reason=past.request.model_reason if is_repeat else model_reason,
         parent_run_id=past.state.run_id,
         cache=False,
         cascade=None,
@@ -168,7 +172,9 @@ def escalated(router: Router, past: PastRun) -> Request:
     steps: list[tuple[tuple[float, ...], Decimal, Request]] = []
     for model in router.registry:
         if strength(model) > floor:
-            request = again(past, model=model.id)
+            request = again(
+                past, model=model.id, model_reason=f"escalated: expected to answer better than {past.model}"
+            )
             candidates = router.plan(request).candidates
             if candidates and candidates[0].model.id == model.id:
                 steps.append((strength(model), candidates[0].expected_usd, request))
@@ -182,7 +188,8 @@ def _harder(router: Router, past: PastRun) -> Request | None:
     levels = router.registry[past.model].effort if past.model in router.registry else None
     if result is None or result.effort is None or levels is None or result.effort.rank >= levels.default.rank:
         return None
-    request = dataclasses.replace(again(past, model=past.model), effort=levels.default)
+    reason = f"escalated: the default effort of the model, after {result.effort}"
+    request = dataclasses.replace(again(past, model=past.model, model_reason=reason), effort=levels.default)
     candidates = router.plan(request).candidates
     return request if candidates and candidates[0].model.id == past.model else None
 

@@ -22,7 +22,7 @@ Rows = NDArray[np.intp]
 
 RESAMPLES = 1_000
 
-# `value`, and `low` and `high` of its 95 % interval. None: undefined.
+# `value`, and `low` and `high` of its 95% interval. None: undefined.
 Estimate = dict[str, float | None]
 
 
@@ -156,7 +156,7 @@ def bootstrap(
 
 
 def estimates(resampled: Array) -> list[Estimate]:
-    """Summarize each column of `resample`: its first value, and the 2.5 % and 97.5 % quantiles of the others."""
+    """Summarize each column of `resample`: its first value, and the 2.5 % and 97.5% quantiles of the others."""
     return [_estimate(column) for column in resampled.T]
 
 

@@ -48,7 +48,7 @@ def _plot_routers(name: str, source: dict[str, Any], path: Path) -> Path:
     _plot_intervals(apgr, [metrics["apgr"] for metrics in routers.values()], colors)
     apgr.axvline(0.5, color="0.8", zorder=0)
     apgr.set_yticks(range(len(routers)), [_label(router) for router in routers])
-    apgr.set_xlabel("mean over all shares (APGR), 95 % interval", fontsize=8)
+    apgr.set_xlabel("mean over all shares (APGR), 95% interval", fontsize=8)
     if calibration:
         _plot_reliability(calibration[0], source["reliability"], "expected quality")
     figure.suptitle(f"{name}: {source['weak']['model']} to {source['strong']['model']}", fontsize=9)
@@ -132,7 +132,7 @@ def _plot_tiers(report: dict[str, Any], path: Path) -> Path:
     _plot_intervals(recall, [estimate for _, estimate in rows], [_MAIN_COLOR] * len(rows))
     recall.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
     recall.set_xlim(-0.02, 1.02)
-    recall.set_xlabel("recall, 95 % interval", fontsize=8)
+    recall.set_xlabel("recall, 95% interval", fontsize=8)
     _plot_confusion(confusion, report["confusion"])
     _plot_reliability(calibration, report["reliability"], "confidence")
     figure.suptitle(f"tiers of {report['prompts']:,} prompts", fontsize=9)

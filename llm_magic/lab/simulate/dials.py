@@ -183,7 +183,7 @@ def to_text(curves: Curves, world: World, users: int) -> str:
         f"  recorded outcomes: {RESAMPLES} draws of as many prompts as there are, {world.routine:.0%} routine;",
         "  capabilities are fitted to other prompts of the source",
         "",
-        "Relative to always asking the top model at its default effort (mean, 95 % of the users or draws);",
+        "Relative to always asking the top model at its default effort (mean, 95% of the users or draws);",
         "lost: success below the default's, as a share of the default's:",
     ]
     for source, figures in curves.items():

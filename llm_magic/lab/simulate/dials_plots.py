@@ -33,7 +33,7 @@ def plot_dials(curves: Curves, folder: Path) -> Path:
     first, *_, last = figure.axes
     last.axis("off")
     last.legend(
-        *first.get_legend_handles_labels(), loc="center", frameon=False, title="shaded: 95 % of the users or draws"
+        *first.get_legend_handles_labels(), loc="center", frameon=False, title="shaded: 95% of the users or draws"
     )
     path = folder / "dials.png"
     figure.savefig(path, dpi=120, metadata={"Software": None})

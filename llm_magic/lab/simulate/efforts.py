@@ -37,7 +37,7 @@ _SHOWN = ("usd_per_1000", "of_today", "of_oracle", "success", "success_of_today"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean over simulated users, and the interval that contains 95 % of them."""
+    """A mean over simulated users, and the interval that contains 95% of them."""
 
     value: float
     low: float
@@ -110,10 +110,10 @@ def compare(world: World | None = None, *, users: int = USERS, seed: int = 0) ->
 def to_text(comparison: Comparison) -> str:
     lines = [f"Effort on simulated models, {comparison.users} simulated users. Assumed:", ""]
     lines += [f"  {line}" for line in assumptions(comparison.world)]
-    lines += ["", "Means, with the interval of 95 % of the users:", ""]
+    lines += ["", "Means, with the interval of 95% of the users:", ""]
     for name, figures in comparison.policies.items():
         lines.append(f"  {name}")
-        lines.append(f"    bill of 1,000 prompts   USD {figures['usd_per_1000']}")
+        lines.append(f"    bill of 1,000 prompts   ${figures['usd_per_1000']}")
         lines.append(f"    share of today's bill   {figures['of_today']}")
         lines.append(f"    share of the oracle's   {figures['of_oracle']}")
         lines.append(f"    success                 {figures['success']}")

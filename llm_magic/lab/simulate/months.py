@@ -39,7 +39,7 @@ MONTHS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The mean of a metric over simulated months, and the interval that contains 95 % of the months."""
+    """The mean of a metric over simulated months, and the interval that contains 95% of the months."""
 
     value: float
     low: float

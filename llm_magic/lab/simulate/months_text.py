@@ -22,7 +22,7 @@ def to_text(simulated: Simulated) -> str:
     lines = [
         f"{simulated.source}: {simulated.months} months of {scenario.days} days of {scenario.requests} requests, "
         f"{routine} of each day routine ({', '.join(LINEUPS[simulated.source].routine_tasks)}); "
-        "in brackets the interval of 95 % of the months",
+        "in brackets the interval of 95% of the months",
         "",
         *_align(rows),
         "",
@@ -87,7 +87,7 @@ def _assumptions(simulated: Simulated) -> list[str]:
 
 
 def _usd(spread: Spread) -> str:
-    return f"USD {spread.value:.2f} ({spread.low:.2f}–{spread.high:.2f})"
+    return f"${spread.value:.2f} ({spread.low:.2f}–{spread.high:.2f})"
 
 
 def _percent(spread: Spread) -> str:

@@ -44,7 +44,7 @@ def report(world: World, *, users: int, seed: int = 0, quality: float = DEFAULT_
         *_everyday_lines(world, users, mix, spent, judge),
         "",
         f"Recorded outcomes: {comparisons.COMPARISONS} comparisons, then the routing of the other prompts at quality",
-        f"{quality:g}, relative to the top model alone (95 % of {ORDERS} orders):",
+        f"{quality:g}, relative to the top model alone (95% of {ORDERS} orders):",
         *(_routed_line(source, figures) for source, figures in routed.items()),
         f"  the judge: {recorded_judge.agreement}",
         f"  equal answers need no judge: {SAME_RIGHT:.0%} of two right ones and {SAME_MISTAKE:.0%} of two wrong ones",
@@ -68,7 +68,7 @@ def _everyday_lines(
         f"{judge.tie_if_equal:.0%} of equal pairs a tie, and names the first answer unread in {judge.first:.0%}"
     )
     yield ""
-    yield "Relative to always asking the top model at its default effort (95 % of the users):"
+    yield "Relative to always asking the top model at its default effort (95% of the users):"
     names = {
         "cold": "cold",
         "lengths_only": f"after {everyday.COMPARISONS} runs, lengths only",
