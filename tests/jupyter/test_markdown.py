@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -175,10 +176,15 @@ def test_dollar_signs_around_symbols_are_formulas(text: str) -> None:
         (r"\left[\begin{rcases} a \\ b \end{rcases}\right]", 2),
         (r"\sum_{\begin{subarray}{c} i \\ j \end{subarray}} x", 2),
         (r"a = b \\ c = d", 2),
+        (r"\begin{align} a &= b \\[4pt] c &= d \\*[.5ex] e &= f \end{align}", 3),
+        (r"\begin{pmatrix} a \\[\jot] [b] \end{pmatrix}", 2),
+        (r"\begin{align} a &= b & \\ c &= d & \end{align}", 2),
+        (r"\begin{matrix} [a] \\ [b] \end{matrix}", 2),
+        (r"\begin{aligned}[t] a &= b \\ c &= d \end{aligned}", 2),
     ],
 )
 def test_lines_of_a_formula_become_rows(tex: str, rows: int) -> None:
-    html = markdown_to_html(f"$${tex}$$")
+    html = markdown_to_html(f"$$\n{tex}\n$$")
     assert html.count("<mtr>") == rows
     assert "<mi>&amp;</mi>" not in html
     assert "<code>" not in html
@@ -189,7 +195,54 @@ def test_boxes_and_strikes_have_a_notation(tex: str) -> None:
     assert re.search(r'<menclose notation="(box|\w+diagonalstrike)', markdown_to_html(f"${tex}$"))
 
 
-@pytest.mark.parametrize("tex", [r"\enclose{box}{x}", r"\unknowncommand{x}", r"a & b"])
+def letters(tex: str) -> str:
+    """Return the characters of a formula without their places."""
+    element = re.search(r"<math.*</math>", mathml.to_html(tex, display=True), re.DOTALL)
+    assert element, tex
+    return re.sub(r"\s+", "", unescape(re.sub(r"<[^>]*>", "", element.group())))
+
+
+@pytest.mark.parametrize(
+    ("tex", "shown"),
+    [
+        (r"\begin{align} a &= b \\[4pt] c &= d & \end{align}", "a=bc=d"),
+        (r"\begin{pmatrix*}[r] 1 & -2 \end{pmatrix*}", "(1−2)"),
+        (r"\begin{Bmatrix*}[r] 1 & 2 \end{Bmatrix*}", "{12}"),
+        (r"\begin{array}{@{}l@{\quad}p{2cm}*{2}{c}:r@{}} a & b & c & d & e \end{array}", "abcde"),
+        (r"\begin{array}[t]{cc} a & b \end{array}", "ab"),
+        (r"\begin{cases} [0,1] & a \\ b & \end{cases}", "{[0,1]ab"),
+        (r"\big\{ x \Big\| y \bigr\}", "{x‖y}"),
+        (r"\bigl\langle x \bigr\rangle + \Big\lvert y \Big\rvert", "⟨x⟩+|y|"),
+        (r"\text{50\% of \$5, learning\_rate~R\&D \{x\}}", "50%of$5,learning_rateR&D{x}"),
+        (r"\text{if $x_1$ or \(y\), \textbf{not} z}", "ifx1ory,notz"),
+        (r"x = 95% + 2", "x=95%+2"),
+        (r"\arg\max_x f", "argmaxxf"),
+        (r"x\ ", "x"),
+    ],
+)
+def test_a_formula_shows_all_of_its_characters_and_no_markup(tex: str, shown: str) -> None:
+    assert letters(tex) == shown
+
+
+def test_the_number_of_an_equation_is_not_a_factor() -> None:
+    html = markdown_to_html("$$\n\\begin{align} a &= b \\tag{1} \\\\ c &= d \\tag*{(A)} \\end{align}\n$$")
+    assert html.count('<mspace width="2em">') == 2
+    assert "<mtext>(1)</mtext>" in html
+
+
+def test_the_lines_of_an_array_are_kept() -> None:
+    html = markdown_to_html("$$\n\\left[\\begin{array}{cc|c} 1 & 2 & 3 \\\\ \\hline 4 & 5 & 6 \\end{array}\\right]\n$$")
+    assert '<mtable columnlines="none solid" rowlines="solid">' in html
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [
+        r"\enclose{box}{x}", r"\unknowncommand{x}", r"a & b", r"\frac{a}", r"\text{caf\'e}", r"\text{a", r"\text{see \ref{a}}",
+        r"\begin{CD} A @>>> B \end{CD}", r"\begin{empheq}{align} a \end{empheq}", r"\begin{tabular}{ll} a & b \end{tabular}",
+        r"\begin{dcases*} a & if it rains \end{dcases*}", r"\begin{array} a \end{array}",
+    ],
+)  # fmt: skip
 def test_a_formula_that_would_lose_a_part_is_displayed_as_code(tex: str) -> None:
     assert f"<code>{escape(tex)}</code>" in markdown_to_html(f"${tex}$")
 

@@ -10,23 +10,11 @@ import html
 import re
 from typing import Any
 
+from llm_magic.jupyter.render.tex import supported
+
 MAX_CHARS = 2_000
 # Macros can expand without limit.
 _MACROS = re.compile(r"\\(?:(?:re)?newcommand|provide|def|let|DeclareMathOperator)")
-_WITHOUT_EFFECT = re.compile(r"\\(?:label|require)\s*\{[^{}]*\}|\\(?:nonumber|notag)(?![a-zA-Z])")
-_BEGIN_OR_END = re.compile(r"\\(begin|end)\s*\{([a-zA-Z]+)\*?\}")
-_ARGUMENT = re.compile(r"\s*(?:\[[a-z]\])?\s*\{[^{}]*\}")
-_ALIGNED = (r"\begin{align*}", r"\end{align*}")
-_CENTERED = (r"\begin{array}{c}", r"\end{array}")
-_BRACE_AT_RIGHT = (r"\left.\begin{array}{ll}", r"\end{array}\right\}")
-_SUPPORTED = {
-    "align": _ALIGNED, "aligned": _ALIGNED, "alignat": _ALIGNED, "alignedat": _ALIGNED, "flalign": _ALIGNED,
-    "eqnarray": _ALIGNED, "gather": _CENTERED, "gathered": _CENTERED, "multline": _CENTERED, "subarray": _CENTERED,
-    "dcases": (r"\begin{cases}", r"\end{cases}"), "rcases": _BRACE_AT_RIGHT, "drcases": _BRACE_AT_RIGHT,
-    "equation": ("", ""), "math": ("", ""), "displaymath": ("", ""),
-}  # fmt: skip
-"""Environments that latex2mathml lacks or numbers, and the equivalents that it supports."""
-_WITH_ARGUMENT = ("alignat", "alignedat", "subarray")
 TAGS = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup",
     "munder", "mover", "munderover", "mmultiscripts", "mprescripts", "mtable", "mtr", "mtd", "mphantom", "mpadded",
@@ -36,8 +24,11 @@ TAGS = {
 ATTRIBUTES = {
     "stretchy", "fence", "form", "accent", "accentunder", "displaystyle", "scriptlevel", "linethickness",
     "mathvariant", "minsize", "maxsize", "width", "columnalign", "separator", "largeop", "movablelimits", "display",
-    "notation",
+    "notation", "columnlines", "rowlines",
 }  # fmt: skip
+_ARGUMENTS = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "mover": 2, "munder": 2, "msubsup": 3, "munderover": 3}
+_COMMAND = re.compile(r"\\[a-zA-Z]")
+_DELIMITERS = {r"\{": "{", r"\}": "}"}
 _VALUE = re.compile(r"[\w.+ %-]{0,40}\Z")
 
 
@@ -61,27 +52,12 @@ def _parsed(tex: str, *, display: bool) -> Any:
     """Return the MathML of a formula; None if it is not supported or if a part of it would be lost."""
     if len(tex) > MAX_CHARS or _MACROS.search(tex) or tex.count("{") > 200:
         return None
-    supported = _supported(tex)
-    element = _converted(supported, display=display)
+    if (understood := supported(tex)) is None:
+        return None
+    element = _converted(understood, display=display)
     if element is not None and _has_line_break(element):
-        element = _converted(rf"\begin{{array}}{{l}}{supported}\end{{array}}", display=display)
+        element = _converted(rf"\begin{{array}}{{l}}{understood}\end{{array}}", display=display)
     return None if element is None or _loses_meaning(element) else element
-
-
-def _supported(tex: str) -> str:
-    """Replace environments that latex2mathml does not support by equivalents."""
-    parts: list[str] = []
-    position = 0
-    tex = _WITHOUT_EFFECT.sub("", tex.strip())
-    for match in _BEGIN_OR_END.finditer(tex):
-        if (pair := _SUPPORTED.get(match.group(2))) is None:
-            continue
-        is_begin = match.group(1) == "begin"
-        parts += [tex[position : match.start()], pair[0] if is_begin else pair[1]]
-        position = match.end()
-        if is_begin and match.group(2) in _WITH_ARGUMENT and (argument := _ARGUMENT.match(tex, position)):
-            position = argument.end()
-    return "".join(parts) + tex[position:]
 
 
 def _converted(tex: str, *, display: bool) -> Any:
@@ -98,9 +74,15 @@ def _has_line_break(element: Any) -> bool:
 
 
 def _loses_meaning(element: Any) -> bool:
-    """Return True if a command, an alignment mark or a line break was not understood."""
-    texts = (part.text or "" for part in element.iter() if part.tag != "mtext")
-    return _has_line_break(element) or any(text == "&" or re.match(r"\\[a-zA-Z]", text) for text in texts)
+    """Return True if a command, an argument, an alignment mark or a line break was not understood."""
+    if _has_line_break(element):
+        return True
+    for part in element.iter():
+        text = part.text or ""
+        is_left_over = "\\" in text if part.tag == "mtext" else text == "&" or _COMMAND.match(text)
+        if is_left_over or len(part) < _ARGUMENTS.get(part.tag, 0):
+            return True
+    return False
 
 
 def _serialized(element: Any, *, label: str = "") -> str:
@@ -117,4 +99,4 @@ def _serialized(element: Any, *, label: str = "") -> str:
 
 def _text(text: str | None) -> str:
     """Escape a text of latex2mathml, which contains character references such as `&#x02211;`."""
-    return html.escape(html.unescape(text or ""))
+    return html.escape(html.unescape(_DELIMITERS.get(text or "", text or "")))
