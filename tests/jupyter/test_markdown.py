@@ -284,6 +284,8 @@ def test_no_character_overrides_the_direction_of_a_link() -> None:
         ("他说**“你好”**然后走了", "他说<strong>“你好”</strong>然后"),
         ("한국어**(강조)**입니다", "한국어<strong>(강조)</strong>입니다"),
         ("請看**`code`**這裡", "請看<strong><code>code</code></strong>這裡"),
+        ("1. **名前：**説明\n2. **値段：**100円", "<strong>値段：</strong>100円"),
+        ("a**「b」**c、**「d」**e", "a<strong>「b」</strong>c、<strong>「d」</strong>e"),
         ("次に~~『設定』~~を", "次に<s>『設定』</s>を"),
         ("snake_case_name and 2 * 3 * 4", "snake_case_name and 2 * 3 * 4"),
     ],
@@ -303,6 +305,21 @@ def test_tags_without_attributes_are_kept_in_tables_and_others_are_text() -> Non
     html = markdown_to_html("| a |\n|---|\n| x<br>H<sub>2</sub>O <kbd>Ctrl</kbd> <b onclick=x>q</b> <script>y |")
     assert "x<br>H<sub>2</sub>O <kbd>Ctrl</kbd> &lt;b onclick=x&gt;q" in html
     assert "&lt;script&gt;y" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("<b>b</b> <i>i</i> <U>u</U> <small>s</small>", "<b>b</b> <i>i</i> <u>u</u> <small>s</small>"),
+        ("an <b>open tag\n\nnext", "an &lt;b&gt;open tag</p>\n<p>next"),
+        ("a </b>closed <i>x</i>", "a &lt;/b&gt;closed <i>x</i>"),
+        ("<b>x <i>y</b> z</i>", "&lt;b&gt;x &lt;i&gt;y&lt;/b&gt; z&lt;/i&gt;"),
+        ("<b>x and `</b>`", "&lt;b&gt;x and <code>&lt;/b&gt;</code>"),
+        ("a<br/>b<BR>c", "a<br>b<br>c"),
+    ],
+)
+def test_a_tag_without_its_pair_is_text(text: str, rendered: str) -> None:
+    assert rendered in markdown_to_html(text)
 
 
 def test_a_fence_within_a_markdown_fence_does_not_end_it() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 MAX_CHARS = 20_000
 # Some rare lexers of Pygments have regexes with exponential backtracking.
 LANGUAGES = {
-    "bash", "c", "console", "cpp", "csharp", "css", "diff", "docker", "dockerfile", "elixir", "fortran", "go",
-    "graphql", "haskell", "html", "http", "ini", "ipython", "java", "javascript", "js", "json", "jsx", "julia",
-    "kotlin", "latex", "lua", "make", "makefile", "markdown", "matlab", "md", "objective-c", "perl", "php",
-    "powershell", "proto", "py", "py3", "pycon", "python", "python3", "r", "rb", "rs", "rst", "ruby", "rust", "scala",
-    "scheme", "scss", "sh", "shell", "shell-session", "sql", "swift", "tex", "toml", "ts", "tsx", "typescript", "xml",
-    "yaml", "yml", "zsh",
+    "bash", "c", "c#", "c++", "cmake", "console", "cpp", "csharp", "css", "diff", "docker", "dockerfile", "elixir",
+    "fortran", "go", "golang", "graphql", "haskell", "html", "http", "ini", "ipython", "java", "javascript", "js",
+    "json", "jsx", "julia", "kotlin", "latex", "lua", "make", "makefile", "markdown", "matlab", "md", "objective-c",
+    "perl", "php", "powershell", "proto", "ps1", "py", "py3", "pycon", "python", "python3", "r", "rb", "rs", "rst",
+    "ruby", "rust", "scala", "scheme", "scss", "sh", "shell", "shell-session", "sql", "swift", "tex", "toml", "ts",
+    "tsx", "typescript", "xml", "yaml", "yml", "zsh",
 }  # fmt: skip
 _ALIASES = {"yml": "yaml"}
 CLASSES = {"Keyword": "llmr-k", "String": "llmr-s", "Comment": "llmr-c", "Number": "llmr-n", "Name": "llmr-f"}

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-# Without tags such as `b`, which the HTML parser continues in the next paragraph if they are not closed.
-INLINE_TAGS = {"br", "del", "ins", "kbd", "mark", "sub", "sup"}
+# The HTML parser would continue most of these in the next paragraph if they were not closed: see `_unpaired_as_text`.
+_PAIRED_TAGS = {"b", "del", "i", "ins", "kbd", "mark", "small", "sub", "sup", "u"}
+INLINE_TAGS = {"br", *_PAIRED_TAGS}
 _TAG = re.compile(rf"<(/?)({'|'.join(sorted(INLINE_TAGS, key=len, reverse=True))})\s*/?>", re.IGNORECASE)
 _DELIMITER_ROW = re.compile(r"[\s>]*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*\Z|[\s>]*\|\s*:?-+:?\s*\|\s*\Z")
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})\s*([^`\s]*)[^`]*\Z")
@@ -67,15 +68,29 @@ def normalized(text: str) -> str:
 
 
 def annotate(tokens: list[Token]) -> None:
-    """Show the boxes of task lists, and set the direction of right-to-left texts."""
+    """Show the boxes of task lists and unpaired HTML tags, and set the direction of right-to-left texts."""
     for index, token in enumerate(tokens):
         if token.type == "inline":
             is_item = index > 1 and tokens[index - 2].type == "list_item_open"
             if is_item and token.children and (task := _TASK.match(token.children[0].content)):
                 box = "☐ " if task.group(1) == " " else "☑ "
                 token.children[0].content = box + token.children[0].content[task.end() :]
+            _unpaired_as_text(token.children or [])
             if _MIGHT_BE_RTL.search(token.content):
                 _set_direction(tokens, index)
+
+
+def _unpaired_as_text(children: list[Token]) -> None:
+    unpaired: list[Token] = []
+    for token in children:
+        if token.type != "html_inline" or token.content == "<br>":
+            continue
+        if unpaired and token.content == unpaired[-1].content.replace("<", "</"):
+            unpaired.pop()
+        else:
+            unpaired.append(token)
+    for token in unpaired:
+        token.type = "text"
 
 
 def _set_direction(tokens: list[Token], index: int) -> None:
@@ -131,7 +146,7 @@ def _after(fence: str, mark: re.Match[str]) -> str:
 
 
 def _plain_tag(state: StateInline, silent: bool) -> bool:
-    """Parse a tag without attributes, which the sanitizer closes if needed."""
+    """Parse a tag without attributes."""
     if state.src[state.pos] != "<" or (match := _TAG.match(state.src, state.pos)) is None:
         return False
     if not silent:
@@ -141,7 +156,7 @@ def _plain_tag(state: StateInline, silent: bool) -> bool:
 
 
 def _next_to_cjk(tokenize: Callable[[StateInline, bool], bool]) -> Callable[[StateInline, bool], bool]:
-    """Return a rule for emphasis that also opens after a CJK character and closes before one.
+    """Return a rule for emphasis that also opens and closes next to a CJK character.
 
     CommonMark takes a mark between a letter and punctuation for one side only, but scripts without spaces need both:
     https://github.com/tats-u/markdown-cjk-friendly/blob/main/specification.md.
@@ -153,10 +168,9 @@ def _next_to_cjk(tokenize: Callable[[StateInline, bool], bool]) -> Callable[[Sta
             return False
         if start > 0 and state.pos < len(state.src) and state.src[start] != "_":
             before, after = state.src[start - 1], state.src[state.pos]
-            if not before.isspace() and not after.isspace():
+            if not before.isspace() and not after.isspace() and (_CJK.match(before) or _CJK.match(after)):
                 for delimiter in state.delimiters[count:]:
-                    delimiter.open = delimiter.open or bool(_CJK.match(before))
-                    delimiter.close = delimiter.close or bool(_CJK.match(after))
+                    delimiter.open = delimiter.close = True
         return True
 
     return rule
