@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from llm_magic.errors import LLMMagicError
+from llm_magic.errors import InvalidOption, LLMMagicError
 
 EXIT_CODE_INTERRUPTED = 128 + signal.SIGINT
 
@@ -20,6 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int | None] = args.run
     try:
         return run(args) or 0
+    except InvalidOption as error:
+        from llm_magic.routing.keywords import message_as_typed
+
+        print(f"llm-magic: {message_as_typed(error)}", file=sys.stderr)
+        return 1
     except LLMMagicError as error:
         print(f"llm-magic: {error}", file=sys.stderr)
         return 1

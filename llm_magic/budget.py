@@ -16,6 +16,7 @@ WARNING_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal("0.95"))
 """Shares of a cap at which the user is notified, once each."""
 
 Amount = Decimal | int | float | str
+AMOUNT = "a USD amount of zero or more, such as 5 or 0.50"
 
 
 def usd(value: Amount) -> Decimal:

@@ -51,8 +51,10 @@ class RequestError(LLMMagicError, ValueError):
 
 
 class InvalidOption(RequestError):
-    def __init__(self, option: str, value: object, requirement: str) -> None:
-        super().__init__(f"{option} = {value!r} must be {requirement}")
+    """message: overrides the default one, which begins with the keyword."""
+
+    def __init__(self, option: str, value: object, requirement: str, *, message: str = "") -> None:
+        super().__init__(message or f"{option} = {value!r} must be {requirement}")
         self.option = option
         self.value = value
         self.requirement = requirement

@@ -28,8 +28,8 @@ def make_plan(
 
     Raises RequestError if the request names an unknown model, or if the planner returns an entry that it was not given.
     """
-    if request.model is not None and request.model not in registry:
-        raise RequestError(registry.unknown_model_message(request.model))
+    if request.model is not None:
+        registry.check_known("model", request.model)
     ordering = CheapestCapable(context.seed) if planner is None else planner
     builder = CandidateBuilder(request, classification, context, registry)
     rated = [builder.build(model) for model in registry]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from llm_magic.errors import RegistryError
+from llm_magic.errors import InvalidOption, RegistryError
 from llm_magic.home import home
 from llm_magic.registry import efforts, reading
 from llm_magic.registry.rules import Rule
@@ -109,9 +109,22 @@ class Registry:
             raise RegistryError(self.unknown_model_message(model_id)) from None
 
     def unknown_model_message(self, model_id: str) -> str:
+        return f"no model {model_id!r}: the registry has {self._known(model_id)}"
+
+    def check_known(self, option: str, model_id: str) -> None:
+        """Raise InvalidOption if the value of an option is not the id of a model."""
+        if model_id not in self:
+            requirement = f"one of {self._known(model_id)}"
+            raise InvalidOption(option, model_id, requirement, message=self.unknown_model_message(model_id))
+
+    def _known(self, model_id: str) -> str:
+        """Return all ids and, for an unknown one, those that are alike."""
+        several = model_id.split(",")
+        if len(several) > 1 and all(part.strip() in self for part in several):
+            return f"{', '.join(self._models)}. --compare {model_id} asks several"
         near = self._near(model_id)
         hint = f". Did you mean {' or '.join(near)}?" if near else ". Others are added in models.toml"
-        return f"no model {model_id!r}: the registry has {', '.join(self._models)}{hint}"
+        return f"{', '.join(self._models)}{hint}"
 
     def _near(self, model_id: str) -> list[str]:
         name = re.split(r"[:/]", model_id.lower())[-1].strip()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, get_type_hints
 
 from llm_magic.errors import InvalidOption
+from llm_magic.routing import validation
 from llm_magic.routing.option import Option
 from llm_magic.routing.options import RequestOptions
 
@@ -55,7 +56,7 @@ class ColumnOptions(RequestOptions, total=False):
         Option(
             flag="--pilot",
             metavar="ROWS",
-            parse=int,
+            parse=validation.whole_number,
             check=_pilot,
             help="Ask this many rows first, and stop if they cost much more than expected. 0: no pilot.",
             default=f"{DEFAULT_PILOT}",
@@ -76,7 +77,7 @@ class ColumnOptions(RequestOptions, total=False):
         Option(
             flag="--keep",
             metavar="DAYS",
-            parse=float,
+            parse=validation.number,
             check=_keep_s,
             help="Keep the answers in the ledger's database for this many days. Their text is stored there until then.",
             default="until the whole frame was read",

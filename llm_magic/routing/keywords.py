@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
-from llm_magic.budget import Amount
-from llm_magic.errors import RequestError, UnknownOption
+from llm_magic.budget import AMOUNT, Amount, usd
+from llm_magic.errors import BudgetError, InvalidOption, RequestError, UnknownOption
+from llm_magic.routing.column_options import COLUMN_OPTIONS
 from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.options import OPTIONS, RequestOptions
 from llm_magic.types import Request
@@ -66,6 +67,22 @@ def from_arguments(arguments: Mapping[str, Any], context: Notebook) -> RequestOp
             )
         given[name] = value
     return cast("RequestOptions", given)
+
+
+def check_amounts(given: Mapping[str, object]) -> None:
+    """Raise InvalidOption for an option that should be an amount of USD and is not."""
+    for name, option in OPTIONS.items():
+        if option.check is usd and (value := given.get(name)) is not None:
+            try:
+                option.check(value)
+            except BudgetError:
+                raise InvalidOption(name, value, AMOUNT) from None
+
+
+def message_as_typed(error: InvalidOption) -> str:
+    """Return the message of an error with the flag of its option instead of its keyword."""
+    option = {**OPTIONS, **COLUMN_OPTIONS}[error.option]
+    return f"invalid {option.flag} {error.value}: must be {error.requirement}" if option.flag else str(error)
 
 
 def markdown_table() -> str:

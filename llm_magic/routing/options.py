@@ -38,7 +38,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--quality",
             metavar="SHARE",
-            parse=float,
+            parse=validation.number,
             help="Minimum share of the best expected quality, from 0 (the cheapest model) to 1 (the best).",
             default=f"%config RouteMagics.quality, otherwise the router's value, {DEFAULT_QUALITY:g}",
             check=validation.quality,
@@ -76,7 +76,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--max-tokens",
             metavar="N",
-            parse=int,
+            parse=validation.whole_number,
             help="Maximum number of output tokens, including reasoning.",
             default=f"{DEFAULT_MAX_OUTPUT_TOKENS:,}, or the limit of the model if that is lower",
             check=validation.max_output_tokens,
@@ -139,7 +139,7 @@ class RequestOptions(TypedDict, total=False):
         Option(
             flag="--hedge",
             metavar="SECONDS",
-            parse=float,
+            parse=validation.number,
             help="Also send the prompt to the next model if the first token takes longer than this. Both are billed.",
             default="never",
             check=validation.hedge_s,
@@ -190,10 +190,11 @@ class RequestOptions(TypedDict, total=False):
             flag="--cascade",
             metavar="MODE",
             bare=True,
-            help="Try cheap models first, and the plan's first candidate only if they disagree. --cascade=twice asks "
-            "one cheap model twice, --cascade=schema accepts an answer that fits the schema, --cascade=effort asks the "
-            "first candidate at its lowest effort, and again at a higher one if that is not confirmed, --cascade=off "
-            "turns cascades off.",
+            help="Try cheap models first, and the plan's first candidate only if their answer is not confirmed. "
+            "--cascade=agree: two cheap models agree. twice: one cheap model gives the same answer twice. schema: the "
+            "answer fits the schema. check: --check accepts it. judge: --judge accepts it. effort: the first candidate "
+            "at its lowest effort, and again at a higher one. off: no cascade. Without a mode: check or judge if "
+            "given, otherwise agree.",
             default="if it saves money",
         ),
     ]

@@ -111,10 +111,10 @@ class Router:
             if fields.get("history"):
                 raise RequestError("a thread has its own history: give thread or history, not both")
             fields["history"], fields["thread"] = planning.conversation(self.conversations, name, limit, self._services)
-        for named in (judge := fields.get("judge"), fields.get("last_resort")):
-            if named is not None and named not in self.registry:
-                raise RequestError(self.registry.unknown_model_message(named))
-        check, schema = fields.get("check"), fields.get("schema")
+        for option in ("model", "judge", "last_resort"):
+            if (named := fields.get(option)) is not None:
+                self.registry.check_known(option, named)
+        check, judge, schema = (fields.get(name) for name in ("check", "judge", "schema"))
         fields["cascade"] = cascade_mode(fields.get("cascade"), check=check, judge=judge, schema=schema)
         return Request(prompt=validation.prompt(prompt), **fields)
 

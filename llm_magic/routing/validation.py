@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from typing import Literal, cast, get_args
+from typing import Literal, SupportsFloat, cast, get_args
 
 from llm_magic.attachments import attach, images
 from llm_magic.errors import InvalidOption, RequestError
@@ -99,8 +99,27 @@ def last_resort(value: str) -> str | None:
     return None if value == "off" else text(value, "last_resort")
 
 
-def quality(value: float) -> float:
-    if isinstance(value, bool) or not 0 <= value <= 1:  # also rejects NaN
+def whole_number(text: str) -> int | str:
+    """Return the number that an option states, or the text as it is, which the check of the option rejects."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def number(text: str) -> float | str:
+    """Return the number that an option states, or the text as it is, which the check of the option rejects."""
+    whole = whole_number(text)  # displayed as it was typed: -1, not -1.0
+    try:
+        return float(text) if isinstance(whole, str) else whole
+    except ValueError:
+        return text
+
+
+def quality(value: object) -> float:
+    if (
+        isinstance(value, bool) or not isinstance(value, SupportsFloat) or not 0 <= float(value) <= 1
+    ):  # also rejects NaN
         raise InvalidOption("quality", value, "a share from 0 (the cheapest) to 1 (the best)")
     return float(value)
 

@@ -193,8 +193,8 @@ def test_result_raises_a_timeout_error(shell: Shell) -> None:
 def test_unknown_runs_and_actions_are_reported_on_one_line(shell: Shell) -> None:
     for cell, message in (
         ("%route_jobs wait 9999", "RequestError: no background run 9999"),
-        ("%route_jobs stop", "UsageError: argument action: invalid choice: 'stop'"),
-        ("%route_jobs wait x", "invalid int value: 'x'"),
+        ("%route_jobs stop", "UsageError: invalid action stop: must be wait, cancel or now"),
+        ("%route_jobs wait x", "UsageError: invalid N x: must be a number"),
     ):
         out, _ = shell.fail(cell)
         assert message in out

@@ -60,7 +60,7 @@ def test_failed_rows_are_grouped_with_an_example(reviews: Shell) -> None:
     ("options", "message"),
     [
         ("--into topic", "--into needs --over"),
-        ("--over nothing", "no variable of this name"),
+        ("--over nothing", "invalid --over nothing: must be the name of a variable"),
         ("--over reviews --compare tiers", "can't be combined"),
         ("--over reviews --pilot -1", "invalid --pilot -1"),
         ("--over reviews --missing drop", "invalid --missing drop"),

@@ -170,14 +170,14 @@ def test_a_run_is_run_again_and_rated(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("%route_rate", "UsageError: the following arguments are required: rating"),
-        ("%route_rate 5", "UsageError: argument rating: invalid choice"),
+        ("%route_rate", "UsageError: %route_rate needs a rating: up, down or clear"),
+        ("%route_rate 5", "UsageError: invalid rating 5: must be up, down or clear"),
         (
             "%route_again --tier hard",
             "UsageError: invalid --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK",
         ),
-        ("%route_again --model gpt-1", "RequestError: no model 'gpt-1'"),
-        ("%route_again --out 3x", "UsageError: --out 3x: not a valid variable name"),
+        ("%route_again --model gpt-1", "UsageError: invalid --model gpt-1: must be one of"),
+        ("%route_again --out 3x", "UsageError: invalid --out 3x: must be the name of a variable"),
         ("%route_again hello", "UsageError: unrecognized arguments: hello"),
         ("%route_panel now", "UsageError: %route_panel takes no arguments"),
     ],

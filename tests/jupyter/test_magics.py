@@ -55,7 +55,8 @@ def test_a_line_is_sent_as_it_was_typed(shell: Shell) -> None:
         ("- an item", [], "- an item"),
         ("# a heading", [], "# a heading"),
         ('"--tier" is an option', [], '"--tier" is an option'),
-        ("--tier", ["--tier"], ""),
+        ("--cascade", ["--cascade"], ""),
+        ("--compare a, b hello", ["--compare=a,b"], "hello"),
         ("", [], ""),
     ],
 )
@@ -209,7 +210,7 @@ def test_caps_are_set_shown_and_removed(shell: Shell) -> None:
     assert "no cap" in shell.run("%route_budget off")
     for bad in ("-1", "nan", "5 USD", "much"):
         out, _ = shell.fail(f"%route_budget {bad}")
-        assert f"UsageError: '{bad}' is not a USD amount" in out
+        assert f"UsageError: invalid AMOUNT {bad}: must be a USD amount of zero or more" in out
     assert shell.router.budget.session_usd is None
 
 
@@ -243,12 +244,13 @@ def test_a_cap_for_every_scope(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("--day much", "'much' is not a USD amount"),
-        ("--model strong", "'strong': write --model ID=USD, such as --model ID=0.50"),
+        ("--day much", "invalid --day much: must be a USD amount of zero or more, such as 5 or 0.50, or off"),
+        ("--model strong", "invalid --model strong: must be ID=USD, such as ID=0.50"),
         ("--model nobody=1", "no model 'nobody': the registry has strong, cheap"),
-        ("--tag =1", "'=1': write --tag WORD=USD"),
-        ("7 --tag batch=-1", "'-1' is not a USD amount"),
-        ("--reconcile forget", "invalid choice: 'forget'"),
+        ("--tag =1", "invalid --tag =1: must be WORD=USD"),
+        ("7 --tag batch=-1", "invalid --tag batch=-1: must be a USD amount"),
+        ("--reconcile forget", "invalid --reconcile forget: must be charge or release"),
+        ("--day", "--day needs a value: --day USD"),
     ],
 )
 def test_an_invalid_cap_changes_nothing(shell: Shell, line: str, says: str) -> None:
@@ -275,12 +277,19 @@ def test_uncertain_attempts_are_shown_and_closed_on_request_only(
     assert shell.run("%route_budget --reconcile charge").startswith("nothing is uncertain")
 
 
+@pytest.mark.parametrize("line", ["--out print", "print <<"])
+def test_a_name_that_hides_a_builtin_is_a_warning(shell: Shell, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.shell.run_cell(f"%%route {line}\nhello")
+    assert "warning: print now hides Python's print; del print restores it" in capsys.readouterr().err
+    assert shell["print"] is shell["_route"]
+
+
 def test_the_hedge_option_is_in_seconds(shell: Shell) -> None:
     shell.run("%%route --hedge 2.5\nhello")
     assert len(shell.router.ledger.rows()) == 1, "the first token was in time"
-    for bad, says in (("soon", "invalid float value: 'soon'"), ("-1", "must be a number of seconds, zero or more")):
+    for bad in ("soon", "-1"):
         out, _ = shell.fail(f"%%route --hedge {bad}\nhello")
-        assert says in out
+        assert f"invalid --hedge {bad}: must be a number of seconds, zero or more" in out
 
 
 def test_python_and_magics_share_one_router(shell: Shell) -> None:
@@ -368,9 +377,9 @@ def test_a_name_before_the_options_of_a_cell_binds_the_result(shell: Shell) -> N
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("%%route 3x <<\nhello", "UsageError: --out 3x: not a valid variable name"),
-        ("%%route class << --tier bulk\nhello", "UsageError: --out class: not a valid variable name"),
-        ("%%route a.b <<\nhello", "UsageError: --out a.b: not a valid variable name"),
+        ("%%route 3x <<\nhello", "UsageError: invalid --out 3x: must be the name of a variable"),
+        ("%%route class << --tier bulk\nhello", "UsageError: invalid --out class: must be the name of a variable"),
+        ("%%route a.b <<\nhello", "UsageError: invalid --out a.b: must be the name of a variable"),
         ("%%route a << --out b\nhello", "UsageError: a << and --out b both name the result: give one of them"),
         ("%%route a b << --tier bulk\nhello", "UsageError: unrecognized arguments: a b <<"),
         ("%%route << --tier bulk\nhello", "UsageError: unrecognized arguments: <<"),
@@ -436,17 +445,36 @@ def test_single_braces_and_stray_double_braces_are_text(shell: Shell) -> None:
             "%%route --tier hard\nhello",
             "UsageError: invalid --tier hard: must be one of COMPLEX, STANDARD, STRUCTURED, BULK",
         ),
-        ("%%route --max-tokens many\nhello", "UsageError: argument --max-tokens: invalid int value: 'many'"),
+        ("%%route --max-tokens many\nhello", "UsageError: invalid --max-tokens many: must be a whole number"),
+        ("%%route --quality good\nhello", "UsageError: invalid --quality good: must be a share from 0"),
+        ("%%route --hedge soon\nhello", "UsageError: invalid --hedge soon: must be a number of seconds"),
+        ("%%route --worth much\nhello", "UsageError: invalid --worth much: must be a USD amount"),
+        ("%%route --tier\nhello", "UsageError: --tier needs a value: --tier TIER"),
+        ("%%route --tier --plan\nhello", "UsageError: --tier needs a value: --tier TIER"),
+        ("%%route --plan=1\nhello", "UsageError: --plan takes no value: write --plan alone, not --plan=1"),
+        ('%%route --system "be brief\nhello', 'UsageError: --system "be brief: the quote is not closed'),
+        ('%%route --system="be brief\nhello', 'UsageError: --system "be brief: the quote is not closed'),
+        ("%route --tag 'tis so", "UsageError: --tag 'tis so: the quote is not closed"),
         ("%%route --max-tokens 0\nhello", "UsageError: invalid --max-tokens 0: must be a whole number of at least 1"),
-        ("%%route --max-cost much\nhello", "UsageError: --max-cost: 'much' is not a USD amount"),
+        ("%%route --max-cost much\nhello", "UsageError: invalid --max-cost much: must be a USD amount"),
         (
             "%%route --schema nothing\nhello",
             "UsageError: invalid --schema nothing: must be the name of a variable in the notebook",
         ),
-        ("%%route --out 3x\nhello", "UsageError: --out 3x: not a valid variable name"),
-        ("%%route --out class\nhello", "UsageError: --out class: not a valid variable name"),
+        ("%%route --out 3x\nhello", "UsageError: invalid --out 3x: must be the name of a variable"),
+        ("%%route --out class\nhello", "UsageError: invalid --out class: must be the name of a variable"),
         ("%%route --tag a,b\nhello", "RequestError: the tag 'a,b' must be a word without commas"),
-        ("%%route --model gpt-1\nhello", "RequestError: no model 'gpt-1': the registry has strong, cheap"),
+        ("%%route --model gpt-1\nhello", "UsageError: invalid --model gpt-1: must be one of strong, cheap"),
+        ("%%route --model strong,cheap\nhello", "cheap. --compare strong,cheap asks several"),
+        ("%%route --judge gpt-1\nhello", "UsageError: invalid --judge gpt-1: must be one of strong, cheap"),
+        ("%%route --last-resort gpt-1\nhello", "UsageError: invalid --last-resort gpt-1: must be one of strong"),
+        (
+            "%%route --compare gpt-1,cheap\nhello",
+            "UsageError: invalid --compare gpt-1: must be tiers, or one of strong",
+        ),
+        ("%%route --cascade=vote\nhello", "UsageError: invalid --cascade vote: must be one of agree"),
+        ("%%route --over nothing\nhello", "UsageError: invalid --over nothing: must be the name of a variable"),
+        ("%%route --pilot 3\nhello", "UsageError: --pilot needs --over NAME"),
         ("%%route\n \n", "RequestError: the prompt is empty"),
         ("%route", "RequestError: the prompt is empty"),
         ("%%route\na\0b", "RequestError: the prompt has a NUL byte at character 1"),
@@ -633,7 +661,7 @@ def test_a_generic_type_is_a_schema(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("--check nobody", "must be the name of a variable"), ("--judge nobody", "no model 'nobody'"), ("--cascade=vote", "--cascade vote: must be one of agree"), ("--cascade=check", "requires check=")],
+    [("--check nobody", "must be the name of a variable"), ("--judge nobody", "invalid --judge nobody: must be one of strong, cheap"), ("--cascade=vote", "--cascade vote: must be one of agree"), ("--cascade=check", "requires check=")],
 )  # fmt: skip
 def test_an_invalid_cascade_is_an_error(shell: Shell, options: str, message: str) -> None:
     _, error = shell.fail(f"%%route {options}\nhello")

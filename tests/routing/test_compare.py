@@ -236,7 +236,7 @@ def test_a_cell_compares_models_and_a_pick_is_stored_as_a_rating(shell: Shell) -
     [
         ("%route_pick 1", "RequestError: nothing to pick from: run %%route --compare first"),
         ("%%route --compare a\nhello", "RequestError: a comparison needs two models or more"),
-        ("%%route --compare a,x\nhello", "RequestError: no model 'x'"),
+        ("%%route --compare a,x\nhello", "UsageError: invalid --compare x: must be tiers, or one of a, b, c"),
         ("%%route --compare a,b --model c\nhello", "UsageError: --compare can't be combined with --model"),
         ("%%route --compare a,b --plan\nhello", "UsageError: --compare can't be combined with --plan"),
         ("%%route --compare a,b --background\nhello", "UsageError: --compare can't be combined with --background"),

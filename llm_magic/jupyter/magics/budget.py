@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from llm_magic.budget import Budget, Cap, show_moment, show_usd, usd
+from IPython.core.error import UsageError
+
+from llm_magic.budget import AMOUNT, Budget, Cap, show_moment, show_usd, usd
 from llm_magic.errors import BudgetError
 from llm_magic.routing import Router
 from llm_magic.types import SHADOW_TAG, ZERO
@@ -15,10 +17,10 @@ _MAX_SHOWN = 10
 
 
 def change(router: Router, args: Any) -> None:
-    """Set the caps that the options name. Raises BudgetError, and then no cap is changed."""
+    """Set the caps that the options name. Raises UsageError or BudgetError, and then no cap is changed."""
     budget = router.budget
     caps: dict[str, Any] = {
-        f"{scope}_usd": _amount(text)
+        f"{scope}_usd": _amount(text, "AMOUNT" if scope == "session" else f"--{scope}")
         for scope, text in (
             ("session", args.amount),
             ("run", args.run),
@@ -29,9 +31,9 @@ def change(router: Router, args: Any) -> None:
         if text is not None
     }
     if args.model:
-        caps["models_usd"] = _assigned(args.model, budget.models_usd, "--model ID=USD")
+        caps["models_usd"] = _assigned(args.model, budget.models_usd, "--model", "ID")
     if args.tag:
-        caps["tags_usd"] = _assigned(args.tag, budget.tags_usd, "--tag WORD=USD")
+        caps["tags_usd"] = _assigned(args.tag, budget.tags_usd, "--tag", "WORD")
     if caps:
         router.set_budget(**caps)
 
@@ -108,18 +110,21 @@ def _lasting_caps(budget: Budget) -> Sequence[Any]:
     return tuple(caps)
 
 
-def _amount(text: str) -> Decimal | None:
-    return None if text.lower() == "off" else usd(text)
+def _amount(text: str, option: str, typed: str = "") -> Decimal | None:
+    try:
+        return None if text.lower() == "off" else usd(text)
+    except BudgetError:
+        raise UsageError(f"invalid {option} {typed or text}: must be {AMOUNT}, or off") from None
 
 
-def _assigned(assignments: Sequence[str], current: Mapping[str, Decimal], usage: str) -> dict[str, Decimal]:
+def _assigned(assignments: Sequence[str], current: Mapping[str, Decimal], option: str, key: str) -> dict[str, Decimal]:
     """Return the caps by name after `NAME=USD` and `NAME=off`."""
     caps = dict(current)
     for text in assignments:
         name, equals, amount = text.rpartition("=")
         if not equals or not name:
-            raise BudgetError(f"{text!r}: write {usage}, such as {usage.replace('USD', '0.50')}")
-        if (limit := _amount(amount)) is None:
+            raise UsageError(f"invalid {option} {text}: must be {key}=USD, such as {key}=0.50")
+        if (limit := _amount(amount, option, text)) is None:
             caps.pop(name, None)
         else:
             caps[name] = limit

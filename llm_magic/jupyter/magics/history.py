@@ -9,13 +9,11 @@ from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from llm_magic import routing
-from llm_magic.errors import InvalidOption
 from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.magics import namespace, words
-from llm_magic.jupyter.magics.options import usage_error
 from llm_magic.jupyter.render.text import printable
 from llm_magic.jupyter.run import comparison, foreground, history
-from llm_magic.jupyter.run.foreground import short_errors
+from llm_magic.jupyter.run.short_errors import short_errors
 from llm_magic.routing import Router, validation
 from llm_magic.types import Request
 
@@ -65,10 +63,7 @@ class SessionMagics(Magics):
         args = words.parse(self.route_again, line)
         namespace.check_name(args.out)
         with short_errors():
-            try:
-                tier = None if args.tier is None else validation.tier(args.tier)
-            except InvalidOption as error:
-                raise usage_error(error) from None
+            tier = None if args.tier is None else validation.tier(args.tier)
             self._run(routing.session_router(), history.again(history.last(), tier=tier, model=args.model), args.out)
 
     @magic_arguments()

@@ -12,7 +12,7 @@ from llm_magic import routing
 from llm_magic.errors import BudgetError, RequestError
 from llm_magic.jupyter.display.report_plot import show_plot
 from llm_magic.jupyter.magics import budget, words
-from llm_magic.jupyter.run.foreground import short_errors
+from llm_magic.jupyter.run.short_errors import short_errors
 from llm_magic.ledger import Ledger
 
 if TYPE_CHECKING:

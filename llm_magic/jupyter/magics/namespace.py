@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import linecache
 import re
@@ -45,7 +46,10 @@ def restore_last(shell: Any) -> None:
 
 def check_name(name: str | None) -> None:
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise UsageError(f"--out {name}: not a valid variable name")
+        raise UsageError(f"invalid --out {name}: must be the name of a variable")
+    if name is not None and hasattr(builtins, name):
+        hint = f"warning: {name} now hides Python's {name}; del {name} restores it"
+        print(hint, file=sys.stderr)  # noqa: T201 - a magic answers in the cell
 
 
 def is_a_statement() -> bool:

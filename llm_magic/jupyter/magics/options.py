@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from argparse import BooleanOptionalAction
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -11,13 +12,14 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
 from llm_magic.columns import Column
-from llm_magic.errors import BudgetError, InvalidOption
+from llm_magic.errors import InvalidOption
 from llm_magic.jupyter.magics import namespace, words
 from llm_magic.jupyter.magics.interpolation import interpolate
+from llm_magic.registry import Registry
 from llm_magic.routing import Router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
 from llm_magic.routing.columns import Variables
-from llm_magic.routing.keywords import from_arguments
+from llm_magic.routing.keywords import check_amounts, from_arguments
 from llm_magic.routing.notebook import Notebook
 from llm_magic.routing.option import Option
 from llm_magic.routing.options import OPTIONS, RequestOptions
@@ -46,16 +48,11 @@ def request_of(router: Router, args: Any, text: str, variables: Mapping[str, Any
     prompt, routing_text = (text, None) if args.no_interpolate else interpolate(text, variables)
     namespace.check_name(args.out)
     notebook = Notebook(variables=variables, table_rows=settings.table_rows)
-    try:
-        given = _given(args, notebook, settings)
-        given.setdefault("thread_tokens", settings.thread_tokens)
-        given.setdefault("cache", settings.cache)
-        given["routing_text"] = routing_text
-        request = router.request(prompt, **given)
-    except BudgetError as error:
-        raise UsageError(f"--max-cost: {error}") from None
-    except InvalidOption as error:
-        raise usage_error(error) from None
+    given = _given(args, notebook, settings)
+    given.setdefault("thread_tokens", settings.thread_tokens)
+    given.setdefault("cache", settings.cache)
+    given["routing_text"] = routing_text
+    request = router.request(prompt, **given)
     if settings.quality is not None and "quality" not in given:
         request = dataclasses.replace(request, quality=settings.quality)
     return dataclasses.replace(request, shadowing=_shadowing(router, settings))
@@ -79,6 +76,7 @@ def _shadowing(router: Router, settings: Any) -> Shadowing:
 
 def _given(args: Any, notebook: Notebook, settings: Any) -> RequestOptions:
     given = from_arguments(vars(args), notebook)
+    check_amounts(given)
     given.setdefault("flex", settings.flex)
     if settings.effort is not None:
         given.setdefault("effort", settings.effort)
@@ -94,19 +92,16 @@ def column_of(router: Router, args: Any, text: str, variables: Mapping[str, Any]
     """Return the column that parsed options and a text describe, not started yet."""
     namespace.check_name(args.out)
     if args.over not in variables:
-        raise UsageError(f"--over {args.over}: no variable of this name exists")
+        near = difflib.get_close_matches(args.over, variables, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"invalid --over {args.over}: must be the name of a variable in the notebook{hint}")
     notebook = Notebook(variables=variables, table_rows=settings.table_rows)
-    try:
-        given: dict[str, Any] = dict(_given(args, notebook, settings))
-        if settings.quality is not None:
-            given.setdefault("quality", settings.quality)
-        given |= {name: getattr(args, name) for name in COLUMN_OPTIONS}
-        how: Variables = {"names": variables, "interpolate": not args.no_interpolate}
-        return router.column(text, variables[args.over], cast("ColumnOptions", given), **how)
-    except BudgetError as error:
-        raise UsageError(f"--max-cost: {error}") from None
-    except InvalidOption as error:
-        raise usage_error(error) from None
+    given: dict[str, Any] = dict(_given(args, notebook, settings))
+    if settings.quality is not None:
+        given.setdefault("quality", settings.quality)
+    given |= {name: getattr(args, name) for name in COLUMN_OPTIONS}
+    how: Variables = {"names": variables, "interpolate": not args.no_interpolate}
+    return router.column(text, variables[args.over], cast("ColumnOptions", given), **how)
 
 
 def check_column_options(args: Any) -> None:
@@ -120,12 +115,7 @@ def check_column_options(args: Any) -> None:
         raise UsageError("--over can't be combined with --compare")
 
 
-def usage_error(error: InvalidOption) -> UsageError:
-    option = {**OPTIONS, **COLUMN_OPTIONS}[error.option]
-    return UsageError(f"invalid {option.flag} {error.value}: must be {error.requirement}")
-
-
-def compared_models(args: Any) -> list[str]:
+def compared_models(args: Any, registry: Registry) -> list[str]:
     given = {
         "--thread": args.thread,
         "--model": args.model,
@@ -135,13 +125,18 @@ def compared_models(args: Any) -> list[str]:
     }
     if clashing := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--compare can't be combined with {clashing}")
-    return [model.strip() for model in args.compare.split(",") if model.strip()]
+    models = [model.strip() for model in args.compare.split(",") if model.strip()]
+    for model in models if models != ["tiers"] else ():
+        try:
+            registry.check_known("model", model)
+        except InvalidOption as error:
+            raise UsageError(f"invalid --compare {model}: must be tiers, or {error.requirement}") from None
+    return models
 
 
 def parsed(line: str, magic: Any, *, takes_text: bool) -> tuple[Any, str]:
     """Return the options of a line, and the text after them exactly as it was typed. Raises UsageError."""
     arguments, text = words.split(line, magic, takes_text=takes_text)
-    args, rest = magic.parser.parse_known_args(arguments)
-    if rest:
+    if rest := [argument for argument in arguments if not words.is_option(argument)]:
         raise UsageError(f"unrecognized arguments: {' '.join(rest)} (the prompt goes below the first line)")
-    return args, text
+    return magic.parser.parse_args(arguments), text

@@ -20,7 +20,7 @@ from llm_magic.jupyter.magics import namespace, options, scope, words
 from llm_magic.jupyter.render.run_state import Verbosity
 from llm_magic.jupyter.run import background, columns, comparison, foreground, history
 from llm_magic.jupyter.run.background import BackgroundRun
-from llm_magic.jupyter.run.foreground import short_errors
+from llm_magic.jupyter.run.short_errors import short_errors
 from llm_magic.registry import PROFILES
 from llm_magic.types import DEFAULT_QUALITY, Comparison, Effort, OnRefusal, Plan, RouteResult
 
@@ -130,19 +130,12 @@ class RouteMagics(Magics):
             raise TraitError(f"the 'profile' trait can't become {proposal['value']!r}: {error}") from error
         return proposal["value"]
 
-    @validate("quality")
-    def _check_quality(self, proposal: Any) -> float | None:
+    @validate("quality", "shadow")
+    def _check_share(self, proposal: Any) -> float | None:
         """Check the range here: the bounds of a trait accept NaN."""
-        value = proposal["value"]
+        name, value = proposal["trait"].name, proposal["value"]
         if value is not None and not 0 <= value <= 1:
-            raise TraitError(f"the 'quality' trait can't become {value!r}: it must be from 0 to 1, or None")
-        return value
-
-    @validate("shadow")
-    def _check_shadow(self, proposal: Any) -> float | None:
-        value = proposal["value"]
-        if value is not None and not 0 <= value <= 1:
-            raise TraitError(f"the 'shadow' trait can't become {value!r}: it must be from 0 to 1, or None")
+            raise TraitError(f"the {name!r} trait can't become {value!r}: it must be from 0 to 1, or None")
         return value
 
     @validate("shadow_never_regex")
@@ -180,7 +173,7 @@ class RouteMagics(Magics):
     @argument("--no-stream", action="store_true", help="Show the answer when it is complete.")
     @argument(
         "--compare",
-        metavar="MODELS",
+        metavar=words.LISTED,
         help="Send the prompt to several models at once and show their answers side by side: model ids separated by "
         "commas, or tiers.",
     )
@@ -335,7 +328,9 @@ class RouteMagics(Magics):
                 self._shell.push(dict.fromkeys(names, value))
 
             if args.compare is not None:
-                return comparison.run(router, self._shell, request, options.compared_models(args), **how, bind=bind)
+                return comparison.run(
+                    router, self._shell, request, options.compared_models(args, router.registry), **how, bind=bind
+                )
             if args.background:
                 view = run_view.choose_view(self._shell, **how, background=True)
                 return background.start(router, request, view, self._shell.user_ns, names)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ _DASHED_OPTION = re.compile(r"[–—]+([A-Za-z][\w-]*)(?:=.*)?")
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}(?=\s|$)")
 _SHORT_OPTION = re.compile(r"-[A-Za-z][\w-]*(?:=.*)?")
 _GENERIC = re.compile(r"[A-Za-z_][\w.]*\[")
+LISTED = "MODELS"
+"""The metavar of an option whose value is a list with commas: blanks may follow them."""
+_OPENING_QUOTES = "\"'“‘"
 _JSON = json.JSONDecoder()
 
 
@@ -32,6 +36,8 @@ class Word:
     text: str
     end: int
     is_quoted: bool
+    is_unclosed: bool = False
+    """A quote begins the word, or its value, and is not closed at the end of a word."""
 
 
 def words_of(line: str, start: int = 0) -> Iterator[Word]:
@@ -75,7 +81,8 @@ def _word(line: str, start: int) -> Word:
     plain = _PLAIN.match(line, value)
     if plain is None:  # `--option=` at the end, or before a blank
         return Word(prefix, value, is_quoted=False)
-    return Word(prefix + _ESCAPED.sub(r"\1", plain.group()), plain.end(), is_quoted=False)
+    text = prefix + _ESCAPED.sub(r"\1", plain.group())
+    return Word(text, plain.end(), is_quoted=False, is_unclosed=line[value] in _OPENING_QUOTES)
 
 
 def _end_of_type(line: str, start: int) -> int | None:
@@ -111,22 +118,52 @@ def split(line: str, magic: Any, *, takes_text: bool) -> tuple[list[str], str]:
         name, assigned, _ = word.text.partition("=")
         if not word.is_quoted and (dashed := _DASHED_OPTION.fullmatch(word.text)) and f"--{dashed[1]}" in actions:
             raise UsageError(unknown_option(name, [f"--{dashed[1]}"], text_may_follow=takes_text))
-        if word.is_quoted or not _is_option(word.text):
+        if word.is_quoted or not is_option(word.text):
             if takes_text:
                 break
             arguments.append(word.text)
             continue
         if name not in actions:
             raise UsageError(unknown_option(name, list(actions), text_may_follow=takes_text))
-        arguments.append(word.text)
-        end = word.end
-        if not assigned and actions[name].nargs is None and (value := next(words, None)) is not None:
-            arguments[-1] = f"{name}={value.text}"
-            end = value.end
+        text, end = word.text, word.end
+        if actions[name].nargs is None:
+            text, end = _with_value(word, name, actions, words, line)
+        elif assigned and actions[name].nargs == 0:
+            raise UsageError(f"{name} takes no value: write {name} alone, not {word.text}")
+        arguments.append(text)
     return arguments, line[end:].strip()
 
 
-def _is_option(text: str) -> bool:
+def _with_value(word: Word, name: str, actions: Mapping[str, Any], words: Iterator[Word], line: str) -> tuple[str, int]:
+    """Return `--option=value` and the position after it. Raises UsageError if there is no value, or an invalid one."""
+    option = actions[name]
+    value: Word | None = dataclasses.replace(word, text=word.text.removeprefix(f"{name}="))
+    if "=" not in word.text:
+        value = next(words, None)
+    if value is None or (not value.is_quoted and "=" not in word.text and value.text.partition("=")[0] in actions):
+        raise UsageError(f"{name} needs a value: {name} {option.metavar}")
+    if value.is_unclosed:
+        typed = line[value.end - len(value.text) :]
+        raise UsageError(
+            f"{name} {typed}: the quote is not closed at the end of a word. Within quotes, write \\ before one"
+        )
+    text, end = value.text, value.end
+    while option.metavar == LISTED and text.endswith(",") and (more := next(words, None)) is not None:
+        text, end = text + more.text, more.end
+    _check_value(option, name, text)
+    return f"{name}={text}", end
+
+
+def _check_value(action: Any, name: str, text: str) -> None:
+    if action.choices is not None and text not in action.choices:
+        near = difflib.get_close_matches(text, action.choices, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"invalid {name} {text}: must be {any_of(list(action.choices))}{hint}")
+    if action.type is int and not text.isdecimal():
+        raise UsageError(f"invalid {name} {text}: must be a number")
+
+
+def is_option(text: str) -> bool:
     return (text.startswith("--") and text != "--") or _SHORT_OPTION.fullmatch(text) is not None
 
 
@@ -149,4 +186,16 @@ def any_of(names: list[str]) -> str:
 
 def parse(magic: Any, line: str) -> Any:
     arguments, _ = split(line, magic, takes_text=False)
+    texts = [argument for argument in arguments if not is_option(argument)]
+    for action in (action for action in magic.parser._actions if not action.option_strings):
+        name = action.metavar or action.dest
+        taken, texts = (texts, []) if action.nargs == "*" else (texts[:1], texts[1:])
+        if not taken and action.nargs is None:
+            raise UsageError(
+                f"%{magic.parser.prog} needs a {name}: {any_of(list(action.choices)) if action.choices else name}"
+            )
+        for text in taken:
+            _check_value(action, name, text)
+    if texts:
+        raise UsageError(f"unrecognized arguments: {' '.join(texts)}")
     return magic.parser.parse_args(arguments)

@@ -12,7 +12,6 @@ from llm_magic.jupyter.panel import facts
 from llm_magic.jupyter.panel.output import column_html, entry_html
 from llm_magic.jupyter.render.facts import answer_markdown
 from llm_magic.jupyter.render.html import INERT_CLASSES, answer, escape, folded
-from llm_magic.jupyter.run.foreground import error_text
 from llm_magic.jupyter.run.history import PastRun, Rating
 
 # Runs in the page, so that copying works while the kernel is busy and after it has ended.
@@ -142,7 +141,7 @@ def _below(past: PastRun, live_answer: Any) -> list[Any]:
 
 
 def _button(actions: Actions, label: str, press: Callable[[], None]) -> Any:
-    return button(label, press, lambda error: actions.show_message(error_text(error)))
+    return button(label, press, lambda error: actions.show_message(str(error)))
 
 
 def _copy(past: PastRun, label: str) -> list[Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from llm_magic.bridge import SETTLE_TIMEOUT_S
 from llm_magic.budget import show_usd
@@ -86,23 +85,4 @@ def record_end(router: Router, state: RunState, how: str) -> None:
 def failure_text(error: BaseException) -> str:
     if isinstance(error, AllAttemptsFailed):
         return error.message
-    return f"no answer: {error_text(error) if isinstance(error, LLMMagicError) else repr(error)}"
-
-
-@contextmanager
-def short_errors() -> Generator[None]:
-    try:
-        yield
-    except LLMMagicError as error:
-        _shorten_traceback(error)
-        raise
-
-
-def _shorten_traceback(error: LLMMagicError) -> None:
-    # IPython calls this method to display an error.
-    error._render_traceback_ = lambda: [f"{type(error).__name__}: {error_text(error)}"]  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def error_text(error: LLMMagicError) -> str:
-    """Return the message, without the count of exceptions that an ExceptionGroup appends."""
-    return error.message if isinstance(error, AllAttemptsFailed) else str(error)
+    return f"no answer: {error if isinstance(error, LLMMagicError) else repr(error)}"
