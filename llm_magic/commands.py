@@ -16,7 +16,8 @@ from llm_magic.routing import session_router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
 from llm_magic.routing.option import Option
 from llm_magic.routing.options import OPTIONS, RequestOptions
-from llm_magic.types import Candidate, Plan, RouteResult
+from llm_magic.routing.plan_text import plan_text
+from llm_magic.types import RouteResult
 from llm_magic.waiting.off_peak import describe
 
 EXIT_CODE_INCOMPLETE = 3
@@ -82,7 +83,7 @@ def plan(args: argparse.Namespace) -> int:
     if args.over is not None:
         print(router.plan_map(text, over=files.read(args.over), **_options(args)))
     else:
-        print("\n".join(_plan_lines(router.plan(text, **_request_options(args)))))
+        print(plan_text(router.plan(text, **_request_options(args))))
     return 0
 
 
@@ -154,17 +155,6 @@ def _facts(column: Column) -> dict[str, Any]:
         "expected_usd": None if plan is None or plan.expected_usd is None else float(plan.expected_usd),
         "elapsed_s": round(column.elapsed_s, 1),
     }
-
-
-def _plan_lines(plan: Plan) -> list[str]:
-    lines = [f"tier: {plan.tier} ({plan.classification.confidence:.0%})"]
-    for entry in plan.ranked:
-        if isinstance(entry, Candidate):
-            cost = f"{show_usd(entry.expected_usd)} expected, at most {show_usd(entry.worst_usd)}"
-            lines.append(f"{entry.model.id}: {cost}{f' ({entry.why})' if entry.why else ''}")
-        else:
-            lines.append(f"{entry.model.id}: skipped, {entry.reason}")
-    return lines
 
 
 def _text(text: str) -> str:

@@ -43,11 +43,9 @@ def _way_out(plan: Plan, registry: Registry, context: PlanContext) -> str:
 
 
 def key_variables(entries: Iterable[Skipped], registry: Registry) -> list[str]:
-    names = (
-        registry.providers[entry.model.provider].api_key_env
-        for entry in entries
-        if not entry.is_configured and entry.model.provider in registry.providers
-    )
+    """Return the variables of the keys that are missing, in the registry's order of providers."""
+    missing = {entry.model.provider for entry in entries if not entry.is_configured}
+    names = [spec.api_key_env for name, spec in registry.providers.items() if name in missing]
     return list(dict.fromkeys(name for name in names if name))
 
 

@@ -116,7 +116,9 @@ def test_a_plan_sends_nothing(provider: ScriptedProvider, reviews: Path, capsys:
     assert main(["plan", "Which topic? {{text}}", "--over", str(reviews)]) == 0
     assert "rows: 3, 2 distinct, 1 without a value" in capsys.readouterr().out
     assert main(["plan", "What is 2 + 2?"]) == 0
-    assert "only: $" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "only: $" in out
+    assert "(low / expected / worst)" in out
     assert provider.requests == []
 
 

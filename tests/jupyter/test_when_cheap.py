@@ -77,11 +77,15 @@ def waiting(run: background.Job) -> None:
     until(lambda: run.wait_for_price.off_peak is not None and "waiting until" in run.row()["status"])
 
 
-def test_the_cell_returns_at_once_waits_and_is_answered_off_peak(shell: Shell, clock: SteppedClock) -> None:
+def test_the_cell_returns_at_once_waits_and_is_answered_off_peak(
+    shell: Shell, clock: SteppedClock, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert shell.run("%%route --when cheap --out answer\nhello") == ""
     run = shell["answer"]
     assert isinstance(run, BackgroundRun)
     waiting(run)
+    background.print_until(run)  # as `%route_jobs wait` does
+    assert f"run {run.number} waits until {clock_time(OFF_PEAK)}. %route_jobs now" in capsys.readouterr().out
     status = run.status()
     assert "off-peak price of deepseek-flash: $" in status
     assert "stored in the ledger's database until then" in status

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from llm_magic import Registry, RegistryError, Router, routing
-from llm_magic.jupyter.render import text as plain_text
 from llm_magic.providers.scripted import ScriptedProvider
 from llm_magic.registry.rules import Then, When
+from llm_magic.routing.plan_text import plan_text
 from llm_magic.types import Message
 from tests.support.builders import FakeClock, model
 from tests.support.shell import Shell
@@ -220,7 +220,7 @@ def test_a_match_is_displayed_in_the_plan_and_in_the_cell(
     )
     shell.run(f"plan = %route_plan --tag legal {EASY}")
     shell.run("%config RouteMagics.verbosity = 'full'")
-    lines = plain_text.plan(shell["plan"])
+    lines = plan_text(shell["plan"])
     assert "odd: " in lines
     assert lines.count("rule 2 in models.toml: tag 'legal'") == 2
     out = shell.run(f"%%route --tag legal\n{EASY}")

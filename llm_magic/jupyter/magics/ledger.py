@@ -128,6 +128,7 @@ class LedgerMagics(Magics):
           %route_threads
           %route_threads trip --purge
         """
+        from llm_magic.jupyter.render import frames
         from llm_magic.jupyter.render.tables import thread_frame, threads_frame
 
         args = words.parse(self.route_threads, line)
@@ -138,7 +139,9 @@ class LedgerMagics(Magics):
                 raise RequestError(f"no thread {name!r}: there are {', '.join(threads.names()) or 'none'}")
             if not args.purge:
                 limit = self._settings.thread_tokens
-                return threads_frame(threads, limit) if name is None else thread_frame(threads, name, limit)
+                if name is None:
+                    return frames.threads(threads_frame(threads, limit))
+                return frames.thread(thread_frame(threads, name, limit), name)
             count = threads.purge(name)
         print(f"deleted {count:,} exchange{'s' * (count != 1)}")  # noqa: T201 - as above
         return None
@@ -216,7 +219,7 @@ class LedgerMagics(Magics):
         with short_errors():
             router = routing.session_router()
             if args.check:
-                return checks_frame(check_models(router.base_registry, router.providers))
+                return frames.checks(checks_frame(check_models(router.base_registry, router.providers)))
             return frames.models(models_frame(router))
 
 

@@ -10,6 +10,7 @@ from llm_magic.jupyter.render import columns, facts, html, text
 from llm_magic.jupyter.render.markdown import fenced
 from llm_magic.jupyter.render.run_state import RunState, RunStates, states_of
 from llm_magic.ledger.report import Report
+from llm_magic.routing.plan_text import plan_text
 from llm_magic.types import Comparison, Plan, RouteResult
 
 Bundle = dict[str, str]
@@ -55,7 +56,7 @@ def unfinished(models: Sequence[str]) -> Bundle:
 
 
 def plan(plan: Plan) -> Bundle:
-    return bundle(html.plan(plan), text.plan(plan))
+    return bundle(html.plan(plan), plan_text(plan))
 
 
 def column(column: Column) -> Bundle:

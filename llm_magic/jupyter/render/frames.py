@@ -17,6 +17,7 @@ from llm_magic.types import Outcome
 
 _LEDGER_ROWS = 20
 _MAX_CELL_CHARS = 60
+_MAX_STATUS_CHARS = 32
 
 
 class SummaryFrame(pd.DataFrame):
@@ -99,11 +100,59 @@ def jobs(frame: pd.DataFrame) -> SummaryFrame:
     short = frame.reset_index()
     short["cost_usd"] = [_dollars(cost) for cost in short["cost_usd"]]
     short["prompt"] = [_text(prompt) for prompt in short["prompt"]]
+    short["status"] = [_text(status, _MAX_STATUS_CHARS) for status in short["status"]]
     short = short.rename(columns={"cost_usd": "cost"})
     short = short.astype(object).where(short.notna(), "").astype(str)
     caption = "%route_jobs wait, %route_jobs cancel RUN, %route_jobs now RUN"
     empty = "no background runs: %%route --background starts one"
     return _summary(frame, short, caption if len(frame) else empty, figures=("run", "cost"), texts=("prompt",))
+
+
+def checks(frame: pd.DataFrame) -> SummaryFrame:
+    short = pd.DataFrame(
+        {
+            "model": list(frame.index),
+            "provider": list(frame["provider"]),
+            "status": list(frame["status"]),
+            "detail": [_text(text) for text in frame["detail"]],
+            "differs in": [_text(text) for text in frame["differs"]],
+        }
+    )
+    caption = "checked = %route_models --check has the whole texts"
+    empty = "no provider with a key could be asked"
+    return _summary(frame, short, caption if len(frame) else empty, figures=(), texts=("detail", "differs in"))
+
+
+def threads(frame: pd.DataFrame) -> SummaryFrame:
+    short = pd.DataFrame(
+        {
+            "thread": list(frame.index),
+            "exchanges": [f"{count:,}" for count in frame["exchanges"]],
+            "tokens": [f"{count:,}" for count in frame["tokens"]],
+            "left out": [f"{count:,}" for count in frame["left_out"]],
+            "model": list(frame["model"]),
+            "last": [_moment(at.to_pydatetime()) for at in frame["last"]],
+        }
+    )
+    caption = "left out: the oldest exchanges, which are not sent; %route_threads THREAD shows one thread"
+    empty = "no threads yet: %%route --thread NAME starts one"
+    figures = ("exchanges", "tokens", "left out")
+    return _summary(frame, short, caption if len(frame) else empty, figures=figures, texts=("thread",))
+
+
+def thread(frame: pd.DataFrame, name: str) -> SummaryFrame:
+    short = pd.DataFrame(
+        {
+            "when": [_moment(at.to_pydatetime()) for at in frame["at"]],
+            "prompt": [_text(prompt) for prompt in frame["prompt"]],
+            "answer": [_text(answer) for answer in frame["answer"]],
+            "model": list(frame["model"]),
+            "tokens": [f"{count:,}" for count in frame["tokens"]],
+            "sent": ["✓" if is_sent else "–" for is_sent in frame["sent"]],
+        }
+    )
+    caption = f"sent: goes along with the next prompt; exchanges = %route_threads {name} has the whole texts"
+    return _summary(frame, short, caption, figures=("tokens",), texts=("prompt", "answer"))
 
 
 def _summary(
@@ -123,9 +172,9 @@ def _joined(parts: tuple[Any, Any]) -> str:
     return " · ".join(str(part) for part in parts if not pd.isna(part) and part)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, max_chars: int = _MAX_CELL_CHARS) -> str:
     text = "" if value is None or value is pd.NA else str(value)
-    return text if len(text) <= _MAX_CELL_CHARS else f"{text[: _MAX_CELL_CHARS - 1]}…"
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def _dollars(amount: Any) -> str:

@@ -18,8 +18,8 @@ from llm_magic.jupyter.render.facts import (
 )
 from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.markdown import markdown_to_html
-from llm_magic.jupyter.render.plan_notes import plan_notes
 from llm_magic.jupyter.render.style import PANEL_STYLE, styled
+from llm_magic.routing.plan_text import plan_notes
 from llm_magic.types import Candidate, Plan, Skipped
 
 INERT_CLASSES = "llmr mathjax_ignore tex2jax_ignore"

@@ -1,11 +1,8 @@
-"""Runs, comparisons and plans as plain text."""
+"""Runs and comparisons as plain text."""
 
 from __future__ import annotations
 
-from llm_magic.budget import show_usd
-from llm_magic.jupyter.render.facts import ComparisonFacts, RunFacts, TierFacts, tier_facts
-from llm_magic.jupyter.render.plan_notes import plan_notes
-from llm_magic.types import Candidate, Plan, Skipped
+from llm_magic.jupyter.render.facts import ComparisonFacts, RunFacts
 
 
 def run(facts: RunFacts, answer: str) -> str:
@@ -31,21 +28,6 @@ def comparison(facts: ComparisonFacts) -> str:
     return "\n\n".join([*columns, " | ".join(filter(None, (*facts.footer, facts.hint)))])
 
 
-def plan(plan: Plan) -> str:
-    return "\n".join([_tier(tier_facts(plan.classification)), *map(_plan_line, plan.ranked), *plan_notes(plan)])
-
-
 def printable(text: str) -> str:
     """Remove the control characters that would reach a terminal from a model's text."""
     return "".join(char for char in text if char in "\n\t" or (char >= " " and not "\x7f" <= char <= "\x9f"))
-
-
-def _tier(tier: TierFacts) -> str:
-    return f"{tier.name} {tier.confidence:.2f}: {tier.reasons}"
-
-
-def _plan_line(entry: Candidate | Skipped) -> str:
-    if isinstance(entry, Skipped):
-        return f"  – {entry.model.id}: skipped, {entry.reason}"
-    costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
-    return f"  → {entry.name}: {costs} (low / expected / worst), quality {entry.expected_quality:.0%}, {entry.why}"

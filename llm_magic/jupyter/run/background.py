@@ -26,6 +26,7 @@ from llm_magic.routing import Router
 from llm_magic.routing.patience import stored_run
 from llm_magic.types import Request, RouteResult
 from llm_magic.waiting import encoding
+from llm_magic.waiting.off_peak import clock_time
 from llm_magic.waiting.store import StoredJob
 from llm_magic.waiting.wait import Wait
 
@@ -320,6 +321,7 @@ def wait(runs: Iterable[Job]) -> None:
     try:
         for run in runs:
             was_awaited = run.was_awaited
+            print_until(run)
             try:
                 run.result()
             except Exception as error:  # noqa: BLE001 - raised below
@@ -329,6 +331,16 @@ def wait(runs: Iterable[Job]) -> None:
         raise Stopped("stopped waiting; the runs continue, %route_jobs cancel ends them") from None
     if errors:
         raise errors[0]
+
+
+def print_until(run: Job) -> None:
+    """Print until when a run waits for lower prices, as soon as that is known. Otherwise return when it has ended."""
+    while not run.done():
+        if (off_peak := run.wait_for_price.off_peak) is not None:
+            until = clock_time(off_peak.until)
+            print(f"run {run.number} waits until {until}. %route_jobs now {run.number} sends it now")  # noqa: T201
+            return
+        time.sleep(POLL_INTERVAL_S)
 
 
 def frame(runs: Iterable[Job]) -> pd.DataFrame:

@@ -1,10 +1,23 @@
-"""The notes of a plan, in words."""
+"""Plans in words, for notebooks and the command line."""
 
 from __future__ import annotations
 
-from llm_magic.budget import extra_line, short_usd
-from llm_magic.types import Cascade, Plan
+from llm_magic.budget import extra_line, short_usd, show_usd
+from llm_magic.types import Candidate, Cascade, Plan, Skipped
 from llm_magic.waiting.off_peak import describe_plan
+
+
+def plan_text(plan: Plan) -> str:
+    known = plan.classification
+    tier = f"{known.tier} {known.confidence:.2f}: {'; '.join(known.reasons)}"
+    return "\n".join([tier, *map(_entry, plan.ranked), *plan_notes(plan)])
+
+
+def _entry(entry: Candidate | Skipped) -> str:
+    if isinstance(entry, Skipped):
+        return f"  – {entry.model.id}: skipped, {entry.reason}"
+    costs = " / ".join(show_usd(cost) for cost in (entry.low_usd, entry.expected_usd, entry.worst_usd))
+    return f"  → {entry.name}: {costs} (low / expected / worst), quality {entry.expected_quality:.0%}, {entry.why}"
 
 
 def plan_notes(plan: Plan) -> list[str]:
