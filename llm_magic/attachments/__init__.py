@@ -17,12 +17,13 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 TABLE_ROWS = 50
 MAX_TEXT_BYTES = 2_000_000
 MAX_IMAGES = 20
+_PATH_CHARS = 500
 # Claude bills a square of this side as one token. GPT bills 1.2 tokens for 32 pixels, which is less.
 _PATCH_PIXELS = 28
 
 
 def attach(values: Iterable[Any], *, rows: int = TABLE_ROWS) -> tuple[Attachment, ...]:
-    """Make attachments from paths, DataFrames, Series, and attachments. Raises RequestError."""
+    """Make attachments from paths, tables, images, figures, and attachments. Raises RequestError."""
     attachments = tuple(_attachment(value, rows) for value in values)
     if (count := sum(attachment.image is not None for attachment in attachments)) > MAX_IMAGES:
         raise RequestError(f"{count} images are attached: at most {MAX_IMAGES} can be sent at a time")
@@ -30,13 +31,15 @@ def attach(values: Iterable[Any], *, rows: int = TABLE_ROWS) -> tuple[Attachment
 
 
 def of_value(name: str, value: Any, *, rows: int = TABLE_ROWS) -> Attachment:
-    """Make an attachment of a variable's value: text, a DataFrame, a path, or the bytes of an image or text."""
+    """Make an attachment of a variable's value: text, a table, an image, a path, or the bytes of an image or text."""
     if isinstance(value, str):
-        return Attachment(name=name, text=value)
+        return _of_text(name, value)
     if isinstance(value, bytes | bytearray):
         return _of_bytes(name, bytes(value))
     if tables.is_table(value):
         return tables.attachment(name, value, rows)
+    if images.is_picture(value):
+        return images.of_picture(name, value)
     return _attachment(value, rows)
 
 
@@ -65,7 +68,41 @@ def _attachment(value: Any, rows: int) -> Attachment:
         return _file(Path(value).expanduser())
     if tables.is_table(value):
         return tables.attachment(tables.name_of(value), value, rows)
-    raise RequestError(f"a {type(value).__name__} can't be attached: give a path, a DataFrame, or a text in a variable")
+    if images.is_picture(value):
+        return images.of_picture("image", value)
+    raise RequestError(
+        f"a value of type {type(value).__name__} can't be attached: give a path, a text in a variable, a table, or an "
+        f"image{_hint(value)}"
+    )
+
+
+def _hint(value: Any) -> str:
+    """Return how a value of a type that can't be attached becomes one that can."""
+    if hasattr(value, "__array_interface__"):
+        return ". For an array, give pandas.DataFrame(array), or PIL.Image.fromarray(array) if it has pixels"
+    if hasattr(value, "read"):
+        return ". For an open file, give what read() returns"
+    if isinstance(value, list | tuple | dict | set):
+        return ". For data, give pandas.DataFrame(data), or text such as json.dumps(data)"
+    return ""
+
+
+def _of_text(name: str, text: str) -> Attachment:
+    if not text.strip():
+        raise RequestError(f"{name} is empty")
+    if len(text) <= _PATH_CHARS and "\n" not in text and _is_file(text):
+        raise RequestError(
+            f"{name} can't be attached: its value is the name of a file, {text!r}. Attach the file with --attach "
+            f"{text!r}, or a pathlib.Path"
+        )
+    return Attachment(name=name, text=text)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _file(path: Path) -> Attachment:

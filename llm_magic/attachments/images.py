@@ -40,6 +40,22 @@ def attachment(name: str, kind: str, data: bytes) -> Attachment:
     return Attachment(name=name, image=image, changes=changes)
 
 
+def is_picture(value: Any) -> bool:
+    """Return True for an image of Pillow, and for a figure, which matplotlib and seaborn draw."""
+    return (type(value).__module__.startswith("PIL.") and hasattr(value, "tobytes")) or hasattr(value, "savefig")
+
+
+def of_picture(name: str, picture: Any) -> Attachment:
+    from PIL import ImageOps
+
+    if hasattr(picture, "savefig"):
+        file = io.BytesIO()
+        picture.savefig(file, format="png", bbox_inches="tight")
+        return attachment(name, "png", file.getvalue())
+    data, kind = _encoded(ImageOps.exif_transpose(picture).copy(), "png")
+    return attachment(name, kind, data)
+
+
 def problem(image: Image) -> str | None:
     """Return what is broken in an image, or None."""
     from PIL import Image as pillow

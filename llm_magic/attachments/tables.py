@@ -1,4 +1,4 @@
-"""DataFrames and Series as CSV, with bounded cells."""
+"""Tables of pandas, polars and Arrow as CSV, with bounded cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _MAX_NAMED = 3
 
 
 def is_table(value: Any) -> bool:
-    return _is_polars(value) or all(hasattr(value, name) for name in ("to_csv", "head", "index"))
+    is_pandas = all(hasattr(value, name) for name in ("to_csv", "head", "index"))
+    return is_pandas or _is_polars(value) or _is_arrow(value)
 
 
 def name_of(value: Any) -> str:
@@ -31,7 +32,11 @@ def name_of(value: Any) -> str:
 def attachment(name: str, value: Any, rows: int) -> Attachment:
     pd: Any = importlib.import_module("pandas")
 
-    frame, count = _from_polars(value, rows) if _is_polars(value) else (value, None)
+    frame, count = value, None
+    if _is_polars(value):
+        frame, count = _from_polars(value, rows)
+    elif _is_arrow(value):
+        frame, count = value.slice(0, rows).to_pandas(), value.num_rows
     if isinstance(frame, pd.Series) or not hasattr(frame, "columns"):
         frame = frame.to_frame()
     height, width = frame.shape
@@ -42,9 +47,12 @@ def attachment(name: str, value: Any, rows: int) -> Attachment:
     columns = [cutter.column(header[i], shown.iloc[:, i]) for i in range(shown.shape[1])]
     cut: Any = pd.concat(columns, axis=1) if columns and len(shown) else shown.copy()
     cut.columns = pd.Index(header, name=shown.columns.name)
-    plain_index = isinstance(frame.index, pd.RangeIndex)
+    plain_index = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))
     if not plain_index:
-        cut.index = pd.Index([cutter.label(label) for label in shown.index], name=shown.index.name)
+        levels = [shown.index.get_level_values(level) for level in range(shown.index.nlevels)]
+        labels = [[cutter.label(label) for label in level] for level in levels]
+        names = list(shown.index.names)
+        cut.index = pd.MultiIndex.from_arrays(labels, names=names) if names[1:] else pd.Index(labels[0], name=names[0])
     detail = f"{'' if count >= 0 else 'at least '}{abs(count):,} rows × {width:,} columns"
     if count > rows or count < 0:
         detail += f", the first {rows:,} rows"
@@ -139,6 +147,10 @@ def _is_polars(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "polars" and any(
         hasattr(value, method) for method in ("write_csv", "collect", "to_list")
     )
+
+
+def _is_arrow(value: Any) -> bool:
+    return type(value).__module__.startswith("pyarrow.") and hasattr(value, "to_pandas") and hasattr(value, "num_rows")
 
 
 def _from_polars(value: Any, rows: int) -> tuple[Any, int]:

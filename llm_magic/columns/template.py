@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from llm_magic import placeholders
 from llm_magic.errors import RequestError
 
 _BRACES = re.compile(r"\{\{([^{}\n]+)\}\}")
-_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +94,14 @@ def literal(text: str, columns: Sequence[str]) -> Template:
 def _part(name: str, columns: Mapping[str, int], names: Mapping[str, object] | None) -> str | Cell | None:
     if name in columns:
         return Cell(column=columns[name], name=name)
-    if not _PATH.fullmatch(name):
+    if not placeholders.PATH.fullmatch(name):
         return None
     first, *attributes = name.split(".")
     if first in columns:
         return Cell(column=columns[first], attributes=tuple(attributes), name=name)
     if names is None or first not in names:
         raise RequestError(_unknown(name, columns, with_names=names is not None))
-    return str(_attribute(names[first], attributes, name))
+    return placeholders.as_text(placeholders.attribute(names[first], name), name)
 
 
 def _unknown(name: str, columns: Iterable[str], *, with_names: bool) -> str:

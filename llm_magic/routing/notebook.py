@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llm_magic import placeholders
 from llm_magic.attachments import TABLE_ROWS, attach, of_value
 from llm_magic.errors import InvalidOption, RequestError
 from llm_magic.routing.type_expressions import type_expression
@@ -46,5 +47,10 @@ def attachment(name: str, text: str, notebook: Notebook) -> Attachment:
             if text in notebook.variables:
                 raise RequestError(f"{error}. For the variable {text}, write --attach {{{{{text}}}}}") from None
             raise
-    variable_name = text[2:-2].strip()
-    return of_value(variable_name, variable(name, variable_name, notebook), rows=notebook.table_rows)
+    path = text[2:-2].strip()
+    first = path.partition(".")[0]
+    if first not in notebook.variables or not placeholders.PATH.fullmatch(path):
+        near = placeholders.nearest(first, notebook.variables)
+        hint = f". Did you mean {{{{{near}}}}}?" if near else ""
+        raise InvalidOption(name, path, f"the name of a variable in the notebook, or of its attribute{hint}")
+    return of_value(path, placeholders.attribute(notebook.variables[first], path), rows=notebook.table_rows)

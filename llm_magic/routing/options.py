@@ -170,8 +170,8 @@ class RequestOptions(TypedDict, total=False):
             metavar="PATH",
             resolve=notebook.attachment,
             is_repeatable=True,
-            help="A text file, an image, or {{name}}: a DataFrame or text of the notebook. It does not influence the "
-            "tier. May be repeated.",
+            help="A text file, an image, or {{name}}: text, a table, an image or a figure of the notebook. It does not "
+            "influence the tier. May be repeated.",
             check=validation.attachments,
             field="attachments",
         ),

@@ -117,6 +117,33 @@ def test_polars_frames_are_sent_without_pyarrow() -> None:
     assert attach([frame["name"]])[0].name == "name"
 
 
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        (pd.DataFrame({"year": [2000, 2001], "n": [1, 2]}).set_index("year"), "year,n\n2000,1\n2001,2\n"),
+        (pd.DataFrame({"year": [0, 1]}).set_index("year"), "year\n0\n1\n"),
+        (pd.DataFrame({"n": [1, 2]}, index=range(2000, 2002)), ",n\n2000,1\n2001,2\n"),
+        (pd.DataFrame({"n": [1, 2, 3]}).iloc[1:], ",n\n1,2\n2,3\n"),
+        (pd.DataFrame({"n": [1, 2]}, index=pd.Index([0, 1])), "n\n1\n2\n"),
+        (
+            pd.DataFrame({"city": ["a", "b"], "year": [1, 2], "n": [3, 4]}).groupby(["city", "year"]).sum(),
+            "city,year,n\na,1,3\nb,2,4\n",
+        ),
+    ],
+)
+def test_an_index_with_a_meaning_is_sent_with_the_names_of_its_levels(frame: pd.DataFrame, text: str) -> None:
+    assert of_value("t", frame).text == text
+
+
+def test_tables_of_arrow_are_sent() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"name": ["Ada"] * 120, "n": range(120)})
+    for value in (table, table.to_batches()[0]):
+        attached = attach([value])[0]
+        assert attached.text.startswith("name,n\nAda,0\nAda,1\n")
+        assert attached.detail == "120 rows × 2 columns, the first 50 rows"
+
+
 class Column:
     """A column as polars makes them."""
 
@@ -229,6 +256,49 @@ def test_of_an_animation_the_first_frame_is_sent(kind: str) -> None:
     assert animated.changes == "the first of its 3 frames"
     assert animated.image is not None
     assert animated.image.media_type == "image/png"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"])
+def test_an_image_of_pillow_of_any_mode_is_sent_and_stays_as_it_was(mode: str) -> None:
+    picture = pillow.new(mode, (40, 20))
+    picture.info["comment"] = "mine"
+    attached = of_value("picture", picture)
+    assert opened(attached).size == (40, 20)
+    assert picture.info == {"comment": "mine"}
+    assert attach([picture])[0].name == "image"
+
+
+def test_a_picture_is_turned_as_its_orientation_says() -> None:
+    with pillow.open(io.BytesIO(encoded("JPEG", exif=located(orientation=6)))) as picture:
+        assert opened(of_value("picture", picture)).size == (20, 40)
+
+
+def test_a_figure_is_sent_as_an_image() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.add_subplot().plot([1, 2])
+    attached = of_value("figure", figure)
+    assert attached.image is not None
+    assert attached.image.media_type == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (np.zeros((2, 2)), "PIL.Image.fromarray(array)"),
+        ([{"a": 1}], "pandas.DataFrame(data)"),
+        (io.BytesIO(b"x"), "what read() returns"),
+        (None, "a value of type NoneType can't be attached: give a path, a text in a variable, a table, or an image"),
+        (" \n", "x is empty"),
+        ("", "x is empty"),
+        (__file__, "its value is the name of a file"),
+    ],
+)
+def test_a_value_that_can_not_be_attached_is_an_error_with_a_hint(value: Any, says: str) -> None:
+    with pytest.raises(RequestError) as error:
+        of_value("x", value)
+    assert says in str(error.value)
 
 
 @pytest.mark.parametrize(

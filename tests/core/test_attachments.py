@@ -159,7 +159,7 @@ def test_an_index_a_series_and_a_wide_table_are_sent_as_csv() -> None:
         ),
         (lambda folder: written(folder / "x.txt", b"a" * 5_000_001), "has 5,000,001 bytes: at most 5,000,000"),
         (lambda folder: written(folder / "a\0b", b""), "a\\x00b' can't be attached"),
-        (lambda _: 5, "a int can't be attached"),
+        (lambda _: 5, "a value of type int can't be attached"),
     ],
 )
 def test_a_value_that_can_not_be_attached_is_an_error(make: Any, says: str, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_cell_attaches_files_and_variables(shell: Shell, tmp_path: Path) -> No
             "%route --attach {{nothing}} hello",
             "UsageError: invalid --attach nothing: must be the name of a variable in the notebook",
         ),
-        ("%route --attach {{pd}} hello", "RequestError: a module can't be attached"),
+        ("%route --attach {{pd}} hello", "RequestError: a value of type module can't be attached"),
     ):
         out, _ = shell.fail(cell)
         assert says in out

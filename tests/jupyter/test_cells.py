@@ -95,6 +95,41 @@ def test_attachments_schemas_and_checks_are_taken_from_the_function(shell: Shell
     assert shell["seen"]
 
 
+def test_an_attribute_is_attached(shell: Shell) -> None:
+    shell.run("import types\nbox = types.SimpleNamespace(note='in the box')")
+    shell.run("%route --attach {{box.note}} Sum up")
+    assert "in the box" in sent(shell)[0]
+    out, _ = shell.fail("%route --attach {{box.nota}} Sum up")
+    assert "{{box.nota}}: 'box' has no attribute 'nota'. Did you mean {{box.note}}?" in out
+    out, _ = shell.fail("%route --attach {{bx}} Sum up")
+    assert "invalid --attach bx: must be the name of a variable" in out
+    assert "Did you mean {{box}}?" in out
+
+
+@pytest.mark.parametrize("name", ["größe", "переменная", "変数", "re\u0301sume\u0301", "_private"])
+def test_a_name_may_have_any_letters_of_python(shell: Shell, name: str) -> None:
+    shell.run(f"{name} = 'value'")
+    shell.run(f"%%route\nAnswer: {{{{{name}}}}}")
+    assert sent(shell) == ["Answer: value"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["(x for x in [1])", "lambda: 1", "object()", "iter([1])", "__import__('io').StringIO()", "memoryview(b'')"],
+)
+def test_a_value_without_text_is_an_error(shell: Shell, value: str) -> None:
+    shell.run(f"v = {value}")
+    out, _ = shell.fail("%%route\nSum up: {{v}}")
+    assert "has no text, only <" in out
+    assert sent(shell) == []
+
+
+def test_the_key_of_a_dict_is_no_attribute(shell: Shell) -> None:
+    shell.run("d = {'k': 1}")
+    out, _ = shell.fail("%%route\nSum up: {{d.k}}")
+    assert "{{d.k}}: 'd' has no attribute 'k'. Assign d['k'] to a variable first" in out
+
+
 # The place of the magic in its cell.
 
 

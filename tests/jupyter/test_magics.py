@@ -339,7 +339,7 @@ def test_interpolated_values_do_not_influence_the_tier(shell: Shell) -> None:
     for cell, says in (
         ("{{nothing}}", "no variable 'nothing' is defined"),
         ("{{box.lid}}", "'box' has no attribute 'lid'"),
-        ("{{box.__class__}}", "has no attribute '__class__'"),
+        ("{{box.__class__}}", "{{box.__class__}}: attributes that begin with _ are not read"),
     ):
         out, error = shell.fail(f"%%route\n{cell}")
         assert says in str(error)

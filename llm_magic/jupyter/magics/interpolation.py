@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from llm_magic import placeholders
 from llm_magic.errors import RequestError
 
-_NAME = re.compile(r"\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*")
 # Not further than this: a stray {{ and a stray }} pages apart are text.
 _MAX_CHARS = 300
 _DOUBLE_BRACES = re.compile(rf"\{{\{{(?!\{{)((?:(?!\{{\{{|\}}\}}).){{0,{_MAX_CHARS}}})\}}\}}", re.DOTALL)
@@ -23,31 +23,25 @@ def interpolate(prompt: str, names: Mapping[str, Any]) -> tuple[str, str]:
     braces, and for an unknown name.
     """
     return (
-        _DOUBLE_BRACES.sub(lambda braces: str(_value(braces.group(1), names)), prompt),
+        _DOUBLE_BRACES.sub(lambda braces: _value(braces.group(1), names), prompt),
         _DOUBLE_BRACES.sub(" ", prompt),
     )
 
 
-def _value(text: str, names: Mapping[str, Any]) -> Any:
-    match = _NAME.fullmatch(text)
-    if match is None:
+def _value(text: str, names: Mapping[str, Any]) -> str:
+    path = unicodedata.normalize("NFKC", text.strip())  # as Python does with names
+    if placeholders.PATH.fullmatch(path) is None:
         shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
         raise RequestError(
             f"{{{{{shown}}}}} in the prompt: only a name and its attributes are replaced, as in {{{{name}}}}. Assign "
             "the value to a variable first, or keep the braces with --no-interpolate"
         )
-    path = match.group(1)
-    name, *attributes = path.split(".")
+    name = path.partition(".")[0]
     if name not in names:
-        near = difflib.get_close_matches(name, [known for known in names if not known.startswith("_")], 1, 0.7)
-        hint = f" Did you mean {{{{{near[0]}}}}}?" if near else ""
+        near = placeholders.nearest(name, names)
+        hint = f" Did you mean {{{{{near}}}}}?" if near else ""
         raise RequestError(
             f"{{{{{path}}}}} in the prompt: no variable {name!r} is defined. Define it, or keep the braces with "
             f"--no-interpolate.{hint}"
         )
-    value = names[name]
-    for attribute in attributes:
-        if attribute.startswith("_") or not hasattr(value, attribute):
-            raise RequestError(f"{{{{{path}}}}} in the prompt: {name!r} has no attribute {attribute!r}")
-        value = getattr(value, attribute)
-    return value
+    return placeholders.as_text(placeholders.attribute(names[name], path), path)
