@@ -64,6 +64,8 @@ def _attachment(value: Any, rows: int) -> Attachment:
             if scheme.group(1).lower() != "file"
             else f"{value!r} can't be attached: give its path"
         )
+    if isinstance(value, str) and not value:
+        raise RequestError("an attachment is empty: give a path")
     if isinstance(value, str | Path):
         return _file(Path(value).expanduser())
     if tables.is_table(value):

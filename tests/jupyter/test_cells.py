@@ -117,14 +117,14 @@ def test_a_name_may_have_any_letters_of_python(shell: Shell, name: str) -> None:
     "value",
     ["(x for x in [1])", "lambda: 1", "object()", "iter([1])", "__import__('io').StringIO()", "memoryview(b'')"],
 )
-def test_a_value_without_text_is_an_error(shell: Shell, value: str) -> None:
+def test_a_value_without_text_is_refused(shell: Shell, value: str) -> None:
     shell.run(f"v = {value}")
     out, _ = shell.fail("%%route\nSum up: {{v}}")
     assert "has no text, only <" in out
     assert sent(shell) == []
 
 
-def test_the_key_of_a_dict_is_no_attribute(shell: Shell) -> None:
+def test_the_key_of_a_dict_is_named_if_it_is_read_as_an_attribute(shell: Shell) -> None:
     shell.run("d = {'k': 1}")
     out, _ = shell.fail("%%route\nSum up: {{d.k}}")
     assert "{{d.k}}: 'd' has no attribute 'k'. Assign d['k'] to a variable first" in out
@@ -263,6 +263,25 @@ def test_quoted_values_reach_the_request(shell: Shell) -> None:
     assert shell["r1"] is shell["_route"]
     shell.run("%route --tag don't Say hi")
     assert (sent(shell)[-1], shell.router.ledger.rows()[-1].tags) == ("Say hi", ("don't",))
+
+
+def test_names_in_the_values_of_options_are_replaced(shell: Shell) -> None:
+    shell.scripted.script(Reply(chunks=('{"n": 1}',)))
+    shell.run("role = 'a poet'\nm = 'strong'\nS = {'type': 'object'}\ncap = 5\nchk = lambda text: True")
+    shell.run("%%route --system 'You are {{role}}' --model {{m}} --schema {{S}} --max-cost {{ cap }} --tag={{m}}\nHi")
+    request = shell.scripted.requests[-1]
+    assert (request.system, request.model.id) == ("You are a poet", "strong")
+    assert shell["_route"].data == {"n": 1}
+    shell.run("for m in ('cheap', 'strong'):\n    %route --model {{m}} Hi")
+    assert shell.scripted.requests[-1].model.id == "strong"
+    shell.run("r = %route --check {{chk}} --cascade=check Hi")
+    shell.run("%route --no-interpolate --system {{role}} Hi")
+    assert shell.scripted.requests[-1].system == "{{role}}"
+    count = len(shell.scripted.requests)
+    out, _ = shell.fail("%route --system {{rol}} Hi")
+    assert "UsageError: --system: {{rol}}: no variable 'rol' is defined" in out
+    assert "Did you mean {{role}}?" in out
+    assert len(shell.scripted.requests) == count
 
 
 def test_a_dash_that_begins_no_option_is_text(shell: Shell) -> None:

@@ -476,7 +476,7 @@ def test_single_braces_and_stray_double_braces_are_text(shell: Shell) -> None:
         ("%%route --over nothing\nhello", "UsageError: invalid --over nothing: must be the name of a variable"),
         ("%%route --pilot 3\nhello", "UsageError: --pilot needs --over NAME"),
         ("%%route\n \n", "RequestError: the prompt is empty"),
-        ("%route", "RequestError: the prompt is empty"),
+        ("%route", "UsageError: the prompt is empty: write it after the options, or below %%route"),
         ("%%route\na\0b", "RequestError: the prompt has a NUL byte at character 1"),
         ("%route_models all", "UsageError: unrecognized arguments: all"),
         ("%route_ledger --nope", "UsageError: unrecognized arguments: --nope"),

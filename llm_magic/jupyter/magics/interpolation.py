@@ -33,7 +33,7 @@ def _value(text: str, names: Mapping[str, Any]) -> str:
     if placeholders.PATH.fullmatch(path) is None:
         shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
         raise RequestError(
-            f"{{{{{shown}}}}} in the prompt: only a name and its attributes are replaced, as in {{{{name}}}}. Assign "
+            f"{{{{{shown}}}}}: only a name and its attributes are replaced, as in {{{{name}}}}. Assign "
             "the value to a variable first, or keep the braces with --no-interpolate"
         )
     name = path.partition(".")[0]
@@ -41,7 +41,7 @@ def _value(text: str, names: Mapping[str, Any]) -> str:
         near = placeholders.nearest(name, names)
         hint = f" Did you mean {{{{{near}}}}}?" if near else ""
         raise RequestError(
-            f"{{{{{path}}}}} in the prompt: no variable {name!r} is defined. Define it, or keep the braces with "
+            f"{{{{{path}}}}}: no variable {name!r} is defined. Define it, or keep the braces with "
             f"--no-interpolate.{hint}"
         )
     return placeholders.as_text(placeholders.attribute(names[name], path), path)

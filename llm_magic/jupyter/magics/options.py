@@ -12,8 +12,8 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
 from llm_magic.columns import Column
-from llm_magic.errors import InvalidOption
-from llm_magic.jupyter.magics import namespace, words
+from llm_magic.errors import InvalidOption, RequestError
+from llm_magic.jupyter.magics import namespace, scope, words
 from llm_magic.jupyter.magics.interpolation import interpolate
 from llm_magic.registry import Registry
 from llm_magic.routing import Router
@@ -88,6 +88,22 @@ def _given(args: Any, notebook: Notebook, settings: Any) -> RequestOptions:
     return given
 
 
+def _interpolated(arguments: list[str], variables: Mapping[str, Any]) -> list[str]:
+    """Replace `{{name}}` in the values of options, except for those that take the value itself."""
+    filled: list[str] = []
+    for argument_text in arguments:
+        option, _, value = argument_text.partition("=")
+        if option in _NAMES_OF_VARIABLES and value.startswith("{{") and value.endswith("}}"):
+            argument_text = f"{option}={value[2:-2].strip()}"
+        elif "{{" in value and option not in ("--attach", "--out", *_NAMES_OF_VARIABLES):
+            try:
+                argument_text = f"{option}={interpolate(value, variables)[0]}"
+            except RequestError as error:
+                raise UsageError(f"{option}: {error}") from None
+        filled.append(argument_text)
+    return filled
+
+
 def column_of(router: Router, args: Any, text: str, variables: Mapping[str, Any], settings: Any) -> Column:
     """Return the column that parsed options and a text describe, not started yet."""
     namespace.check_name(args.out)
@@ -134,9 +150,16 @@ def compared_models(args: Any, registry: Registry) -> list[str]:
     return models
 
 
-def parsed(line: str, magic: Any, *, takes_text: bool) -> tuple[Any, str]:
+_NAMES_OF_VARIABLES = ("--schema", "--check", "--over")
+
+
+def parsed(line: str, magic: Any, notebook: Mapping[str, Any], *, takes_text: bool) -> tuple[Any, str]:
     """Return the options of a line, and the text after them exactly as it was typed. Raises UsageError."""
     arguments, text = words.split(line, magic, takes_text=takes_text)
     if rest := [argument for argument in arguments if not words.is_option(argument)]:
         raise UsageError(f"unrecognized arguments: {' '.join(rest)} (the prompt goes below the first line)")
+    if "{{" in line and "--no-interpolate" not in arguments:
+        arguments = _interpolated(arguments, scope.visible(notebook))
+    if takes_text and not text:
+        raise UsageError("the prompt is empty: write it after the options, or below %%route, with two percent signs")
     return magic.parser.parse_args(arguments), text

@@ -207,10 +207,10 @@ class RouteMagics(Magics):
             print(self.route.__doc__)  # noqa: T201 - a magic answers in the cell
             return None
         if cell is None:
-            value = self._route(*options.parsed(line, self.route, takes_text=True))
+            value = self._route(*options.parsed(line, self.route, self._shell.user_ns, takes_text=True))
         else:
             name, given = namespace.split_name(line)
-            args, _ = options.parsed(given, self.route, takes_text=False)
+            args, _ = options.parsed(given, self.route, self._shell.user_ns, takes_text=False)
             value = self._route(args, cell.rstrip("\r\n"), name)
         shown = not isinstance(value, Plan | ColumnPlan) and (cell is not None or namespace.is_a_statement())
         return None if shown else value
@@ -226,7 +226,7 @@ class RouteMagics(Magics):
 
         Example: %route_plan --quality 1 Prove that there are infinitely many primes.
         """
-        args, text = options.parsed(f"--plan {line}", self.route, takes_text=cell is None)
+        args, text = options.parsed(f"--plan {line}", self.route, self._shell.user_ns, takes_text=cell is None)
         return self._route(args, text if cell is None else cell.rstrip("\r\n"))
 
     @line_magic

@@ -17,7 +17,8 @@ _PLAIN = re.compile(r"(?:\\[\s\"']|\S)+")
 _ESCAPED = re.compile(r"\\([\s\"'])")
 _DOUBLE_QUOTED = re.compile(r'"((?:\\"|[^"])*)"(?=\s|$)')
 _DOUBLE_QUOTED_PATH = re.compile(r'"([^"]*)"(?=\s|$)')
-_SINGLE_QUOTED = re.compile(r"'([^']*)'(?=\s|$)")
+_SINGLE_QUOTED = re.compile(r"'((?:\\'|[^'])*)'(?=\s|$)")
+_SINGLE_QUOTED_PATH = re.compile(r"'([^']*)'(?=\s|$)")
 _CURLY_QUOTED = re.compile(r"(?:“([^“”]*)”|‘([^‘’]*)’)(?=\s|$)")
 _DASHED_OPTION = re.compile(r"[–—]+([A-Za-z][\w-]*)(?:=.*)?")
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}(?=\s|$)")
@@ -63,7 +64,9 @@ def _word(line: str, start: int) -> Word:
     value = start + len(prefix)
     if quoted := _DOUBLE_QUOTED.match(line, value):
         return Word(prefix + quoted.group(1).replace('\\"', '"'), quoted.end(), is_quoted=not prefix)
-    if quoted := _DOUBLE_QUOTED_PATH.match(line, value) or _SINGLE_QUOTED.match(line, value):
+    if quoted := _SINGLE_QUOTED.match(line, value):
+        return Word(prefix + quoted.group(1).replace("\\'", "'"), quoted.end(), is_quoted=not prefix)
+    if quoted := _DOUBLE_QUOTED_PATH.match(line, value) or _SINGLE_QUOTED_PATH.match(line, value):
         return Word(prefix + quoted.group(1), quoted.end(), is_quoted=not prefix)
     if quoted := _CURLY_QUOTED.match(line, value):
         return Word(prefix + (quoted.group(1) or quoted.group(2) or ""), quoted.end(), is_quoted=not prefix)
