@@ -182,7 +182,7 @@ class RouteMagics(Magics):
         action="store_true",
         help="Return at once. The answer appears here while other cells run; %%route_jobs lists, awaits and cancels.",
     )
-    @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text as it is.")
+    @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text and in options as it is.")
     @line_cell_magic
     @no_var_expand
     def route(self, line: str, cell: str | None = None) -> Value | None:
