@@ -27,9 +27,9 @@ def attribute(value: object, path: str) -> object:
 
 
 def _hint(value: object, name: str, part: str) -> str:
+    near = nearest(part, dir(value))
     if isinstance(value, Mapping) and part in value:
         return f". Assign {name}[{part!r}] to a variable first"
-    near = nearest(part, dir(value))
     return f". Did you mean {{{{{name}.{near}}}}}?" if near else ""
 
 
