@@ -145,10 +145,50 @@ def test_a_cell_magic_may_follow_comments_and_code(shell: Shell, above: str) -> 
     assert sent(shell) == ["Name three colors.\nAnd {braces}: don't"]
 
 
-@pytest.mark.parametrize("magic", ["%%time", "%%capture", "%%timeit -n1 -r1"])
+@pytest.mark.parametrize(
+    "magic",
+    ["%%time", "%%capture", "%%timeit -n1 -r1", "# a comment\n%%time", "import os\n%%time\n%%capture out", "%%prun -q"],
+)
 def test_other_cell_magics_may_stand_above(shell: Shell, magic: str) -> None:
     shell.run(f"{magic}\n%%route --tier bulk\nName three colors.")
     assert "Name three colors." in sent(shell)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%route Hi", "%%route\nHi", "%time %route Hi", "%%time\n%route Hi", "%%time\n%%route\nHi", "%%time\n%%time\n%route Hi",
+        "get_ipython().run_cell_magic('route', '', 'Hi')", "x = %time %route Hi", "# note\n%%time\n%%route\nHi",
+    ],
+)  # fmt: skip
+def test_an_answer_is_displayed_once(shell: Shell, cell: str) -> None:
+    assert shell.run(cell).count("A scripted answer.") == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "r = get_ipython().run_cell_magic('route', '', 'Hi')",
+        "r = (lambda: get_ipython().run_cell_magic('route', '', 'Hi'))()",
+        "[r] = [\nget_ipython().run_cell_magic('route', '', q)\nfor q in ['Hi']\n]",
+        "[r] = [\nget_ipython().run_line_magic('route', q)\nfor q in ['Hi']\n]",
+        "def ask():\n    return get_ipython().run_cell_magic('route', '', 'Hi')\nr = ask()",
+        "import functools\nr = functools.partial(get_ipython().run_cell_magic, 'route', '')('Hi')",
+        "import asyncio\nasync def ask():\n    return get_ipython().run_cell_magic('route', '', 'Hi')\n[r] = await asyncio.gather(ask())",
+        "import concurrent.futures as f\nwith f.ThreadPoolExecutor() as p:\n"
+        "    [r] = p.map(lambda q: get_ipython().run_cell_magic('route', '', q), ['Hi'])",
+        "r = %time %route Hi",
+    ],
+)  # fmt: skip
+def test_a_call_of_a_magic_returns_the_result(shell: Shell, code: str) -> None:
+    shell.run(code)
+    assert isinstance(shell["r"], RouteResult)
+
+
+def test_options_may_continue_on_the_next_line(shell: Shell) -> None:
+    shell.run("%%route --tier bulk \\\n    --system 'Be brief' \\\n  --tag x\nHi \\\nthere")
+    assert sent(shell) == ["Hi \\\nthere"]
+    assert shell.scripted.requests[0].system == "Be brief"
 
 
 def test_code_above_runs_first_and_an_indented_magic_works(shell: Shell) -> None:

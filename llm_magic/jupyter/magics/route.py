@@ -209,10 +209,11 @@ class RouteMagics(Magics):
         if cell is None:
             value = self._route(*options.parsed(line, self.route, self._shell.user_ns, takes_text=True))
         else:
+            line, cell = namespace.join_lines(line, cell)
             name, given = namespace.split_name(line)
             args, _ = options.parsed(given, self.route, self._shell.user_ns, takes_text=False)
             value = self._route(args, cell.rstrip("\r\n"), name)
-        shown = not isinstance(value, Plan | ColumnPlan) and (cell is not None or namespace.is_a_statement())
+        shown = not isinstance(value, Plan | ColumnPlan) and namespace.is_displayed()
         return None if shown else value
 
     @line_cell_magic

@@ -12,10 +12,20 @@ from IPython.core.inputtransformer2 import (
     find_end_of_continued_line,
 )
 
-_CELL_MAGIC = re.compile(r"\s*%%(route|route_plan)\b(?!\?)(.*)")
+_CELL_MAGIC = re.compile(r"\s*%%(\w+)\b(?!\?)(.*)")
+_ROUTE = ("route", "route_plan")
 _LINE_MAGIC = re.compile(
     r"(?P<indent>\s*)(?P<target>[^=%'\"()]+=\s*)?%(?P<name>route|route_plan)\s+(?P<text>\S.*\?)\s*$"
 )
+
+
+def _leads_to_route(lines: list[str]) -> bool:
+    """Return True if lines begin with `%%route`, or with other cell magics above it, such as `%%time`."""
+    for line in lines:
+        magic = _CELL_MAGIC.fullmatch(line.rstrip("\n"))
+        if magic is None or magic.group(1) in _ROUTE:
+            return magic is not None
+    return False
 
 
 class LateCellMagic:
@@ -26,10 +36,9 @@ class LateCellMagic:
         if lines and lines[0].startswith("%%"):
             return lines
         for number, line in enumerate(lines):
-            if (magic := _CELL_MAGIC.fullmatch(line.rstrip("\n"))) is None:
+            if (magic := _CELL_MAGIC.fullmatch(line.rstrip("\n"))) is None or not _leads_to_route(lines[number:]):
                 continue
-            before = "".join(lines[:number])
-            if not self._is_code(before):
+            if not self._is_code("".join(lines[:number])):
                 return lines
             name, options = magic.group(1), magic.group(2).strip()
             text = "".join(lines[number + 1 :])
