@@ -202,7 +202,7 @@ class Column:
             self.wait()
         self._job, self._is_retry, self._is_watched = None, True, False
         if (known := self.prepare().known) is not None:
-            known.reset_failed()
+            known.records.reset_failed()
         self.progress.failed, self.progress.stopped = 0, ""
         self.progress.errors.clear()
         return self.wait()
@@ -270,12 +270,20 @@ class Column:
         context, planner = self._context, preparation.planner
         if not planner.typical.candidates and preparation.plan().to_ask != 0:
             raise context.rejection(planner.typical)
-        self.progress.resumed = self.progress.resumed or len(preparation.kept)
-        self.progress.answered = self.progress.answered or len(preparation.kept)
+        self.progress.resumed = self.progress.resumed or preparation.kept.rows
+        self.progress.answered = self.progress.answered or preparation.kept.rows
         services = context.services
         sender = Sender(planner, services, self._budget, context.rejection, self.progress)
-        keep_s, lost = self.spec.keep_s, self._lost
-        runner = Runner(self.id, sender, context.store, services, progress=self.progress, keep_s=keep_s, lost=lost)
+        runner = Runner(
+            self.id,
+            sender,
+            context.store,
+            services,
+            progress=self.progress,
+            keep_s=self.spec.keep_s,
+            lost=self._lost,
+            on_change=_ignore if preparation.known is None else preparation.known.store,
+        )
         pilot = 0 if self._is_retry else self.spec.pilot
         return Phases(preparation, runner, self.plan_before, pilot=pilot, is_retry=self._is_retry)
 
@@ -295,3 +303,7 @@ class Column:
     async def _wait_for_reader(self) -> None:
         while self._job is not None and self._job.unread >= _MAX_UNREAD_ROWS:  # noqa: ASYNC110 - another thread reads
             await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def _ignore(item: Item) -> None:
+    """Keep no record of a row of a stream: it is stored in the ledger's database."""

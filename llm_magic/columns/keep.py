@@ -103,16 +103,16 @@ class ColumnStore:
             for chunk in _chunks(keys):
                 db.execute(answers.delete().where(answers.c.key.in_(chunk), answers.c.text.is_not(None)))
 
-    def answered(self, keys: Iterable[str]) -> dict[str, Record]:
-        answers = self._table.answers
-        kept: dict[str, Record] = {}
+    def answered(self, keys: Iterable[str]) -> Iterator[tuple[int, Record]]:
+        """Yield the kept answers, each with the number of its key."""
+        answers, numbered = self._table.answers, enumerate(keys)
         with self._ledger.transactions.reading() as db:
             if not self._is_there(db):
-                return kept
-            for chunk in _chunks(keys):
-                query = answers.select().where(answers.c.key.in_(chunk), answers.c.text.is_not(None))
-                kept |= {row.key: _record(row.text, row.about) for row in db.execute(query)}
-        return kept
+                return
+            while chunk := {key: number for number, key in itertools.islice(numbered, _CHUNK)}:
+                query = answers.select().where(answers.c.key.in_(list(chunk)), answers.c.text.is_not(None))
+                for row in db.execute(query):
+                    yield chunk[row.key], _record(row.text, row.about)
 
     def claim(self, column_id: str, keys: Sequence[str]) -> Claims:
         from llm_magic.ledger import owners

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from llm_magic import answers
@@ -29,25 +30,51 @@ def check_into(into: str, columns: Sequence[str]) -> None:
         raise RequestError(f"into = {into!r} is a column of the input: choose another name")
 
 
-def answer_columns(
-    records: Sequence[Record], firsts: Iterable[bool], into: str | None, schema: Schema | None
-) -> dict[str, Any]:
-    pd = pandas()
+class AnswerColumns:
+    """Columns of a table, filled row by row."""
 
-    if schema is None:
-        columns = {into or "answer": _series([record.text for record in records], "string")}
-    else:
-        columns = _schema_columns(records, into, schema)
-    costs = [float(record.cost_usd) if first else 0.0 for record, first in zip(records, firsts, strict=True)]
-    facts: dict[str, Any] = {
-        "route_model": _series([record.model or None for record in records], "string"),
-        "route_effort": _series([record.effort or None for record in records], "string"),
-        "route_outcome": _series([record.outcome for record in records], "string"),
-        "route_error": _series([record.error for record in records], "string"),
-        "route_cost_usd": pd.Series(costs, dtype="float64"),
-        "route_run_id": _series([record.run_id or None for record in records], "string"),
-    }
-    return columns | facts
+    def __init__(self, into: str | None, schema: Schema | None) -> None:
+        self._into, self._schema = into, schema
+        self._values: list[Any] = []
+        self._parsed: dict[int, Any] = {}
+        self._models: list[str | None] = []
+        self._efforts: list[str | None] = []
+        self._outcomes: list[str] = []
+        self._errors: list[str | None] = []
+        self._costs_usd = array("d")
+        self._run_ids: list[str | None] = []
+
+    def add(self, record: Record, *, is_first: bool, text_id: int) -> None:
+        """Add a row. text_id: the same for rows with the same text, which share an object."""
+        self._values.append(record.text if self._schema is None else self._parse(record, text_id))
+        self._models.append(record.model or None)
+        self._efforts.append(record.effort or None)
+        self._outcomes.append(record.outcome)
+        self._errors.append(record.error)
+        self._costs_usd.append(float(record.cost_usd) if is_first else 0.0)
+        self._run_ids.append(record.run_id or None)
+
+    def series(self) -> dict[str, Any]:
+        """Return the columns by name. No row can be added after that."""
+        pd = pandas()
+
+        facts: dict[str, Any] = {
+            "route_model": _series(self._models, "string"),
+            "route_effort": _series(self._efforts, "string"),
+            "route_outcome": _series(self._outcomes, "string"),
+            "route_error": _series(self._errors, "string"),
+            "route_cost_usd": pd.Series(self._costs_usd, dtype="float64"),
+            "route_run_id": _series(self._run_ids, "string"),
+        }
+        schema = self._schema
+        if schema is None:
+            return {self._into or "answer": _series(self._values, "string")} | facts
+        return _schema_columns(self._values, self._into, schema) | facts
+
+    def _parse(self, record: Record, text_id: int) -> Any:
+        if text_id not in self._parsed:
+            self._parsed[text_id] = parsed(record.text, self._schema)
+        return self._parsed[text_id]
 
 
 def parsed(text: str | None, schema: Schema | None) -> Any:
@@ -59,12 +86,7 @@ def parsed(text: str | None, schema: Schema | None) -> Any:
         return None
 
 
-def _schema_columns(records: Sequence[Record], into: str | None, schema: Schema) -> dict[str, Any]:
-    cache: dict[int, Any] = {}
-    for record in records:
-        if id(record) not in cache:
-            cache[id(record)] = parsed(record.text, schema)
-    values = [cache[id(record)] for record in records]
+def _schema_columns(values: Sequence[Any], into: str | None, schema: Schema) -> dict[str, Any]:
     fields = _fields(schema.json_schema)
     if not fields:
         kind = _kind(schema.json_schema, schema.json_schema)

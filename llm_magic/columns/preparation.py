@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from llm_magic.budget import Budget
@@ -20,7 +20,7 @@ from llm_magic.columns.source import Cells
 from llm_magic.errors import LLMMagicError
 from llm_magic.events import Note, Postponed
 from llm_magic.execute import Services
-from llm_magic.types import ZERO, Plan, Request
+from llm_magic.types import ZERO, Outcome, Plan, Request
 from llm_magic.waiting.store import StoredJob
 from llm_magic.waiting.wait import Wait
 
@@ -53,6 +53,20 @@ class ColumnContext:
     postponed: Postponing
 
 
+@dataclass(slots=True)
+class Kept:
+    """The answers that earlier columns paid for: distinct rows, their cost, their models."""
+
+    rows: int = 0
+    cost_usd: Decimal = ZERO
+    models: set[str] = field(default_factory=set[str])
+
+    def add(self, record: Record) -> None:
+        self.rows += 1
+        self.cost_usd += record.cost_usd
+        self.models.add(record.model)
+
+
 class Preparation:
     def __init__(self, column_id: str, spec: ColumnSpec, context: ColumnContext) -> None:
         self._column_id = column_id
@@ -60,7 +74,7 @@ class Preparation:
         self._context = context
         self.keys = RowKeys(spec.base)
         self.known = None if spec.source.length is None else KnownRows(spec, self.keys)
-        self.kept: dict[str, Record] = {}
+        self.kept = Kept()
         if self.known is not None:
             self._take_kept(self.known)
         shared = replace(spec, base=self._with_shared_prefix(spec))
@@ -71,25 +85,25 @@ class Preparation:
         """Return the plan for the rows that have no answer yet. progress: measures what rows cost."""
         known = self.known
         row, is_measured = self._row_cost(progress)
-        answered = None if known is None else sum(record.is_answered for record in known.keys.values())
+        answered = None if known is None else known.records.answered
         return ColumnPlan(
             plan=self.planner.typical,
-            rows=None if known is None else len(known.records),
+            rows=None if known is None else len(known),
             missing=None if known is None else known.missing,
-            distinct=None if known is None else len(known.keys),
+            distinct=None if known is None else len(known.records),
             answered=answered,
             own_plans=self._samples.odd_rows,
             row=row,
             flex=self._samples.flex_row_cost,
             left_usd=self._left_usd(),
-            minutes=self._minutes(0 if known is None else len(known.keys) - (answered or 0)),
+            minutes=self._minutes(0 if known is None else len(known.records) - (answered or 0)),
             is_measured=is_measured,
-            kept_models=tuple(sorted({record.model for record in self.kept.values()})),
+            kept_models=tuple(sorted(self.kept.models)),
         )
 
     def pilot_positions(self, count: int) -> list[int]:
         assert self.known is not None
-        return [position for position in self.known.spread(count) if not self.known.records[position].is_answered]
+        return [position for position in self.known.spread(count) if self.known.outcome(position) != Outcome.OK]
 
     async def items(self, positions: Sequence[int] | None = None, *, is_retry: bool = False) -> AsyncGenerator[Item]:
         """Yield the rows to ask: those without an answer, or all rows of a stream.
@@ -115,16 +129,15 @@ class Preparation:
         return Item(position, self.keys.of(prompt), prompt, record, [(position, cells)])
 
     def _take_kept(self, known: KnownRows) -> None:
-        for key, record in self._context.store.answered(known.keys).items():
-            self.kept[key] = record
-            known.keys[key].take(record)
+        for number, record in self._context.store.answered(known.keys):
+            self.kept.add(record)
+            known.records[number] = record
 
     def _with_shared_prefix(self, spec: ColumnSpec) -> Request:
         """Return the base request, with what its rows share if enough of them are to be asked for a prompt cache."""
-        if self.known is not None:
-            left = sum(not record.is_answered for record in self.known.keys.values())
-            if left < MIN_CACHED_ROWS:
-                return spec.base
+        known = self.known
+        if known is not None and len(known.records) - known.records.answered < MIN_CACHED_ROWS:
+            return spec.base
         return replace(spec.base, shared_chars=spec.template.shared_chars)
 
     def _row_cost(self, progress: Progress | None) -> tuple[RowCost, bool]:
@@ -133,9 +146,9 @@ class Preparation:
         if progress is not None:
             costs, count = progress.answered_usd, progress.answered - progress.resumed
         if count < _MEASURED_ROWS:
-            costs += sum((record.cost_usd for record in self.kept.values()), ZERO)
-            count += len(self.kept)
-        if count < min(_MEASURED_ROWS, 1 if self.known is None else len(self.known.keys)) or not count:
+            costs += self.kept.cost_usd
+            count += self.kept.rows
+        if count < min(_MEASURED_ROWS, 1 if self.known is None else len(self.known.records)) or not count:
             return row, False
         mean = costs / Decimal(count)
         low, worst = min(row.low_usd, mean), max(row.worst_usd, mean)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from llm_magic.columns.estimate import ColumnPlan
 from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.libraries import pandas
-from llm_magic.columns.output import answer_columns, parsed
+from llm_magic.columns.output import AnswerColumns, parsed
 from llm_magic.columns.progress import Progress
 from llm_magic.columns.records import MISSING, NOT_ASKED, Record, RowResult
 from llm_magic.columns.report import ColumnReport, report_of
 from llm_magic.columns.rows import ColumnSpec, Item, KnownRows
 from llm_magic.columns.source import Cells
-from llm_magic.types import ZERO
+from llm_magic.types import ZERO, Outcome
 
 _SEARCHED_ROWS = 2_000
 
@@ -52,43 +53,40 @@ class KnownTable:
         return self._with_answers(None)
 
     def errors(self) -> Any:
-        records = self._known.records
-        return self._with_answers([number for number, record in enumerate(records) if not record.is_answered])
+        outcome = self._known.outcome
+        return self._with_answers([number for number in range(len(self._known)) if outcome(number) != Outcome.OK])
 
     def is_whole(self) -> bool:
-        return all(record.is_answered for record in self._known.keys.values())
+        return self._known.records.answered == len(self._known.records)
 
     def report(self, progress: Progress, plan: ColumnPlan | None) -> ColumnReport:
-        return report_of(((record.outcome, record.model) for record in self._known.records), progress, plan)
+        known = self._known
+        rows = ((known.outcome(number), known.model(number)) for number in range(len(known)))
+        return report_of(rows, progress, plan)
 
     def settled_rows(self) -> list[RowResult]:
-        firsts = set(self._known.firsts)
-        return [
-            _result(self._spec, position, record, is_first=position in firsts)
-            for position, record in enumerate(self._known.records)
-            if record.is_answered or record.outcome == MISSING
-        ]
+        settled = (Outcome.OK, MISSING)
+        known = self._known
+        return [self._result(number) for number in range(len(known)) if known.outcome(number) in settled]
 
     def rows_of(self, item: Item) -> list[RowResult]:
-        positions = self._known.positions[item.key]
-        return [_result(self._spec, position, item.record, is_first=position == positions[0]) for position in positions]
+        return [self._result(position) for position in self._known.positions_of(item.position)]
 
     def sample(self, count: int) -> list[tuple[str, str]]:
-        records, firsts = self._known.records, self._known.firsts[:_SEARCHED_ROWS]
-        ended = [number for number in firsts if records[number].outcome != NOT_ASKED][:count]
+        known = self._known
+        ended = [number for number in known.firsts[:_SEARCHED_ROWS] if known.outcome(number) != NOT_ASKED][:count]
         cells = self._spec.source.cells(ended, self._spec.template.used)
-        return [_sampled(row, records[number]) for number, row in zip(ended, cells, strict=True)]
+        return [_sampled(row, known.record(number)) for number, row in zip(ended, cells, strict=True)]
+
+    def _result(self, position: int) -> RowResult:
+        return _result(self._spec, position, self._known.record(position), is_first=self._known.is_first(position))
 
     def _with_answers(self, positions: Sequence[int] | None) -> Any:
-        records, firsts = self._known.records, set(self._known.firsts)
-        chosen = range(len(records)) if positions is None else positions
-        columns = answer_columns(
-            [records[number] for number in chosen],
-            [number in firsts for number in chosen],
-            self._spec.into,
-            self._spec.base.schema,
-        )
-        return self._spec.source.with_answers(columns, positions)
+        known = self._known
+        columns = AnswerColumns(self._spec.into, self._spec.base.schema)
+        for number in range(len(known)) if positions is None else positions:
+            columns.add(known.record(number), is_first=known.is_first(number), text_id=known.positions_of(number)[0])
+        return self._spec.source.with_answers(columns.series(), positions)
 
 
 class StreamTable:
@@ -98,10 +96,10 @@ class StreamTable:
         self._spec, self._store, self._id, self._lost = spec, store, column_id, lost
 
     def frame(self) -> Any:
-        return self._frame(list(self._rows()))
+        return self._frame(self._rows())
 
     def errors(self) -> Any:
-        return self._frame([row for row in self._rows() if not row[2].is_answered])
+        return self._frame(row for row in self._rows() if not row[2].is_answered)
 
     def is_whole(self) -> bool:
         return all(record.is_answered or record.outcome == MISSING for _, _, record in self._rows())
@@ -128,18 +126,20 @@ class StreamTable:
         rows = heapq.merge(self._store.stream_rows(self._id), lost, key=_position)
         return (next(same) for _, same in itertools.groupby(rows, key=_position))
 
-    def _frame(self, rows: Sequence[tuple[int, Mapping[int, Any], Record]]) -> Any:
+    def _frame(self, rows: Iterable[tuple[int, Mapping[int, Any], Record]]) -> Any:
         pd = pandas()
 
-        records = [record for _, _, record in rows]
-        columns = answer_columns(records, [True] * len(rows), self._spec.into, self._spec.base.schema)
+        columns, positions = AnswerColumns(self._spec.into, self._spec.base.schema), array("q")
+        cells: dict[int, list[Any]] = {number: [] for number in self._spec.template.used}
+        for position, values, record in rows:
+            positions.append(position)
+            columns.add(record, is_first=True, text_id=position)
+            for number, column in cells.items():
+                column.append(values.get(number))
         names = self._spec.source.columns
-        cells = {
-            names[number]: pd.Series([values.get(number) for _, values, _ in rows], dtype=object)
-            for number in self._spec.template.used
-        }
-        frame = self._spec.source.with_answers(cells | columns)
-        frame.index = pd.Index([position for position, _, _ in rows], dtype="int64")
+        named = {names[number]: pd.Series(column, dtype=object) for number, column in cells.items()}
+        frame = self._spec.source.with_answers(named | columns.series())
+        frame.index = pd.Index(positions, dtype="int64")
         return frame
 
 

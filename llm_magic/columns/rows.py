@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from llm_magic import cache
+from llm_magic.columns.compact import CompactRecords, HexTexts
 from llm_magic.columns.records import MISSING, NOT_ASKED, Record
 from llm_magic.columns.source import Cells, Source
 from llm_magic.columns.template import Template
@@ -20,6 +21,7 @@ from llm_magic.types import Request
 
 Missing = Literal["skip", "ask"]
 Spread = TypeVar("Spread")
+_SKIPPED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,40 +65,72 @@ class RowKeys:
 
 
 class KnownRows:
-    """The rows of a table or a list. All rows with the same text share a record."""
+    """The rows of a table or a list. All rows with the same text share a record.
+
+    firsts: the position of the first row of each text. records, keys: of each text, in the order of `firsts`. missing:
+    number of rows without a value.
+    """
 
     def __init__(self, spec: ColumnSpec, keys: RowKeys) -> None:
         self._spec = spec
         self._used = spec.template.used
-        self.records: list[Record] = []
-        self.keys: dict[str, Record] = {}
-        self.firsts: list[int] = []
-        """The position of the first row of each text, in the order of `keys`."""
-        self._chars = array("L")
-        """The length of each text, in the order of `keys`."""
+        self._numbers = array("i")
+        """The number of each row's text; -1 for a row that is skipped."""
+        self.firsts = array("i")
+        self.keys = HexTexts()
+        self._chars = array("I")
         self.missing = 0
-        skipped = Record(outcome=MISSING)
+        numbers: dict[str, int] = {}
         for position, cells in enumerate(spec.source.rows(self._used)):
             if is_skipped(spec, cells):
-                self.records.append(skipped)
+                self._numbers.append(_SKIPPED)
                 self.missing += 1
                 continue
             prompt = spec.template.fill(cells)
             key = keys.of(prompt)
-            if (record := self.keys.get(key)) is None:
-                record = self.keys[key] = Record()
+            if (number := numbers.get(key)) is None:
+                number = numbers[key] = len(numbers)
+                self.keys.append(key)
                 self.firsts.append(position)
                 self._chars.append(len(prompt))
-            self.records.append(record)
+            self._numbers.append(number)
+        self.records = CompactRecords(len(self.firsts))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     @cached_property
-    def positions(self) -> dict[str, list[int]]:
-        by_record = {id(record): key for key, record in self.keys.items()}
-        positions: dict[str, list[int]] = {key: [] for key in self.keys}
-        for position, record in enumerate(self.records):
-            if (key := by_record.get(id(record))) is not None:
-                positions[key].append(position)
+    def _positions(self) -> dict[int, array[int]]:
+        """The positions of the texts that several rows have."""
+        positions: dict[int, array[int]] = {}
+        if len(self.firsts) + self.missing < len(self):
+            for position, number in enumerate(self._numbers):
+                if number != _SKIPPED and position != self.firsts[number]:
+                    positions.setdefault(number, array("i", [self.firsts[number]])).append(position)
         return positions
+
+    def positions_of(self, position: int) -> Sequence[int]:
+        """Return the positions of all rows with the text of this one."""
+        return self._positions.get(self._numbers[position], (position,))
+
+    def is_first(self, position: int) -> bool:
+        number = self._numbers[position]
+        return number != _SKIPPED and self.firsts[number] == position
+
+    def record(self, position: int) -> Record:
+        number = self._numbers[position]
+        return Record(outcome=MISSING) if number == _SKIPPED else self.records[number]
+
+    def outcome(self, position: int) -> str:
+        number = self._numbers[position]
+        return MISSING if number == _SKIPPED else self.records.outcome(number)
+
+    def model(self, position: int) -> str:
+        number = self._numbers[position]
+        return "" if number == _SKIPPED else self.records.model(number)
+
+    def store(self, item: Item) -> None:
+        self.records[self._numbers[item.position]] = item.record
 
     def spread(self, count: int) -> Sequence[int]:
         return spread(self.firsts, count)
@@ -109,16 +143,11 @@ class KnownRows:
         fill = self._spec.template.fill
         return [fill(cells) for cells in self._spec.source.cells(positions, self._used)]
 
-    def reset_failed(self) -> None:
-        for record in self.keys.values():
-            if not record.is_answered:
-                record.outcome, record.error = NOT_ASKED, None
-
     def items(self, positions: Sequence[int], keys: RowKeys) -> Iterator[Item]:
         for start in range(0, len(positions), 256):
-            chunk = [number for number in positions[start : start + 256] if self.records[number].outcome == NOT_ASKED]
+            chunk = [number for number in positions[start : start + 256] if self.outcome(number) == NOT_ASKED]
             for position, prompt in zip(chunk, self.prompts(chunk), strict=True):
-                yield Item(position, keys.of(prompt), prompt, self.records[position])
+                yield Item(position, keys.of(prompt), prompt, self.record(position))
 
 
 def spread(items: Sequence[Spread], count: int) -> Sequence[Spread]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,8 @@ _TRANSIENT = (Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.SERVER_ERROR, Ou
 class Runner:
     """Runs the rows of one column on the private loop.
 
-    keep_s: seconds that answers stay. lost: gets the ended rows that could not be stored, as on a full disk.
+    keep_s: seconds that answers stay. lost: gets the ended rows that could not be stored, as on a full disk. on_change:
+    gets each row whose record is up to date: it ended, or will be asked again.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Runner:
         progress: Progress,
         keep_s: float | None,
         lost: list[Item],
+        on_change: Callable[[Item], None],
     ) -> None:
         self.id = column_id
         self.progress = progress
@@ -55,6 +57,7 @@ class Runner:
         self._services = services
         self._keep_s = keep_s
         self._lost = lost
+        self._on_change = on_change
         self._ready: deque[Item] = deque()
         self._busy: list[Item] = []
         self._again: list[Item] = []
@@ -199,14 +202,13 @@ class Runner:
             self._ended.put_nowait(item)
 
     def _answer(self, item: Item, result: RouteResult) -> None:
-        record = item.record
-        record.outcome, record.text, record.error = Outcome.OK.value, result.text, None
-        record.model = result.model
-        record.effort = str(result.effort or "")
-        progress = self.progress
         if result.finish_reason == "length" and self._sender.has_learned_limit and not item.is_second_try:
             item.is_cut_off = True
             return
+        record, progress = item.record, self.progress
+        record.outcome, record.text, record.error = Outcome.OK.value, result.text, None
+        record.model = result.model
+        record.effort = str(result.effort or "")
         progress.answered_usd += record.cost_usd
         progress.latency_s += result.latency_s
         progress.longest_tokens = max(progress.longest_tokens, result.usage.output_tokens)
@@ -233,6 +235,7 @@ class Runner:
             self._sender.refuse(refusal, is_idle=not self._sent)
             return True
         if item.is_cut_off or (item.record.outcome in _TRANSIENT and not item.is_second_try):
+            self._on_change(item)
             (self._ready if item.is_cut_off else self._again).append(item)
             item.is_second_try, item.is_cut_off = True, False
             return True
@@ -241,6 +244,7 @@ class Runner:
     def _end(self, items: Sequence[Item]) -> None:
         for item in items:
             self._open.pop(item.key, None)
+            self._on_change(item)
             if item.record.is_answered:
                 self.progress.answered += 1
             elif item.record.outcome == MISSING:
@@ -261,7 +265,9 @@ class Runner:
         await asyncio.gather(*(task for _, task in sent.values()), return_exceptions=True)
         self._sent.clear()
         self.progress.in_flight = 0
-        items = [item for item, _ in sent.values() if item.record.outcome != NOT_ASKED and not item.is_cut_off]
+        for item, _ in sent.values():
+            self._on_change(item)
+        items = [item for item, _ in sent.values() if item.record.outcome != NOT_ASKED]
         self._end([item for item in items if item.record.outcome != Outcome.CANCELLED])
         self._unsaved += [item for item in items if item.record.outcome == Outcome.CANCELLED]
         if self._unsaved:

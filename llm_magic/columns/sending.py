@@ -24,7 +24,7 @@ from llm_magic.types import Attempt, Plan, ProviderSpec
 if TYPE_CHECKING:
     from llm_magic.ledger.transactions import Write
 
-_MIN_KNOWN_ANSWERS = 10
+_MIN_KNOWN_ANSWERS = 5
 """Answers from which the lengths of the others are learned."""
 _MIN_OUTPUT_TOKENS = 16
 

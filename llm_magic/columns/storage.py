@@ -15,6 +15,7 @@ from llm_magic.columns.preparation import Preparation
 from llm_magic.columns.rows import ColumnSpec
 from llm_magic.columns.source import VALUE
 from llm_magic.columns.template import Cell, Template
+from llm_magic.types import Outcome
 from llm_magic.waiting import encoding
 from llm_magic.waiting.store import MAX_CONTENT_CHARS, StoredJob
 
@@ -26,7 +27,7 @@ def stored_column(
     known = preparation.known
     if known is None or not encoding.is_storable(spec.base):
         return None
-    positions = [position for position in known.firsts if not known.records[position].is_answered]
+    positions = [position for position in known.firsts if known.outcome(position) != Outcome.OK]
     fields: dict[str, Any] = {
         "request": encoding.to_json(spec.base),
         "prompts": known.prompts(positions),

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from llm_magic.ledger.any_text import AnyText
+
 metadata = sa.MetaData()
 
 answers = sa.Table(
     "llm_magic_column_answers",
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("text", sa.Text),
+    sa.Column("text", AnyText),
     sa.Column("about", sa.Text),
     sa.Column("claim", sa.Text, index=True),
     sa.Column("at", sa.Double, nullable=False),

@@ -205,6 +205,16 @@ def test_a_cached_answer_survives_each_kind_of_database(location: str) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize("text", ["a\x00b", "half of a pair: \ud83d", "\x01json:1"])
+def test_an_answer_of_any_characters_is_cached_and_continues_a_thread(location: str, text: str) -> None:
+    ours = builders.router(replies=[Reply(chunks=(text,))], ledger=Ledger(location))
+    answers = [ours.route_sync("Say it.", cache=True).text for _ in range(2)]
+    answers += [ours.route_sync(f"Say it {number}.", thread="odd").text for number in range(2)]
+    assert answers == [text] * 4
+    assert len(builders.scripted(ours).requests) == 3
+    assert text in [message.content for message in builders.scripted(ours).requests[-1].messages]
+
+
 def test_the_least_recently_used_answers_are_evicted(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     time = iter(range(100))
     ledger = Ledger(location, clock=lambda: float(next(time)))
