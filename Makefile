@@ -85,7 +85,7 @@ $(OLDEST)/.synced: pyproject.toml $(filter build/bin/uv,$(UV))
 	echo 'ipykernel>=6.31,<7' | $(UV) pip compile --quiet --python $(OLDEST) --resolution lowest-direct --all-extras \
 		--output-file $(OLDEST)/oldest.txt pyproject.toml -
 	$(UV) pip install --quiet --python $(OLDEST) --constraints $(OLDEST)/oldest.txt --group dev \
-		--editable '.[local,parquet,plots,postgres]'
+		--editable '.[local,parquet,plots,postgres,sql]'
 	@touch $@
 
 test-slow: setup ## run the slow tests: a Binder environment from scratch, several kernels on one ledger

@@ -232,6 +232,11 @@ def _number(match: re.Match[str], text: str) -> CanonicalForm:
     return CanonicalForm(kind="number", value=str(amount), unit=unit)
 
 
+def unit_of(word: str) -> str:
+    """Return the unit that a word or a sign names; empty if it is not a unit."""
+    return _UNITS.get(word.casefold(), "")
+
+
 def _code(block: str) -> str:
     return "\n".join(line.rstrip() for line in block.splitlines() if line.strip())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import importlib
+import importlib.util
 import io
 import json
 import re
@@ -18,13 +19,26 @@ _MAX_CHARACTERS = 100_000
 _CELL_MAGIC = re.compile(r"^\s*[%!?]", re.MULTILINE)
 
 
-def parses(text: str) -> bool | None:
-    """Return True if every code block of a known language parses, False if one does not, None without such a block."""
-    results = [
-        _is_valid(parser, block)
-        for language, block in _BLOCK.findall(text[:_MAX_CHARACTERS])
-        if (parser := _PARSERS.get(language.casefold())) is not None
-    ]
+def can_parse(language: str) -> bool:
+    """True if a parser of this language is installed."""
+    return language in _PARSERS and (language != "sql" or importlib.util.find_spec("sqlglot") is not None)
+
+
+def parses(text: str, *, language: str = "") -> bool | None:
+    """Return True if every code block of a known language parses, False if one does not, None without such a block.
+
+    language: of which there must be a block. A text of one block that names no language, or data alone, counts as it.
+    """
+    blocks = [(name.casefold(), block) for name, block in _BLOCK.findall(text[:_MAX_CHARACTERS])]
+    parser = _PARSERS.get(language)
+    if parser is not None:
+        if not blocks and language in _DATA_LANGUAGES:
+            blocks = [(language, text[:_MAX_CHARACTERS])]
+        if len(blocks) == 1 and not blocks[0][0]:
+            blocks = [(language, blocks[0][1])]
+        if not any(_PARSERS.get(name) is parser for name, _ in blocks):
+            return None
+    results = [_is_valid(_PARSERS[name], block) for name, block in blocks if name in _PARSERS]
     known = [result for result in results if result is not None]
     return all(known) if known else None
 
@@ -73,3 +87,4 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "sql": _sql,
     "csv": _table,
 }
+_DATA_LANGUAGES = ("json", "toml", "csv")

@@ -100,6 +100,8 @@ async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
     elif cascade.mode in ("agree", "twice"):
         yield Waiting(reason="comparing the answers")
         rejection = await confirm.compare_answers(run, *answers)
+    elif cascade.mode == "look":
+        rejection = confirm.look_at(run, answers[0])
     elif cascade.mode == "check":
         yield Waiting(reason="checking the answer")
         rejection = await confirm.run_check(run, answers[0])

@@ -1,4 +1,4 @@
-"""Confirmation of a cheap answer: by a second answer, by the user's check, or by a judge."""
+"""Confirmation of a cheap answer: by a second answer, its form, the user's check, or a judge."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from llm_magic.answers.agreement import agree, canonical_form
 from llm_magic.execute.state import Answered, AttemptState, Failed, NotSent, Run
+from llm_magic.plan.cascade import request_look
 from llm_magic.types import Cascade, Doubt, Message
 
 _JUDGE_PROMPT = (
@@ -57,6 +58,23 @@ async def run_check(run: Run, state: AttemptState) -> Rejection | None:
     if isinstance(passed, Rejection):
         return passed
     return None if passed else Rejection(Doubt.CHECK_FAILED, "the check failed")
+
+
+_LACKS = {
+    "code": "the code does not parse",
+    "data": "the data does not parse",
+    "label": "the answer is none of the listed labels",
+    "number": "the answer is not a number in the requested unit",
+}
+
+
+def look_at(run: Run, state: AttemptState) -> Rejection | None:
+    """Return a rejection if the answer lacks the form that the prompt asks for. Nothing in it is executed."""
+    look = request_look(run.plan.request)
+    passed = None if look is None else look.passes(state.answer_text)
+    if look is None or passed is None:
+        return Rejection(Doubt.UNUSABLE, "the form of the answer can't be checked")
+    return None if passed else Rejection(Doubt.MALFORMED, _LACKS[look.kind])
 
 
 def judge_attempt(run: Run, cascade: Cascade, answer: AttemptState) -> AttemptState | None:

@@ -1,7 +1,7 @@
 """Cheap models first: two answers often show what a prompt does not. Pure, like the plan.
 
 Two cheap models that agree are right more often than either one; if they differ, the plan's leader is asked. Or one
-cheap answer is confirmed by its schema, by the user's own check, or by a judge.
+cheap answer is confirmed by its form, its schema, the user's own check, or a judge.
 """
 
 from __future__ import annotations
@@ -9,42 +9,32 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Literal, get_args
 
-from llm_magic.answers.agreement import LONGEST_LABEL, SAME_MISTAKE, SAME_RIGHT
+from llm_magic.answers.agreement import LONGEST_LABEL
+from llm_magic.answers.looks import Look, look_for
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.plan.levels import net_worth
+from llm_magic.plan.acceptance import estimate_cascade
+from llm_magic.plan.levels import TOLERANCE, net_worth
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
-from llm_magic.types import ZERO, Candidate, Cascade, CascadeMode, Plan, Request
+from llm_magic.types import ZERO, Candidate, Cascade, CascadeChoice, CascadeMode, Plan, Request
 
 JUDGE_MAX_OUTPUT_TOKENS = 1_024
-CORRECTNESS_CORRELATION = 0.45
-STRONG_RIGHT_IF_BOTH_RIGHT = 0.96
-STRONG_RIGHT_IF_BOTH_WRONG = 0.42
-"""Correlation between two cheap models' answers being right, and shares in which the strong model is right if both are
-right or wrong. On ZeroEval, MMLU-Pro and RouterBench (training prompts) with 15 pairs of models of 2023 and 2024, they
-are 0.36 to 0.58, 0.91 to 0.99, and 0.27 to 0.53."""
-SELF_CORRELATION, SELF_SAME_MISTAKE = 0.8, 0.6
-FITS_SCHEMA_SHARE = 0.95
-JUDGE_ACCEPTS_RIGHT, JUDGE_ACCEPTS_WRONG = 0.9, 0.4
-"""Assumed: of one model asked twice, the correlation and the share of equal mistakes; of cheap answers, the share that
-fits its schema; of a judge, the shares of right and of wrong answers that it accepts."""
 MAX_COST_SHARE = 0.8
 """An automatic cascade must be expected to cost at most this share of the leader, because it takes longer."""
-MODES: tuple[CascadeMode | Literal["effort"], ...] = (*get_args(CascadeMode), "effort")
+MODES: tuple[CascadeMode | CascadeChoice, ...] = (*get_args(CascadeMode), *get_args(CascadeChoice))
 
 
 def cascade_mode(
     cascade: bool | str | None, *, check: object, judge: object, schema: object
-) -> CascadeMode | Literal["effort", "off"] | None:
+) -> CascadeMode | CascadeChoice | Literal["off"] | None:
     """Return the confirmation that a cheap answer needs. Raises RequestError.
 
     True selects the given check or judge, else agreement; None selects the given check or judge, else leaves the choice
@@ -69,7 +59,7 @@ def cascade_mode(
         raise RequestError("check must be a plain function, not an async one")
     if check is not None and not callable(check):
         raise RequestError(f"check must be a function of the answer's text, not {type(check).__name__}")
-    if judge is not None and mode not in ("judge", "effort"):
+    if judge is not None and mode not in ("judge", "effort", "any"):
         raise RequestError(f"cascade={mode!r} doesn't use a judge: remove judge=")
     if check is not None and mode not in ("check", "agree", "twice", "effort"):
         raise RequestError(f"cascade={mode!r} doesn't use a check: remove check=")
@@ -79,25 +69,53 @@ def cascade_mode(
 def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> Plan:
     """Add the cascade that the request asks for to the plan, or the reason why it has none.
 
-    If the request does not decide, the plan gets one by agreement if the answers can be compared, it costs clearly
-    less, and its expected quality is sufficient. usable: the candidates that it may ask.
+    If the request does not decide, the plan gets one by agreement if the answers can be compared, or by a look at the
+    answer if its form can be examined, provided that it costs clearly less and its expected quality is sufficient.
+    usable: the candidates that it may ask.
     """
     request = plan.request
     if request.cascade == "off" or not plan.candidates:
         return plan
     if request.cascade == "effort":
         return _by_effort(plan, registry, builder)
-    if request.cascade is not None:
-        made = _cascade(plan, request.cascade, usable, registry, builder)
-        if isinstance(made, str):
-            return dataclasses.replace(plan, no_cascade=made)
-        return dataclasses.replace(plan, cascade=made)
-    if request.tier or request.model or request.hedge_s is not None or not comparable(request):
-        return plan
-    made = _cascade(plan, "agree", usable, registry, builder)
-    if isinstance(made, str) or not _pays(made, plan, registry):
-        return plan
+    if request.cascade == "any" or request.cascade is None:
+        return _by_price(plan, usable, registry, builder)
+    made = _cascade(plan, request.cascade, usable, registry, builder)
+    if isinstance(made, str):
+        return dataclasses.replace(plan, no_cascade=made)
     return dataclasses.replace(plan, cascade=made)
+
+
+def _by_price(plan: Plan, usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> Plan:
+    """Add the cheapest cascade that pays. A judge is asked only if the request accepts any confirmation."""
+    request = plan.request
+    if request.cascade is None and (request.tier or request.model or request.hedge_s is not None):
+        return plan
+    made = (_cascade(plan, mode, usable, registry, builder) for mode in _possible_modes(request))
+    paying = [one for one in made if isinstance(one, Cascade) and _pays(one, plan, registry)]
+    if paying:
+        return dataclasses.replace(plan, cascade=min(paying, key=lambda one: one.expected_usd))
+    if request.cascade == "any":
+        reason = f"none is expected to cost at most {MAX_COST_SHARE:.0%} of {plan.candidates[0].name} at this quality"
+        return dataclasses.replace(plan, no_cascade=reason)
+    return plan
+
+
+def _possible_modes(request: Request) -> Iterator[CascadeMode]:
+    if comparable(request):
+        yield "agree"
+    if request_look(request) is not None:
+        yield "look"
+    if request.cascade == "any":
+        yield "judge" if request.schema is None else "schema"
+
+
+def request_look(request: Request) -> Look | None:
+    """Return the look at the answer that confirms it without a second model; None if its form can't be examined."""
+    if request.schema is not None or request.thread is not None:
+        return None
+    text = window(request.prompt if request.routing_text is None else request.routing_text)
+    return look_for(text, request.system)
 
 
 def comparable(request: Request) -> bool:
@@ -124,34 +142,6 @@ def _pays(cascade: Cascade, plan: Plan, registry: Registry) -> bool:
         net, alone = (net_worth(worth_usd, one.expected_quality, one.expected_usd) for one in (cascade, strong))
         return cheaper and net > alone
     return cheaper and cascade.expected_quality >= plan.request.quality * best
-
-
-def estimate_cascade(mode: CascadeMode, cheap: tuple[Candidate, ...], strong: Candidate) -> tuple[float, float]:
-    """Return the expected share of runs that end without the strong model, and the chance of a good answer.
-
-    With p and q the chances that the two cheap models are right: both are right with chance
-    p q + CORRECTNESS_CORRELATION sqrt(p (1-p) q (1-q)), and both are wrong with 1 - p - q + that. Accepted is nearly
-    everything that both have right and some of what both have wrong. The strong model answers the rest; it would have
-    failed on a few of the former and saved some of the latter.
-    """
-    right, best = cheap[0].expected_quality, strong.expected_quality
-    match mode:
-        case "agree" | "twice":
-            other = cheap[1].expected_quality
-            if cheap[0] == cheap[1]:
-                correlation, same_mistake = SELF_CORRELATION, SELF_SAME_MISTAKE
-            else:
-                correlation, same_mistake = CORRECTNESS_CORRELATION, SAME_MISTAKE
-            both = right * other + correlation * math.sqrt(right * (1 - right) * other * (1 - other))
-            accepted_right, accepted_wrong = SAME_RIGHT * both, same_mistake * (1 - right - other + both)
-        case "check":
-            accepted_right, accepted_wrong = right, 0.0
-        case "schema":
-            accepted_right, accepted_wrong = FITS_SCHEMA_SHARE * right, FITS_SCHEMA_SHARE * (1 - right)
-        case "judge":
-            accepted_right, accepted_wrong = JUDGE_ACCEPTS_RIGHT * right, JUDGE_ACCEPTS_WRONG * (1 - right)
-    quality = best + (1 - STRONG_RIGHT_IF_BOTH_RIGHT) * accepted_right - STRONG_RIGHT_IF_BOTH_WRONG * accepted_wrong
-    return accepted_right + accepted_wrong, min(1.0, max(0.0, quality))
 
 
 def _by_effort(plan: Plan, registry: Registry, builder: CandidateBuilder) -> Plan:
@@ -202,21 +192,62 @@ def _cascade(
     )
     if not pool:
         return f"no usable model is cheaper than {strong.model.id}"
-    cheap = _pair(pool, strong) if mode == "agree" else (pool[0],) * (2 if mode == "twice" else 1)
-    judge = None
-    if mode == "judge":
-        assert plan.request.judge is not None
-        rated = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS).build(registry[plan.request.judge])
-        if not isinstance(rated, Candidate):
-            return f"the judge {plan.request.judge} can't be used now"
-        judge = rated
-    asked = [*cheap, *([judge] if judge else [])]
-    accepted, quality = estimate_cascade(mode, cheap, strong)
-    expected = _expected_usd(asked, accepted, strong)
-    worst = sum((candidate.worst_usd for candidate in asked), strong.worst_usd)
+    if mode == "look" or (mode == "judge" and plan.request.judge is None):
+        made = _cheapest(plan, mode, pool, usable, registry, builder)
+    else:
+        judge = None
+        if mode == "judge" and plan.request.judge is not None:
+            rated = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS).build(registry[plan.request.judge])
+            if not isinstance(rated, Candidate):
+                return f"the judge {plan.request.judge} can't be used now"
+            judge = rated
+        cheap = _pair(pool, strong) if mode == "agree" else (pool[0],) * (2 if mode == "twice" else 1)
+        made = _assembled(plan, mode, cheap, judge=judge)
     left = builder.context.left_usd(strong.model)
-    if left is not None and worst > left:
-        return f"the whole cascade could cost up to {show_usd(worst)}, {show_usd(left)} left"
+    if isinstance(made, Cascade) and left is not None and made.worst_usd > left:
+        return f"the whole cascade could cost up to {show_usd(made.worst_usd)}, {show_usd(left)} left"
+    return made
+
+
+def _cheapest(
+    plan: Plan,
+    mode: CascadeMode,
+    pool: Iterable[Candidate],
+    usable: Sequence[Candidate],
+    registry: Registry,
+    builder: CandidateBuilder,
+) -> Cascade | str:
+    """Return the cheapest cascade of one cheap model at any level of effort, if possible at the requested quality."""
+    strong = plan.candidates[0]
+    levels = [level for one in pool for level in builder.levels_of(one) if level.expected_usd < strong.expected_usd]
+    if mode == "look":
+        look = request_look(plan.request)
+        if look is None:
+            return "the form of the answer can't be checked"
+        options = [_assembled(plan, mode, (cheap,), look=look) for cheap in levels]
+    else:
+        judges = _judges(usable, registry, builder)
+        pairs = [(cheap, judge) for cheap in levels if (judge := _other_judge(judges, cheap)) is not None]
+        options = [_assembled(plan, mode, (cheap,), judge=judge) for cheap, judge in pairs]
+    if not options:
+        return "no model of another provider can judge the answer" if mode == "judge" else "no cheaper level of effort"
+    minimum = plan.minimum_quality - TOLERANCE
+    return min(options, key=lambda one: (one.expected_quality < minimum, one.expected_usd))
+
+
+def _assembled(
+    plan: Plan,
+    mode: CascadeMode,
+    cheap: tuple[Candidate, ...],
+    *,
+    look: Look | None = None,
+    judge: Candidate | None = None,
+) -> Cascade:
+    strong = plan.candidates[0]
+    asked = [*cheap, *([judge] if judge else [])]
+    accepted, quality = estimate_cascade(mode, cheap, strong, look)
+    expected = _expected_usd(asked, accepted, strong)
+    is_named = plan.request.cascade not in (None, "any")
     return Cascade(
         mode=mode,
         cheap=cheap,
@@ -225,8 +256,27 @@ def _cascade(
         acceptance_rate=accepted,
         expected_quality=quality,
         expected_usd=expected,
-        worst_usd=worst,
-        why="asked for" if plan.request.cascade else f"expected to cost {1 - expected / strong.expected_usd:.0%} less",
+        worst_usd=sum((candidate.worst_usd for candidate in asked), strong.worst_usd),
+        why="asked for" if is_named else f"expected to cost {1 - expected / strong.expected_usd:.0%} less",
+    )
+
+
+def _judges(usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> list[Candidate]:
+    """Return the models that may judge an answer, the cheapest first."""
+    limited = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS)
+    rated = (limited.build(candidate.model) for candidate in usable if not registry.is_local(candidate.model))
+    return sorted((one for one in rated if isinstance(one, Candidate)), key=lambda one: one.expected_usd)
+
+
+def _other_judge(judges: Iterable[Candidate], cheap: Candidate) -> Candidate | None:
+    """Return the cheapest judge of another provider that is expected to be as good as the model that it judges."""
+    return next(
+        (
+            judge
+            for judge in judges
+            if judge.model.provider != cheap.model.provider and judge.expected_quality >= cheap.expected_quality
+        ),
+        None,
     )
 
 

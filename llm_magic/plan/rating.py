@@ -82,6 +82,18 @@ class CandidateBuilder:
         rated = self.price(model)
         return dataclasses.replace(rated, cooling=True) if blocked and isinstance(rated, Candidate) else rated
 
+    def levels_of(self, candidate: Candidate) -> tuple[Candidate, ...]:
+        """Return a candidate's model at each level of effort at which it can be asked under the caps."""
+        model = candidate.model
+        left = self.context.left_usd(model)
+        levels = usable_levels(model, self._request.effort, above_default=self._request.worth_usd is not None)
+        rated = (
+            self._fitted(quote.at(self.context.now), quality_at(self._classification, model, quote.effort), left)
+            for quote in self.quoter.quotes(model, levels)
+            if quote.max_output_tokens >= self.quoter.minimum_tokens(model)
+        )
+        return tuple(filter(None, rated))
+
     def price(self, model: ModelSpec) -> Candidate | Skipped:
         if self.quoter.images and not model.image_tokens:
             return self._skipped(model, "can't see images")

@@ -191,10 +191,10 @@ class RequestOptions(TypedDict, total=False):
             metavar="MODE",
             bare=True,
             help="Try cheap models first, and the plan's first candidate only if their answer is not confirmed. "
-            "--cascade=agree: two cheap models agree. twice: one cheap model gives the same answer twice. schema: the "
-            "answer fits the schema. check: --check accepts it. judge: --judge accepts it. effort: the first candidate "
-            "at its lowest effort, and again at a higher one. off: no cascade. Without a mode: check or judge if "
-            "given, otherwise agree.",
+            "--cascade=agree: two cheap models agree. twice: one cheap model gives the same answer twice. look: its "
+            "form is valid. schema: the answer fits the schema. check: --check accepts it. judge: a judge accepts it. "
+            "any: the cheapest of these that keeps the quality. effort: the first candidate at its lowest effort, and "
+            "again at a higher one. off: no cascade. Without a mode: check or judge if given, otherwise agree.",
             default="if it saves money",
         ),
     ]

@@ -34,6 +34,7 @@ def _cascade(cascade: Cascade) -> str:
     condition = {
         "agree": "if they agree",
         "twice": "if they agree",
+        "look": "if its form is valid",
         "schema": "if it fits the schema",
         "check": "if the check accepts it",
         "judge": f"if {cascade.judge.model.id if cascade.judge else ''} finds it good",

@@ -16,6 +16,7 @@ DIFFICULTY_BIN_LOGITS = 0.25
 UNRATED_GOOD_WEIGHT = 0.1
 
 _HARDEST_FIRST = list(TaskTier)
+_BAD = (Doubt.CHECK_FAILED, Doubt.MALFORMED, Doubt.JUDGED_BAD)
 
 ModelTier = tuple[str, TaskTier]
 
@@ -101,7 +102,7 @@ def collect(rows: Iterable[Attempt], registry: Registry) -> dict[ModelTier, Evid
 def _signal(row: Attempt, children: list[Attempt], strengths: Mapping[str, tuple[float, ...]]) -> Signal | None:
     if row.outcome == Outcome.INVALID:
         return Signal.INVALID
-    if row.outcome == Outcome.SUPERSEDED and row.reason in (Doubt.CHECK_FAILED, Doubt.JUDGED_BAD):
+    if row.outcome == Outcome.SUPERSEDED and row.reason in _BAD:
         return Signal.CHECK_FAILED
     if row.outcome != Outcome.OK:
         return None

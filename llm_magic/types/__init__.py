@@ -7,6 +7,7 @@ from llm_magic.types.plans import Candidate, Cascade, Extra, OffPeak, Plan, Quot
 from llm_magic.types.requests import (
     DEFAULT_QUALITY,
     Attachment,
+    CascadeChoice,
     CascadeMode,
     Image,
     Message,
@@ -29,6 +30,7 @@ __all__ = [
     "Attempt",
     "Candidate",
     "Cascade",
+    "CascadeChoice",
     "CascadeMode",
     "Classification",
     "Compared",

@@ -97,10 +97,14 @@ class CostBasis(StrEnum):
 
 
 class Doubt(StrEnum):
-    """The reason why a cheap answer of a cascade was replaced. Unusable: there was no way to confirm it."""
+    """The reason why a cheap answer of a cascade was replaced.
+
+    Malformed: its form can't be right, such as code that does not parse. Unusable: there was no way to confirm it.
+    """
 
     DISAGREED = "disagreed"
     CHECK_FAILED = "check_failed"
+    MALFORMED = "malformed"
     JUDGED_BAD = "judged_bad"
     UNUSABLE = "unusable"
 

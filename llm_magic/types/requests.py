@@ -19,8 +19,11 @@ training prompts of ZeroEval (21 models, at 58 % of its cost) and MMLU-Pro (11 m
 OnRefusal = Literal["fallback", "stop"]
 SendWhen = Literal["now", "cheap"]
 
-CascadeMode = Literal["agree", "twice", "schema", "check", "judge"]
-"""Confirmation of a cheap answer: a second model, the same model again, the schema, the user's check, or a judge."""
+CascadeMode = Literal["agree", "twice", "look", "schema", "check", "judge"]
+"""Confirmation of a cheap answer: a second model, the same model again, its form (syntax, labels, units), the schema,
+the user's check, or a judge."""
+CascadeChoice = Literal["any", "effort"]
+"""Any: the cheapest cascade that keeps the quality. Effort: the leader's model at two levels of effort."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +113,10 @@ class Request:
     history: tuple[Message, ...] = ()
     thread: Thread | None = None
     cache: bool = False
-    cascade: CascadeMode | Literal["effort", "off"] | None = None
+    cascade: CascadeMode | CascadeChoice | Literal["off"] | None = None
     """Ask cheap models, or the leader at its lowest effort, first, and the leader if their answer is not confirmed.
-    None: if the answers can be compared, and the plan expects a lower cost at the requested quality."""
+    None: if the answers can be compared or their form can be examined, and the plan expects a lower cost at the
+    requested quality."""
     check: Callable[[str], bool] | None = None
     judge: str | None = None
     last_resort: str | None = None

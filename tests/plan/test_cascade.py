@@ -28,12 +28,14 @@ from llm_magic import (
     TaskTier,
 )
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
+from llm_magic.answers.looks import Look
 from llm_magic.budget import Budget
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
 from llm_magic.execute.hedge import stop_all
 from llm_magic.ledger import Hold, owners
-from llm_magic.plan.cascade import comparable, estimate_cascade
+from llm_magic.plan.acceptance import estimate_cascade
+from llm_magic.plan.cascade import comparable
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Attempt, Doubt, Skipped, Usage
@@ -477,6 +479,70 @@ def test_the_plan_has_the_cost_of_its_cascade() -> None:
     assert left == pytest.approx(1 - cascade.acceptance_rate, abs=1e-5)
     assert cascade.worst_usd == sum((candidate.worst_usd for candidate in (*cascade.cheap, cascade.strong)), Decimal(0))
     assert not [entry for entry in plan.ranked if isinstance(entry, Skipped)]
+
+
+CODE = "Write a pandas one-liner that counts rows per day"
+
+
+async def test_a_cheap_answer_is_kept_if_its_form_is_valid() -> None:
+    router = cascading({"cheap": "```python\nprint(1)\n```", "strong": "no"})
+    result = await router.route(CODE, cascade="look", **HARD)
+    assert story(result.attempts) == [(1, "cheap", "ok")]
+    assert result.text == "```python\nprint(1)\n```"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "error"),
+    [
+        ("```python\nprint(1\n```", Doubt.MALFORMED, "the code does not parse"),
+        ("Use groupby.", Doubt.UNUSABLE, "the form of the answer can't be checked"),
+    ],
+)
+async def test_if_a_look_fails_the_leader_is_asked(answer: str, reason: Doubt, error: str) -> None:
+    router = cascading({"cheap": answer, "strong": "right"})
+    result = await router.route(CODE, cascade="look", **HARD)
+    assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")]
+    assert (result.attempts[0].reason, result.attempts[0].error) == (reason, error)
+    assert router.ledger.held_usd == 0
+
+
+def test_a_plan_looks_at_answers_if_that_is_cheaper_at_the_wanted_quality() -> None:
+    router = cascading({}, level=2.1)
+    plan = router.plan(CODE, quality=0.995)
+    assert plan.cascade is not None
+    assert plan.cascade.mode == "look"
+    assert plan.cascade.expected_quality >= plan.minimum_quality
+    assert plan.cascade.expected_usd <= Decimal("0.8") * plan.candidates[0].expected_usd
+    assert router.plan(CODE, quality=0.995, cascade=False).cascade is None
+    assert cascading({}, level=1.0).plan(CODE, quality=0.995).cascade is None, "a look finds few of its mistakes"
+    assert router.plan("Write an essay on eigenvalues.", cascade="look", **HARD).no_cascade == (
+        "the form of the answer can't be checked"
+    )
+
+
+async def test_any_confirmation_includes_a_judge_of_another_provider() -> None:
+    def reply(request: ProviderRequest) -> Reply:
+        return Reply(chunks=("yes",) if request.messages[-1].content.startswith("Now judge") else ("prose",))
+
+    router = cascading(reply, level=1.7)
+    plan = router.plan("Prove it by induction on the eigenvalues of the matrix.", cascade="any", quality=0.95)
+    assert plan.cascade is not None
+    assert plan.cascade.judge is not None
+    assert plan.cascade.judge.model.provider != plan.cascade.cheap[0].model.provider
+    assert plan.cascade.expected_quality >= plan.minimum_quality
+    result = await router.route(plan.request)
+    assert [step.outcome for step in result.attempts] == ["ok", "judged"]
+    poor = cascading(reply, level=-3.0).plan("Prove it by induction.", cascade="any", **HARD)
+    assert poor.cascade is None
+    assert "none is expected to cost at most 80%" in poor.no_cascade
+
+
+@pytest.mark.parametrize("mode", ["look", "judge", "schema"])
+def test_a_confirmation_that_rejects_nothing_has_the_quality_of_the_cheap_model(mode: Any) -> None:
+    rated = cascading({}).plan("x", tier="complex").candidates[0]
+    cheap, strong = (dataclasses.replace(rated, expected_quality=quality) for quality in (0.8, 0.9))
+    _, quality = estimate_cascade(mode, (cheap,), strong, Look(kind="code") if mode == "look" else None)
+    assert 0.8 <= quality < 0.9
 
 
 @pytest.mark.parametrize(

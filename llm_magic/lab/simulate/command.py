@@ -41,11 +41,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     days.add_argument("--months", type=int, metavar="N", help="Number of months to simulate")
     days.add_argument("--seed", type=int, default=0)
     days.add_argument("--plots", type=Path, metavar="FOLDER", help="Write plots to this folder")
+    _add_model_options(parser)
+    own = parser.add_argument_group("replay of your own ledger")
+    own.add_argument("--ledger", metavar="WHERE", help="Path or URL of a ledger: price its runs again instead")
+    own.add_argument("--profile", metavar="NAME", help="The models to replay with: current or article")
+    own.add_argument("--prices", type=Path, metavar="TOML", help="A models.toml with other prices or models")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the results to this file")
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     efforts = parser.add_argument_group("effort on simulated models")
     efforts.add_argument("--efforts", action="store_true", help="Compare policies of effort, and print what is assumed")
     efforts.add_argument("--shadow", action="store_true", help="Compare routing before and after 300 shadow runs")
     efforts.add_argument(
         "--dials", action="store_true", help="Compare --quality with --worth, also on recorded outcomes"
+    )
+    efforts.add_argument(
+        "--cascades", action="store_true", help="Show which cascades plans choose for the prompts of notebooks"
     )
     efforts.add_argument("--users", type=int, default=8, metavar="N", help="Simulated users (default: %(default)s)")
     efforts.add_argument(
@@ -57,11 +69,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     efforts.add_argument(
         "--step-scale", type=float, default=1.0, metavar="X", help="True gain of effort, relative to what is assumed"
     )
-    own = parser.add_argument_group("replay of your own ledger")
-    own.add_argument("--ledger", metavar="WHERE", help="Path or URL of a ledger: price its runs again instead")
-    own.add_argument("--profile", metavar="NAME", help="The models to replay with: current or article")
-    own.add_argument("--prices", type=Path, metavar="TOML", help="A models.toml with other prices or models")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the results to this file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -70,6 +77,8 @@ def run(args: argparse.Namespace) -> None:
     play = _simulate if args.ledger is None else _replay
     if args.efforts or args.shadow or args.dials:
         play = _on_simulated_models
+    elif args.cascades:
+        play = _planned_cascades
     text, data = play(args)
     if args.json is not None:
         args.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
@@ -100,6 +109,12 @@ def _on_simulated_models(args: argparse.Namespace) -> tuple[str, dict[str, Any]]
         return dials.to_text(curves, world, args.users), dials.to_json(curves)
     compared = compare(world, users=args.users, seed=args.seed)
     return to_text(compared), to_json(compared)
+
+
+def _planned_cascades(_: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    from llm_magic.lab.simulate.looks import report
+
+    return report()
 
 
 def _simulate(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
