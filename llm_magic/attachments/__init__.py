@@ -79,7 +79,6 @@ def _attachment(value: Any, rows: int) -> Attachment:
 
 
 def _hint(value: Any) -> str:
-    """Return how a value of a type that can't be attached becomes one that can."""
     if hasattr(value, "__array_interface__"):
         return ". For an array, give pandas.DataFrame(array), or PIL.Image.fromarray(array) if it has pixels"
     if hasattr(value, "read"):

@@ -41,7 +41,6 @@ def attachment(name: str, kind: str, data: bytes) -> Attachment:
 
 
 def is_picture(value: Any) -> bool:
-    """Return True for an image of Pillow, and for a figure, which matplotlib and seaborn draw."""
     return (type(value).__module__.startswith("PIL.") and hasattr(value, "tobytes")) or hasattr(value, "savefig")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -16,6 +19,11 @@ from llm_magic.ledger.postgresql import PostgreSQLDatabase
 from llm_magic.ledger.sqlite import SQLiteDatabase
 
 _RETRY_S = 0.001
+_SHOWN_CHARS = 200
+# A misspelled address, which would be taken for the name of a new file.
+_ADDRESS_LIKE = re.compile(
+    r"(?:postgres(?:ql)?|sqlite|mysql|mariadb)(?:\+\w+)?(?::|//)|(?:\w+=\S+\s+)*(?:dbname|host)="
+)
 
 
 def open_database(location: str) -> Database:
@@ -58,7 +66,14 @@ def _at(location: str) -> Database:
             raise LedgerError(
                 f"the ledger {location!r} is a file: address: give the path alone, or sqlite:///{location}?uri=true"
             )
+        if _ADDRESS_LIKE.match(location) or location.lower() == ":memory:" != location:
+            raise LedgerError(
+                f"the ledger {location.partition(':')[0]}... is neither a file's path nor an address: give a path, "
+                ":memory:, postgresql://user@host/database, or ./ before a name that looks like this"
+            )
         path = location if location == ":memory:" else str(Path(location).expanduser())
+        if problem := _path_problem(path):
+            raise LedgerError(f"the ledger {location[:_SHOWN_CHARS]!r} can't be opened: {problem}")
         if Path(path).is_dir():
             example = Path(path) / "ledger.db"
             raise LedgerError(
@@ -73,13 +88,28 @@ def _at(location: str) -> Database:
         raise LedgerError(
             "LLM_MAGIC_LEDGER is not a valid database address: give a file's path, or postgresql://..."
         ) from None
-    if url.drivername == "sqlite":
-        return SQLiteDatabase(url)
-    if url.drivername in ("postgres", "postgresql"):
-        return PostgreSQLDatabase(url)
+    if "@" in (url.host or ""):
+        raise LedgerError(
+            "the address in LLM_MAGIC_LEDGER has more than one @: write %40 for one in a user or password"
+        )
+    kind = url.drivername.partition("+")[0]  # without a driver of Python, as in postgresql+psycopg2
+    if kind == "sqlite":
+        return SQLiteDatabase(url.set(drivername=kind))
+    if kind in ("postgres", "postgresql"):
+        return PostgreSQLDatabase(url.set(drivername=kind))
     raise LedgerError(
         f"the ledger {url.drivername}://... is not of a supported kind: give a file's path, or postgresql://..."
     )
+
+
+def _path_problem(path: str) -> str | None:
+    try:
+        os.stat(path)
+    except ValueError as error:  # a NUL byte
+        return str(error)
+    except OSError as error:
+        return error.strerror if error.errno == errno.ENAMETOOLONG else None
+    return None
 
 
 def _prepare(database: Database) -> None:

@@ -47,7 +47,7 @@ class AnthropicProvider:
         self._environ = environ
 
     def unavailable(self) -> str | None:
-        return http.key_problem(self.spec, self._environ)
+        return http.key_problem(self.spec, self._environ) or http.url_problem(self.spec, self._environ)
 
     def account(self) -> int:
         return hash(http.resolve_endpoint(self.spec, self._environ))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from llm_magic.errors import BadRequest, ConnectionFailed, ProviderError, StreamBroken, TimedOut
 from llm_magic.providers.error_body import parse_body
@@ -15,7 +15,7 @@ from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text
 from llm_magic.providers.refused_parameters import SentRequest
-from llm_magic.providers.sending import sending_of
+from llm_magic.providers.sending import connection_variables, sending_of
 
 _MAX_MESSAGE_CHARS = 300
 _STATUS_OF_TYPE = {
@@ -69,13 +69,22 @@ def translate(
     elif isinstance(error, sdk.APIError):
         translation = from_event({"message": str(error)}, endpoint, sent)
     else:
-        message = _message(f"{type(error).__name__}: {error}", endpoint)
+        reason = _first(error)
+        message = _message(f"{type(reason).__name__}: {reason}", endpoint)
         if accepted:
             translation = StreamBroken(f"the connection broke: {message}")
         else:
-            translation = ConnectionFailed(f"nothing could be sent to {endpoint.display_url}: {message}")
+            translation = ConnectionFailed(
+                f"nothing could be sent to {endpoint.display_url}: {message}{_settings(endpoint)}"
+            )
     translation.__cause__ = _RedactedCause.of(error, endpoint)
     return translation
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 def _detached(error: ProviderError) -> ProviderError:
@@ -134,7 +143,7 @@ def _from_transport(error: Exception, endpoint: Endpoint, *, is_reused: bool) ->
     name = type(cause).__name__
     message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
     if name in _NOT_CONNECTED:
-        return ConnectionFailed(f"no connection to {endpoint.display_url}: {message}")
+        return ConnectionFailed(f"no connection to {endpoint.display_url}: {message}{_settings(endpoint)}")
     if "Timeout" in name:
         return TimedOut(message)
     if is_reused:
@@ -143,6 +152,12 @@ def _from_transport(error: Exception, endpoint: Endpoint, *, is_reused: bool) ->
             f"the server closed a kept connection as the request went out: {message}", accepted=True, cools_down=False
         )
     return StreamBroken(f"the connection broke: {message}")
+
+
+def _settings(endpoint: Endpoint) -> str:
+    scheme = (endpoint.base_url or "https").partition(":")[0].lower()
+    names = connection_variables(scheme, with_proxies=not endpoint.is_loopback)
+    return f". Check {', '.join(names)}" if names else ""
 
 
 def _message(text: str, endpoint: Endpoint) -> str:

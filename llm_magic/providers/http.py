@@ -45,7 +45,10 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        host = urlsplit(self.base_url or "").hostname or ""
+        try:
+            host = urlsplit(self.base_url or "").hostname or ""
+        except ValueError:  # an invalid URL, which no connection can be made to
+            return False
         return host in ("localhost", "::1") or host.startswith("127.")
 
     def redact(self, text: str) -> str:
@@ -80,6 +83,18 @@ def key_problem(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
     if key.isascii() and key.isprintable():
         return None if key else f"no {spec.api_key_env}"
     return f"{spec.api_key_env} contains characters that are invalid in an API key"
+
+
+def url_problem(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
+    url = environ.get(spec.base_url_env or "", "").strip()
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    return None if is_valid else f"{spec.base_url_env} is not an http(s) URL"
 
 
 ClientBuilder = Callable[[Endpoint], Any]

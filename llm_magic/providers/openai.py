@@ -72,7 +72,7 @@ class OpenAIProvider:
         self._endpoint = endpoint or (lambda: http.resolve_endpoint(spec, environ))
 
     def unavailable(self) -> str | None:
-        return http.key_problem(self.spec, self._environ)
+        return http.key_problem(self.spec, self._environ) or http.url_problem(self.spec, self._environ)
 
     def account(self) -> int:
         return hash(self._endpoint())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -10,6 +11,16 @@ from types import ModuleType
 from typing import Any
 
 _SEPARATE = ("extra_body", "extra_headers")
+
+
+_CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+
+
+def connection_variables(scheme: str, *, with_proxies: bool) -> list[str]:
+    """Return the names of the environment variables that are set and change how a URL of a scheme is connected to."""
+    names = (f"{scheme.upper()}_PROXY", "ALL_PROXY") if with_proxies else ()
+    names = (*names, *(name.lower() for name in names), *(_CERTIFICATE_VARIABLES if scheme == "https" else ()))
+    return [name for name in names if os.environ.get(name)]
 
 
 class Sending:

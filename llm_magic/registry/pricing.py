@@ -100,7 +100,10 @@ def possible_surcharge(model: ModelSpec) -> Decimal:
 
 @lru_cache(maxsize=512)
 def _surcharge(base_url: str, api_model: str) -> Decimal:
-    host = urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
+    try:
+        host = urlsplit(base_url if "//" in base_url else f"//{base_url}").hostname or ""
+    except ValueError:  # the provider reports an invalid URL
+        host = ""
     factors = (
         factor
         for host_pattern, model_pattern, factor in _REGIONAL_ENDPOINTS

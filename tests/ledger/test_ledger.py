@@ -321,6 +321,39 @@ def test_a_file_address_is_not_taken_for_a_path(location: str, tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "postgresql:/localhost/x", "postgresql//localhost/x", "postgres:x", "sqlite:x.db", "mysql:x", ":MEMORY:",
+        "postgresql+psycopg2:localhost", "host=localhost dbname=x", "user=me dbname=x",
+    ],
+)  # fmt: skip
+def test_a_misspelled_address_is_not_taken_for_a_path(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LedgerError, match=r"is neither a file's path nor an address: give .*\./ before a name"):
+        Ledger(location)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("location", "reason"), [("x" * 300, "File name too long"), ("a\0b", "null byte")])
+def test_a_name_that_no_file_can_have_is_a_ledger_error(location: str, reason: str) -> None:
+    with pytest.raises(LedgerError, match=f"can't be opened: .*{reason}"):
+        Ledger(location)
+
+
+def test_a_driver_in_an_address_is_ignored(tmp_path: Path) -> None:
+    Ledger(f"sqlite+pysqlite:///{tmp_path}/ledger.db").close()
+    assert (tmp_path / "ledger.db").exists()
+
+
+def test_a_password_with_an_unescaped_at_sign_is_not_shown() -> None:
+    with pytest.raises(LedgerError, match="more than one @: write %40") as error:
+        Ledger("postgresql://user:pa@sesame@localhost:1/x")
+    assert "sesame" not in str(error.value)
+
+
 def test_a_sqlite_uri_creates_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Ledger(f"sqlite:///file:{tmp_path}/ledger.db?uri=true").close()

@@ -376,6 +376,20 @@ def test_a_key_that_is_invalid_in_a_header_is_reported(key: str) -> None:
     assert http.key_problem(ARTICLE.providers["openai"], {"OPENAI_API_KEY": "  "}) == "no OPENAI_API_KEY"
 
 
+@pytest.mark.parametrize(
+    "url", ["localhost:1234/v1", "htp://x/v1", "http://[::1/v1", "http://", "http://x:port", "/v1"]
+)
+def test_a_url_variable_that_is_not_a_url_is_reported(url: str) -> None:
+    for name in ("openai", "anthropic"):
+        spec = ARTICLE.providers[name]
+        variable = f"{name.upper()}_BASE_URL"
+        provider = {"openai": OpenAIProvider, "anthropic": AnthropicProvider}[name]
+        environ = {f"{name.upper()}_API_KEY": "key", variable: url}
+        assert provider(spec, environ=environ).unavailable() == f"{variable} is not an http(s) URL"
+        for valid in ("", " ", "http://127.0.0.1:8080/v1", "HTTPS://x.example", "http://user:p%40@[::1]:80/"):
+            assert provider(spec, environ=environ | {variable: valid}).unavailable() is None
+
+
 async def test_an_invalid_base_url_is_a_failed_connection(server: loopback.Server) -> None:
     connections = connected(server, ANTHROPIC_BASE_URL="http://[oops")
     with pytest.raises(ConnectionFailed):

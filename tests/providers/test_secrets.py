@@ -205,8 +205,12 @@ async def test_a_loopback_endpoint_is_not_reached_by_way_of_a_proxy(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the SDK's half-made client
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize(
-    ("variable", "value"), [("ALL_PROXY", "socks9://127.0.0.1:9"), ("SSL_CERT_FILE", "/nowhere.pem")]
-)
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks9://127.0.0.1:9"), ("https_proxy", "ftp://127.0.0.1:9"), ("SSL_CERT_FILE", "/nowhere.pem"),
+        ("SSL_CERT_FILE", "/"), ("SSLKEYLOGFILE", "/nowhere/keys"),
+    ],
+)  # fmt: skip
 async def test_a_wrong_proxy_or_certificate_setting_is_reported_and_not_billed(
     wire: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +220,26 @@ async def test_a_wrong_proxy_or_certificate_setting_is_reported_and_not_billed(
     routed = Router(registry=registry(model("m", provider="own")), providers={"own": provider})
     error = await failure(routed)
     assert "nothing could be sent to https://remote.example/v1" in str(error)
+    assert variable in str(error).partition(". Check ")[2]
     assert {(row.outcome, row.cost_usd) for row in routed.ledger.rows()} == {(Outcome.CONNECTION_FAILED, 0)}
+    await aclose()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(
+    ("proxy", "reason"), [("http://me:password@127.0.0.1:9", "connection"), ("http://127.0.0.1:99999", "")]
+)
+async def test_a_proxy_that_does_not_answer_is_named_without_its_password(
+    wire: str, proxy: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    own = ProviderSpec(name="own", api=wire, base_url="https://remote.example/v1", api_key_env="OWN_KEY")
+    provider = WIRES[wire](own, environ={"OWN_KEY": KEY})
+    error = await failure(Router(registry=registry(model("m", provider="own")), providers={"own": provider}))
+    assert reason in str(error)
+    assert "HTTPS_PROXY" in str(error).partition(". Check ")[2]
+    assert "TaskGroup" not in str(error)
+    assert "password" not in str(error)
     await aclose()
 
 

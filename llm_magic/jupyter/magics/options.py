@@ -89,7 +89,6 @@ def _given(args: Any, notebook: Notebook, settings: Any) -> RequestOptions:
 
 
 def _interpolated(arguments: list[str], variables: Mapping[str, Any]) -> list[str]:
-    """Replace `{{name}}` in the values of options, except for those that take the value itself."""
     filled: list[str] = []
     for argument_text in arguments:
         option, _, value = argument_text.partition("=")
