@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LLMMagicError as error:
         print(f"llm-magic: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nllm-magic: stopped", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\nllm-magic: {interrupt or 'stopped'}", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
 
 

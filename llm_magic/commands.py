@@ -100,6 +100,11 @@ def map_file(args: argparse.Namespace) -> int:
     error: BaseException | None = None
     try:
         _follow(column, args)
+    except KeyboardInterrupt as interrupt:
+        error = interrupt
+        if args.json:
+            _tell(args, json.dumps(_facts(column) | {"stopped": "interrupted"}))
+        raise KeyboardInterrupt(_interrupted(column, args)) from None
     except BaseException as failure:
         error = failure
         raise
@@ -110,6 +115,12 @@ def map_file(args: argparse.Namespace) -> int:
     report = column.report()
     _tell(args, json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else str(report))
     return 0 if report.is_whole else EXIT_CODE_INCOMPLETE
+
+
+def _interrupted(column: Column, args: argparse.Namespace) -> str:
+    again = "Repeat the command" if args.resume else "Repeat the command without --no-resume"
+    cost = f"{show_usd(column.cost_usd)} so far"
+    return f"stopped: {_counts(column)}, {cost}. {again} to ask the other rows; the answers are kept"
 
 
 def _tell(args: argparse.Namespace, line: str) -> None:
@@ -130,9 +141,8 @@ def _follow(column: Column, args: argparse.Namespace) -> None:
             if args.json:
                 _tell(args, json.dumps(_facts(column)))
             elif is_terminal:
-                facts = _facts(column)
-                counts = f"{facts['answered']:,} answered, {facts['failed']:,} failed, {facts['left']:,} left"
-                print(f"\r\x1b[K{counts}, {show_usd(column.cost_usd)}", end="", file=sys.stderr, flush=True)
+                progress = f"{_counts(column)}, {show_usd(column.cost_usd)}"
+                print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         column.cancel()
         column.join(5.0)
@@ -140,6 +150,11 @@ def _follow(column: Column, args: argparse.Namespace) -> None:
     if is_terminal and not args.json:
         print("\r\x1b[K", end="", file=sys.stderr)
     column.wait()
+
+
+def _counts(column: Column) -> str:
+    facts = _facts(column)
+    return f"{facts['answered']:,} answered, {facts['failed']:,} failed, {facts['left']:,} left"
 
 
 def _facts(column: Column) -> dict[str, Any]:

@@ -62,7 +62,10 @@ class Allowance:
 
     def add(self, amount: float, now: float) -> None:
         self._expire(now)
-        self._sent.append((now, amount))
+        if self._sent and self._sent[-1][0] == now:
+            self._sent[-1] = now, self._sent[-1][1] + amount
+        else:
+            self._sent.append((now, amount))
         self._total += amount
         self._since_left += amount
         if self.amount is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import json
+import os
 import re
+import signal
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
@@ -19,6 +23,8 @@ import pytest
 from llm_magic import BadRequest, use_router
 from llm_magic.__main__ import main
 from llm_magic.commands import EXIT_CODE_INCOMPLETE
+from llm_magic.providers.base import ProviderEvent, ProviderRequest
+from llm_magic.routing import session_router
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.support.builders import model, router
 
@@ -65,6 +71,39 @@ def test_an_incomplete_file_has_an_exit_code_of_its_own_and_is_completed_by_the_
     assert main(command) == 0
     assert [request.messages[-1].content for request in provider.requests] == ["bad"]
     assert pd.read_csv(out)["topic"].tolist()[:2] == ["<good>", "<bad>"]
+
+
+class Interrupted(ScriptedProvider):
+    """Interrupts the process at the third row, as Ctrl-C does."""
+
+    async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        if request.messages[-1].content == "third":
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+        async for event in super().stream(request):
+            yield event
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--no-resume"]])
+def test_an_interrupted_command_states_its_cost_and_is_continued_by_the_next_one(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+    path.write_text("text\nfirst\nsecond\nthird\n")
+    command = ["map", str(path), "--text", "{{text}}", "--out", str(out), "--pilot", "0", *more]
+    use_router(router(model("only"), providers={"cloud": Interrupted([Reply(chunks=("fine",))])}))
+    assert main(command) == 130
+    printed = capsys.readouterr()
+    assert re.search(r"stopped: 2 answered, 0 failed, 1 left, \$0\.\d+ so far\. Repeat the command", printed.err)
+    assert ("without --no-resume" in printed.err) == ("--no-resume" in more)
+    if "--json" in more:
+        assert json.loads(printed.out.splitlines()[-1])["stopped"] == "interrupted"
+    assert list(pd.read_csv(out)["route_outcome"]) == ["ok", "ok", "cancelled"]
+
+    provider = ScriptedProvider([Reply(chunks=("fine",))])
+    use_router(router(model("only"), providers={"cloud": provider}, ledger=session_router().ledger))
+    assert main(command[: -len(more) or None]) == 0
+    assert [request.messages[-1].content for request in provider.requests] == ["third"]
 
 
 def test_kept_answers_are_asked_again_on_request(provider: ScriptedProvider, reviews: Path, tmp_path: Path) -> None:
