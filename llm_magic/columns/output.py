@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -37,39 +36,28 @@ class AnswerColumns:
         self._into, self._schema = into, schema
         self._values: list[Any] = []
         self._parsed: dict[int, Any] = {}
-        self._models: list[str | None] = []
-        self._efforts: list[str | None] = []
-        self._outcomes: list[str] = []
-        self._errors: list[str | None] = []
-        self._costs_usd = array("d")
-        self._run_ids: list[str | None] = []
+        self._facts: dict[str, list[Any]] = {name: [] for name in FACTS}
 
     def add(self, record: Record, *, is_first: bool, text_id: int) -> None:
         """Add a row. text_id: the same for rows with the same text, which share an object."""
         self._values.append(record.text if self._schema is None else self._parse(record, text_id))
-        self._models.append(record.model or None)
-        self._efforts.append(record.effort or None)
-        self._outcomes.append(record.outcome)
-        self._errors.append(record.error)
-        self._costs_usd.append(float(record.cost_usd) if is_first else 0.0)
-        self._run_ids.append(record.run_id or None)
+        cost_usd = float(record.cost_usd) if is_first else 0.0
+        facts = (record.model, record.effort, record.outcome, record.error, cost_usd, record.run_id)
+        for cells, fact in zip(self._facts.values(), facts, strict=True):
+            cells.append(None if fact == "" else fact)
 
     def series(self) -> dict[str, Any]:
-        """Return the columns by name. No row can be added after that."""
-        pd = pandas()
-
-        facts: dict[str, Any] = {
-            "route_model": _series(self._models, "string"),
-            "route_effort": _series(self._efforts, "string"),
-            "route_outcome": _series(self._outcomes, "string"),
-            "route_error": _series(self._errors, "string"),
-            "route_cost_usd": pd.Series(self._costs_usd, dtype="float64"),
-            "route_run_id": _series(self._run_ids, "string"),
-        }
+        """Return the columns by name, and empty this object, so that each cell is in memory once."""
+        values, self._values = self._values, []
         schema = self._schema
         if schema is None:
-            return {self._into or "answer": _series(self._values, "string")} | facts
-        return _schema_columns(self._values, self._into, schema) | facts
+            columns = {self._into or "answer": _series(values, "string")}
+        else:
+            columns = _schema_columns(values, self._into, schema)
+        del values
+        for name in FACTS:
+            columns[name] = _series(self._facts.pop(name), "float64" if name == "route_cost_usd" else "string")
+        return columns
 
     def _parse(self, record: Record, text_id: int) -> Any:
         if text_id not in self._parsed:

@@ -32,7 +32,7 @@ class PandasRows:
         levels = frame.columns.nlevels
         named = {name if levels == 1 else (name, *[""] * (levels - 1)): values for name, values in answers.items()}
         columns = pd.DataFrame(
-            {name: values.set_axis(frame.index) for name, values in named.items()}, index=frame.index
+            {name: values.set_axis(frame.index) for name, values in named.items()}, index=frame.index, copy=False
         )
         if levels > 1:
             columns.columns = pd.MultiIndex.from_tuples(list(named), names=frame.columns.names)

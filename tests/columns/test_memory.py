@@ -1,0 +1,69 @@
+"""Memory of a process that runs a column, beyond that of its answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHARS = 300
+MEASURE = f"""
+import gc, resource, sys
+from pathlib import Path
+from llm_magic import Ledger
+from llm_magic.testing import Reply
+from tests.support.builders import model, router, scripted
+
+def resident_bytes():
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+def reply(request):
+    scripted(ours).requests.clear()
+    return Reply(chunks=(request.messages[-1].content.ljust({CHARS}, "x"),))
+
+ours = router(model("only"), replies=reply, ledger=Ledger(Path(sys.argv[1])))
+ours.map_sync("Topic? {{{{value}}}}", over=[f"first {{number}}" for number in range(1_000)])
+"""
+TABLE = """
+rows = [f"review number {number}" for number in range(int(sys.argv[2]))]
+before = resident_bytes()
+done = ours.map_sync("Topic? {{value}}", over=rows)
+print(resident_bytes() - before)
+assert done.report().is_whole
+"""
+STREAM = """
+seen = []
+def rows(count):
+    for number in range(count):
+        if number in (count // 3, count - 1):
+            seen.append(resident_bytes())
+        yield f"review number {number}"
+
+done = ours.map_sync("Topic? {{value}}", over=rows(int(sys.argv[2])))
+print(seen[1] - seen[0])
+assert done.progress.answered == int(sys.argv[2])
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc"),
+]
+
+
+def grown_bytes(script: str, ledger: Path, rows: int) -> int:
+    command = [sys.executable, "-c", MEASURE + script, str(ledger), str(rows)]
+    run = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    return int(run.stdout)
+
+
+def test_a_table_takes_less_than_twice_the_memory_of_its_answers(tmp_path: Path) -> None:
+    rows = 20_000
+    assert grown_bytes(TABLE, tmp_path / "ledger.db", rows) < 2 * rows * CHARS
+
+
+def test_a_stream_takes_the_same_memory_for_any_number_of_rows(tmp_path: Path) -> None:
+    rows = 15_000
+    assert grown_bytes(STREAM, tmp_path / "ledger.db", rows) < 0.5 * (rows - rows // 3) * CHARS
