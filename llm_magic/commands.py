@@ -129,11 +129,11 @@ def _tell(args: argparse.Namespace, line: str) -> None:
 
 
 def _follow(column: Column, args: argparse.Namespace) -> None:
-    column.prepare()
-    column.start()
     is_terminal = sys.stderr.isatty()
     waiting = ""
     try:
+        column.prepare()
+        column.start()
         while not column.join(_PROGRESS_S):
             if args.when == "cheap" and column.progress.waiting not in ("", waiting):
                 waiting = column.progress.waiting

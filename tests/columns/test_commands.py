@@ -6,9 +6,7 @@ import asyncio
 import dataclasses
 import io
 import json
-import os
 import re
-import signal
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +20,7 @@ import pytest
 
 from llm_magic import BadRequest, use_router
 from llm_magic.__main__ import main
+from llm_magic.columns import Column
 from llm_magic.commands import EXIT_CODE_INCOMPLETE
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.routing import session_router
@@ -73,12 +72,14 @@ def test_an_incomplete_file_has_an_exit_code_of_its_own_and_is_completed_by_the_
     assert pd.read_csv(out)["topic"].tolist()[:2] == ["<good>", "<bad>"]
 
 
-class Interrupted(ScriptedProvider):
-    """Interrupts the process at the third row, as Ctrl-C does."""
+class StuckAtThird(ScriptedProvider):
+    """Gives no answer to the third row."""
+
+    is_stuck = False
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
         if request.messages[-1].content == "third":
-            os.kill(os.getpid(), signal.SIGINT)
+            self.is_stuck = True
             await asyncio.Event().wait()
         async for event in super().stream(request):
             yield event
@@ -86,12 +87,21 @@ class Interrupted(ScriptedProvider):
 
 @pytest.mark.parametrize("more", [[], ["--json"], ["--no-resume"]])
 def test_an_interrupted_command_states_its_cost_and_is_continued_by_the_next_one(
-    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stuck, join = StuckAtThird([Reply(chunks=("fine",))]), Column.join
+
+    def interrupted_join(column: Column, timeout_s: float) -> bool:
+        if stuck.is_stuck:
+            stuck.is_stuck = False
+            raise KeyboardInterrupt
+        return join(column, min(timeout_s, 0.05))
+
+    monkeypatch.setattr(Column, "join", interrupted_join)
     path, out = tmp_path / "rows.csv", tmp_path / "out.csv"
     path.write_text("text\nfirst\nsecond\nthird\n")
     command = ["map", str(path), "--text", "{{text}}", "--out", str(out), "--pilot", "0", *more]
-    use_router(router(model("only"), providers={"cloud": Interrupted([Reply(chunks=("fine",))])}))
+    use_router(router(model("only"), providers={"cloud": stuck}))
     assert main(command) == 130
     printed = capsys.readouterr()
     assert re.search(r"stopped: 2 answered, 0 failed, 1 left, \$0\.\d+ so far\. Repeat the command", printed.err)
