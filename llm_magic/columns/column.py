@@ -282,7 +282,7 @@ class Column:
             progress=self.progress,
             keep_s=self.spec.keep_s,
             lost=self._lost,
-            on_change=_ignore if preparation.known is None else preparation.known.store,
+            on_change=(lambda _: None) if preparation.known is None else preparation.known.store,
         )
         pilot = 0 if self._is_retry else self.spec.pilot
         return Phases(preparation, runner, self.plan_before, pilot=pilot, is_retry=self._is_retry)
@@ -303,7 +303,3 @@ class Column:
     async def _wait_for_reader(self) -> None:
         while self._job is not None and self._job.unread >= _MAX_UNREAD_ROWS:  # noqa: ASYNC110 - another thread reads
             await asyncio.sleep(POLL_INTERVAL_S)
-
-
-def _ignore(item: Item) -> None:
-    """Keep no record of a row of a stream: it is stored in the ledger's database."""

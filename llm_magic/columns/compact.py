@@ -101,8 +101,6 @@ def _packed(text: str) -> bytes:
 
 
 class _Shared(Generic[Value]):
-    """Returns the first of equal values. It remembers a limited number of them."""
-
     def __init__(self) -> None:
         self._values: dict[Value, Value] = {}
 

@@ -70,7 +70,7 @@ class KnownTable:
         return [self._result(number) for number in range(len(known)) if known.outcome(number) in settled]
 
     def rows_of(self, item: Item) -> list[RowResult]:
-        return [self._result(position) for position in self._known.positions_of(item.position)]
+        return [self._result(position) for position in self._known.positions_of_same_text(item.position)]
 
     def sample(self, count: int) -> list[tuple[str, str]]:
         known = self._known
@@ -85,7 +85,9 @@ class KnownTable:
         known = self._known
         columns = AnswerColumns(self._spec.into, self._spec.base.schema)
         for number in range(len(known)) if positions is None else positions:
-            columns.add(known.record(number), is_first=known.is_first(number), text_id=known.positions_of(number)[0])
+            columns.add(
+                known.record(number), is_first=known.is_first(number), text_id=known.positions_of_same_text(number)[0]
+            )
         return self._spec.source.with_answers(columns.series(), positions)
 
 

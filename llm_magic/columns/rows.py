@@ -75,7 +75,6 @@ class KnownRows:
         self._spec = spec
         self._used = spec.template.used
         self._numbers = array("i")
-        """The number of each row's text; -1 for a row that is skipped."""
         self.firsts = array("i")
         self.keys = HexTexts()
         self._chars = array("I")
@@ -100,8 +99,7 @@ class KnownRows:
         return len(self._numbers)
 
     @cached_property
-    def _positions(self) -> dict[int, array[int]]:
-        """The positions of the texts that several rows have."""
+    def _positions_of_repeated(self) -> dict[int, array[int]]:
         positions: dict[int, array[int]] = {}
         if len(self.firsts) + self.missing < len(self):
             for position, number in enumerate(self._numbers):
@@ -109,9 +107,8 @@ class KnownRows:
                     positions.setdefault(number, array("i", [self.firsts[number]])).append(position)
         return positions
 
-    def positions_of(self, position: int) -> Sequence[int]:
-        """Return the positions of all rows with the text of this one."""
-        return self._positions.get(self._numbers[position], (position,))
+    def positions_of_same_text(self, position: int) -> Sequence[int]:
+        return self._positions_of_repeated.get(self._numbers[position], (position,))
 
     def is_first(self, position: int) -> bool:
         number = self._numbers[position]
