@@ -80,7 +80,6 @@ def check_amounts(given: Mapping[str, object]) -> None:
 
 
 def message_as_typed(error: InvalidOption) -> str:
-    """Return the message of an error with the flag of its option instead of its keyword."""
     option = {**OPTIONS, **COLUMN_OPTIONS}[error.option]
     return f"invalid {option.flag} {error.value}: must be {error.requirement}" if option.flag else str(error)
 

@@ -108,7 +108,6 @@ def whole_number(text: str) -> int | str:
 
 
 def number(text: str) -> float | str:
-    """Return the number that an option states, or the text as it is, which the check of the option rejects."""
     whole = whole_number(text)  # displayed as it was typed: -1, not -1.0
     try:
         return float(text) if isinstance(whole, str) else whole

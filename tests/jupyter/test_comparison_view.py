@@ -165,4 +165,4 @@ def test_hostile_text_is_inert_while_it_streams(display: Display) -> None:
     view.update(states)
     assert "&lt;img" in view.live["a"].facts.value
     assert "<img" not in view.live["a"].answer_html + view.live["b"].answer_html + view.live["a"].facts.value
-    assert html.answer(evil) == view.live["b"].answer_html
+    assert html.lone_answer(evil) == view.live["b"].answer_html

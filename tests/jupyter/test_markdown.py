@@ -31,8 +31,8 @@ class ActiveContent(HTMLParser):
             url_ok = tag == "a" and name == "href" and str(value).split(":")[0].lower() in ("http", "https", "mailto")
             highlighting = tag == "span" and name == "class" and value in code.CLASSES.values()
             plain = (name == "class" and str(value).startswith("language-")) or name in ("rel", "start", "align", "dir")
-            source = tag == "span" and (name == "hidden" or value in ("llmr-tex", "llmr-math"))
-            formula = tag in mathml.TAGS and (name in mathml.ATTRIBUTES or name == "alttext")
+            source = tag == "span" and (name == "hidden" or value in ("t", "m"))
+            formula = tag in mathml.TAGS and name in mathml.ATTRIBUTES
             if not (url_ok or highlighting or plain or formula or source or (tag, name) == ("pre", "tabindex")):
                 self.active.append(f"{tag} {name}={value}")
 
@@ -99,9 +99,9 @@ def test_markdown_is_rendered() -> None:
 
 def test_code_is_highlighted_with_five_classes() -> None:
     html = markdown_to_html('```python\ndef f(x):\n    return "<b>" + 1  # c\n```').replace("&quot;", '"')
-    assert '<span class="llmr-k">def</span> <span class="llmr-f">f</span>' in html
-    assert '<span class="llmr-s">"&lt;b&gt;"</span>' in html
-    assert '<span class="llmr-n">1</span>  <span class="llmr-c"># c</span>' in html
+    assert '<span class="k">def</span> <span class="f">f</span>' in html
+    assert '<span class="s">"&lt;b&gt;"</span>' in html
+    assert '<span class="n">1</span>  <span class="c"># c</span>' in html
     assert "<span" not in markdown_to_html("```whatever\ndef f(x): pass\n```")
     assert "<span" not in markdown_to_html(f"```python\n{'x = 1' * code.MAX_CHARS}\n```")
 

@@ -84,11 +84,11 @@ def test_the_session_meter_has_a_label_and_never_exceeds_its_maximum() -> None:
     state = state_after(events_of(Reply()))
     state.session_usd = Decimal("2.5")
     head = head_of(state)
-    assert 'value="0.5000" aria-label="session $2.50 of $5.00, 50% of the cap"' in head
+    assert 'value="0.5" aria-label="50% of the cap"' in head
     state.session_usd = Decimal(7)
-    assert 'value="1.0000"' in head_of(state)
+    assert 'value="1"' in head_of(state)
     state.cap_usd = Decimal(0)
-    assert 'value="1.0000"' in head_of(state)
+    assert 'value="1"' in head_of(state)
     state.cap_usd = None
     assert "<meter" not in head_of(state)
 
@@ -150,7 +150,7 @@ def test_json_answers_are_displayed_as_code() -> None:
     reply = Reply(chunks=('{"a": "*x*"}',))
     state = state_after(events_of(reply, schema={"type": "object"}))
     page = re.sub("</?span[^>]*>", "", bundle_of(state)["text/html"]).replace("&quot;", '"')
-    assert '<code class="language-json">{"a": "*x*"}' in page
+    assert '<code>{"a": "*x*"}' in page
 
 
 @pytest.mark.parametrize(

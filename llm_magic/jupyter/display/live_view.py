@@ -75,7 +75,7 @@ class LiveView:
         self._draw_facts(state)
         self._restart(state)
         self._open_fence = ""
-        answer = html.answer(answer_markdown(state))
+        answer = html.lone_answer(answer_markdown(state))
         set_value(self.blocks[0], html.folded(answer) if is_folded else answer)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class LiveView:
             self._draw_last_block(rest)
 
     def _draw_last_block(self, text: str) -> None:
-        value = html.answer(self._open_fence + text)
+        value = html.lone_answer(self._open_fence + text)
         if self.blocks[-1].value != value:
             self._sent_chars += len(value)
         set_value(self.blocks[-1], value)

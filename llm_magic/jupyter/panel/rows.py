@@ -11,7 +11,7 @@ from llm_magic.jupyter.display.live_view import set_value
 from llm_magic.jupyter.panel import facts
 from llm_magic.jupyter.panel.output import column_html, entry_html
 from llm_magic.jupyter.render.facts import answer_markdown
-from llm_magic.jupyter.render.html import INERT_CLASSES, answer, escape, folded
+from llm_magic.jupyter.render.html import INERT_CLASSES, escape, folded, lone_answer
 from llm_magic.jupyter.run.history import PastRun, Rating
 
 # Runs in the page, so that copying works while the kernel is busy and after it has ended.
@@ -136,7 +136,7 @@ def _below(past: PastRun, live_answer: Any) -> list[Any]:
     if len(text) > _ANSWER_CHARS:
         text = f"{text[:_ANSWER_CHARS]}…\n\n*The rest is in its cell.*"
     widget = ipywidgets.HTML()
-    set_html(widget, folded(answer(text)))
+    set_html(widget, folded(lone_answer(text)))
     return [widget]
 
 

@@ -19,7 +19,7 @@ LANGUAGES = {
     "tsx", "typescript", "xml", "yaml", "yml", "zsh",
 }  # fmt: skip
 _ALIASES = {"yml": "yaml"}
-CLASSES = {"Keyword": "llmr-k", "String": "llmr-s", "Comment": "llmr-c", "Number": "llmr-n", "Name": "llmr-f"}
+CLASSES = {"Keyword": "k", "String": "s", "Comment": "c", "Number": "n", "Name": "f"}
 _NAMES = ("Function", "Class", "Decorator", "Builtin", "Tag", "Attribute")
 
 

@@ -33,8 +33,12 @@ def escape(text: str) -> str:
     return html.escape(text, quote=True)
 
 
-def answer(markdown: str) -> str:
-    return f'<div class="llmr-body jp-RenderedHTMLCommon {INERT_CLASSES}">{markdown_to_html(markdown)}</div>'
+def answer(markdown: str, classes: str = "") -> str:
+    return f'<div class="llmr-body jp-RenderedHTMLCommon{classes}">{markdown_to_html(markdown)}</div>'
+
+
+def lone_answer(markdown: str) -> str:
+    return answer(markdown, f" {INERT_CLASSES}")
 
 
 def run(facts: RunFacts, markdown: str) -> str:
@@ -66,7 +70,7 @@ def _foot(content: str) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "".join(f"\n<div>{words(text)}</div>" for text in texts)
+    return "\n" + "<br>\n".join(map(words, texts))
 
 
 def _joined(texts: Iterable[str]) -> str:
@@ -193,8 +197,8 @@ def _meter(session: SessionFacts) -> str:
         return ""
     share = session.share
     return (
-        f' <meter min="0" max="1" low="0.8" high="0.95" optimum="0" value="{share:.4f}" '
-        f'aria-label="{escape(session.text)}, {share:.0%} of the cap"></meter> {share:.0%}'
+        f' <meter low="0.8" high="0.95" optimum="0" value="{share:.4g}" aria-label="{share:.0%} of the cap"></meter> '
+        f"{share:.0%}"
     )
 
 

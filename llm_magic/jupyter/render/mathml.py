@@ -44,8 +44,8 @@ def to_html(tex: str, *, display: bool) -> str:
     if (element := _parsed(tex, display=display)) is None:
         return f"<pre><code>{escaped}</code></pre>" if display else f"<code>{escaped}</code>"
     marks = ("\\[", "\\]") if display else ("\\(", "\\)")
-    source = f'<span class="llmr-tex">{marks[0]}{escaped}{marks[1]}</span>'
-    return f'{source}<span class="llmr-math" hidden="hidden"><rp>{_serialized(element, label=tex)}</rp></span>'
+    source = f'<span class="t">{marks[0]}{escaped}{marks[1]}</span>'
+    return f'{source}<span class="m" hidden="hidden"><rp>{_serialized(element)}</rp></span>'
 
 
 def _parsed(tex: str, *, display: bool) -> Any:
@@ -85,16 +85,19 @@ def _loses_meaning(element: Any) -> bool:
     return False
 
 
-def _serialized(element: Any, *, label: str = "") -> str:
+def _serialized(element: Any) -> str:
     """Serialize the allowed elements and attributes. An element that is not allowed is replaced by its children."""
-    inner = _text(element.text) + "".join(_serialized(child) + _text(child.tail) for child in element)
+    inner = _text(element.text) + "".join(_serialized(child) + _text(child.tail) for child in _children(element))
     if element.tag not in TAGS:
         return inner
     allowed = {name: value for name, value in element.attrib.items() if name in ATTRIBUTES and _VALUE.match(value)}
-    if label:
-        allowed["alttext"] = label
     attributes = "".join(f' {name}="{html.escape(value)}"' for name, value in allowed.items())
     return f"<{element.tag}{attributes}>{inner}</{element.tag}>"
+
+
+def _children(element: Any) -> Any:
+    # `math` is a row itself.
+    return element[0] if element.tag == "math" and len(element) == 1 and element[0].tag == "mrow" else element
 
 
 def _text(text: str | None) -> str:

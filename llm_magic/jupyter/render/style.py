@@ -16,16 +16,21 @@ from functools import lru_cache
 
 _COLORS = {
     "k": ("#7b1fa2", "#d7a6f0"), "s": ("#a31515", "#efb08c"), "c": ("#52606d", "#a7b3bf"), "n": ("#0b6b4b", "#8fd6b1"),
-    "f": ("#0b4f9e", "#94c2ff"), "card": ("#f3f4f6", "#26292e"), "line": ("#c3c8cf", "#4b515a"),
+    "f": ("#0b4f9e", "#94c2ff"),
     "ok": ("#2e7d32", "#81c784"), "bad": ("#c62828", "#ef9a9a"),
 }  # fmt: skip
-"""The colors of light and dark themes, by name."""
+"""The colors of light and dark themes, by name. Lines and backgrounds are translucent, for every theme."""
 _DARK = '[data-jp-theme-light="false"] &,.vscode-dark &,html[theme=dark] &'
 _RULE = re.compile(r"(@[^{]*\{(?:[^{}]*\{[^{}]*\})*\}|[^{}@]+\{[^{}]*\})")
 _CONDITIONS = re.compile(r"::?[a-z-]+(?:\([^)]*\))?|\[[^\]]*\]")
 _NAMES = re.compile(r"\.[\w-]+|(?<![\w.-])[a-z]\w*")
 _SEPARATOR = re.compile(r",(?![^(]*\))")
-_CLASSES = re.compile(r"class=[\"']([^\"']*)")
+_CLASSES = re.compile(r"class=(?:[\"']([^\"']*)|([\w-]+))")
+_LINE_BREAKS = re.compile(r"(<(?:table|thead|tbody|tr|ul|ol)>)\n|\n(?=</(?:table|thead|tbody|tr|ul|ol)>)")
+_LANGUAGE = re.compile(r' class="?language-[^">]+"?(?=>)')
+_BREAK = re.compile(r"\n\s*")
+_TAG = re.compile(r"<[a-z][^<>]*>")
+_NEEDLESS_QUOTES = re.compile(r'="([\w.-]+)"(?=[ >])')
 _TAGS = re.compile(r"<([a-z]\w*)")
 _FIXED = re.compile(r"\b(?:dir|align|display)(?:=\w+)?\b")
 """Attributes that a page does not change. The value of `dir` does not matter to a rule."""
@@ -46,15 +51,23 @@ def styled(html: str, *more: str) -> str:
 
     The class is a hash of the HTML, so that an unchanged output is saved unchanged.
     """
+    html = _compact(html)
     scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:6]}"
     rules = "".join(_applying(html, "".join((STYLE, *more))))
-    return f'{sheet(scope, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+    return f'{sheet(scope, _DRAWN_IF_NEAR, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+
+
+def _compact(html: str) -> str:
+    # In a saved notebook, each quote and each line break takes two characters.
+    html = _LANGUAGE.sub("", _LINE_BREAKS.sub(r"\1", html))
+    return _TAG.sub(lambda tag: _NEEDLESS_QUOTES.sub(r"=\1", tag[0]).replace(" display=inline", ""), html)
 
 
 def _applying(html: str, css: str) -> Iterator[str]:
     """Yield the rules whose selectors name classes and elements of the HTML. Each output is saved with its rules."""
-    names = {f".{name}" for value in _CLASSES.findall(html) for name in value.split()} | set(_TAGS.findall(html))
-    names |= set(_FIXED.findall(html.replace('"', ""))) | ({"dir"} if ' dir="' in html else set())
+    classes = (name for values in _CLASSES.findall(html) for name in " ".join(values).split())
+    names = {f".{name}" for name in classes} | set(_TAGS.findall(html)) | set(_FIXED.findall(html.replace('"', "")))
+    names |= {"dir"} if " dir=" in html else set()
     for rule, alternatives in _rules(css):
         if any(required <= names for required in alternatives):
             yield rule
@@ -67,7 +80,7 @@ def _rules(css: str) -> list[tuple[str, list[set[str]]]]:
     for rule in _RULE.findall(css):
         selectors = rule[rule.index("{") + 1 :] if rule.startswith("@") else rule
         rules.append(
-            (rule.strip(), [_required(selector) for selector in _SEPARATOR.split(selectors.partition("{")[0])])
+            (_BREAK.sub("", rule), [_required(selector) for selector in _SEPARATOR.split(selectors.partition("{")[0])])
         )
     return rules
 
@@ -76,10 +89,13 @@ def _required(selector: str) -> set[str]:
     return (set(_NAMES.findall(_CONDITIONS.sub("", selector))) | set(_FIXED.findall(selector))) - {".llmr"}
 
 
+# A browser that supports it draws only the outputs near the viewport.
+_DRAWN_IF_NEAR = "&{content-visibility:auto;contain-intrinsic-size:auto 200px}"
+
 STYLE = """
 &,& .llmr{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
  color:var(--jp-ui-font-color1,inherit)}
-& .llmr-head{background:var(--llmr-card);border:1px solid var(--llmr-line);border-radius:8px;padding:8px 12px;
+& .llmr-head{background:#8080801a;border:1px solid #80808073;border-radius:8px;padding:8px 12px;
  margin:2px 0 8px}
 & .llmr-row{display:flex;flex-wrap:wrap;gap:2px 6px;align-items:baseline;margin:2px 0}
 & .llmr-model{font-weight:600;font-size:15px}
@@ -88,7 +104,7 @@ STYLE = """
 & ol.llmr-path{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0;padding:0}
 & ol.llmr-path li{margin:0;padding:0}
 & ol.llmr-path li+li::before{content:"→";margin-right:4px}
-& ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
+& ol.llmr-path span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid #80808073;
  background:var(--jp-layout-color1,transparent)}
 & ol.llmr-path span.ok{border-color:var(--llmr-ok);box-shadow:inset 0 0 0 1px var(--llmr-ok)}
 & ol.llmr-path span.bad{border:1px dashed var(--llmr-bad)}
@@ -97,22 +113,22 @@ STYLE = """
 & .llmr-foot{margin:2px 0 6px;font-size:12px;overflow-wrap:anywhere}
 & .llmr-foot summary{cursor:pointer;width:fit-content;max-width:100%}
 & .llmr-foot summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
-& .llmr-foot details[open]{border-left:3px solid var(--llmr-line);padding-left:8px}
-& .llmr-body.jp-RenderedHTMLCommon pre{background:var(--llmr-card);border-radius:6px;padding:8px 12px;margin:8px 0;
+& .llmr-foot details[open]{border-left:3px solid #80808073;padding-left:8px}
+& .llmr-body.jp-RenderedHTMLCommon pre{background:#8080801a;border-radius:6px;padding:8px 12px;margin:8px 0;
  overflow-x:auto;white-space:pre}
 & .llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
 & .llmr-body.jp-RenderedHTMLCommon table{margin:8px 0}
 & .llmr-body.jp-RenderedHTMLCommon table :is(th,td){text-align:left}
 & .llmr-body.jp-RenderedHTMLCommon table :is(th,td)[align=right]{text-align:right}
 & .llmr-body.jp-RenderedHTMLCommon table :is(th,td)[align=center]{text-align:center}
-& .llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid var(--llmr-line);padding-left:12px;margin:8px 0}
+& .llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid #80808073;padding-left:12px;margin:8px 0}
 & .llmr-body.jp-RenderedHTMLCommon>h1:first-child,& .llmr-body.jp-RenderedHTMLCommon>h2:first-child,
 & .llmr-body.jp-RenderedHTMLCommon>h3:first-child{margin-top:4px}
 & .llmr-body a{text-decoration:underline}
-& .llmr-k{color:var(--llmr-k)}& .llmr-s{color:var(--llmr-s)}& .llmr-c{color:var(--llmr-c);font-style:italic}
-& .llmr-n{color:var(--llmr-n)}& .llmr-f{color:var(--llmr-f)}
+& .k{color:var(--llmr-k)}& .s{color:var(--llmr-s)}& .c{color:var(--llmr-c);font-style:italic}
+& .n{color:var(--llmr-n)}& .f{color:var(--llmr-f)}
 & math[display=block]{margin:6px 0}
-& .llmr-tex{display:none}& .llmr-math.llmr-math,& .llmr-math rp{display:inline!important}
+& .t{display:none}& .m.m,& .m rp{display:inline!important}
 & menclose[notation=box]{border:1px solid;padding:2px 4px}
 & menclose{--llmr-strike:transparent 47%,currentColor 47% 53%,transparent 53%;
  --llmr-up:linear-gradient(to bottom right,var(--llmr-strike));
@@ -124,7 +140,7 @@ STYLE = """
 & pre,& code{direction:ltr;unicode-bidi:isolate}
 & .llmr-columns.llmr-columns{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(360px,1fr);gap:12px;
  overflow:auto hidden;padding:2px}
-& .llmr-columns>*{min-width:0;border:1px solid var(--llmr-line);border-radius:6px;padding:8px 12px;margin:0}
+& .llmr-columns>*{min-width:0;border:1px solid #80808073;border-radius:6px;padding:8px 12px;margin:0}
 & .llmr-columns>.llmr-picked{border-color:var(--llmr-ok);box-shadow:0 0 0 1px var(--llmr-ok)}
 & .llmr-columns .llmr-body.llmr-body{max-width:none}
 & .llmr-columns .widget-html-content{min-width:0;max-width:100%}
@@ -157,7 +173,7 @@ PANEL_STYLE = """
 & .llmr-panel,& .llmr-still{max-width:100ch}
 & ul.llmr-health{list-style:none;display:flex;flex-wrap:wrap;gap:4px;margin:6px 0 2px;padding:0}
 & ul.llmr-health li{margin:0;padding:0}
-& ul.llmr-health span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid var(--llmr-line);
+& ul.llmr-health span{display:inline-block;padding:0 8px;border-radius:10px;border:1px solid #80808073;
  background:var(--jp-layout-color1,transparent);overflow-wrap:anywhere}
 & ul.llmr-health span.bad{border:1px dashed var(--llmr-bad)}
 & ul.llmr-health span.ok{border-color:var(--llmr-ok)}
@@ -173,7 +189,7 @@ PANEL_STYLE = """
 & .llmr-line>.llmr-actions{flex:none;max-width:100%}
 & .llmr-actions{flex-flow:row wrap;gap:4px;margin:0}
 & .llmr-run details.llmr-fold{margin:2px 0 0}
-& .llmr-run .llmr-body{max-height:420px;overflow:auto;border-left:3px solid var(--llmr-line);padding-left:12px}
+& .llmr-run .llmr-body{max-height:420px;overflow:auto;border-left:3px solid #80808073;padding-left:12px}
 & .llmr-still>details.llmr-fold,& .llmr-panel>.widget-html details.llmr-fold{margin:6px 12px}
 & .llmr-actions button.llmr-copy{font:12px/22px var(--jp-ui-font-family,system-ui,sans-serif);height:24px;
  padding:0 8px;margin:0;border-radius:4px;cursor:pointer;color:var(--jp-ui-font-color1,inherit);

@@ -334,7 +334,6 @@ def wait(runs: Iterable[Job]) -> None:
 
 
 def print_until(run: Job) -> None:
-    """Print until when a run waits for lower prices, as soon as that is known. Otherwise return when it has ended."""
     while not run.done():
         if (off_peak := run.wait_for_price.off_peak) is not None:
             until = clock_time(off_peak.until)
