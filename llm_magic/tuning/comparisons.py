@@ -17,7 +17,7 @@ from llm_magic.tuning.evidence import binned, effort_step
 from llm_magic.types import ZERO, Attempt, Outcome, TaskTier, Verdict
 
 CORRECTNESS_CORRELATION = 0.45
-"""Correlation between two models' answers being good; measured, see `llm_magic.plan.cascade`."""
+"""Correlation between two models' answers being good; measured, see `llm_magic.plan.acceptance`."""
 FINDS, REVERSES, INVENTS = 0.75, 0.03, 0.06
 """Assumed of a judge that sees both orders: of one good and one bad answer, how often it prefers the good one and the
 bad one; of two equally good or bad answers, how often it prefers either one."""
