@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def _is_file(text: str) -> bool:
 
 def _file(path: Path) -> Attachment:
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise RequestError(f"{str(path)!r} can't be attached: it is not a file, but a device or a pipe")
+        size = status.st_size
         if size > max(MAX_TEXT_BYTES, MAX_IMAGE_BYTES):
             raise RequestError(f"{path} has {size:,} bytes: at most {MAX_IMAGE_BYTES:,} can be attached")
         data = path.read_bytes()

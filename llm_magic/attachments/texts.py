@@ -16,9 +16,10 @@ _DOCUMENTS = (b"%PDF-", b"PK\x03\x04")
 _SAMPLE_BYTES = 100_000
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _KANA = re.compile("[\u3040-\u30ff]")
+_HANGUL = re.compile("[\uac00-\ud7a3]")
 _HAN = re.compile("[\u4e00-\u9fff]")
 _CYRILLIC = re.compile("[\u0400-\u045f]")
-_READ = "read it with open(path, encoding={!r}).read() and attach the text as {{{{name}}}}"
+_READ = "read it with open(path, encoding='{}').read() and attach the text as {{{{name}}}}"
 
 
 def decoded(data: bytes) -> str | None:
@@ -39,7 +40,7 @@ def way_out(data: bytes) -> str:
         return kind
     if encoding := _encoding(data[:_SAMPLE_BYTES]):
         name, codec = encoding
-        return f"It is probably text in {name}: {_READ.format(codec)}"
+        return f"It is probably text in {name}: {_READ.format(codec)}. If it reads wrong, it has another encoding"
     return ""
 
 
@@ -87,16 +88,20 @@ def _encoding(data: bytes) -> tuple[str, str] | None:
     evens, odds = data[0::2].count(0), data[1::2].count(0)
     if data and max(evens, odds) > 0.3 * len(data) / 2 and min(evens, odds) < 0.05 * len(data) / 2:
         codec = "utf-16-le" if odds > evens else "utf-16-be"
-        return f"{codec.upper()} without a byte order mark", codec
+        return (f"{codec.upper()} without a byte order mark", codec) if _is_readable(data, codec) else None
     if not data or _CONTROLS.search(data):
         return None
     others = sum(byte >= 0x80 for byte in data)
+    broken_bytes = data.decode("utf-8", errors="replace").count("\ufffd")
+    if 20 * broken_bytes < others:
+        return f"UTF-8 with {broken_bytes} broken bytes", "utf-8', errors='replace"
     for name, codec, script, share in (
         ()
         if others < 0.3 * len(data)
         else (
             ("Shift-JIS", "cp932", _KANA, 0.15),
             ("EUC-JP", "euc_jp", _KANA, 0.15),
+            ("EUC-KR", "euc_kr", _HANGUL, 0.6),
             ("GBK", "gb18030", _HAN, 0.6),
         )
     ):
@@ -108,3 +113,9 @@ def _encoding(data: bytes) -> tuple[str, str] | None:
     if len(_CYRILLIC.findall(data.decode("cp1251", errors="replace"))) > 0.9 * others and others > 0.4 * len(data):
         return "Windows-1251", "cp1251"
     return "Windows-1252", "cp1252"
+
+
+def _is_readable(data: bytes, codec: str) -> bool:
+    text = data.decode(codec, errors="replace")
+    shown = sum(character.isprintable() or character.isspace() for character in text)
+    return len(text) > 1 and shown >= 0.95 * len(text) and "\0" not in text

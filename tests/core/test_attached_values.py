@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,7 @@ def test_text_with_a_byte_order_mark_is_read(encoding: str) -> None:
         ("これは日本語のテキストです。", "euc_jp", "EUC-JP"),
         ("这是一个中文文本文件，内容很简单。", "gb18030", "GBK"),
         ("Это обычный русский текст.", "cp1251", "Windows-1251"),
+        ("이것은 한국어 텍스트입니다.", "euc_kr", "EUC-KR"),
         ("hello world", "utf-16-le", "UTF-16-LE without a byte order mark"),
         ("hello world", "utf-16-be", "UTF-16-BE without a byte order mark"),
     ],
@@ -372,6 +374,30 @@ def test_a_file_of_another_format_is_named_with_what_to_do(data: bytes, words: s
     with pytest.raises(RequestError) as error:
         attach([path])
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\0\0\0\x18ftypmp42" + b"\0\x99" * 20, b"\xff\xfb\x90\x64" + b"\0\x99" * 50, b"MZ\x90\0\x03", b"\x28\xb5\x2f\xfd\0",
+     b"\x1a\x45\xdf\xa3" + b"\x99\0" * 30, bytes(range(256))],
+)  # fmt: skip
+def test_binary_data_is_not_taken_for_text_in_another_encoding(data: bytes) -> None:
+    with pytest.raises(RequestError) as error:
+        of_value("x", data)
+    assert "probably text" not in str(error.value)
+
+
+def test_text_in_utf_8_with_a_broken_byte_is_named_as_such() -> None:
+    with pytest.raises(RequestError, match=r"UTF-8 with 1 broken bytes: .*encoding='utf-8', errors='replace'\)"):
+        of_value("x", "héllo wörld ".encode() * 20 + b"\xff")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has neither")
+def test_a_pipe_and_a_device_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(RequestError, match="it is not a file, but a device or a pipe"):
+            attach([path])
 
 
 def test_a_url_is_not_fetched() -> None:
