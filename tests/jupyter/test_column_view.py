@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from llm_magic import BadRequest
 from llm_magic.columns import Column, ColumnPlan
+from llm_magic.jupyter.render.columns import ColumnFacts, column_html
 from llm_magic.testing import Failure, Reply
 from tests.support.shell import Shell
 
@@ -96,3 +97,21 @@ def test_purging_the_cache_deletes_kept_answers(reviews: Shell) -> None:
     assert "holds the text of 0 answers, 0 bytes; holds the text of 2 answers of columns" in reviews.run("%route_cache")
     reviews.run("%route_cache --purge")
     assert reviews.router.column_store.count() == 0
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_screen_readers_get_a_progress_bar_while_a_column_runs_and_its_end_is_read_aloud(has_ended: bool) -> None:
+    facts = ColumnFacts(
+        title="Topic?",
+        done=3,
+        total=10,
+        state="waiting for off-peak hours",
+        lines=(),
+        errors=(),
+        header=("row", "topic"),
+        sample=(),
+        has_ended=has_ended,
+    )
+    shown = column_html(facts)
+    assert ('<progress max="10" value="3" aria-label="' in shown) != has_ended
+    assert ('role="status"' in shown) == has_ended

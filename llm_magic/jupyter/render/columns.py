@@ -63,7 +63,9 @@ def column_html(facts: ColumnFacts) -> str:
     rows = [f'<div class="llmr-row"><span class="llmr-model">{words(facts.title)}</span>{bar}</div>']
     rows += [_line(line) for line in facts.lines]
     if facts.state:
-        rows.append(f'<div class="llmr-row" role="status"><b>{words(facts.state)}</b></div>')
+        # The view is drawn twice a second: a live region would be read each time.
+        role = ' role="status"' if facts.has_ended else ""
+        rows.append(f'<div class="llmr-row"{role}><b>{words(facts.state)}</b></div>')
     rows += [_line(f"✗ {error}") for error in facts.errors]
     head = f'<div class="llmr-head" role="group" aria-label="{label}">{"".join(rows)}</div>'
     return head + _table(facts)
