@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from llm_magic.jupyter.render import frames
 from llm_magic.jupyter.run import background
@@ -90,3 +91,12 @@ def test_the_models_show_prices_and_reasons(shell: Shell) -> None:
     assert "cheap" in plain
     assert "✓" in plain
     assert "provider" not in plain
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_moments_of_exchanges_may_have_nanoseconds() -> None:
+    columns = {"prompt": ["p"], "answer": ["a"], "model": ["m"], "tokens": [1], "sent": [True]}
+    at = pd.to_datetime([1_790_000_000.123456789], unit="s", utc=True)
+    assert at[0].nanosecond, "otherwise nothing is tested"
+    short = frames.thread(pd.DataFrame({**columns, "at": at}), "t").short_table
+    assert short["when"][0].count(":") >= 1

@@ -143,7 +143,7 @@ def threads(frame: pd.DataFrame) -> SummaryFrame:
 def thread(frame: pd.DataFrame, name: str) -> SummaryFrame:
     short = pd.DataFrame(
         {
-            "when": [_moment(at.to_pydatetime()) for at in frame["at"]],
+            "when": [_moment(at.to_pydatetime(warn=False)) for at in frame["at"]],  # without a warning on nanoseconds
             "prompt": [_text(prompt) for prompt in frame["prompt"]],
             "answer": [_text(answer) for answer in frame["answer"]],
             "model": list(frame["model"]),
