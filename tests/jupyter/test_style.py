@@ -12,6 +12,7 @@ from llm_magic.jupyter.render.style import PANEL_STYLE, STYLE
 from llm_magic.jupyter.run import history
 from llm_magic.testing import Reply
 from tests.support.builders import router
+from tests.support.display import events_of, state_after
 
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
@@ -82,3 +83,11 @@ def test_every_class_of_an_output_that_has_a_rule_keeps_it() -> None:
         styled = {name for name in used if f".{name}{{" in STYLE + PANEL_STYLE}
         assert styled, kind
         assert [name for name in styled if f".{name}" not in rules] == [], kind
+
+
+def test_only_long_answers_are_drawn_when_they_are_near_the_viewport() -> None:
+    def page(text: str) -> str:
+        return bundles.runs({"": state_after(events_of(Reply(chunks=(text,))))})["text/html"]
+
+    assert "content-visibility" not in page("short")
+    assert "llmr-far{content-visibility:auto" in page("long " * 1_000)

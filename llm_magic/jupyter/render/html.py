@@ -25,6 +25,7 @@ from llm_magic.types import Candidate, Plan, Skipped
 INERT_CLASSES = "llmr mathjax_ignore tex2jax_ignore"
 _TONE_CLASS = {Tone.GOOD: "ok", Tone.BAD: "bad", Tone.NEUTRAL: ""}
 _PICKED = ' class="llmr-picked"'
+_MAX_CHARS_DRAWN_AT_ONCE = 1_000
 _PLAN_FIGURES = ("quality", "low / expected / worst", "tokens in / out")
 _PLAN_COLUMNS = ("model", "effort", *_PLAN_FIGURES, "reason")
 
@@ -42,7 +43,9 @@ def lone_answer(markdown: str) -> str:
 
 
 def run(facts: RunFacts, markdown: str) -> str:
-    return styled((answer(markdown) if markdown else "") + run_foot(facts))
+    # Browsers draw a long answer only near the viewport, which makes long notebooks fast.
+    classes = " llmr-far" if len(markdown) > _MAX_CHARS_DRAWN_AT_ONCE else ""
+    return styled((answer(markdown, classes) if markdown else "") + run_foot(facts))
 
 
 def run_foot(facts: RunFacts) -> str:

@@ -54,7 +54,7 @@ def styled(html: str, *more: str) -> str:
     html = _compact(html)
     scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:6]}"
     rules = "".join(_applying(html, "".join((STYLE, *more))))
-    return f'{sheet(scope, _DRAWN_IF_NEAR, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+    return f'{sheet(scope, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
 
 
 def _compact(html: str) -> str:
@@ -89,9 +89,6 @@ def _required(selector: str) -> set[str]:
     return (set(_NAMES.findall(_CONDITIONS.sub("", selector))) | set(_FIXED.findall(selector))) - {".llmr"}
 
 
-# A browser that supports it draws only the outputs near the viewport.
-_DRAWN_IF_NEAR = "&{content-visibility:auto;contain-intrinsic-size:auto 200px}"
-
 STYLE = """
 &,& .llmr{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.5;
  color:var(--jp-ui-font-color1,inherit)}
@@ -110,6 +107,7 @@ STYLE = """
 & ol.llmr-path span.bad{border:1px dashed var(--llmr-bad)}
 & .llmr-body.llmr-body{padding:0;max-width:80ch;overflow-wrap:break-word;
  font-family:var(--jp-content-font-family,inherit);font-size:var(--jp-content-font-size1,14px)}
+& .llmr-far{content-visibility:auto;contain-intrinsic-size:auto 200px}
 & .llmr-foot{margin:2px 0 6px;font-size:12px;overflow-wrap:anywhere}
 & .llmr-foot summary{cursor:pointer;width:fit-content;max-width:100%}
 & .llmr-foot summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
