@@ -19,7 +19,7 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
 def restrict(path: Path) -> None:
     """Take away the rights of the group and of others, unless the file or folder belongs to another user.
 
-    Symbolic links to files, and shared folders such as `/tmp` (sticky), are left alone.
+    Symbolic links to files, devices, and shared folders such as `/tmp` (sticky), are left alone.
     """
     with suppress(OSError):
         status = path.stat()
@@ -29,10 +29,14 @@ def restrict(path: Path) -> None:
 
 
 def set_mode(path: Path, mode: int) -> None:
-    """Set the rights of a file or folder of this user; others' are left alone."""
+    """Set the rights of a file or folder of this user; others' and devices are left alone.
+
+    For root, `/dev/null` is a file of this user: with other rights, it would fail every other user's programs.
+    """
     if os.name == "nt":
         return
     with suppress(OSError):
         status = path.stat()
-        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != mode:
+        is_stored = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+        if is_stored and status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != mode:
             path.chmod(mode)

@@ -72,15 +72,7 @@ def _at(location: str) -> Database:
                 ":memory:, postgresql://user@host/database, or ./ before a name that looks like this"
             )
         path = location if location == ":memory:" else str(Path(location).expanduser())
-        if problem := _path_problem(path):
-            raise LedgerError(f"the ledger {location[:_SHOWN_CHARS]!r} can't be opened: {problem}")
-        if Path(path).is_dir():
-            example = Path(path) / "ledger.db"
-            raise LedgerError(
-                f"the ledger {path} can't be opened: it is a folder. Give a file in it, such as {example}"
-            )
-        if (parent := next((folder for folder in Path(path).parents if folder.is_file()), None)) is not None:
-            raise LedgerError(f"the ledger {path} can't be opened: {parent} is a file, not a folder")
+        _check_path(path)
         return SQLiteDatabase(sa.URL.create("sqlite", database=path))
     try:
         url = sa.make_url(location)
@@ -94,12 +86,28 @@ def _at(location: str) -> Database:
         )
     kind = url.drivername.partition("+")[0]  # without a driver of Python, as in postgresql+psycopg2
     if kind == "sqlite":
+        if url.database and not url.database.startswith("file:"):
+            _check_path(url.database)
         return SQLiteDatabase(url.set(drivername=kind))
     if kind in ("postgres", "postgresql"):
         return PostgreSQLDatabase(url.set(drivername=kind))
     raise LedgerError(
         f"the ledger {url.drivername}://... is not of a supported kind: give a file's path, or postgresql://..."
     )
+
+
+def _check_path(path: str) -> None:
+    """Raise `LedgerError` for what cannot be a ledger's file, such as a folder, a pipe or a device."""
+    start = f"the ledger {path[:_SHOWN_CHARS]} can't be opened"
+    if problem := _path_problem(path):
+        raise LedgerError(f"{start}: {problem}")
+    file = Path(path)
+    if file.is_dir():
+        raise LedgerError(f"{start}: it is a folder. Give a file in it, such as {file / 'ledger.db'}")
+    if file.exists() and not file.is_file():
+        raise LedgerError(f"{start}: it is a pipe or a device, not a file. Give :memory: to keep no ledger")
+    if (parent := next((folder for folder in file.parents if folder.is_file()), None)) is not None:
+        raise LedgerError(f"{start}: {parent} is a file, not a folder")
 
 
 def _path_problem(path: str) -> str | None:

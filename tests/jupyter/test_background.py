@@ -172,11 +172,11 @@ def test_an_interrupt_ends_the_waiting_and_not_the_runs(
     shell.run("%%route --background --out answer\nhello")
     run = shell["answer"]
 
-    def interrupted(timeout_s: float | None = None) -> None:
+    def interrupted(run: background.Job) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "result", interrupted)
+        patched.setattr(background, "print_until", interrupted)
         with pytest.raises(Stopped, match="the runs continue"):
             background.wait([run])
     assert not run.done()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_magic import Ledger, LedgerError
+from llm_magic import Ledger, LedgerError, permissions
 from llm_magic.home import hash_key
 from llm_magic.tuning import store
 from llm_magic.tuning.estimation import Tuning
@@ -120,3 +120,13 @@ def test_other_files_in_the_home_are_created_private(clean_environment: Path) ->
     path = store.save(Tuning())
     assert mode(clean_environment) == 0o700
     assert mode(clean_environment / "hash.key") == mode(path) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_the_modes_of_pipes_and_devices_are_never_changed(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    permissions.restrict(pipe)
+    permissions.set_mode(pipe, 0o600)
+    assert mode(pipe) == 0o666

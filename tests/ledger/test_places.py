@@ -41,6 +41,17 @@ def test_a_ledger_below_a_file_is_an_error_that_names_the_file(tmp_path: Path) -
         Ledger(tmp_path / "file" / "ledger.db").rows()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("address", ["{}", "sqlite:///{}"])
+def test_a_pipe_as_the_ledger_is_refused_at_once_and_left_as_it_is(tmp_path: Path, address: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    with pytest.raises(LedgerError, match="pipe can't be opened: it is a pipe or a device"):
+        Ledger(address.format(pipe)).rows()
+    assert pipe.stat().st_mode & 0o777 == 0o666
+
+
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
 def test_a_file_as_the_home_is_an_error_that_names_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str

@@ -68,6 +68,12 @@ def test_files_are_short() -> None:
     report([f"{name}: {n} lines" for name, n in counts.items() if n > MAX_FILE_LINES and name not in exempt])
 
 
+def test_test_modules_have_different_names() -> None:
+    """pytest imports test modules by name alone: of two with one name, the second is an error of the collection."""
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    report([f"{name} exists {count} times" for name, count in names.items() if count > 1])
+
+
 def test_docstrings_are_few() -> None:
     lines = sum(code_lines(path) for path in MODULES.values())
     count = sum(1 for path in MODULES.values() for _ in docstrings(tree(path)))

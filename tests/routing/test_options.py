@@ -28,6 +28,7 @@ def test_every_field_of_the_request_has_an_option() -> None:
     assert fields - {option.field or name for name, option in OPTIONS.items()} == {
         "prompt",
         "rule",
+        "model_reason",
         "is_quality_stated",
         "shared_chars",
         "shadowing",
