@@ -243,6 +243,7 @@ def result(run: Run, state: AttemptState, *, session_cost_usd: Decimal) -> Route
         baseline_usd=answer.baseline_usd,
         baseline_model=run.plan.baseline_model.id,
         comparable=answer.comparable,
+        cut_by_endpoint=window.is_cut_by_endpoint(state),
         ttft_s=answer.ttft_s,
         latency_s=run.services.clock.monotonic() - run.started,
         notes=tuple(run.notes),

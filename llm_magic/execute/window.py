@@ -26,19 +26,29 @@ def doubt(run: Run, state: AttemptState) -> str | None:
             f"{model.id} read {read:,} of about {expected:,} input tokens: its endpoint cut the prompt to its context "
             f"window. Enlarge the window there, or state context_window = {read:,} for it in models.toml"
         )
-    cut_off = state.finished is not None and state.finished.finish_reason == "length"
     stopped = f"{model.id} stopped after {written:,} of {candidate.max_output_tokens:,} output tokens: its endpoint's"
     if state.finished is not None and state.finished.is_full_context:
         return (
             f"{stopped} context window was full after {read + written:,} tokens of prompt and answer. Shorten the "
             "prompt, or choose a model with a larger window"
         )
-    if cut_off and read + written >= _MIN_INPUT_TOKENS and written < _FULL_SHARE * candidate.max_output_tokens:
+    if is_cut_by_endpoint(state):
         return (
             f"{stopped} context window was full, or its own output limit is lower. Enlarge it there, or state "
             f"context_window = {read + written:,} or max_output_tokens = {written:,} for it in models.toml"
         )
     return None
+
+
+def is_cut_by_endpoint(state: AttemptState) -> bool:
+    """True if a full context window or a limit of the endpoint cut the answer off, which a higher limit can't cure."""
+    report, finished = state.report, state.finished
+    if finished is None or finished.is_full_context:
+        return finished is not None
+    if finished.finish_reason != "length" or report is None or not report.final:
+        return False
+    read, written = report.usage.input_tokens, report.usage.output_tokens
+    return read + written >= _MIN_INPUT_TOKENS and written < _FULL_SHARE * state.candidate.max_output_tokens
 
 
 def reason_for_no_text(state: AttemptState) -> str:

@@ -35,6 +35,10 @@ def _sdk() -> ModuleType:
 
 
 _COUNTED = ("model", "messages", "system", "thinking", "output_config", "speed")
+_COUNT_PATH = "/v1/messages/count_tokens"
+_NOT_FOUND = (404, 405, 501)
+_uncounted: set[tuple[str, str]] = set()
+"""Base URLs and models of which no token count is available, for the rest of the process."""
 
 
 class AnthropicProvider:
@@ -64,11 +68,19 @@ class AnthropicProvider:
 
     async def count_tokens(self, request: ProviderRequest) -> int:
         endpoint = http.resolve_endpoint(self.spec, self._environ)
+        counter = (endpoint.display_url, request.model.api_model)
+        if counter in _uncounted:
+            raise ProtocolError("the endpoint does not count tokens")
         body = request_body(request)
         counted = {name: body[name] for name in _COUNTED if name in body}
         counted |= {name: value for name, value in body["extra_body"].items() if name in _COUNTED}
         await self.prepare()
-        answer = await http.client(_client, endpoint).post("/v1/messages/count_tokens", cast_to=object, body=counted)
+        try:
+            answer = await http.client(_client, endpoint).post(_COUNT_PATH, cast_to=object, body=counted)
+        except _sdk().APIStatusError as error:
+            if error.status_code in _NOT_FOUND:
+                _uncounted.add(counter)
+            raise
         count = parse_count(json_object(answer).get("input_tokens"))
         if count is None:
             raise ProtocolError("the endpoint sent no count of tokens")

@@ -88,7 +88,7 @@ class RouteResult:
 
     usage: of the attempt that answered. baseline_usd: cost of the same answer on the baseline model, or its own cost if
     it is not comparable. cap_usd: the session's cap at the end of the run. data: with a schema, an instance of its
-    class, or parsed JSON.
+    class, or parsed JSON. cut_by_endpoint: the answer was cut off, but not by the output limit that was requested.
     """
 
     run_id: str
@@ -115,6 +115,7 @@ class RouteResult:
     effort: Effort | None = None
     comparable: bool = True
     """False if the answer is expected to be worse than what was requested: then no savings are counted."""
+    cut_by_endpoint: bool = False
 
     @property
     def savings_usd(self) -> Decimal:

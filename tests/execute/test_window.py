@@ -74,6 +74,20 @@ def test_an_answer_cut_at_its_limit_is_not_flagged() -> None:
 
 
 @pytest.mark.parametrize(
+    ("usage", "finish_reason", "is_cut_by_endpoint"),
+    [
+        (Usage(input_tokens=20_000, output_tokens=1), "length", True),
+        (Usage(input_tokens=300, output_tokens=8_000), "model_context_window_exceeded", True),
+        (Usage(input_tokens=20_000, output_tokens=8_192), "length", False),
+        (Usage(input_tokens=2_000, output_tokens=1), "stop", False),
+    ],
+)
+def test_a_result_states_if_its_endpoint_cut_it_off(usage: Usage, finish_reason: str, is_cut_by_endpoint: bool) -> None:
+    result = router(usage, finish_reason, ("word",)).route_sync(LONG if usage.input_tokens > 300 else "Hi")
+    assert result.cut_by_endpoint is is_cut_by_endpoint
+
+
+@pytest.mark.parametrize(
     ("usage", "limit", "says"),
     [
         (Usage(input_tokens=4_095, output_tokens=1), 8_192, "context window was full after 4,095 input tokens"),

@@ -169,3 +169,10 @@ def test_a_truncated_answer_is_marked() -> None:
     assert "cut off at the output limit: allow more with --max-tokens" in text_of(
         state_after(events_of(Reply(finish_reason="length")))
     )
+
+
+def test_an_answer_that_a_full_window_cut_off_recommends_no_higher_limit() -> None:
+    text = text_of(state_after(events_of(Reply(finish_reason="model_context_window_exceeded"))))
+    assert "cut off by its endpoint before the output limit" in text
+    assert "context window was full" in text
+    assert "--max-tokens" not in text

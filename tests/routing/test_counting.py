@@ -87,3 +87,13 @@ def test_other_wires_are_not_asked_for_a_count(server: loopback.Server) -> None:
     server.script("gpt-6.1-terra", Answer())
     router().route_sync(LONG, model="gpt-6.1-terra", effort="none")
     assert server.counted == []
+
+
+@pytest.mark.parametrize(("status", "requests"), [(404, 1), (405, 1), (429, 2), (500, 2)])
+def test_an_endpoint_that_does_not_count_is_asked_for_a_count_once(
+    server: loopback.Server, status: int, requests: int
+) -> None:
+    server.count_fault = status
+    for _ in range(2):
+        Router(registry=CURRENT, ledger=Ledger(":memory:")).route_sync(LONG, model="claude-sonnet-5-5", effort="low")
+    assert len(server.counted) == requests

@@ -289,8 +289,11 @@ def _savings(result: RouteResult) -> list[str]:
 
 
 def _truncation(result: RouteResult) -> list[str]:
-    cut_off = result.finish_reason == "length"
-    return ["cut off at the output limit: allow more with --max-tokens"] if cut_off else []
+    if result.finish_reason != "length":
+        return []
+    if result.cut_by_endpoint:
+        return ["cut off by its endpoint before the output limit"]
+    return ["cut off at the output limit: allow more with --max-tokens"]
 
 
 def _cost(amount_usd: Decimal, *, estimated: bool) -> str:
