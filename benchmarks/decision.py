@@ -1,7 +1,8 @@
-"""Time of a decision (classification, and plan over models and efforts) by the size of the ledger."""
+"""Time of a decision (classification and plan) by the size of the ledger, and with and without levels of effort."""
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import tempfile
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.ledger import fill
 from benchmarks.table import Row, show
-from llm_magic import Ledger, Router
+from llm_magic import Ledger, Registry, Router
 from llm_magic.testing import ScriptedProvider
 
 ROWS = (1_000, 1_000_000)
@@ -18,7 +19,7 @@ PROVIDERS = ("anthropic", "openai", "deepseek", "local")
 
 
 def main() -> None:
-    """Print milliseconds for opening a ledger, for the first decision, and for the others."""
+    """Print milliseconds for opening a ledger and for decisions, and their ratio to those without effort."""
     _router(Ledger(":memory:")).plan("What is loaded at first use takes no part.")
     shown: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="llm_magic-bench-") as folder:
@@ -37,10 +38,24 @@ def main() -> None:
                 (f"{rows:,} rows", *(f"{ms:.2f}" for ms in (opened_ms, first_ms, statistics.median(others_ms))))
             )
     show("A decision", ("ledger", "opening, ms", "first, ms", "others, ms"), shown)
+    _show_efforts()
 
 
-def _router(ledger: Ledger) -> Router:
-    return Router(ledger=ledger, providers=dict.fromkeys(PROVIDERS, ScriptedProvider()))
+def _show_efforts() -> None:
+    registry = Registry.load("current")
+    plain = registry.with_models(dataclasses.replace(model, effort=None) for model in registry)
+    routers = [_router(Ledger(":memory:"), models) for models in (plain, registry)]
+    pairs = [tuple(_decision_ms(router, number) for router in routers) for number in range(DECISIONS)]
+    without, with_levels = (statistics.median(times) for times in zip(*pairs[1:], strict=True))
+    rows: list[Row] = [
+        ("without levels of effort", f"{without:.2f}", "1.00"),
+        ("over models and efforts", f"{with_levels:.2f}", f"{with_levels / without:.2f}"),
+    ]
+    show("A decision by levels of effort", ("models", "median, ms", "ratio"), rows)
+
+
+def _router(ledger: Ledger, registry: Registry | None = None) -> Router:
+    return Router(registry=registry, ledger=ledger, providers=dict.fromkeys(PROVIDERS, ScriptedProvider()))
 
 
 def _decision_ms(router: Router, number: int) -> float:

@@ -116,10 +116,14 @@ def test_the_step_of_an_effort_is_in_logits(router: Router) -> None:
     assert quality_at(certain, model, Effort.HIGH) == pytest.approx(quality_at(harder, model, Effort.MEDIUM))
 
 
-def test_the_limit_of_hard_reasoning_leaves_space_for_the_answer(router: Router) -> None:
-    leader = router.plan(PROVE, model="claude-opus-5-5", tier="COMPLEX", effort="max").candidates[0]
-    assert leader.max_output_tokens >= 2 * leader.output_tokens
-    stated = router.plan(PROVE, model="claude-opus-5-5", tier="COMPLEX", effort="max", max_output_tokens=500)
+@pytest.mark.parametrize("effort", ["medium", "high", "max"])
+@pytest.mark.parametrize("name", ["claude-opus-5-5", "gpt-6.1-sol", "deepseek-v4-pro"])
+def test_the_limit_leaves_space_for_reasoning_of_four_times_the_mean(router: Router, name: str, effort: str) -> None:
+    if Effort(effort) not in (router.registry[name].effort or ()):
+        effort = "high"
+    leader = router.plan(PROVE, model=name, tier="COMPLEX", effort=effort).candidates[0]
+    assert leader.max_output_tokens >= min(4.2 * leader.output_tokens, router.registry[name].max_output_tokens)
+    stated = router.plan(PROVE, model=name, tier="COMPLEX", effort=effort, max_output_tokens=500)
     assert stated.candidates[0].max_output_tokens == 500
 
 
