@@ -8,15 +8,16 @@ from typing import Protocol
 
 from llm_magic.classify.features import FAMILIES, Features, featurize, window
 from llm_magic.classify.heads import HEAD_FAMILIES, Heads, shipped_heads
+from llm_magic.classify.noise import drop_floods, drop_talk
 from llm_magic.classify.pleasantries import strip_pleasantries
-from llm_magic.classify.request import Request, drop_floods, drop_talk, find_request
+from llm_magic.classify.request import Request, find_request
 from llm_magic.classify.signals import Signal, detect_signals
 from llm_magic.classify.spelling import correct_spelling
 from llm_magic.classify.text import canonical
 from llm_magic.types import Classification, TaskTier
 
 MIN_FAMILIARITY = 0.5
-COMPLEX_MISS_COST = 2.2
+COMPLEX_MISS_COST = 3.0
 """Cost of missing a COMPLEX prompt, relative to missing any other tier: a miss loses an answer, not only money."""
 
 # For a prompt without any word or sign of its own: interpolated values and attachments only.

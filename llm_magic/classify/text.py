@@ -10,7 +10,7 @@ _HEAD_CHARS, _TAIL_CHARS = 5_000, 2_500
 
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[\w+.-]*[ \t]*$", re.MULTILINE)
 _DROPPED = re.compile("[`«»‹›「」『』\u200b\u200c\u200d\u2060\ufeff\u00ad]+")
-_AROUND = "\"' \n"
+_AROUND = "\"'"
 _QUOTES = re.compile("[“”„‟]")
 _APOSTROPHES = re.compile("[’‘ʼ´]")
 
@@ -30,5 +30,7 @@ def canonical(text: str) -> tuple[str, int]:
         text = text.lower().replace("`", "")
     else:
         text = _QUOTES.sub('"', _APOSTROPHES.sub("'", _DROPPED.sub("", text.upper().casefold())))
-    text = "\n".join(filter(None, map(" ".join, map(str.split, text.splitlines())))).strip(_AROUND)
+    text = "\n".join(filter(None, map(" ".join, map(str.split, text.splitlines()))))
+    while len(text) > 1 and text[0] == text[-1] and text[0] in _AROUND:
+        text = text[1:-1].strip()
     return text, len(text) + skipped

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_magic.classify import classify
-from llm_magic.classify.request import drop_floods, drop_talk, find_request, line_kind
+from llm_magic.classify.noise import drop_floods, drop_talk
+from llm_magic.classify.request import find_request, line_kind
 from llm_magic.classify.text import canonical
 from llm_magic.types import TaskTier
 
@@ -101,6 +102,16 @@ def test_floods_of_words_before_a_request_are_dropped(flood: str) -> None:
     assert drop_floods(f"{flood}what is the capital of peru?") == "what is the capital of peru?"
 
 
+def test_bare_commands_are_dropped_before_a_task_without_a_verb_and_kept_before_other_text() -> None:
+    assert drop_floods("translate. classify. closed form for this integral") == "closed form for this integral"
+    assert drop_floods("translate. summarize. guten morgen") == "translate. summarize. guten morgen"
+
+
+def test_quotes_are_dropped_around_a_text_and_kept_at_one_end() -> None:
+    assert canonical("\"'what is this?' \"") == ("what is this?", 13)
+    assert canonical('"what is this?')[0] == '"what is this?'
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -128,6 +139,24 @@ def test_sentences_about_the_writer_or_the_place_are_dropped_at_both_ends(talk: 
 
 
 @pytest.mark.parametrize(
+    "talk",
+    [
+        "we are repainting the kitchen this weekend.",
+        "i am wearing a raincoat.",
+        "someone sat in front of our gate.",
+        "a crow stole my lunch.",
+        "my shoelace just snapped.",
+    ],
+)
+@pytest.mark.parametrize(
+    "request_text", ["regex for an email address", "type of 1/2 in python 3", "explain: [x for row in m for x in row]"]
+)
+def test_a_remark_behind_a_request_without_a_full_stop_is_dropped(request_text: str, talk: str) -> None:
+    assert drop_talk(f"{request_text} {talk}") == request_text
+    assert drop_talk(f"what is the capital of peru? {talk}") == "what is the capital of peru?"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "i'm on a train between basel and milan.",
@@ -135,6 +164,9 @@ def test_sentences_about_the_writer_or_the_place_are_dropped_at_both_ends(talk: 
         "our kubernetes pods restart every night. why?",
         "tom buys a red hat. what color is it?",
         "translate: i'm on a train.",
+        "list the months with 30 days, one a line, indented by four spaces.",
+        "write a letter that praises the nurses who helped my mother.",
+        "draft a reply for the customer who asked twice.",
     ],
 )
 def test_sentences_that_matter_stay(text: str) -> None:
@@ -142,6 +174,8 @@ def test_sentences_that_matter_stay(text: str) -> None:
 
 
 def test_prose_is_not_material() -> None:
+    assert line_kind("return the result as json with the keys a and b.") == ""
+    assert line_kind("return self.x") == "code"
     assert line_kind("balance the budget, compare the plans, and explain why one of them is better") == ""
     assert line_kind("is a = b?") == ""
 

@@ -126,7 +126,7 @@ def test_variants_keep_the_tier_unless_a_format_is_required() -> None:
     assert made != list(variants(text, TaskTier.STANDARD, 8))
     assert made[0] == (text, TaskTier.STANDARD)
     assert Counter(tier for _, tier in made) == {TaskTier.STANDARD: len(made) - 1, TaskTier.STRUCTURED: 1}
-    assert len(made) == 9
+    assert len(made) == 10
     assert {tier for _, tier in variants(text, TaskTier.BULK, 7)} == {TaskTier.BULK}
     assert len(list(variants("word " * 1_000, TaskTier.BULK, 7))) == 1
 

@@ -23,6 +23,8 @@ from llm_magic.types import TaskTier
 TIER_ALPHA = 2.0
 OWN_WEIGHT = 3.0
 CHANGED_TIER_WEIGHT = 0.5
+# The other tiers weigh 1. Prompts of these two seldom look like those that were seen: their topic can be anything.
+TIER_WEIGHTS = {TaskTier.STRUCTURED: 1.2, TaskTier.BULK: 1.2}
 CALIBRATION_FOLDS = 3
 # All variants of own prompts are trained on, and of other prompts this many, in turn.
 VARIANTS_OF_OTHERS = 2
@@ -73,8 +75,9 @@ class Examples:
         """Fit a head on the variants of the included prompts (one truth value per prompt)."""
         chosen = np.flatnonzero(included[self.prompt_rows])
         tiers, weights = self.tiers[chosen], self.weights[chosen].copy()
-        for index in range(len(_TIERS)):
-            weights[tiers == index] /= max(1e-12, float(weights[tiers == index].sum()))
+        for index, tier in enumerate(_TIERS):
+            total = TIER_WEIGHTS.get(tier, 1.0)
+            weights[tiers == index] *= total / max(1e-12, float(weights[tiers == index].sum()))
         matrix = Matrix.from_features([self.features[example] for example in chosen], TIER_SCALES)
         head_weights, bias = softmax(matrix, tiers, len(_TIERS), weight=weights, alpha=TIER_ALPHA)
         return TierHead.quantize(head_weights, bias)

@@ -12,7 +12,7 @@ from llm_magic.classify.text import canonical
 from llm_magic.lab.prompts import own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
 
-MIN_PROMPTS, MIN_PROMPTS_OF_VALID = 3, 2
+MIN_PROMPTS = 2
 _WORD = re.compile(r"[a-z]{3,20}")
 
 
@@ -26,7 +26,7 @@ def frequent_words() -> list[str]:
 def words_to_keep(recorded: Iterable[str]) -> list[str]:
     """Return the words of recorded and own prompts that would be corrected, in alphabetical order."""
     counts = _counts((*recorded, *own_prompts().prompts, *composed_prompts().prompts))
-    valid = (word for word, count in counts.items() if count >= MIN_PROMPTS_OF_VALID)
+    valid = (word for word, count in counts.items() if count >= MIN_PROMPTS)
     return sorted(word for word in valid if likely_word(word) != word)
 
 

@@ -12,6 +12,8 @@ from llm_magic.lab.prompts.composed import with_format
 from llm_magic.types import TaskTier
 
 MAX_VARIED_CHARS, MAX_EXTENDED_CHARS = 1_500, 300
+# One variant with typos for each.
+TYPO_RATES = ((0.02, 0.05, 0.08), (0.04, 0.06), (0.05, 0.07))
 
 
 @functools.cache
@@ -30,8 +32,8 @@ def variants(text: str, tier: TaskTier, seed: int) -> Iterator[tuple[str, TaskTi
     yield with_words_around(text, rng), tier
     yield with_talk(text, rng.choice(surroundings()["TALK"]), rng), tier
     yield with_talk(text, composed_talk(rng), rng), tier
-    yield with_typos(text, rng, rate=rng.choice((0.02, 0.05, 0.08))), tier
-    yield with_typos(text, rng, rate=rng.choice((0.04, 0.06))), tier
+    for rates in TYPO_RATES:
+        yield with_typos(text, rng, rate=rng.choice(rates)), tier
     yield with_flood(text, rng), tier
     if len(text) < MAX_EXTENDED_CHARS:
         yield f"{text}\n\n{rng.choice(surroundings()['MATERIAL']) * rng.choice((1, 4, 20, 100))}", tier
