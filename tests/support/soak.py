@@ -34,9 +34,13 @@ _LAG_INTERVAL_S = 0.01
 _REPORTS = 12
 
 
-def steps() -> tuple[Step, ...]:
-    """Return what the server does, one at random for each request."""
-    good = (Answer(pause_s=0.002), Answer(chunks=_LONG, pause_s=0.002), Answer(reasoning=200, thoughts=3, pause_s=0.01))
+def steps(pause_s: float) -> tuple[Step, ...]:
+    """Return what the server does, one at random for each request. `pause_s`: the time from one token to the next."""
+    good = (
+        Answer(pause_s=pause_s),
+        Answer(chunks=_LONG, pause_s=pause_s),
+        Answer(reasoning=200, thoughts=3, pause_s=5 * pause_s),
+    )
     lies = (Answer(junk=0), Answer(junk=10**9), Answer(whole=True))
     faults = tuple(Fault(status=status) for status in (401, 404, 429, 500, 529))
     broken = tuple(Broken(how=how) for how in ("cut", "truncated", "malformed", "error", "html", "silent"))
@@ -44,13 +48,17 @@ def steps() -> tuple[Step, ...]:
 
 
 class RandomServer(loopback.Server):
+    def __init__(self, pause_s: float) -> None:
+        super().__init__()
+        self._steps = steps(pause_s)
+
     def next_step(self, model: str) -> Step:
-        return random.choice(steps())
+        return random.choice(self._steps)
 
 
-def serve(pipe: Connection) -> None:
+def serve(pipe: Connection, pause_s: float) -> None:
     """Run the server in a process of its own. Sends its address, then its bill and number of requests when asked."""
-    with loopback.running(RandomServer()) as server:
+    with loopback.running(RandomServer(pause_s)) as server:
         pipe.send(server.url)
         while pipe.recv():
             pipe.send((server.billed_usd, len(server.journal)))
@@ -144,10 +152,10 @@ async def soak(router: Router, minutes: float, figures: Figures) -> None:
     lag.cancel()
 
 
-def run(location: str, minutes: float) -> bool:
+def run(location: str, minutes: float, pause_s: float) -> bool:
     """Run the soak on one ledger and print its figures. True if the ledger is right."""
     pipe, other = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(other,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(other, pause_s), daemon=True)
     server.start()
     router = new_router(pipe.recv(), location)
     figures = Figures()
@@ -171,6 +179,7 @@ def run(location: str, minutes: float) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="in all; half of them on each database")
+    parser.add_argument("--tokens-per-s", type=float, default=80.0, help="pace of each answer; 500 saturates the loop")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     options = parser.parse_args()
     random.seed(options.seed)
@@ -187,7 +196,7 @@ def main() -> None:
         try:
             for database, location in locations.items():
                 print(f"{database}: {WORKERS} runs at once")
-                are_right.append(run(location, options.minutes / len(locations)))
+                are_right.append(run(location, options.minutes / len(locations), 1 / options.tokens_per_s))
         finally:
             if reason is None:
                 postgres.stop(folder)
