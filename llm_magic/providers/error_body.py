@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from llm_magic.providers.payload import clean_text
 
 _MAX_BYTES = 1_000_000
 _MAX_TEXT_CHARS = 4_000
+_MAX_PYTHON_CHARS = 20_000
 _MAX_VALUES = 500
 _MAX_DEPTH = 12
 _MESSAGE_KEYS = (
@@ -28,9 +30,21 @@ _MESSAGE_KEYS = (
     "title",
     "raw",
 )
-_CODE_KEYS = ("code", "type", "status", "error_code", "reason", "errortype", "error_type", "err_code", "@type")
+_CODE_KEYS = (
+    "code",
+    "type",
+    "status",
+    "error_code",
+    "reason",
+    "errortype",
+    "error_type",
+    "err_code",
+    "@type",
+    "__type",
+)
 _ECHO_KEYS = ("input", "flagged_input", "failed_generation", "prompt", "content")
 """Parts of the request or the answer, which say nothing about the error."""
+_ECHO_IN_WORDS = re.compile(r"input_value=.*?, input_type=\w+", re.S)  # of a ValidationError of Pydantic
 _PARAMETER_KEYS = ("param", "parameter", "loc", "field")
 _PAGE = re.compile(r"<(!doctype|html|head|body|title)\b", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
@@ -84,7 +98,7 @@ def parse_body(content: bytes | object) -> ErrorBody:
     return ErrorBody(
         message=clean_text(message)[:_MAX_TEXT_CHARS],
         codes=codes,
-        text=clean_text(_readable(words)).lower()[:_MAX_TEXT_CHARS],
+        text=clean_text(_readable(_ECHO_IN_WORDS.sub("", words))).lower()[:_MAX_TEXT_CHARS],
         parameter=parameter.removeprefix("body."),
         is_page=isinstance(content, str) and _is_page(content),
         values=values,
@@ -92,34 +106,38 @@ def parse_body(content: bytes | object) -> ErrorBody:
 
 
 def _scalars(key: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
-    """Yield the scalars of nested data, depth first, with the keys nearest to them. JSON within text is opened."""
+    """Yield the scalars of nested data, depth first, with the keys nearest to them. JSON within text is parsed."""
     if depth > _MAX_DEPTH:
         return
     if isinstance(value, dict):
         for name, item in list(cast("dict[Any, object]", value).items())[:_MAX_VALUES]:
-            if str(name).lower() == "loc" and isinstance(item, list):
+            if str(name).lower() == "loc" and isinstance(item, list | tuple):
                 yield "loc", ".".join(str(part) for part in cast("list[object]", item))
+            elif str(name).lower() in _ECHO_KEYS and isinstance(item, dict | list):
+                continue
             elif name == "filtered" and item is True:  # Azure has one such object per category
                 yield "filtered_category", key
             else:
                 yield from _scalars(str(name).lower(), item, depth + 1)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for item in cast("list[object]", value)[:_MAX_VALUES]:
             yield from _scalars(key, item, depth + 1)
-    elif isinstance(value, str) and (nested := _nested_json(value)) is not None:
+    elif isinstance(value, str) and (nested := _nested(value)) is not None:
         yield from _scalars(key, nested, depth + 1)
     else:
         yield key, value
 
 
-def _nested_json(text: str) -> object | None:
+def _nested(text: str) -> object | None:
+    """Return the data that a text consists of: JSON, or Python's form of it, as `str` of a list of errors gives."""
     if not text.lstrip().startswith(("{", "[")):
         return None
-    try:
-        nested = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return cast("object", nested)
+    for parse in (json.loads, ast.literal_eval) if len(text) <= _MAX_PYTHON_CHARS else (json.loads,):
+        try:
+            return cast("object", parse(text))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def _readable(text: str) -> str:

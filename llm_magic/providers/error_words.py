@@ -9,9 +9,15 @@ def any_of(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(alternatives))
 
 
+_WORDS = r"(?:[^.:]|[.:](?=\S))"
+"""A character within a sentence. A point or colon is within one if text follows, as in `gpt-6.1` or `qwen3:8b`."""
 NO_CREDIT_CODES = frozenset(
     {
+        "1110",
+        "1111",
+        "1112",
         "1113",
+        "1121",
         "1309",
         "1313",
         "access_terminated",
@@ -66,7 +72,7 @@ NO_CREDIT = any_of(
     r"payment (?:is )?(?:required|method|overdue|failed)|past[ -]due|(?:unpaid|outstanding) (?:invoice|balance|bill)",
     r"(?:billing|account|organization|team|workspace|subscription)[\w ,'`\"-]{0,40}"
     r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent)",
-    r"free (?:tier|quota|trial)[\w ]{0,40}(?:exhausted|expired|ended|used up)",
+    r"free (?:tier|quota|trial)[\w ]{0,40}(?:exhausted|expired|ended|used up)|exhausted (?:its|your|the) free\b",
     r"(?:trial|subscription|plan|package|account)\b[\w ]{0,20}(?:has |is )expired",
     r"account (?:is |was |has been )?(?:locked|closed)",
     r"fair[ -]us(?:e|age) policy|余额|额度不足|额度失败|欠费|充值",
@@ -154,14 +160,17 @@ NOT_INCLUDED_CODES = frozenset({"1311", "key_model_access_denied", "model.access
 """The account may not use this model, but may use others."""
 NOT_INCLUDED = any_of(
     r"(?:not|n't) (?:allowed|permitted|authorized|entitled) to (?:use|access|call)[\w ]{0,20} model",
-    r"access to (?:the |this )?model\b[^.]{0,60}(?:denied|forbidden|restricted)",
+    rf"access to (?:the |this )?model\b{_WORDS}{{0,60}}?(?:denied|forbidden|restricted)",
     r"(?:plan|subscription|package)\b[\w ]{0,40}(?:not|n't)\b[\w ]{0,20}(?:include|cover)",
+    r"(?:plan|subscription)\b[\w ]{0,20}not support model\b(?! [a-z]+\b(?![-/\d]))",
     r"model requires an? [\w ]{0,20}(?:subscription|plan)",
 )
 NO_MODEL = any_of(
-    r"models?\b[^.:]{0,80}(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid|not served"
+    rf"models?\b{_WORDS}{{0,80}}?(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid"
+    r"|not served"
     r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
-    r"|not enabled|(?:has been|is) (?:removed|retired|sunset))",
+    r"|not enabled|(?:has been|is) (?:removed|retired|sunset)|has crashed)",
+    r"\bmodels?(?: \S*[\d`'\"/:-]\S*)? (?:(?:has been|is)(?: currently)? )?disabled\b",
     r"(?:unknown|invalid|no such|unsupported|unrecognized) model|not a valid model|model identifier is invalid",
     r"no (?:allowed providers|endpoints?) (?:are )?(?:available|found)",
     r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"
@@ -169,7 +178,8 @@ NO_MODEL = any_of(
     r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded|模型不存在",
     r"must be verified to|deployment for this resource does not exist|not found, try pulling",
     r"deployment not found|no such (?:engine|deployment)",
-    r"(?:endpoint|deployment|function)\b[^.]{0,80}(?:not found for|does not exist)|degraded function",
+    rf"(?:endpoint|deployment|function)\b(?:{_WORDS}|:){{0,80}}?(?:not found for|does not exist)|degraded function",
+    r"does ?n[o']t work with the specified model|failed to load model",
     r"model is unloaded|multiple models are loaded|throughput is.?n.?t supported|end of (?:its )?life",
     r"only (?:\w+ )?supported in (?:the )?v1/",
 )
@@ -189,6 +199,7 @@ RATE_CODES = frozenset(
         "rate_limited",
         "ratelimited",
         "ratelimitreached",
+        "servicequotaexceededexception",
         "slow_down",
         "throttling",
         "throttlingexception",
@@ -205,7 +216,7 @@ TOO_LARGE_FOR_RATE = any_of(
     r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",
 )
 NO_SHORT_WAIT = any_of(
-    r"(?:per[-_ ]?|/ ?)(?:day|month|week)\b|perday|\b(?:tpd|rpd)\b|daily|monthly|quota of the day",
+    r"(?:per[-_ ]?|/ ?)(?:day|month|week)\b|(?:per|by)day|\b(?:tpd|rpd)\b|daily|monthly|quota of the day",
     r"(?:hourly|weekly|session)[\w ]{0,12}(?:limit|quota)|usage limit|使用上限",
     r"quota (?:of [\w ]{1,30})?(?:has been|is|was) (?:exhausted|used up)",
 )
@@ -226,7 +237,10 @@ OVERLOADED_CODES = frozenset(
         "unavailable",
     }
 )
-OVERLOADED = any_of(r"overload|over capacity|at capacity|capacity (?:is )?exceeded|currently (?:busy|unavailable)")
+OVERLOADED = any_of(
+    r"overload|over capacity|at capacity|capacity (?:is )?exceeded|currently (?:busy|unavailable)",
+    rf"model\b{_WORDS}{{0,60}}?\bis (?:currently |still )?loading",
+)
 TOO_LONG_CODES = frozenset(
     {
         "1261",
@@ -246,9 +260,9 @@ TOO_LONG = any_of(
     r"(?:prompt|input|context|message|conversation|text)s? (?:\w+ ){0,3}too (?:long|large)(?: for|\b)",
     r"request (?:is |was )?too long|message[\w ]{0,20}too long",
     r"max(?:imum)? length of[\w ]{0,30}(?:question|prompt|input)",
-    r"(?:exceed|overflow|surpass|greater|longer|larger|beyond|more|over)\w*[^.]{0,60}"
+    rf"(?:exceed|overflow|surpass|greater|longer|larger|beyond|more|over)\w*{_WORDS}{{0,60}}"
     r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit|tokens?)",
-    r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit)[^.]{0,60}"
+    rf"(?:context|prompt|input)[ _-]?(?:length|window|size|limit){_WORDS}{{0,60}}"
     r"(?:exceed|overflow|surpass|greater|longer|larger|is only|at most|too (?:long|small|large))",
     r"max(?:imum)? (?:context|prompt|input|model)[ _-]?(?:length|window|size|tokens)?\b",
     r"context (?:window|length|size)",
@@ -258,6 +272,6 @@ TOO_LONG = any_of(
     r"exceeds? (?:the )?(?:maximum|limit of) (?:number of )?(?:allowed )?(?:input )?(?:length|tokens|\d+ tokens)",
     r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens|prompt is [\d,]+ tokens long",
     r"max_(?:completion_)?tokens must be at least 1, got -\d",
-    r"exceed\w* [^.]{0,40}context\b|超长|过长",
+    rf"exceed\w* {_WORDS}{{0,40}}context\b|超长|过长",
 )
 NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

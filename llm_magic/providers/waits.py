@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
 from llm_magic.providers.error_body import ErrorBody
@@ -21,6 +21,12 @@ _IN_WORDS = re.compile(
 _DATE_IN_WORDS = re.compile(
     r"(?:\b(?:on|at|until|after|resets?)\b:?|在|于)\s*(\d{4}-\d\d-\d\d)(?:T|\s+at\s+|\s+)?(\d\d:\d\d(?::\d\d)?)?", re.I
 )
+_CLOCK_IN_WORDS = re.compile(r"\bin (?:(\d{1,3})\.)?(\d\d):(\d\d):(\d\d)\b")
+"""Azure's form of days, hours, minutes and seconds, such as `2.12:13:14`."""
+# Zhipu and Z.ai state their resets in Beijing time, without a time zone.
+_BEIJING = timezone(timedelta(hours=8))
+_BEIJING_CODES = frozenset({"1308", "1310"})
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _SECONDS_OF = {"d": 86_400.0, "h": 3_600.0, "s": 1.0}
 _SECONDS_KEYS = (
     "retry_after",
@@ -51,7 +57,7 @@ def wait_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
         _milliseconds(headers.get("retry-after-ms", "")),
         _seconds(headers.get("retry-after", ""), now),
         _in_fields(body, now),
-        _in_words(body.text, now),
+        _in_words(body, now),
         _reset(headers, now),
     ):
         if stated is not None:
@@ -83,7 +89,7 @@ def _seconds(text: str, now: datetime) -> float | None:
     return None if when is None else max(0.0, (when - now).total_seconds())
 
 
-def _date(text: str) -> datetime | None:
+def _date(text: str, naive_zone: timezone = UTC) -> datetime | None:
     try:
         when = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
@@ -91,7 +97,7 @@ def _date(text: str) -> datetime | None:
             when = datetime.fromisoformat(text.strip())
         except ValueError:
             return None
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    return when if when.tzinfo is not None else when.replace(tzinfo=naive_zone)
 
 
 def _in_fields(body: ErrorBody, now: datetime) -> float | None:
@@ -107,12 +113,17 @@ def _in_fields(body: ErrorBody, now: datetime) -> float | None:
     return None
 
 
-def _in_words(text: str, now: datetime) -> float | None:
+def _in_words(body: ErrorBody, now: datetime) -> float | None:
+    text = body.text
+    if words := _CLOCK_IN_WORDS.search(text):
+        days, hours, minutes, seconds = (int(part or 0) for part in words.groups())
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
     if words := _IN_WORDS.search(text):
         return parse_duration_s(words.group(1))
     if (words := _DATE_IN_WORDS.search(text)) is None:
         return None
-    when = _date(f"{words.group(1)}T{words.group(2) or '00:00'}")
+    in_beijing = body.codes & _BEIJING_CODES or _CHINESE.search(text)
+    when = _date(f"{words.group(1)}T{words.group(2) or '00:00'}", _BEIJING if in_beijing else UTC)
     return None if when is None else max(0.0, (when - now).total_seconds())
 
 

@@ -17,6 +17,7 @@ import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,16 @@ from llm_magic.errors import BadRequest, Refused, Scope
 from llm_magic.providers import http
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import Provider, ProviderRequest
+from llm_magic.providers.error_body import parse_body
+from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.openai import OpenAIProvider
+from llm_magic.providers.refused_parameters import SentRequest
+from llm_magic.providers.waits import wait_s
 from llm_magic.types import Message, ProviderSpec
 
 ROWS: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "error_table.toml").read_text("utf-8"))["row"]
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+SENT = SentRequest(url="", model="m", schema="", output_limit=100, parameters=(), renames={})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -84,7 +90,7 @@ def path_of(number: int) -> str:
     return f"{row['at'].replace(' ', '-')}/{len(same) if 'parameter' in row else 0}"
 
 
-async def error_of(address: str, number: int) -> ProviderError:
+async def answered_error(address: str, number: int) -> ProviderError:
     row = ROWS[number]
     wire = "anthropic" if row["at"] == "Anthropic" else "openai"
     spec = ProviderSpec(name="x", api=wire, base_url=f"{address}/{path_of(number)}")
@@ -130,7 +136,7 @@ def next_step(error: ProviderError) -> str:
 @pytest.mark.usefixtures("clients")
 async def test_each_error_has_its_next_step(address: str, number: int) -> None:
     row = ROWS[number]
-    error = await error_of(address, number)
+    error = await answered_error(address, number)
     assert next_step(error) == row["next"], error
     if "error" in row:
         assert type(error) is getattr(errors, row["error"])
@@ -160,3 +166,60 @@ def test_the_table_covers_the_endpoints_and_every_next_step() -> None:
 def test_each_body_is_listed_once() -> None:
     counts = Counter(json.dumps([row["at"], row["status"], row["body"], row.get("headers")]) for row in ROWS)
     assert [key for key, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model always thinks: thinking.type cannot be disabled.",
+        "For this model, enable_thinking must be false when streaming is disabled",
+        "Tools are not allowed when the model runs with moderation disabled.",
+        "This model requires that caching is disabled",
+        "Your plan of calls does not support model options: remove `logit_bias`.",
+        "Subscriptions to events do not support model overrides",
+    ],
+)
+def test_words_about_an_option_do_not_make_a_model_unavailable(message: str) -> None:
+    body = parse_body(json.dumps({"error": {"message": message}}).encode())
+    error = error_of(Failure(status=400, body=body, message=message, sent=SENT))
+    assert type(error) is BadRequest
+
+
+ECHOED = "Is the credit balance too low? Invalid API key, jailbreak, prompt is too long, the model is disabled"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": [{"type": "missing", "loc": ["body", "x"], "msg": "Field required", "input": ECHOED}]},
+        {"detail": [{"msg": "Value error", "input": {"messages": [{"content": [{"type": "text", "text": ECHOED}]}]}}]},
+        {"error": {"message": "bad role", "prompt": [ECHOED]}},
+        {"message": str([{"type": "value_error", "loc": ("body", 0), "msg": "bad role", "input": {"name": ECHOED}}])},
+        {"message": f"1 validation error\nx\n  Input is bad [type=bool_type, input_value={ECHOED!r}, input_type=str]"},
+    ],
+)
+def test_a_prompt_within_an_error_does_not_count_as_words_of_the_endpoint(body: dict[str, Any]) -> None:
+    parsed = parse_body(json.dumps(body).encode())
+    error = error_of(Failure(status=400, body=parsed, message=parsed.message, sent=SENT))
+    assert type(error) is BadRequest
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ("Usage limit reached for 5 hour. Your limit will reset at {}", "1308"),
+        ("[1310][Weekly/Monthly Limit Exhausted. Your limit will reset at {}]", "1310"),
+        ("已达到 5 小时的使用上限。您的限额将在 {} 重置。", "429"),
+    ],
+)
+def test_a_reset_of_zhipu_is_in_beijing_time(form: str, code: str) -> None:
+    in_two_hours = datetime.now(timezone(timedelta(hours=8))) + timedelta(hours=2)
+    message = form.format(f"{in_two_hours:%Y-%m-%d %H:%M:%S}")
+    stated = wait_s({}, parse_body(json.dumps({"error": {"code": code, "message": message}}).encode()))
+    assert stated == pytest.approx(7200, abs=5)
+
+
+def test_a_reset_without_a_time_zone_is_in_utc() -> None:
+    in_two_hours = datetime.now(UTC) + timedelta(hours=2)
+    message = f"You will regain access on {in_two_hours:%Y-%m-%d at %H:%M:%S}"
+    assert wait_s({}, parse_body(json.dumps({"message": message}).encode())) == pytest.approx(7200, abs=5)
