@@ -110,11 +110,16 @@ def map_file(args: argparse.Namespace) -> int:
         raise
     finally:
         if error is None or column.progress.answered:
-            files.write(column.build_frame(), args.out)
+            _write(column, args.out)
     column.release_kept()
     report = column.report()
     _tell(args, json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else str(report))
     return 0 if report.is_whole else EXIT_CODE_INCOMPLETE
+
+
+def _write(column: Column, out: Path) -> None:
+    rows = files.part_rows(out)
+    files.write([column.build_frame()] if rows is None else column.build_parts(rows), out)
 
 
 def _interrupted(column: Column, args: argparse.Namespace) -> str:

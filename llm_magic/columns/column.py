@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import uuid
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Any
@@ -169,6 +169,10 @@ class Column:
     def build_frame(self) -> Any:
         """Return `frame`, and keep the answers in the ledger's database all the same."""
         return self._table().frame()
+
+    def build_parts(self, rows: int) -> Iterator[Any]:
+        """Yield what `build_frame` returns in parts of this many rows, at least one."""
+        return self._table().parts(rows)
 
     def release_kept(self) -> None:
         """Delete the kept answers, which the caller has now, if each row has one."""

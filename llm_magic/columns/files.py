@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from llm_magic.columns.filerows import CsvRows, JsonRows
 from llm_magic.columns.libraries import arrow, pandas
 from llm_magic.columns.source import is_missing
 from llm_magic.errors import RequestError
 
 STANDARD = Path("-")
 """Standard input or output, as JSON Lines."""
+_WRITTEN_ROWS = 1_000
 _SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
@@ -29,40 +31,42 @@ def check_name(path: Path) -> str:
 
 
 def read(path: Path) -> Any:
-    """Read a file: Parquet as an Arrow table, the others as a DataFrame.
-
-    Cells of a CSV file are texts, as they are written; empty ones are missing.
-    """
+    """Return the rows of a file: of Parquet as an Arrow table, of the others read in parts."""
     suffix = check_name(path)
     try:
         if path == STANDARD:
-            return _read_lines(sys.stdin)
-        path.open("rb").close()  # the errors of Arrow repeat the path and the error number
-        if suffix == ".parquet":
-            return arrow("pyarrow.parquet").read_table(path)
-        with path.open(encoding="utf-8-sig", newline="" if suffix == ".csv" else None) as lines:
-            return _read_csv(lines) if suffix == ".csv" else _read_lines(lines)
+            return JsonRows(_spooled(sys.stdin), "the input")
+        file = path.open(encoding="utf-8-sig", newline="" if suffix == ".csv" else None)
+        if suffix != ".parquet":
+            return CsvRows(file, str(path)) if suffix == ".csv" else JsonRows(file, str(path))
+        file.close()  # opened for its errors: those of Arrow repeat the path and the error number
+        return arrow("pyarrow.parquet").read_table(path)
     except UnicodeDecodeError as error:
         hint = f"Convert it, for example with iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf-8{suffix}"
         raise RequestError(
             f"{path} can't be read: byte {error.object[error.start]:#04x} is not UTF-8. {hint}"
         ) from error
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise RequestError(f"{path} can't be read: {_reason(error)}") from error
 
 
-def write(frame: Any, path: Path) -> None:
-    """Write a DataFrame or an Arrow table. The file is replaced when all of it is written."""
+def part_rows(path: Path) -> int | None:
+    """Return the number of rows that are written at once; None for a file that is written whole."""
+    return None if check_name(path) == ".parquet" else _WRITTEN_ROWS
+
+
+def write(parts: Iterable[Any], path: Path) -> None:
+    """Write DataFrames or Arrow tables one below the other. The file is replaced when all of it is written."""
     suffix = check_name(path)
     if path == STANDARD:
-        _write_lines(frame, sys.stdout)
+        _write_lines(parts, sys.stdout)
         return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        _WRITERS[suffix](frame, temporary)
+        _WRITERS[suffix](parts, temporary)
         temporary.replace(path)
     except OSError as error:
         raise RequestError(
@@ -77,31 +81,11 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _read_csv(lines: TextIO) -> Any:
-    pd = pandas()
-    try:
-        # With a header, pandas would take the first cell of rows that are too long as their index.
-        table = pd.read_csv(lines, header=None, dtype=str, keep_default_na=False, na_values=[""])
-    except pd.errors.EmptyDataError as error:
-        raise ValueError("the file is empty") from error
-    except pd.errors.ParserError as error:
-        lines.seek(0)
-        raise ValueError(_long_line(lines) or str(error).strip()) from error
-    names = table.iloc[0].tolist()
-    frame = table.iloc[1:].reset_index(drop=True)
-    frame.columns = [f"Unnamed: {number}" if is_missing(name) else name for number, name in enumerate(names)]
-    return frame
-
-
-def _long_line(lines: TextIO) -> str:
-    """Describe the first row of a CSV file that has more fields than its header. Empty if none has."""
-    reader = csv.reader(lines)
-    width = 0
-    for row in reader:
-        width = width or len(row)
-        if len(row) > width:
-            return f"line {reader.line_num} has {len(row)} fields, and the header has {width}"
-    return ""
+def _spooled(lines: TextIO) -> TextIO:
+    file = cast("TextIO", tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape"))  # noqa: SIM115
+    shutil.copyfileobj(lines, file)
+    file.seek(0)
+    return file
 
 
 def _umask() -> int:
@@ -110,27 +94,10 @@ def _umask() -> int:
     return mask
 
 
-def _read_lines(lines: TextIO) -> Any:
-    """Read JSON Lines. A key that a line lacks is NaN, which JSON does not have."""
-    records: list[Mapping[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} is not JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"line {number} is not a JSON object")
-        records.append(cast("Mapping[str, Any]", record))
-    if not records:
-        raise ValueError("the file is empty")
-    return pandas().DataFrame(records, dtype=object)
-
-
-def _write_lines(table: Any, out: TextIO) -> None:
-    for record in table.to_pylist() if _is_arrow(table) else _records(table):
-        out.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
+def _write_lines(parts: Iterable[Any], out: TextIO) -> None:
+    for table in parts:
+        for record in table.to_pylist() if _is_arrow(table) else _records(table):
+            out.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
 
 
 def _records(frame: Any) -> Iterator[dict[str, Any]]:
@@ -150,18 +117,21 @@ def _plain(cell: object) -> object:
     return str(cell) if convert is None else convert()
 
 
-def _write_json_lines(table: Any, path: Path) -> None:
+def _write_json_lines(parts: Iterable[Any], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as out:
-        _write_lines(table, out)
+        _write_lines(parts, out)
 
 
-def _write_csv(table: Any, path: Path) -> None:
-    frame = table.to_pandas(types_mapper=pandas().ArrowDtype) if _is_arrow(table) else table
-    frame.to_csv(path, index=False)
+def _write_csv(parts: Iterable[Any], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as out:
+        for number, table in enumerate(parts):
+            frame = table.to_pandas(types_mapper=pandas().ArrowDtype) if _is_arrow(table) else table
+            frame.to_csv(out, index=False, header=number == 0)
 
 
-def _write_parquet(table: Any, path: Path) -> None:
+def _write_parquet(parts: Iterable[Any], path: Path) -> None:
     pa = arrow()
+    (table,) = parts
     if not _is_arrow(table):
         table = pa.table({str(name): _arrow_array(pa, cells) for name, cells in table.items()})
     arrow("pyarrow.parquet").write_table(table, path)
@@ -182,7 +152,7 @@ def _is_arrow(table: Any) -> bool:
     return hasattr(table, "to_pylist")
 
 
-_WRITERS: dict[str, Callable[[Any, Path], None]] = {
+_WRITERS: dict[str, Callable[[Iterable[Any], Path], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
     ".jsonl": _write_json_lines,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from typing import Any, cast
 
 from llm_magic.bridge import bridge
+from llm_magic.columns.filerows import FileRows
 from llm_magic.columns.libraries import arrow, pandas
 from llm_magic.columns.source import VALUE, Source, StreamRows
 from llm_magic.columns.tables import PandasRows, arrow_rows, polars_rows
@@ -17,6 +18,8 @@ def source_of(over: object) -> Source:
     """Return the rows of a table, Series, list, dict of lists, or iterable. Raises RequestError for anything else."""
     pd = pandas()
 
+    if isinstance(over, FileRows):
+        return over
     if isinstance(over, pd.DataFrame):
         return PandasRows(over)
     if isinstance(over, pd.Series | pd.Index):

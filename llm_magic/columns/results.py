@@ -25,6 +25,10 @@ _SEARCHED_ROWS = 2_000
 class Table(Protocol):
     def frame(self) -> Any: ...
 
+    def parts(self, rows: int) -> Iterator[Any]:
+        """Yield the frame in parts of this many rows, at least one."""
+        ...
+
     def errors(self) -> Any: ...
 
     def is_whole(self) -> bool: ...
@@ -51,6 +55,11 @@ class KnownTable:
 
     def frame(self) -> Any:
         return self._with_answers(None)
+
+    def parts(self, rows: int) -> Iterator[Any]:
+        count = len(self._known)
+        for start in range(0, max(count, 1), rows):
+            yield self._with_answers(range(start, min(start + rows, count)))
 
     def errors(self) -> Any:
         outcome = self._known.outcome
@@ -99,6 +108,13 @@ class StreamTable:
 
     def frame(self) -> Any:
         return self._frame(self._rows())
+
+    def parts(self, rows: int) -> Iterator[Any]:
+        remaining = self._rows()
+        part = list(itertools.islice(remaining, rows))
+        yield self._frame(part)
+        while part := list(itertools.islice(remaining, rows)):
+            yield self._frame(part)
 
     def errors(self) -> Any:
         return self._frame(row for row in self._rows() if not row[2].is_answered)

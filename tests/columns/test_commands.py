@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -253,8 +254,8 @@ def test_an_output_file_is_replaced_only_by_a_whole_one(
     out = tmp_path / "out.csv"
     out.write_text("before")
 
-    def fail(frame: pd.DataFrame, path: Path, **options: object) -> None:
-        path.write_text("half")
+    def fail(frame: pd.DataFrame, file: TextIO, **options: object) -> None:
+        file.write("half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
@@ -286,6 +287,8 @@ def test_lines_that_are_no_objects_are_named(
         ("in.jsonl", b"", "in.jsonl can't be read: the file is empty"),
         ("in.csv", b"text\ncaf\xe9\n", "byte 0xe9 is not UTF-8. Convert it, for example with iconv"),
         ("in.jsonl", b'{"text": "caf\xe9"}\n', "byte 0xe9 is not UTF-8. Convert it, for example with iconv"),
+        ("in.csv", b'text,b\n1,"2\n', "in.csv can't be read: line 2: unexpected end of data"),
+        ("in.csv", b'text,b\n1,"2"3\n', "in.csv can't be read: line 2: ',' expected after '\"'"),
         ("in.csv", b"text,text\n1,2\n", "{{text}} in the text: 2 columns have this name"),
     ],
 )
@@ -311,6 +314,51 @@ def test_a_csv_file_keeps_its_rows_with_a_mark_of_the_byte_order_and_short_lines
     rows = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     assert rows.columns.tolist()[:3] == ["text", "b", "Unnamed: 2"]
     assert rows.iloc[:, :3].to_numpy().tolist() == [["go\r\nod", "2", "x"], ["bad", "", ""]]
+
+
+LONG_FILES = {
+    "csv": ["\ufeffid,text"] + [f'{number},"é {number % 40}\r\n""x"""\r\n' for number in range(600)],
+    "jsonl": [json.dumps({"id": number, "text": f"é {number % 40}"}, ensure_ascii=False) for number in range(600)],
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_file_is_read_and_written_in_parts(provider: ScriptedProvider, tmp_path: Path, suffix: str) -> None:
+    path, out = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    path.write_text("\n".join(LONG_FILES[suffix]), "utf-8", newline="")
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    assert len(provider.requests) == 40
+    read = {"csv": lambda: pd.read_csv(out, lineterminator="\n"), "jsonl": lambda: pd.read_json(out, lines=True)}
+    rows = read[suffix]()
+    assert list(rows["id"]) == list(range(600))
+    ending = '\r\n"x"' if suffix == "csv" else ""
+    assert list(rows["topic"]) == [f"<é {number % 40}{ending}>" for number in range(600)]
+
+
+def test_a_cell_of_a_file_may_be_very_long(provider: ScriptedProvider, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    path.write_text(f"id,text\n1,short\n2,{'x' * 200_000}\n")
+    assert main(["map", str(path), "--text", "{{id}}", "--into", "topic", "--out", str(out)]) == 0
+    assert [len(text) for text in pd.read_csv(out)["text"]] == [5, 200_000]
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error_and_loses_no_answer(
+    provider: ScriptedProvider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out, good = tmp_path / "in.csv", tmp_path / "out.csv", provider.reply
+    path.write_text("text\ngood\nbad\n")
+
+    def change(request: ProviderRequest) -> Reply:
+        path.write_text("text\nother\ngood\nbad\n")
+        return good(request)
+
+    provider.reply = change
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 1
+    assert "in.csv was changed while it was read. The answers are kept: start again" in capsys.readouterr().err
+    assert not out.exists()
+    provider.reply = good
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    assert len(provider.requests) == 3
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
