@@ -34,7 +34,10 @@ def source_of(over: object) -> Source:
         return StreamRows(_in_step(aiter(cast("AsyncIterable[object]", over))))
     if not hasattr(over, "__iter__"):
         raise _unusable(over)
-    if getattr(over, "ndim", 1) == 2:
+    dimensions = getattr(over, "ndim", 1)
+    if dimensions == 0:
+        raise _unusable(over)
+    if dimensions == 2:
         return PandasRows(pd.DataFrame(over))
     if hasattr(over, "__len__"):
         return _list_rows(list(cast("Iterable[object]", over)))

@@ -13,20 +13,34 @@ from llm_magic.errors import InvalidAnswer, RequestError
 from llm_magic.types import Schema
 
 FACTS = ("route_model", "route_effort", "route_outcome", "route_error", "route_cost_usd", "route_run_id")
+DEFAULT_INTO = "answer"
 _DTYPES = {"string": "string", "integer": "Int64", "number": "Float64", "boolean": "boolean"}
 
 
-def check_into(into: str, columns: Sequence[str]) -> None:
+def check_answer_names(into: str | None, schema: Schema | None, columns: Sequence[str]) -> None:
     """Raise RequestError if the answers would replace a column of the user's.
 
     The columns of an earlier answer, which a table has if it also has the facts of its runs, are replaced.
     """
-    if not into.strip():
+    if into is not None and not into.strip():
         raise RequestError("into must be the name of a column")
     if into in FACTS:
         raise RequestError(f"into = {into!r} is the name of a column that every result has")
-    if into in columns and FACTS[-1] not in columns:
+    fields = () if schema is None else tuple(_fields(schema.json_schema))
+    for name in fields:
+        if name in FACTS:
+            raise RequestError(f"the schema's field {name!r} is the name of a column that every result has: rename it")
+    if FACTS[-1] in columns:
+        return
+    if into in columns:
         raise RequestError(f"into = {into!r} is a column of the input: choose another name")
+    if into is None and not fields and DEFAULT_INTO in columns:
+        raise RequestError(f"the input has a column {DEFAULT_INTO!r} already: name another one with into")
+    for name in columns:
+        if name in fields:
+            raise RequestError(f"the schema's field {name!r} is a column of the input: rename one of them")
+        if name in FACTS:
+            raise RequestError(f"every result has a column {name!r}, and the input has one too: rename it")
 
 
 class AnswerColumns:
@@ -51,7 +65,7 @@ class AnswerColumns:
         values, self._values = self._values, []
         schema = self._schema
         if schema is None:
-            columns = {self._into or "answer": _series(values, "string")}
+            columns = {self._into or DEFAULT_INTO: _series(values, "string")}
         else:
             columns = _schema_columns(values, self._into, schema)
         del values
@@ -78,7 +92,7 @@ def _schema_columns(values: Sequence[Any], into: str | None, schema: Schema) -> 
     fields = _fields(schema.json_schema)
     if not fields:
         kind = _kind(schema.json_schema, schema.json_schema)
-        return {into or "answer": _series([_plain(value) for value in values], _DTYPES.get(kind, "object"))}
+        return {into or DEFAULT_INTO: _series([_plain(value) for value in values], _DTYPES.get(kind, "object"))}
     columns = {} if into is None or into in fields else {into: _series(values, "object")}
     for name, kind in fields.items():
         dtype = _DTYPES.get(kind, "object")

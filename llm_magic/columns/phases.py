@@ -67,4 +67,5 @@ class Phases:
         rest = self._preparation.plan(self._progress)
         if rest.to_ask is None or rest.expected_usd is None:
             return ""
-        return f". The other {rest.to_ask:,} rows would cost about {show_usd(rest.expected_usd)}"
+        others = "other row" if rest.to_ask == 1 else f"other {rest.to_ask:,} rows"
+        return f". The {others} would cost about {show_usd(rest.expected_usd)}"

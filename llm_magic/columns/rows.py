@@ -159,5 +159,5 @@ def is_skipped(spec: ColumnSpec, cells: Cells) -> bool:
     if spec.missing == "ask":
         return False
     if spec.template.cells:
-        return None in cells.values()
+        return any(cell is None for cell in cells.values())
     return all(cell is None for cell in cells.values())

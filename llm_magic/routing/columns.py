@@ -10,7 +10,7 @@ from llm_magic.budget import Budget
 from llm_magic.columns import Column
 from llm_magic.columns.inputs import source_of
 from llm_magic.columns.keep import ColumnStore
-from llm_magic.columns.output import check_into
+from llm_magic.columns.output import check_answer_names
 from llm_magic.columns.preparation import ColumnContext, Postponing
 from llm_magic.columns.rows import ColumnSpec
 from llm_magic.columns.storage import restored_column
@@ -54,9 +54,8 @@ def new_column(
     columns, aliases = source.columns, source.aliases
     template = literal(checked, columns) if is_literal else parse(checked, columns, aliases, how.get("names"))
     into = cast("str | None", own.get("into"))
-    if into is not None:
-        check_into(into, source.columns)
     base, max_cost_usd = _base(context.request, template, checked, cast("RequestOptions", common))
+    check_answer_names(into, base.schema, columns)
     spec = ColumnSpec(
         base=base,
         template=template,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -25,6 +26,7 @@ def mapped(text: str, over: object, **given: Any) -> Column:
     return router(replies=echo).map_sync(text, over=over, into="topic", **given)
 
 
+STARS = {"type": "object", "properties": {"stars": {"type": "integer"}}}
 REVIEWS = pd.DataFrame({"text": ["good", "bad"], "stars": [5, 1]}, index=["a", "b"])
 
 
@@ -276,7 +278,7 @@ def test_a_table_without_rows_gets_empty_columns(over: object) -> None:
     assert done.report().rows == 0
 
 
-@pytest.mark.parametrize("over", ["text", b"bytes", 7, None, pd.DataFrame])
+@pytest.mark.parametrize("over", ["text", b"bytes", 7, None, pd.DataFrame, np.array(3)])
 def test_a_value_without_rows_is_an_error(over: object) -> None:
     with pytest.raises(RequestError, match="a column needs a DataFrame"):
         mapped("{{value}}", over)
@@ -293,6 +295,12 @@ def test_an_unknown_name_is_an_error_that_suggests_a_column() -> None:
         mapped("{{txt}}", REVIEWS)
 
 
+@pytest.mark.parametrize("make", [pd.DataFrame, lambda columns: iter([{"text": cell} for cell in columns["text"]])])
+def test_cells_may_be_arrays(make: Any) -> None:
+    frame = mapped("{{text}}", make({"text": [np.array([1, 2]), None, np.array([])]})).frame
+    assert frame["topic"].fillna("").tolist() == ["<[1 2]>", "", "<[]>"]
+
+
 def test_braces_around_anything_else_are_text() -> None:
     assert list(mapped("{{{value}}} {{1 + 1}} {x}", ["good"]).frame["topic"]) == ["<{good} {{1 + 1}} {x}>"]
 
@@ -306,6 +314,35 @@ def test_braces_in_a_cell_are_text() -> None:
 def test_answers_replace_no_column_of_the_input(into: str) -> None:
     with pytest.raises(RequestError, match="into"):
         router().map_sync("{{text}}", over=REVIEWS, into=into)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("answer", {}, "the input has a column 'answer' already: name another one with into"),
+        (
+            "route_model",
+            {"into": "topic"},
+            "every result has a column 'route_model', and the input has one too: rename",
+        ),
+        ("route_cost_usd", {"schema": STARS}, "every result has a column 'route_cost_usd', and the input has one too"),
+        ("stars", {"schema": STARS}, "the schema's field 'stars' is a column of the input: rename one of them"),
+    ],
+)
+@pytest.mark.parametrize("make", [pd.DataFrame, pa.table, lambda columns: iter([columns])])
+def test_columns_that_answers_would_replace_are_errors_before_anything_is_sent(
+    make: Any, name: str, given: dict[str, Any], message: str
+) -> None:
+    ours = router()
+    with pytest.raises(RequestError, match=message):
+        ours.map_sync("{{text}}", over=make({"text": ["good"], name: ["mine"]}), **given)
+    assert scripted(ours).requests == []
+
+
+def test_a_schema_has_no_field_with_the_name_of_a_fact() -> None:
+    schema = {"type": "object", "properties": {"route_model": {"type": "string"}}}
+    with pytest.raises(RequestError, match="'route_model' is the name of a column that every result has: rename"):
+        router().map_sync("{{value}}", over=["good"], schema=schema)
 
 
 def test_answers_replace_those_of_an_earlier_column() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from llm_magic.budget import short_usd
 from llm_magic.columns import Column, ColumnPlan
 from llm_magic.columns.estimate import duration_text, plan_lines
+from llm_magic.columns.output import DEFAULT_INTO
 from llm_magic.jupyter.render import html
 from llm_magic.jupyter.render.grid import grid, scrolling, words
 from llm_magic.jupyter.render.style import styled
@@ -45,7 +46,7 @@ def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) 
             f"{name.replace('_', ' ')} ({count:,}): {_cut(text, _MAX_ERROR_CHARS)}"
             for name, (count, text) in progress.errors.items()
         ),
-        header=("row", column.spec.into or "answer"),
+        header=("row", column.spec.into or DEFAULT_INTO),
         has_ended=column.done(),
         sample=tuple((_cut(value), _cut(answer)) for value, answer in column.sample(rows)),
     )
