@@ -97,6 +97,7 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
         if row.outcome == Outcome.SHADOW and row.verdict is not None and row.parent_run_id in shown
     ]
     judges = _judgings((judge, row.verdict) for _, row, judge in compared if judge is not None)
+    unjudged_weights = _unjudged_weights([(row.tier, judge) for _, row, judge in compared], judges)
     counts: dict[Pairing, Counter[Verdict]] = {}
     for answer, row, judge in compared:
         pairing = Pairing(
@@ -109,7 +110,8 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
         )
         assert row.verdict is not None
         weights: Counter[Verdict] = counts.setdefault(pairing, Counter())
-        weights[row.verdict] += 1.0 if judge is None else judges[judge].weight  # type: ignore[reportArgumentType]
+        weight = unjudged_weights[row.tier] if judge is None else judges[judge].weight
+        weights[row.verdict] += weight  # type: ignore[reportArgumentType]
     return Comparisons(
         counts=counts,
         judges=judges,
@@ -118,6 +120,20 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
         answers=sum(row.outcome == Outcome.SHADOW for row in attempts),
         usd=sum((row.cost_usd for row in attempts if row.is_shadow), ZERO),
     )
+
+
+def _unjudged_weights(
+    compared: Iterable[tuple[TaskTier, str | None]], judges: Mapping[str, Judging]
+) -> dict[TaskTier, float]:
+    """Return the mean weight of the judged comparisons in each tier, or 1 if there are none.
+
+    Equal answers are never judged. With a higher weight than the judged pairs, they would make all models look alike.
+    """
+    judged: dict[TaskTier, list[float]] = {tier: [] for tier in TaskTier}
+    for tier, judge in compared:
+        if judge is not None:
+            judged[tier].append(judges[judge].weight)
+    return {tier: sum(weights) / len(weights) if weights else 1.0 for tier, weights in judged.items()}
 
 
 def _judgings(verdicts: Iterable[tuple[str, Verdict | None]]) -> dict[str, Judging]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Callable
@@ -77,6 +78,28 @@ def test_an_unreliable_judge_teaches_nothing(verdicts: list[Verdict]) -> None:
 
 def test_comparisons_without_a_judge_have_full_weight() -> None:
     assert shift(shadowed(*[Verdict.WORSE] * 20, judged=False)) < shift(shadowed(*[Verdict.WORSE] * 20)) < 0
+
+
+def test_equal_answers_count_no_more_than_judged_ones() -> None:
+    """Otherwise the verdicts of a judge that errs are outweighed by ties that it never saw."""
+    judged = shadowed(*[Verdict.WORSE] * 30, *[Verdict.INCONSISTENT] * 10, *[Verdict.TIE] * 20)
+    equal = shadowed(*[Verdict.TIE] * 60, judged=False)
+    rows = judged + [renumbered(row) for row in equal]
+    (counts,) = tuning.comparisons_of(rows, MODELS).of_tier(BULK).values()
+    assert counts[Verdict.WORSE] / (counts[Verdict.TIE] + counts[Verdict.INCONSISTENT]) == pytest.approx(30 / 90)
+    assert sum(counts.values()) < 120
+
+
+def test_equal_answers_teach_nothing_if_the_judge_of_the_others_is_unreliable() -> None:
+    rows = shadowed(*[Verdict.INCONSISTENT] * 60) + [
+        renumbered(row) for row in shadowed(*[Verdict.TIE] * 60, judged=False)
+    ]
+    assert shift(rows) == 0.0
+
+
+def renumbered(row: Attempt) -> Attempt:
+    parent = None if row.parent_run_id is None else f"other {row.parent_run_id}"
+    return dataclasses.replace(row, run_id=f"other {row.run_id}", parent_run_id=parent)
 
 
 @pytest.mark.parametrize(
