@@ -8,6 +8,7 @@ from pathlib import Path
 from llm_magic import Ledger, Registry, Router
 from llm_magic.jupyter.magics import tuning_report
 from llm_magic.types import Attempt, Effort
+from tests.support import builders
 from tests.support.builders import attempt
 from tests.tuning.test_effort_steps import MODEL, gains, rated
 
@@ -47,3 +48,13 @@ def test_too_few_ratings_at_other_levels_are_reported(clean_environment: Path) -
 def test_effort_is_not_mentioned_without_answers_that_have_one(clean_environment: Path) -> None:
     rows = [attempt(run_id=str(number), model=MODEL, rating=-1) for number in range(12)]
     assert "effort" not in tuning_report.preview(router_with(rows))
+
+
+def test_a_model_that_is_shifted_without_an_answer_says_why(clean_environment: Path) -> None:
+    registry = builders.registry(builders.model("cheap"), builders.model("other"))
+    ledger = Ledger(":memory:")
+    for number in range(40):
+        ledger.record(attempt(run_id=str(number), model="cheap", rating=-1))
+    report = tuning_report.preview(Router(registry=registry, ledger=ledger, providers={}))
+    assert re.search(r"cheap, .*\(40 rated bad\)", report)
+    assert re.search(r"other, .*\(assumed like others, no answers yet\)", report)

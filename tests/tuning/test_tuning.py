@@ -111,6 +111,17 @@ def test_a_bad_answer_to_a_hard_prompt_shifts_less() -> None:
     assert easy < hard < 0
 
 
+def test_failures_of_a_model_of_unknown_capability_count_mostly_against_all_such_models() -> None:
+    ratings = [{"tier": BULK, "model": "cheap", "rating": rating} for rating in [1] * 60 + [-1] * 40]
+    stated = model("stated", capability=dict.fromkeys(TaskTier, 2.0))
+    learned = tuning.tune(rows(*ratings), registry(stated, model("cheap"), model("other")))
+    rated, unrated = learned.shift("cheap", BULK), learned.shift("other", BULK)
+    assert rated < unrated < 0.6 * rated < 0
+    assert rated < learned.shift("stated", BULK) < 0, "only the prompts may be hard for it"
+    assert ("stated", BULK) not in learned.widths
+    assert learned.widths["other", BULK] < tuning.prior_width("other", registry(stated, model("cheap"), model("other")))
+
+
 @given(st.floats(-4, 4), st.floats(0, 100), st.floats(0, 100))
 def test_a_shift_is_bounded_and_has_the_right_sign(level: float, good: float, bad: float) -> None:
     shift, own = shifts(level, m=(good, bad))

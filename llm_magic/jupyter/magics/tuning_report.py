@@ -64,9 +64,14 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
         change = f"{_chance(level):.0%} → {_chance(level + shift):.0%}"
         lines.append(f"  {tier}: your prompts are {word} than typical ones, {change} for {before.baseline.id}")
     evidence = collect(rows, before)
+    pairings = tuning.comparisons_of(rows, before).counts
+    compared = {(model, pairing.tier) for pairing in pairings for model in (pairing.shown, pairing.shadow)}
     for model, tier in sorted(learned.widths):
         if learned.shift(model, tier):
-            signals = _signals(evidence.get((model, tier), Evidence())) or "compared in shadow runs"
+            without_answers = (
+                "compared in shadow runs" if (model, tier) in compared else "assumed like others, no answers yet"
+            )
+            signals = _signals(evidence.get((model, tier), Evidence())) or without_answers
             lines.append(f"  {model}, {tier}: {_becomes(model, tier, before, learned)}   ({signals})")
     if any(row.effort is not None for row in rows):
         lines.append(_effort_line(learned.effort))
