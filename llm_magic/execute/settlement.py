@@ -69,6 +69,8 @@ def check(state: AttemptState, plan: Plan, *, may_ask_again: bool = False) -> No
 
 def _reason_for_no_text(state: AttemptState, finish_reason: str) -> str:
     if finish_reason != "length":
+        if state.finished is not None and state.finished.other_content:
+            return f"the model returned {state.finished.other_content} without text"
         return f"the model returned {'reasoning without an answer' if state.reasoning else 'an empty answer'}"
     return window.reason_for_no_text(state)
 

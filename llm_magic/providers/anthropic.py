@@ -164,6 +164,7 @@ class MessageReader:
         self._usage = MessagesUsage()
         self._stop_reason = ""
         self._refusal = ""
+        self._other_content = ""
 
     @property
     def has_finish_reason(self) -> bool:
@@ -208,6 +209,7 @@ class MessageReader:
             speed=self._usage.stated("speed", usual=("standard",)),
             region=self._usage.stated("inference_geo", usual=("global", "not_available")),
             refusal=self._refusal,
+            other_content=self._other_content,
         )
         return [finished]
 
@@ -216,6 +218,8 @@ class MessageReader:
         return self._read_usage(json_object(message.get("usage")), final=False)
 
     def _read_block(self, block: Mapping[str, Any]) -> list[ProviderEvent]:
+        if str(block.get("type")).endswith("tool_use"):
+            self._other_content = "tool calls"
         if "thinking" in str(block.get("type")) or block.get("type") == "signature_delta":
             return [thinking(clean_text(reasoning_text(block)), is_summary=True)]
         text = self._sanitizer.clean(split_content(block)[0])

@@ -67,7 +67,7 @@ class Finished:
     service_tier: `batch`, `flex` or `priority`; None for the usual one. speed: `fast`, or None. region: the region that
     the model ran in (`us`), or None if the price does not depend on it.
     refusal: the category of a refusal and its explanation, in the provider's words. is_full_context: the context window
-    was full, by the provider's own word.
+    was full, by the provider's own word. other_content: the kind of content that is not text, such as `tool calls`.
     """
 
     finish_reason: str
@@ -76,6 +76,7 @@ class Finished:
     speed: str | None = None
     region: str | None = None
     refusal: str = ""
+    other_content: str = ""
     is_full_context: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:

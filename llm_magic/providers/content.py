@@ -12,6 +12,8 @@ from llm_magic.providers.payload import clean_text, json_object, json_objects
 _REASONING_TYPES = ("thinking", "reasoning", "thought", "summary")
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thought")
 
+_OTHER_CONTENT = {"tool_calls": "tool calls", "function_call": "tool calls", "audio": "audio", "images": "images"}
+
 
 def split_content(content: object) -> tuple[str, str]:
     """Return the text and the reasoning of a message's content: a text, a part, or a list of parts."""
@@ -28,6 +30,11 @@ def split_content(content: object) -> tuple[str, str]:
     if isinstance(text, dict):  # {"type": "text", "text": {"value": "..."}}
         text = json_object(cast("object", text)).get("value")
     return (text if isinstance(text, str) else ""), ""
+
+
+def other_content(message: Mapping[str, Any]) -> str:
+    """Return the kind of the content of a delta or message that is not text, or an empty text without any."""
+    return next((kind for name, kind in _OTHER_CONTENT.items() if message.get(name)), "")
 
 
 def is_thought(part: Mapping[str, Any]) -> bool:

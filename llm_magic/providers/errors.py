@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -28,6 +29,8 @@ _STATUS_OF_TYPE = {
     "rate_limit_error": 429,
     "overloaded_error": 529,
 }
+_STATUS_OF_PHRASE = {status.phrase.lower(): int(status) for status in HTTPStatus if status >= 400}
+_PHRASE = re.compile(r"(?:(?P<number>\d{3})\W+)?(?P<phrase>[\w' -]{4,40})[.!]?")
 _NOT_CONNECTED = (
     "ConnectError",
     "ConnectTimeout",
@@ -129,6 +132,7 @@ def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> Provider
     kind = next((code for code in _STATUS_OF_TYPE if code in body.codes), "")
     stated = body.number("code", "status", "status_code", "http_code")
     status = int(stated) if stated is not None and 400 <= stated <= 599 else _STATUS_OF_TYPE.get(kind)
+    status = _status_in_words(body.message, status)
     names = ": ".join(filter(None, (kind, body.message)))
     message = _message(names or "an error event", endpoint)
     failure = Failure(status=status or 400, body=body, message=message, sent=sent, accepted=True)
@@ -136,6 +140,14 @@ def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> Provider
     if status is None and isinstance(error, BadRequest) and not (error.refused_parameter or error.output_limit):
         return error_of(replace(failure, status=500))
     return error
+
+
+def _status_in_words(message: str, stated: int | None) -> int | None:
+    """Return the status of a message that consists of its phrase, such as `Not Found` or `404 NOT_FOUND`."""
+    parts = _PHRASE.fullmatch(message)
+    if parts is None or (stated is not None and parts["number"] is None):
+        return stated
+    return _STATUS_OF_PHRASE.get(parts["phrase"].lower().replace("_", " "), stated)
 
 
 def _from_transport(error: Exception, endpoint: Endpoint, *, is_reused: bool) -> ProviderError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from llm_magic.providers.error_words import any_of
+from llm_magic.providers.payload import clean_text, json_object
 
 _STOP = frozenset(
     {
@@ -31,7 +35,18 @@ _NOT_WHOLE = any_of(
 _REFUSAL = any_of(
     r"filter|safety|moderat|sensitive|refus|prohibited|block|guardrail|recitation|spii|policy|censor|violation"
 )
+_PLACEHOLDERS = ("", "none", "null", "false")
 _LENGTH = any_of(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|limit_reached")
+
+
+def stated_reason(choice: Mapping[str, Any]) -> str:
+    """Return the reason that a choice of Chat Completions ended for, or an empty text if it has not ended."""
+    for name in ("finish_reason", "finishReason", "finish_details"):
+        value: object = choice.get(name)
+        reason = clean_text(json_object(value).get("type") or value)
+        if reason.strip().lower() not in _PLACEHOLDERS:
+            return reason
+    return ""
 
 
 def is_full_context(reason: str) -> bool:

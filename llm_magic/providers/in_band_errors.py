@@ -7,6 +7,8 @@ from typing import Any
 
 from llm_magic.providers.payload import json_object
 
+ERROR_KEYS = ("error", "base_resp", "x_groq")
+"""Keys under which an error can be next to a part of an answer."""
 _ANSWER_KEYS = ("choices", "usage", "timings", "x_groq", "prompt_filter_results", "done")
 _ANSWER_OBJECTS = ("chat.completion", "text_completion")
 _MESSAGE_KEYS = ("message", "msg", "detail", "error_msg", "error_message", "errmsg", "status_msg")
@@ -31,7 +33,7 @@ _MINIMAX_STATUS = {
 
 def in_band_error(body: Mapping[str, Any]) -> object | None:
     """Return the error that a JSON object of a response consists of or contains; None for a part of an answer."""
-    if error := body.get("error"):
+    if error := body.get("error") or json_object(body.get("x_groq")).get("error"):
         return error
     if (base := json_object(body.get("base_resp"))).get("status_code"):
         return {"message": base.get("status_msg"), "code": _MINIMAX_STATUS.get(base["status_code"], 500)}

@@ -12,11 +12,13 @@ from typing import Any
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
-from llm_magic.providers.content import REASONING_FIELDS, is_thought, reasoning_of, split_content
+from llm_magic.providers.content import REASONING_FIELDS, is_thought, other_content, reasoning_of, split_content
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
+from llm_magic.providers.finish_reasons import stated_reason
+from llm_magic.providers.foreign_forms import unwrapped
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.in_band_errors import in_band_error
+from llm_magic.providers.in_band_errors import ERROR_KEYS, in_band_error
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
@@ -44,6 +46,8 @@ _PLAIN_CHUNK = frozenset(
 )
 _PLAIN_CHOICE = frozenset(("index", "delta", "finish_reason", "native_finish_reason", "logprobs"))
 _NOT_PLAIN = (*REASONING_FIELDS, "reasoning_details", "refusal", "usage", "extra_content")
+_USUAL_TIERS = ("", "default", "auto", "standard", "on_demand")
+_MINIMAX_MARKS = ("input_sensitive", "output_sensitive")
 _REPEATED_CHARS = 16
 """A message of this length that equals the answer so far repeats it."""
 
@@ -181,6 +185,7 @@ class ChunkReader:
         self._sanitizer = TextSanitizer()
         self._finish_reason = ""
         self._refused, self._refusal = False, ""
+        self._other_content = ""
         self._served_model = ""
         self._service_tier: str | None = None
         self._usage = CompletionsUsage()
@@ -199,12 +204,16 @@ class ChunkReader:
         return self._read_any(chunk)
 
     def _read_any(self, chunk: dict[str, Any]) -> list[ProviderEvent]:
-        is_suspect = not chunk.get("choices") or "error" in chunk or "base_resp" in chunk
+        chunk = unwrapped(chunk)
+        is_suspect = not chunk.get("choices") or any(name in chunk for name in ERROR_KEYS)
         if is_suspect and (error := in_band_error(chunk)) is not None:
             raise errors.from_event(error, self._endpoint, self._sent)
         if filtered := chunk.get("prompt_filter_results"):  # Azure
             self._refusal = refusal_category(parse_body({"results": filtered}))
             self._refused = bool(self._refusal)
+        for mark in _MINIMAX_MARKS:
+            if chunk.get(mark) is True:
+                self._refused, self._refusal = True, mark
         events: list[ProviderEvent] = []
         if self._usage.read(chunk) and (report := self._usage.report(final=False)):
             events.append(report)
@@ -223,6 +232,7 @@ class ChunkReader:
             served_model=clean_text(self._served_model),
             service_tier=self._service_tier,
             refusal=self._refusal,
+            other_content=self._other_content,
         )
         report = self._usage.report(final=True)
         return [finished] if report is None else [report, finished]
@@ -230,24 +240,26 @@ class ChunkReader:
     def _read_origin(self, chunk: Mapping[str, Any]) -> None:
         if model := chunk.get("model"):
             self._served_model = model
-        if (tier := chunk.get("service_tier")) not in (None, "default", "auto"):
+        if isinstance(tier := chunk.get("service_tier"), str) and tier not in _USUAL_TIERS:
             self._service_tier = clean_text(tier)
 
     def _read_choice(self, choice: Mapping[str, Any], events: list[ProviderEvent]) -> None:
         if error := choice.get("error"):  # OpenRouter
             raise errors.from_event(error, self._endpoint, self._sent)
+        reason = stated_reason(choice)
         if not self._read_part(json_object(choice.get("delta")), events) and (
             message := json_object(choice.get("message")) or {"content": choice.get("text")}
         ):
-            self._read_part(self._unread(message, is_last=bool(choice.get("finish_reason"))), events)
-        if reason := choice.get("finish_reason"):
-            self._finish_reason = clean_text(reason)
+            self._read_part(self._unread(message, is_last=bool(reason)), events)
+        if reason:
+            self._finish_reason = reason
             self._refusal = self._refusal or refusal_category(
                 parse_body(json_object(choice.get("content_filter_results")))
             )
 
     def _read_part(self, part: Mapping[str, Any], events: list[ProviderEvent]) -> bool:
         count = len(events)
+        self._other_content = other_content(part) or self._other_content
         if (thought := reasoning_of(part)) is not None:
             events.append(thought)
         text, inner_thought = split_content(part.get("content"))

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
+from llm_magic.errors import ProtocolError
 from llm_magic.events import TextDelta
 from llm_magic.providers.base import ProviderEvent, SignOfLife
 from llm_magic.providers.sse import BodyDecoder, JSONObject
@@ -43,6 +44,10 @@ async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[Provi
             try:
                 for value in decoder.finish() if data is None else decoder.feed(data):
                     events.add(reader.read(value))
+            except ProtocolError:
+                if not reader.has_finish_reason:
+                    raise
+                data = None  # the answer is whole
             finally:
                 for event in events.end():  # before an error too
                     yield event

@@ -18,6 +18,7 @@ class Reply:
     chunks: tuple[str, ...] = ("A scripted ", "answer.")
     usage: Usage | None = Usage(input_tokens=10, output_tokens=5)
     finish_reason: str | None = "stop"
+    other_content: str = ""
     served_model: str | None = None
 
 
@@ -68,4 +69,4 @@ class ScriptedProvider:
             yield UsageReport(usage=reply.usage)
         if reply.finish_reason is not None:
             served = reply.served_model or request.model.api_model
-            yield Finished(finish_reason=reply.finish_reason, served_model=served)
+            yield Finished(finish_reason=reply.finish_reason, served_model=served, other_content=reply.other_content)

@@ -77,7 +77,7 @@ class _Events:
         for line in self._lines.split(data):
             if (value := _data_of(line)) is not None:
                 self.has_data = True
-                if value == b"[DONE]":
+                if value[:1] in b'["' and value.strip(b'"').upper() == b"[DONE]":
                     yield from self._dispatch()
                     self.is_done = True
                     return

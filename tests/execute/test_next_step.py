@@ -274,6 +274,14 @@ async def test_the_words_for_a_refusal_have_one_name(reason: str) -> None:
     assert story(router) == [("a1", "refused"), ("b1", "ok")]
 
 
+async def test_an_answer_of_tool_calls_alone_is_named_and_billed() -> None:
+    router = chain({"a1": Reply(chunks=(), other_content="tool calls")})
+    await router.route("hello", **A1_FIRST)
+    assert story(router)[0] == ("a1", "empty")
+    assert router.ledger.rows()[0].error == "the model returned tool calls without text"
+    assert router.ledger.rows()[0].cost_usd > 0
+
+
 async def test_an_answer_without_text_that_was_cut_at_once_names_the_context_window() -> None:
     usage = builders.Usage(input_tokens=4_095, output_tokens=1)
     router = chain({"a1": Reply(chunks=(), finish_reason="length", usage=usage)})

@@ -19,6 +19,7 @@ from llm_magic.errors import (
     BadRequest,
     ContextTooLong,
     ModelNotFound,
+    Overloaded,
     PaymentRequired,
     ProviderError,
     RateLimited,
@@ -179,6 +180,8 @@ FRAMINGS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "bytes after [DONE]": lambda events: sse([*events], end="data: [DONE]\n\ndata: {broken\n\n: bye\n"),
     "empty choices": lambda events: sse([{"choices": []}, {"choices": None}, *events]),
     "JSON objects in lines": lambda events: "".join(f"{json.dumps(event)}\n" for event in events).encode(),
+    "an end in lower case": lambda events: sse(events, end="data: [done]\n\n"),
+    "an end in quotes": lambda events: sse(events, end='data: "[DONE]"\n\n'),
     "a JSON array": lambda events: json.dumps(events, indent=1).encode(),
 }
 
@@ -307,6 +310,10 @@ PARTS = [{"type": "text", "text": "Pa"}, {"type": "text", "text": "ris."}]
         ([delta("\ud83d"), delta("\ude42")], "🙂", ""),
         ([delta("\ud83d"), delta("!")], "\ufffd!", ""),
         ([{"choices": [None, "x", {"delta": None}]}, delta("Paris.")], "Paris.", ""),
+        ([{"choices": {"index": 0, "delta": {"content": "Paris."}}}], "Paris.", ""),
+        ([{"choices": {"message": {"content": "Paris."}, "finish_reason": "stop"}}], "Paris.", ""),
+        ([{"code": 200, "msg": "ok", "data": delta("Paris.")}], "Paris.", ""),
+        ([{"output": delta("Paris."), "request_id": "1"}], "Paris.", ""),
     ],
 )
 async def test_content_is_read_in_every_form(chunks: list[dict[str, Any]], text: str, reasoning: str) -> None:
@@ -327,6 +334,95 @@ async def test_text_that_repeats_the_deltas_is_not_read_twice(form: str) -> None
     both = [choice(whole[: end + 3], delta={"content": whole[end : end + 3]}) for end in range(0, len(whole), 3)]
     for chunks in (at_the_end, [*growing, choice(whole, finish="stop")], [*both, choice(whole, finish="stop")]):
         assert (await read(Response([sse(chunks)]))).text == whole
+
+
+async def test_a_body_in_the_form_of_ollama_is_read() -> None:
+    chunks = [
+        {"model": "gpt", "message": {"role": "assistant", "thinking": "hm", "content": ""}, "done": False},
+        *({"model": "gpt", "message": {"role": "assistant", "content": piece}, "done": False} for piece in pieces(TEXT)),
+        {"model": "gpt", "message": {"content": ""}, "done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 4},
+    ]  # fmt: skip
+    whole = chunks[-1] | {"message": {"role": "assistant", "content": TEXT}}
+    for bodies in (chunks, [whole]):
+        lines = "".join(f"{json.dumps(body)}\n" for body in bodies).encode()
+        await assert_answer_is_read("openai", Response([lines], "application/x-ndjson"))
+    cut = await read(Response([sse([whole | {"done_reason": "length"}])]))
+    assert cut.finished == Finished(finish_reason="length", served_model="gpt")
+
+
+@pytest.mark.parametrize("reason", [{"finishReason": "stop"}, {"finish_reason": {"type": "stop"}}, {"finish_details": {"type": "stop"}}])  # fmt: skip
+async def test_a_finish_reason_is_read_in_every_form(reason: dict[str, Any]) -> None:
+    result = await read(Response([sse([delta("Paris."), {"choices": [{"index": 0, "delta": {}, **reason}]}])]))
+    assert result.finished == Finished(finish_reason="stop", served_model="gpt")
+
+
+@pytest.mark.parametrize("placeholder", ["None", "null", "", "none", False])
+async def test_a_placeholder_for_a_finish_reason_is_not_an_end(placeholder: object) -> None:
+    def choice(text: str, finish: object) -> dict[str, Any]:
+        return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+    body = sse([choice("Pa", placeholder), choice("ris.", placeholder)])
+    assert (await read(Response([body]))).finished is None
+    finished = await read(Response([sse([choice("Paris.", placeholder), choice("", "stop")])]))
+    assert finished.finished == Finished(finish_reason="stop", served_model="")
+
+
+@pytest.mark.parametrize("tier", ["default", "auto", "standard", "on_demand", "", None, {"tier": "flex"}, 7])
+async def test_the_usual_service_tier_has_many_names(tier: object) -> None:
+    result = await read(Response([sse([delta("Paris."), delta(finish="stop") | {"service_tier": tier}])]))
+    assert result.finished == Finished(finish_reason="stop", served_model="gpt", service_tier=None)
+
+
+TOOL_CALL = {"index": 0, "id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"tool_calls": [TOOL_CALL]}, "tool calls"),
+        ({"function_call": {"name": "search", "arguments": "{}"}}, "tool calls"),
+        ({"audio": {"id": "a", "data": "AA==", "transcript": "Paris"}}, "audio"),
+        ({"images": [{"type": "image_url", "image_url": {"url": "data:,"}}]}, "images"),
+        ({"tool_calls": []}, ""),
+    ],
+)
+async def test_content_other_than_text_is_named(part: dict[str, Any], named: str) -> None:
+    whole = {"choices": [{"index": 0, "message": {"content": None, **part}, "finish_reason": "stop"}]}
+    for body in (sse([delta(**part), delta(finish="stop")]), json.dumps(whole).encode()):
+        result = await read(Response([body]))
+        assert result.finished is not None
+        assert result.finished.other_content == named
+
+
+async def test_a_tool_use_of_claude_is_named() -> None:
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": "f", "input": {}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}
+    whole = ANTHROPIC_WHOLE | {"content": [{"type": "tool_use", "name": "f", "input": {}}]}
+    for body in (sse([block, end]), json.dumps(whole).encode()):
+        result = await read(Response([body]), "anthropic")
+        assert result.finished is not None
+        assert result.finished.other_content == "tool calls"
+
+
+@pytest.mark.parametrize("name", ["input_sensitive", "output_sensitive"])
+async def test_an_answer_that_minimax_marks_as_sensitive_is_a_refusal(name: str) -> None:
+    """https://platform.minimax.io/docs/api-reference/text-openai-api."""
+    marks = {"input_sensitive": False, "output_sensitive": False, name: True, f"{name}_type": 3}
+    whole = {"choices": [{"index": 0, "message": {"content": ""}, "finish_reason": "stop"}], **marks}
+    result = await read(Response([json.dumps(whole).encode()]))
+    assert result.finished == Finished(finish_reason="refusal", served_model="", refusal=name)
+
+
+async def test_bytes_after_the_finish_reason_that_are_not_events_do_not_break_the_answer() -> None:
+    result = await read(Response([sse([*openai_chunks()], end="data: {broken\n\n")]))
+    assert (result.text, result.usage) == (TEXT, USAGE)
+    assert result.finished == Finished(finish_reason="stop", served_model="gpt")
+
+
+async def test_the_message_of_groq_at_a_broken_end_is_kept() -> None:
+    end = delta(finish="error") | {"x_groq": {"id": "1", "error": "no luck"}}
+    with pytest.raises(ServerError, match="no luck"):
+        await read(Response([sse([delta("Pa"), end])]))
 
 
 async def test_a_refusal_is_text_and_the_reason_of_the_end() -> None:
@@ -394,6 +490,14 @@ IN_BAND: list[tuple[str, dict[str, Any], type[ProviderError]]] = [
     ("a gateway", {"status": 402, "message": "no"}, PaymentRequired),
     ("a gateway", {"detail": "Model x does not exist"}, ModelNotFound),
     ("a gateway", {"msg": "Too many requests"}, RateLimited),
+    ("a gateway", {"detail": "Not Found"}, ModelNotFound),
+    ("a gateway", {"message": "Unauthorized"}, AuthFailed),
+    ("a gateway", {"detail": "Method Not Allowed"}, BadRequest),
+    ("a gateway", {"msg": "Forbidden"}, AuthFailed),
+    ("a gateway", {"message": "Payment Required"}, PaymentRequired),
+    ("Z.ai", {"code": 500, "msg": "404 NOT_FOUND", "success": False}, ModelNotFound),
+    ("Groq", {"x_groq": {"id": "1", "error": "over capacity"}}, Overloaded),
+    ("Groq", {"choices": [], "x_groq": {"error": {"message": "Rate limit reached"}}}, RateLimited),
 ]
 
 
