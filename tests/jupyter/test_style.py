@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.render.style import PANEL_STYLE, STYLE
 from llm_magic.jupyter.run import history
 from llm_magic.testing import Reply
+from tests.support import sanitizers
 from tests.support.builders import router
 from tests.support.display import events_of, state_after
 
@@ -43,10 +45,9 @@ def outputs() -> dict[str, str]:
     }
 
 
-def selectors(html: str) -> list[str]:
-    (style,) = _STYLE.findall(html)
-    groups = re.findall(r"(?:^|[{}])\s*([^{}@;]+)\{", style)
-    return [selector.strip() for group in groups for selector in re.split(r",(?![^(]*\))", group)]
+def depths(css: str) -> list[int]:
+    """Return the number of open blocks after each character."""
+    return list(itertools.accumulate({"{": 1, "}": -1}.get(character, 0) for character in css))
 
 
 def test_every_rule_applies_to_its_own_output_only() -> None:
@@ -54,9 +55,11 @@ def test_every_rule_applies_to_its_own_output_only() -> None:
     scopes: dict[str, str] = {}
     for kind, html in outputs().items():
         (scope,) = re.findall(r'</style><div class="llmr (llmr-[0-9a-f]+) ', html)
-        selected = selectors(html)
-        assert len(selected) > 5, kind
-        assert [selector for selector in selected if not re.search(rf"\.{scope}(?![\w-])", selector)] == [], kind
+        (rules,) = _STYLE.findall(html)
+        assert rules.startswith(f".{scope}{{"), kind
+        assert rules.count("}") > 5, kind
+        assert depths(rules).index(0, len(scope) + 1) == len(rules) - 1, f"{kind}: all rules are within the scope"
+        assert "@keyframes" not in rules, f"{kind}: it can't be within a rule"
         assert ":has(" not in html, kind
         scopes[kind] = scope
     assert len(set(scopes.values())) == len(scopes)
@@ -65,6 +68,16 @@ def test_every_rule_applies_to_its_own_output_only() -> None:
 def test_an_unchanged_output_is_saved_unchanged() -> None:
     states = {"": run("one")}
     assert bundles.runs(states) == bundles.runs(states)
+
+
+def test_a_saved_output_is_one_line_with_its_line_breaks_as_character_references() -> None:
+    """A notebook saves each line with quotes and indentation, which takes fifteen characters."""
+    answer = "One\ntwo.\n\nThree.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n\ny = 2\n```"
+    html = bundles.runs({"": state_after(events_of(Reply(chunks=(answer,))))})["text/html"]
+    assert "\n" not in html
+    assert "One\ntwo.\n\nThree." in sanitizers.visible_text(html)
+    assert "x = 1\n\ny = 2\n" in sanitizers.visible_text(html)
+    assert "1&#10;2" in re.sub(r"<[^>]+>", "", html), "cells are apart without their tags"
 
 
 def test_an_output_is_saved_with_the_rules_that_apply_to_it_only() -> None:

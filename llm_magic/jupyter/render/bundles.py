@@ -20,7 +20,7 @@ NOTHING: Bundle = {"text/html": ""}
 
 
 # The Markdown repeats the plain text, so it is left out of long outputs: a saved notebook would have it three times.
-MAX_REPEATED_CHARS = 2_000
+MAX_REPEATED_CHARS = 1_000
 
 
 def bundle(page: str, plain: str) -> Bundle:

@@ -26,7 +26,7 @@ _CONDITIONS = re.compile(r"::?[a-z-]+(?:\([^)]*\))?|\[[^\]]*\]")
 _NAMES = re.compile(r"\.[\w-]+|(?<![\w.-])[a-z]\w*")
 _SEPARATOR = re.compile(r",(?![^(]*\))")
 _CLASSES = re.compile(r"class=(?:[\"']([^\"']*)|([\w-]+))")
-_LINE_BREAKS = re.compile(r"(<(?:table|thead|tbody|tr|ul|ol)>)\n|\n(?=</(?:table|thead|tbody|tr|ul|ol)>)")
+_NEEDLESS_BREAKS = re.compile(r"(<(?:table|thead|tbody|tr|ul|ol)>)\n|\n(?=</(?:table|thead|tbody|tr|ul|ol)>)")
 _LANGUAGE = re.compile(r' class="?language-[^">]+"?(?=>)')
 _BREAK = re.compile(r"\n\s*")
 _TAG = re.compile(r"<[a-z][^<>]*>")
@@ -38,12 +38,20 @@ _FIXED = re.compile(r"\b(?:dir|align|display)(?:=\w+)?\b")
 
 def sheet(scope: str, *rules: str) -> str:
     """Return a style element with these rules, in which `&` stands for the class `scope`."""
-    css = "".join(rules)
+    return f"<style>{_with_colors(''.join(rules)).replace('&', f'.{scope}')}</style>"
+
+
+def _nested_sheet(scope: str, rules: str) -> str:
+    """Return a style element that names its scope once: shorter, but without `@keyframes`."""
+    return f"<style>.{scope}{{{_with_colors(rules).replace('& .', '.')}}}</style>"
+
+
+def _with_colors(css: str) -> str:
     used = {name: colors for name, colors in _COLORS.items() if f"var(--llmr-{name})" in css}
     for theme, selector in enumerate(("&", _DARK)):
         variables = ";".join(f"--llmr-{name}:{colors[theme]}" for name, colors in used.items())
         css += f"{selector}{{{variables}}}" if variables else ""
-    return f"<style>{css.replace('&', f'.{scope}')}</style>"
+    return css
 
 
 def styled(html: str, *more: str) -> str:
@@ -54,12 +62,12 @@ def styled(html: str, *more: str) -> str:
     html = _compact(html)
     scope = f"llmr-{hashlib.sha256(html.encode()).hexdigest()[:6]}"
     rules = "".join(_applying(html, "".join((STYLE, *more))))
-    return f'{sheet(scope, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
+    return f'{_nested_sheet(scope, rules)}<div class="llmr {scope} mathjax_ignore tex2jax_ignore">{html}</div>'
 
 
 def _compact(html: str) -> str:
-    # In a saved notebook, each quote and each line break takes two characters.
-    html = _LANGUAGE.sub("", _LINE_BREAKS.sub(r"\1", html))
+    # In a saved notebook, a quote takes two characters, and a line break fifteen: each line is indented and quoted.
+    html = _LANGUAGE.sub("", _NEEDLESS_BREAKS.sub(r"\1", html)).replace("\n", "&#10;")
     return _TAG.sub(lambda tag: _NEEDLESS_QUOTES.sub(r"=\1", tag[0]).replace(" display=inline", ""), html)
 
 
@@ -112,16 +120,16 @@ STYLE = """
 & .llmr-foot summary{cursor:pointer;width:fit-content;max-width:100%}
 & .llmr-foot summary:focus-visible{outline:2px solid currentColor;outline-offset:1px}
 & .llmr-foot details[open]{border-left:3px solid #80808073;padding-left:8px}
-& .llmr-body.jp-RenderedHTMLCommon pre{background:#8080801a;border-radius:6px;padding:8px 12px;margin:8px 0;
+& .llmr-body.llmr-body pre{background:#8080801a;border-radius:6px;padding:8px 12px;margin:8px 0;
  overflow-x:auto;white-space:pre}
-& .llmr-body.jp-RenderedHTMLCommon pre code{white-space:pre;background:none;padding:0}
-& .llmr-body.jp-RenderedHTMLCommon table{margin:8px 0}
-& .llmr-body.jp-RenderedHTMLCommon table :is(th,td){text-align:left}
-& .llmr-body.jp-RenderedHTMLCommon table :is(th,td)[align=right]{text-align:right}
-& .llmr-body.jp-RenderedHTMLCommon table :is(th,td)[align=center]{text-align:center}
-& .llmr-body.jp-RenderedHTMLCommon blockquote{border-left:3px solid #80808073;padding-left:12px;margin:8px 0}
-& .llmr-body.jp-RenderedHTMLCommon>h1:first-child,& .llmr-body.jp-RenderedHTMLCommon>h2:first-child,
-& .llmr-body.jp-RenderedHTMLCommon>h3:first-child{margin-top:4px}
+& .llmr-body.llmr-body pre code{white-space:pre;background:none;padding:0}
+& .llmr-body.llmr-body table{margin:8px 0}
+& .llmr-body.llmr-body table :is(th,td){text-align:left}
+& .llmr-body.llmr-body table :is(th,td)[align=right]{text-align:right}
+& .llmr-body.llmr-body table :is(th,td)[align=center]{text-align:center}
+& .llmr-body.llmr-body blockquote{border-left:3px solid #80808073;padding-left:12px;margin:8px 0}
+& .llmr-body.llmr-body>h1:first-child,& .llmr-body.llmr-body>h2:first-child,
+& .llmr-body.llmr-body>h3:first-child{margin-top:4px}
 & .llmr-body a{text-decoration:underline}
 & .k{color:var(--llmr-k)}& .s{color:var(--llmr-s)}& .c{color:var(--llmr-c);font-style:italic}
 & .n{color:var(--llmr-n)}& .f{color:var(--llmr-f)}
