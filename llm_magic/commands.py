@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from llm_magic.budget import show_usd
 from llm_magic.columns import Column, files
+from llm_magic.columns.line import terminal_line
 from llm_magic.errors import RequestError
 from llm_magic.events import Postponed, RunEnded
 from llm_magic.routing import session_router
@@ -146,8 +147,7 @@ def _follow(column: Column, args: argparse.Namespace) -> None:
             if args.json:
                 _tell(args, json.dumps(_facts(column)))
             elif is_terminal:
-                progress = f"{_counts(column)}, {show_usd(column.cost_usd)}"
-                print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)
+                print(f"\r\x1b[K{terminal_line(column)}", end="", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         column.cancel()
         column.join(5.0)

@@ -71,8 +71,8 @@ class Column:
         self._ended_at: float | None = None
         self._stream = StreamEnd()
         self._lost: list[Item] = []
-        if spec.source.length is None:
-            weakref.finalize(self, context.store.drop_stream, self.id, self._stream)
+        if not spec.source.is_in_memory:
+            weakref.finalize(self, context.store.drop, self.id, self._stream)
 
     def prepare(self) -> Preparation:
         if self._preparation is None:
@@ -178,7 +178,7 @@ class Column:
         """Delete the kept answers, which the caller has now, if each row has one."""
         preparation = self.prepare()
         if self.done() and self.spec.keep_s is None and preparation.known is not None and self._table().is_whole():
-            self._context.store.forget(preparation.keys.digest, preparation.known.keys)
+            self._context.store.forget(self.id, preparation.keys.digest, preparation.known.keys)
 
     def forget_kept(self) -> None:
         """Delete the kept answers of these rows before the column starts, so that all are asked."""
@@ -218,7 +218,8 @@ class Column:
     def _table(self) -> Table:
         preparation = self.prepare()
         if preparation.known is not None:
-            return KnownTable(self.spec, preparation.known)
+            store, is_running = self._context.store, not self.done()
+            return KnownTable(self.spec, preparation.known, store, self._lost, is_running=is_running)
         return StreamTable(self.spec, self._context.store, self.id, self._lost)
 
     # On the private loop.
@@ -252,7 +253,7 @@ class Column:
                 self._note_end(preparation)
             finally:
                 with ledger_io.settling(self._context.services):
-                    store.end(self.id)
+                    store.end(self.id, is_result_kept_here=not self.spec.source.is_in_memory)
         except BaseException as error:
             self.error = error
             if self.is_canceled:

@@ -20,12 +20,13 @@ _MAX_SHARED = 4_096
 class CompactRecords:
     """Records by the number of their distinct row. Reading one makes a copy.
 
-    answered: number of records with an answer.
+    answered: number of records with an answer. has_texts: the copies have their texts.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, has_texts: bool = True) -> None:
         self.answered = 0
-        self._texts: list[str | None] = [None] * count
+        self.has_texts = has_texts
+        self._texts: list[str | None] = [None] * (count if has_texts else 0)
         self._facts: list[_Facts] = [_NEW] * count
         self._costs: list[Decimal] = [ZERO] * count
         self._run_ids = HexTexts(bytes(HexTexts.WIDTH * count))
@@ -38,7 +39,7 @@ class CompactRecords:
         outcome, model, effort, error, is_paid_before = self._facts[number]
         return Record(
             outcome=outcome,
-            text=self._texts[number],
+            text=self._texts[number] if self.has_texts else None,
             model=model,
             effort=effort,
             error=error,
@@ -50,7 +51,8 @@ class CompactRecords:
     def __setitem__(self, number: int, record: Record) -> None:
         facts = (record.outcome, record.model, record.effort, record.error, record.is_paid_before)
         self.answered += record.is_answered - self.is_answered(number)
-        self._texts[number] = record.text
+        if self.has_texts:
+            self._texts[number] = record.text
         self._facts[number] = self._shared_facts.first(facts)
         self._costs[number] = self._shared_costs.first(record.cost_usd)
         self._run_ids[number] = record.run_id

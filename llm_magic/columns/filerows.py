@@ -25,6 +25,7 @@ class FileRows(ABC):
     """The rows of an open text file. Raises ValueError for rows that would be misread."""
 
     aliases: Mapping[str, int] = {}
+    is_in_memory = False
     columns: tuple[str, ...] = ()
 
     def __init__(self, file: TextIO, name: str) -> None:

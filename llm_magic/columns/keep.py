@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", str, int)
 
 _LEASE_S = 900.0
+_RESULT_LEASE_S = 30 * 86_400.0
 _CHUNK = 400
 """Below the number of parameters that a statement may have."""
 
@@ -71,27 +72,31 @@ class ColumnStore:
                 self._drop(db, chunk)
             db.execute(self._table.answers.delete().where(self._table.answers.c.keep_until < now))
             owner = owners.process_name(os.getpid())
+            db.execute(columns.delete().where(columns.c.id == column_id))
             row = {"id": column_id, "digest": digest, "owner": owner, "lease_until": now + _LEASE_S}
             db.execute(columns.insert(), row)
 
     def renew(self, column_id: str) -> None:
-        columns = self._table.columns
         with self._writing() as db:
-            until = self._ledger.clock() + _LEASE_S
-            db.execute(columns.update().where(columns.c.id == column_id).values(lease_until=until))
+            self._extend(db, column_id, _LEASE_S)
 
-    def end(self, column_id: str) -> None:
+    def end(self, column_id: str, *, is_result_kept_here: bool) -> None:
+        """Free the claims of a column. is_result_kept_here: its answers stay until `drop` or `forget`."""
         answers, columns = self._table.answers, self._table.columns
         with self._writing() as db:
-            db.execute(columns.delete().where(columns.c.id == column_id))
+            if is_result_kept_here:
+                self._extend(db, column_id, _RESULT_LEASE_S)
+            else:
+                db.execute(columns.delete().where(columns.c.id == column_id))
             db.execute(answers.delete().where(answers.c.claim == column_id, answers.c.text.is_(None)))
 
-    def forget(self, digest: str, keys: Iterable[str]) -> None:
-        """Delete the answers of a column whose frame was given back whole, unless another one like it runs."""
+    def forget(self, column_id: str, digest: str, keys: Iterable[str]) -> None:
+        """Delete the answers of a column whose frame was given back whole, unless another one like it needs them."""
         import sqlalchemy as sa
 
         answers, columns = self._table.answers, self._table.columns
         with self._writing() as db:
+            db.execute(columns.delete().where(columns.c.id == column_id))
             if db.execute(sa.select(sa.func.count()).where(columns.c.digest == digest)).scalar_one():
                 return
             for chunk in _chunks(keys):
@@ -232,12 +237,13 @@ class ColumnStore:
                 db.execute(rows.delete().where(rows.c.id == column_id, rows.c.position.in_(positions)))
         return failed
 
-    def drop_stream(self, column_id: str, end: StreamEnd) -> None:
+    def drop(self, column_id: str, end: StreamEnd) -> None:
         """Delete the rows of a stream whose result is gone, and their answers if all rows had one."""
-        rows = self._table.rows
+        columns, rows = self._table.columns, self._table.rows
         if end.digest:
-            self.forget(end.digest, self.stream_keys(column_id))
+            self.forget(column_id, end.digest, self.stream_keys(column_id))
         with self._writing() as db:
+            db.execute(columns.delete().where(columns.c.id == column_id))
             db.execute(rows.delete().where(rows.c.id == column_id))
 
     def count(self) -> int:
@@ -256,6 +262,10 @@ class ColumnStore:
             db.execute(self._table.rows.delete())
         self._ledger.transactions.vacuum()
         return count
+
+    def _extend(self, db: sa.Connection, column_id: str, lease_s: float) -> None:
+        columns, until = self._table.columns, self._ledger.clock() + lease_s
+        db.execute(columns.update().where(columns.c.id == column_id).values(lease_until=until))
 
     def _drop(self, db: sa.Connection, ids: Sequence[str]) -> None:
         tables = self._table

@@ -17,6 +17,7 @@ from llm_magic.columns.records import MISSING, NOT_ASKED, Record, RowResult
 from llm_magic.columns.report import ColumnReport, report_of
 from llm_magic.columns.rows import ColumnSpec, Item, KnownRows
 from llm_magic.columns.source import Cells
+from llm_magic.errors import LedgerError
 from llm_magic.types import ZERO, Outcome
 
 _SEARCHED_ROWS = 2_000
@@ -50,8 +51,13 @@ def _sampled(cells: Cells, record: Record) -> tuple[str, str]:
 
 
 class KnownTable:
-    def __init__(self, spec: ColumnSpec, known: KnownRows) -> None:
-        self._spec, self._known = spec, known
+    """lost: ended rows that could not be stored. is_running: some answers may not be stored yet."""
+
+    def __init__(
+        self, spec: ColumnSpec, known: KnownRows, store: ColumnStore, lost: Sequence[Item], *, is_running: bool
+    ) -> None:
+        self._spec, self._known, self._store, self._lost = spec, known, store, lost
+        self._is_running = is_running
 
     def frame(self) -> Any:
         return self._with_answers(None)
@@ -76,27 +82,44 @@ class KnownTable:
     def settled_rows(self) -> list[RowResult]:
         settled = (Outcome.OK, MISSING)
         known = self._known
-        return [self._result(number) for number in range(len(known)) if known.outcome(number) in settled]
+        positions = [number for number in range(len(known)) if known.outcome(number) in settled]
+        return list(map(self._result, positions, self._records(positions)))
 
     def rows_of(self, item: Item) -> list[RowResult]:
-        return [self._result(position) for position in self._known.positions_of_same_text(item.position)]
+        positions = self._known.positions_of_same_text(item.position)
+        return [self._result(position, item.record) for position in positions]
 
     def sample(self, count: int) -> list[tuple[str, str]]:
         known = self._known
         ended = [number for number in known.firsts[:_SEARCHED_ROWS] if known.outcome(number) != NOT_ASKED][:count]
         cells = self._spec.source.cells(ended, self._spec.template.used)
-        return [_sampled(row, known.record(number)) for number, row in zip(ended, cells, strict=True)]
+        return list(map(_sampled, cells, self._records(ended)))
 
-    def _result(self, position: int) -> RowResult:
-        return _result(self._spec, position, self._known.record(position), is_first=self._known.is_first(position))
+    def _result(self, position: int, record: Record) -> RowResult:
+        return _result(self._spec, position, record, is_first=self._known.is_first(position))
+
+    def _records(self, positions: Sequence[int]) -> Iterator[Record]:
+        known = self._known
+        if known.records.has_texts:
+            yield from map(known.record, positions)
+            return
+        keys = list({known.key(position) for position in positions if known.outcome(position) == Outcome.OK})
+        texts = {item.key: item.record.text for item in self._lost}
+        texts |= {keys[number]: record.text for number, record in self._store.answered(keys)}
+        for position in positions:
+            record = known.record(position)
+            if record.is_answered:
+                record.text = texts.get(known.key(position))
+                if record.text is None and not self._is_running:
+                    raise LedgerError("answers of this column were deleted meanwhile: ask its rows again")
+            yield Record() if record.is_answered and record.text is None else record
 
     def _with_answers(self, positions: Sequence[int] | None) -> Any:
         known = self._known
         columns = AnswerColumns(self._spec.into, self._spec.base.schema)
-        for number in range(len(known)) if positions is None else positions:
-            columns.add(
-                known.record(number), is_first=known.is_first(number), text_id=known.positions_of_same_text(number)[0]
-            )
+        numbers = range(len(known)) if positions is None else positions
+        for number, record in zip(numbers, self._records(numbers), strict=True):
+            columns.add(record, is_first=known.is_first(number), text_id=known.positions_of_same_text(number)[0])
         return self._spec.source.with_answers(columns.series(), positions)
 
 

@@ -93,7 +93,7 @@ class KnownRows:
                 self.firsts.append(position)
                 self._chars.append(len(prompt))
             self._numbers.append(number)
-        self.records = CompactRecords(len(self.firsts))
+        self.records = CompactRecords(len(self.firsts), has_texts=spec.source.is_in_memory)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -117,6 +117,9 @@ class KnownRows:
     def record(self, position: int) -> Record:
         number = self._numbers[position]
         return Record(outcome=MISSING) if number == _SKIPPED else self.records[number]
+
+    def key(self, position: int) -> str:
+        return self.keys[self._numbers[position]]
 
     def outcome(self, position: int) -> str:
         number = self._numbers[position]

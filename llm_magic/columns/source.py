@@ -21,7 +21,11 @@ Answers = Mapping[str, Any]
 
 
 class Source(Protocol):
-    """Rows with named cells. length: None for a stream, which can be read once. aliases: other names of columns."""
+    """Rows with named cells.
+
+    length: None for a stream, which can be read once. aliases: other names of columns. is_in_memory: the answers
+    may be, too.
+    """
 
     @property
     def columns(self) -> tuple[str, ...]: ...
@@ -31,6 +35,9 @@ class Source(Protocol):
 
     @property
     def length(self) -> int | None: ...
+
+    @property
+    def is_in_memory(self) -> bool: ...
 
     def rows(self, used: Sequence[int]) -> Iterator[Cells]: ...
 
@@ -56,6 +63,7 @@ class StreamRows:
     """An iterable without a length. Its rows are values, or mappings of cells by name."""
 
     length: int | None = None
+    is_in_memory = False
     aliases: Mapping[str, int] = {}
 
     def __init__(self, items: Iterator[object]) -> None:

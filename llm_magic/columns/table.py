@@ -37,7 +37,7 @@ columns = sa.Table(
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("lease_until", sa.Double, nullable=False),
 )
-"""The columns that run. digest: keyed hash of everything but the rows."""
+"""The columns that run, or whose result needs kept answers. digest: keyed hash of everything but the rows."""
 
 rows = sa.Table(
     "llm_magic_column_rows",

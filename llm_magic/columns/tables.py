@@ -11,6 +11,8 @@ from llm_magic.columns.source import Answers, Cells, check_names, in_chunks, is_
 
 
 class PandasRows:
+    is_in_memory = True
+
     def __init__(self, frame: Any, aliases: Mapping[str, int] | None = None) -> None:
         self._frame = frame
         self.columns = tuple(_label_text(label) for label in frame.columns)
@@ -42,6 +44,8 @@ class PandasRows:
 
 class ArrowRows:
     """A pyarrow Table, or a polars DataFrame: both have columns that become lists."""
+
+    is_in_memory = True
 
     def __init__(
         self,

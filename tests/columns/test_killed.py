@@ -30,12 +30,15 @@ done.frame.to_csv(sys.argv[1])
 print(done.report())
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("location", ["file", "postgresql"], indirect=True),
+]
 
 
-def start(server: loopback.Server, home: Path, out: Path) -> subprocess.Popen[str]:
+def start(server: loopback.Server, location: str, home: Path, out: Path) -> subprocess.Popen[str]:
     environment = {
-        **os.environ, **server.environment(), "LLM_MAGIC_HOME": str(home), "LLM_MAGIC_LEDGER": str(home / "ledger.db"),
+        **os.environ, **server.environment(), "LLM_MAGIC_HOME": str(home), "LLM_MAGIC_LEDGER": location,
         "LLM_MAGIC_PROFILE": "article", "LLM_MAGIC_LOCAL": "0",
     }  # fmt: skip
     return subprocess.Popen(
@@ -51,24 +54,24 @@ def asked(server: loopback.Server) -> Counter[str]:
     return Counter(entry.body["messages"][-1]["content"] for entry in server.journal)
 
 
-def test_a_column_that_was_killed_asks_only_what_is_missing(tmp_path: Path) -> None:
+def test_a_column_that_was_killed_asks_only_what_is_missing(location: str, tmp_path: Path) -> None:
     home, out, rng = tmp_path / "home", tmp_path / "out.csv", random.Random(7)  # noqa: S311 - not for secrets
     home.mkdir()
     with loopback.running() as server:
         server.prices["gpt-5.5"] = ("3", "12", "0.3", "3")
         server.script("gpt-5.5", Answer(chunks=("fine ", "answer"), pause_s=0.05))
         for _ in range(5):
-            process, before = start(server, home, out), len(server.journal)
+            process, before = start(server, location, home, out), len(server.journal)
             server.wait_until(lambda before=before: len(server.journal) > before + 10, 60)
             time.sleep(rng.uniform(0.0, 0.3))
             process.send_signal(signal.SIGKILL)
             process.communicate()
-        process = start(server, home, out)
+        process = start(server, location, home, out)
         printed, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert f"{ROWS} of {ROWS} rows answered" in printed
         assert len(out.read_text().splitlines()) == ROWS + 1
-        ledger = Ledger(home / "ledger.db")
+        ledger = Ledger(location)
         uncertain = ledger.uncertain()
         counts = asked(server)
         assert len(counts) == ROWS
@@ -81,13 +84,13 @@ def test_a_column_that_was_killed_asks_only_what_is_missing(tmp_path: Path) -> N
         assert settled <= whole
 
 
-def test_two_processes_share_the_answers_of_a_column(tmp_path: Path) -> None:
+def test_two_processes_share_the_answers_of_a_column(location: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     with loopback.running() as server:
         server.prices["gpt-5.5"] = ("3", "12", "0.3", "3")
         server.script("gpt-5.5", Answer(chunks=("fine ", "answer"), pause_s=0.05))
-        processes = [start(server, home, tmp_path / f"{number}.csv") for number in range(2)]
+        processes = [start(server, location, home, tmp_path / f"{number}.csv") for number in range(2)]
         for process in processes:
             printed, errors = process.communicate(timeout=180)
             assert process.returncode == 0, errors

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llm_magic import BadRequest, Ledger, Router
+from llm_magic.columns import files
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, Reply
 from llm_magic.types import Usage
@@ -85,6 +89,26 @@ def test_a_stream_retries_its_failed_rows_and_resumes(location: str) -> None:
     again = second.map_sync(TEXT, over=iter(rows(70)))
     assert again.frame["answer"].tolist() == ["fine"] * 70
     assert len(scripted(second).requests) == 10
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_answers_stay_until_no_result_needs_them(location: str, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("value\n" + "\n".join(rows(10)))
+
+    def over() -> Any:
+        return iter(rows(10)) if kind == "stream" else files.read(path)
+
+    first, second = kernel(location), kernel(location)
+    done = first.map_sync(TEXT, over=over())
+    assert len(second.map_sync(TEXT, over=over()).frame) == 10
+    gc.collect()
+    second.map_sync(TEXT, over=rows(10)).frame  # noqa: B018 - deletes the answers that no column needs
+    assert list(done.frame["answer"]) == ["fine"] * 10
+    del done
+    gc.collect()
+    assert first.column_store.count() == 0
+    assert scripted(second).requests == []
 
 
 @pytest.mark.parametrize("answer", ["a\x00b", "half of a pair: \ud83d", "\x01json:1"])

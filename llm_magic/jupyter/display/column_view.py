@@ -7,15 +7,15 @@ import threading
 from typing import Any, Protocol, TextIO
 
 from llm_magic.columns import Column
+from llm_magic.columns.line import terminal_line
 from llm_magic.jupyter.display.capture import can_update, is_recorded
 from llm_magic.jupyter.display.live_view import FrameLimiter, set_value
 from llm_magic.jupyter.display.run_view import is_attended
 from llm_magic.jupyter.display.static_copy import StaticCopy, close_tree
 from llm_magic.jupyter.render import bundles, text
-from llm_magic.jupyter.render.columns import column_facts, column_html, column_line
+from llm_magic.jupyter.render.columns import column_facts, column_html
 
 _FRAME_S = 0.5
-_MAX_LINE_CHARS = 160
 
 
 class ColumnView(Protocol):
@@ -99,5 +99,5 @@ class TerminalColumnView:
 
     def _draw(self, column: Column) -> None:
         self._has_line = True
-        self._out.write(f"\r\x1b[K{text.printable(column_line(column))[:_MAX_LINE_CHARS]}")
+        self._out.write(f"\r\x1b[K{text.printable(terminal_line(column))}")
         self._out.flush()

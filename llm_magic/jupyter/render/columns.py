@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm_magic.budget import short_usd
 from llm_magic.columns import Column, ColumnPlan
-from llm_magic.columns.estimate import duration_text, plan_lines
+from llm_magic.columns.estimate import plan_lines
+from llm_magic.columns.line import counts, money, pace
 from llm_magic.columns.output import DEFAULT_INTO
 from llm_magic.jupyter.render import html
 from llm_magic.jupyter.render.grid import grid, scrolling, words
@@ -41,7 +41,7 @@ def column_facts(column: Column, *, ending: str = "", rows: int = SAMPLED_ROWS) 
         done=done,
         total=total,
         state=ending or progress.stopped or progress.waiting or ("reading the rows" if plan is None else ""),
-        lines=(_counts(column, total), *_pace(column, total), _money(column)),
+        lines=(counts(column), *pace(column), money(column)),
         errors=tuple(
             f"{name.replace('_', ' ')} ({count:,}): {_cut(text, _MAX_ERROR_CHARS)}"
             for name, (count, text) in progress.errors.items()
@@ -81,14 +81,6 @@ def column_text(facts: ColumnFacts) -> str:
     return "\n".join(lines)
 
 
-def column_line(column: Column) -> str:
-    """Return the progress in one line, for terminals."""
-    plan = column.plan_before
-    total = None if plan is None else plan.distinct
-    parts = (_counts(column, total), *_pace(column, total), _money(column), column.progress.waiting)
-    return "; ".join(part for part in parts if part)
-
-
 def column_page(column: Column) -> tuple[str, str]:
     """Return the summary as HTML and as text."""
     facts = column_facts(column, ending=_ending(column), rows=SHOWN_ROWS)
@@ -114,49 +106,6 @@ def _ending(column: Column) -> str:
         return "done"
     rows = f"{failed:,} row{'s' * (failed > 1)}"
     return f"done; {rows} without an answer: see _route.errors, or ask again with _route.retry_failed()"
-
-
-def _counts(column: Column, total: int | None) -> str:
-    progress = column.progress
-    done = progress.answered + progress.failed
-    parts = [f"{progress.answered:,} answered"]
-    if progress.resumed:
-        models = () if column.plan_before is None else column.plan_before.kept_models
-        by = f", by {' and '.join(models)} (%route_cache --purge deletes kept answers)" if models else ""
-        parts.append(f"{progress.resumed:,} of them before{by}")
-    if progress.failed:
-        parts.append(f"{progress.failed:,} failed")
-    if total is not None:
-        parts.append(f"{max(0, total - done):,} left")
-    missing = progress.missing or (0 if column.plan_before is None else column.plan_before.missing or 0)
-    if missing:
-        parts.append(f"{missing:,} without a value")
-    return ", ".join(parts)
-
-
-def _pace(column: Column, total: int | None) -> list[str]:
-    progress = column.progress
-    ended = progress.answered + progress.failed - progress.resumed
-    if ended <= 0 or column.elapsed_s <= 0:
-        return []
-    per_minute = 60 * ended / column.elapsed_s
-    left = 0 if total is None else total - progress.answered - progress.failed
-    text = f"{per_minute:,.0f} rows per minute"
-    if column.done():
-        return [f"{text}, {duration_text(column.elapsed_s)}"]
-    return [f"{text}, about {duration_text(60 * left / per_minute)} left" if left > 0 else text]
-
-
-def _money(column: Column) -> str:
-    plan, cap = column.plan_before, column.max_cost_usd
-    parts = [f"{short_usd(column.cost_usd)} spent"]
-    if plan is not None and plan.expected_usd is not None:
-        parts.append(f"{short_usd(plan.expected_usd)} expected")
-    if cap is not None:
-        parts.append(f"cap {short_usd(cap)}")
-    elif plan is not None and plan.left_usd is not None:
-        parts.append(f"{short_usd(plan.left_usd)} left under the caps at the start")
-    return ", ".join(parts)
 
 
 def _table(facts: ColumnFacts) -> str:
