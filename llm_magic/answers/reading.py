@@ -12,6 +12,8 @@ from typing import Any, cast
 _BYTE_ORDER_MARK = "\ufeff"
 _REASONING = re.compile(r"\s*<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
 _END_OF_REASONING = re.compile(r".*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```\w*\s*(.*?)\s*(?:```)?", re.DOTALL)
+_MARKS = "`*'\"“”‘’. \n"
 _OPENING = re.compile(r"[{\[]")
 _JSON_OPENING = re.compile(r'\{\s*(?:["}]|\Z)|\[\s*(?:[\[{"\]\d-]|true\b|false\b|null\b|\Z)')
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[{}\[\]]', re.DOTALL)
@@ -49,6 +51,17 @@ def json_values(answer: str) -> list[JsonValue]:
     if (ending := _END_OF_REASONING.match(text)) and (values := list(_embedded(text[ending.end() :]))):
         return values
     return list(_embedded(text))
+
+
+def bare_text(answer: str) -> JsonValue:
+    """Return a text of an answer that should be a JSON string and is not, without reasoning, a fence, and quotes."""
+    text = answer.strip()
+    while reasoning := _REASONING.match(text):
+        text = text[reasoning.end() :].strip()
+    if fence := _FENCE.fullmatch(text):
+        text = fence[1]
+    text = text.strip(_MARKS)
+    return JsonValue(text=json.dumps(text), data=text)
 
 
 def _embedded(text: str) -> Iterator[JsonValue]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 from collections.abc import Mapping
 from typing import Any, cast, get_origin
 
 from llm_magic.answers.portable import WRAPPER_KEY
-from llm_magic.answers.reading import JsonValue, json_values, member
+from llm_magic.answers.reading import JsonValue, bare_text, json_values, member
 from llm_magic.answers.validation import check_schema, find_problem, place_of
 from llm_magic.errors import InvalidAnswer, RequestError
 from llm_magic.types import Schema
@@ -17,8 +18,8 @@ _WANTED = "a schema must be a JSON Schema, a Pydantic model or a dataclass"
 
 
 def schema_of(value: Any) -> Schema:
-    """Make a Schema from a JSON Schema (mapping or text) or from a type: a Pydantic model, a dataclass, a TypedDict, or
-    a list, union or other combination of these. Raises RequestError.
+    """Make a Schema from a JSON Schema (mapping or text) or from a type: a Pydantic model, a dataclass, a TypedDict, an
+    Enum, a NamedTuple, or a list, union or other combination of these. Raises RequestError.
     """
     if isinstance(value, Schema):
         return value
@@ -59,6 +60,9 @@ def _read(text: str, schema: Schema) -> JsonValue:
             fitting[json.dumps(inner.data, sort_keys=True)] = inner
         else:
             errors.append(error)
+    if not fitting and not errors and not _takes_any_text(schema):
+        label = bare_text(text)
+        fitting |= {label.text: label} if find_problem(label.data, schema) is None else {}
     if not fitting:
         raise errors[-1] if errors else InvalidAnswer(f"the answer is not JSON: {_syntax_error(text)}")
     if len(fitting) > 1:
@@ -69,6 +73,10 @@ def _read(text: str, schema: Schema) -> JsonValue:
     if is_cut:
         raise errors[-1]
     return value
+
+
+def _takes_any_text(schema: Schema) -> bool:
+    return find_problem("\N{BULLET}", schema) is None
 
 
 def _may_be(opening: str, schema: Schema) -> bool:
@@ -113,7 +121,11 @@ def _of_type(cls: Any) -> Schema:
     is_model = isinstance(cls, type) and issubclass(cls, pydantic.BaseModel)
     plain = cast("object", cls)
     if isinstance(plain, type) and not (
-        is_model or dataclasses.is_dataclass(plain) or is_typeddict(cast("Any", plain))
+        is_model
+        or dataclasses.is_dataclass(plain)
+        or is_typeddict(cast("Any", plain))
+        or issubclass(plain, enum.Enum)
+        or hasattr(cast("Any", plain), "_field_defaults")
     ):
         raise RequestError(f"{_WANTED}, not the class {name}")
     try:

@@ -119,3 +119,20 @@ async def test_text_around_the_json_costs_no_second_request(wrapping: str) -> No
     router = builders.router(model("only"), providers={"cloud": scripted})
     result = await router.route("Where?", schema=POINT)
     assert (result.data, len(scripted.requests)) == ({"x": 2}, 1)
+
+
+LABEL: dict[str, Any] = {"type": "string", "enum": ["red", "dark blue"]}
+
+
+@pytest.mark.parametrize("text", ["dark blue", " dark blue.\n", "**dark blue**", "`dark blue`", "```\ndark blue\n```", "```text\ndark blue", "<think>red?</think>\n\ndark blue", "'dark blue'"])  # fmt: skip
+@pytest.mark.parametrize(
+    "schema", [LABEL, {"anyOf": [LABEL, {"type": "null"}]}, {"type": "string", "pattern": "^d.*e$"}]
+)
+def test_a_label_without_quotes_is_accepted(schema: Any, text: str) -> None:
+    assert parse(text, schema_of(schema)) == "dark blue"
+
+
+@pytest.mark.parametrize(("schema", "text"), [(LABEL, "green"), (LABEL, "red or dark blue"), ({"type": "string"}, "I can't say"), ({"type": "object"}, "red")])  # fmt: skip
+def test_words_that_are_not_a_label_are_invalid(schema: Any, text: str) -> None:
+    with pytest.raises(InvalidAnswer, match="is not JSON"):
+        parse(text, schema_of(schema))

@@ -210,6 +210,11 @@ async def test_each_answer_of_a_comparison_is_an_instance() -> None:
     assert [result.data for result in compared.results] == [Person(name="Ada", age=36)] * 2
 
 
+class Point(typing.NamedTuple):
+    x: int
+    y: int = 0
+
+
 class Movie(TypedDict):
     title: str
     year: NotRequired[int]
@@ -240,6 +245,8 @@ class Country(typing.TypedDict):
         (dict[str, Decimal], '{"a": "0.1"}', {"a": Decimal("0.1")}),
         (Color | None, '"red"', Color.RED),
         (list[Annotated[int, pydantic.Field(ge=1)]], "[1]", [1]),
+        (Color, '"red"', Color.RED),
+        (Point, "[1, 2]", Point(1, 2)),
     ],
 )
 def test_a_type_gives_its_values(schema: Any, text: str, data: object) -> None:
