@@ -11,7 +11,7 @@ from llm_magic.types.schemas import Schema
 from llm_magic.types.shadowing import Shadowing
 from llm_magic.types.tasks import TaskTier
 
-DEFAULT_QUALITY = 0.965
+DEFAULT_QUALITY = 0.96
 """Half a point above 0.96, because at 0.96 many plain prompts are on the edge between two models. 0.96 is the lowest
 setting from which routing among many models stays within a point of the best single model, on held-out thirds of the
 training prompts of ZeroEval (21 models, at 58 % of its cost) and MMLU-Pro (11 models, at 74 %)."""
