@@ -51,7 +51,7 @@ def make_plan(
         left_usd=context.left_usd(registry.baseline),
         baseline_reasoning_tokens=builder.measured_reasoning(registry.baseline),
         extras=extras_of(builder.quoter, leader, context.now),
-        minimum_quality=builder.minimum_quality,
+        minimum_quality=builder.requirement.minimum_quality,
     )
     # A planner of the user's may leave models out: then a cascade must not ask them either.
     pool = usable if planner is None else [entry for entry in plan.candidates if not entry.cooling]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from decimal import Decimal
 
 from llm_magic.classify import expected_quality
@@ -47,7 +49,39 @@ def leading(registry: Registry) -> list[ModelSpec]:
 
 def minimum_quality(quality: float, classification: Classification, registry: Registry) -> float:
     """Return this share of the expected quality of the best model that may lead, at its provider's default effort."""
-    return quality * max(expected_quality(classification, model.capability) for model in leading(registry))
+    return quality * expected_quality(classification, _best(classification, registry).capability)
+
+
+def _best(classification: Classification, registry: Registry) -> ModelSpec:
+    return max(leading(registry), key=lambda model: expected_quality(classification, model.capability))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """The quality that a model needs to lead. Models other than the best need it in spite of their margins."""
+
+    classification: Classification
+    minimum_quality: float
+    best_id: str
+    has_margins: bool
+
+    def is_met(self, model: ModelSpec, effort: Effort | None) -> bool:
+        if self.has_margins and model.capability_margin and model.id != self.best_id:
+            margins = model.capability_margin
+            lowered = {tier: level - margins.get(tier, 0.0) for tier, level in model.capability.items()}
+            model = dataclasses.replace(model, capability=lowered)
+        return quality_at(self.classification, model, effort) >= self.minimum_quality - TOLERANCE
+
+
+def requirement(
+    quality: float, classification: Classification, registry: Registry, *, has_margins: bool = True
+) -> Requirement:
+    return Requirement(
+        classification=classification,
+        minimum_quality=minimum_quality(quality, classification, registry),
+        best_id=_best(classification, registry).id,
+        has_margins=has_margins,
+    )
 
 
 def net_worth(worth_usd: Decimal, quality: float, cost_usd: Decimal) -> Decimal:

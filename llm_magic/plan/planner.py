@@ -10,9 +10,9 @@ from typing import Protocol
 from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.plan.exploration import explored, is_exploring
-from llm_magic.plan.levels import TOLERANCE, leading, minimum_quality, net_worth
+from llm_magic.plan.levels import TOLERANCE, leading, minimum_quality, net_worth, requirement
 from llm_magic.registry import Registry
-from llm_magic.types import Candidate, Classification, ModelSpec, Request, Skipped, TaskTier
+from llm_magic.types import Candidate, Classification, Effort, ModelSpec, Request, Skipped, TaskTier
 
 PlanEntry = Candidate | Skipped
 
@@ -113,15 +113,15 @@ def _chain_starts(
         return _by_worth(request.worth_usd, classification, registry, entries)
     heads = cheapest_first(_capable(request, classification.tier, registry)) or [registry.baseline]
     if request.tier is None:
-        minimum = minimum_quality(request.quality, classification, registry) - TOLERANCE
+        exploring = is_exploring(request)
+        required = requirement(request.quality, classification, registry, has_margins=not exploring)
         may_lead = leading(registry)
-        expected = {model.id: _quality(entries[model.id], classification) for model in may_lead}
-        enough = [model for model in may_lead if expected[model.id] >= minimum]
-        best = max(may_lead, key=lambda model: expected[model.id])
+        enough = [model for model in may_lead if required.is_met(model, _effort(entries[model.id]))]
         if not enough:
-            return [best, *heads]
+            return [max(may_lead, key=lambda model: _quality(entries[model.id], classification)), *heads]
         cheapest = cheapest_first(enough)
-        if is_exploring(request):
+        if exploring:
+            minimum = required.minimum_quality - TOLERANCE
             led = explored(cheapest, entries, classification, request, minimum=minimum, seed=seed)
             cheapest = [led or cheapest[0], *cheapest]
         return [cheapest[0], *heads]
@@ -152,6 +152,10 @@ def _quality(entry: PlanEntry, classification: Classification) -> float:
     return expected_quality(classification, entry.model.capability)
 
 
+def _effort(entry: PlanEntry) -> Effort | None:
+    return entry.effort if isinstance(entry, Candidate) else None
+
+
 def _unknown_prices_last(entry: PlanEntry) -> tuple[bool, Decimal]:
     return entry.typical_usd is None, entry.typical_usd or Decimal(0)
 
@@ -168,8 +172,8 @@ def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[Mode
 
 def good_enough(quality: float, classification: Classification, registry: Registry) -> Iterator[ModelSpec]:
     """Return the models that may lead and whose expected quality is at least this share of the best one's."""
-    minimum = minimum_quality(quality, classification, registry) - TOLERANCE
-    return (model for model in leading(registry) if expected_quality(classification, model.capability) >= minimum)
+    required = requirement(quality, classification, registry)
+    return (model for model in leading(registry) if required.is_met(model, None))
 
 
 def _explained(
@@ -239,6 +243,10 @@ def _reason_to_lead(
             passed_over = min(rivals, key=lambda other: other.typical_usd)
             more = show_usd(entry.typical_usd - passed_over.typical_usd)
             return f"explored, for {more} more: {passed_over.name} may not be as good as expected; {share}"
+        uncertain = [other for other in rivals if other.typical_usd < entry.typical_usd]
+        if entry in rivals and any(other.model.capability_margin.get(tier) for other in uncertain):
+            cheapest = min(uncertain, key=lambda other: other.typical_usd)
+            return f"{share}; {cheapest.name} is cheaper, but too little is known of it on your prompts"
         return f"the first usable model of the chain, with {share}"
     wanted = f"its expected quality is {entry.expected_quality:.0%}, and {minimum:.0%} is wanted"
     return f"the first usable model of the chain: {wanted}"

@@ -11,8 +11,9 @@ from llm_magic import prices
 from llm_magic.budget import show_usd
 from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
+from llm_magic.plan.exploration import is_exploring
 from llm_magic.plan.lengths import Lengths, Unmeasured
-from llm_magic.plan.levels import TOLERANCE, minimum_quality, net_worth, quality_at, usable_levels
+from llm_magic.plan.levels import TOLERANCE, net_worth, quality_at, requirement, usable_levels
 from llm_magic.plan.prefixes import Prefixes
 from llm_magic.plan.quotes import ModelQuote, Quoter
 from llm_magic.registry import Registry
@@ -58,7 +59,7 @@ class CandidateBuilder:
     ) -> None:
         self.context = context
         self.quoter = Quoter(request, classification, context.now, context.lengths, context.prefixes, context.counted)
-        self.minimum_quality = minimum_quality(request.quality, classification, registry)
+        self.requirement = requirement(request.quality, classification, registry, has_margins=not is_exploring(request))
         self._registry = registry
         self._request = request
         self._classification = classification
@@ -143,13 +144,10 @@ class CandidateBuilder:
             chosen, quality = max(rated, key=lambda pair: (net_worth(worth_usd, pair[1], pair[0].typical_usd), pair[1]))
             better = [pair for pair in rated if pair[1] > quality + TOLERANCE]
             return _Choice(quote=chosen, quality=quality, better=better)
-        minimum = self.minimum_quality - TOLERANCE
-        for quote in sorted(quotes, key=lambda quote: quote.typical_usd):
-            quality = quality_at(self._classification, quote.model, quote.effort)
-            if quality >= minimum:
-                return _Choice(quote=quote, quality=quality)
-        hardest = quotes[-1]
-        return _Choice(quote=hardest, quality=quality_at(self._classification, hardest.model, hardest.effort))
+        cheapest_first = sorted(quotes, key=lambda quote: quote.typical_usd)
+        meeting = (quote for quote in cheapest_first if self.requirement.is_met(quote.model, quote.effort))
+        chosen = next(meeting, quotes[-1])
+        return _Choice(quote=chosen, quality=quality_at(self._classification, chosen.model, chosen.effort))
 
     def _skipped(self, model: ModelSpec, reason: str) -> Skipped:
         try:

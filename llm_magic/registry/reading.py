@@ -22,7 +22,7 @@ from llm_magic.types import Effort, EffortLevels, ModelSpec, ProviderSpec, TaskT
 PACKAGED = "models.toml"
 _ENDPOINT_KEYS = ("base_url", "api_key_env", "api", "concurrency")
 _UNQUOTED = re.compile(r"\s*\[(models|providers)\.([^\"'\]]*[^\w.\-\"'\]][^\"'\]]*)\]\s*(?:#.*)?")
-DERIVED_KEYS = ("endpoint", "capability_width")
+DERIVED_KEYS = ("endpoint", "capability_width", "capability_margin")
 _DEFAULTS = {"context_window": 32_768, "max_output_tokens": 4_096}
 _Table = dict[str, Any]
 _Record = TypeVar("_Record")

@@ -31,6 +31,10 @@ ASSUMED_COMMON_SD = 0.8
 """Rounded from recorded outcomes of 19 models: 0.62 around the mean of a source and tier, and 0.79 for the means."""
 MAX_SHIFT = 1.5
 """In logits, of either shift."""
+CAUTION = 0.75
+"""In widths. A model leads in place of the best one only if it is good enough with a capability lower by this, times
+the share of the uncertainty that was removed in the tier. Otherwise, of several uncertain models that seem good enough,
+the cheapest is often an overrated one."""
 _MAX_ROUNDS = 100
 _TOLERANCE = 1e-6
 
@@ -124,15 +128,29 @@ def comparisons_of(rows: Iterable[Attempt], registry: Registry) -> Comparisons:
 def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
     if not tuning:
         return registry
+    learned = _learned_shares(registry, tuning)
     return registry.with_models(
         dataclasses.replace(
             model,
             capability={tier: level + tuning.shift(model.id, tier) for tier, level in model.capability.items()},
             capability_width={tier: width for (name, tier), width in tuning.widths.items() if name == model.id},
+            capability_margin={
+                tier: CAUTION * share * tuning.widths.get((model.id, tier), prior_width(model.id, registry))
+                for tier, share in learned.items()
+            },
             effort=_scaled(model, tuning.effort.factor),
         )
         for model in registry
     )
+
+
+def _learned_shares(registry: Registry, tuning: Tuning) -> dict[TaskTier, float]:
+    """Return the share of the prior variance that evidence has removed in each tier, of the best known model."""
+    shares: dict[TaskTier, float] = {}
+    for (model, tier), width in tuning.widths.items():
+        share = max(0.0, 1.0 - (width / prior_width(model, registry)) ** 2)
+        shares[tier] = max(shares.get(tier, 0.0), share)
+    return shares
 
 
 def _scaled(model: ModelSpec, factor: float) -> EffortLevels | None:

@@ -116,6 +116,8 @@ class ModelSpec:
     capability_source: str = ""
     capability_width: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
     """By tier, the standard deviation of what was learned about the capability, in logits."""
+    capability_margin: Mapping[TaskTier, float] = field(default_factory=dict[TaskTier, float])
+    """By tier, in logits: the model leads in place of the best one only if it is good enough with this much less."""
     endpoint: ProviderSpec | None = field(default=None, repr=False)
     """Set by the registry, for the surcharges of regional endpoints."""
     prompt_cache: Literal["", "none", "automatic", "breakpoints", "explicit"] = ""

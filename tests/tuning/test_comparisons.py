@@ -80,6 +80,26 @@ def test_comparisons_without_a_judge_have_full_weight() -> None:
     assert shift(shadowed(*[Verdict.WORSE] * 20, judged=False)) < shift(shadowed(*[Verdict.WORSE] * 20)) < 0
 
 
+def margins(rows: list[Attempt]) -> dict[str, float]:
+    applied = tuning.apply_tuning(MODELS, tuning.tune(rows, MODELS))
+    return {model.id: model.capability_margin.get(BULK, 0.0) for model in applied}
+
+
+def test_margins_begin_at_zero_and_shrink_as_a_model_becomes_known() -> None:
+    assert set(margins([]).values()) == {0.0}
+    one, some, most = (
+        margins(shadowed(*[Verdict.WORSE] * count, *[Verdict.BETTER] * count, *[Verdict.TIE] * 3 * count))
+        for count in (1, 20, 400)
+    )
+    assert 0 < one["low"] < some["low"] > most["low"] > 0
+    assert one["low"] < 0.05
+
+
+def test_a_model_that_was_never_compared_has_the_margin_of_what_was_assumed() -> None:
+    some = margins(shadowed(*[Verdict.WORSE] * 40, *[Verdict.BETTER] * 40))
+    assert some["judge"] > some["low"] > 0
+
+
 def test_equal_answers_count_no_more_than_judged_ones() -> None:
     """Otherwise the verdicts of a judge that errs are outweighed by ties that it never saw."""
     judged = shadowed(*[Verdict.WORSE] * 30, *[Verdict.INCONSISTENT] * 10, *[Verdict.TIE] * 20)

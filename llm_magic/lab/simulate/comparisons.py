@@ -50,7 +50,7 @@ def replayed(outcomes: Outcomes, quality: float, judge: SimulatedJudge, seed: in
     for start in range(0, len(compared), _PER_UPDATE):
         widths = tuning.tune(rows, base).widths
         assumed = _with_capabilities(outcomes, learned)
-        chosen, _ = planned_choices(assumed, lineup, quality)
+        chosen, _ = planned_choices(assumed, lineup, quality, _margins(outcomes, learned))
         expected = assumed.expected_quality()
         for prompt in compared[start : start + _PER_UPDATE]:
             shown, tier = int(chosen[prompt]), _tier(outcomes, int(prompt))
@@ -104,7 +104,7 @@ def _value(
 def _routed(
     outcomes: Outcomes, registry: Registry, lineup: Lineup, quality: float, prompts: NDArray[np.int64]
 ) -> tuple[float, float]:
-    chosen, _ = planned_choices(_with_capabilities(outcomes, registry), lineup, quality)
+    chosen, _ = planned_choices(_with_capabilities(outcomes, registry), lineup, quality, _margins(outcomes, registry))
     top = max(map(outcomes.column, lineup.models("top")), key=lambda column: outcomes.scores[:, column].mean())
     cost = outcomes.costs[prompts, chosen[prompts]].mean() / outcomes.costs[prompts, top].mean()
     score = outcomes.scores[prompts, chosen[prompts]].mean() / outcomes.scores[prompts, top].mean()
@@ -120,6 +120,12 @@ def _with_capabilities(outcomes: Outcomes, registry: Registry) -> Outcomes:
         ]
     )
     return dataclasses.replace(outcomes, capability=capability)
+
+
+def _margins(outcomes: Outcomes, registry: Registry) -> Array:
+    none = dict.fromkeys(_TIERS, 0.0)
+    margins = [registry[model].capability_margin if model in registry else none for model in outcomes.models]
+    return np.array([[by_tier.get(tier, 0.0) for tier in _TIERS] for by_tier in margins])
 
 
 def _tier(outcomes: Outcomes, prompt: int) -> TaskTier:

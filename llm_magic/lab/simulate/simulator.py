@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -173,22 +174,30 @@ def route(outcomes: Outcomes, lineup: Lineup, scenario: Scenario, draws: RandomD
     return ask_with_fallbacks(outcomes, lineup, scenario, draws, [first[draws.prompts], second[draws.prompts]])
 
 
-def planned_choices(outcomes: Outcomes, lineup: Lineup, quality: float) -> tuple[Columns, Columns]:
+def planned_choices(
+    outcomes: Outcomes, lineup: Lineup, quality: float, margins: Array | None = None
+) -> tuple[Columns, Columns]:
     """Return the first and the second choice for each prompt.
 
     First: the cheapest model with at least `quality` times the best expected quality. Second: the cheapest such model
-    of another provider, or else the best model of another provider.
+    of another provider, or else the best model of another provider. margins: m x 4, in logits, of models other than the
+    best one.
     """
     columns = np.array([outcomes.column(model) for model in lineup.models()])
     providers = np.array([lineup.provider_of(model) for model in lineup.models()])
     expected = outcomes.expected_quality()[:, columns]
     usd = outcomes.typical_usd[columns]
-    is_enough = expected >= quality * expected.max(axis=1, keepdims=True)
+    best = expected.max(axis=1, keepdims=True)
+    sure = expected
+    if margins is not None:
+        lowered = dataclasses.replace(outcomes, capability=outcomes.capability - margins).expected_quality()[:, columns]
+        sure = np.where(expected == best, expected, lowered)
+    is_enough = sure >= quality * best
     first = np.where(is_enough, usd, np.inf).argmin(axis=1)
     is_other = providers[None, :] != providers[first][:, None]
     cost = np.where(is_enough & is_other, usd, np.inf)
-    best = np.where(is_other, expected, -1.0).argmax(axis=1)
-    second = cast("Columns", np.where(np.isfinite(cost).any(axis=1), cost.argmin(axis=1), best))
+    best_other = np.where(is_other, expected, -1.0).argmax(axis=1)
+    second = cast("Columns", np.where(np.isfinite(cost).any(axis=1), cost.argmin(axis=1), best_other))
     return columns[first], columns[second]
 
 
