@@ -15,7 +15,7 @@ from llm_magic.providers import caching, errors, formats, http, listing, refused
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
 from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.in_band_errors import in_band_error
+from llm_magic.providers.in_band_errors import in_band_error, nested_error
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
@@ -165,6 +165,7 @@ class MessageReader:
         self._stop_reason = ""
         self._refusal = ""
         self._other_content = ""
+        self._first: JSONObject = {}
 
     @property
     def has_finish_reason(self) -> bool:
@@ -178,6 +179,7 @@ class MessageReader:
         return self._read_any(event)
 
     def _read_any(self, event: JSONObject) -> list[ProviderEvent]:
+        self._first = self._first or event
         match event.get("type"):
             case "message_start":
                 return self._read_start(json_object(event.get("message")))
@@ -201,6 +203,8 @@ class MessageReader:
 
     def end(self) -> list[ProviderEvent]:
         if not self._stop_reason:
+            if (error := nested_error(self._first)) is not None:
+                raise errors.from_event(error, self._endpoint, self._sent)
             return []
         finished = Finished(
             finish_reason=self._stop_reason,

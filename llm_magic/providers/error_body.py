@@ -26,7 +26,9 @@ _MESSAGE_KEYS = (
     "status_msg",
     "detail",
     "error",
+    "errors",
     "error_description",
+    "faultstring",
     "title",
     "raw",
 )

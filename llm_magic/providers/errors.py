@@ -130,7 +130,7 @@ def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> Provider
     """
     body = parse_body(error)
     kind = next((code for code in _STATUS_OF_TYPE if code in body.codes), "")
-    stated = body.number("code", "status", "status_code", "http_code")
+    stated = body.number("code", "status", "status_code", "statuscode", "http_code")
     status = int(stated) if stated is not None and 400 <= stated <= 599 else _STATUS_OF_TYPE.get(kind)
     status = _status_in_words(body.message, status)
     names = ": ".join(filter(None, (kind, body.message)))

@@ -15,18 +15,16 @@ _STOP = frozenset(
         "done",
         "end",
         "end_turn",
-        "eos",
-        "eos_token",
-        "eos_token_id",
         "finish",
         "finished",
         "natural",
         "normal",
-        "stop",
-        "stop_sequence",
-        "stop_token",
         "success",
     }
+)
+_TOKEN = any_of(
+    r"^(?:stop|eos|eot|end)(?:[_ -]?(?:criteria|id|sequence|str|string|token|tokens|turn|word|words))*$",
+    r"end_?of_?(?:message|sequence|text|turn)|im_end",
 )
 _NOT_WHOLE = any_of(
     r"error|fail|abort|cancel|time_?out|time_limit|overload|resource|interrupt|unavailable|incomplete|malformed|network",
@@ -36,7 +34,7 @@ _REFUSAL = any_of(
     r"filter|safety|moderat|sensitive|refus|prohibited|block|guardrail|recitation|spii|policy|censor|violation"
 )
 _PLACEHOLDERS = ("", "none", "null", "false")
-_LENGTH = any_of(r"length|max_?(?:\w+_)?tokens|token_?limit|context_window|limit_reached")
+_LENGTH = any_of(r"length|max_?(?:\w+_)?tokens|(?:token|output)s?_?limit|context_window|limit_reached")
 
 
 def stated_reason(choice: Mapping[str, Any]) -> str:
@@ -57,7 +55,7 @@ def is_full_context(reason: str) -> bool:
 def normalized(reason: str) -> str:
     """Return `stop`, `length`, or `refusal`; or the provider's word if it is unknown or the answer is not whole."""
     word = reason.strip().lower().removeprefix("finish_reason_").removeprefix("finishreason.")
-    if word in _STOP:
+    if word in _STOP or _TOKEN.search(word):
         return "stop"
     if _NOT_WHOLE.search(word):
         return reason

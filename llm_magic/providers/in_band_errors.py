@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.payload import json_object
 
 ERROR_KEYS = ("error", "base_resp", "x_groq")
@@ -33,8 +34,9 @@ _MINIMAX_STATUS = {
 
 def in_band_error(body: Mapping[str, Any]) -> object | None:
     """Return the error that a JSON object of a response consists of or contains; None for a part of an answer."""
-    if error := body.get("error") or json_object(body.get("x_groq")).get("error"):
-        return error
+    error: object = body.get("error") or json_object(body.get("x_groq")).get("error")
+    if error:
+        return cast("object", error) if isinstance(error, dict | list) else _beside_answer(body, error)
     if (base := json_object(body.get("base_resp"))).get("status_code"):
         return {"message": base.get("status_msg"), "code": _MINIMAX_STATUS.get(base["status_code"], 500)}
     if body.get("object") == "error":
@@ -43,3 +45,16 @@ def in_band_error(body: Mapping[str, Any]) -> object | None:
         return None
     has_message = any(isinstance(text := body.get(key), str) and text for key in _MESSAGE_KEYS)
     return body if has_message or any(body.get(key) for key in _CODE_KEYS) else None
+
+
+def nested_error(body: Mapping[str, Any]) -> object | None:
+    """Return the body if it has an error's message at any depth, and nothing of an answer."""
+    if "type" in body or any(key in body for key in _ANSWER_KEYS):
+        return None
+    return body if parse_body(body).message else None
+
+
+def _beside_answer(body: Mapping[str, Any], error: object) -> dict[str, Any]:
+    """Return an error that is a scalar with the scalars next to it, such as its message."""
+    scalars = {name: value for name, value in body.items() if isinstance(value, str | int) and name != "model"}
+    return scalars | {"error": error}

@@ -18,7 +18,7 @@ from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.finish_reasons import stated_reason
 from llm_magic.providers.foreign_forms import unwrapped
 from llm_magic.providers.http import Endpoint
-from llm_magic.providers.in_band_errors import ERROR_KEYS, in_band_error
+from llm_magic.providers.in_band_errors import ERROR_KEYS, in_band_error, nested_error
 from llm_magic.providers.listing import ListedModel
 from llm_magic.providers.payload import TextSanitizer, clean_text, json_object, json_objects
 from llm_magic.providers.rate_limits import rate_limits
@@ -186,6 +186,7 @@ class ChunkReader:
         self._finish_reason = ""
         self._refused, self._refusal = False, ""
         self._other_content = ""
+        self._first: JSONObject = {}
         self._served_model = ""
         self._service_tier: str | None = None
         self._usage = CompletionsUsage()
@@ -205,6 +206,7 @@ class ChunkReader:
 
     def _read_any(self, chunk: dict[str, Any]) -> list[ProviderEvent]:
         chunk = unwrapped(chunk)
+        self._first = self._first or chunk
         is_suspect = not chunk.get("choices") or any(name in chunk for name in ERROR_KEYS)
         if is_suspect and (error := in_band_error(chunk)) is not None:
             raise errors.from_event(error, self._endpoint, self._sent)
@@ -226,6 +228,8 @@ class ChunkReader:
     def end(self) -> list[ProviderEvent]:
         reason = "refusal" if self._refused else self._finish_reason
         if not reason:
+            if not self._texts and (error := nested_error(self._first)) is not None:
+                raise errors.from_event(error, self._endpoint, self._sent)
             return []
         finished = Finished(
             finish_reason=reason,

@@ -237,7 +237,7 @@ async def test_corrections_are_bounded_by_the_number_of_attempts() -> None:
     "reason",
     [
         "insufficient_system_resource", "error", "abort", "aborted", "cancelled", "timeout", "network_error", "tool_calls",
-        "pause_turn", "MALFORMED_FUNCTION_CALL", "OTHER", "something_new", "load_shed",
+        "pause_turn", "MALFORMED_FUNCTION_CALL", "OTHER", "something_new", "load_shed", "stopped_by_host",
     ],
 )  # fmt: skip
 async def test_an_answer_that_is_not_whole_is_billed_and_the_next_candidate_asked(reason: str) -> None:
@@ -254,7 +254,8 @@ async def test_an_answer_that_is_not_whole_is_billed_and_the_next_candidate_aske
     ("reason", "finish_reason"),
     [
         ("stop", "stop"), ("end_turn", "stop"), ("STOP", "stop"), ("eos", "stop"), ("stop_sequence", "stop"),
-        ("COMPLETE", "stop"), ("FINISH_REASON_STOP", "stop"), ("length", "length"), ("max_tokens", "length"),
+        ("stop_str", "stop"), ("stop_token_id", "stop"), ("EOS_TOKEN", "stop"), ("<|endoftext|>", "stop"),
+        ("<|im_end|>", "stop"), ("end_of_turn", "stop"), ("output_limit", "length"), ("COMPLETE", "stop"), ("FINISH_REASON_STOP", "stop"), ("length", "length"), ("max_tokens", "length"),
         ("MAX_TOKENS", "length"), ("model_length", "length"), ("model_context_window_exceeded", "length"),
     ],
 )  # fmt: skip
