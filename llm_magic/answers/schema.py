@@ -125,7 +125,7 @@ def _of_type(cls: Any) -> Schema:
         or dataclasses.is_dataclass(plain)
         or is_typeddict(cast("Any", plain))
         or issubclass(plain, enum.Enum)
-        or hasattr(cast("Any", plain), "_field_defaults")
+        or (issubclass(plain, tuple) and plain is not tuple)
     ):
         raise RequestError(f"{_WANTED}, not the class {name}")
     try:
