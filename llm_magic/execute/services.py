@@ -17,6 +17,7 @@ from llm_magic.health import Circuit, Health, Outages
 from llm_magic.ledger import Ledger
 from llm_magic.plan.prefixes import Prefixes
 from llm_magic.providers.base import AccountProvider, Provider
+from llm_magic.providers.loading import Loading
 from llm_magic.registry import Registry
 from llm_magic.tuning.lengths import LearnedLengths
 
@@ -87,6 +88,7 @@ class Services:
     clock: Clock
     slots: Mapping[str, PerEventLoop[asyncio.Semaphore]]
     lengths: LearnedLengths
+    loading: Loading = dataclasses.field(default_factory=Loading)
     prefixes: Prefixes = dataclasses.field(default_factory=Prefixes)
     cap_warnings: CapWarnings = dataclasses.field(default_factory=CapWarnings)
     output_limits: dict[str, int] = dataclasses.field(default_factory=dict[str, int])

@@ -89,7 +89,7 @@ class Router:
         self.planner = planner
         self._setting_budget = threading.Lock()
         self.providers: Mapping[str, Provider] = connect(self.registry.providers) if providers is None else providers
-        self._warm_up = WarmUp(self.providers)
+        self._warm_up = WarmUp()
         self._services = new_services(
             self.registry, self.providers, self.ledger, RetryPolicy() if policy is None else policy, self._clock
         )

@@ -1,11 +1,11 @@
-"""Loading of what the first run of a process needs: price catalog, tokenizer, classifier, database, SDKs."""
+"""Loading of what the first run of a process needs: price catalog, tokenizer, classifier, database; then the SDKs."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
@@ -25,58 +25,58 @@ _loaded = threading.Event()
 """Set once the parts that all providers share are loaded."""
 
 
-def load(providers: Iterable[Provider], *, stop: threading.Event | None = None) -> None:
-    """Load it in this thread, or wait for the thread that does. It takes a second, and next to nothing afterwards.
+def load(*, stop: threading.Event | None = None) -> None:
+    """Load the shared parts in this thread, or wait for the thread that does. The next time, it takes no time.
 
     Errors are left to the run that needs the part. stop: ends the loading after the current step.
     """
     with _loading:
-        for step in _steps(providers):
-            if stop is not None and stop.is_set():
+        _run_steps(() if _loaded.is_set() else _steps(), stop)
+        if stop is None or not stop.is_set():
+            _loaded.set()
+
+
+def load_sdks(providers: Iterable[Provider], *, stop: threading.Event, pause_s: float) -> None:
+    """Load what the available providers import, in their order, with pauses in which a cell can send its request."""
+    usable = (provider for provider in providers if provider.unavailable() is None)
+    for number, provider in enumerate(usable):
+        if isinstance(provider, LoadableProvider):
+            if number and stop.wait(pause_s):
                 return
-            with suppress(Exception):
-                step()
-        _loaded.set()
+            _run_steps((provider.load,), stop)
+
+
+def _run_steps(steps: Iterable[Callable[[], object]], stop: threading.Event | None) -> None:
+    for step in steps:
+        if stop is not None and stop.is_set():
+            return
+        with suppress(Exception):
+            step()
 
 
 class WarmUp:
     """The warm-up of one router, in a thread: on the event loop, it would block all other runs."""
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._providers = providers
-        self._is_done = False
+    def __init__(self) -> None:
         self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
     async def done(self) -> None:
-        """Wait for the warm-up. Runs that wait for it continue together, in their order."""
-        if self._is_done:
+        """Wait for the shared parts. Runs that wait for them continue together, in their order."""
+        if _loaded.is_set():
             return
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
-        if task is None and _loaded.is_set() and not self._has_loadable():
-            self._is_done = True
-            return
         if task is None or task.done():  # it is canceled if the loop's tasks are
-            task = self._tasks[loop] = loop.create_task(self._load())
+            task = self._tasks[loop] = loop.create_task(asyncio.to_thread(load))
         await asyncio.shield(task)
 
-    def _has_loadable(self) -> bool:
-        return any(isinstance(provider, LoadableProvider) for provider in self._providers.values())
 
-    async def _load(self) -> None:
-        await asyncio.to_thread(load, self._providers.values())
-        self._is_done = True
-
-
-def _steps(providers: Iterable[Provider]) -> Iterator[Callable[[], object]]:
+def _steps() -> Iterator[Callable[[], object]]:
     yield _load_classifier
     yield _load_tokenizer
     for name in _MODULES:
         yield lambda name=name: importlib.import_module(name)
     yield _load_ledger
-    for provider in providers:
-        if isinstance(provider, LoadableProvider) and provider.unavailable() is None:
-            yield provider.load
 
 
 def _load_classifier() -> None:

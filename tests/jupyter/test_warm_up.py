@@ -21,6 +21,13 @@ WAIT = """
 [thread.join() for thread in threading.enumerate() if thread.name == "llm_magic warm-up"]
 print(*sorted(sys.modules))
 """
+WAIT_IN_ORDER = """
+[thread.join() for thread in threading.enumerate() if thread.name == "llm_magic warm-up"]
+from llm_magic import Ledger, Router
+names = ["tiktoken", "genai_prices.data", "sqlalchemy", "openai", "anthropic"]
+plan = Router(ledger=Ledger(":memory:")).plan("Explain how photosynthesis works.")
+print(*(name for name in sys.modules if name in names), plan.candidates[0].model.provider)
+"""
 COLD_RUN = """
 import asyncio, time
 from llm_magic.bridge import bridge
@@ -56,6 +63,19 @@ def run(code: str, home: Path, **environ: str) -> str:
 
 def test_modules_of_the_first_cell_are_loaded_in_the_background(tmp_path: Path) -> None:
     assert set(run(LOAD + WAIT, tmp_path).split()) >= LOADED
+
+
+@pytest.mark.parametrize(
+    ("keys", "sdks"), [(("OPENAI",), ["openai"]), (("ANTHROPIC",), ["anthropic"]), (("ANTHROPIC", "OPENAI"), None)]
+)
+def test_the_sdk_of_the_planned_provider_is_loaded_first_and_only_those_with_a_key(
+    keys: tuple[str, ...], sdks: list[str] | None, tmp_path: Path
+) -> None:
+    environ = {f"{name}_API_KEY": "sk-none" if name in keys else "" for name in ("OPENAI", "ANTHROPIC", "DEEPSEEK")}
+    *modules, planned = run(LOAD + WAIT_IN_ORDER, tmp_path, LLM_MAGIC_LOCAL="0", **environ).split()
+    assert modules[-1] in ("openai", "anthropic"), "after all that they share"
+    order = [name for name in modules if name in ("openai", "anthropic")]
+    assert order == sdks if sdks else (order[0] == planned and len(order) == 2)
 
 
 @pytest.mark.parametrize("code", [LOAD, LOAD + 'shell.run_line_magic("reload_ext", "llm_magic")'])

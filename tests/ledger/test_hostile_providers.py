@@ -43,7 +43,7 @@ def usd(micro: int) -> Decimal:
     return Decimal(micro).scaleb(-6)
 
 
-warm_up.load(())  # in a run, it would wait for a thread
+warm_up.load()  # in a run, it would wait for a thread
 
 
 class SameLoop:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llm_magic.providers.base import Provider
+
+_PAUSE_S = 1.0
+_PROMPT = "Explain how photosynthesis works."
 
 
 class BackgroundWarmUp:
@@ -28,13 +35,24 @@ class BackgroundWarmUp:
         self._thread.join()
 
     def _run(self) -> None:
-        from llm_magic.providers import connect
-        from llm_magic.registry import Registry
         from llm_magic.routing import warm_up
 
         with suppress(Exception):  # an error in models.toml is reported when the first cell reads it
-            warm_up.load(connect(Registry.load().providers).values(), stop=self._stop)
+            warm_up.load(stop=self._stop)
+            if not self._stop.is_set():
+                warm_up.load_sdks(_providers_by_need(), stop=self._stop, pause_s=_PAUSE_S)
         atexit.unregister(self._end)
+
+
+def _providers_by_need() -> list[Provider]:
+    """Return the providers of a usual plan in its order, and then the others. Planning also loads its modules."""
+    from llm_magic.ledger import Ledger
+    from llm_magic.routing.router import Router
+
+    with closing(Ledger(":memory:")) as ledger:
+        router = Router(ledger=ledger)
+        planned = (candidate.model.provider for candidate in router.plan(_PROMPT).candidates)
+        return [router.providers[name] for name in dict.fromkeys((*planned, *router.providers))]
 
 
 def start(shell: object) -> BackgroundWarmUp | None:
