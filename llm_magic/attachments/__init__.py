@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 from collections.abc import Iterable
@@ -68,7 +69,7 @@ def _attachment(value: Any, rows: int) -> Attachment:
     if isinstance(value, str) and not value:
         raise RequestError("an attachment is empty: give a path")
     if isinstance(value, str | Path):
-        return _file(Path(value).expanduser())
+        return _file(Path(os.path.expanduser(value)))  # Path.expanduser raises for an unknown user
     if tables.is_table(value):
         return tables.attachment(tables.name_of(value), value, rows)
     if images.is_picture(value):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from llm_magic.errors import RequestError
 from llm_magic.types import Attachment
 
 MAX_COLUMNS = 60
@@ -82,7 +83,10 @@ class _Cutter:
     def column(self, name: Any, column: Any) -> Any:
         if not (column.dtype == object or str(column.dtype).startswith(("str", "category"))):
             return column
-        cells = [bounded(cell) for cell in column]
+        try:
+            cells = [bounded(cell) for cell in column]
+        except Exception as error:
+            raise RequestError(f"column {str(name)!r} has a cell without text: {error!r}") from error
         if any(cell is not original for cell, original in zip(cells, column, strict=True)):
             if any(is_shortened(cell) for cell in cells):
                 self._columns[str(name)] = None

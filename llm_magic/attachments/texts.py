@@ -50,6 +50,8 @@ def _kind(data: bytes) -> str | None:
         return "It is a HEIC image: convert it to JPEG, for example with the package pillow-heif"
     if brand in (b"avif", b"avis"):
         return "It is an AVIF image: convert it to PNG, as in PIL.Image.open(path).save('image.png')"
+    if brand:
+        return "It is video or audio, which models of this registry do not take"
     if data.startswith(b"PK\x03\x04"):
         return _archive(data)
     kinds = (
@@ -68,6 +70,8 @@ def _kind(data: bytes) -> str | None:
         (b"\x80\x04\x95", "a pickle: load it, and attach the value as {{name}}"),
         (b"\x93NUMPY", "a NumPy array: load it with numpy.load(path), and attach pandas.DataFrame(array) as {{name}}"),
         (b"ID3", "audio, which models of this registry do not take"),
+        (b"\xff\x0a", "a JPEG XL image: convert it to PNG"),
+        (b"\x1aE\xdf\xa3", "video, which models of this registry do not take"),
         (b"OggS", "audio, which models of this registry do not take"),
     )
     return next((f"It is {words}" for signature, words in kinds if data.startswith(signature)), None)

@@ -12,6 +12,7 @@ from llm_magic.types.shadowing import SHADOW_TAG
 from llm_magic.types.tasks import TaskTier
 
 ZERO = Decimal(0)
+_REPR_CHARS = 60
 STOPPED = "stopped"
 """The finish_reason of a run that the user stopped."""
 
@@ -82,7 +83,7 @@ class Step:
     is_configured: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RouteResult:
     """The answer of a run, its path and its cost.
 
@@ -135,6 +136,10 @@ class RouteResult:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= _REPR_CHARS else f"{self.text[:_REPR_CHARS]}…"
+        return f"RouteResult(model={self.model!r}, text={text!r}, cost_usd={self.cost_usd!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

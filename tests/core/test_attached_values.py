@@ -313,6 +313,20 @@ def test_a_broken_image_is_an_error_before_anything_is_sent(data: bytes) -> None
         router(SEES).request("what is this?", attach=[of_value("x", data)])
 
 
+def test_a_cell_without_text_names_its_column() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("closed")
+
+    with pytest.raises(RequestError, match=r"column 'handle' has a cell without text: ValueError\('closed'\)"):
+        of_value("x", pd.DataFrame({"handle": [Broken()]}))
+
+
+def test_the_home_of_an_unknown_user_is_a_missing_file() -> None:
+    with pytest.raises(RequestError, match=r"'~nobody-of-this-name/x\.txt' can't be attached: No such file"):
+        attach(["~nobody-of-this-name/x.txt"])
+
+
 def test_an_image_of_too_many_pixels_is_an_error() -> None:
     with pytest.raises(RequestError, match="has 10,000 × 9,000 pixels: scale it down"):
         of_value("x", encoded("PNG", (10_000, 9_000), mode="1"))
@@ -354,6 +368,9 @@ def test_another_encoding_is_named_with_what_to_do(text: str, codec: str, name: 
         (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC image: convert it to JPEG, for example with the package pillow-heif"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0", "HEIC image"),
         (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF image: convert it to PNG"),
+        (b"\0\0\0\x20ftypisom\0\0\0\0", "video or audio"),
+        (b"\x1aE\xdf\xa3\0", "video"),
+        (b"\xff\x0a\0\0", "JPEG XL image: convert it to PNG"),
         (b"%PDF-1.7\n\xff", "a PDF: extract its text"),
         (b"%PDF-1.4\n1 0 obj\nBT (only ASCII) Tj ET\n", "a PDF: extract its text"),
         (b"PK\x03\x04xl/workbook.xml", "an Excel workbook: read it with pandas.read_excel"),

@@ -196,6 +196,23 @@ def test_code_above_runs_first_and_an_indented_magic_works(shell: Shell) -> None
     assert sent(shell) == ["Greet Ada"]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\ufeff%%route --tier bulk\nHi", "%%route\u00a0--tier bulk\nHi", "\u200b%%route\u202f--tier\u00a0bulk\nHi",
+        "%%route\u3000--tier bulk\nHi", "# a note\n%%route\u00a0--tier bulk\nHi", "\ufeff%route\u00a0--tier bulk Hi",
+    ],
+)  # fmt: skip
+def test_spaces_and_marks_of_a_copied_cell_do_not_hide_the_magic(shell: Shell, cell: str) -> None:
+    shell.run(cell)
+    assert sent(shell) == ["Hi"]
+
+
+def test_spaces_of_a_prompt_stay_as_they_are(shell: Shell) -> None:
+    shell.run("%%route --tier bulk\n%route\u00a0x \ufeffy")
+    assert sent(shell) == ["%route\u00a0x \ufeffy"]
+
+
 def test_a_plan_may_be_a_cell(shell: Shell) -> None:
     assert "nothing was sent" in shell.run("# plan\n%%route_plan --tier bulk\nName three colors.")
     assert "nothing was sent" in shell.run("%%route_plan\nName three colors.")

@@ -588,6 +588,13 @@ def test_the_examples_of_the_help_run(shell: Shell) -> None:
             parser.parse_argstring(line)
 
 
+def test_a_result_within_a_list_is_one_short_line(shell: Shell) -> None:
+    shell.run("%route --tier bulk --out r hello")
+    out = shell.run("[r, r]")
+    assert out.count("RouteResult(model='cheap', text='A scripted answer.', cost_usd=Decimal(") == 2
+    assert "attempts" not in out
+
+
 def test_plans_and_results_show_themselves(shell: Shell) -> None:
     formats = shell.shell.display_formatter.format
     bundle, _ = formats(shell.router.plan("Translate <b> to French", tier="bulk"))

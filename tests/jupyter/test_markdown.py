@@ -365,9 +365,17 @@ def test_links_and_images_show_their_targets(text: str, rendered: str) -> None:
         assert "href" not in html
 
 
+@pytest.mark.parametrize("depth", [12, 30, 60, 200])
+@pytest.mark.parametrize("kind", ["list", "quote"])
+def test_no_text_is_lost_however_deep_it_is_nested(kind: str, depth: int) -> None:
+    lines = [("  " * level + "- " if kind == "list" else "> " * level) + f"level{level}." for level in range(depth)]
+    html = markdown_to_html("\n".join(lines))
+    assert [f"level{level}." for level in range(depth) if f"level{level}." not in html] == []
+
+
 def test_hostile_text_takes_linear_time() -> None:
     """Checked for every kind of opening that is never closed, with ten times the text."""
-    for opening in ("$a ", "\\(", "\\[", "$$", "\\begin{align}\n", "$$\na\n\n", "[a](", "*a ", "`a "):
+    for opening in ("$a ", "\\(", "\\[", "$$", "\\begin{align}\n", "$$\na\n\n", "[a](", "*a ", "`a ", "> ", "- "):
         once, tenfold = (min(_seconds(opening * count) for _ in range(2)) for count in (300, 3_000))
         assert tenfold < 30 * once + 0.1, opening
 

@@ -13,6 +13,8 @@ from IPython.core.inputtransformer2 import (
 )
 
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)\b(?!\?)(.*)")
+# A copied cell may have a byte order mark or a zero-width character first, and spaces at which IPython does not split.
+_COPIED_START = re.compile(r"[\ufeff\u200b\u2060]*(\s*%%?route\w*)([^\S \t\r\n]+)?(?![\w?])")
 _ROUTE = ("route", "route_plan")
 _LINE_MAGIC = re.compile(
     r"(?P<indent>\s*)(?P<target>[^=%'\"()]+=\s*)?%(?P<name>route|route_plan)\s+(?P<text>\S.*\?)\s*$"
@@ -33,6 +35,8 @@ class LateCellMagic:
         self._shell = shell
 
     def __call__(self, lines: list[str]) -> list[str]:
+        if lines and (start := _COPIED_START.match(lines[0])):
+            lines = [start[1] + (" " if start[2] else "") + lines[0][start.end() :], *lines[1:]]
         if lines and lines[0].startswith("%%"):
             return lines
         for number, line in enumerate(lines):

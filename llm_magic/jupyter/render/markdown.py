@@ -29,6 +29,7 @@ _LANGUAGE = re.compile(r"language-[\w+#.-]{1,30}\Z")
 _DOLLAR = re.compile(r"\$[^\s$&<]*")
 _FENCES = re.compile(r"`{3,}")
 _EXTERNAL_LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
+_MAX_NESTING = 100
 _ALIGNMENTS = {"text-align:left": "left", "text-align:right": "right", "text-align:center": "center"}
 
 
@@ -36,7 +37,9 @@ _ALIGNMENTS = {"text-align:left": "left", "text-align:right": "right", "text-ali
 def _renderer() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    renderer = MarkdownIt("commonmark", {"html": False, "highlight": highlight}).enable(["table", "strikethrough"])
+    renderer = MarkdownIt("commonmark", {"html": False, "highlight": highlight, "maxNesting": _MAX_NESTING}).enable(
+        ["table", "strikethrough"]
+    )
     renderer.add_render_rule("text", _text)
     math_syntax.plugin(renderer)
     markdown_rules.plugin(renderer)
@@ -53,6 +56,8 @@ def markdown_to_html(text: str) -> str:
 
     renderer, env = _renderer(), dict[str, Any]()
     tokens = renderer.parse(markdown_rules.normalized(math_syntax.without_placeholders(text)), env)
+    if any(token.level >= _MAX_NESTING - 1 for token in tokens):  # deeper blocks are left out by the parser
+        return f'<pre tabindex="0"><code>{html.escape(text)}</code></pre>'
     markdown_rules.annotate(tokens)
     for token in tokens:
         _align(token)
