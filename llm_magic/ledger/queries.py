@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
 from llm_magic.budget import Cap
-from llm_magic.ledger.columns import to_microseconds
+from llm_magic.ledger.columns import COLUMNS, to_microseconds
 from llm_magic.ledger.dataframe import REPEATING, VARYING
 from llm_magic.ledger.own_rows import RowKey
 from llm_magic.ledger.schema import about, attempts, totals
@@ -43,7 +44,13 @@ ADVANCE_IF = (
 SETTLE_IF = SETTLE.where(sa.exists().where(about.c.generation >= sa.bindparam("known"), _is_continued))
 """Settle a row, if the ledger was not restored to an earlier state."""
 SET_GENERATION = about.update().values(generation=sa.bindparam("number"))
-_IDENTITY = frozenset({"run_id", "attempt", "session_id", "owner"})
+_IDENTITY = frozenset({"run_id", "attempt", "session_id"})
+_SETTLED = (
+    *(column.sql_name for column in COLUMNS if column.path is not None and column.sql_name not in _IDENTITY),
+    "held_pusd",
+    "lease_until",
+)
+_settled_values = itemgetter(*_SETTLED)
 LEASES = sa.select(_c.run_id, _c.attempt, _c.lease_until).where(_c.run_id.in_(sa.bindparam("runs", expanding=True)))
 RENEW = (
     attempts.update()
@@ -138,8 +145,7 @@ def settlement(row: Mapping[str, Any]) -> dict[str, Any]:
 
     SQLite rewrites the entries of an index for each of its columns that is set, to the same value too.
     """
-    changed = {name: value for name, value in row.items() if name not in _IDENTITY}
-    return changed | {"run": row["run_id"], "number": row["attempt"]}
+    return {**dict(zip(_SETTLED, _settled_values(row), strict=True)), "run": row["run_id"], "number": row["attempt"]}
 
 
 def expected(state: State, last: RowKey) -> dict[str, Any]:

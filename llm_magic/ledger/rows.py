@@ -15,17 +15,17 @@ Row = Mapping[Any, Any]
 _WRITTEN = tuple((column.sql_name, column.path, column.kind) for column in COLUMNS if column.path is not None)
 _NAMES = tuple(name for name, _, _ in _WRITTEN)
 _values = attrgetter(*(path for _, path, _ in _WRITTEN))
-_ENCODERS = tuple((name, kind.encode) for name, _, kind in _WRITTEN if kind.encode is not None)
+_ENCODERS = tuple((index, kind.encode) for index, (_, _, kind) in enumerate(_WRITTEN) if kind.encode is not None)
 _USAGE = tuple((path.removeprefix("usage."), name) for name, path, _ in _WRITTEN if path.startswith("usage."))
 _READ = tuple((path, name, kind.decode) for name, path, kind in _WRITTEN if not path.startswith("usage."))
 
 
 def to_row(attempt: Attempt) -> dict[str, Any]:
     """Return the columns of an attempt, without those of its hold."""
-    row = dict(zip(_NAMES, _values(attempt), strict=True))
-    for name, encode in _ENCODERS:
-        row[name] = encode(row[name])
-    return row
+    values = list(_values(attempt))
+    for index, encode in _ENCODERS:
+        values[index] = encode(values[index])
+    return dict(zip(_NAMES, values, strict=True))
 
 
 def from_row(row: Row) -> Attempt:

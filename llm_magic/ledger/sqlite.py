@@ -133,9 +133,12 @@ def _compiled(statement: Any, given: tuple[str, ...]) -> tuple[str, Callable[[Ma
     """Return a statement's text, and a function from the given parameters to its values in order."""
     compiled = statement.compile(dialect=sqlite.dialect(), column_keys=list(given))
     names, defaults = tuple(compiled.positiontup), compiled.params
-    if len(names) > 1 and set(names) <= set(given):
-        return str(compiled), itemgetter(*names)
-    return str(compiled), lambda parameters: [parameters.get(name, defaults[name]) for name in names]
+    if len(names) < 2:
+        return str(compiled), lambda parameters: [parameters.get(name, defaults[name]) for name in names]
+    values = itemgetter(*names)
+    if set(names) <= set(given):
+        return str(compiled), values
+    return str(compiled), lambda parameters: values({**defaults, **parameters})
 
 
 def _create_engine(url: sa.URL) -> sa.Engine:

@@ -191,14 +191,14 @@ class Transactions:
     @contextmanager
     def _transaction(self, *, to_read: bool) -> Generator[sa.Connection]:
         """Begin a transaction as soon as no other process blocks it; roll it back unless the caller has ended it."""
-        from llm_magic.ledger.database import is_locked, is_unreachable
-
         until = 0.0
         while True:
             with self._translated_errors(), self._lock:
                 try:
                     db = self.database.begin(to_read=to_read)
                 except Exception as error:
+                    from llm_magic.ledger.database import is_locked, is_unreachable
+
                     until = until or time.monotonic() + _LOCK_TIMEOUT_S
                     is_temporary = is_locked(error) or is_unreachable(error)
                     if not is_temporary or self._fails_fast or time.monotonic() > until:
@@ -215,13 +215,15 @@ class Transactions:
     @contextmanager
     def _translated_errors(self) -> Generator[None]:
         """Raise database errors as LedgerError."""
-        from sqlalchemy.exc import DBAPIError
-
-        from llm_magic.ledger.database import is_locked, is_unreachable, lacks_tables
-
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:
+        except Exception as error:
+            from sqlalchemy.exc import DBAPIError
+
+            from llm_magic.ledger.database import is_locked, is_unreachable, lacks_tables
+
+            if not isinstance(error, DBAPIError | sqlite3.Error):
+                raise
             location = self.database.location
             if is_locked(error):
                 raise LedgerLocked(
