@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs] - it ships none
     from matplotlib.figure import Figure
 
+_MIDTONE = "#767676"
+"""Readable on white and on the black of dark pages."""
 INK, FAINT, SPENT, TOP, SAVED, OVER = "#1f2933", "#6b7785", "#1565c0", "#8a94a0", "#2e7d32", "#c62828"
 _MAX_BARS, _MAX_CALIBRATED = 6, 6
 _MAX_POINTS = 2_000
 """With more attempts than this, periods are drawn instead."""
+_SHORT = timedelta(minutes=1)
+"""Attempts within this time are drawn one after the other: on an axis of time they would be one vertical line."""
 
 
 def draw(
@@ -45,6 +49,21 @@ def draw(
     _draw_bars(figure.add_subplot(grid[1, 1]), by_tier, "by tier")
     draw_calibration(figure.add_subplot(grid[2, 1]), by_effort)
     return figure
+
+
+def adapt_to_themes(figure: Figure) -> None:
+    """Make a plot readable on light and dark pages: without a background, and with texts between both."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.text import Text
+
+    parts: Any = figure
+    for part in (parts, *parts.axes):
+        part.patch.set_alpha(0)
+    for text in parts.findobj(Text):
+        if text.get_color() in (INK, FAINT):
+            text.set_color(_MIDTONE)
+    for line in parts.findobj(LineCollection):
+        line.set_color(_MIDTONE)
 
 
 def headline(totals: Any) -> str:
@@ -96,14 +115,17 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    axes.grid(axis="y", color="#e4e7eb", linewidth=1)
+    axes.grid(axis="y", color="#80808040", linewidth=1)
     moments, cost, top = _running_sums(rows, over_time)
+    is_short = moments[-1] - moments[0] < _SHORT
+    if is_short:
+        moments = list(range(len(moments)))
     axes.plot(moments, top, color=TOP, linewidth=2.5, linestyle=(0, (5, 2)))
     axes.plot(moments, cost, color=SPENT, linewidth=3.5)
     axes.fill_between(moments, cost, top, where=top >= cost, color=SAVED, alpha=0.12, linewidth=0, interpolate=True)
     axes.fill_between(moments, cost, top, where=top < cost, color=OVER, alpha=0.15, linewidth=0, interpolate=True)
     axes.set_ylim(bottom=0)
-    span = max(moments[-1] - moments[0], timedelta(seconds=1))
+    span = moments[-1] - moments[0]
     axes.set_xlim(moments[0] - span / 40, moments[-1] + span / 3.6)
     lowest, highest = sorted(((cost[-1], "spent", SPENT), (top[-1], "top model", TOP)))
     for (value, words, color), place in ((lowest, "top"), (highest, "bottom")):
@@ -117,11 +139,18 @@ def _draw_over_time(axes: Any, rows: Any, over_time: Any) -> None:
         return amount_label(value, step=second - first)
 
     axes.yaxis.set_major_formatter(tick_label)
+    if is_short:
+        axes.set_xticks([0, moments[-1]], ["start", f"attempt {moments[-1]:,}"])
+    else:
+        _draw_dates(axes.xaxis)
+
+
+def _draw_dates(axis: Any) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=3, maxticks=7)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def amount_label(value: float, *, step: float) -> str:
@@ -205,7 +234,7 @@ def _short_name(name: object) -> str:
 def _strip(axes: Any) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#c3c8cf")
+    axes.spines["bottom"].set_color("#80808073")
     axes.tick_params(length=0, labelcolor=FAINT, labelsize=12)
 
 

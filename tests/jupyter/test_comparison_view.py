@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from llm_magic.events import RunFailed
 from llm_magic.jupyter.display import live_view
 from llm_magic.jupyter.display.comparison_view import ComparisonView
 from llm_magic.jupyter.render import bundles, html
+from llm_magic.jupyter.render.facts import comparison_footer
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, Reply
@@ -152,6 +154,11 @@ def test_a_comparison_sends_no_more_updates_than_a_single_run(
     long_rate, long_size = traffic(600)
     assert max(short_rate, long_rate) <= 20
     assert long_size <= 13 * short_size
+
+
+def test_the_footer_states_the_session_against_its_cap() -> None:
+    states = {label: RunState(cap_usd=Decimal(5), session_usd=Decimal(2)) for label in ("a", "b")}
+    assert comparison_footer(states) == ("total $0", "session $2.00 of $5.00")
 
 
 def test_hostile_text_is_inert_while_it_streams(display: Display) -> None:

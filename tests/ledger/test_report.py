@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llm_magic import Ledger, LedgerError, TaskTier
 from llm_magic.jupyter.render.tables import format_figure
 from llm_magic.ledger.columns import FRAME_DTYPES
-from llm_magic.ledger.plot import amount_label, headline, subline
+from llm_magic.ledger.plot import adapt_to_themes, amount_label, headline, subline
 from llm_magic.types import CostBasis, Effort, Usage
 from tests.support.builders import NOON, attempt
 from tests.support.fuzzing import examples
@@ -174,6 +174,29 @@ def test_a_report_can_be_drawn(rows: tuple[dict[str, Any], ...], tmp_path: Path)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     if len(rows) == 12:
         assert any("(1 answer)" in text for text in texts)
+
+
+@pytest.mark.parametrize(("seconds", "labels"), [(0.5, ["start", "attempt 3"]), (1_000, None)])
+def test_attempts_within_a_minute_are_drawn_one_after_the_other(seconds: float, labels: list[str] | None) -> None:
+    rows = ({"started_at": NOON + timedelta(seconds=seconds * number)} for number in range(3))
+    figure: Any = ledger_of(*rows).report().plot()
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert (shown == labels) is (labels is not None)
+
+
+def test_in_a_notebook_a_plot_is_readable_on_light_and_dark_pages() -> None:
+    from matplotlib.colors import to_rgb
+    from matplotlib.text import Text
+
+    figure: Any = ledger_of(*MIXED).report().plot()
+    adapt_to_themes(figure)
+    assert all(part.patch.get_alpha() == 0 for part in (figure, *figure.axes))
+    for text in figure.findobj(Text):
+        if text.get_text():
+            red, green, blue = (((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(text.get_color()))
+            luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+            is_large = text.get_fontsize() >= 14 and text.get_fontweight() == "bold"
+            assert min(1.05 / (luminance + 0.05), (luminance + 0.05) / 0.0556) > (2.9 if is_large else 4), text
 
 
 def test_reported_and_estimated_costs_are_summed_separately() -> None:

@@ -16,7 +16,7 @@ def show_plot(shell: Any, report: Report) -> None:
         return
     from IPython.display import display
 
-    from llm_magic.ledger.plot import calibration_line, headline, subline
+    from llm_magic.ledger.plot import adapt_to_themes, calibration_line, headline, subline
 
     lines = headline(report.totals), subline(report.totals), calibration_line(report.totals)
     caption = "\n".join(filter(None, lines))
@@ -25,6 +25,7 @@ def show_plot(shell: Any, report: Report) -> None:
     except LedgerError as error:
         display({"text/plain": f"{caption}\n{error}"}, raw=True)
         return
+    adapt_to_themes(figure)
     file = io.BytesIO()
     with warnings.catch_warnings():
         # The font may lack a character of a model's name, which is then drawn as a box.

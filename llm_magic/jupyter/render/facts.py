@@ -224,8 +224,8 @@ def comparison_facts(states: RunStates, picked: str | None = None) -> Comparison
 
 
 def comparison_footer(states: RunStates) -> tuple[str, ...]:
-    session_usd = max(state.session_usd for state in states.values())
-    return total_cost(states), f"session {short_usd(session_usd)}"
+    last = max(states.values(), key=lambda state: state.session_usd)
+    return total_cost(states), session_facts(last.session_usd, last.cap_usd).text
 
 
 def column_name(number: int, label: str) -> str:

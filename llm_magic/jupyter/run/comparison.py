@@ -86,7 +86,11 @@ def run(
     _last.clear()
     plans = router.plans(prompt, models=models)
     ledger = router.ledger
-    states = {label: RunState(ledger=ledger, session_usd=ledger.spent_usd, shows_error=True) for label in plans}
+    cap_usd = router.budget.session_usd
+    states = {
+        label: RunState(ledger=ledger, session_usd=ledger.spent_usd, cap_usd=cap_usd, shows_error=True)
+        for label in plans
+    }
     errors: dict[str, LLMMagicError] = {}
     view = choose_view(shell, list(plans), freeze=freeze, stream=stream, verbosity=verbosity)
     job = router.compare_job(plans)
