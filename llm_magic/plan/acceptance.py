@@ -31,18 +31,22 @@ def estimate_cascade(
     """
     right, best = cheap[0].expected_quality, strong.expected_quality
     if mode in ("agree", "twice"):
-        other = cheap[1].expected_quality
-        if cheap[0] == cheap[1]:
-            both, same_mistake = _both_right(right, other, SELF_CORRELATION), SELF_SAME_MISTAKE
-        else:
-            both, same_mistake = _both_right(right, other, CORRECTNESS_CORRELATION), SAME_MISTAKE
-        accepted_right, accepted_wrong = SAME_RIGHT * both, same_mistake * (1 - right - other + both)
-        gained = (1 - STRONG_RIGHT_IF_BOTH_RIGHT) * accepted_right - STRONG_RIGHT_IF_BOTH_WRONG * accepted_wrong
-        return accepted_right + accepted_wrong, min(1.0, max(0.0, best + gained))
+        return estimate_agreement(right, cheap[1].expected_quality, best, is_one_model=cheap[0] == cheap[1])
     accepts_right, accepts_wrong = CONFIRMS[mode] if look is None else LOOK_CONFIRMS[look.kind]
     both = _both_right(right, best, CORRECTNESS_CORRELATION)
     quality = accepts_right * right + (1 - accepts_right) * both + (1 - accepts_wrong) * (best - both)
     return accepts_right * right + accepts_wrong * (1 - right), min(1.0, max(0.0, quality))
+
+
+def estimate_agreement(one: float, other: float, best: float, *, is_one_model: bool) -> tuple[float, float]:
+    """Return the same for two cheap answers that must agree, from the chances of both and of the strong model."""
+    correlation, same_mistake = (
+        (SELF_CORRELATION, SELF_SAME_MISTAKE) if is_one_model else (CORRECTNESS_CORRELATION, SAME_MISTAKE)
+    )
+    both = _both_right(one, other, correlation)
+    accepted_right, accepted_wrong = SAME_RIGHT * both, same_mistake * (1 - one - other + both)
+    gained = (1 - STRONG_RIGHT_IF_BOTH_RIGHT) * accepted_right - STRONG_RIGHT_IF_BOTH_WRONG * accepted_wrong
+    return accepted_right + accepted_wrong, min(1.0, max(0.0, best + gained))
 
 
 def _both_right(one: float, other: float, correlation: float) -> float:

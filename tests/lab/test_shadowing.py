@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from llm_magic.lab.simulate.comparisons import replayed
+from llm_magic.lab.simulate.comparisons import Replayed, replayed
 from llm_magic.lab.simulate.dataset import shipped_outcomes
 from llm_magic.lab.simulate.judges import SimulatedJudge
 from llm_magic.types import Verdict
@@ -32,13 +34,19 @@ def test_equal_answers_need_no_judge() -> None:
     assert SimulatedJudge(same_right=1.0).verdict(1.0, 1.0, rng) == (Verdict.TIE, False)
 
 
+COSTS_AND_SCORES = [field.name for field in dataclasses.fields(Replayed) if field.name != "source"]
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize("source", ["zeroeval", "mmlupro", "routerbench"])
-def test_shadow_runs_never_make_routing_more_than_two_points_more_expensive(source: str) -> None:
+def test_shadow_runs_keep_the_requested_quality_and_never_cost_two_points_more(source: str) -> None:
     judge = SimulatedJudge(same_right=0.967, same_mistake=0.27)
-    runs = [replayed(shipped_outcomes()[source], 0.965, judge, seed) for seed in range(4)]
-    before, after = (np.mean([getattr(run, name) for run in runs]) for name in ("cost_before", "cost_after"))
-    assert after <= before + 0.02
+    runs = [replayed(shipped_outcomes()[source], 0.96, judge, seed) for seed in range(4)]
+    cost = {name: np.mean([getattr(run, name) for run in runs]) for name in COSTS_AND_SCORES}
+    assert cost["cost_after"] <= cost["cost_before"] + 0.02
+    assert cost["cascade_cost_after"] <= cost["cascade_cost_before"] + 0.02
+    assert cost["score_after"] >= 0.96
+    assert cost["cascade_score_after"] >= 0.96
 
 
 @pytest.mark.lab

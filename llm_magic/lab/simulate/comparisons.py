@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_magic import tuning
+from llm_magic.answers.agreement import SAME_MISTAKE
+from llm_magic.lab.evaluate.cascades import agreement_probability
 from llm_magic.lab.simulate.dataset import Array, Outcomes
 from llm_magic.lab.simulate.judges import SimulatedJudge
 from llm_magic.lab.simulate.lineups import LINEUPS, Lineup
 from llm_magic.lab.simulate.ratings import assumed_registry
 from llm_magic.lab.simulate.simulator import planned_choices
+from llm_magic.plan.acceptance import estimate_agreement
+from llm_magic.plan.cascade import MAX_COST_SHARE
 from llm_magic.registry import Registry
 from llm_magic.shadow.choice import Rated, value_usd
 from llm_magic.types import SHADOW_TAG, ZERO, Attempt, Outcome, TaskTier, Usage, Verdict
@@ -30,13 +35,20 @@ JUDGE = "judge"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """Routing of the prompts that were not compared. Costs and scores relative to the top model alone."""
+    """Routing of the prompts that were not compared, to one model or to cascades if they pay.
+
+    Costs and scores are relative to the top model alone.
+    """
 
     source: str
     cost_before: float
     score_before: float
     cost_after: float
     score_after: float
+    cascade_cost_before: float
+    cascade_score_before: float
+    cascade_cost_after: float
+    cascade_score_after: float
 
 
 def replayed(outcomes: Outcomes, quality: float, judge: SimulatedJudge, seed: int) -> Replayed:
@@ -64,12 +76,17 @@ def replayed(outcomes: Outcomes, quality: float, judge: SimulatedJudge, seed: in
             rows += _rows(outcomes, int(prompt), shown, other, tier, verdict)[: 3 if is_judged else 2]
         learned = tuning.apply_tuning(base, tuning.tune(rows, base))
     before, after = (_routed(outcomes, registry, lineup, quality, others) for registry in (base, learned))
+    first, last = (_cascaded(outcomes, registry, lineup, quality, others) for registry in (base, learned))
     return Replayed(
         source=outcomes.source,
         cost_before=before[0],
         score_before=before[1],
         cost_after=after[0],
         score_after=after[1],
+        cascade_cost_before=first[0],
+        cascade_score_before=first[1],
+        cascade_cost_after=last[0],
+        cascade_score_after=last[1],
     )
 
 
@@ -105,10 +122,58 @@ def _routed(
     outcomes: Outcomes, registry: Registry, lineup: Lineup, quality: float, prompts: NDArray[np.int64]
 ) -> tuple[float, float]:
     chosen, _ = planned_choices(_with_capabilities(outcomes, registry), lineup, quality, _margins(outcomes, registry))
-    top = max(map(outcomes.column, lineup.models("top")), key=lambda column: outcomes.scores[:, column].mean())
+    top = _top(outcomes, lineup)
     cost = outcomes.costs[prompts, chosen[prompts]].mean() / outcomes.costs[prompts, top].mean()
     score = outcomes.scores[prompts, chosen[prompts]].mean() / outcomes.scores[prompts, top].mean()
     return float(cost), float(score)
+
+
+def _cascaded(
+    outcomes: Outcomes, registry: Registry, lineup: Lineup, quality: float, prompts: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return the cost and the score of the plans with the cascades by agreement that the product would choose."""
+    assumed = _with_capabilities(outcomes, registry)
+    chosen, _ = planned_choices(assumed, lineup, quality, _margins(outcomes, registry))
+    expected = assumed.expected_quality()
+    columns = sorted(map(outcomes.column, lineup.models()), key=lambda column: outcomes.typical_usd[column])
+    providers = {outcomes.column(member.model): member.provider for member in lineup.members}
+    pairs = [pair for pair in itertools.combinations(columns, 2) if providers[pair[0]] != providers[pair[1]]]
+    costs, scores = outcomes.costs, outcomes.scores
+    cost = score = 0.0
+    for prompt in prompts:
+        strong = int(chosen[prompt])
+        minimum = quality * float(expected[prompt, columns].max())
+        pair = _paying_pair(pairs, expected[prompt], outcomes.typical_usd, strong, minimum)
+        if pair is None:
+            cost, score = cost + float(costs[prompt, strong]), score + float(scores[prompt, strong])
+            continue
+        one, other = pair
+        agree = float(agreement_probability(scores[prompt, one], scores[prompt, other], SAME_MISTAKE))
+        cost += float(costs[prompt, one] + costs[prompt, other] + (1 - agree) * costs[prompt, strong])
+        score += float(agree * scores[prompt, one] + (1 - agree) * scores[prompt, strong])
+    top = _top(outcomes, lineup)
+    return cost / float(costs[prompts, top].sum()), score / float(scores[prompts, top].sum())
+
+
+def _paying_pair(
+    pairs: Sequence[tuple[int, int]], expected: Array, usd: Array, strong: int, minimum: float
+) -> tuple[int, int] | None:
+    best: tuple[float, float, tuple[int, int]] | None = None
+    for one, other in pairs:
+        if usd[other] >= usd[strong]:
+            continue
+        chances = (float(expected[one]), float(expected[other]), float(expected[strong]))
+        accepted, reached = estimate_agreement(*chances, is_one_model=False)
+        cost = float(usd[one] + usd[other] + (1 - accepted) * usd[strong])
+        if best is None or cost < best[0]:
+            best = cost, reached, (one, other)
+    if best is None or best[0] > MAX_COST_SHARE * usd[strong] or best[1] < minimum:
+        return None
+    return best[2]
+
+
+def _top(outcomes: Outcomes, lineup: Lineup) -> int:
+    return max(map(outcomes.column, lineup.models("top")), key=lambda column: outcomes.scores[:, column].mean())
 
 
 def _with_capabilities(outcomes: Outcomes, registry: Registry) -> Outcomes:

@@ -16,6 +16,7 @@ from llm_magic.types import DEFAULT_QUALITY
 
 ORDERS = 20
 """Random orders of the recorded prompts."""
+_REPLAY_KEYS = [field.name for field in dataclasses.fields(comparisons.Replayed) if field.name != "source"]
 
 
 def report(world: World, *, users: int, seed: int = 0, quality: float = DEFAULT_QUALITY) -> tuple[str, dict[str, Any]]:
@@ -34,10 +35,7 @@ def report(world: World, *, users: int, seed: int = 0, quality: float = DEFAULT_
     }
     spent = interval_of([user.shadow_share for user in simulated])
     routed = {
-        source: {
-            key: interval_of([getattr(replay, key) for replay in replayed])
-            for key in ("cost_before", "score_before", "cost_after", "score_after")
-        }
+        source: {key: interval_of([getattr(replay, key) for replay in replayed]) for key in _REPLAY_KEYS}
         for source, replayed in replays.items()
     }
     lines = [
@@ -46,6 +44,8 @@ def report(world: World, *, users: int, seed: int = 0, quality: float = DEFAULT_
         f"Recorded outcomes: {comparisons.COMPARISONS} comparisons, then the routing of the other prompts at quality",
         f"{quality:g}, relative to the top model alone (95% of {ORDERS} orders):",
         *(_routed_line(source, figures) for source, figures in routed.items()),
+        "  with cascades of two cheap models whose answers must agree, where they pay:",
+        *(_routed_line(source, figures, "cascade_") for source, figures in routed.items()),
         f"  the judge: {recorded_judge.agreement}",
         f"  equal answers need no judge: {SAME_RIGHT:.0%} of two right ones and {SAME_MISTAKE:.0%} of two wrong ones",
     ]
@@ -81,11 +81,9 @@ def _everyday_lines(
     yield f"  the judge: {judge.agreement}"
 
 
-def _routed_line(source: str, figures: dict[str, Interval]) -> str:
-    return (
-        f"  {source:<12} before: cost {figures['cost_before']}, score {figures['score_before']}; "
-        f"after: cost {figures['cost_after']}, score {figures['score_after']}"
-    )
+def _routed_line(source: str, figures: dict[str, Interval], prefix: str = "") -> str:
+    cost_before, score_before, cost_after, score_after = (figures[prefix + key] for key in _REPLAY_KEYS[:4])
+    return f"  {source:<12} before: cost {cost_before}, score {score_before}; after: cost {cost_after}, score {score_after}"
 
 
 def _plain(table: dict[str, dict[str, Interval]]) -> dict[str, Any]:
