@@ -31,7 +31,10 @@ _PRIOR_JUDGED, _PRIOR_INCONSISTENT = 6.0, 0.6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """One shown and one shadow answer. steps: assumed capability of the effort of either, as in `Evidence`."""
+    """One shown and one shadow answer. steps: assumed capability of the effort of either, as in `Evidence`.
+
+    invents: as INVENTS, of the whole comparison.
+    """
 
     tier: TaskTier
     shown: str
@@ -39,6 +42,7 @@ class Pairing:
     shadow: str
     shadow_step: float
     difficulty: float
+    invents: float = INVENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,7 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
     ]
     judges = _judgings((judge, row.verdict) for _, row, judge in compared if judge is not None)
     unjudged_weights = _unjudged_weights([(row.tier, judge) for _, row, judge in compared], judges)
+    invents = _invents((row.tier, row.verdict, judge) for _, row, judge in compared)
     counts: dict[Pairing, Counter[Verdict]] = {}
     for answer, row, judge in compared:
         pairing = Pairing(
@@ -107,6 +112,7 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
             shadow=row.model,
             shadow_step=effort_step(row, registry),
             difficulty=binned(answer.difficulty),
+            invents=invents[row.tier],
         )
         assert row.verdict is not None
         weights: Counter[Verdict] = counts.setdefault(pairing, Counter())
@@ -120,6 +126,17 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
         answers=sum(row.outcome == Outcome.SHADOW for row in attempts),
         usd=sum((row.cost_usd for row in attempts if row.is_shadow), ZERO),
     )
+
+
+def _invents(compared: Iterable[tuple[TaskTier, Verdict | None, str | None]]) -> dict[TaskTier, float]:
+    """Return INVENTS in each tier, less the share of ties that no judge could have decided otherwise."""
+    ties: Counter[TaskTier] = Counter()
+    unjudged: Counter[TaskTier] = Counter()
+    for tier, verdict, judge in compared:
+        if verdict in (Verdict.TIE, Verdict.INCONSISTENT):
+            ties[tier] += 1
+            unjudged[tier] += judge is None
+    return {tier: INVENTS * (1.0 - unjudged[tier] / max(1, ties[tier])) for tier in TaskTier}
 
 
 def _unjudged_weights(

@@ -31,7 +31,7 @@ ASSUMED_COMMON_SD = 0.8
 """Rounded from recorded outcomes of 19 models: 0.62 around the mean of a source and tier, and 0.79 for the means."""
 MAX_SHIFT = 1.5
 """In logits, of either shift."""
-CAUTION = 0.75
+CAUTION = 0.5
 """In widths. A model leads in place of the best one only if it is good enough with a capability lower by this, times
 the share of the uncertainty that was removed in the tier. Otherwise, of several uncertain models that seem good enough,
 the cheapest is often an overrated one."""

@@ -20,6 +20,7 @@ else:
 
 Pairs = Mapping[Pairing, Mapping[Verdict, float]]
 _STEP = 1e-4
+_MIN_INVENTS = 1e-3
 
 
 class Observations:
@@ -49,12 +50,13 @@ class Observations:
                 counts.get(Verdict.BETTER, 0.0),
                 counts.get(Verdict.WORSE, 0.0),
                 counts.get(Verdict.TIE, 0.0) + counts.get(Verdict.INCONSISTENT, 0.0),
+                max(_MIN_INVENTS, pairing.invents),
             )
             for pairing, counts in pairs.items()
         ]
         self._count = len(models)
         self._single: Vector = np.array(single, dtype=np.float64).reshape(-1, 4)
-        self._double: Vector = np.array(double, dtype=np.float64).reshape(-1, 7)
+        self._double: Vector = np.array(double, dtype=np.float64).reshape(-1, 8)
         self._model = self._single[:, 0].astype(np.int64)
         self._shown, self._shadow = (self._double[:, column].astype(np.int64) for column in (0, 1))
 
@@ -87,9 +89,10 @@ class Observations:
         weight = (self._single[:, 2] + self._single[:, 3]) * chance * (1 - chance)
         np.add.at(matrix, (self._model, self._model), weight)
         shown, shadow = self._margins(levels)
-        total = self._double[:, 4:].sum(axis=1)
+        total = self._double[:, 4:7].sum(axis=1)
         at, by_shown, by_shadow = (
-            np.array(verdict_chances(shown + one, shadow + other)) for one, other in ((0, 0), (_STEP, 0), (0, _STEP))
+            np.array(verdict_chances(shown + one, shadow + other, self._double[:, 7]))
+            for one, other in ((0, 0), (_STEP, 0), (0, _STEP))
         )
         slopes = ((self._shown, (by_shown - at) / _STEP), (self._shadow, (by_shadow - at) / _STEP))
         for row, one in slopes:
@@ -103,12 +106,12 @@ class Observations:
     def _of_pairs(self, shown: Vector, shadow: Vector) -> Vector:
         import numpy as np
 
-        better, worse, tie = verdict_chances(shown, shadow)
+        better, worse, tie = verdict_chances(shown, shadow, self._double[:, 7])
         counts = self._double
         return counts[:, 4] * np.log(better) + counts[:, 5] * np.log(worse) + counts[:, 6] * np.log(tie)
 
 
-def verdict_chances(shown: Vector, shadow: Vector) -> tuple[Vector, Vector, Vector]:
+def verdict_chances(shown: Vector, shadow: Vector, invents: Vector | float = INVENTS) -> tuple[Vector, Vector, Vector]:
     """Return the chances that the shadow answer is found better, worse, or neither, from the margins in logits."""
     import numpy as np
 
@@ -116,7 +119,7 @@ def verdict_chances(shown: Vector, shadow: Vector) -> tuple[Vector, Vector, Vect
     both = good * other + CORRECTNESS_CORRELATION * np.sqrt(good * (1 - good) * other * (1 - other))
     both = np.minimum(both, np.minimum(good, other))
     shown_only, shadow_only = good - both, other - both
-    invented = INVENTS * (1.0 - shown_only - shadow_only)
+    invented = invents * (1.0 - shown_only - shadow_only)
     better = FINDS * shadow_only + REVERSES * shown_only + invented
     worse = FINDS * shown_only + REVERSES * shadow_only + invented
     return better, worse, 1.0 - better - worse

@@ -64,6 +64,34 @@ def test_the_truth_is_found_by_a_judge_that_errs_as_assumed() -> None:
     assert gap == pytest.approx(-1.0, abs=0.35)
 
 
+def test_ties_between_equal_answers_do_not_raise_the_level_of_all_models() -> None:
+    """Many equal answers mean that few could be preferred by mistake, not that all models are better than assumed."""
+    draw = random.Random(5)  # noqa: S311 - a sample
+    rows: list[Attempt] = []
+    for number in range(600):
+        shown, shadow = correlated_successes(draw, 0.73, 0.6)
+        same = shown == shadow and draw.random() < (0.97 if shown else 0.27)
+        found = draw.random() < 0.75
+        verdict = Verdict.TIE if same or shown == shadow or not found else Verdict.WORSE if shown else Verdict.BETTER
+        rows += [
+            dataclasses.replace(
+                row,
+                run_id=f"{number} {row.run_id}",
+                parent_run_id=None if row.parent_run_id is None else f"{number} {row.parent_run_id}",
+            )
+            for row in shadowed(verdict, judged=not same)
+        ]
+    learned = tuning.tune(rows, MODELS)
+    assert MODELS["top"].capability[BULK] + learned.shift("top", BULK) < 1.7  # true is 1.0, assumed are 2.0
+    assert learned.shift("low", BULK) - learned.shift("top", BULK) == pytest.approx(-0.6, abs=0.3)
+
+
+def correlated_successes(draw: random.Random, one: float, other: float, correlation: float = 0.45) -> tuple[bool, bool]:
+    both = one * other + correlation * (one * (1 - one) * other * (1 - other)) ** 0.5
+    outcomes = [(True, True), (True, False), (False, True), (False, False)]
+    return draw.choices(outcomes, [both, one - both, other - both, 1 - one - other + both])[0]
+
+
 FIRST = [Verdict.INCONSISTENT]
 GUESSES = [Verdict.INCONSISTENT, Verdict.BETTER, Verdict.INCONSISTENT, Verdict.WORSE]
 

@@ -83,7 +83,8 @@ def _everyday_lines(
 
 def _routed_line(source: str, figures: dict[str, Interval], prefix: str = "") -> str:
     cost_before, score_before, cost_after, score_after = (figures[prefix + key] for key in _REPLAY_KEYS[:4])
-    return f"  {source:<12} before: cost {cost_before}, score {score_before}; after: cost {cost_after}, score {score_after}"
+    before, after = f"cost {cost_before}, score {score_before}", f"cost {cost_after}, score {score_after}"
+    return f"  {source:<12} before: {before}; after: {after}"
 
 
 def _plain(table: dict[str, dict[str, Interval]]) -> dict[str, Any]:
