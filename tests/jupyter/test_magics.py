@@ -214,6 +214,14 @@ def test_caps_are_set_shown_and_removed(shell: Shell) -> None:
     assert shell.router.budget.session_usd is None
 
 
+def test_a_cap_below_what_is_spent_is_said_to_be_passed(shell: Shell) -> None:
+    shell.run("%route --tier complex hello")
+    out = shell.run("%route_budget 0.0000001 --day 0.0000002")
+    assert re.search(r"cap \$0\.00000010, already passed by \$0\.\d+", out)
+    assert re.search(r"today's cap \(UTC\) of \$0\.00000020: already passed by \$0\.\d+", out)
+    assert "$0 left" not in out
+
+
 def test_shadow_runs_have_a_line_if_they_are_on_or_their_cap_is_set(shell: Shell) -> None:
     assert "shadow" not in shell.run("%route_budget")
     assert "shadow runs: spent and held $0, cap $2.00, $2.00 left" in shell.run("%route_budget --shadow 2")

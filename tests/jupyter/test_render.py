@@ -86,7 +86,10 @@ def test_the_session_meter_has_a_label_and_never_exceeds_its_maximum() -> None:
     head = head_of(state)
     assert 'value="0.5" aria-label="50% of the cap"' in head
     state.session_usd = Decimal(7)
-    assert 'value="1"' in head_of(state)
+    assert 'value="1" aria-label="above the cap"></meter> above the cap<' in head_of(state)
+    assert "100%" not in head_of(state)
+    state.session_usd = Decimal(5)
+    assert 'value="1" aria-label="100% of the cap"' in head_of(state)
     state.cap_usd = Decimal(0)
     assert 'value="1"' in head_of(state)
     state.cap_usd = None

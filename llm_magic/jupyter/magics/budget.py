@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from llm_magic.budget import AMOUNT, Budget, Cap, show_moment, show_usd, usd
 from llm_magic.errors import BudgetError
 from llm_magic.routing import Router
-from llm_magic.types import SHADOW_TAG, ZERO
+from llm_magic.types import SHADOW_TAG
 
 _MAX_SHOWN = 10
 
@@ -46,14 +46,14 @@ def status_lines(router: Router, shadow_share: float | None = None) -> Iterator[
     ledger, budget = router.ledger, router.budget
     spent, held = ledger.spent_usd, ledger.held_usd
     cap = budget.session_usd
-    left = "no cap" if cap is None else f"cap {show_usd(cap)}, {show_usd(max(cap - spent - held, Decimal(0)))} left"
-    yield f"session {ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}, {left}"
+    limit = "no cap" if cap is None else f"cap {show_usd(cap)}, {_left(cap - spent - held)}"
+    yield f"session {ledger.session_id}: spent {show_usd(spent)}, held {show_usd(held)}, {limit}"
     if shadow_line := _shadow_line(router, shadow_share):
         yield shadow_line
     if budget.run_usd is not None:
         yield f"each run: {show_usd(budget.run_usd)} at most"
     for headroom in router.headroom(_lasting_caps(budget)):
-        yield f"{headroom.cap}: {show_usd(max(headroom.left_usd, Decimal(0)))} left{headroom.when_free}"
+        yield f"{headroom.cap}: {_left(headroom.left_usd)}{headroom.when_free}"
     for warning in ledger.warnings:
         yield f"warning: {warning}"
     if uncertain := ledger.uncertain():
@@ -65,6 +65,10 @@ def status_lines(router: Router, shadow_share: float | None = None) -> Iterator[
         )
 
 
+def _left(usd: Decimal) -> str:
+    return f"{show_usd(usd)} left" if usd >= 0 else f"already passed by {show_usd(-usd)}"
+
+
 def _shadow_line(router: Router, share: float | None) -> str:
     """Return what shadow runs have cost and may cost; empty if none were made and none are wanted or capped."""
     cap_usd = router.budget.shadow_usd
@@ -74,11 +78,7 @@ def _shadow_line(router: Router, share: float | None) -> str:
     used = cap.limit_usd - headroom.left_usd
     if not used and not is_set and not (router.shadowing.share if share is None else share):
         return ""
-    left = (
-        "no cap of their own"
-        if cap_usd is None
-        else f"cap {show_usd(cap_usd)}, {show_usd(max(headroom.left_usd, ZERO))} left"
-    )
+    left = "no cap of their own" if cap_usd is None else f"cap {show_usd(cap_usd)}, {_left(headroom.left_usd)}"
     problem = f". The last one was not made: {router.shadows.last_problem}" if router.shadows.last_problem else ""
     return f"shadow runs: spent and held {show_usd(used)}, {left}{problem}"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from llm_magic.budget import short_usd
-from llm_magic.jupyter.render.facts import Badge, SessionFacts, Tone, column_name, run_cost, total_cost
+from llm_magic.jupyter.render.facts import Badge, SessionFacts, Tone, column_name, run_cost, session_facts, total_cost
 from llm_magic.jupyter.run import history
 from llm_magic.jupyter.run.history import PastRun
 from llm_magic.routing import Router
@@ -30,9 +30,8 @@ class EntryColumn:
 
 def session(router: Router) -> SessionFacts:
     spent, held, cap = router.ledger.spent_usd, router.ledger.held_usd, router.budget.session_usd
-    limit = "" if cap is None else f" of {short_usd(cap)}"
-    reserved = f", {short_usd(held)} held" if held else ""
-    return SessionFacts(text=f"session {short_usd(spent)}{limit}{reserved}", spent_usd=spent, cap_usd=cap)
+    facts = session_facts(spent, cap)
+    return replace(facts, text=f"{facts.text}, {short_usd(held)} held") if held else facts
 
 
 def savings(router: Router) -> str:

@@ -52,6 +52,11 @@ class SessionFacts:
     cap_usd: Decimal | None
 
     @property
+    def is_passed(self) -> bool:
+        """True if the cap was lowered below what is spent."""
+        return self.cap_usd is not None and self.spent_usd > self.cap_usd
+
+    @property
     def share(self) -> float:
         return float(min(Decimal(1), self.spent_usd / self.cap_usd)) if self.cap_usd else 1.0
 

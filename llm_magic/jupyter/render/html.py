@@ -198,11 +198,9 @@ def _path(steps: Sequence[Badge]) -> str:
 def _meter(session: SessionFacts) -> str:
     if session.cap_usd is None:
         return ""
-    share = session.share
-    return (
-        f' <meter low="0.8" high="0.95" optimum="0" value="{share:.4g}" aria-label="{share:.0%} of the cap"></meter> '
-        f"{share:.0%}"
-    )
+    share = f"{session.share:.0%}"
+    label, text = (f"{share} of the cap", share) if not session.is_passed else ("above the cap", "above the cap")
+    return f' <meter low="0.8" high="0.95" optimum="0" value="{session.share:.4g}" aria-label="{label}"></meter> {text}'
 
 
 def _plan_row(entry: Candidate | Skipped) -> tuple[str, ...]:
