@@ -105,7 +105,7 @@ def _chain_starts(
 ) -> list[ModelSpec]:
 
     def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
-        return sorted(models, key=lambda model: _unknown_prices_last(entries[model.id]))
+        return sorted(models, key=lambda model: _unusable_last(entries[model.id]))
 
     if request.model is not None:
         return [registry[request.model]]
@@ -118,7 +118,8 @@ def _chain_starts(
         may_lead = leading(registry)
         enough = [model for model in may_lead if required.is_met(model, _effort(entries[model.id]))]
         if not enough:
-            return [max(may_lead, key=lambda model: _quality(entries[model.id], classification)), *heads]
+            best = max(may_lead, key=lambda model: _best_usable(entries[model.id], classification))
+            return [best, *heads]
         cheapest = cheapest_first(enough)
         if exploring:
             minimum = required.minimum_quality - TOLERANCE
@@ -138,10 +139,10 @@ def _by_worth(
 ) -> list[ModelSpec]:
     """Return the models that may lead, the highest expected worth minus cost first; unknown prices last."""
 
-    def rank(model: ModelSpec) -> tuple[bool, Decimal, float]:
+    def rank(model: ModelSpec) -> tuple[bool, bool, Decimal, float]:
         entry = entries[model.id]
         usd, quality = entry.typical_usd, _quality(entry, classification)
-        return usd is None, -net_worth(worth_usd, quality, usd or Decimal(0)), -quality
+        return not _is_configured(entry), usd is None, -net_worth(worth_usd, quality, usd or Decimal(0)), -quality
 
     return sorted(leading(registry), key=rank)
 
@@ -152,12 +153,21 @@ def _quality(entry: PlanEntry, classification: Classification) -> float:
     return expected_quality(classification, entry.model.capability)
 
 
+def _best_usable(entry: PlanEntry, classification: Classification) -> tuple[bool, float]:
+    return _is_configured(entry), _quality(entry, classification)
+
+
 def _effort(entry: PlanEntry) -> Effort | None:
     return entry.effort if isinstance(entry, Candidate) else None
 
 
-def _unknown_prices_last(entry: PlanEntry) -> tuple[bool, Decimal]:
-    return entry.typical_usd is None, entry.typical_usd or Decimal(0)
+def _unusable_last(entry: PlanEntry) -> tuple[bool, bool, Decimal]:
+    """Return a key to sort by price. Models without a key or a price come last."""
+    return not _is_configured(entry), entry.typical_usd is None, entry.typical_usd or Decimal(0)
+
+
+def _is_configured(entry: PlanEntry) -> bool:
+    return isinstance(entry, Candidate) or entry.is_configured
 
 
 def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[ModelSpec, ...]:

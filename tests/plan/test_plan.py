@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,21 @@ def test_a_missing_key_is_in_the_plan_with_its_reason() -> None:
         ("claude-opus-4-7", "no ANTHROPIC_API_KEY"),
         ("claude-sonnet-4-6", "no ANTHROPIC_API_KEY"),
     ]
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 0.0}, {"quality": 1.0}, {"worth_usd": Decimal("0.05")}])
+@pytest.mark.parametrize("tier", TaskTier)
+@pytest.mark.parametrize("keys", ["anthropic openai", "anthropic deepseek", "openai deepseek", "anthropic", "deepseek"])
+def test_models_without_a_key_change_no_other_choice(keys: str, tier: TaskTier, options: dict[str, Any]) -> None:
+    """The plan leads with the model that would lead if the registry had the usable models alone."""
+    current = Registry.load("current")
+    missing = {provider: reason for provider, reason in UNCONFIGURED.items() if provider not in keys}
+    usable = [replaced(spec, fallback_id=None) for spec in current if spec.provider not in missing]
+    alone = Registry(models=usable, providers=list(current.providers.values()), baseline_id=usable[0].id)
+    best = max(current, key=lambda spec: spec.capability[tier])
+    if best.provider in missing and "worth_usd" not in options:
+        options = {"quality": 0.0}  # a share of the best model's quality means more than of the best usable one's
+    assert ids(plan(current, tier, missing=missing, **options))[0] == ids(plan(alone, tier, **options))[0]
 
 
 def test_price_times_tokens_decides_rather_than_price() -> None:
