@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
+import sys
 from dataclasses import replace
-from functools import lru_cache
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any, cast
@@ -42,16 +41,13 @@ _NOT_CONNECTED = (
 )
 
 
-@lru_cache(maxsize=1)
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of httpx2, formerly httpx, which the SDKs let through in mid-stream."""
-    errors: list[type[Exception]] = []
-    for name in ("httpx2", "httpx"):
-        try:
-            errors.append(importlib.import_module(name).HTTPError)
-        except ImportError:
-            continue
-    return tuple(errors)
+    """Return the errors of httpx2, formerly httpx, which the SDKs let through in mid-stream.
+
+    Without importing one that no SDK has imported: that takes a second, on the event loop.
+    """
+    imported = [sys.modules[name] for name in ("httpx2", "httpx") if name in sys.modules]
+    return tuple(module.HTTPError for module in imported if hasattr(module, "HTTPError"))
 
 
 def translate(

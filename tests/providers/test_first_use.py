@@ -1,8 +1,9 @@
-"""Loading of a provider before its first request."""
+"""Loading of a provider before its first request, and at its first error."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 import pytest
 
 from llm_magic import Router, RouteResult
+from llm_magic.errors import StreamBroken
 from llm_magic.events import TextDelta
+from llm_magic.providers import errors
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
+from llm_magic.providers.http import Endpoint
+from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.types import Usage
 from tests.support import builders
 from tests.support.builders import model
@@ -83,3 +88,15 @@ async def test_a_provider_that_fails_to_load_is_asked_all_the_same(
     providers["one"].error = ImportError("a broken SDK")
     providers["one"].released.set()
     assert (await route(router, "one")).text == "loaded: 1"
+
+
+def test_the_first_error_imports_no_other_http_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx2
+    import openai
+
+    monkeypatch.delitem(sys.modules, "httpx", raising=False)
+    endpoint = Endpoint(base_url="http://127.0.0.1:1", api_key="sk-none")
+    sent = SentRequest(url="", model="gpt", schema="", output_limit=1, parameters=(), renames={})
+    error = errors.translate(httpx2.ReadError("reset"), openai, endpoint, sent, accepted=True)
+    assert isinstance(error, StreamBroken)
+    assert "httpx" not in sys.modules
