@@ -128,6 +128,8 @@ def _requested(model: ModelSpec, name: str) -> str | None:
 
 def _cache_ttl(params: Mapping[str, Any]) -> str | None:
     """Return the longest time, `1h` or `12h`, for which the params ask the provider to cache a prompt, if any."""
+    if not params:
+        return None
     found: set[str] = set()
     values: list[object] = [params]
     while values:

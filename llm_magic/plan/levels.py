@@ -76,10 +76,11 @@ class Requirement:
 def requirement(
     quality: float, classification: Classification, registry: Registry, *, has_margins: bool = True
 ) -> Requirement:
+    best = _best(classification, registry)
     return Requirement(
         classification=classification,
-        minimum_quality=minimum_quality(quality, classification, registry),
-        best_id=_best(classification, registry).id,
+        minimum_quality=quality * expected_quality(classification, best.capability),
+        best_id=best.id,
         has_margins=has_margins,
     )
 

@@ -75,18 +75,20 @@ class _Events:
 
     def feed(self, data: bytes) -> Iterator[JSONObject]:
         for line in self._lines.split(data):
-            if (value := _data_of(line)) is not None:
+            if not line:
+                if self._data:
+                    yield from self._dispatch()
+                self._name = b""
+            elif (value := _data_of(line)) is not None:
                 self.has_data = True
-                if value[:1] in b'["' and value.strip(b'"').upper() == b"[DONE]":
+                if value == b"[DONE]":
                     yield from self._dispatch()
                     self.is_done = True
                     return
                 if not self._data and value.endswith(b"}") and (event := _object(value)) is not None:
-                    yield self._named(event)
+                    yield self._named(event) if self._name else event
                 elif value:
                     self._append(value)
-            elif not line:
-                yield from self._dispatch()
             elif line.startswith(b"event:"):
                 self._name = line[6:].strip()
 
