@@ -47,9 +47,13 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
-    """The comparisons of one judge. decided: those with a preference that did not depend on the order."""
+    """The comparisons of one judge. decided: those with a preference that did not depend on the order.
+
+    without_verdict: pairs in addition, because a reply could not be read or the second one failed.
+    """
 
     comparisons: int = 0
+    without_verdict: int = 0
     decided: int = 0
     inconsistent: int = 0
 
@@ -95,12 +99,13 @@ def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparis
     attempts = list(rows)
     shown = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
     judge_of = {row.parent_run_id: row.model for row in attempts if row.is_shadow and row.outcome == Outcome.JUDGED}
-    compared = [
+    answered = [
         (shown[row.parent_run_id], row, judge_of.get(row.run_id))
         for row in attempts
-        if row.outcome == Outcome.SHADOW and row.verdict is not None and row.parent_run_id in shown
+        if row.outcome == Outcome.SHADOW and row.parent_run_id in shown
     ]
-    judges = _judgings((judge, row.verdict) for _, row, judge in compared if judge is not None)
+    judges = _judgings((judge, row.verdict) for _, row, judge in answered if judge is not None)
+    compared = [one for one in answered if one[1].verdict is not None]
     unjudged_weights = _unjudged_weights([(row.tier, judge) for _, row, judge in compared], judges)
     invents = _invents((row.tier, row.verdict, judge) for _, row, judge in compared)
     counts: dict[Pairing, Counter[Verdict]] = {}
@@ -159,7 +164,8 @@ def _judgings(verdicts: Iterable[tuple[str, Verdict | None]]) -> dict[str, Judgi
         counts.setdefault(judge, Counter())[verdict] += 1
     return {
         judge: Judging(
-            comparisons=of_judge.total(),
+            comparisons=of_judge.total() - of_judge[None],
+            without_verdict=of_judge[None],
             decided=of_judge[Verdict.BETTER] + of_judge[Verdict.WORSE],
             inconsistent=of_judge[Verdict.INCONSISTENT],
         )

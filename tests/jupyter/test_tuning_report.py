@@ -1,15 +1,18 @@
-"""The report of `%route_tune` on effort."""
+"""The report of `%route_tune` on effort and on shadow runs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 from llm_magic import Ledger, Registry, Router
 from llm_magic.jupyter.magics import tuning_report
-from llm_magic.types import Attempt, Effort
+from llm_magic.types import Attempt, Effort, Verdict
 from tests.support import builders
 from tests.support.builders import attempt
+from tests.tuning.test_comparisons import MODELS, shadowed
 from tests.tuning.test_effort_steps import MODEL, gains, rated
 
 
@@ -58,3 +61,23 @@ def test_a_model_that_is_shifted_without_an_answer_says_why(clean_environment: P
     report = tuning_report.preview(Router(registry=registry, ledger=ledger, providers={}))
     assert re.search(r"cheap, .*\(40 rated bad\)", report)
     assert re.search(r"other, .*\(assumed like others, no answers yet\)", report)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "line"),
+    [
+        (Verdict.INCONSISTENT, "in 40 (100%), and preferred an answer in 0: its verdicts are not used"),
+        (Verdict.TIE, "in 0 (0%), and preferred an answer in 0: its verdicts are not used"),
+        (None, "judge gave no readable verdict on 40 pairs, and the estimates stay as they were"),
+        (Verdict.WORSE, "judge judged 40 pairs and contradicted itself in 0 (0%): its verdicts count 97%"),
+    ],
+    ids=["favors the first", "always a tie", "always says yes", "decides"],
+)
+def test_the_report_says_if_a_judge_taught_nothing(verdict: Verdict | None, line: str, clean_environment: Path) -> None:
+    ledger = Ledger(":memory:")
+    for row in shadowed(*[verdict] * 40):
+        ledger.record(row)
+    router = Router(registry=MODELS, ledger=ledger, providers={})
+    report = tuning_report.preview(router)
+    assert line in report
+    assert ("Nothing to learn from yet" in report) == (verdict is not Verdict.WORSE)

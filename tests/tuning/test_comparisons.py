@@ -22,7 +22,7 @@ MODELS = registry(
 )
 
 
-def shadowed(*verdicts: Verdict, judged: bool = True) -> list[Attempt]:
+def shadowed(*verdicts: Verdict | None, judged: bool = True) -> list[Attempt]:
     """Rows of runs that `top` answered and `low` was compared with."""
     rows: list[Attempt] = []
     for number, verdict in enumerate(verdicts):

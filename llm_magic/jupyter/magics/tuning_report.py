@@ -131,14 +131,21 @@ def _shadow_lines(comparisons: Comparisons) -> Iterator[str]:
 
 
 def _judged(judging: Judging) -> str:
+    missing = f"gave no readable verdict on {_pairs(judging.without_verdict)}"
+    if not judging.comparisons:
+        return f"{missing}, and the estimates stay as they were"
     share = judging.inconsistent / judging.comparisons
-    pairs = f"{judging.comparisons:,} pair{'s' * (judging.comparisons != 1)}"
-    text = f"judged {pairs} and contradicted itself in {judging.inconsistent:,} ({share:.0%})"
+    text = f"judged {_pairs(judging.comparisons)} and contradicted itself in {judging.inconsistent:,} ({share:.0%})"
+    text = f"{missing}, {text}" if judging.without_verdict else text
     if judging.never_decides:
         return f"{text}, and preferred an answer in {judging.decided:,}: its verdicts are not used"
     if not judging.weight:
         return f"{text}: its verdicts are not used, and the estimates stay as they were"
     return f"{text}: its verdicts count {judging.weight:.0%}"
+
+
+def _pairs(count: int) -> str:
+    return f"{count:,} pair{'s' * (count != 1)}"
 
 
 def _effect_on_history(rows: list[Attempt], router: Router, learned: Tuning) -> list[str]:
