@@ -20,7 +20,7 @@ from tests.support.builders import NOON, attempt, model, router, scripted
 
 MODELS = (
     model("top", price="4/20", capability=dict.fromkeys(TaskTier, 2.2)),
-    model("middle", price="1/5", capability=dict.fromkeys(TaskTier, 1.5)),
+    model("middle", price="1/5", capability=dict.fromkeys(TaskTier, 1.4)),
     model("low", price="0.1/0.5", capability=dict.fromkeys(TaskTier, 1.2)),
 )
 USAGE = Usage(input_tokens=100, output_tokens=50)
