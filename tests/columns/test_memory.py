@@ -46,6 +46,28 @@ done = ours.map_sync("Topic? {{value}}", over=rows(int(sys.argv[2])))
 print(seen[1] - seen[0])
 assert done.progress.answered == int(sys.argv[2])
 """
+FILE = """
+from llm_magic import use_router
+from llm_magic.__main__ import main
+use_router(ours)
+count, path, seen = int(sys.argv[2]), Path(sys.argv[1]).with_name("in.csv"), []
+with path.open("w") as file:
+    file.write("text\\n")
+    file.writelines(f"review number {number} {'x' * 300}\\n" for number in range(count))
+
+def sampled(request):
+    scripted(ours).requests.clear()
+    if (number := next(numbers)) % 1_000 == 0:
+        seen.append(resident_bytes())
+    return Reply(chunks=("x" * 300,))
+
+import itertools
+numbers, scripted(ours).reply = itertools.count(), sampled
+command = ["map", str(path), "--text", "Topic? {{text}}", "--out", str(path.with_name("out.csv"))]
+sys.stdout, out = sys.stderr, sys.stdout
+assert main(command) == 0
+print(max(*seen, resident_bytes()) - seen[0], file=out)
+"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,3 +89,8 @@ def test_a_table_takes_less_than_twice_the_memory_of_its_answers(tmp_path: Path)
 def test_a_stream_takes_the_same_memory_for_any_number_of_rows(tmp_path: Path) -> None:
     rows = 15_000
     assert grown_bytes(STREAM, tmp_path / "ledger.db", rows) < 0.5 * (rows - rows // 3) * CHARS
+
+
+def test_the_rows_of_a_file_and_their_answers_take_less_memory_than_their_answers_alone(tmp_path: Path) -> None:
+    rows = 20_000
+    assert grown_bytes(FILE, tmp_path / "ledger.db", rows) < rows * CHARS
