@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
-from llm_magic.errors import ProtocolError
+from llm_magic.errors import ProviderError, Refused
 from llm_magic.events import TextDelta
-from llm_magic.providers.base import ProviderEvent, SignOfLife
+from llm_magic.providers.base import Finished, ProviderEvent, SignOfLife
 from llm_magic.providers.sse import BodyDecoder, JSONObject
 
 END_WAIT_S = 5.0
@@ -44,10 +44,10 @@ async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[Provi
             try:
                 for value in decoder.finish() if data is None else decoder.feed(data):
                     events.add(reader.read(value))
-            except ProtocolError:
-                if not reader.has_finish_reason:
+            except ProviderError as error:
+                if isinstance(error, Refused) or not _is_whole(reader):
                     raise
-                data = None  # the answer is whole
+                data = None
             finally:
                 for event in events.end():  # before an error too
                     yield event
@@ -127,6 +127,12 @@ class _Body:
         finally:
             self._is_read = True
             self._arrived.set()
+
+
+def _is_whole(reader: WireReader) -> bool:
+    """True if the model has finished: what follows, such as an error of a gateway, does not break the answer."""
+    ends = [event for event in reader.end() if isinstance(event, Finished)] if reader.has_finish_reason else []
+    return any(end.finish_reason in ("stop", "length") for end in ends)
 
 
 async def _next_data(body: _Body, reader: WireReader) -> bytes | None:

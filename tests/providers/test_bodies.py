@@ -413,10 +413,19 @@ async def test_an_answer_that_minimax_marks_as_sensitive_is_a_refusal(name: str)
     assert result.finished == Finished(finish_reason="refusal", served_model="", refusal=name)
 
 
-async def test_bytes_after_the_finish_reason_that_are_not_events_do_not_break_the_answer() -> None:
-    result = await read(Response([sse([*openai_chunks()], end="data: {broken\n\n")]))
-    assert (result.text, result.usage) == (TEXT, USAGE)
-    assert result.finished == Finished(finish_reason="stop", served_model="gpt")
+@pytest.mark.parametrize("end", ["data: {broken\n\n", 'data: {"error": {"message": "late", "code": 500}}\n\n'])
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_errors_after_the_finish_reason_do_not_break_the_answer(wire: str, end: str) -> None:
+    events = EVENTS[wire]()
+    events = events[:-1] if wire == "anthropic" else events  # without its message_stop, after which nothing is read
+    await assert_answer_is_read(wire, Response([sse(events, end=end)]))
+
+
+async def test_an_error_after_the_end_of_a_broken_answer_is_raised() -> None:
+    with pytest.raises(ServerError, match="late"):
+        await read(Response([sse([delta("Pa"), delta(finish="error"), {"error": {"message": "late"}}])]))
+    with pytest.raises(Refused):
+        await read(Response([sse([*openai_chunks(), {"error": {"code": "content_filter", "message": "late"}}])]))
 
 
 async def test_the_message_of_groq_at_a_broken_end_is_kept() -> None:
