@@ -40,6 +40,19 @@ def test_the_choice_varies_and_never_falls_below_the_requested_quality() -> None
     assert 5 < found["top"] < 55
 
 
+def test_a_model_just_below_the_requested_quality_is_not_explored_although_it_might_be_good_enough() -> None:
+    planning = router(
+        capable("top", 2.2, 0.8, price="4/20"),
+        capable("almost", 1.5, 0.8, price="0.1/0.5"),
+        shadow=Shadowing(explore=True),
+        quality=0.96,
+    )
+    plan = planning.plan("Explain tide number 1.")
+    qualities = {one.model.id: one.expected_quality for one in plan.candidates}
+    assert 0.95 * plan.minimum_quality < qualities["almost"] < plan.minimum_quality
+    assert set(leaders(planning)) == {"top"}
+
+
 def test_the_less_is_known_the_more_it_varies() -> None:
     assert leaders(asking(0.05))["top"] < leaders(asking(0.5))["top"]
 
