@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from llm_magic.errors import LLMMagicError
@@ -73,9 +74,20 @@ def hash_key() -> bytes:
         key = secrets.token_bytes(32)
     try:
         private_home()
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # 0600
-            file.write(key)
-        os.replace(file.name, path)
+        return _created(path, key)
     except OSError:
         return key
-    return key
+
+
+def _created(path: Path, content: bytes) -> bytes:
+    """Write a file, unless another process creates it at the same time, and return what it contains."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # 0600
+        file.write(content)
+    try:
+        with suppress(FileExistsError):
+            os.link(file.name, path)
+    except OSError:  # a file system without links
+        os.replace(file.name, path)
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+    return path.read_bytes()

@@ -18,7 +18,7 @@ from llm_magic import cache as caching
 from llm_magic.cache import store as keeping
 from llm_magic.cache.store import AnswerCache, CachedAnswer
 from llm_magic.events import TextDelta
-from llm_magic.home import hash_key
+from llm_magic.home import hash_key, home
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.testing import Failure, Reply, ScriptedProvider
 from llm_magic.types import Request
@@ -256,6 +256,26 @@ def test_no_file_contains_purged_text_or_prompts(tmp_path: Path) -> None:
     assert b"SECRET-ANSWER" not in on_disk()
     ledger.close()
     assert b"SECRET-ANSWER" not in on_disk()
+
+
+def test_kernels_that_create_the_hash_key_at_once_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def created_meanwhile(length: int) -> bytes:
+        home().mkdir(exist_ok=True)
+        (home() / "hash.key").write_bytes(b"other kernel")
+        return b"x" * length
+
+    monkeypatch.setattr("secrets.token_bytes", created_meanwhile)
+    assert hash_key() == hash_key() == b"other kernel"
+    assert [path.name for path in home().iterdir() if path.name.startswith("tmp")] == []
+
+
+def test_the_hash_key_is_stored_on_file_systems_without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(source: str, target: Path) -> None:
+        raise PermissionError("links are not supported")
+
+    monkeypatch.setattr("os.link", no_link)
+    assert hash_key() == hash_key()
+    assert len(hash_key()) == 32
 
 
 def test_the_hash_key_is_private_and_temporary_if_it_can_not_be_stored(
