@@ -120,6 +120,11 @@ def test_runs_beyond_the_concurrency_limit_queue_and_jobs_lists_and_joins_them(s
     assert shell.run("%route_jobs wait") == "", "displayed once"
 
 
+@pytest.mark.parametrize("action", ["", " wait", " cancel"])
+def test_without_background_runs_a_sentence_says_so(shell: Shell, action: str) -> None:
+    assert "no background runs: %%route --background starts one" in shell.run(f"%route_jobs{action}")
+
+
 def test_cancel_cancels_upstream_and_settles(shell: Shell, gate: Gate) -> None:
     shell.run("%%route --background --out one\nhello")
     shell.run("%%route --background --out two\nhello")

@@ -265,13 +265,13 @@ class RouteMagics(Magics):
         with short_errors():
             self._adopt(routing.session_router())
             runs = background.select(args.runs)
-            if args.action == "wait":
+            if args.action == "wait" and runs:
                 return background.wait(runs)
             if args.action == "now":
                 background.send_now(runs)
             for run in runs if args.action == "cancel" else ():
                 run.cancel()
-        if args.action is not None:
+        if args.action is not None and runs:
             return None
         from llm_magic.jupyter.render import frames
 
