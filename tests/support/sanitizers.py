@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import nh3
@@ -203,10 +204,10 @@ def _cleaned(html: str, tags: set[str], attributes: set[str]) -> str:
 
 
 def visible_text(html: str) -> str:
-    """Return the text that a browser displays without style sheets."""
+    """Return the text that a browser displays without style sheets. It shows no space at the end of a line."""
     reader = _Reader()
     reader.feed(html)
-    return "".join(reader.parts)
+    return re.sub(r" +(?=\n|\Z)", "", "".join(reader.parts))
 
 
 class _Reader(HTMLParser):
@@ -219,12 +220,14 @@ class _Reader(HTMLParser):
         self._hidden: list[bool] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in self._LINES:
+        if tag in (*self._LINES, "br"):
             self.parts.append("\n")
         if tag not in self._VOID:
             self._hidden.append(tag in ("rp", "style", "script") or "hidden" in dict(attrs))
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "summary":
+            self.parts.append("\n")
         if tag not in self._VOID:
             self._hidden.pop()
 

@@ -26,6 +26,7 @@ _CONDITIONS = re.compile(r"::?[a-z-]+(?:\([^)]*\))?|\[[^\]]*\]")
 _NAMES = re.compile(r"\.[\w-]+|(?<![\w.-])[a-z]\w*")
 _SEPARATOR = re.compile(r",(?![^(]*\))")
 _CLASSES = re.compile(r"class=(?:[\"']([^\"']*)|([\w-]+))")
+_PREFORMATTED = re.compile(r"<(pre|textarea)\b.*?</\1>", re.DOTALL)
 _NEEDLESS_BREAKS = re.compile(r"(<(?:table|thead|tbody|tr|ul|ol)>)\n|\n(?=</(?:table|thead|tbody|tr|ul|ol)>)")
 _LANGUAGE = re.compile(r' class="?language-[^">]+"?(?=>)')
 _BREAK = re.compile(r"\n\s*")
@@ -67,7 +68,8 @@ def styled(html: str, *more: str) -> str:
 
 def _compact(html: str) -> str:
     # In a saved notebook, a quote takes two characters, and a line break fifteen: each line is indented and quoted.
-    html = _LANGUAGE.sub("", _NEEDLESS_BREAKS.sub(r"\1", html)).replace("\n", "&#10;")
+    html = _LANGUAGE.sub("", _NEEDLESS_BREAKS.sub(r"\1", html))
+    html = _PREFORMATTED.sub(lambda block: block[0].replace("\n", "&#10;"), html).replace("\n", " ")
     return _TAG.sub(lambda tag: _NEEDLESS_QUOTES.sub(r"=\1", tag[0]).replace(" display=inline", ""), html)
 
 
