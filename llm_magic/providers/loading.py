@@ -10,8 +10,6 @@ from llm_magic.providers.base import LoadableProvider, PreparedProvider, Provide
 
 
 class Loading:
-    """The providers of one router that are loaded. A run waits only for the provider that it is about to use."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}

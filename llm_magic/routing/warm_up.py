@@ -20,9 +20,12 @@ _MODULES = (
     "h11",  # imported by the first connection, and so is the next one
     "anyio._backends._asyncio",
 )
+_PAUSE_S, _PAUSE_FOR_RUN_S = 1.0, 3.0
 _loading = threading.Lock()
 _loaded = threading.Event()
 """Set once the parts that all providers share are loaded."""
+_awaited = threading.Event()
+"""Set by a run that waits for them."""
 
 
 def load(*, stop: threading.Event | None = None) -> None:
@@ -36,14 +39,19 @@ def load(*, stop: threading.Event | None = None) -> None:
             _loaded.set()
 
 
-def load_sdks(providers: Iterable[Provider], *, stop: threading.Event, pause_s: float) -> None:
-    """Load what the available providers import, in their order, with pauses in which a cell can send its request."""
+def load_sdks(providers: Iterable[Provider], *, stop: threading.Event) -> None:
+    """Load what the available providers import, in their order.
+
+    A run that waits for the shared parts loads its own SDK first, and has the processor for itself until it has sent.
+    """
     usable = (provider for provider in providers if provider.unavailable() is None)
-    for number, provider in enumerate(usable):
+    pause_s = _PAUSE_FOR_RUN_S if _awaited.is_set() else 0.0
+    for provider in usable:
         if isinstance(provider, LoadableProvider):
-            if number and stop.wait(pause_s):
+            if pause_s and stop.wait(pause_s):
                 return
             _run_steps((provider.load,), stop)
+            pause_s = _PAUSE_S
 
 
 def _run_steps(steps: Iterable[Callable[[], object]], stop: threading.Event | None) -> None:
@@ -66,6 +74,7 @@ class WarmUp:
             return
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
+        _awaited.set()
         if task is None or task.done():  # it is canceled if the loop's tasks are
             task = self._tasks[loop] = loop.create_task(asyncio.to_thread(load))
         await asyncio.shield(task)

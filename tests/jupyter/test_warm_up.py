@@ -25,8 +25,18 @@ WAIT_IN_ORDER = """
 [thread.join() for thread in threading.enumerate() if thread.name == "llm_magic warm-up"]
 from llm_magic import Ledger, Router
 names = ["tiktoken", "genai_prices.data", "sqlalchemy", "openai", "anthropic"]
-plan = Router(ledger=Ledger(":memory:")).plan("Explain how photosynthesis works.")
+plan = Router(ledger=Ledger(":memory:")).plan("Write a Python function that adds two numbers.")
 print(*(name for name in sys.modules if name in names), plan.candidates[0].model.provider)
+"""
+RUN_AT_ONCE = """
+from llm_magic import Ledger, Router
+from llm_magic.errors import AllAttemptsFailed
+from llm_magic.execute import RetryPolicy
+try:
+    router = Router(ledger=Ledger(":memory:"), policy=RetryPolicy(attempts=1))
+    router.route_sync("Hello!", model=MODEL)
+except AllAttemptsFailed:
+    pass
 """
 COLD_RUN = """
 import asyncio, time
@@ -76,6 +86,15 @@ def test_the_sdk_of_the_planned_provider_is_loaded_first_and_only_those_with_a_k
     assert modules[-1] in ("openai", "anthropic"), "after all that they share"
     order = [name for name in modules if name in ("openai", "anthropic")]
     assert order == sdks if sdks else (order[0] == planned and len(order) == 2)
+
+
+@pytest.mark.parametrize(("model", "sdk"), [("gpt-6-luna", "openai"), ("claude-haiku-5-5", "anthropic")])
+def test_a_run_during_the_warm_up_loads_its_own_sdk_first(model: str, sdk: str, tmp_path: Path) -> None:
+    environ = {f"{name}_API_KEY": "sk-none" for name in ("OPENAI", "ANTHROPIC")}
+    environ |= {f"{name}_BASE_URL": "http://127.0.0.1:1" for name in ("OPENAI", "ANTHROPIC")}
+    code = LOAD + RUN_AT_ONCE.replace("MODEL", repr(model)) + "print(*sys.modules)"
+    modules = run(code, tmp_path, LLM_MAGIC_LOCAL="0", **environ).split()
+    assert next(name for name in modules if name in ("openai", "anthropic")) == sdk
 
 
 @pytest.mark.parametrize("code", [LOAD, LOAD + 'shell.run_line_magic("reload_ext", "llm_magic")'])

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llm_magic.providers.base import Provider
 
-_PAUSE_S = 1.0
-_PROMPT = "Explain how photosynthesis works."
+_PROMPT = "Write a Python function that merges two sorted lists."
 
 
 class BackgroundWarmUp:
@@ -40,12 +39,12 @@ class BackgroundWarmUp:
         with suppress(Exception):  # an error in models.toml is reported when the first cell reads it
             warm_up.load(stop=self._stop)
             if not self._stop.is_set():
-                warm_up.load_sdks(_providers_by_need(), stop=self._stop, pause_s=_PAUSE_S)
+                warm_up.load_sdks(_planned_first(), stop=self._stop)
         atexit.unregister(self._end)
 
 
-def _providers_by_need() -> list[Provider]:
-    """Return the providers of a usual plan in its order, and then the others. Planning also loads its modules."""
+def _planned_first() -> list[Provider]:
+    # Planning also loads its modules.
     from llm_magic.ledger import Ledger
     from llm_magic.routing.router import Router
 
