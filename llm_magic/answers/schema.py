@@ -60,9 +60,9 @@ def _read(text: str, schema: Schema) -> JsonValue:
             fitting[json.dumps(inner.data, sort_keys=True)] = inner
         else:
             errors.append(error)
-    if not fitting and not errors and not _takes_any_text(schema):
+    if not fitting:
         label = bare_text(text)
-        fitting |= {label.text: label} if find_problem(label.data, schema) is None else {}
+        fitting |= {label.text: label} if _is_label(label.data, schema) else {}
     if not fitting:
         raise errors[-1] if errors else InvalidAnswer(f"the answer is not JSON: {_syntax_error(text)}")
     if len(fitting) > 1:
@@ -75,8 +75,9 @@ def _read(text: str, schema: Schema) -> JsonValue:
     return value
 
 
-def _takes_any_text(schema: Schema) -> bool:
-    return find_problem("\N{BULLET}", schema) is None
+def _is_label(text: str, schema: Schema) -> bool:
+    """True if a text fits a schema that other texts of its length do not fit."""
+    return find_problem(text, schema) is None and find_problem("\N{BULLET}" * len(text), schema) is not None
 
 
 def _may_be(opening: str, schema: Schema) -> bool:

@@ -132,7 +132,12 @@ def test_a_label_without_quotes_is_accepted(schema: Any, text: str) -> None:
     assert parse(text, schema_of(schema)) == "dark blue"
 
 
-@pytest.mark.parametrize(("schema", "text"), [(LABEL, "green"), (LABEL, "red or dark blue"), ({"type": "string"}, "I can't say"), ({"type": "object"}, "red")])  # fmt: skip
+@pytest.mark.parametrize("text", ["1", "true", "null"])
+def test_a_label_that_is_a_number_in_json_is_accepted_without_quotes(text: str) -> None:
+    assert parse(text, schema_of({"enum": ["1", "true", "null", "x"]})) == text
+
+
+@pytest.mark.parametrize(("schema", "text"), [(LABEL, "green"), (LABEL, "red or dark blue"), ({"type": "string"}, "I can't say"), ({"type": "object"}, "red"), ({"type": "string", "minLength": 3}, "I can't say"), ({"type": "string", "maxLength": 20}, "Sorry")])  # fmt: skip
 def test_words_that_are_not_a_label_are_invalid(schema: Any, text: str) -> None:
     with pytest.raises(InvalidAnswer, match="is not JSON"):
         parse(text, schema_of(schema))
