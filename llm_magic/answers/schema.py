@@ -76,7 +76,6 @@ def _read(text: str, schema: Schema) -> JsonValue:
 
 
 def _is_label(text: str, schema: Schema) -> bool:
-    """True if a text fits a schema that other texts of its length do not fit."""
     return find_problem(text, schema) is None and find_problem("\N{BULLET}" * len(text), schema) is not None
 
 

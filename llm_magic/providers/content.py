@@ -33,7 +33,6 @@ def split_content(content: object) -> tuple[str, str]:
 
 
 def other_content(message: Mapping[str, Any]) -> str:
-    """Return the kind of the content of a delta or message that is not text, or an empty text without any."""
     return next((kind for name, kind in _OTHER_CONTENT.items() if message.get(name)), "")
 
 

@@ -55,6 +55,5 @@ def nested_error(body: Mapping[str, Any]) -> object | None:
 
 
 def _beside_answer(body: Mapping[str, Any], error: object) -> dict[str, Any]:
-    """Return an error that is a scalar with the scalars next to it, such as its message."""
     scalars = {name: value for name, value in body.items() if isinstance(value, str | int) and name != "model"}
     return scalars | {"error": error}
