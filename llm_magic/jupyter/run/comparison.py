@@ -85,12 +85,7 @@ def run(
     """
     _last.clear()
     plans = router.plans(prompt, models=models)
-    ledger = router.ledger
-    cap_usd = router.budget.session_usd
-    states = {
-        label: RunState(ledger=ledger, session_usd=ledger.spent_usd, cap_usd=cap_usd, shows_error=True)
-        for label in plans
-    }
+    states = {label: _new_state(router) for label in plans}
     errors: dict[str, LLMMagicError] = {}
     view = choose_view(shell, list(plans), freeze=freeze, stream=stream, verbosity=verbosity)
     job = router.compare_job(plans)
@@ -120,6 +115,12 @@ def run(
         raise next(iter(errors.values()))
     _last.append(compared)
     return compared
+
+
+def _new_state(router: Router) -> RunState:
+    ledger = router.ledger
+    cap_usd = router.budget.session_usd
+    return RunState(ledger=ledger, session_usd=ledger.spent_usd, cap_usd=cap_usd, shows_error=True)
 
 
 def _comparison_of(states: RunStates) -> Comparison:
