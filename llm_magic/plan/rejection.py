@@ -36,7 +36,7 @@ def rejection(
 def _way_out(plan: Plan, registry: Registry, context: PlanContext) -> str:
     variables = key_variables(plan.skipped, registry)
     steps = [f"set {' or '.join(variables)}"] if variables else []
-    if plan.request.model is not None:
+    if plan.request.model is not None and not plan.request.model_reason:
         steps.append("leave out --model, so that another model may answer")
     steps += _local_step(plan, registry, context)
     return _sentence(steps) if steps else "Shorten the prompt, or add a model to models.toml"

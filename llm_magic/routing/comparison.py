@@ -16,7 +16,9 @@ def requests_of(request: Request, models: Sequence[str]) -> dict[str, Request]:
     request = dataclasses.replace(request, cache=False, hedge_s=None, cascade="off")
     if tuple(models) == ("tiers",):
         return {str(tier): dataclasses.replace(request, tier=tier) for tier in TaskTier}
-    requests = {model: dataclasses.replace(request, model=model) for model in models}
+    requests = {
+        model: dataclasses.replace(request, model=model, model_reason="compared with others") for model in models
+    }
     if len(requests) < 2:
         raise RequestError("a comparison needs two models or more: separate their ids by commas, or compare tiers")
     return requests

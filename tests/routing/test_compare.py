@@ -105,6 +105,7 @@ async def test_an_unusable_model_has_a_reason_and_the_others_answer() -> None:
     compared = await router.compare("hello", models=["a", "b", "c"])
     assert [column.result is None for column in compared.columns] == [False, True, False]
     assert "b: no OTHER_KEY" in compared.columns[1].error
+    assert "--model" not in compared.columns[1].error, "the option was not given"
 
 
 async def test_a_retry_in_a_comparison_has_a_hold_of_its_own() -> None:
