@@ -60,9 +60,8 @@ class CheapestCapable:
         entries = {entry.model.id: entry for entry in rated}
         embedded = [model.id for model in registry if registry.is_local(model) and model.id != request.model]
         heads = _chain_starts(request, classification, registry, entries, self._seed)
-        chains = [model.id for head in heads for model in registry.chain(head.id)]
-        if _decides_by_worth(request):
-            chains = [*(head.id for head in heads), *chains]
+        first = heads if _decides_by_worth(request) else _leaders(heads, entries)
+        chains = [*(head.id for head in first), *(model.id for head in heads for model in registry.chain(head.id))]
         chain = [model_id for model_id in dict.fromkeys(chains) if model_id not in embedded]
         ranked = [entries[model_id] for model_id in chain]
         over_budget = any(isinstance(entry, Skipped) and entry.asked_usd is not None for entry in ranked)
@@ -105,7 +104,7 @@ def _chain_starts(
 ) -> list[ModelSpec]:
 
     def cheapest_first(models: Iterable[ModelSpec]) -> list[ModelSpec]:
-        return sorted(models, key=lambda model: _unusable_last(entries[model.id]))
+        return sorted(models, key=lambda model: _unknown_prices_last(entries[model.id]))
 
     if request.model is not None:
         return [registry[request.model]]
@@ -118,14 +117,14 @@ def _chain_starts(
         may_lead = leading(registry)
         enough = [model for model in may_lead if required.is_met(model, _effort(entries[model.id]))]
         if not enough:
-            best = max(may_lead, key=lambda model: _best_usable(entries[model.id], classification))
-            return [best, *heads]
+            best = sorted(may_lead, key=lambda model: -_quality(entries[model.id], classification))
+            return [*_leaders(best, entries), *heads]
         cheapest = cheapest_first(enough)
         if exploring:
             minimum = required.minimum_quality - TOLERANCE
             led = explored(cheapest, entries, classification, request, minimum=minimum, seed=seed)
             cheapest = [led or cheapest[0], *cheapest]
-        return [cheapest[0], *heads]
+        return [*_leaders(cheapest, entries), *heads]
     return heads
 
 
@@ -139,10 +138,10 @@ def _by_worth(
 ) -> list[ModelSpec]:
     """Return the models that may lead, the highest expected worth minus cost first; unknown prices last."""
 
-    def rank(model: ModelSpec) -> tuple[bool, bool, Decimal, float]:
+    def rank(model: ModelSpec) -> tuple[bool, Decimal, float]:
         entry = entries[model.id]
         usd, quality = entry.typical_usd, _quality(entry, classification)
-        return not _is_configured(entry), usd is None, -net_worth(worth_usd, quality, usd or Decimal(0)), -quality
+        return usd is None, -net_worth(worth_usd, quality, usd or Decimal(0)), -quality
 
     return sorted(leading(registry), key=rank)
 
@@ -153,21 +152,21 @@ def _quality(entry: PlanEntry, classification: Classification) -> float:
     return expected_quality(classification, entry.model.capability)
 
 
-def _best_usable(entry: PlanEntry, classification: Classification) -> tuple[bool, float]:
-    return _is_configured(entry), _quality(entry, classification)
-
-
 def _effort(entry: PlanEntry) -> Effort | None:
     return entry.effort if isinstance(entry, Candidate) else None
 
 
-def _unusable_last(entry: PlanEntry) -> tuple[bool, bool, Decimal]:
-    """Return a key to sort by price. Models without a key or a price come last."""
-    return not _is_configured(entry), entry.typical_usd is None, entry.typical_usd or Decimal(0)
+def _unknown_prices_last(entry: PlanEntry) -> tuple[bool, Decimal]:
+    return entry.typical_usd is None, entry.typical_usd or Decimal(0)
 
 
-def _is_configured(entry: PlanEntry) -> bool:
-    return isinstance(entry, Candidate) or entry.is_configured
+def _leaders(models: Sequence[ModelSpec], entries: Mapping[str, PlanEntry]) -> Sequence[ModelSpec]:
+    """Return the models up to the first one whose provider can be used, or the first one if there is none."""
+    for position, model in enumerate(models, start=1):
+        entry = entries[model.id]
+        if isinstance(entry, Candidate) or entry.is_configured:
+            return models[:position]
+    return models[:1]
 
 
 def _capable(request: Request, tier: TaskTier, registry: Registry) -> tuple[ModelSpec, ...]:
