@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 _STRAYS = """() => [...document.querySelectorAll('.jp-OutputArea style')].flatMap(style => {
     if (!style.textContent.includes('llmr')) return [];  // what pandas writes
     const own = style.closest('.jp-OutputArea-child');
-    return [...style.sheet.cssRules].flatMap(rule => [...(rule.cssRules?.length ? rule.cssRules : [rule])])
-        .filter(rule => rule.selectorText?.includes(':has(')
-            || [...document.querySelectorAll(rule.selectorText ?? 'none')].some(each => !own.contains(each)))
-        .map(rule => rule.selectorText)})"""
+    const outer = rule => rule.selectorText ? `:is(${rule.selectorText})` : '&';
+    return [...style.sheet.cssRules].flatMap(rule => rule.cssRules?.length
+            ? [...rule.cssRules].map(inner => inner.selectorText?.replaceAll('&', outer(rule)))
+            : [rule.selectorText])
+        .filter(selector => selector?.includes(':has(')
+            || [...document.querySelectorAll(selector ?? 'none')].some(each => !own.contains(each)))})"""
 
 
 @pytest.fixture(scope="module")
