@@ -59,6 +59,8 @@ def _is_gone(owner: str) -> bool:
 
     try:
         _, pid, started = owner.rsplit(" ", 2)
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
+        process = psutil.Process(int(pid))
+        # A killed process stays a zombie until its parent waits for it, which some containers never do.
+        return abs(process.create_time() - float(started)) > 1 or process.status() == psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         return True

@@ -23,6 +23,21 @@ def test_this_process_is_alive_and_one_that_ended_is_dead() -> None:
     assert not dead(owners.process_name(os.getpid()), NOW - 1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no zombies")
+def test_a_killed_process_that_nobody_has_waited_for_is_dead() -> None:
+    """In a container whose first process reaps none, it stays in the process table for good."""
+    import psutil
+
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = owners.process_name(child.pid)
+    assert not owners.is_dead(NOW)(owner, NOW + 1)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+    assert owners.is_dead(NOW)(owner, NOW + 1)
+    child.communicate()
+
+
 def test_a_process_id_that_was_reused_is_not_the_holder() -> None:
     space, pid, started = owners.process_name(os.getpid()).rsplit(" ", 2)
     assert owners.is_dead(NOW)(f"{space} {pid} {float(started) - 100:.2f}", NOW + 1)
