@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_S = 60.0
@@ -181,6 +181,10 @@ class Notebook:
             timeout=4 * WAIT_S * 1000,
             polling=250,  # polling at every frame would leave a long page no time to draw
         )
+
+    @staticmethod
+    def wait_for_count(locator: Locator, number: int) -> None:
+        expect(locator).to_have_count(number)
 
     def pending(self) -> int:
         """Count the cells that run or are queued. The kernel's status does not tell: widget messages change it."""

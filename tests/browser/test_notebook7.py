@@ -37,7 +37,7 @@ def test_a_run_a_comparison_and_the_panel_work_in_notebook_7(
     notebook.run_all(wait=False)
     answer = notebook.cell(1)
     answer.get_by_text("answering").wait_for()
-    assert answer.locator("math").first.is_visible()
+    answer.locator("math").first.wait_for()
     gate.set()
     notebook.wait()
     assert notebook.errors() == []
@@ -60,6 +60,6 @@ def test_a_run_a_comparison_and_the_panel_work_in_notebook_7(
     notebook.command("notebook:shutdown-kernel")
     notebook.open(kernel=False)
     notebook.cell(2).locator("section").first.wait_for()
-    assert notebook.cell(1).locator("math").first.is_visible()
+    notebook.cell(1).locator("math").first.wait_for()
     assert "your pick" in notebook.cell(2).locator("section").nth(1).inner_text()
     page.context.close()

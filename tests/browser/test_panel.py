@@ -38,7 +38,7 @@ def test_the_panel_works_with_mouse_and_keyboard(notebook: Notebook) -> None:
     assert notebook.errors() == []
     panel = notebook.page.locator(".llmr-panel")
     rows = panel.locator(".llmr-run")
-    assert rows.count() == 2
+    notebook.wait_for_count(rows, 2)
     for part in ("of $0.050", "saved", "✓ anthropic: 2 models", "✗ openai: gpt-5.5 cooling down until"):
         assert part in panel.inner_text()
     assert "Extract every date" in rows.nth(0).inner_text()
@@ -80,7 +80,7 @@ def test_the_panel_works_with_mouse_and_keyboard(notebook: Notebook) -> None:
         panel.get_by_text("again of 1").wait_for()
     finally:
         (notebook.lab.files / "go").unlink()
-    assert rows.count() == 3
+    notebook.wait_for_count(rows, 3)
     assert "A generator keeps one value in memory." in rows.nth(0).inner_text()
     parent = "[row.parent_run_id for row in llm_magic.router().ledger.rows()][-1]"
     assert notebook.value(parent) == notebook.value(f"{run}.run_id")
@@ -100,7 +100,7 @@ def test_a_panel_without_its_kernel_is_readable(notebook: Notebook) -> None:
     again = "%load_ext llm_magic, then %route_panel"
     assert notebook.page.evaluate(texts) == [f'"Last state before the kernel ended. For a live panel: {again}."']
     assert not disconnected.get_by_role("button", name="Good").first.is_visible()
-    assert disconnected.get_by_role("button", name="Copy").first.is_visible()
+    disconnected.get_by_role("button", name="Copy").first.wait_for()
 
     notebook.save()
     notebook.wait_for_kernel()  # the server can't shut down a kernel that is still starting

@@ -44,7 +44,7 @@ def test_a_comparison_streams_side_by_side_and_scrolls_on_narrow_pages(
     notebook.wait()
     assert notebook.errors() == []
     columns = live
-    assert columns.count() == 4
+    notebook.wait_for_count(columns, 4)
     for number, model in enumerate(MODELS):
         text = columns.nth(number).inner_text()
         assert f"{number + 1}. {model}" in text
@@ -97,7 +97,7 @@ def pick_in_the_panel(notebook: Notebook) -> None:
     """Pick one answer with the mouse, then another one with the keyboard."""
     panel = notebook.page.locator(".llmr-panel")
     entry = panel.locator(".llmr-run").first
-    assert entry.get_by_role("button", name="Pick").count() == 3, "one per answer"
+    notebook.wait_for_count(entry.get_by_role("button", name="Pick"), 3)  # one per answer
     second = entry.get_by_role("button", name="Pick claude-sonnet-4-6 for comparison")
     second.click()
     entry.get_by_role("button", name="✓ Picked claude-sonnet-4-6").wait_for()
@@ -124,7 +124,7 @@ def test_every_payload_is_inert_in_a_column(opened: Callable[..., Notebook], ser
     notebook.run_in_turn()
     assert notebook.errors() == []
     # The last comparisons are widgets above a hidden static copy.
-    assert notebook.page.locator(".llmr-columns > section").count() == 2 * len(PAYLOADS)
+    notebook.wait_for_count(notebook.page.locator(".llmr-columns > section"), 2 * len(PAYLOADS))
     inert(notebook)
 
 
@@ -169,6 +169,6 @@ def test_a_report_is_displayed_as_a_picture_and_tables(
     assert notebook.errors() == []
     picture = notebook.cell(2).locator("img")
     assert picture.evaluate("image => image.naturalWidth") == 1920
-    assert notebook.cell(2).locator("table").count() == 3
+    notebook.wait_for_count(notebook.cell(2).locator("table"), 3)
     assert "spent, " in notebook.cell(2).inner_text()
-    assert notebook.cell(3).locator("tbody tr").count() == 9
+    notebook.wait_for_count(notebook.cell(3).locator("tbody tr"), 9)

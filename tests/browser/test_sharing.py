@@ -50,7 +50,7 @@ def test_formulas_read_as_their_tex_and_facts_are_separated(opened: Callable[...
     assert "x = 1" in lines
     (summary,) = [line for line in lines if line.startswith("strong · ")]
     assert " · session " in summary
-    assert notebook.page.locator(".jp-OutputArea pre").count() == 1
+    notebook.wait_for_count(notebook.page.locator(".jp-OutputArea pre"), 1)
 
 
 def test_formulas_read_as_their_tex_on_github_and_are_drawn_without_a_sanitizer(browser: Browser) -> None:

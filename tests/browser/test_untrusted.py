@@ -66,12 +66,12 @@ def test_every_payload_is_inert_live_reopened_and_converted(
     notebook = opened(hostile)
     notebook.run_in_turn()
     assert notebook.errors() == []
-    assert notebook.page.locator(".llmr-body").count() == len(PAYLOADS) + 2
+    notebook.wait_for_count(notebook.page.locator(".llmr-body"), len(PAYLOADS) + 2)
     # A long notebook stays fast: one style sheet per output, whose rules apply to that output only.
     assert (
         notebook.page.locator(".jp-OutputArea style").count() <= notebook.page.locator(".jp-OutputArea-child").count()
     )
-    assert notebook.page.locator(".llmr-twin style").count() == len(PAYLOADS) + 1
+    notebook.wait_for_count(notebook.page.locator(".llmr-twin style"), len(PAYLOADS) + 1)
     assert notebook.page.evaluate(_STRAYS) == []
     inert(notebook)
     saved = notebook.save()
