@@ -113,11 +113,9 @@ def take(interface: Interface, folder: Path) -> None:
 def take_for_readme() -> None:
     with tempfile.TemporaryDirectory(prefix="llm_magic-") as home, loopback.running() as server:
         script(server)
-        thinking = dataclasses.replace(LONG, pause_s=0.03, reasoning=120)
-        for model in ("claude-sonnet-5-5", "gpt-6.1-terra"):
-            server.script(model, thinking)
-        for model in ("claude-opus-5-5", "gpt-6.1-sol"):
-            server.script(model, dataclasses.replace(LONG, reasoning=900))
+        reasoning_tokens = {"gpt-6.1-terra": 0, "gpt-6.1-sol": 150, "claude-sonnet-5-5": 200, "claude-opus-5-5": 1600}
+        for model, reasoning in reasoning_tokens.items():
+            server.script(model, dataclasses.replace(LONG, pause_s=0.03, reasoning=reasoning))
         lab = Lab(Path(home), server.environment())
         try:
             with chromium() as browser:
