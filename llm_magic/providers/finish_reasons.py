@@ -40,7 +40,7 @@ _LENGTH = any_of(r"length|max_?(?:\w+_)?tokens|(?:token|output)s?_?limit|context
 def stated_reason(choice: Mapping[str, Any]) -> str:
     """Return the reason that a choice of Chat Completions ended for, or an empty text if it has not ended."""
     for name in ("finish_reason", "finishReason", "finish_details"):
-        value: object = choice.get(name)
+        value: object = choice.get(name) or ""
         reason = clean_text(json_object(value).get("type") or value)
         if reason.strip().lower() not in _PLACEHOLDERS:
             return reason
