@@ -14,6 +14,7 @@ _loaded: dict[str, Any] = {}
 def load(shell: Any) -> None:
     """Register the magics, the formatters of plans and results, and the completion."""
     from llm_magic.jupyter.magics import completion, greeting, namespace, transform
+    from llm_magic.jupyter.magics.fix import FixMagics
     from llm_magic.jupyter.magics.history import SessionMagics
     from llm_magic.jupyter.magics.ledger import LedgerMagics
     from llm_magic.jupyter.render.bundles import FORMATTERS
@@ -26,7 +27,9 @@ def load(shell: Any) -> None:
     changes: dict[str, Any] = {"kinds": {name: dict(methods) for name, methods in manager.magics.items()}}
     changes["classes"] = dict(manager.registry)
     magics = _configured_magics(shell)
-    changes["magics"] = [magics, SessionMagics(shell, magics), LedgerMagics(shell, magics)]
+    session, fix = SessionMagics(shell, magics), FixMagics(shell, magics)
+    changes["magics"] = [magics, session, fix, LedgerMagics(shell, magics)]
+    changes["closed"] = [session.close, fix.close]
     shell.register_magics(*changes["magics"])
     formatter = shell.display_formatter.mimebundle_formatter
     changes["formats"] = [(kind, show, formatter.for_type(kind, show)) for kind, show in FORMATTERS.items()]
@@ -90,7 +93,8 @@ def unload(shell: Any) -> None:
                 _restore(manager.magics[kind], name, method, _loaded["kinds"][kind].get(name))
         name = type(magics).__name__
         _restore(manager.registry, name, magics, _loaded["classes"].get(name))
-    _loaded["magics"][1].close()
+    for close in _loaded["closed"]:
+        close()
     shell.configurables[:] = [entry for entry in shell.configurables if entry not in _loaded["magics"]]
     matchers = shell.Completer.custom_matchers
     matchers[:] = [matcher for matcher in matchers if matcher is not _loaded["completing"]]

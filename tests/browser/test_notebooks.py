@@ -116,6 +116,21 @@ def test_stopping_in_mid_stream_is_immediate(opened: Callable[..., Notebook], se
     notebook.cell(2).get_by_text("The answer is 42.").wait_for()
 
 
+def test_the_corrected_cell_is_inserted_below_and_not_run(
+    opened: Callable[..., Notebook], server: loopback.Server
+) -> None:
+    server.script("claude-opus-4-7", loopback.Answer(chunks=("The list is empty.\n\n```python\nprint(", "42)\n```")))
+    notebook = opened("fix.ipynb", "%load_ext llm_magic", "[][0]", "%route_fix --tier complex")
+    for number in range(3):
+        notebook.run(number)
+        notebook.wait()
+    notebook.wait_for_count(notebook.page.locator(".jp-CodeCell"), 4)
+    assert "IndexError: list index out of range (sent with its traceback and 1 cell)" in notebook.cell(2).inner_text()
+    assert "Cell 1:\n```python\n[][0]\n```" in server.journal[-1].body["messages"][-1]["content"]
+    inserted = [cell for cell in notebook.save().cells if cell.cell_type == "code"][-1]
+    assert (inserted.source, inserted.execution_count) == ("print(42)", None)
+
+
 def stopped_in_ms(notebook: Notebook) -> float:
     """Press the stop button and return the time until no cell is running, including the move of the mouse."""
     assert notebook.pending() == 1

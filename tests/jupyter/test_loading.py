@@ -264,7 +264,7 @@ def test_an_invalid_setting_of_an_earlier_load_is_dropped_and_the_others_stay(sh
         "RouteMagics.quality = 3 is not valid and was ignored",
     ]
     assert [type(configurable).__name__ for configurable in ip.configurables[len(before) :]] == [
-        "RouteMagics", "SessionMagics", "LedgerMagics"
+        "RouteMagics", "SessionMagics", "FixMagics", "LedgerMagics"
     ]  # fmt: skip
     shell.run("rows = %config RouteMagics.table_rows\ncache = %config RouteMagics.cache")
     assert (shell["rows"], shell["cache"]) == (7, True)

@@ -24,7 +24,7 @@ def test_this_process_is_alive_and_one_that_ended_is_dead() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no zombies")
-def test_a_killed_process_that_nobody_has_waited_for_is_dead() -> None:
+def test_a_killed_process_that_is_a_zombie_is_dead() -> None:
     """In a container whose first process reaps none, it stays in the process table for good."""
     import psutil
 

@@ -37,7 +37,7 @@ def test_every_field_of_the_request_has_an_option() -> None:
 
 def test_the_magic_has_the_flags_of_every_option_and_its_own() -> None:
     flags = {flag for action in RouteMagics.route.parser._actions for flag in action.option_strings}
-    own = {"--out", "--plan", "--no-stream", "--compare", "--background", "--no-interpolate", "--over"}
+    own = {"--out", "--plan", "--no-stream", "--insert", "--compare", "--background", "--no-interpolate", "--over"}
     options = {option.flag for option in (*OPTIONS.values(), *COLUMN_OPTIONS.values()) if option.flag}
     assert flags == options | own | {"--no-cache", "--no-cache-prefix", "--no-flex"}
 

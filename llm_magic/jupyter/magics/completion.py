@@ -65,7 +65,7 @@ def completions(shell: Any, line: str) -> tuple[list[str], str]:
 
 
 def _words(shell: Any, name: str, method: Any, before: list[str], assigned: str | None, word: str) -> Iterable[str]:
-    parser = getattr(shell.find_line_magic("route") if name == "route_plan" else method, "parser", None)
+    parser = getattr(shell.find_line_magic("route") if name in ("route_plan", "route_fix") else method, "parser", None)
     if parser is None:
         return ()
     options = {option: action for action in parser._actions for option in action.option_strings}

@@ -104,6 +104,19 @@ class SessionMagics(Magics):
         change = "no longer rated" if args.rating == "clear" else f"rated {args.rating}"
         print(f"run {done.number}, {done.model}: {change}")  # noqa: T201 - a magic answers in the cell
 
+    @line_magic
+    def route_pick(self, line: str) -> None:
+        """Pick the best answer of the last comparison: it is rated good in the ledger, and bound to _route.
+
+        Usage: %route_pick N, where N is the number of its column, or its label.
+
+        Example: %route_pick 2
+        """
+        with short_errors():
+            picked = comparison.pick(routing.session_router(), line.strip())
+        self._shell.push({history.RESULT_NAME: picked})
+        print(f"picked {picked.model}")  # noqa: T201 - a magic answers in the cell
+
     def _after_cell(self, _: Any = None) -> None:
         """Refresh the panel: Python code may have spent money, too."""
         if self._panel is not None:

@@ -130,6 +130,12 @@ def check_column_options(args: Any) -> None:
         raise UsageError("--over can't be combined with --compare")
 
 
+def check_insert(args: Any) -> None:
+    given = {"--over": args.over, "--compare": args.compare, "--background": args.background}
+    if args.insert and (clashing := next((name for name, value in given.items() if value), None)):
+        raise UsageError(f"--insert can't be combined with {clashing}")
+
+
 def compared_models(args: Any, registry: Registry) -> list[str]:
     given = {
         "--thread": args.thread,
@@ -152,13 +158,15 @@ def compared_models(args: Any, registry: Registry) -> list[str]:
 _NAMES_OF_VARIABLES = ("--schema", "--check", "--over")
 
 
-def parsed(line: str, magic: Any, notebook: Mapping[str, Any], *, takes_text: bool) -> tuple[Any, str]:
+def parsed(
+    line: str, magic: Any, notebook: Mapping[str, Any], *, takes_text: bool, needs_text: bool = True
+) -> tuple[Any, str]:
     """Return the options of a line, and the text after them exactly as it was typed. Raises UsageError."""
     arguments, text = words.split(line, magic, takes_text=takes_text)
     if rest := [argument for argument in arguments if not words.is_option(argument)]:
         raise UsageError(f"unrecognized arguments: {' '.join(rest)} (the prompt goes below the first line)")
     if "{{" in line and "--no-interpolate" not in arguments:
         arguments = _interpolated(arguments, scope.visible(notebook))
-    if takes_text and not text:
+    if takes_text and needs_text and not text:
         raise UsageError("the prompt is empty: write it after the options, or below %%route, with two percent signs")
     return magic.parser.parse_args(arguments), text

@@ -18,7 +18,7 @@ from llm_magic.jupyter.display import run_view
 from llm_magic.jupyter.display.column_view import choose_column_view
 from llm_magic.jupyter.magics import namespace, options, scope, words
 from llm_magic.jupyter.render.run_state import Verbosity
-from llm_magic.jupyter.run import background, columns, comparison, foreground, history
+from llm_magic.jupyter.run import background, columns, comparison, foreground, history, next_cell
 from llm_magic.jupyter.run.background import BackgroundRun
 from llm_magic.jupyter.run.short_errors import short_errors
 from llm_magic.registry import PROFILES
@@ -182,6 +182,11 @@ class RouteMagics(Magics):
         action="store_true",
         help="Return at once. The answer appears here while other cells run; %%route_jobs lists, awaits and cancels.",
     )
+    @argument(
+        "--insert",
+        action="store_true",
+        help="Write the Python code of the answer into a new cell below. It is not run.",
+    )
     @argument("--no-interpolate", action="store_true", help="Leave {{name}} in the text and in options as it is.")
     @line_cell_magic
     @no_var_expand
@@ -207,14 +212,13 @@ class RouteMagics(Magics):
             print(self.route.__doc__)  # noqa: T201 - a magic answers in the cell
             return None
         if cell is None:
-            value = self._route(*options.parsed(line, self.route, self._shell.user_ns, takes_text=True))
+            value = self.send(*options.parsed(line, self.route, self._shell.user_ns, takes_text=True))
         else:
             line, cell = namespace.join_lines(line, cell)
             name, given = namespace.split_name(line)
             args, _ = options.parsed(given, self.route, self._shell.user_ns, takes_text=False)
-            value = self._route(args, cell.rstrip("\r\n"), name)
-        shown = not isinstance(value, Plan | ColumnPlan) and namespace.is_displayed()
-        return None if shown else value
+            value = self.send(args, cell.rstrip("\r\n"), name)
+        return unless_shown(value)
 
     @line_cell_magic
     @no_var_expand
@@ -228,20 +232,7 @@ class RouteMagics(Magics):
         Example: %route_plan --quality 1 Prove that there are infinitely many primes.
         """
         args, text = options.parsed(f"--plan {line}", self.route, self._shell.user_ns, takes_text=cell is None)
-        return self._route(args, text if cell is None else cell.rstrip("\r\n"))
-
-    @line_magic
-    def route_pick(self, line: str) -> None:
-        """Pick the best answer of the last comparison: it is rated good in the ledger, and bound to _route.
-
-        Usage: %route_pick N, where N is the number of its column, or its label.
-
-        Example: %route_pick 2
-        """
-        with short_errors():
-            picked = comparison.pick(routing.session_router(), line.strip())
-        self._shell.push({history.RESULT_NAME: picked})
-        print(f"picked {picked.model}")  # noqa: T201 - as above
+        return self.send(args, text if cell is None else cell.rstrip("\r\n"))
 
     @magic_arguments()
     @argument(
@@ -308,7 +299,7 @@ class RouteMagics(Magics):
             count = f"{len(jobs)} job{'s' * (len(jobs) != 1)} that waited in kernels that have ended"
             print(f"continued: {count}. %route_jobs lists, cancels, and sends them")  # noqa: T201 - as above
 
-    def _route(self, args: Any, text: str, out: str | None = None) -> Value:
+    def send(self, args: Any, text: str, out: str | None = None) -> Value:
         if out is not None and args.out is not None:
             raise UsageError(f"{out} << and --out {args.out} both name the result: give one of them")
         args.out = args.out if out is None else out
@@ -317,6 +308,7 @@ class RouteMagics(Magics):
             self._adopt(router)
             options.check_column_options(args)
             args.background = args.background or args.when == "cheap"
+            options.check_insert(args)
             if args.over is not None:
                 return self._column(router, args, text)
             request = options.request_of(router, args, text, scope.visible(self._shell.user_ns), self)
@@ -335,4 +327,12 @@ class RouteMagics(Magics):
             if args.background:
                 view = run_view.choose_view(self._shell, **how, background=True)
                 return background.start(router, request, view, self._shell.user_ns, names)
-            return foreground.run(router, request, run_view.choose_view(self._shell, **how), bind)
+            result = foreground.run(router, request, run_view.choose_view(self._shell, **how), bind)
+            if args.insert:
+                next_cell.insert_code(self._shell, result.text)
+            return result
+
+
+def unless_shown(value: Value) -> Value | None:
+    """Return the value of a magic, or None if IPython would display it a second time."""
+    return None if not isinstance(value, Plan | ColumnPlan) and namespace.is_displayed() else value

@@ -117,6 +117,13 @@ def _inert(tokens: list[Token]) -> list[Token]:
     return inert
 
 
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """Return the language, in lower case, and the code of each fenced block."""
+    tokens = _renderer().parse(text, {})
+    fences = [token for token in tokens if token.type == "fence"]
+    return [("".join(token.info.split()[:1]).lower(), token.content.rstrip("\n")) for token in fences]
+
+
 def target_name(url: str) -> str:
     try:
         parts = urlsplit(url)
