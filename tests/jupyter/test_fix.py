@@ -50,11 +50,11 @@ def test_the_last_error_is_sent_with_its_cells_and_the_fixed_cell_is_inserted(
     shell: Shell, inserted: list[str]
 ) -> None:
     shell.shell.run_cell("def ratio(a, b):\n    return a / b", store_history=True)
-    fail(shell, "%time ratio(1, 0)")
+    fail(shell, "%precision 3\nratio(1, 0)")
     out = shell.run("%route_fix --tier bulk It must be 0 then: {{name}}.")
     assert "ZeroDivisionError: division by zero (sent with its traceback and 2 cells)" in out
     prompt = prompt_of(shell)
-    assert "Cell 1:\n```python\n%time ratio(1, 0)\n```" in prompt
+    assert "Cell 1:\n```python\n%precision 3\nratio(1, 0)\n```" in prompt
     assert "Cell 2:\n```python\ndef ratio(a, b):\n    return a / b\n```" in prompt
     assert 'File "cell 2", line 2, in ratio' in prompt
     assert "It must be 0 then: {{name}}." in prompt
