@@ -22,6 +22,7 @@ _TASK = (
     "Then give the whole corrected cell in one Python code block."
 )
 _FRAMES = 12
+_NAME_CHARACTERS = 200
 _TRACEBACK_CHARACTERS = 8_000
 
 
@@ -64,12 +65,12 @@ class FixMagics(Magics):
         if self._error is None:
             raise UsageError("there is no error to fix: %route_fix sends the last one of the notebook's cells")
         args.no_interpolate = True
-        args.insert = not (args.background or args.compare or args.plan or args.when)
+        args.insert = not (args.background or args.compare or args.plan or args.when == "cheap")
         sources = _sources(self._shell, self._error)
         prompt = _prompt(self._error, sources, text)
         name = "".join(traceback.format_exception_only(type(self._error), self._error)).strip().splitlines()[-1]
         cells = f"{len(sources)} cell{'s' * (len(sources) != 1)}"
-        print(f"{printable(name)} (sent with its traceback and {cells})")  # noqa: T201 - a magic answers in the cell
+        print(f"{printable(name)[:_NAME_CHARACTERS]} (sent with its traceback and {cells})")  # noqa: T201 - a magic answers in the cell
         return unless_shown(self._route.send(args, prompt))
 
 
