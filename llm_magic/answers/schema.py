@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import json
 from collections.abc import Mapping
-from typing import Any, cast, get_origin
+from typing import Any, NewType, cast, get_origin
 
 from llm_magic.answers.portable import WRAPPER_KEY
 from llm_magic.answers.reading import JsonValue, bare_text, json_values, member
@@ -15,15 +13,20 @@ from llm_magic.errors import InvalidAnswer, RequestError
 from llm_magic.types import Schema
 
 _WANTED = "a schema must be a JSON Schema, a Pydantic model or a dataclass"
+_VAGUE_TYPES = (object, str, bytes, dict, list, tuple, set, frozenset)
 
 
 def schema_of(value: Any) -> Schema:
-    """Make a Schema from a JSON Schema (mapping or text) or from a type: a Pydantic model, a dataclass, a TypedDict, an
-    Enum, a NamedTuple, or a list, union or other combination of these. Raises RequestError.
+    """Make a Schema from a JSON Schema (mapping or text) or from a type that Pydantic knows: a model, a dataclass, a
+    TypedDict, an Enum, a NamedTuple, a date or number, or a list, union or other combination of these.
+
+    Raises RequestError.
     """
     if isinstance(value, Schema):
         return value
-    is_type = isinstance(value, type) or get_origin(value) is not None
+    is_type = (
+        isinstance(value, type | NewType) or type(value).__name__ == "TypeAliasType" or get_origin(value) is not None
+    )
     schema = _of_type(value) if is_type else Schema(json_schema=_of_json(value))
     check_schema(schema.json_schema, is_generated=is_type)
     return schema
@@ -76,7 +79,18 @@ def _read(text: str, schema: Schema) -> JsonValue:
 
 
 def _is_label(text: str, schema: Schema) -> bool:
-    return find_problem(text, schema) is None and find_problem("\N{BULLET}" * len(text), schema) is not None
+    return _accepts(schema, text) and not _accepts(schema, "\N{BULLET}" * len(text))
+
+
+def _accepts(schema: Schema, text: str) -> bool:
+    if find_problem(text, schema) is not None:
+        return False
+    try:
+        if schema.build is not None:
+            schema.build(json.dumps(text))
+    except InvalidAnswer:
+        return False
+    return True
 
 
 def _may_be(opening: str, schema: Schema) -> bool:
@@ -113,24 +127,17 @@ def _of_json(value: Any) -> Mapping[str, Any]:
 
 def _of_type(cls: Any) -> Schema:
     import pydantic  # a dependency of both SDKs
-    from typing_extensions import is_typeddict
 
     from llm_magic.answers.typed_dicts import for_pydantic
 
     name = str(getattr(cls, "__name__", "")) if isinstance(cls, type) else str(cls)
-    is_model = isinstance(cls, type) and issubclass(cls, pydantic.BaseModel)
-    plain = cast("object", cls)
-    if isinstance(plain, type) and not (
-        is_model
-        or dataclasses.is_dataclass(plain)
-        or is_typeddict(cast("Any", plain))
-        or issubclass(plain, enum.Enum)
-        or (issubclass(plain, tuple) and plain is not tuple)
-    ):
+    if cls in _VAGUE_TYPES:
         raise RequestError(f"{_WANTED}, not the class {name}")
     try:
         adapter = pydantic.TypeAdapter[Any](for_pydantic(cls))
         json_schema = adapter.json_schema()
+    except pydantic.errors.PydanticSchemaGenerationError:
+        raise RequestError(f"{_WANTED}, not the class {name}") from None
     except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
         raise RequestError(f"no JSON Schema can be made of {name}: {error.message}") from error
 

@@ -88,7 +88,6 @@ def _archive(data: bytes) -> str:
 
 
 def _encoding(data: bytes) -> tuple[str, str] | None:
-    """Return the likely encoding of text and Python's name for it."""
     evens, odds = data[0::2].count(0), data[1::2].count(0)
     if data and max(evens, odds) > 0.3 * len(data) / 2 and min(evens, odds) < 0.05 * len(data) / 2:
         codec = "utf-16-le" if odds > evens else "utf-16-be"

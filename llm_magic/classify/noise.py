@@ -131,7 +131,6 @@ def drop_floods(text: str) -> str:
 
 
 def _has_repetition(words: list[str]) -> bool:
-    """Return True if a group of up to four words occurs four times in a row."""
     if len(set(words)) > len(words) * _MAX_DISTINCT:
         return False
     for period in range(1, 5):

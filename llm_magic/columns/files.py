@@ -77,7 +77,6 @@ def write(parts: Iterable[Any], path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the message of an error without an error number and the path."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

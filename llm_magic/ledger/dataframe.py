@@ -90,7 +90,6 @@ def _repeated(column: Column, cells: Sequence[Any]) -> Any:
 
 
 def _converted(column: Column, stored: Any) -> Any:
-    """Return the values of a column of numbers in the units of the DataFrame."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     frames: Any = pd

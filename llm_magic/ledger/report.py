@@ -166,7 +166,6 @@ def _grouped(rows: Any, by: str) -> Any:
 
 
 def _count(groups: Any, outcomes: list[str]) -> Any:
-    """Count the rows of each group that have one of the outcomes."""
 
     def count(values: Any) -> int:
         return int(values.isin(outcomes).sum())

@@ -214,7 +214,6 @@ class Transactions:
 
     @contextmanager
     def _translated_errors(self) -> Generator[None]:
-        """Raise database errors as LedgerError."""
         try:
             yield
         except Exception as error:

@@ -262,7 +262,6 @@ def _assembled(
 
 
 def _judges(usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> list[Candidate]:
-    """Return the models that may judge an answer, the cheapest first."""
     limited = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS)
     rated = (limited.build(candidate.model) for candidate in usable if not registry.is_local(candidate.model))
     return sorted((one for one in rated if isinstance(one, Candidate)), key=lambda one: one.expected_usd)

@@ -118,7 +118,6 @@ class Registry:
             raise InvalidOption(option, model_id, requirement, message=self.unknown_model_message(model_id))
 
     def _known(self, model_id: str) -> str:
-        """Return all ids and, for an unknown one, those that are alike."""
         several = model_id.split(",")
         if len(several) > 1 and all(part.strip() in self for part in several):
             return f"{', '.join(self._models)}. --compare {model_id} asks several"

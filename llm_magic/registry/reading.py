@@ -174,7 +174,6 @@ def _enabled(table: _Table, where: str) -> bool:
 
 
 def _skip_disabled(name: str, disabled: set[str], tables: Mapping[str, _Table]) -> None:
-    """Replace a fallback that is turned off by its own fallback."""
     visited = {name}
     while (fallback := tables[name].get("fallback_id")) in disabled:
         visited.add(fallback)

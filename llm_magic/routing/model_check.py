@@ -60,7 +60,6 @@ async def _check(registry: Registry, providers: Mapping[str, Provider]) -> Async
 
 
 async def _listed(provider: Provider | None) -> list[ListedModel] | tuple[ModelStatus, str]:
-    """Return the provider's models, or the reason why they are not known."""
     if provider is None:
         return ModelStatus.NOT_ASKED, "no such provider"
     if reason := provider.unavailable():

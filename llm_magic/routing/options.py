@@ -99,8 +99,8 @@ class RequestOptions(TypedDict, total=False):
             flag="--schema",
             metavar="VARIABLE",
             resolve=notebook.schema,
-            help="A JSON Schema, or a Pydantic model, dataclass, TypedDict, or type such as list[Person]. The answer "
-            "is validated against it and parsed into result.data.",
+            help="A JSON Schema, or a Pydantic model, dataclass, or type such as list[Person] or bool. The answer is "
+            "validated against it and parsed into result.data.",
             check=answers.schema_of,
         ),
     ]

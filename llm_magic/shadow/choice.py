@@ -95,7 +95,6 @@ class Chooser:
                     yield candidate
 
     def _judges(self) -> list[Candidate]:
-        """Return the stated judge, or all usable ones, the cheapest first."""
         named = self.plan.request.shadowing.judge
         models = [
             model

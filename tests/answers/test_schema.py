@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import threading
 import typing
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Annotated, Any, NotRequired
 
 import pydantic
@@ -139,10 +142,32 @@ def test_a_key_of_the_answer_is_not_quoted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "answer", "value"),
+    [
+        (bool, "true", True),
+        (int, "```json\n7\n```", 7),
+        (Decimal, '"0.10"', Decimal("0.10")),
+        (date, "2026-11-24", date(2026, 11, 24)),
+        (timedelta, '"PT90S"', timedelta(seconds=90)),
+        (uuid.UUID, "00000000-0000-0000-0000-000000000001", uuid.UUID(int=1)),
+        (PurePath, '"a/b"', PurePath("a/b")),
+        (typing.NewType("Share", float), "0.5", 0.5),
+        (set[int], "[1, 2]", {1, 2}),
+    ],
+)
+def test_a_plain_type_can_be_a_schema(kind: Any, answer: str, value: object) -> None:
+    assert parse(answer, schema_of(kind)) == value
+    with pytest.raises(InvalidAnswer):
+        parse('{"a": 1}', schema_of(kind))
+
+
+@pytest.mark.parametrize(
     ("value", "message"),
     [
         (3, "a schema must be a JSON Schema, a Pydantic model or a dataclass, not int"),
         (dict, "a schema must be a JSON Schema, a Pydantic model or a dataclass, not the class dict"),
+        (str, "a schema must be a JSON Schema, a Pydantic model or a dataclass, not the class str"),
+        (threading.Event, "a schema must be a JSON Schema, a Pydantic model or a dataclass, not the class Event"),
         ("{", "the schema is not JSON"),
         ({"type": "nonsense"}, "not a valid JSON Schema"),
     ],

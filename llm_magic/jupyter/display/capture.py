@@ -38,7 +38,6 @@ def current_shell() -> Any:
 
 
 def _parent_id() -> str | None:
-    """Return the id of the message that the kernel is answering."""
     shell = current_shell()
     for source in (shell, getattr(shell, "kernel", None)):
         if (get_parent := getattr(source, "get_parent", None)) and (parent := get_parent()):

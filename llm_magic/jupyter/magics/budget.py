@@ -118,7 +118,6 @@ def _amount(text: str, option: str, typed: str = "") -> Decimal | None:
 
 
 def _assigned(assignments: Sequence[str], current: Mapping[str, Decimal], option: str, key: str) -> dict[str, Decimal]:
-    """Return the caps by name after `NAME=USD` and `NAME=off`."""
     caps = dict(current)
     for text in assignments:
         name, equals, amount = text.rpartition("=")

@@ -159,7 +159,6 @@ def _run_details(state: RunState) -> list[str]:
 
 
 def _choice(state: RunState) -> Candidate | None:
-    """Return the candidate that answered."""
     if state.plan is None or state.result is None or state.result.cached:
         return None
     return next((entry for entry in state.plan.candidates if entry.model.id == state.result.model), None)

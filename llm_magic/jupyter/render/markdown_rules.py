@@ -146,7 +146,6 @@ def _after(fence: str, mark: re.Match[str]) -> str:
 
 
 def _plain_tag(state: StateInline, silent: bool) -> bool:
-    """Parse a tag without attributes."""
     if state.src[state.pos] != "<" or (match := _TAG.match(state.src, state.pos)) is None:
         return False
     if not silent:

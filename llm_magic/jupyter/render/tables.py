@@ -169,7 +169,6 @@ def _model_row(model: ModelSpec, router: Router) -> dict[str, object]:
 
 
 def _levels(model: ModelSpec) -> str:
-    """List the levels of effort, the provider's default marked."""
     if model.effort is None:
         return "unknown"
     return ", ".join(f"{level} (default)" if level is model.effort.default else str(level) for level in model.effort)
