@@ -123,6 +123,7 @@ class Sender:
             budget=self._budget,
             reservation=reservation,
             in_column=True,
+            is_displayed=False,
             on_settled=on_settled,
             ticket=None if send.plan.cascade is not None else send.ticket,
         )

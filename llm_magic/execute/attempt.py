@@ -138,7 +138,6 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
     clock = run.services.clock
     provider = run.services.providers[state.candidate.model.provider]
     request = _provider_request(run, state)
-    state.in_one_piece = request.in_one_piece
     stream = provider.stream_merged(request) if isinstance(provider, MergingProvider) else provider.stream(request)
     if not getattr(provider, "announces_sending", False):
         state.sent_at = clock.monotonic()
@@ -200,7 +199,7 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         schema=None if state.is_judge else request.schema,
         in_conversation=request.thread is not None,
         effort=state.candidate.effort,
-        in_one_piece=run.in_column and state.candidate.max_output_tokens <= _MAX_TOKENS_IN_ONE_PIECE,
+        in_one_piece=_fits_one_piece(run, state),
         is_brief=run.plan.tier in (TaskTier.STRUCTURED, TaskTier.BULK),
         shows_thinking=not run.in_column and not state.is_judge,
         marks_prefix=state.candidate.quote.marks_prefix,
@@ -208,6 +207,11 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
         cache_key=_cache_key(run, prefix),
         service_tier="flex" if state.is_flex else None,
     )
+
+
+def _fits_one_piece(run: Run, state: AttemptState) -> bool:
+    is_hedged = run.plan.request.hedge_s is not None  # by the time of the first token
+    return not (run.is_displayed or is_hedged) and state.candidate.max_output_tokens <= _MAX_TOKENS_IN_ONE_PIECE
 
 
 def _cache_key(run: Run, prefix: Prefix | None) -> str:
@@ -221,7 +225,7 @@ def _cache_key(run: Run, prefix: Prefix | None) -> str:
 
 def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> None:
     if isinstance(event, RequestSent):
-        state.sent_at = now
+        state.sent_at, state.in_one_piece = now, event.in_one_piece
         return
     if isinstance(event, TextDelta) or _shows_reasoning(event):
         state.note_content(now)

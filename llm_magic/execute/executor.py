@@ -38,6 +38,7 @@ class Executor:
         budget: Callable[[], Budget],
         reservation: Reservation | None = None,
         in_column: bool = False,
+        is_displayed: bool = True,
         ticket: Ticket | None = None,
         answer_outcome: Outcome = Outcome.OK,
         on_settled: Callable[[Attempt], None] | None = None,
@@ -45,14 +46,15 @@ class Executor:
         """Try the plan's candidates until one answers. Raises AllAttemptsFailed or BudgetExceeded if none does.
 
         budget: returns the caps; called for each hold. reservation: money set aside for the plan's leader.
-        in_column: the run answers a row of a column. ticket: of its first request, for which the caller has waited.
+        in_column: the run answers a row of a column. is_displayed: the answer is displayed as it arrives; otherwise a
+        short one is requested in one piece. ticket: of its first request, for which the caller has waited.
         answer_outcome: `shadow` or `judged` for the requests of a shadow run.
         on_settled: called with each settled attempt, also a canceled one.
         Closing the generator, or canceling its task, cancels the request upstream and settles it.
         """
         run = self._new_run(plan, run_id, budget)
         run.reservation, run.in_column, run.ticket = reservation, in_column, ticket
-        run.answer_outcome, run.on_settled = answer_outcome, on_settled
+        run.is_displayed, run.answer_outcome, run.on_settled = is_displayed, answer_outcome, on_settled
         yield Planned(run_id=run_id, plan=plan)
         if stale := prices.staleness_warning(self._services.clock.now()):
             yield run.note(NoteKind.STALE_PRICES, stale)

@@ -44,6 +44,7 @@ class Run:
     started: float
     deadline: float
     in_column: bool = False
+    is_displayed: bool = True
     on_settled: Callable[[Attempt], None] | None = None
     answer_outcome: Outcome = Outcome.OK
     ticket: Ticket | None = None

@@ -98,7 +98,7 @@ class AnthropicProvider:
         sent = refused_parameters.sent_request(url, request, body, {})
         try:
             client = http.client(_client, endpoint)
-            yield RequestSent()
+            yield RequestSent(in_one_piece=not body.get("stream"))
             async with (
                 sending.post(_sdk(), client, "/v1/messages", body) as response,
                 aclosing(read_events(response, MessageReader(endpoint, sent))) as events,

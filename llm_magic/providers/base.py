@@ -88,8 +88,11 @@ class Finished:
 class RequestSent:
     """The request is about to leave. A provider that sets `announces_sending` yields it first.
 
-    Without it, a request counts as sent, and may be charged, from the moment the stream is started.
+    Without it, a request counts as sent, and may be charged, from the moment the stream is started. in_one_piece: the
+    provider may generate the answer to its end, and bill it, although the request is canceled.
     """
+
+    in_one_piece: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class OpenAIProvider:
         sent = refused_parameters.sent_request(url, request, body, refused_parameters.OPENAI_RENAMES)
         try:
             client = http.client(_client, endpoint)
-            yield RequestSent()
+            yield RequestSent(in_one_piece=not body.get("stream"))
             async with (
                 sending.post(_sdk(), client, "/chat/completions", body) as response,
                 aclosing(read_events(response, ChunkReader(endpoint, sent))) as events,

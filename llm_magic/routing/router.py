@@ -274,7 +274,7 @@ class Router:
         return explain_rule(make_plan(request, classification, self.registry, context, planner=self.planner))
 
     async def _run(
-        self, prompt: str | Request, given: RequestOptions, wait: Wait | None = None
+        self, prompt: str | Request, given: RequestOptions, wait: Wait | None = None, *, is_displayed: bool = True
     ) -> AsyncGenerator[RunEvent]:
         await self._warm_up.done()
         plan = await self._with_ledger(lambda: self.plan(prompt, **given))
@@ -299,7 +299,8 @@ class Router:
         if not plan.candidates:
             raise await self._with_ledger(lambda: self._rejection(plan))
         try:
-            run = Executor(self._services).execute(plan, run_id=run_id, budget=lambda: self.budget)
+            executor = Executor(self._services)
+            run = executor.execute(plan, run_id=run_id, budget=lambda: self.budget, is_displayed=is_displayed)
             async with aclosing(run) as events:
                 async for event in events:
                     if isinstance(event, RunEnded):
@@ -315,7 +316,7 @@ class Router:
 
     async def _last_event(self, prompt: str | Request, given: RequestOptions) -> AsyncGenerator[RunEnded]:
         """Yield the last event only, so that the others need not cross to the caller's thread."""
-        async with aclosing(self._run(prompt, given)) as events:
+        async with aclosing(self._run(prompt, given, is_displayed=False)) as events:
             async for event in events:
                 if isinstance(event, RunEnded):
                     yield event

@@ -1,7 +1,8 @@
-"""Rows of a column are asked in one piece: without a stream, and settled at their bound if they are interrupted."""
+"""Short answers of rows and of `route` are requested without a stream, and settled at their bound if interrupted."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import threading
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from llm_magic import Ledger, Registry, Router
+from llm_magic.events import TextDelta
+from llm_magic.routing.options import RequestOptions
 from llm_magic.types import CostBasis, Outcome
 from tests.support import loopback
-from tests.support.loopback import Answer, Fault
+from tests.support.loopback import Answer, Broken, Fault
 
 MODELS = ["gpt-5.5", "claude-sonnet-4-6", "deepseek-v3"]
 MODEL = MODELS[0]
@@ -46,9 +49,55 @@ def test_short_answers_of_rows_are_requested_in_one_piece(
     assert not any(row.cost_estimated for row in router.ledger.rows())
 
 
-def test_a_cell_is_streamed(server: loopback.Server) -> None:
-    new_router().route_sync("Topic?", model=MODEL, max_output_tokens=50)
+@pytest.mark.parametrize(
+    ("options", "is_streamed"), [({}, False), ({"max_output_tokens": 4_000}, True), ({"hedge_s": 9}, True)]
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_short_answer_that_is_not_displayed_is_requested_in_one_piece(
+    server: loopback.Server, model: str, options: RequestOptions, is_streamed: bool
+) -> None:
+    router = new_router()
+    given: RequestOptions = {"model": model, "max_output_tokens": 50}
+    result = router.route_sync("Topic?", **{**given, **options})
+    assert [bool(entry.body.get("stream")) for entry in server.journal] == [is_streamed]
+    assert (result.text, result.cost_estimated, result.cost_usd) == ("The answer is 42.", False, server.billed_usd)
+
+
+def test_events_are_streamed(server: loopback.Server) -> None:
+    events = list(new_router().stream_sync("Topic?", model=MODEL, max_output_tokens=50))
     assert server.journal[0].body["stream"] is True
+    assert sum(isinstance(event, TextDelta) for event in events) > 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_canceled_route_in_one_piece_is_settled_at_its_bound_and_flagged(
+    server: loopback.Server, model: str
+) -> None:
+    api_model = Registry.load(profile="article")[model].api_model
+    server.script(api_model, Answer(gate=(gate := threading.Event())))
+    router = new_router()
+    running = asyncio.create_task(router.route("Topic?", model=model, max_output_tokens=50))
+    await asyncio.to_thread(server.wait_until, lambda: len(server.journal) == 1, timeout_s=60)
+    held_usd = router.ledger.held_usd
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    gate.set()
+    (row,) = router.ledger.rows()
+    assert (row.outcome, row.cost_basis, row.cost_usd) == (Outcome.CANCELLED, CostBasis.HELD, held_usd)
+    assert router.ledger.held_usd == 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_answer_in_one_piece_that_breaks_is_charged_at_its_bound_and_asked_again(
+    server: loopback.Server, model: str
+) -> None:
+    server.script(Registry.load(profile="article")[model].api_model, Broken(how="cut_body"), Answer())
+    router = new_router()
+    result = router.route_sync("Topic?", model=model, max_output_tokens=50)
+    broken, answered = router.ledger.rows()
+    assert (broken.outcome, broken.cost_basis, answered.outcome) == (Outcome.STREAM_BROKEN, CostBasis.HELD, Outcome.OK)
+    assert result.cost_usd == router.ledger.spent_usd > server.billed_usd
 
 
 @pytest.mark.parametrize("pace", [None, 1.0])

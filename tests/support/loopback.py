@@ -83,7 +83,10 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """A stream that goes wrong after some chunks: `cut`, `truncated`, `malformed`, `error`, `html`, or `silent`."""
+    """A stream that goes wrong after some chunks: `cut`, `truncated`, `malformed`, `error`, `html`, or `silent`.
+
+    `cut_body`: an answer in one piece, billed to its end, whose body is cut.
+    """
 
     how: str
     chunks: tuple[str, ...] = ("half ", "an ")
@@ -196,6 +199,10 @@ async def _answer(server: Server, request: Request) -> Response:
         entry.input += step.written
         if step.whole or not body.get("stream"):
             return await _whole(server, entry, step)
+    elif step.how == "cut_body":
+        server.bill(entry, len(step.chunks))
+        entry.ended = step.how
+        return StreamingResponse(_cut_body(), media_type="application/json")
     return StreamingResponse(_stream(server, entry, step, request), media_type="text/event-stream")
 
 
@@ -259,6 +266,11 @@ async def _stream(server: Server, entry: Entry, step: Answer | Broken, request: 
     finally:
         entry.ended = entry.ended or "disconnected"
         server.note()
+
+
+async def _cut_body() -> AsyncIterator[str]:
+    yield '{"id": "1", "choices": [{"mess'
+    raise ConnectionResetError  # uvicorn drops the connection
 
 
 async def _whole(server: Server, entry: Entry, step: Answer) -> JSONResponse:
