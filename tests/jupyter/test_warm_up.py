@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LOADED = {"tiktoken", "genai_prices.data", "sqlalchemy", "openai", "psutil"}
+LOADED = {"tiktoken", "genai_prices.data", "sqlalchemy", "openai", "psutil", "ipywidgets", "markdown_it", "nh3"}
 LOAD = """
 import sys, threading
 from IPython.core.interactiveshell import InteractiveShell
@@ -20,6 +20,10 @@ shell.run_line_magic("load_ext", "llm_magic")
 WAIT = """
 [thread.join() for thread in threading.enumerate() if thread.name == "llm_magic warm-up"]
 print(*sorted(sys.modules))
+"""
+COLLECTIONS = """
+import gc
+print(*gc.get_count(), gc.get_freeze_count())
 """
 WAIT_IN_ORDER = """
 [thread.join() for thread in threading.enumerate() if thread.name == "llm_magic warm-up"]
@@ -71,8 +75,14 @@ def run(code: str, home: Path, **environ: str) -> str:
     return done.stdout
 
 
-def test_modules_of_the_first_cell_are_loaded_in_the_background(tmp_path: Path) -> None:
-    assert set(run(LOAD + WAIT, tmp_path).split()) >= LOADED
+def test_modules_of_the_first_cell_are_loaded_in_the_background_and_no_garbage_collection_is_due(
+    tmp_path: Path,
+) -> None:
+    modules, counts = run(LOAD + WAIT + COLLECTIONS, tmp_path).splitlines()[-2:]
+    assert set(modules.split()) >= LOADED
+    collections_of_youngest, collections_of_middle, frozen = map(int, counts.split()[1:])
+    assert collections_of_youngest <= 3
+    assert (collections_of_middle, frozen) == (0, 0)
 
 
 @pytest.mark.parametrize(
