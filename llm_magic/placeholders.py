@@ -39,7 +39,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def as_text(value: object, path: str) -> str:
-    """Return the text of a value. Raises RequestError if it has none, such as a generator or an open file."""
+    """Return the text of a value. Raises RequestError if it has none, such as a generator, an image, or other bytes."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytes | bytearray):
+        return _decoded(value, path)
     text = str(value)
     if _WITHOUT_TEXT.fullmatch(text):
         shown = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
@@ -47,3 +51,12 @@ def as_text(value: object, path: str) -> str:
             f"{{{{{path}}}}}: a {type(value).__name__} has no text, only {shown}. Assign its text to a variable first"
         )
     return text
+
+
+def _decoded(value: bytes | bytearray, path: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{{{{{path}}}}}: {len(value):,} bytes are not UTF-8 text: decode them, or attach them with --attach"
+        ) from error

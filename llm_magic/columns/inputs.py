@@ -26,6 +26,8 @@ def source_of(over: object) -> Source:
         return _series_rows(pd.Series(over))
     if isinstance(over, type | str | bytes | bytearray):
         raise _unusable(over)
+    if hasattr(over, "agg") and not hasattr(over, "columns"):
+        raise RequestError("a column needs the rows of groups, not the groups: aggregate them to a table first")
     if (table := _other_table(over)) is not None:
         return table
     if isinstance(over, Mapping):
@@ -37,7 +39,7 @@ def source_of(over: object) -> Source:
     dimensions = getattr(over, "ndim", 1)
     if dimensions == 0:
         raise _unusable(over)
-    if dimensions == 2:
+    if dimensions == 2 or getattr(getattr(over, "dtype", None), "names", None):
         return PandasRows(pd.DataFrame(over))
     if hasattr(over, "__len__"):
         return _list_rows(list(cast("Iterable[object]", over)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_magic.columns.records import MISSING, Record
 from llm_magic.columns.rows import Item
+from llm_magic.columns.source import cells_json
 from llm_magic.ledger import Ledger
 from llm_magic.types import ZERO, Outcome
 
@@ -185,8 +186,8 @@ class ColumnStore:
                 "id": column_id,
                 "position": position,
                 "key": item.key,
-                "cells": json.dumps(cells, default=str),
-                "about": _about_row(item.record, is_first=number == 0),
+                "cells": cells_json(cells),
+                "about": _about_row(item, is_first=number == 0),
             }
             for item in items
             for number, (position, cells) in enumerate(item.cells)
@@ -212,8 +213,7 @@ class ColumnStore:
             if not self._is_there(db):
                 return
             for row in db.execute(query):
-                cells = {int(number): cell for number, cell in json.loads(row.cells).items()}
-                yield row.position, cells, _record(row.text, row.about)
+                yield row.position, _cells(row.cells), _record(row.text, row.about)
 
     def stream_keys(self, column_id: str) -> list[str]:
         import sqlalchemy as sa
@@ -224,16 +224,17 @@ class ColumnStore:
                 return []
             return list(db.execute(sa.select(rows.c.key).where(rows.c.id == column_id).distinct()).scalars())
 
-    def take_failed(self, column_id: str) -> list[tuple[int, dict[int, Any]]]:
-        failed = [
-            (position, cells)
-            for position, cells, record in self.stream_rows(column_id)
-            if not record.is_answered and record.outcome != MISSING
-        ]
+    def take_failed(self, column_id: str) -> list[tuple[int, dict[int, Any], str]]:
+        """Return the failed rows of a stream, each with its text, and delete them. Rows without a text stay."""
         rows = self._table.rows
         with self._writing() as db:
-            for start in range(0, len(failed), _CHUNK):
-                positions = [position for position, _ in failed[start : start + _CHUNK]]
+            stored = db.execute(rows.select().where(rows.c.id == column_id).order_by(rows.c.position))
+            failed = [
+                (row.position, _cells(row.cells), prompt)
+                for row in stored
+                if (prompt := json.loads(row.about)[-1]) is not None
+            ]
+            for positions in _chunks(position for position, _, _ in failed):
                 db.execute(rows.delete().where(rows.c.id == column_id, rows.c.position.in_(positions)))
         return failed
 
@@ -293,14 +294,22 @@ def _about(record: Record) -> str:
     return json.dumps(about)
 
 
-def _about_row(record: Record, *, is_first: bool) -> str:
+def _about_row(item: Item, *, is_first: bool) -> str:
+    """Return the facts of a row, with its text if it failed: that of its cells may differ once they are stored."""
+    record = item.record
     cost_usd = str(record.cost_usd if is_first else ZERO)
-    return json.dumps([record.model, record.effort, cost_usd, record.run_id, record.outcome, record.error])
+    is_failed = not record.is_answered and record.outcome != MISSING and isinstance(item.prompt, str)
+    facts = [record.model, record.effort, cost_usd, record.run_id, record.outcome, record.error]
+    return json.dumps([*facts, item.prompt if is_failed else None])
+
+
+def _cells(stored: str) -> dict[int, Any]:
+    return {int(number): cell for number, cell in json.loads(stored).items()}
 
 
 def _record(text: str | None, about: str) -> Record:
     model, effort, cost_usd, run_id, *rest = json.loads(about)
-    outcome, error = rest or (Outcome.OK.value, None)
+    outcome, error, _ = rest or (Outcome.OK.value, None, None)
     return Record(
         outcome=outcome,
         text=text,

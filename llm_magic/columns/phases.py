@@ -10,7 +10,6 @@ from llm_magic.columns.estimate import ColumnPlan
 from llm_magic.columns.preparation import Preparation
 from llm_magic.columns.rows import Item
 from llm_magic.columns.runner import Runner
-from llm_magic.columns.steps import take
 from llm_magic.types import ZERO
 
 _SURPRISE = 2
@@ -34,16 +33,16 @@ class Phases:
         """Ask all rows, and yield each as it ends. At a cap, or after a pilot that costs too much, it ends early."""
         preparation, runner, progress = self._preparation, self._runner, self._progress
         known, pilot = preparation.known, self._pilot
-        stream = preparation.items(is_retry=self._is_retry)
-        first = stream if known is None else preparation.items(preparation.pilot_positions(max(pilot, 1)))
-        for count, limit in ((1, 1), (pilot - 1, None)):
-            async with aclosing(runner.ask(take(first, count), limit=limit)) as items:
+        rows = preparation.feed(is_retry=self._is_retry)
+        first = rows if known is None else preparation.feed(preparation.pilot_positions(max(pilot, 1)))
+        for count, limit in ((1, 1), (max(pilot - 1, 0), None)):
+            async with aclosing(runner.ask(first, count=count, limit=limit)) as items:
                 async for item in items:
                     yield item
         if pilot and not progress.stopped:
             progress.stopped = self._surprise()
         if not progress.stopped:
-            async with aclosing(runner.ask(stream)) as items:
+            async with aclosing(runner.ask(rows)) as items:
                 async for item in items:
                     yield item
         if progress.stopped:

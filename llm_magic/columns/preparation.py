@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from llm_magic.budget import Budget
 from llm_magic.columns.estimate import ColumnPlan, RowCost
+from llm_magic.columns.feeds import Feed, ListFeed, StreamFeed
 from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.progress import Progress
 from llm_magic.columns.records import MISSING, Record
 from llm_magic.columns.rows import ColumnSpec, Item, KnownRows, RowKeys, is_skipped
 from llm_magic.columns.sampling import Samples
-from llm_magic.columns.source import Cells
-from llm_magic.errors import LLMMagicError
+from llm_magic.columns.source import Cells, StreamRows
+from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.events import Note, Postponed
 from llm_magic.execute import Services
 from llm_magic.types import ZERO, Outcome, Plan, Request
@@ -28,9 +26,6 @@ _MEASURED_ROWS = 5
 """Answered rows from which the cost of the others is taken."""
 MIN_CACHED_ROWS = 3
 """A cache write costs at most the input price and a quarter more; two reads save more than that."""
-_CHUNK_ROWS = 64
-_CHUNK_S = 0.2
-
 
 Postponing = Callable[[Request, Wait | None, StoredJob | None], AsyncGenerator[Postponed | Note]]
 
@@ -105,26 +100,21 @@ class Preparation:
         assert self.known is not None
         return [position for position in self.known.spread(count) if self.known.outcome(position) != Outcome.OK]
 
-    async def items(self, positions: Sequence[int] | None = None, *, is_retry: bool = False) -> AsyncGenerator[Item]:
-        """Yield the rows to ask: those without an answer, or all rows of a stream.
+    def feed(self, positions: Sequence[int] | None = None, *, is_retry: bool = False) -> Feed:
+        """Return the rows to ask: those without an answer, or all rows of a stream.
 
         positions: only these. is_retry: of a stream, the rows that failed.
         """
         if self.known is not None:
-            wanted = self.known.firsts if positions is None else positions
-            for item in self.known.items(wanted, self.keys):
-                yield item
-            return
+            return ListFeed(self.known.items(self.known.firsts if positions is None else positions, self.keys))
         if is_retry:
-            numbered = iter(self._context.store.take_failed(self._column_id))
-        else:
-            numbered = enumerate(self._spec.source.rows(self._spec.template.used))
-        while chunk := await asyncio.to_thread(_chunk, numbered):
-            for position, cells in chunk:
-                yield self._stream_item(position, cells)
+            failed = self._context.store.take_failed(self._column_id)
+            return ListFeed(self._item(position, cells, prompt) for position, cells, prompt in failed)
+        source, template = self._spec.source, self._spec.template
+        assert isinstance(source, StreamRows)
+        return StreamFeed(source, template.used, lambda row, cells: self._item(row, cells, template.fill(cells)))
 
-    def _stream_item(self, position: int, cells: Cells) -> Item:
-        prompt = self._spec.template.fill(cells)
+    def _item(self, position: int, cells: Cells, prompt: str | RequestError) -> Item:
         record = Record(outcome=MISSING) if is_skipped(self._spec, cells) else Record()
         return Item(position, self.keys.of(prompt), prompt, record, [(position, cells)])
 
@@ -170,13 +160,3 @@ class Preparation:
         lasting = [cap for cap in caps if cap.scope != "run"]
         headroom = services.ledger.headroom(lasting, now=services.clock.now())
         return min((under_cap.reachable_usd for under_cap in headroom), default=None)
-
-
-def _chunk(rows: Iterator[tuple[int, Cells]]) -> list[tuple[int, Cells]]:
-    until = time.monotonic() + _CHUNK_S
-    chunk: list[tuple[int, Cells]] = []
-    for row in itertools.islice(rows, _CHUNK_ROWS):
-        chunk.append(row)
-        if time.monotonic() > until:
-            break
-    return chunk

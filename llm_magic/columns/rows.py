@@ -15,7 +15,7 @@ from llm_magic.columns.compact import CompactRecords, HexTexts
 from llm_magic.columns.records import MISSING, NOT_ASKED, Record
 from llm_magic.columns.source import Cells, Source
 from llm_magic.columns.template import Template
-from llm_magic.errors import BudgetExceeded
+from llm_magic.errors import BudgetExceeded, RequestError
 from llm_magic.home import hash_key
 from llm_magic.types import Request
 
@@ -43,7 +43,7 @@ class Item:
 
     position: int
     key: str
-    prompt: str
+    prompt: str | RequestError
     record: Record
     cells: list[tuple[int, Cells]] = field(default_factory=list[tuple[int, Cells]])
     is_second_try: bool = False
@@ -58,9 +58,9 @@ class RowKeys:
         self._base = hmac.new(hash_key(), cache.digest_text(base).encode("utf-8", "surrogatepass"), hashlib.sha256)
         self.digest = self._base.hexdigest()
 
-    def of(self, prompt: str) -> str:
+    def of(self, prompt: str | RequestError) -> str:
         row = self._base.copy()
-        row.update(prompt.encode("utf-8", "surrogatepass"))
+        row.update(str(prompt).encode("utf-8", "surrogatepass"))
         return row.hexdigest()[:32]
 
 
@@ -91,7 +91,7 @@ class KnownRows:
                 number = numbers[key] = len(numbers)
                 self.keys.append(key)
                 self.firsts.append(position)
-                self._chars.append(len(prompt))
+                self._chars.append(len(prompt) if isinstance(prompt, str) else 0)
             self._numbers.append(number)
         self.records = CompactRecords(len(self.firsts), has_texts=spec.source.is_in_memory)
 
@@ -140,13 +140,17 @@ class KnownRows:
         return [position for position, length in zip(self.firsts, self._chars, strict=True) if length > chars]
 
     def prompts(self, positions: Sequence[int]) -> list[str]:
+        """Return the texts of these rows without those that have an error."""
+        return [prompt for prompt in self._filled(positions) if isinstance(prompt, str)]
+
+    def _filled(self, positions: Sequence[int]) -> list[str | RequestError]:
         fill = self._spec.template.fill
         return [fill(cells) for cells in self._spec.source.cells(positions, self._used)]
 
     def items(self, positions: Sequence[int], keys: RowKeys) -> Iterator[Item]:
         for start in range(0, len(positions), 256):
             chunk = [number for number in positions[start : start + 256] if self.outcome(number) == NOT_ASKED]
-            for position, prompt in zip(chunk, self.prompts(chunk), strict=True):
+            for position, prompt in zip(chunk, self._filled(chunk), strict=True):
                 yield Item(position, keys.of(prompt), prompt, self.record(position))
 
 
@@ -158,9 +162,4 @@ def spread(items: Sequence[Spread], count: int) -> Sequence[Spread]:
 
 
 def is_skipped(spec: ColumnSpec, cells: Cells) -> bool:
-    """True if a cell that the text mentions has no value; in a text without cells, if no cell has one."""
-    if spec.missing == "ask":
-        return False
-    if spec.template.cells:
-        return any(cell is None for cell in cells.values())
-    return all(cell is None for cell in cells.values())
+    return spec.missing == "skip" and spec.template.lacks_value(cells)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from llm_magic.columns.feeds import Feed
 from llm_magic.columns.keep import Claims, ColumnStore
 from llm_magic.columns.progress import Progress
 from llm_magic.columns.records import MISSING, NOT_ASKED
 from llm_magic.columns.rows import Item
 from llm_magic.columns.sending import Send, Sender
-from llm_magic.columns.steps import next_or_turn, record_cancellation, record_failure, take
+from llm_magic.columns.steps import next_or_first, record_cancellation, record_failure
 from llm_magic.errors import BudgetExceeded, LedgerError, LLMMagicError
 from llm_magic.events import RunEnded
 from llm_magic.execute import Services, ledger_io
@@ -67,21 +68,29 @@ class Runner:
         self._unsaved: list[Item] = []
         self._open: dict[str, Item] = {}
         self._has_more = False
+        self._wanted: int | None = None
         self._paused_s = 0.0
         self._renewed_at = services.clock.monotonic()
 
-    async def ask(self, items: AsyncIterator[Item], *, limit: int | None = None) -> AsyncGenerator[Item]:
-        """Ask rows, and yield each as it ends, with its record up to date. limit: on the rows in flight."""
-        sender = self._sender
+    async def ask(self, feed: Feed, *, count: int | None = None, limit: int | None = None) -> AsyncGenerator[Item]:
+        """Ask rows, and yield each as it ends, with its record up to date.
+
+        count: number of rows; by default all. limit: on the rows in flight.
+        """
+        sender, self._wanted = self._sender, count
         try:
             while True:
-                await self._claim(items)
+                await self._claim(feed)
                 for item in await self._send(limit):
                     yield item
                 await self._renew()
                 if self._sent or self._unsendable:
-                    await self._take_ended()
-                elif self.progress.stopped or not (self._ready or self._busy or self._again or self._has_more):
+                    await self._take_ended(feed)
+                elif self.progress.stopped:
+                    return
+                elif not (self._ready or self._busy or self._again or self._has_more):
+                    if feed.is_ended and feed.error is not None:
+                        raise feed.error
                     return
                 elif sender.turn_s is not None and self._ready:
                     seconds, sender.turn_s = sender.turn_s, None
@@ -91,14 +100,17 @@ class Runner:
                 elif not self._ready and not self._has_more:
                     self._ready.extend(self._again)
                     self._again.clear()
+                elif not self._ready:
+                    await feed.wait()
         finally:
             await self._stop()
 
-    async def _claim(self, items: AsyncIterator[Item]) -> None:
+    async def _claim(self, feed: Feed) -> None:
         if self._ready or self.progress.stopped:
             return
-        new = [item async for item in take(items, CLAIMED_ROWS)]
-        self._has_more = len(new) == CLAIMED_ROWS
+        new = feed.take(CLAIMED_ROWS if self._wanted is None else min(CLAIMED_ROWS, self._wanted))
+        self._wanted = None if self._wanted is None else self._wanted - len(new)
+        self._has_more = self._wanted != 0 and not feed.is_ended
         taken = [*self._busy, *new]
         done = [item for item in taken if item.record.outcome == MISSING]
         claimed = self._joined([item for item in taken if item.record.outcome != MISSING])
@@ -213,12 +225,15 @@ class Runner:
         progress.latency_s += result.latency_s
         progress.longest_tokens = max(progress.longest_tokens, result.usage.output_tokens)
 
-    async def _take_ended(self) -> None:
+    async def _take_ended(self, feed: Feed) -> None:
         sender = self._sender
         items, self._unsendable = self._unsendable, []
         if not items:
             seconds, sender.turn_s = sender.turn_s if self._ready else None, None
-            items += await next_or_turn(self._ended, seconds, self._services.clock.sleep)
+            others = [] if seconds is None else [self._services.clock.sleep(seconds)]
+            if self._has_more and not self._ready and not self.progress.stopped:
+                others.append(feed.wait())
+            items += await next_or_first(self._ended, others)
         while not self._ended.empty():
             items.append(self._ended.get_nowait())
         sender.refusal = None

@@ -65,7 +65,8 @@ class Samples:
             return known.prompts(known.spread(_SAMPLED_ROWS))
         assert isinstance(spec.source, StreamRows)
         rows = spec.source.head(_SAMPLED_ROWS, spec.template.used)
-        return [spec.template.fill(cells) for cells in rows if not is_skipped(spec, cells)]
+        prompts = [spec.template.fill(cells) for cells in rows if not is_skipped(spec, cells)]
+        return [prompt for prompt in prompts if isinstance(prompt, str)]
 
     def _plans(self, prompts: Iterable[str], base: Request) -> list[Plan]:
         return [plan for prompt in prompts if (plan := self._plan(prompt, base)) is not None]

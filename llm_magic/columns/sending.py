@@ -13,7 +13,7 @@ from llm_magic.columns.progress import Progress
 from llm_magic.columns.rowplans import RowPlanner
 from llm_magic.columns.rows import Item
 from llm_magic.columns.steps import record_failure
-from llm_magic.errors import BudgetExceeded, LLMMagicError
+from llm_magic.errors import BudgetExceeded, LLMMagicError, RequestError
 from llm_magic.events import RunEvent
 from llm_magic.execute import Executor, Services
 from llm_magic.execute.pace import Pace, Ticket
@@ -140,6 +140,8 @@ class Sender:
         while ready and len(planned) < count:
             item = ready[0]
             try:
+                if isinstance(item.prompt, RequestError):
+                    raise item.prompt
                 plan = self._planner.plan(item.prompt, clock.now(), is_retry=item.is_second_try)
                 if not plan.candidates:
                     raise self._rejection(plan)

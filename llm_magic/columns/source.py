@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from llm_magic.columns.libraries import pandas
+from llm_magic.columns.reader import Reader
 from llm_magic.errors import RequestError
 
 VALUE = "value"
 """The name of the only cell of a row of a Series, a list or an iterable of values."""
 
 _CHUNK_ROWS = 1_000
+_HEAD_TIMEOUT_S = 1.0
 
 Cells = Mapping[int, object]
 """The used cells of a row, by the number of their column; None for a missing one."""
@@ -59,6 +62,21 @@ def is_missing(cell: object) -> bool:
         return False
 
 
+def cells_json(cells: Cells) -> str:
+    """Return cells as JSON. Cells that JSON cannot have become their texts."""
+    try:
+        return json.dumps(cells, default=_shown)
+    except (TypeError, ValueError, RecursionError):  # keys that are no texts, an object that contains itself
+        return json.dumps({number: _shown(cell) for number, cell in cells.items()})
+
+
+def _shown(cell: object) -> str:
+    try:
+        return str(cell)
+    except Exception:  # noqa: BLE001 - raised by the code of a cell
+        return f"<{type(cell).__name__}>"
+
+
 class StreamRows:
     """An iterable without a length. Its rows are values, or mappings of cells by name."""
 
@@ -68,19 +86,22 @@ class StreamRows:
 
     def __init__(self, items: Iterator[object]) -> None:
         first = next(items, _NOTHING)
-        self._items = items if first is _NOTHING else itertools.chain([first], items)
+        self.reader = Reader(items if first is _NOTHING else itertools.chain([first], items))
         is_mapping = isinstance(first, Mapping)
         names = cast("Mapping[object, object]", first) if is_mapping else (VALUE,)
         self.keys = tuple(names) if is_mapping else None
         self.columns = tuple(str(name) for name in names)
 
     def head(self, count: int, used: Sequence[int]) -> list[Cells]:
-        items = list(itertools.islice(self._items, count))
-        self._items = itertools.chain(items, self._items)
-        return [self._cells(item, used) for item in items]
+        """Return the first rows: as many as an iterable yields within a second."""
+        return [self._cells(item, used) for item in self.reader.peek(count, _HEAD_TIMEOUT_S)]
+
+    def take(self, count: int, used: Sequence[int]) -> list[Cells]:
+        """Return up to this many rows that were read already."""
+        return [self._cells(item, used) for item in self.reader.take(count)]
 
     def rows(self, used: Sequence[int]) -> Iterator[Cells]:
-        return (self._cells(item, used) for item in self._items)
+        raise AssertionError(f"a stream is taken as it is read: no rows of columns {used}")
 
     def _cells(self, item: object, used: Sequence[int]) -> Cells:
         if self.keys is None:

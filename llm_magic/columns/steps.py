@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from llm_magic.columns.records import Record
@@ -12,24 +12,16 @@ from llm_magic.errors import AllAttemptsFailed, LLMMagicError, ProviderError
 from llm_magic.types import Outcome
 
 
-async def take(items: AsyncIterator[Item], count: int) -> AsyncGenerator[Item]:
-    for _ in range(count):
-        if (item := await anext(items, None)) is None:
-            return
-        yield item
-
-
-async def next_or_turn(
-    ended: asyncio.Queue[Item], seconds: float | None, sleep: Callable[[float], Coroutine[Any, Any, None]]
-) -> list[Item]:
-    """Return the next row that ends, or nothing after `seconds`, when another one may be sent."""
-    if seconds is None:
+async def next_or_first(ended: asyncio.Queue[Item], others: Sequence[Coroutine[Any, Any, None]]) -> list[Item]:
+    """Return the next row that ends, or nothing if one of the others ends before."""
+    if not others:
         return [await ended.get()]
-    getting, turn = asyncio.create_task(ended.get()), asyncio.create_task(sleep(seconds))
+    getting, waiting = asyncio.create_task(ended.get()), [asyncio.create_task(other) for other in others]
     try:
-        await asyncio.wait({getting, turn}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({getting, *waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        turn.cancel()
+        for other in waiting:
+            other.cancel()
         if not getting.done():
             getting.cancel()
     return [getting.result()] if getting.done() and not getting.cancelled() else []

@@ -7,8 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from llm_magic import placeholders
+from llm_magic.columns.source import is_missing
 from llm_magic.errors import RequestError
 
 _BRACES = re.compile(r"\{\{([^{}\n]+)\}\}")
@@ -47,11 +49,26 @@ class Template:
         first = self.parts[0]
         return len(first) if isinstance(first, str) else 0
 
-    def fill(self, cells: Mapping[int, object]) -> str:
-        """Return the text of a row. cells: by the number of the column; None for a missing one."""
-        if self.cells:
-            return "".join(part if isinstance(part, str) else _text(part, cells[part.column]) for part in self.parts)
-        return f"{''.join(map(str, self.parts))}\n\n{_row_value(self.columns, cells)}"
+    def fill(self, cells: Mapping[int, object]) -> str | RequestError:
+        """Return the text of a row, or the error of a row without one. cells: by the number of the column."""
+        try:
+            if self.cells:
+                return "".join(
+                    part if isinstance(part, str) else _text(part, cells[part.column]) for part in self.parts
+                )
+            return f"{''.join(map(str, self.parts))}\n\n{_row_value(self.columns, cells)}"
+        except RequestError as error:
+            return error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - raised by the code of a cell
+            return RequestError(f"a cell has no text: {type(error).__name__}: {error}")
+
+    def lacks_value(self, cells: Mapping[int, object]) -> bool:
+        """Return True if a mentioned cell has no value; of a text that mentions none, if no cell has one."""
+        if not self.cells:
+            return all(value is None for value in cells.values())
+        return any(value is None for value in cells.values()) or any(
+            cell.attributes and _is_none(cell, cells[cell.column]) for cell in self.cells
+        )
 
 
 def parse(
@@ -111,22 +128,39 @@ def _unknown(name: str, columns: Iterable[str], *, with_names: bool) -> str:
     return f"{{{{{name}}}}} in the text: no column{also} {name!r} exists; {hint}"
 
 
-def _attribute(value: object, attributes: Sequence[str], name: str) -> object:
-    for attribute in attributes:
-        if attribute.startswith("_") or not hasattr(value, attribute):
-            raise RequestError(f"{{{{{name}}}}} in the text: a value has no attribute {attribute!r}")
-        value = getattr(value, attribute)
-    return value
+def _attribute(cell: Cell, value: object) -> object:
+    """Return the value of an attribute, or of a key of a mapping; None if a mapping does not have it."""
+    for attribute in cell.attributes:
+        if value is None:
+            return None
+        if isinstance(value, Mapping):
+            value = cast("Mapping[object, object]", value).get(attribute)
+        elif attribute.startswith("_") or not hasattr(value, attribute):
+            kind = type(value).__name__
+            raise RequestError(f"{{{{{cell.name}}}}} in the text: a {kind} has no attribute {attribute!r}")
+        else:
+            value = getattr(value, attribute)
+    return None if is_missing(value) else value
+
+
+def _is_none(cell: Cell, value: object) -> bool:
+    try:
+        return _attribute(cell, value) is None
+    except Exception:  # noqa: BLE001 - the row has an error then
+        return False
 
 
 def _text(cell: Cell, value: object) -> str:
-    if value is None:
-        return ""
-    return str(_attribute(value, cell.attributes, cell.name) if cell.attributes else value)
+    inner = _attribute(cell, value) if cell.attributes else value
+    return "" if inner is None else placeholders.as_text(inner, cell.name)
 
 
 def _row_value(columns: Sequence[str], cells: Mapping[int, object]) -> str:
-    present = [(columns[number], value) for number, value in cells.items() if value is not None]
+    present = [
+        (columns[number], placeholders.as_text(value, columns[number]))
+        for number, value in cells.items()
+        if value is not None
+    ]
     if len(columns) == 1:
-        return "".join(str(value) for _, value in present)
-    return "\n".join(f"{name}: {value}" for name, value in present)
+        return "".join(text for _, text in present)
+    return "\n".join(f"{name}: {text}" for name, text in present)
