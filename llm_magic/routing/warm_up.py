@@ -1,4 +1,4 @@
-"""Loading of what the first run of a process needs: price catalog, tokenizer, classifier, database; then the SDKs."""
+"""Loading of what the first run of a process needs: price catalog, tokenizer, classifier, database; then SDKs."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def load(*, stop: threading.Event | None = None) -> None:
             _loaded.set()
 
 
-def load_sdks(providers: Iterable[Provider], *, stop: threading.Event) -> None:
-    """Load what the available providers import, in their order.
+def load_others(providers: Iterable[Provider], load_display: Callable[[], object], *, stop: threading.Event) -> None:
+    """Load what the first available provider imports, then the display, then the other providers, in their order.
 
     A run that waits for the shared parts loads its own SDK first, and has the processor for itself until it has sent.
     """
     usable = (provider for provider in providers if provider.unavailable() is None)
+    first, *others = [provider.load for provider in usable if isinstance(provider, LoadableProvider)] or [load_display]
     pause_s = _PAUSE_FOR_RUN_S if _awaited.is_set() else 0.0
-    for provider in usable:
-        if isinstance(provider, LoadableProvider):
-            if pause_s and stop.wait(pause_s):
-                return
-            _run_steps((provider.load,), stop)
-            pause_s = _PAUSE_S
+    for steps in ((first, load_display), *((load,) for load in others)):
+        if pause_s and stop.wait(pause_s):
+            return
+        _run_steps(steps, stop)
+        pause_s = _PAUSE_S
 
 
 def _run_steps(steps: Iterable[Callable[[], object]], stop: threading.Event | None) -> None:

@@ -40,9 +40,8 @@ class BackgroundWarmUp:
 
         with suppress(Exception):  # an error in models.toml is reported when the first cell reads it
             warm_up.load(stop=self._stop)
-            for load in (_load_display, lambda: warm_up.load_sdks(_planned_first(), stop=self._stop)):
-                if not self._stop.is_set():
-                    load()
+            if not self._stop.is_set():
+                warm_up.load_others(_planned_first(), _load_display, stop=self._stop)
         _postpone_full_collection()
         atexit.unregister(self._end)
 
