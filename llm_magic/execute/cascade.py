@@ -17,7 +17,7 @@ from llm_magic.execute.attempt import attempt
 from llm_magic.execute.confirm import Rejection
 from llm_magic.execute.hedge import ConcurrentAttempt, stop_all
 from llm_magic.execute.state import Answered, AttemptState, Run
-from llm_magic.types import Cascade, Doubt, Outcome
+from llm_magic.types import Cascade, Confirmation, Doubt, Outcome
 
 _ALONE = "the other cheap model did not answer"
 
@@ -86,10 +86,13 @@ async def _ask_cheap(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
 async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
     answers = sorted(run.unconfirmed, key=lambda state: 0 if state.row is None else state.row.attempt)
     rejection: Rejection | None = None
+    decided_by: Confirmation | None = cascade.confirmation
     if len(answers) < len(cascade.cheap):
         rejection = Rejection(Doubt.UNUSABLE, _ALONE if answers else "no cheap model answered")
+        decided_by = None
     elif any(state.finished is not None and state.finished.finish_reason == "length" for state in answers):
         rejection = Rejection(Doubt.UNUSABLE, "cut off at the output limit")
+        decided_by = None
     elif cascade.mode == "judge":
         judge = confirm.judge_attempt(run, cascade, answers[0])
         if judge is not None:
@@ -97,6 +100,7 @@ async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
                 async for event in events:
                     yield event
         rejection = confirm.parse_verdict(judge)
+        decided_by = None if rejection is not None and rejection.doubt is Doubt.UNUSABLE else decided_by
     elif cascade.mode in ("agree", "twice"):
         yield Waiting(reason="comparing the answers")
         rejection = await confirm.compare_answers(run, *answers)
@@ -109,13 +113,13 @@ async def _decide(run: Run, cascade: Cascade) -> AsyncGenerator[RunEvent]:
         message = f"{_names(cascade)}: {rejection.detail or rejection.reason}; asked {cascade.strong.name}"
         yield run.note(NoteKind.NOT_CONFIRMED, message)
         for state in answers:
-            yield _decided(run, state, Outcome.SUPERSEDED, rejection)
+            yield _decided(run, state, Outcome.SUPERSEDED, decided_by, rejection)
         return
     for state in answers[1:]:
-        yield _decided(run, state, Outcome.AGREED)
+        yield _decided(run, state, Outcome.AGREED, decided_by)
     run.answer = answers[0]
     yield TextDelta(text=answers[0].answer_text)
-    yield _decided(run, answers[0], Outcome.OK)
+    yield _decided(run, answers[0], Outcome.OK, decided_by)
 
 
 async def _ask_judge(run: Run, judge: AttemptState) -> AsyncGenerator[RunEvent]:
@@ -125,13 +129,19 @@ async def _ask_judge(run: Run, judge: AttemptState) -> AsyncGenerator[RunEvent]:
             if not isinstance(event, TextDelta) and not _is_unconfirmed(event):
                 yield event
     if isinstance(judge.result, Answered):
-        yield _decided(run, judge, Outcome.JUDGED)
+        yield _decided(run, judge, Outcome.JUDGED, None)
 
 
-def _decided(run: Run, state: AttemptState, outcome: Outcome, rejection: Rejection | None = None) -> AttemptEnded:
+def _decided(
+    run: Run,
+    state: AttemptState,
+    outcome: Outcome,
+    confirmation: Confirmation | None,
+    rejection: Rejection | None = None,
+) -> AttemptEnded:
     """Record the outcome of an attempt whose cost is settled already."""
     reason, doubt = (None, None) if rejection is None else (rejection.reason, rejection.doubt)
-    row = settlement.decided_row(run, state, outcome, reason, doubt)
+    row = settlement.decided_row(run, state, outcome, reason, doubt, confirmation)
     with ledger_io.settling(run.services):
         run.services.ledger.settle(row)
     assert state.row is not None

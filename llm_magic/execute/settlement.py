@@ -23,6 +23,7 @@ from llm_magic.types import (
     ZERO,
     Attempt,
     Candidate,
+    Confirmation,
     Cost,
     CostBasis,
     Doubt,
@@ -142,7 +143,12 @@ def settled_row(run: Run, state: AttemptState, row: Attempt, outcome: Outcome, e
 
 
 def decided_row(
-    run: Run, state: AttemptState, outcome: Outcome, error: str | None = None, reason: Doubt | None = None
+    run: Run,
+    state: AttemptState,
+    outcome: Outcome,
+    error: str | None = None,
+    reason: Doubt | None = None,
+    confirmation: Confirmation | None = None,
 ) -> Attempt:
     row = state.row
     assert row is not None, "it has been settled"
@@ -154,7 +160,13 @@ def decided_row(
         baseline = _baseline_usd(run, state, model, row.usage, own_usd)
     comparable = outcome != Outcome.OK or last_resort.is_comparable(run, state.candidate)
     return dataclasses.replace(
-        row, outcome=outcome, error=error, reason=reason, baseline_usd=baseline, comparable=comparable
+        row,
+        outcome=outcome,
+        error=error,
+        reason=reason,
+        confirmation=confirmation,
+        baseline_usd=baseline,
+        comparable=comparable,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
-from llm_magic.types import CostBasis, Doubt, Effort, Outcome, TaskTier, Verdict
+from llm_magic.types import Confirmation, CostBasis, Doubt, Effort, Outcome, TaskTier, Verdict
 
 PICO_PER_USD = 10**12
 
@@ -107,6 +107,11 @@ def _to_verdict(value: str | None) -> Verdict | None:
     return Verdict(value) if value in Verdict.__members__.values() else None
 
 
+def _to_confirmation(value: str | None) -> Confirmation | None:
+    """Return the confirmation; None for one that a newer version wrote."""
+    return Confirmation(value) if value in Confirmation.__members__.values() else None
+
+
 def _from_bound(usd: Decimal | None) -> int:
     return -1 if usd is None else to_pico(usd)
 
@@ -151,6 +156,7 @@ REASON = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_reason)
 BASIS = Kind(sql="text", dtype="string", encode=str, decode=_to_basis)
 EFFORT = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_effort)
 VERDICT = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_verdict)
+CONFIRMATION = Kind(sql="text", dtype="string", encode=_to_text, decode=_to_confirmation)
 TAGS = Kind(sql="text", dtype="string", encode=",".join, decode=_to_tags)
 
 COLUMNS = (
@@ -198,6 +204,7 @@ COLUMNS = (
     Column(name="cache_saved_usd", kind=MONEY, stored_as="cache_saved_pusd", default="0", since=11),
     Column(name="verdict", kind=VERDICT, nullable=True, since=12, repeats=True),
     Column(name="comparable", kind=FLAG, default="true", since=13, repeats=True),
+    Column(name="confirmation", kind=CONFIRMATION, nullable=True, since=14, repeats=True),
     Column(name="lease_until", kind=REAL, attribute=None, nullable=True, in_frame=False),
     Column(name="owner", kind=TEXT, attribute=None, default="''", since=2, in_frame=False),
 )  # fmt: skip

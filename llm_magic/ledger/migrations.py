@@ -13,7 +13,7 @@ from llm_magic.ledger.columns import COLUMNS
 from llm_magic.ledger.schema import about, attempts, metadata
 from llm_magic.types import CostBasis
 
-VERSION = 13
+VERSION = 14
 
 
 def prepare(db: sa.Connection, location: str) -> None:

@@ -20,11 +20,11 @@ from llm_magic.budget import show_usd
 from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
 from llm_magic.errors import InvalidOption, RequestError
-from llm_magic.plan.acceptance import estimate_cascade
+from llm_magic.plan.acceptance import confirmation_of, estimate_cascade
 from llm_magic.plan.levels import TOLERANCE, net_worth
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
-from llm_magic.types import ZERO, Candidate, Cascade, CascadeChoice, CascadeMode, Plan, Request
+from llm_magic.types import ZERO, Candidate, Cascade, CascadeChoice, CascadeMode, Confirmation, Plan, Request
 
 JUDGE_MAX_OUTPUT_TOKENS = 1_024
 MAX_COST_SHARE = 0.8
@@ -201,8 +201,8 @@ def _cascade(
             if not isinstance(rated, Candidate):
                 return f"the judge {plan.request.judge} can't be used now"
             judge = rated
-        cheap = _pair(pool, strong) if mode == "agree" else (pool[0],) * (2 if mode == "twice" else 1)
-        made = _assembled(plan, mode, cheap, judge=judge)
+        cheap = _pair(pool, strong, registry) if mode == "agree" else (pool[0],) * (2 if mode == "twice" else 1)
+        made = _assembled(plan, mode, cheap, registry, judge=judge)
     left = builder.context.left_usd(strong.model)
     if isinstance(made, Cascade) and left is not None and made.worst_usd > left:
         return f"the whole cascade could cost up to {show_usd(made.worst_usd)}, {show_usd(left)} left"
@@ -224,11 +224,11 @@ def _cheapest(
         look = request_look(plan.request)
         if look is None:
             return "the form of the answer can't be checked"
-        options = [_assembled(plan, mode, (cheap,), look=look) for cheap in levels]
+        options = [_assembled(plan, mode, (cheap,), registry, look=look) for cheap in levels]
     else:
         judges = _judges(usable, registry, builder)
         pairs = [(cheap, judge) for cheap in levels if (judge := _other_judge(judges, cheap)) is not None]
-        options = [_assembled(plan, mode, (cheap,), judge=judge) for cheap, judge in pairs]
+        options = [_assembled(plan, mode, (cheap,), registry, judge=judge) for cheap, judge in pairs]
     if not options:
         return "no model of another provider can judge the answer" if mode == "judge" else "no cheaper level of effort"
     minimum = plan.minimum_quality - TOLERANCE
@@ -239,17 +239,20 @@ def _assembled(
     plan: Plan,
     mode: CascadeMode,
     cheap: tuple[Candidate, ...],
+    registry: Registry,
     *,
     look: Look | None = None,
     judge: Candidate | None = None,
 ) -> Cascade:
     strong = plan.candidates[0]
     asked = [*cheap, *([judge] if judge else [])]
-    accepted, quality = estimate_cascade(mode, cheap, strong, look)
+    confirmation = confirmation_of(mode, cheap, look)
+    accepted, quality = estimate_cascade(confirmation, cheap, strong, registry.accepted)
     expected = _expected_usd(asked, accepted, strong)
     is_named = plan.request.cascade not in (None, "any")
     return Cascade(
         mode=mode,
+        confirmation=confirmation,
         cheap=cheap,
         strong=strong,
         judge=judge,
@@ -284,7 +287,7 @@ def _expected_usd(asked: Iterable[Candidate], accepted: float, strong: Candidate
     return cheap_usd + Decimal(str(round(1 - accepted, 6))) * strong.expected_usd
 
 
-def _pair(pool: list[Candidate], strong: Candidate) -> tuple[Candidate, Candidate]:
+def _pair(pool: list[Candidate], strong: Candidate, registry: Registry) -> tuple[Candidate, Candidate]:
     """Return the two with the lowest expected cost of the whole cascade, the cheaper one first; a single one twice.
 
     Prefers different providers, because related models make the same mistakes.
@@ -293,6 +296,7 @@ def _pair(pool: list[Candidate], strong: Candidate) -> tuple[Candidate, Candidat
     unrelated = [(one, other) for one, other in pairs if one.model.provider != other.model.provider]
 
     def cost(pair: tuple[Candidate, Candidate]) -> Decimal:
-        return _expected_usd(pair, estimate_cascade("agree", pair, strong)[0], strong)
+        accepted, _ = estimate_cascade(Confirmation.AGREE, pair, strong, registry.accepted)
+        return _expected_usd(pair, accepted, strong)
 
     return min(unrelated or pairs, key=cost)

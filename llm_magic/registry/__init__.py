@@ -14,7 +14,7 @@ from llm_magic.home import home
 from llm_magic.registry import efforts, reading
 from llm_magic.registry.rules import Rule
 from llm_magic.registry.validation import check_model, check_provider, with_defaults
-from llm_magic.types import ModelSpec, ProviderSpec, TaskTier
+from llm_magic.types import Accepted, Confirmation, ModelSpec, ProviderSpec, TaskTier
 
 log = logging.getLogger("llm_magic")
 
@@ -34,6 +34,7 @@ class Registry:
         models: Iterable[ModelSpec],
         providers: Iterable[ProviderSpec] | None = None,
         rules: Iterable[Rule] = (),
+        accepted: Mapping[Confirmation, Accepted] | None = None,
         baseline_id: str | None = None,
         profile: str = "custom",
         origin: str = "Registry(...)",
@@ -64,6 +65,8 @@ class Registry:
                 raise RegistryError(
                     f"{origin}: models.{model.id}.fallback_id = {model.fallback_id!r} is not a known model"
                 )
+        self.accepted: Mapping[Confirmation, Accepted] = dict(accepted or {})
+        """Learned acceptance of the confirmations of cascades."""
         self.rules = tuple(rules)
         for rule in self.rules:
             if rule.then.model is not None and rule.then.model not in self._models:
@@ -133,11 +136,14 @@ class Registry:
     def first_choices(self, tier: TaskTier) -> tuple[ModelSpec, ...]:
         return tuple(model for model in self if tier in model.tiers)
 
-    def with_models(self, models: Iterable[ModelSpec]) -> Registry:
+    def with_models(
+        self, models: Iterable[ModelSpec], *, accepted: Mapping[Confirmation, Accepted] | None = None
+    ) -> Registry:
         changed = Registry(
             models=models,
             providers=self.providers.values(),
             rules=self.rules,
+            accepted=self.accepted if accepted is None else accepted,
             baseline_id=self.baseline.id,
             profile=self.profile,
             origin=f"profile {self.profile!r}",

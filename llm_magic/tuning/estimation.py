@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llm_magic.registry import Registry
-from llm_magic.tuning import steps
+from llm_magic.tuning import acceptance, steps
+from llm_magic.tuning.acceptance import Acceptance
 from llm_magic.tuning.comparisons import Comparisons, collect_comparisons
-from llm_magic.tuning.evidence import Evidence, ModelTier, collect
+from llm_magic.tuning.evidence import Evidence, ModelTier, collect, effort_step
 from llm_magic.tuning.observations import Observations, Pairs, Vector
 from llm_magic.tuning.steps import EffortSteps
-from llm_magic.types import Attempt, EffortLevels, ModelSpec, TaskTier
+from llm_magic.types import Attempt, Confirmation, EffortLevels, ModelSpec, TaskTier
 
 PROMPTS_SD = 0.6
 MODEL_SD = 0.4
@@ -45,16 +46,17 @@ class Tuning:
 
     prompts: by tier, for every model; negative if the user's prompts are harder than typical ones.
     models: by model and tier, in addition. widths: standard deviations of the sum of both.
-    effort: of the capability steps between levels of effort.
+    effort: of the capability steps between levels of effort. acceptance: of the confirmations of cascades.
     """
 
     prompts: Mapping[TaskTier, float] = dataclasses.field(default_factory=dict[TaskTier, float])
     models: Mapping[ModelTier, float] = dataclasses.field(default_factory=dict[ModelTier, float])
     widths: Mapping[ModelTier, float] = dataclasses.field(default_factory=dict[ModelTier, float])
     effort: EffortSteps = dataclasses.field(default_factory=EffortSteps)
+    acceptance: Mapping[Confirmation, Acceptance] = dataclasses.field(default_factory=dict[Confirmation, Acceptance])
 
     def __bool__(self) -> bool:
-        return bool(self.prompts or self.models or self.effort)
+        return bool(self.prompts or self.models or self.effort or self.acceptance)
 
     def shift(self, model: str, tier: TaskTier) -> float:
         return self.prompts.get(tier, 0.0) + self.models.get((model, tier), 0.0)
@@ -75,6 +77,21 @@ class Posterior:
 
 def tune(rows: Iterable[Attempt], registry: Registry) -> Tuning:
     attempts = list(rows)
+    learned = _tuned_capabilities(attempts, registry)
+    if not acceptance.confirmed_runs(attempts):
+        return learned
+    # Ratings of accepted answers would count twice: their selection is what is to be estimated.
+    independent = _tuned_capabilities([row for row in attempts if row.confirmation is None], registry)
+
+    def chance(row: Attempt) -> float:
+        level = registry[row.model].capability.get(row.tier, 0.0) if row.model in registry else 0.0
+        step = independent.effort.factor * effort_step(row, registry)
+        return 1.0 / (1.0 + math.exp(row.difficulty - level - step - independent.shift(row.model, row.tier)))
+
+    return dataclasses.replace(learned, acceptance=acceptance.estimate(attempts, chance))
+
+
+def _tuned_capabilities(attempts: Sequence[Attempt], registry: Registry) -> Tuning:
     collected = {key: evidence for key, evidence in collect(attempts, registry).items() if key[0] in registry}
     comparisons = comparisons_of(attempts, registry)
     tiers: dict[TaskTier, tuple[Mapping[str, Evidence], Pairs]] = {}
@@ -129,7 +146,7 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
     if not tuning:
         return registry
     learned = _learned_shares(registry, tuning)
-    return registry.with_models(
+    models = (
         dataclasses.replace(
             model,
             capability={tier: level + tuning.shift(model.id, tier) for tier, level in model.capability.items()},
@@ -142,6 +159,7 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
         )
         for model in registry
     )
+    return registry.with_models(models, accepted={kind: found.shares for kind, found in tuning.acceptance.items()})
 
 
 def _learned_shares(registry: Registry, tuning: Tuning) -> dict[TaskTier, float]:

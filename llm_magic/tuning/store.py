@@ -11,17 +11,21 @@ from typing import Any, cast
 from llm_magic.errors import TuningError
 from llm_magic.home import home
 from llm_magic.permissions import make_folder, restrict
+from llm_magic.tuning.acceptance import Acceptance
 from llm_magic.tuning.estimation import MAX_SHIFT, Tuning
 from llm_magic.tuning.evidence import ModelTier
 from llm_magic.tuning.steps import MAX_FACTOR, PRIOR_WIDTH, EffortSteps
-from llm_magic.types import TaskTier
+from llm_magic.types import Accepted, Confirmation, TaskTier
 
 FILE = "tuning.toml"
+_TABLES = {"prompts", "capability", "width", "effort", "acceptance"}
+_ACCEPTANCE = ("right", "wrong", "right_width", "wrong_width")
 _HEADER = (
     "# Learned by %route_tune from your own ledger. To undo it, use %route_tune --reset or delete this file.",
     "# Logits that are added to the models' capabilities: by tier to those of every model,",
     "# and by model and tier in addition. Widths are standard deviations of the sum.",
     "# The factor of [effort] multiplies the steps between levels of effort; its width is that of the logarithm.",
+    "# Of right and of wrong answers, [acceptance] has the shares that a confirmation of cascades accepts, 0 to 1.",
 )
 
 
@@ -48,6 +52,11 @@ def save(tuning: Tuning, path: Path | None = None) -> Path:
         lines += ["", "[prompts]", *(f"{tier} = {shift:+.3f}" for tier, shift in sorted(tuning.prompts.items()))]
     if tuning.effort:
         lines += ["", "[effort]", f"factor = {tuning.effort.factor:.3f}", f"width = {tuning.effort.width:.3f}"]
+    for kind, found in sorted(tuning.acceptance.items()):
+        lines += ["", f"[acceptance.{kind}]"]
+        lines += [
+            f"{name} = {value:.3f}" for name, value in zip(_ACCEPTANCE, (*found.shares, *found.widths), strict=True)
+        ]
     lines += [*_model_tables("capability", tuning.models, "+.3f"), *_model_tables("width", tuning.widths, ".3f")]
     make_folder(path.parent)
     path.write_text("\n".join(lines) + "\n", "utf-8")
@@ -74,14 +83,28 @@ def reset(path: Path | None = None) -> bool:
 
 
 def _parse(tables: dict[str, Any]) -> Tuning:
-    if unknown := tables.keys() - {"prompts", "capability", "width", "effort"}:
-        raise ValueError(f"unknown key {min(unknown)!r}; known are prompts, capability, width and effort")
+    if unknown := tables.keys() - _TABLES:
+        raise ValueError(f"unknown key {min(unknown)!r}; known are {', '.join(sorted(_TABLES))}")
     return Tuning(
         prompts=dict(_shifts(tables.get("prompts", {}), "prompts")),
         models=_by_model(tables, "capability"),
         widths=_by_model(tables, "width"),
         effort=_effort(_table(tables.get("effort", {}), "effort")),
+        acceptance={
+            Confirmation(kind): _acceptance(_table(table, f"acceptance.{kind}"), kind)
+            for kind, table in _table(tables.get("acceptance", {}), "acceptance").items()
+        },
     )
+
+
+def _acceptance(table: dict[str, Any], kind: str) -> Acceptance:
+    if table.keys() != set(_ACCEPTANCE):
+        raise ValueError(f"acceptance.{kind} must have {', '.join(_ACCEPTANCE)}")
+    for name, value in table.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"acceptance.{kind}.{name} = {value!r} must be between 0 and 1")
+    right, wrong, right_width, wrong_width = (float(table[name]) for name in _ACCEPTANCE)
+    return Acceptance(shares=Accepted(right, wrong), widths=Accepted(right_width, wrong_width))
 
 
 def _effort(table: dict[str, Any]) -> EffortSteps:

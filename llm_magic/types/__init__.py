@@ -2,7 +2,7 @@
 
 from llm_magic.types.efforts import Effort, EffortLevels, merged_params, name_at
 from llm_magic.types.models import Cost, LongPrompt, ModelSpec, Price, ProviderSpec, Usage
-from llm_magic.types.outcomes import CostBasis, Doubt, Outcome, Verdict
+from llm_magic.types.outcomes import Accepted, Confirmation, CostBasis, Doubt, Outcome, Verdict
 from llm_magic.types.plans import Candidate, Cascade, Extra, OffPeak, Plan, Quote, Skipped
 from llm_magic.types.requests import (
     DEFAULT_QUALITY,
@@ -26,6 +26,7 @@ __all__ = [
     "RESERVED_TAG_PREFIX",
     "SHADOW_TAG",
     "ZERO",
+    "Accepted",
     "Attachment",
     "Attempt",
     "Candidate",
@@ -35,6 +36,7 @@ __all__ = [
     "Classification",
     "Compared",
     "Comparison",
+    "Confirmation",
     "Cost",
     "CostBasis",
     "Doubt",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -107,6 +108,27 @@ class Doubt(StrEnum):
     MALFORMED = "malformed"
     JUDGED_BAD = "judged_bad"
     UNUSABLE = "unusable"
+
+
+class Confirmation(StrEnum):
+    """The test that decides if a cheap answer of a cascade is kept. The last four are looks at its form."""
+
+    AGREE = "agree"
+    TWICE = "twice"
+    CHECK = "check"
+    SCHEMA = "schema"
+    JUDGE = "judge"
+    CODE = "code"
+    DATA = "data"
+    LABEL = "label"
+    NUMBER = "number"
+
+
+class Accepted(NamedTuple):
+    """Shares of right and of wrong answers that a confirmation accepts, 0..1."""
+
+    right: float
+    wrong: float
 
 
 class Verdict(StrEnum):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from llm_magic.types.efforts import Effort, name_at
 from llm_magic.types.models import ModelSpec
+from llm_magic.types.outcomes import Confirmation
 from llm_magic.types.requests import CascadeMode, Message, Request
 from llm_magic.types.tasks import Classification, TaskTier
 
@@ -182,6 +183,7 @@ class Cascade:
     """
 
     mode: CascadeMode
+    confirmation: Confirmation
     cheap: tuple[Candidate, ...]
     strong: Candidate
     judge: Candidate | None

@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_magic.types.efforts import Effort
 from llm_magic.types.models import Usage
-from llm_magic.types.outcomes import CostBasis, Doubt, Outcome, Verdict
+from llm_magic.types.outcomes import Confirmation, CostBasis, Doubt, Outcome, Verdict
 from llm_magic.types.shadowing import SHADOW_TAG
 from llm_magic.types.tasks import TaskTier
 
@@ -66,6 +66,8 @@ class Attempt:
     comparable: bool = True
     verdict: Verdict | None = None
     """Set for a shadow answer only."""
+    confirmation: Confirmation | None = None
+    """Set if it decided about this cheap answer of a cascade."""
 
     @property
     def is_shadow(self) -> bool:

@@ -28,7 +28,6 @@ from llm_magic import (
     TaskTier,
 )
 from llm_magic.answers.agreement import SAME_MISTAKE, SAME_RIGHT
-from llm_magic.answers.looks import Look
 from llm_magic.budget import Budget
 from llm_magic.events import AttemptEnded, AttemptStarted, RunEnded, TextDelta, Waiting
 from llm_magic.execute import RetryPolicy
@@ -38,7 +37,7 @@ from llm_magic.plan.acceptance import estimate_cascade
 from llm_magic.plan.cascade import comparable
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, UsageReport
 from llm_magic.testing import Failure, Reply, ScriptedProvider
-from llm_magic.types import Attempt, Doubt, Skipped, Usage
+from llm_magic.types import Attempt, Confirmation, Doubt, Skipped, Usage
 from tests.support import builders
 from tests.support.builders import Gate, attempt, model
 from tests.support.fuzzing import examples
@@ -104,6 +103,11 @@ async def test_if_two_cheap_models_disagree_the_leader_is_asked() -> None:
     assert result.notes == ("cheap and other: the answers differ (41, 42); asked strong",)
     assert {row.error for row in router.ledger.rows()} == {"the answers differ", None}, "the ledger keeps no answers"
     assert {row.reason for row in router.ledger.rows()} == {Doubt.DISAGREED, None}
+    assert [row.confirmation for row in sorted(router.ledger.rows(), key=lambda row: row.attempt)] == [
+        Confirmation.AGREE,
+        Confirmation.AGREE,
+        None,
+    ]
     assert router.ledger.held_usd == 0
     assert result.cost_usd == router.ledger.spent_usd
 
@@ -488,6 +492,8 @@ async def test_a_cheap_answer_is_kept_if_its_form_is_valid() -> None:
     router = cascading({"cheap": "```python\nprint(1)\n```", "strong": "no"})
     result = await router.route(CODE, cascade="look", **HARD)
     assert story(result.attempts) == [(1, "cheap", "ok")]
+    assert [row.confirmation for row in router.ledger.rows()] == [Confirmation.CODE]
+    assert router.ledger.to_frame()["confirmation"].tolist() == ["code"]
     assert result.text == "```python\nprint(1)\n```"
 
 
@@ -503,6 +509,7 @@ async def test_if_a_look_fails_the_leader_is_asked(answer: str, reason: Doubt, e
     result = await router.route(CODE, cascade="look", **HARD)
     assert story(result.attempts) == [(1, "cheap", "superseded"), (2, "strong", "ok")]
     assert (result.attempts[0].reason, result.attempts[0].error) == (reason, error)
+    assert [row.confirmation for row in result.attempts] == [Confirmation.CODE, None]
     assert router.ledger.held_usd == 0
 
 
@@ -532,16 +539,17 @@ async def test_any_confirmation_includes_a_judge_of_another_provider() -> None:
     assert plan.cascade.expected_quality >= plan.minimum_quality
     result = await router.route(plan.request)
     assert [step.outcome for step in result.attempts] == ["ok", "judged"]
+    assert [row.confirmation for row in result.attempts] == [Confirmation.JUDGE, None]
     poor = cascading(reply, level=-3.0).plan("Prove it by induction.", cascade="any", **HARD)
     assert poor.cascade is None
     assert "none is expected to cost at most 80%" in poor.no_cascade
 
 
-@pytest.mark.parametrize("mode", ["look", "judge", "schema"])
-def test_a_confirmation_that_rejects_nothing_has_the_quality_of_the_cheap_model(mode: Any) -> None:
+@pytest.mark.parametrize("kind", [Confirmation.CODE, Confirmation.JUDGE, Confirmation.SCHEMA])
+def test_a_confirmation_that_rejects_nothing_has_the_quality_of_the_cheap_model(kind: Confirmation) -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     cheap, strong = (dataclasses.replace(rated, expected_quality=quality) for quality in (0.8, 0.9))
-    _, quality = estimate_cascade(mode, (cheap,), strong, Look(kind="code") if mode == "look" else None)
+    _, quality = estimate_cascade(kind, (cheap,), strong)
     assert 0.8 <= quality < 0.9
 
 
@@ -624,9 +632,9 @@ def test_interpolated_text_does_not_make_a_prompt_comparable() -> None:
     p=st.floats(0.01, 0.99),
     q=st.floats(0.01, 0.99),
     best=st.floats(0.01, 0.99),
-    how=st.sampled_from(["agree", "check", "schema", "judge"]),
+    how=st.sampled_from(Confirmation),
 )
-def test_an_estimate_is_a_pair_of_shares(p: float, q: float, best: float, how: Any) -> None:
+def test_an_estimate_is_a_pair_of_shares(p: float, q: float, best: float, how: Confirmation) -> None:
     rated = cascading({}).plan("x", tier="complex").candidates[0]
     one, other, strong = (
         dataclasses.replace(rated, expected_quality=quality, why=str(position))
@@ -643,7 +651,7 @@ def test_the_estimate_matches_recorded_answers_of_two_cheap_models_and_a_strong_
         dataclasses.replace(rated, expected_quality=quality, why=str(position))
         for position, quality in enumerate((0.758, 0.732, 0.819))
     )
-    acceptance_rate, quality = estimate_cascade("agree", (one, other), strong)
+    acceptance_rate, quality = estimate_cascade(Confirmation.AGREE, (one, other), strong)
     assert acceptance_rate == pytest.approx(SAME_RIGHT * 0.662 + SAME_MISTAKE * 0.172, abs=0.04), (
         "ZeroEval: gpt-4o-mini, deepseek-2.5; both right .662, both wrong .172"
     )

@@ -9,11 +9,12 @@ from llm_magic import tuning
 from llm_magic.budget import show_usd
 from llm_magic.registry import Registry
 from llm_magic.routing import Router
-from llm_magic.tuning import EffortSteps, Tuning
+from llm_magic.tuning import Acceptance, EffortSteps, Tuning
+from llm_magic.tuning.acceptance import assumed, confirmed_runs, is_accepted
 from llm_magic.tuning.comparisons import Comparisons, Judging
 from llm_magic.tuning.evidence import Evidence, collect
 from llm_magic.tuning.replay import Replayed, replay
-from llm_magic.types import Attempt, TaskTier, Verdict
+from llm_magic.types import Attempt, Confirmation, TaskTier, Verdict
 
 _SDS_OF_95 = 1.96
 
@@ -75,7 +76,38 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
             lines.append(f"  {model}, {tier}: {_becomes(model, tier, before, learned)}   ({signals})")
     if any(row.effort is not None for row in rows):
         lines.append(_effort_line(learned.effort))
+    runs = confirmed_runs(rows)
+    for kind, found in learned.acceptance.items():
+        accepted, answers = sum(map(is_accepted, runs[kind])), len(runs[kind])
+        lines.append(
+            f"  {_CONFIRMATIONS[kind]}: {accepted:,} of {answers:,} accepted; {_accepted(assumed(kind), found)}"
+        )
     return lines
+
+
+_CONFIRMATIONS = {
+    Confirmation.AGREE: "agreement of two models",
+    Confirmation.TWICE: "agreement of two answers of one model",
+    Confirmation.CHECK: "checks",
+    Confirmation.JUDGE: "judges of cascades",
+    Confirmation.CODE: "looks at code",
+    Confirmation.DATA: "looks at data",
+    Confirmation.LABEL: "looks at labels",
+    Confirmation.NUMBER: "looks at numbers",
+}
+
+
+def _accepted(before: Acceptance, after: Acceptance) -> str:
+    intervals = zip(before.interval(_SDS_OF_95), after.interval(_SDS_OF_95), strict=True)
+    shares = zip(("right", "wrong"), before.shares, after.shares, intervals, strict=True)
+    return ", ".join(
+        f"{name} answers {was:.0%} → {now:.0%} (95% interval: {_range(*earlier)} → {_range(*later)})"
+        for name, was, now, (earlier, later) in shares
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.0%} to {high:.0%}"
 
 
 def _effort_line(learned: EffortSteps) -> str:
@@ -90,8 +122,7 @@ def _effort_line(learned: EffortSteps) -> str:
 
 
 def _factors(steps: EffortSteps) -> str:
-    low, high = steps.interval(_SDS_OF_95)
-    return f"{low:.0%} to {high:.0%}"
+    return _range(*steps.interval(_SDS_OF_95))
 
 
 def _becomes(model: str, tier: TaskTier, before: Registry, learned: Tuning) -> str:
@@ -103,7 +134,7 @@ def _becomes(model: str, tier: TaskTier, before: Registry, learned: Tuning) -> s
 
 def _interval(level: float, width: float) -> str:
     low, high = (_chance(level + sign * _SDS_OF_95 * width) for sign in (-1, 1))
-    return f"{low:.0%} to {high:.0%}"
+    return _range(low, high)
 
 
 def _signals(evidence: Evidence) -> str:

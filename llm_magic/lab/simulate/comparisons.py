@@ -163,7 +163,7 @@ def _paying_pair(
         if usd[other] >= usd[strong]:
             continue
         chances = (float(expected[one]), float(expected[other]), float(expected[strong]))
-        accepted, reached = estimate_agreement(*chances, is_one_model=False)
+        accepted, reached = estimate_agreement(*chances)
         cost = float(usd[one] + usd[other] + (1 - accepted) * usd[strong])
         if best is None or cost < best[0]:
             best = cost, reached, (one, other)

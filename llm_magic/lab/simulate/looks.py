@@ -12,7 +12,7 @@ from llm_magic.classify import classify
 from llm_magic.lab.prompts import NotebookPrompt, is_held_out, notebook_prompts
 from llm_magic.lab.simulate.thinkers import simulated_context
 from llm_magic.plan import make_plan
-from llm_magic.plan.acceptance import CONFIRMS, LOOK_CONFIRMS
+from llm_magic.plan.acceptance import ASSUMED
 from llm_magic.plan.lengths import Unmeasured
 from llm_magic.registry import Registry
 from llm_magic.types import Plan, Request, TaskTier
@@ -70,7 +70,6 @@ def report() -> tuple[str, dict[str, Any]]:
     prompts = everyday_prompts()
     choices: tuple[Choice, ...] = ("default", "any")
     figures = {choice: planned(prompts, choice) for choice in choices}
-    rates = {**CONFIRMS, **{f"look at {kind}": rate for kind, rate in LOOK_CONFIRMS.items()}}
     lines = [
         f"Cascades for {len(prompts)} held-out prompts of notebooks, cold, current models; nothing was asked:",
         f"  {'':8}  {'share':>5}  {'cost':>5}  {'quality':>7}  confirmed by",
@@ -84,6 +83,6 @@ def report() -> tuple[str, dict[str, Any]]:
         "requested quality.",
         "cost, quality: of all these prompts, relative to the same plans without cascades.",
         "Assumed, not measured: shares of right and of wrong answers that are accepted: "
-        + ", ".join(f"{name} {right:.0%} and {wrong:.0%}" for name, (right, wrong) in rates.items()),
+        + ", ".join(f"{name} {right:.0%} and {wrong:.0%}" for name, (right, wrong) in ASSUMED.items()),
     ]
     return "\n".join(lines), {choice: dataclasses.asdict(figure) for choice, figure in figures.items()}
