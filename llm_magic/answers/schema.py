@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any, NewType, cast, get_origin
@@ -131,14 +132,15 @@ def _of_type(cls: Any) -> Schema:
     from llm_magic.answers.typed_dicts import for_pydantic
 
     name = str(getattr(cls, "__name__", "")) if isinstance(cls, type) else str(cls)
+    unusable = RequestError(f"{_WANTED}, not the class {name}")
     if cls in _VAGUE_TYPES:
-        raise RequestError(f"{_WANTED}, not the class {name}")
+        raise unusable
     try:
         adapter = pydantic.TypeAdapter[Any](for_pydantic(cls))
         json_schema = adapter.json_schema()
-    except pydantic.errors.PydanticSchemaGenerationError:
-        raise RequestError(f"{_WANTED}, not the class {name}") from None
     except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
+        if isinstance(cls, type) and cls.__mro__[1:] == (object,) and not dataclasses.is_dataclass(cls):
+            raise unusable from None
         raise RequestError(f"no JSON Schema can be made of {name}: {error.message}") from error
 
     def build(text: str) -> Any:
