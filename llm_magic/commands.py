@@ -90,9 +90,7 @@ def plan(args: argparse.Namespace) -> int:
 
 def map_file(args: argparse.Namespace) -> int:
     """Ask for every row of a file and write the rows with their answers, also if some have none."""
-    files.check_name(args.out)
-    if not args.out.parent.is_dir():
-        raise RequestError(f"--out {args.out}: the folder {args.out.parent} does not exist")
+    files.check_out(args.out)
     if files.STANDARD not in (args.out, args.file) and args.out.resolve() == args.file.resolve():
         raise RequestError(f"--out {args.out} is the file of the rows: name another file")
     column = session_router().map(args.text, over=files.read(args.file), **_options(args))
@@ -119,8 +117,7 @@ def map_file(args: argparse.Namespace) -> int:
 
 
 def _write(column: Column, out: Path) -> None:
-    rows = files.part_rows(out)
-    files.write([column.build_frame()] if rows is None else column.build_parts(rows), out)
+    files.write(lambda: column.build_parts(files.WRITTEN_ROWS), out)
 
 
 def _interrupted(column: Column, args: argparse.Namespace) -> str:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from llm_magic.columns.arrow_types import common_schema, in_schema, inferred, plain, plain_schema
 from llm_magic.columns.filerows import CsvRows, JsonRows
 from llm_magic.columns.libraries import arrow, pandas
+from llm_magic.columns.parquetrows import ParquetRows
 from llm_magic.columns.source import is_missing
 from llm_magic.errors import RequestError
 
 STANDARD = Path("-")
 """Standard input or output, as JSON Lines."""
-_WRITTEN_ROWS = 1_000
+WRITTEN_ROWS = 1_000
+_ROW_GROUP_BYTES = 2**22
 _SUFFIXES = (".csv", ".parquet", ".jsonl")
+
+Parts = Callable[[], Iterator[Any]]
+"""Reads the parts of a table, each time from the first one."""
 
 
 def check_name(path: Path) -> str:
@@ -31,7 +38,7 @@ def check_name(path: Path) -> str:
 
 
 def read(path: Path) -> Any:
-    """Return the rows of a file: of Parquet as an Arrow table, of the others read in parts."""
+    """Return the rows of a file, which are read in parts."""
     suffix = check_name(path)
     try:
         if path == STANDARD:
@@ -40,9 +47,10 @@ def read(path: Path) -> Any:
         if suffix != ".parquet":
             return CsvRows(file, str(path)) if suffix == ".csv" else JsonRows(file, str(path))
         file.close()  # opened for its errors: those of Arrow repeat the path and the error number
-        return arrow("pyarrow.parquet").read_table(path)
+        return ParquetRows(path)
     except UnicodeDecodeError as error:
-        hint = f"Convert it, for example with iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf-8{suffix}"
+        encoding = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
+        hint = f"Convert it, for example with iconv -f {encoding} -t UTF-8 {path.name} > utf-8{suffix}"
         raise RequestError(
             f"{path} can't be read: byte {error.object[error.start]:#04x} is not UTF-8. {hint}"
         ) from error
@@ -50,16 +58,22 @@ def read(path: Path) -> Any:
         raise RequestError(f"{path} can't be read: {_reason(error)}") from error
 
 
-def part_rows(path: Path) -> int | None:
-    """Return the number of rows that are written at once; None for a file that is written whole."""
-    return None if check_name(path) == ".parquet" else _WRITTEN_ROWS
+def check_out(path: Path) -> None:
+    """Raise RequestError if this file can't be written."""
+    check_name(path)
+    if not path.parent.is_dir():
+        raise RequestError(f"--out {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise RequestError(f"--out {path} is a folder: name a file")
+    if path != STANDARD and not os.access(path.parent, os.W_OK):
+        raise RequestError(f"--out {path}: no file can be written in the folder {path.parent}")
 
 
-def write(parts: Iterable[Any], path: Path) -> None:
+def write(parts: Parts, path: Path) -> None:
     """Write DataFrames or Arrow tables one below the other. The file is replaced when all of it is written."""
     suffix = check_name(path)
     if path == STANDARD:
-        _write_lines(parts, sys.stdout)
+        _write_lines(parts(), sys.stdout)
         return
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -96,7 +110,24 @@ def _umask() -> int:
 def _write_lines(parts: Iterable[Any], out: TextIO) -> None:
     for table in parts:
         for record in table.to_pylist() if _is_arrow(table) else _records(table):
-            out.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
+            out.write(_json(record) + "\n")
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(record, ensure_ascii=False, default=plain, allow_nan=False)
+    except ValueError:  # JSON has no NaN and no infinity
+        return json.dumps(_finite(record), ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(cell) for name, cell in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(cell) for cell in cast("Sequence[Any]", value)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else _finite(plain(value))
 
 
 def _records(frame: Any) -> Iterator[dict[str, Any]]:
@@ -111,47 +142,56 @@ def _records(frame: Any) -> Iterator[dict[str, Any]]:
         }
 
 
-def _plain(cell: object) -> object:
-    convert = getattr(cell, "tolist", None)
-    return str(cell) if convert is None else convert()
-
-
-def _write_json_lines(parts: Iterable[Any], path: Path) -> None:
+def _write_json_lines(parts: Parts, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as out:
-        _write_lines(parts, out)
+        _write_lines(parts(), out)
 
 
-def _write_csv(parts: Iterable[Any], path: Path) -> None:
+def _write_csv(parts: Parts, path: Path) -> None:
+    types = pandas().ArrowDtype
     with path.open("w", encoding="utf-8", newline="") as out:
-        for number, table in enumerate(parts):
-            frame = table.to_pandas(types_mapper=pandas().ArrowDtype) if _is_arrow(table) else table
+        for number, table in enumerate(parts()):
+            frame = table.to_pandas(types_mapper=types, ignore_metadata=True) if _is_arrow(table) else table
             frame.to_csv(out, index=False, header=number == 0)
 
 
-def _write_parquet(parts: Iterable[Any], path: Path) -> None:
-    pa = arrow()
-    (table,) = parts
-    if not _is_arrow(table):
-        table = pa.table({str(name): _arrow_array(pa, cells) for name, cells in table.items()})
-    arrow("pyarrow.parquet").write_table(table, path)
+def _write_parquet(parts: Parts, path: Path) -> None:
+    schema = common_schema(map(_arrow_table, parts()))
+    with arrow("pyarrow.parquet").ParquetWriter(path, plain_schema(schema)) as out:
+        for table in _row_groups(in_schema(map(_arrow_table, parts()), schema)):
+            out.write_table(table)
 
 
-def _arrow_array(pa: Any, cells: Any) -> Any:
-    """Return cells as an Arrow array: as JSON if they have no type in common."""
-    if cells.dtype != object:
-        return pa.Array.from_pandas(cells)
-    values = [None if is_missing(cell) else cell for cell in cells.tolist()]
-    try:
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError):
-        return pa.array([None if cell is None else json.dumps(cell, default=_plain) for cell in values], pa.string())
+def _row_groups(tables: Iterable[Any]) -> Iterator[Any]:
+    group: list[Any] = []
+    for table in tables:
+        group.append(table)
+        if sum(part.nbytes for part in group) >= _ROW_GROUP_BYTES:
+            yield arrow().concat_tables(group)
+            group = []
+    if group:
+        yield arrow().concat_tables(group)
+
+
+def _arrow_table(table: Any) -> Any:
+    if _is_arrow(table):
+        return table
+    columns = [_arrow_column(name, table.iloc[:, number]) for number, name in enumerate(map(str, table.columns))]
+    return arrow().table([array for _, array in columns], schema=arrow().schema([field for field, _ in columns]))
+
+
+def _arrow_column(name: str, cells: Any) -> tuple[Any, Any]:
+    if cells.dtype == object:
+        return inferred(name, [None if is_missing(cell) else cell for cell in cells.tolist()])
+    array = arrow().Array.from_pandas(cells)
+    return arrow().field(name, array.type), array
 
 
 def _is_arrow(table: Any) -> bool:
     return hasattr(table, "to_pylist")
 
 
-_WRITERS: dict[str, Callable[[Iterable[Any], Path], None]] = {
+_WRITERS: dict[str, Callable[[Parts, Path], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
     ".jsonl": _write_json_lines,

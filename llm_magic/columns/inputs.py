@@ -9,6 +9,7 @@ from typing import Any, cast
 from llm_magic.bridge import bridge
 from llm_magic.columns.filerows import FileRows
 from llm_magic.columns.libraries import arrow, pandas
+from llm_magic.columns.parquetrows import ParquetRows
 from llm_magic.columns.source import VALUE, Source, StreamRows
 from llm_magic.columns.tables import PandasRows, arrow_rows, polars_rows
 from llm_magic.errors import RequestError
@@ -18,7 +19,7 @@ def source_of(over: object) -> Source:
     """Return the rows of a table, Series, list, dict of lists, or iterable. Raises RequestError for anything else."""
     pd = pandas()
 
-    if isinstance(over, FileRows):
+    if isinstance(over, FileRows | ParquetRows):
         return over
     if isinstance(over, pd.DataFrame):
         return PandasRows(over)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from llm_magic.columns.arrow_types import inferred
 from llm_magic.columns.libraries import arrow, pandas, polars
 from llm_magic.columns.source import Answers, Cells, check_names, in_chunks, is_missing, row_cells
 
@@ -107,18 +107,15 @@ def arrow_rows(table: Any, aliases: Mapping[str, int]) -> ArrowRows:
         "boolean": pa.bool_(),
     }  # fmt: skip
 
-    def array(values: Any) -> Any:
+    def column(name: str, values: Any) -> tuple[Any, Any]:
         cells, dtype = _plain(values), types.get(str(values.dtype))
-        try:
-            return pa.array(cells, dtype)
-        except pa.ArrowException:  # cells of several types
-            return pa.array([None if cell is None else json.dumps(cell) for cell in cells], pa.string())
+        return inferred(name, cells) if dtype is None else (pa.field(name, dtype), pa.array(cells, dtype))
 
     def add(answers: Answers, positions: list[int] | None) -> Any:
         rows = table if positions is None else table.take(pa.array(positions, "int64"))
         rows = rows.drop_columns([name for name in rows.column_names if name in answers])
         for name, values in answers.items():
-            rows = rows.append_column(name, array(values))
+            rows = rows.append_column(*column(name, values))
         return rows
 
     def take(positions: list[int], number: int) -> list[object]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pytest
 
 from llm_magic import BadRequest, use_router
 from llm_magic.__main__ import main
-from llm_magic.columns import Column
+from llm_magic.columns import Column, files
 from llm_magic.commands import EXIT_CODE_INCOMPLETE
 from llm_magic.providers.base import ProviderEvent, ProviderRequest
 from llm_magic.routing import session_router
@@ -144,6 +144,9 @@ def test_progress_can_be_read_as_json(
         (["in.txt", "--out", "out.csv"], "must end in .csv"),
         (["in.csv", "--out", "out.xyz"], "must end in .csv"),
         (["in.csv", "--out", "missing/out.csv"], "does not exist"),
+        (["in.csv", "--out", "folder.csv"], "--out folder.csv is a folder: name a file"),
+        (["utf-16.csv", "--out", "out.csv"], "iconv -f UTF-16 -t UTF-8 utf-16.csv"),
+        (["broken.parquet", "--out", "out.csv"], "broken.parquet can't be read: Parquet magic bytes not found"),
     ],
 )
 def test_files_that_cannot_be_used_are_errors_before_anything_is_sent(
@@ -157,6 +160,9 @@ def test_files_that_cannot_be_used_are_errors_before_anything_is_sent(
     monkeypatch.chdir(tmp_path)
     Path("in.csv").write_text("text\ngood\n")
     Path("in.txt").write_text("good\n")
+    Path("folder.csv").mkdir()
+    Path("utf-16.csv").write_text("text\ngood\n", "utf-16")
+    Path("broken.parquet").write_bytes(b"PAR1 and no more")
     assert main(["map", *arguments, "--text", "{{text}}"]) == 1
     assert message in capsys.readouterr().err
     assert provider.requests == []
@@ -219,6 +225,75 @@ def test_types_of_a_parquet_file_stay(provider: ScriptedProvider, tmp_path: Path
     written = pq.read_table(out)
     assert written.select(table.column_names).equals(table)
     assert written.column("topic").to_pylist() == ["<good>", "<bad>"]
+
+
+@pytest.mark.parametrize("group_rows", [100, 1_100, 5_000])
+@pytest.mark.parametrize("names", [("id", "text"), ("id", "te.xt"), ("text", "text")], ids=["plain", "dot", "repeated"])
+def test_a_parquet_file_is_read_and_written_in_parts(
+    provider: ScriptedProvider, tmp_path: Path, group_rows: int, names: tuple[str, str]
+) -> None:
+    path, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    count = 2_500
+    columns = [pa.array(range(count)), pa.array([f"t{number % 7}" for number in range(count)]).dictionary_encode()]
+    table = pa.table([*columns, columns[1]], names=[*names, "more"])
+    pq.write_table(table, path, row_group_size=group_rows)
+    command = ["map", str(path), "--text", "{{more}}", "--into", "topic", "--out", str(out)]
+    assert main(command) == 0
+    written = pq.ParquetFile(out).read()
+    assert written.schema.names[:3] == [*names, "more"]
+    assert written.column(0).to_pylist() == list(range(count))
+    assert written.column(1).to_pylist() == columns[1].to_pylist()
+    assert written.column("topic").to_pylist() == [f"<t{number % 7}>" for number in range(count)]
+    assert len(provider.requests) == 7
+
+
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        (([None], [3], [None]), ([None], [3], [None])),
+        (([1], [2.5], [None]), ([1.0], [2.5], [None])),
+        (([["a"]], [[]], [None]), ([["a"]], [[]], [None])),
+        (([{"x": 1}], [{"y": "b"}], [None]), ([{"x": 1, "y": None}], [{"x": None, "y": "b"}], [None])),
+        ((["a"], [7], [None]), (['"a"'], ["7"], [None])),
+        ((["a"], [7, "b", {"x": 1}]), (['"a"'], ["7", '"b"', '{"x": 1}'])),
+        ((["a"], ["b"]), (["a"], ["b"])),
+    ],
+)
+@pytest.mark.parametrize("place", ["input", "answers"])
+def test_types_of_a_written_parquet_file_hold_for_all_its_parts(
+    provider: ScriptedProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: Any, written: Any, place: str
+) -> None:
+    monkeypatch.setattr(files, "WRITTEN_ROWS", 1)
+    values, expected = [cell for part in cells for cell in part], [cell for part in written for cell in part]
+    path, out = tmp_path / f"in.{'jsonl' if place == 'input' else 'parquet'}", tmp_path / "out.parquet"
+    command = ["map", str(path), "--text", "{{id}}", "--out", str(out)]
+    if place == "input":
+        path.write_text("".join(json.dumps({"id": number, "cell": cell}) + "\n" for number, cell in enumerate(values)))
+    else:
+        pq.write_table(pa.table({"id": range(len(values))}), path)
+        provider.reply = lambda request: Reply(
+            chunks=(json.dumps({"cell": values[int(request.messages[-1].content)]}),)
+        )
+        command += ["--schema", '{"type": "object", "properties": {"cell": {}}}']
+    assert main(command) == 0
+    table = pq.read_table(out)
+    assert table.column("cell").to_pylist() == expected
+    assert table.schema.field("cell").metadata is None
+
+
+def test_numbers_that_json_cannot_have_are_null_in_json_lines(provider: ScriptedProvider, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.parquet", tmp_path / "out.jsonl"
+    pq.write_table(pa.table({"text": ["good"], "x": [float("nan")], "y": [[1.0, float("inf")]]}), path)
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    row = json.loads(out.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert (row["x"], row["y"], row["topic"]) == (None, [1.0, None], "<good>")
+
+
+def test_the_index_of_a_parquet_file_of_pandas_is_a_column(provider: ScriptedProvider, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.parquet", tmp_path / "out.csv"
+    pd.DataFrame({"text": ["good", "bad"]}, index=pd.Index([5, 6], name="id")).to_parquet(path)
+    assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0
+    assert list(pd.read_csv(out)["id"]) == [5, 6]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -342,19 +417,28 @@ def test_a_cell_of_a_file_may_be_very_long(provider: ScriptedProvider, tmp_path:
     assert [len(text) for text in pd.read_csv(out)["text"]] == [5, 200_000]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_file_that_changes_while_it_is_read_is_an_error_and_loses_no_answer(
-    provider: ScriptedProvider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    provider: ScriptedProvider, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
-    path, out, good = tmp_path / "in.csv", tmp_path / "out.csv", provider.reply
-    path.write_text("text\ngood\nbad\n")
+    path, out, good = tmp_path / f"in.{suffix}", tmp_path / "out.csv", provider.reply
+
+    def save(*texts: str) -> None:
+        if suffix == "parquet":
+            pq.write_table(pa.table({"text": texts}), path)
+        else:
+            lines = texts if suffix == "csv" else [json.dumps({"text": text}) for text in texts]
+            path.write_text("\n".join(["text", *lines] if suffix == "csv" else lines))
 
     def change(request: ProviderRequest) -> Reply:
-        path.write_text("text\nother\ngood\nbad\n")
+        save("other", "good", "bad")
         return good(request)
+
+    save("good", "bad")
 
     provider.reply = change
     assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 1
-    assert "in.csv was changed while it was read. The answers are kept: start again" in capsys.readouterr().err
+    assert f"in.{suffix} was changed while it was read. The answers are kept: start again" in capsys.readouterr().err
     assert not out.exists()
     provider.reply = good
     assert main(["map", str(path), *ANSWER, "--out", str(out)]) == 0

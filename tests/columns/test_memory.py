@@ -12,7 +12,7 @@ CHARS = 300
 FIXED_BYTES = 5_000_000
 """For what does not grow with the rows: SQLite's page cache and the last 20,000 rows of this process, compressed."""
 MEASURE = f"""
-import gc, resource, sys
+import gc, os, resource, sys
 from pathlib import Path
 from llm_magic import Ledger
 from llm_magic.testing import Reply
@@ -52,10 +52,19 @@ FILE = """
 from llm_magic import use_router
 from llm_magic.__main__ import main
 use_router(ours)
-count, path, seen = int(sys.argv[2]), Path(sys.argv[1]).with_name("in.csv"), []
-with path.open("w") as file:
-    file.write("text\\n")
-    file.writelines(f"review number {number} {'x' * 300}\\n" for number in range(count))
+count, suffix, seen = int(sys.argv[2]), sys.argv[3], []
+path = Path(sys.argv[1]).with_name("in" + suffix)
+if suffix == ".csv":
+    with path.open("w") as file:
+        file.write("text\\n")
+        file.writelines(f"review number {number} {'x' * 300}\\n" for number in range(count))
+else:
+    import pyarrow as pa, pyarrow.parquet as pq
+    schema = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as file:
+        texts = [f"review number {number} {os.urandom(150).hex()}" for number in range(count)]
+        file.write_table(pa.table({"text": texts}), row_group_size=count)
+    del texts
 
 def sampled(request):
     scripted(ours).requests.clear()
@@ -65,7 +74,7 @@ def sampled(request):
 
 import itertools
 numbers, scripted(ours).reply = itertools.count(), sampled
-command = ["map", str(path), "--text", "Topic? {{text}}", "--out", str(path.with_name("out.csv"))]
+command = ["map", str(path), "--text", "Topic? {{text}}", "--out", str(path.with_name("out" + suffix))]
 sys.stdout, out = sys.stderr, sys.stdout
 assert main(command) == 0
 print(max(*seen, resident_bytes()) - seen[0], file=out)
@@ -77,8 +86,8 @@ pytestmark = [
 ]
 
 
-def grown_bytes(script: str, ledger: Path, rows: int) -> int:
-    command = [sys.executable, "-c", MEASURE + script, str(ledger), str(rows)]
+def grown_bytes(script: str, ledger: Path, rows: int, suffix: str = "") -> int:
+    command = [sys.executable, "-c", MEASURE + script, str(ledger), str(rows), suffix]
     run = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
     return int(run.stdout)
 
@@ -95,6 +104,9 @@ def test_a_stream_takes_the_same_memory_for_any_number_of_rows(tmp_path: Path) -
     assert grown_bytes(STREAM, tmp_path / "ledger.db", rows) < FIXED_BYTES
 
 
-def test_the_rows_of_a_file_and_their_answers_take_less_memory_than_their_answers_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_rows_of_a_file_and_their_answers_take_less_memory_than_their_answers_alone(
+    tmp_path: Path, suffix: str
+) -> None:
     rows = 20_000
-    assert grown_bytes(FILE, tmp_path / "ledger.db", rows) < rows * CHARS + FIXED_BYTES
+    assert grown_bytes(FILE, tmp_path / "ledger.db", rows, suffix) < rows * CHARS + FIXED_BYTES
