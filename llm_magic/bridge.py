@@ -14,6 +14,7 @@ import queue
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,7 @@ Item = TypeVar("Item")
 POLL_INTERVAL_S = 0.05
 CHECKPOINT_INTERVAL_S = 0.01
 SETTLE_TIMEOUT_S = 5.0
+_REFERENCE_S = 86_400.0
 
 
 class Bridge:
@@ -228,6 +230,7 @@ class Job(Generic[Item]):
 
     async def aitems(self) -> AsyncGenerator[Item]:
         """Yield the items. On an early exit, cancel the job and wait for its end."""
+        _canceler = _Canceler(self)  # freed with this frame, also if the loop is closed and `finally` can't run
         try:
             while not isinstance(item := await self._next_item(), _End):
                 yield item
@@ -250,15 +253,23 @@ class Job(Generic[Item]):
             return item
 
     async def _wait_for_item(self) -> None:
+        """Wait, referenced by the caller's loop alone: if that is closed or dropped, the waiting task is freed."""
         loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
+        loop_reference, event_reference = weakref.ref(loop), weakref.ref(arrived)
+        reference = loop.call_later(_REFERENCE_S, arrived.is_set)
         scheduled = False
 
         def wake() -> None:
             nonlocal scheduled
-            if not scheduled and not loop.is_closed():
-                scheduled = True  # one wake-up is enough for all queued items
+            loop, arrived = loop_reference(), event_reference()
+            if scheduled or loop is None or arrived is None:
+                return
+            scheduled = True  # one wake-up is enough for all queued items
+            try:
                 loop.call_soon_threadsafe(arrived.set)
+            except RuntimeError:  # the loop was closed
+                self.cancel()
 
         self._wakers.append(wake)
         try:
@@ -266,10 +277,21 @@ class Job(Generic[Item]):
                 await arrived.wait()
         finally:
             self._wakers.remove(wake)
+            reference.cancel()
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+class _Canceler:
+    """Cancels a job when it is freed."""
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._job = job
+
+    def __del__(self) -> None:
+        self._job.cancel()
 
 
 bridge = Bridge()

@@ -90,6 +90,40 @@ async def test_an_abandoned_async_iteration_is_closed_at_once() -> None:
     assert endless.closed.is_set()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the loop of its clean-up is closed
+def test_an_iteration_that_is_dropped_after_its_loop_was_closed_is_closed_at_once() -> None:
+    endless, loop = Endless(), asyncio.new_event_loop()
+    items = bridge.aiterate(endless.run())
+    assert loop.run_until_complete(anext(items)) == 0
+    loop.close()
+    del items
+    assert endless.closed.wait(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the destroyed task
+def test_an_iteration_that_a_closed_loop_waits_in_is_closed_by_the_next_item() -> None:
+    endless, loop = Endless(), asyncio.new_event_loop()
+    reached = asyncio.Event()
+
+    async def source() -> AsyncGenerator[int]:
+        yield 0
+        while not loop.is_closed():
+            await asyncio.sleep(0)
+        async with aclosing(endless.run()) as items:
+            async for number in items:
+                yield number
+
+    async def consume() -> None:
+        async for _ in bridge.aiterate(source()):
+            reached.set()
+
+    task = loop.create_task(consume())
+    loop.run_until_complete(reached.wait())
+    loop.close()
+    del task
+    assert endless.closed.wait(5)
+
+
 async def test_closing_with_items_queued_leaves_the_callers_loop_running() -> None:
     released = threading.Event()
     in_time: list[bool] = []
