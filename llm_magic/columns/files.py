@@ -160,6 +160,7 @@ def _write_parquet(parts: Parts, path: Path) -> None:
     with arrow("pyarrow.parquet").ParquetWriter(path, plain_schema(schema)) as out:
         for table in _row_groups(in_schema(map(_arrow_table, parts()), schema)):
             out.write_table(table)
+            arrow().default_memory_pool().release_unused()
 
 
 def _row_groups(tables: Iterable[Any]) -> Iterator[Any]:

@@ -96,8 +96,11 @@ class _Cursor:
     def _read_to(self, position: int) -> None:
         group = bisect_right(self._starts, position) - 1
         if group != self._group or position < self._first:
-            self._batches = self._file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=self._columns)
+            self._batches = self._file.iter_batches(
+                _BATCH_ROWS, row_groups=[group], columns=self._columns, use_threads=False
+            )
             self._group, self._end = group, self._starts[group]
+        arrow().default_memory_pool().release_unused()
         while position >= self._end:
             batch = next(self._batches)
             self._batch = batch if self._columns is not None else batch.select(list(self._used))
