@@ -210,8 +210,11 @@ def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:
 
 
 def _fits_one_piece(run: Run, state: AttemptState) -> bool:
-    is_hedged = run.plan.request.hedge_s is not None  # by the time of the first token
-    return not (run.is_displayed or is_hedged) and state.candidate.max_output_tokens <= _MAX_TOKENS_IN_ONE_PIECE
+    limit, is_hedged = state.candidate.max_output_tokens, run.plan.request.hedge_s is not None
+    if run.is_displayed or is_hedged or limit > _MAX_TOKENS_IN_ONE_PIECE:
+        return False
+    pace = state.candidate.model.tokens_per_s or state.learned_pace
+    return pace is None or limit / pace <= run.services.policy.first_token_s / 2
 
 
 def _cache_key(run: Run, prefix: Prefix | None) -> str:

@@ -131,9 +131,12 @@ async def saved(result: RouteResult, store: str, save: Callable[[], None], servi
 
 
 def read_pace(run: Run, state: AttemptState) -> None:
-    """Read the model's pace in advance from a ledger on a server, where the end of the attempt can't wait for it."""
+    """Read the model's pace in advance, for a ledger on a server, which the end of the attempt can't wait for.
+
+    The pace also decides whether an answer that is not displayed may be requested in one piece.
+    """
     ledger, model = run.services.ledger, state.candidate.model
-    if ledger.transactions.is_remote and model.tokens_per_s is None:
+    if (ledger.transactions.is_remote or not run.is_displayed) and model.tokens_per_s is None:
         with suppress(LedgerError):
             state.learned_pace = ledger.paces.recent(model.id)
 

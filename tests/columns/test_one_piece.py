@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,28 @@ def test_a_short_answer_that_is_not_displayed_is_requested_in_one_piece(
     result = router.route_sync("Topic?", **{**given, **options})
     assert [bool(entry.body.get("stream")) for entry in server.journal] == [is_streamed]
     assert (result.text, result.cost_estimated, result.cost_usd) == ("The answer is 42.", False, server.billed_usd)
+
+
+@pytest.mark.parametrize(("pace", "is_streamed"), [(0.3, True), (0.4, False)])
+def test_an_answer_that_may_take_longer_than_half_of_the_timeout_is_streamed(
+    server: loopback.Server, pace: float, is_streamed: bool
+) -> None:
+    registry = Registry.load(profile="article")
+    paced = dataclasses.replace(registry[MODEL], tokens_per_s=pace)
+    router = new_router(registry.with_models([paced if other.id == MODEL else other for other in registry]))
+    router.route_sync("Topic?", model=MODEL, max_output_tokens=50)
+    assert bool(server.journal[0].body.get("stream")) is is_streamed
+
+
+def test_the_pace_that_a_ledger_has_learned_decides_too(server: loopback.Server, tmp_path: Path) -> None:
+    router = Router(registry=Registry.load(profile="article"), ledger=Ledger(tmp_path / "ledger.db"))
+    answer = router.route_sync("Topic?", model=MODEL, max_output_tokens=50)
+    (row,) = router.ledger.rows(run_id=answer.run_id)
+    slow, usage = Ledger(tmp_path / "slow.db"), dataclasses.replace(row.usage, output_tokens=60)
+    for number in range(5):
+        slow.record(dataclasses.replace(row, run_id=f"slow {number}", usage=usage, latency_s=600.0))
+    Router(registry=router.registry, ledger=slow).route_sync("Topic?", model=MODEL, max_output_tokens=50)
+    assert [bool(entry.body.get("stream")) for entry in server.journal] == [False, True]
 
 
 def test_events_are_streamed(server: loopback.Server) -> None:
