@@ -14,6 +14,8 @@ from llm_magic.types import ZERO
 
 _SURPRISE = 2
 """A pilot that measures more than this many times the expected cost stops the column."""
+_MIN_FAILED = 5
+"""A pilot of which at least this many rows failed, and no other one was answered, stops the column."""
 
 
 class Phases:
@@ -40,7 +42,7 @@ class Phases:
                 async for item in items:
                     yield item
         if pilot and not progress.stopped:
-            progress.stopped = self._surprise()
+            progress.stopped = self._surprise(has_more=not rows.is_ended)
         if not progress.stopped:
             async with aclosing(runner.ask(rows)) as items:
                 async for item in items:
@@ -48,8 +50,11 @@ class Phases:
         if progress.stopped:
             progress.stopped += self._rest()
 
-    def _surprise(self) -> str:
-        before, after = self._before, self._preparation.plan(self._progress)
+    def _surprise(self, *, has_more: bool) -> str:
+        before, after, progress = self._before, self._preparation.plan(self._progress), self._progress
+        if progress.asked == progress.failed >= _MIN_FAILED and has_more and after.to_ask != progress.failed:
+            again = "Run it again to go on, or without a pilot to ask all rows"
+            return f"stopped after the pilot: none of its {progress.failed:,} rows has an answer. {again}"
         if before is None or not after.is_measured or after.to_ask == 0:
             return ""
         expected, measured = before.row.expected_usd, after.row.expected_usd

@@ -135,6 +135,8 @@ class Preparation:
         costs, count = ZERO, 0
         if progress is not None:
             costs, count = progress.answered_usd, progress.answered - progress.resumed
+            if count and progress.cost_usd * count > costs * progress.asked:  # failed rows cost more than the others
+                costs, count = progress.cost_usd, progress.asked
         if count < _MEASURED_ROWS:
             costs += self.kept.cost_usd
             count += self.kept.rows

@@ -32,6 +32,11 @@ class Progress:
     stopped: str = ""
     waiting: str = ""
 
+    @property
+    def asked(self) -> int:
+        """The rows that ended in this column, with an answer or without."""
+        return self.answered - self.resumed + self.failed
+
     def add_error(self, outcome: str, message: str) -> None:
         self.failed += 1
         self.errors[outcome] = (self.errors.get(outcome, (0, ""))[0] + 1, message)

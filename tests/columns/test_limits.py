@@ -11,7 +11,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from llm_magic import BudgetExceeded, ConnectionFailed, Ledger, Registry, Router, ServerError
+from llm_magic import (
+    AuthFailed,
+    BudgetExceeded,
+    ConnectionFailed,
+    Ledger,
+    ProviderError,
+    Registry,
+    Router,
+    ServerError,
+    StreamBroken,
+)
 from llm_magic.columns import ColumnPlan
 from llm_magic.events import TextDelta
 from llm_magic.prices import has_flex
@@ -134,6 +144,36 @@ def test_a_pilot_that_costs_more_than_expected_stops_the_column() -> None:
     again = ours.map_sync("In one word: {{value}}", over=over)
     assert again.report().is_whole
     assert len(scripted(ours).requests) == 300
+
+
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "stream"])
+@pytest.mark.parametrize("error", [AuthFailed("no such key"), StreamBroken("cut off")], ids=["free", "charged"])
+def test_a_pilot_without_any_answer_stops_the_column(make: Any, error: ProviderError) -> None:
+    ours = router(model("only"), replies=lambda request: Failure(error=error))
+    done = ours.map_sync("{{value}}", over=make(rows(300)))
+    assert len({request.messages[-1].content for request in scripted(ours).requests}) == 20
+    assert done.report().stopped.startswith("stopped after the pilot: none of its 20 rows has an answer")
+    assert done.cost_usd == ours.ledger.spent_usd
+    scripted(ours).reply = short
+    assert ours.map_sync("{{value}}", over=make(rows(300))).report().is_whole
+
+
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "stream"])
+@pytest.mark.parametrize("count", [3, 20])
+def test_failed_rows_of_a_column_that_is_no_longer_than_its_pilot_do_not_stop_it(make: Any, count: int) -> None:
+    done = router(replies=lambda request: Failure(error=AuthFailed("no"))).map_sync("{{value}}", over=make(rows(count)))
+    assert (done.report().stopped, done.report().outcomes) == ("", {"auth_failed": count})
+
+
+def test_the_cost_of_failed_rows_counts_in_the_estimate_after_the_pilot() -> None:
+    def reply(request: Any) -> Reply | Failure:
+        is_short = int(request.messages[-1].content.split()[-1]) % 2
+        return short(request) if is_short else Failure(error=StreamBroken("cut off"))
+
+    ours = router(model("only"), replies=reply)
+    done = ours.map_sync("Topic? {{value}}", over=rows(300))
+    assert done.report().answered == 10
+    assert done.report().stopped.startswith("stopped after the pilot: a row costs $")
 
 
 def test_a_column_without_a_pilot_does_not_stop_there() -> None:
