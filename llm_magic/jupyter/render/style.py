@@ -172,6 +172,7 @@ STYLE = """
 & .llmr-plan :is(th,td):is(.llmr-words,.llmr-text){text-align:left}
 & .llmr-plan td:first-child.llmr-words{font-weight:600}
 & .llmr-plan td.llmr-text{white-space:normal;min-width:22ch;max-width:60ch}
+& .llmr-plan td.llmr-text:first-child,& .llmr-plan td.llmr-text:first-child+td{min-width:13ch}
 & .llmr-plan table{margin:4px 0}
 & .llmr-caption{font-size:12px}
 @media (max-width:600px){& .llmr-cost{margin-left:0}}
