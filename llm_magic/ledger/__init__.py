@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_magic.budget import Cap
 from llm_magic.errors import BudgetExceeded, LedgerError
+from llm_magic.garbage import paused_gc
 from llm_magic.home import home, secure_home
 from llm_magic.ledger import dataframe
 from llm_magic.ledger.leases import LeaseRenewal
@@ -251,7 +252,7 @@ class Ledger:
         that its process never settled `uncertain`. Both cost 0 so far and show what they hold.
         """
         self.transactions.check_continuity()
-        with self.transactions.snapshot() as db, dataframe.paused_gc():
+        with self.transactions.snapshot() as db, paused_gc():  # it would scan millions of tuples
             table: Any = dataframe.to_frame(self._attempts.chunks(db))
         if dead := {(attempt.run_id, attempt.attempt) for attempt, _ in self.uncertain()}:
             keys = zip(table["run_id"], table["attempt"], table["outcome"], strict=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,15 +138,3 @@ def _typed(values: Any, dtype: str) -> Any:
     if dtype == MOMENT.dtype:
         return frames.Series(values).astype(dtype)
     return values if str(values.dtype) == dtype else frames.array(values, dtype=dtype)
-
-
-@contextmanager
-def paused_gc() -> Generator[None]:
-    """Pause the garbage collector: it would take seconds to scan millions of new tuples."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

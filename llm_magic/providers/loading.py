@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import suppress
 
+from llm_magic.garbage import paused_gc
 from llm_magic.providers.base import LoadableProvider, PreparedProvider, Provider
 
 
@@ -29,6 +30,6 @@ class Loading:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             if name not in self._loaded:
-                with suppress(Exception):  # the request raises it
+                with suppress(Exception), paused_gc():  # the request raises it
                     provider.load()
                 self._loaded.add(name)

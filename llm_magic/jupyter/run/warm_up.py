@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
 import os
 import threading
@@ -42,7 +41,6 @@ class BackgroundWarmUp:
             warm_up.load(stop=self._stop)
             if not self._stop.is_set():
                 warm_up.load_others(_planned_first(), _load_display, stop=self._stop)
-        _postpone_full_collection()
         atexit.unregister(self._end)
 
 
@@ -51,13 +49,6 @@ def _load_display() -> None:
 
     importlib.import_module("ipywidgets")
     markdown_to_html("```python\npass\n```")
-
-
-def _postpone_full_collection() -> None:
-    """Move all objects to the oldest generation: a collection of the new modules would take 0.2 s of the first cell."""
-    if gc.get_freeze_count() == 0:
-        gc.freeze()
-        gc.unfreeze()
 
 
 def _planned_first() -> list[Provider]:
