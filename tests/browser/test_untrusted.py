@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 _STRAYS = """() => [...document.querySelectorAll('.jp-OutputArea style')].flatMap(style => {
     if (!style.textContent.includes('llmr')) return [];  // what pandas writes
     const own = style.closest('.jp-OutputArea-child');
-    const outer = rule => rule.selectorText ? `:is(${rule.selectorText})` : '&';
-    return [...style.sheet.cssRules].flatMap(rule => rule.cssRules?.length
-            ? [...rule.cssRules].map(inner => inner.selectorText?.replaceAll('&', outer(rule)))
-            : [rule.selectorText])
+    const selectors = (rule, outer) => {
+        const selector = rule.selectorText?.replaceAll('&', `:is(${outer})`) ?? outer;
+        return [selector, ...[...rule.cssRules ?? []].flatMap(inner => selectors(inner, selector))];
+    };
+    return [...style.sheet.cssRules].flatMap(rule => selectors(rule, 'none'))
         .filter(selector => selector?.includes(':has(')
             || [...document.querySelectorAll(selector ?? 'none')].some(each => !own.contains(each)))})"""
 

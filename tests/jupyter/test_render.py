@@ -124,7 +124,7 @@ def test_thinking_is_folded_away_apart_from_the_answer_and_sanitized() -> None:
 def test_long_thinking_is_cut_in_the_notebook() -> None:
     state = state_after(events_of(Reply()))
     state.apply(Progress(message="the model is thinking", done=True, reasoning="x" * 30_000))
-    assert "(10,000 more characters)" in text_of(state)
+    assert "(10,000 more characters)" in bundles.runs_text({"": state})
 
 
 def test_the_thinking_of_a_broken_attempt_is_not_shown_with_the_next_one() -> None:

@@ -16,8 +16,10 @@ from llm_magic.jupyter.render import bundles
 from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history
 from llm_magic.testing import Reply
+from llm_magic.types import RouteResult, Usage
 from tests.support import loopback
 from tests.support.builders import router
+from tests.support.display import events_of, state_after
 
 ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
 
@@ -95,15 +97,34 @@ def test_every_cell_has_a_readable_first_output(saved: nbformat.NotebookNode) ->
         assert "application/vnd.jupyter.widget-view+json" not in cell.outputs[0].data
 
 
-def test_the_saved_size_is_proportional_to_the_answer() -> None:
-    """HTML, Markdown and text together are less than five times as long as the answer."""
-    text = "A paragraph of **words** and `code`, of the usual kind.\n\n" * 2_000
-    session = router(replies=[Reply(chunks=(text,))])
-    state = RunState()
-    for event in session.stream_sync("hello", tier="bulk"):
-        state.apply(event)
-    bundle = bundles.runs({"": state})
-    assert sum(map(len, bundle.values())) < 5 * len(text)
+PARAGRAPH = (
+    "A *list comprehension* builds the list at once, and `sorted` returns a new list; a generator computes one value after "
+    "the other and keeps one in memory, which matters for ten million rows. Measure before you choose.\n\n"
+)
+CODE = "```python\ndef squares(n: int) -> list[int]:\n    return [i**2 for i in range(n)]  # 0, 1, 4\n```\n\n"
+TABLE = "| way | time |\n|:---|---:|\n| comprehension | 1.0 s |\n| generator | 1.1 s |\n\n"
+MIXED = f"{PARAGRAPH * 3}{CODE}{PARAGRAPH * 2}1. the first\n2. the **second**\n\n{PARAGRAPH * 3}{TABLE}The sum is $n(n+1)/2$.\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "times"), [(PARAGRAPH * 9, 2.1), (MIXED, 2.5), (PARAGRAPH * 900, 1.2), (MIXED * 100, 1.5)]
+)
+def test_a_notebook_of_long_answers_is_saved_in_two_and_a_half_times_their_text(text: str, times: float) -> None:
+    """Checked with all that a notebook saves for a cell, and with the empty output of the closed widget."""
+    reply = Reply(chunks=(text,), usage=Usage(input_tokens=12, output_tokens=len(text) // 4))
+    bundle = bundles.runs({"": state_after(events_of(reply))})
+    outputs = [nbformat.v4.new_output("display_data", data=data) for data in (bundle, bundles.NOTHING)]
+    cells = [nbformat.v4.new_code_cell("%%route\nhello", outputs=outputs) for _ in range(200)]
+    assert len(nbformat.writes(nbformat.v4.new_notebook(cells=cells))) <= times * 200 * len(text)
+    assert bundle["text/plain"].startswith("A *list comprehension* builds")
+    assert f"(The HTML has all {len(text):,} characters.)" in bundle["text/plain"]
+    assert "cheap · $" in bundle["text/plain"] or "cheap · <$" in bundle["text/plain"]
+
+
+def test_a_result_that_is_displayed_as_a_value_has_its_whole_text() -> None:
+    """A terminal shows no other kind of output."""
+    result = router(replies=[Reply(chunks=(MIXED,))]).route_sync("hello", tier="bulk")
+    assert bundles.FORMATTERS[RouteResult](result)["text/plain"].startswith(MIXED.strip())
 
 
 # Every way in which a run can end, executed by a kernel, saved, and rendered by other tools.

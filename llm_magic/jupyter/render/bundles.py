@@ -19,12 +19,9 @@ Bundle = dict[str, str]
 NOTHING: Bundle = {"text/html": ""}
 
 
-# The Markdown repeats the plain text, so it is left out of long outputs: a saved notebook would have it three times.
-MAX_REPEATED_CHARS = 1_000
-
-
 def bundle(page: str, plain: str) -> Bundle:
-    if len(plain) > MAX_REPEATED_CHARS:
+    """Return the HTML with its plain text, which a short output has as Markdown, too."""
+    if len(plain) > text.MAX_REPEATED_CHARS:
         return {"text/html": page, "text/plain": plain}
     return {"text/html": page, "text/markdown": fenced(plain), "text/plain": plain}
 
@@ -32,15 +29,24 @@ def bundle(page: str, plain: str) -> Bundle:
 def runs(states: RunStates, picked: str | None = None) -> Bundle:
     """Return a run, or a comparison with the label of the picked answer.
 
-    The bundle needs no kernel, no widget and no network to be displayed.
+    The bundle needs no kernel, no widget and no network to be displayed. Only its HTML has the whole of a long answer:
+    a saved notebook would have the text twice.
     """
     if not any(state.is_visible for state in states.values()):
         return NOTHING
     if len(states) > 1:
         comparison = facts.comparison_facts(states, picked)
-        return bundle(html.comparison(comparison), runs_text(states))
+        return _with_excerpt(html.comparison(comparison), runs_text(states), text.comparison_excerpt(comparison))
     (state,) = states.values()
-    return bundle(html.run(facts.run_facts(state), facts.answer_markdown(state)), runs_text(states))
+    run_facts = facts.run_facts(state)
+    page = html.run(run_facts, facts.answer_markdown(state))
+    return _with_excerpt(page, runs_text(states), text.run_excerpt(run_facts, state.text))
+
+
+def _with_excerpt(page: str, plain: str, excerpt: str) -> Bundle:
+    if len(plain) > text.MAX_REPEATED_CHARS:
+        return {"text/html": page, "text/plain": excerpt}
+    return bundle(page, plain)
 
 
 def runs_text(states: RunStates) -> str:
@@ -68,11 +74,15 @@ def _column_plan(plan: ColumnPlan) -> Bundle:
 
 
 def _result(result: RouteResult) -> Bundle:
-    return runs({"": RunState.of_result(result)})
+    return _whole({"": RunState.of_result(result)})
 
 
 def _comparison(comparison: Comparison) -> Bundle:
-    return runs(states_of(comparison))
+    return _whole(states_of(comparison))
+
+
+def _whole(states: RunStates) -> Bundle:
+    return {**runs(states), "text/plain": runs_text(states)}
 
 
 def _report(report: Report) -> Bundle:

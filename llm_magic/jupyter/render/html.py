@@ -69,7 +69,7 @@ def _thinking(markdown: str) -> str:
 
 
 def _foot(content: str) -> str:
-    return f'<div class="llmr-foot" role="group" aria-label="How this was answered">{content}</div>'
+    return f'<div class="llmr-foot">{content}</div>'
 
 
 def _lines(texts: Iterable[str]) -> str:
@@ -200,7 +200,8 @@ def _meter(session: SessionFacts) -> str:
         return ""
     share = f"{session.share:.0%}"
     label, text = (f"{share} of the cap", share) if not session.is_passed else ("above the cap", "above the cap")
-    return f' <meter low="0.8" high="0.95" optimum="0" value="{session.share:.4g}" aria-label="{label}"></meter> {text}'
+    value = f"{session.share:.3g}"
+    return f' <meter low=".8" high=".95" optimum="0" value="{value}" aria-label="{label}"></meter> {text}'
 
 
 def _plan_row(entry: Candidate | Skipped) -> tuple[str, ...]:
