@@ -10,12 +10,13 @@ from llm_magic.columns.estimate import ColumnPlan
 from llm_magic.columns.preparation import Preparation
 from llm_magic.columns.rows import Item
 from llm_magic.columns.runner import Runner
-from llm_magic.types import ZERO
+from llm_magic.types import ZERO, Outcome
 
 _SURPRISE = 2
 """A pilot that measures more than this many times the expected cost stops the column."""
 _MIN_FAILED = 5
-"""A pilot of which at least this many rows failed, and no other one was answered, stops the column."""
+"""A pilot of at least this many failed rows stops the column if they cost money or if all others will fail, too."""
+_OF_THE_ACCOUNT = {Outcome.AUTH_FAILED, Outcome.PAYMENT_REQUIRED, Outcome.MODEL_NOT_FOUND}
 
 
 class Phases:
@@ -52,7 +53,9 @@ class Phases:
 
     def _surprise(self, *, has_more: bool) -> str:
         before, after, progress = self._before, self._preparation.plan(self._progress), self._progress
-        if progress.asked == progress.failed >= _MIN_FAILED and has_more and after.to_ask != progress.failed:
+        is_useless = bool(progress.cost_usd) or not _OF_THE_ACCOUNT.isdisjoint(progress.errors)
+        has_no_answer = progress.asked == progress.failed >= _MIN_FAILED
+        if has_no_answer and is_useless and has_more and after.to_ask != progress.failed:
             again = "Run it again to go on, or without a pilot to ask all rows"
             return f"stopped after the pilot: none of its {progress.failed:,} rows has an answer. {again}"
         if before is None or not after.is_measured or after.to_ask == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -156,6 +157,18 @@ def test_a_pilot_without_any_answer_stops_the_column(make: Any, error: ProviderE
     assert done.cost_usd == ours.ledger.spent_usd
     scripted(ours).reply = short
     assert ours.map_sync("{{value}}", over=make(rows(300))).report().is_whole
+
+
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "stream"])
+def test_a_pilot_during_an_outage_does_not_stop_the_column(make: Any) -> None:
+    requests = itertools.count()
+
+    def reply(request: Any) -> Reply | Failure:
+        return Failure(error=ConnectionFailed("refused")) if next(requests) < 120 else short(request)
+
+    done = router(model("only"), replies=reply).map_sync("{{value}}", over=make(rows(300)))
+    assert done.report().stopped == ""
+    assert done.report().answered >= 280
 
 
 @pytest.mark.parametrize("make", [list, iter], ids=["list", "stream"])
