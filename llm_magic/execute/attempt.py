@@ -238,8 +238,8 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
                 state.first_token_at = now
             state.text.append(event.text)
         case Progress():
-            if _shows_reasoning(event):
-                state.reasoning.append(event.reasoning)
+            if event.reasoning:
+                (state.summaries if event.is_summary else state.reasoning).append(event.reasoning)
         case UsageReport():
             state.report = event
         case RateLimits():

@@ -56,7 +56,7 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
         usage = _seen(state, believed.usage)
         return Charge(usage=usage, seen=usage, basis=CostBasis.COUNTED, doubt=doubt)
     failure = state.result.error if isinstance(state.result, Failed) else None
-    silent = not (state.text or state.reasoning or report)
+    silent = not (state.text or state.reasoning or state.summaries or report)
     if not state.was_sent or (failure is not None and silent and not (failure.billed or failure.accepted)):
         return Charge(usage=Usage(), seen=Usage(), basis=CostBasis.COUNTED)
     seen = _seen(state, None if believed is None else believed.usage)
@@ -69,7 +69,7 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     if hidden is None:
         usage = dataclasses.replace(seen, output_tokens=max(limit, seen.output_tokens))
         return Charge(usage=usage, seen=seen, basis=CostBasis.HELD, doubt=doubt)
-    hidden = max(0, min(hidden, limit - seen.output_tokens))
+    hidden = max(0, min(hidden - _summary_tokens(state), limit - seen.output_tokens))
     usage = dataclasses.replace(
         seen,
         output_tokens=seen.output_tokens + hidden,
@@ -81,12 +81,21 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
 def _seen(state: AttemptState, reported: Usage | None) -> Usage:
     usage = Usage(input_tokens=state.candidate.input_tokens) if reported is None else reported
     model, limit = state.candidate.model, state.candidate.max_output_tokens
-    # An event is at least one token, however little of the reasoning it shows.
-    thought = max(tokens.estimate("".join(state.reasoning), model), len(state.reasoning))
+    thought = _shown_reasoning_tokens(state) + _summary_tokens(state)
     counted = tokens.estimate(state.answer_text, model) + thought
     output = max(usage.output_tokens, min(limit, counted))
     thought = min(output, max(usage.reasoning_tokens, thought))
     return dataclasses.replace(usage, output_tokens=output, reasoning_tokens=thought)
+
+
+def _shown_reasoning_tokens(state: AttemptState) -> int:
+    # An event is at least one token, however little of the reasoning it shows.
+    return max(tokens.estimate("".join(state.reasoning), state.candidate.model), len(state.reasoning))
+
+
+def _summary_tokens(state: AttemptState) -> int:
+    """Return the tokens of the summaries, a lower bound of the reasoning that they summarize."""
+    return tokens.estimate("".join(state.summaries), state.candidate.model)
 
 
 def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], float | None]) -> int | None:
@@ -171,7 +180,7 @@ def _output_problem(state: AttemptState, usage: Usage, *, final: bool) -> str:
             f"the provider reported {usage.output_tokens:,} output tokens, more than {model.id} supports; "
             "cost estimated from what was received"
         )
-    counted = tokens.estimate(state.answer_text, model) if final else 0
+    counted = tokens.estimate(state.answer_text, model) + _shown_reasoning_tokens(state) if final else 0
     too_few = counted >= _MIN_DOUBTED_OUTPUT_TOKENS and usage.output_tokens < _MIN_OUTPUT_SHARE * counted
     if usage.output_tokens < 0 or too_few or (usage.output_tokens == 0 and counted > 0):
         return (

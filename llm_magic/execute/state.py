@@ -18,9 +18,6 @@ from llm_magic.providers.base import Finished, UsageReport
 from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Attempt, Candidate, Message, Outcome, Plan
 
-SHOWN_WITHIN_S = 2.0
-"""A model that writes visible text shows it within this time."""
-
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Run:
@@ -162,6 +159,7 @@ class AttemptState:
     think_tags: ThinkTags = dataclasses.field(default_factory=ThinkTags)
     text: list[str] = dataclasses.field(default_factory=list[str])
     reasoning: list[str] = dataclasses.field(default_factory=list[str])
+    summaries: list[str] = dataclasses.field(default_factory=list[str])
     report: UsageReport | None = None
     finished: Finished | None = None
     sent_at: float | None = None
@@ -196,7 +194,8 @@ class AttemptState:
     def silent_s(self, now: float) -> float:
         """Return the seconds in which the model may have reasoned unseen.
 
-        That is the time before the first text or visible reasoning, and a long silence after the last of it.
+        That is the time before the first text or visible reasoning, and the time since the last of it, in which a model
+        may also have written text that has not arrived.
         """
         if self.sent_at is None:
             return 0.0
@@ -205,4 +204,4 @@ class AttemptState:
         before_content = self.first_content_at - self.sent_at
         if self.last_content_at is None or self.finished is not None:
             return before_content
-        return before_content + max(0.0, now - self.last_content_at - SHOWN_WITHIN_S)
+        return before_content + now - self.last_content_at

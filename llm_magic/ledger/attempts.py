@@ -17,9 +17,11 @@ from llm_magic.budget import Cap
 from llm_magic.ledger import owners, queries
 from llm_magic.ledger.columns import to_pico, to_usd
 from llm_magic.ledger.database import Database
+from llm_magic.ledger.migrations import VERSION
 from llm_magic.ledger.own_rows import OwnRows, Rating, RowKey
 from llm_magic.ledger.reservations import LeasedHold
 from llm_magic.ledger.rows import from_row, to_row
+from llm_magic.ledger.schema import about
 from llm_magic.ledger.state import State
 from llm_magic.types import Attempt, Outcome
 
@@ -98,8 +100,12 @@ class AttemptTable:
         ).fetchone() or ("", -1, False)
         return State(ledger_id=ledger_id, generation=generation), bool(is_settled)
 
-    def set_generation(self, db: sa.Connection, generation: int) -> None:
-        self._database.run(db, queries.SET_GENERATION, {"number": generation})
+    def set_state(self, db: sa.Connection, state: State) -> None:
+        """Set the number of holds. If the ledger has lost its only row about itself, insert it."""
+        updated = self._database.run(db, queries.SET_GENERATION, {"number": state.generation})
+        if updated.rowcount == 0:
+            row = about.insert().values(version=VERSION, ledger_id=state.ledger_id, generation=state.generation)
+            db.execute(row)
 
     def restore(self, db: sa.Connection, rows: OwnRows) -> list[Mapping[str, Any]]:
         """Write the rows that are missing, or that are settled here and not in the ledger. Return them."""

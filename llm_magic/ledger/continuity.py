@@ -77,7 +77,7 @@ class Continuity:
         state = self._expected
         if not self._table.advance_if(db, state, self.rows.last):
             state = self.check(db)
-            self._table.set_generation(db, state.generation + 1)
+            self._table.set_state(db, State(ledger_id=state.ledger_id, generation=state.generation + 1))
         self._staged_state = State(ledger_id=state.ledger_id, generation=state.generation + 1)
 
     def settle(self, db: sa.Connection, attempt: Attempt) -> bool:
@@ -104,13 +104,17 @@ class Continuity:
         cost_usd = self._table.cost_usd(missing)
         held = sum(row["lease_until"] is not None for row in missing)
         text = (
-            f"the ledger {self._location} was restored to an earlier state (it counts {state.generation:,} holds, this "
-            f"process knows of {self._known.generation:,}): {len(missing):,} rows of this process were missing and are "
-            f"written again ({show_usd(cost_usd)} spent, {held:,} in flight). What other processes wrote may be missing"
+            f"the ledger {self._location} was restored to an earlier state (it counts {max(0, state.generation):,} "
+            f"holds, this process knows of {self._known.generation:,}): {len(missing):,} rows of this process were "
+            f"missing and are written again ({show_usd(cost_usd)} spent, {held:,} in flight). What other processes "
+            "wrote may be missing"
         )
         self._staged_notices.append((text, ""))
-        state = State(ledger_id=state.ledger_id, generation=max(state.generation, self._known.generation))
-        self._table.set_generation(db, state.generation)
+        state = State(
+            ledger_id=state.ledger_id or self._known.ledger_id,
+            generation=max(state.generation, self._known.generation),
+        )
+        self._table.set_state(db, state)
         self._staged_state = state
         return state
 

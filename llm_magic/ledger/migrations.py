@@ -19,9 +19,9 @@ VERSION = 14
 def prepare(db: sa.Connection, location: str) -> None:
     """Create the tables in an empty database, or migrate older ones. To be called within a transaction.
 
-    Raises LedgerError for a ledger that a newer version of llm_magic wrote.
+    Raises LedgerError for a ledger that a newer version of llm_magic wrote, or that has lost its version.
     """
-    version = _version(db)
+    version = _version(db, location)
     if version > VERSION:
         raise LedgerError(
             f"the ledger {location} has schema {version}, this version of llm_magic knows {VERSION}: "
@@ -44,11 +44,17 @@ def prepare(db: sa.Connection, location: str) -> None:
     totals.create(db)
 
 
-def _version(db: sa.Connection) -> int:
+def _version(db: sa.Connection, location: str) -> int:
     """Return the schema version of a database; 0 for an empty one."""
     tables = sa.inspect(db).get_table_names()
     if about.name in tables:
-        return db.execute(sa.select(about.c.version)).scalar_one()
+        version = db.execute(sa.select(about.c.version)).scalar_one_or_none()
+        if version is None:
+            raise LedgerError(
+                f"the ledger {location} has lost its version, {about.name} is empty: restore a backup, or move it away "
+                "to begin with an empty ledger"
+            )
+        return version
     return 1 if "attempts" in tables and db.dialect.name == "sqlite" else 0
 
 

@@ -65,7 +65,7 @@ RATE = attempts.update().where(_c.run_id == sa.bindparam("run"), _c.outcome.in_(
 
 _LATEST_ROWS = 5_000
 PACE = (
-    sa.select(_c.output_tokens, _c.latency_s)
+    sa.select(_c.output_tokens, _c.reasoning_tokens, _c.ttft_s, _c.latency_s)
     .where(
         _c.id > sa.select(sa.func.max(_c.id)).scalar_subquery() - _LATEST_ROWS,
         _c.model == sa.bindparam("of_model"),
@@ -77,7 +77,7 @@ PACE = (
     .order_by(_c.id.desc())
     .limit(50)
 )
-"""Output tokens and seconds of a model's latest answers, for its pace."""
+"""Tokens and seconds of a model's latest answers, for its pace."""
 
 LENGTHS = (
     sa.select(_c.id, _c.run_id, _c.attempt, _c.model, _c.effort, _c.tier, _c.output_tokens, _c.reasoning_tokens)

@@ -114,6 +114,63 @@ async def test_the_pace_is_learned_from_answers_whose_usage_was_reported() -> No
     assert (row.cost_basis, row.usage.output_tokens) == (CostBasis.ESTIMATED, 250)
 
 
+@pytest.mark.parametrize(("queued_s", "written_s", "tokens_per_s"), [(2, 1, 100), (2, 0.1, 100 / 2.1), (0, 2, 50)])
+async def test_a_queue_before_the_first_token_does_not_slow_the_learned_pace(
+    queued_s: float, written_s: float, tokens_per_s: float
+) -> None:
+    clock = FakeClock()
+
+    async def answers(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        clock.advance(queued_s)
+        yield TextDelta(text="word ")
+        clock.advance(written_s)
+        yield TextDelta(text=WORDS)
+        yield UsageReport(usage=Usage(input_tokens=10, output_tokens=100))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    router = routed(answers, clock=clock)
+    for _ in range(5):
+        await router.route("hello", cascade=False)
+    assert router.ledger.paces.read("m") == pytest.approx(1.25 * tokens_per_s)
+
+
+async def test_text_that_may_be_written_while_a_stream_stalls_is_charged() -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text=WORDS)
+        clock.advance(1)
+        yield Progress(message="waiting", done=True)
+        await asyncio.Event().wait()
+
+    row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
+    assert row.cost_basis is CostBasis.ESTIMATED
+    assert 90 <= row.usage.output_tokens <= 95
+
+
+async def test_a_report_that_leaves_out_the_reasoning_that_was_shown_is_doubted() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield thinking("step " * 500)
+        yield TextDelta(text=WORDS)
+        yield UsageReport(usage=Usage(input_tokens=10, output_tokens=41))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    (row,) = (await routed(script).route("hello", cascade=False)).attempts
+    assert (row.cost_basis, row.usage.output_tokens >= 540) == (CostBasis.COUNTED, True)
+
+
+async def test_a_stream_that_fails_after_a_summary_of_its_reasoning_is_charged_for_the_summary() -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield thinking("step " * 50, is_summary=True)
+        raise StreamBroken("broken", accepted=True)
+
+    router = routed(script)
+    with pytest.raises(AllAttemptsFailed):
+        await router.route("hello", cascade=False)
+    (row,) = router.ledger.rows()
+    assert 50 <= row.usage.reasoning_tokens <= 55
+
+
 async def test_text_without_a_silence_before_it_is_charged_by_the_text() -> None:
     row = await row_after_stop(routed(thinks(FakeClock(), 0, TextDelta(text=WORDS))), at=TextDelta)
     assert row.cost_basis is CostBasis.COUNTED
@@ -350,7 +407,7 @@ async def test_a_sign_of_life_during_silence_does_not_hide_the_reasoning_before_
         await asyncio.Event().wait()
 
     row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
-    assert row.usage.output_tokens >= 140  # 40 words, and 50 tokens/s from 2 s after them
+    assert row.usage.output_tokens >= 240  # 40 words, and 50 tokens/s after them
 
 
 async def test_a_summary_of_the_reasoning_does_not_replace_the_estimate_of_it() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_magic import BudgetExceeded, Ledger
+from llm_magic import BudgetExceeded, Ledger, LedgerError
 from llm_magic.budget import Cap
 from llm_magic.jupyter.magics import budget
 from llm_magic.ledger.own_rows import OwnRows
@@ -208,6 +208,24 @@ def test_rows_that_a_database_lost_are_written_again(location: str, new_ledger: 
     pay(ledger, 30)
     assert ledger.spent_usd == 31 * CENT
     assert any("restored to an earlier state" in text for text in run_notices(ledger, "run30"))
+
+
+def test_a_ledger_that_lost_all_of_its_rows_is_noticed_once(location: str, new_ledger: Callable[..., Ledger]) -> None:
+    ledger = new_ledger(location)
+    pay(ledger, 1, 2, 3)
+    execute(location, "DELETE FROM llm_magic_attempts", "DELETE FROM llm_magic_about", "DELETE FROM llm_magic_totals")
+    pay(ledger, 4, 5)
+    assert ledger.spent_usd == 5 * CENT
+    (warning,) = ledger.warnings
+    assert "it counts 0 holds, this process knows of 3" in warning
+    assert new_ledger(location).spent_usd == 5 * CENT
+
+
+def test_a_ledger_without_its_version_is_not_opened(location: str, new_ledger: Callable[..., Ledger]) -> None:
+    new_ledger(location).close()
+    execute(location, "DELETE FROM llm_magic_about")
+    with pytest.raises(LedgerError, match="llm_magic_about is empty: restore a backup"):
+        _ = new_ledger(location).spent_usd
 
 
 def test_ratings_survive_a_restoration_that_lost_nothing(location: str, new_ledger: Callable[..., Ledger]) -> None:

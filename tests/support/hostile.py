@@ -36,9 +36,6 @@ LONG = 40
 SUMMARIZED = 25
 """Tokens that are billed for a one-word summary of reasoning."""
 
-PAUSE_S = 2
-"""A pause after text or reasoning that is not reasoning."""
-
 FREE: tuple[type[ProviderError], ...] = (RateLimited, Overloaded, ServerError, AuthFailed, ConnectionFailed)
 """Not billed if they are the first thing that the provider sends."""
 BILLED: tuple[type[ProviderError], ...] = (TimedOut, StreamBroken, ProtocolError)
@@ -75,7 +72,7 @@ class Character:
     tokens_per_word: Decimal = Decimal(1)
     """0.3 to 3. For llm_magic, a word of an answer is one token."""
     thinking_tokens_per_s: int = 0
-    """Hidden reasoning while the stream is silent: before its first content, and from PAUSE_S after its last."""
+    """Hidden reasoning while the stream is silent: before its first content, and after its last."""
     obeys_limit: bool = True
     announces_sending: bool = False
 
@@ -151,7 +148,7 @@ class Call:
         now = self.clock.monotonic()
         silent_s = now - self.sent_at
         if self.first_content is not None and self.last_content is not None:
-            silent_s = self.first_content - self.sent_at + max(0, now - self.last_content - PAUSE_S)
+            silent_s = self.first_content - self.sent_at + now - self.last_content
         hidden = math.floor(silent_s * self.character.thinking_tokens_per_s)
         if self.character.obeys_limit:
             hidden = min(hidden, max(0, self.request.max_output_tokens - self.shown_tokens))
