@@ -150,6 +150,10 @@ def test_markdown_has_no_meaning_in_display_formulas() -> None:
         "$10/$12",
         "`$a` and $5 or `$b`",
         "between $5 and 10$.",
+        "it's $5 (or 5$)",
+        "$5 – a bargain, 10$ – not",
+        "it is $50/yr; R$ 20",
+        "it is $50/yr, R$ 20, HK$ 60",
     ],
 )
 def test_dollar_signs_outside_formulas_stay_text(text: str) -> None:
@@ -157,7 +161,19 @@ def test_dollar_signs_outside_formulas_stay_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["the $n$th", "$k$s", "变量$x$是", "the answer is $6$.", "($x$, $y$)", "**$x$**", "$x$-axis", "- $x$"]
+    "text",
+    [
+        "the $n$th",
+        "$k$s",
+        "变量$x$是",
+        "the answer is $6$.",
+        "($x$, $y$)",
+        "**$x$**",
+        "$x$-axis",
+        "- $x$",
+        "$2ab$",
+        "$2(ab) + 1$",
+    ],
 )
 def test_dollar_signs_around_symbols_are_formulas(text: str) -> None:
     assert "<math" in markdown_to_html(text)

@@ -26,6 +26,9 @@ _ORDINAL = re.compile(r"(?:st|nd|rd|th|s)\b")
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:[_^+-]\w+)?\Z")
 _PROSE = re.compile(r"(?:^|\s)[A-Za-z]{2,}\s")
 _AMOUNT = re.compile(r"[\d.,]+\Z")
+# Amounts with words or with another currency: `$5 (or 5$)`, `$5 – or 10$`, `$50/yr; R$ 20`.
+_PRICES = re.compile(r"\d[^\\^_={<>]*?(?:\s\(?[A-Za-z]{2,}|\s[–—]\s|;)")
+_CURRENCY = re.compile(r"\d[^\\^_={<>$\n]{0,200}\s[A-Z]{1,3}\$\s?\d")
 _LINE_CHARS = 300
 _ENVIRONMENT = re.compile(
     r"\\begin\{((?:align|alignat|flalign|equation|eqnarray|gather|multline|displaymath|math)\*?|aligned|gathered|split)\}"
@@ -99,6 +102,8 @@ def _is_formula(text: str, match: re.Match[str]) -> bool:
     if end < len(text) and _WORD_CHARACTER.match(text[end]):
         return bool(_ORDINAL.match(text, end) and _SYMBOL.match(content))
     if _PROSE.search(content) and not re.search(r"[\\^_={]", content):
+        return False
+    if _PRICES.match(content) or _CURRENCY.match(text, start + 1):
         return False
     before = text[max(0, start - _LINE_CHARS) : start].rpartition("\n")[2]
     return not (_AMOUNT.match(content) and before.count("$") % 2)

@@ -1,7 +1,8 @@
 """Style sheets of runs and of the panel, for light and dark themes and for wide and narrow pages.
 
-Text uses --jp-ui-font-color1 only, because the other text colors of the themes have too little contrast. Colors never
-carry information alone: each outcome also has a word and a sign. Code colors have a contrast of at least 4.5.
+Text has the page's color or --jp-ui-font-color1, because the other text colors of the themes have too little contrast.
+Colors never carry information alone: each outcome also has a word and a sign. Code colors have a contrast of at least
+4.5.
 
 Each output includes its own rules, because it may be the only one on the page. The rules are scoped to that output:
 with global rules, each new output would make the browser match all elements of all outputs again.
