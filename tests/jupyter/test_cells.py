@@ -200,7 +200,8 @@ def test_code_above_runs_first_and_an_indented_magic_works(shell: Shell) -> None
     "cell",
     [
         "\ufeff%%route --tier bulk\nHi", "%%route\u00a0--tier bulk\nHi", "\u200b%%route\u202f--tier\u00a0bulk\nHi",
-        "%%route\u3000--tier bulk\nHi", "# a note\n%%route\u00a0--tier bulk\nHi", "\ufeff%route\u00a0--tier bulk Hi",
+        "%%route\u3000--tier bulk\nHi", "%%route\t--tier\tbulk\nHi",
+        "# a note\n%%route\u00a0--tier bulk\nHi", "\ufeff%route\u00a0--tier bulk Hi",
     ],
 )  # fmt: skip
 def test_spaces_and_marks_of_a_copied_cell_do_not_hide_the_magic(shell: Shell, cell: str) -> None:

@@ -14,7 +14,7 @@ from IPython.core.inputtransformer2 import (
 
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)\b(?!\?)(.*)")
 # A copied cell may have a byte order mark or a zero-width character first, and spaces at which IPython does not split.
-_COPIED_START = re.compile(r"[\ufeff\u200b\u2060]*(\s*%%?route\w*)([^\S \t\r\n]+)?(?![\w?])")
+_COPIED_START = re.compile(r"[\ufeff\u200b\u2060]*(\s*%%?route\w*)([^\S \r\n]+)?(?![\w?])")
 _ROUTE = ("route", "route_plan")
 _LINE_MAGIC = re.compile(
     r"(?P<indent>\s*)(?P<target>[^=%'\"()]+=\s*)?%(?P<name>route|route_plan)\s+(?P<text>\S.*\?)\s*$"
