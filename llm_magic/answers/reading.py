@@ -64,6 +64,11 @@ def bare_text(answer: str) -> JsonValue:
     return JsonValue(text=json.dumps(text), data=text)
 
 
+def bare_scalar(text: str) -> JsonValue | None:
+    """Return a number, a truth value or null that is the whole text, in any case: `True` is also Python's spelling."""
+    return None if _OPENING.match(text) else _decoded(text.lower())
+
+
 def _embedded(text: str) -> Iterator[JsonValue]:
     """Yield the objects and arrays in a text, and the scalars that have a line of their own."""
     position, scanned = 0, 0

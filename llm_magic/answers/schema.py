@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NewType, cast, get_origin
 
 from llm_magic.answers.portable import WRAPPER_KEY
-from llm_magic.answers.reading import JsonValue, bare_text, json_values, member
+from llm_magic.answers.reading import JsonValue, bare_scalar, bare_text, json_values, member
 from llm_magic.answers.validation import check_schema, find_problem, place_of
 from llm_magic.errors import InvalidAnswer, RequestError
 from llm_magic.types import Schema
@@ -19,14 +19,16 @@ _VAGUE_TYPES = (object, str, bytes, dict, list, tuple, set, frozenset)
 
 def schema_of(value: Any) -> Schema:
     """Make a Schema from a JSON Schema (mapping or text) or from a type that Pydantic knows: a model, a dataclass, a
-    TypedDict, an Enum, a NamedTuple, a date or number, or a list, union or other combination of these.
+    TypedDict, an Enum, a NamedTuple, a date or number, a list, union or other combination of these, or a TypeAdapter.
 
     Raises RequestError.
     """
     if isinstance(value, Schema):
         return value
     is_type = (
-        isinstance(value, type | NewType) or type(value).__name__ == "TypeAliasType" or get_origin(value) is not None
+        isinstance(value, type | NewType)
+        or type(value).__name__ in ("TypeAdapter", "TypeAliasType")
+        or get_origin(value) is not None
     )
     schema = _of_type(value) if is_type else Schema(json_schema=_of_json(value))
     check_schema(schema.json_schema, is_generated=is_type)
@@ -66,7 +68,11 @@ def _read(text: str, schema: Schema) -> JsonValue:
             errors.append(error)
     if not fitting:
         label = bare_text(text)
-        fitting |= {label.text: label} if _is_label(label.data, schema) else {}
+        scalar = bare_scalar(label.data)
+        if _is_label(label.data, schema):
+            fitting[label.text] = label
+        elif scalar is not None and find_problem(scalar.data, schema) is None:
+            fitting[scalar.text] = scalar
     if not fitting:
         raise errors[-1] if errors else InvalidAnswer(f"the answer is not JSON: {_syntax_error(text)}")
     if len(fitting) > 1:
@@ -136,7 +142,8 @@ def _of_type(cls: Any) -> Schema:
     if cls in _VAGUE_TYPES:
         raise unusable
     try:
-        adapter = pydantic.TypeAdapter[Any](for_pydantic(cls))
+        is_adapter = isinstance(cls, pydantic.TypeAdapter)
+        adapter = cast("pydantic.TypeAdapter[Any]", cls) if is_adapter else pydantic.TypeAdapter[Any](for_pydantic(cls))
         json_schema = adapter.json_schema()
     except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
         if isinstance(cls, type) and cls.__mro__[1:] == (object,) and not dataclasses.is_dataclass(cls):

@@ -182,6 +182,8 @@ def _parameter(failure: Failure) -> ProviderError | None:
 
 def _by_status(failure: Failure) -> ProviderError:
     attributes, status = _attributes(failure), failure.status
+    if status in (501, 505):
+        return BadRequest(failure.message, **_advised(failure, attributes))
     if status >= 500 or status in _TRANSIENT_STATUSES:
         error_class = Overloaded if failure.says(words.OVERLOADED) else ServerError
         return error_class(failure.message, **_advised(failure, attributes))

@@ -68,6 +68,7 @@ NO_CREDIT = any_of(
     r"exceeded your current quota",
     r"(?:api|specified|workspace) usage limits?",
     r"spend(?:ing)?[ _](?:limit|cap)|(?:billing )?hard limit has been reached|billing hard limit",
+    r"credit limit (?:exceeded|reached|has been reached)",
     r"budget (?:has been |was )?exceeded|exceeded (?:your |the )?(?:\w+ )?budget",
     r"payment (?:is )?(?:required|method|overdue|failed)|past[ -]due|(?:unpaid|outstanding) (?:invoice|balance|bill)",
     r"(?:billing|account|organization|team|workspace|subscription)[\w ,'`\"-]{0,40}"
@@ -156,7 +157,7 @@ NO_MODEL_CODES = frozenset(
         "unsupported_model",
     }
 )
-NOT_INCLUDED_CODES = frozenset({"1311", "key_model_access_denied", "model.accessdenied", "model_access_denied"})
+NOT_INCLUDED_CODES = frozenset({"1220", "1311", "key_model_access_denied", "model.accessdenied", "model_access_denied"})
 """The account may not use this model, but may use others."""
 NOT_INCLUDED = any_of(
     r"(?:not|n't) (?:allowed|permitted|authorized|entitled) to (?:use|access|call)[\w ]{0,20} model",

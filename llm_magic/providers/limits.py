@@ -22,6 +22,10 @@ _SUM = re.compile(r"`inputs`|input length and|\+|prompt|messages")
 _ROOM_LEFT = re.compile(
     r"is too large: [\d,]+\. this model's maximum context length is ([\d,]+) tokens and your request has ([\d,]+)"
 )
+_REQUESTED = re.compile(
+    r"context length is ([\d,]+) tokens\. however, you requested [\d,]+ tokens"
+    r" \(([\d,]+) in the messages, ([\d,]+) in the completion\)"
+)
 _STATUS = re.compile(r"\b(?:http|error code|status(?: code)?):?\s*\d{3}\b")
 _TOO_MANY = words.any_of(
     r"exceed|max|limit|longer|larger|greater|too (?:long|many|large)|only|less than|at most|up to",
@@ -54,8 +58,10 @@ def _compares_token_counts(text: str) -> bool:
 def output_limit(body: ErrorBody, sent_limit: int) -> int | None:
     """Return the output limit that an error names, if the limit that was sent is too high; None for other errors."""
     text = _STATUS.sub("", f"{body.message} {body.parameter}".lower())
-    if left := _ROOM_LEFT.search(text):
-        context, prompt = (int(number.replace(",", "")) for number in left.groups())
+    if left := _ROOM_LEFT.search(text) or _REQUESTED.search(text):
+        context, prompt, *requested = (int(number.replace(",", "")) for number in left.groups())
+        if requested not in ([], [sent_limit]):
+            return None
         return context - prompt if 0 < context - prompt < sent_limit else None
     if not _OUTPUT_NAMES.search(text):
         return None

@@ -153,12 +153,27 @@ def test_a_key_of_the_answer_is_not_quoted() -> None:
         (PurePath, '"a/b"', PurePath("a/b")),
         (typing.NewType("Share", float), "0.5", 0.5),
         (set[int], "[1, 2]", {1, 2}),
+        (bool, "True", True),
+        (bool, "**false**", False),
+        (bool, "<think>It is not.</think>\nFalse.", False),
+        (int, "`42`", 42),
+        (typing.Literal[1, 2], "**2**", 2),
+        (float | None, "Null", None),
+        (pydantic.TypeAdapter(bool), "true", True),
+        (pydantic.TypeAdapter(list[date]), '["2026-11-24"]', [date(2026, 11, 24)]),
     ],
 )
 def test_a_plain_type_can_be_a_schema(kind: Any, answer: str, value: object) -> None:
     assert parse(answer, schema_of(kind)) == value
     with pytest.raises(InvalidAnswer):
         parse('{"a": 1}', schema_of(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [(bool, "yes"), (bool, "True or False"), (int, "NaN"), (float, "Infinity"), (int, "1,000")]
+)
+def test_a_scalar_in_other_words_is_invalid(kind: Any, answer: str) -> None:
+    invalid(answer, schema_of(kind))
 
 
 @pytest.mark.parametrize(
