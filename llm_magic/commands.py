@@ -1,4 +1,4 @@
-"""The commands that ask models: `llm-magic ask`, `plan` and `map`."""
+"""The commands that ask models: `llm-magic ask`, `plan`, and `map`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from llm_magic.errors import RequestError
 from llm_magic.events import Postponed, RunEnded
 from llm_magic.routing import session_router
 from llm_magic.routing.column_options import COLUMN_OPTIONS, ColumnOptions
+from llm_magic.routing.keywords import check_amounts
 from llm_magic.routing.option import Option
 from llm_magic.routing.options import OPTIONS, RequestOptions
 from llm_magic.routing.plan_text import plan_text
@@ -30,34 +31,38 @@ _WITHOUT_NOTEBOOK = ("schema", "check", "attach", "thread", "cache")
 def add_ask_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help="The prompt. - reads it from stdin.")
     _add_request_options(parser)
-    parser.add_argument("--json", action="store_true", help="Print the answer with its facts as JSON")
+    parser.add_argument("--json", action="store_true", help="Print the answer with its facts as JSON.")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help="The prompt, with {{column}} for the cell of a row; - reads it from stdin")
+    parser.add_argument("text", help="The prompt, with {{column}} for the cell of a row. - reads it from stdin.")
     parser.add_argument(
         "--over",
         metavar="FILE",
         type=Path,
-        help="Plan the rows of this file: .csv, .parquet, .jsonl",
+        help="Plan the rows of this file: .csv, .parquet, .jsonl.",
     )
     _add_request_options(parser)
     _add_column_options(parser)
 
 
 def add_map_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="The rows: .csv, .parquet, .jsonl, or - for JSON Lines")
-    parser.add_argument("--text", required=True, help="The prompt, with {{column}} for the cell of a row")
+    parser.add_argument("file", type=Path, help="The rows: .csv, .parquet, .jsonl, or - for JSON Lines from stdin.")
+    parser.add_argument("--text", required=True, help="The prompt, with {{column}} for the cell of a row.")
     parser.add_argument(
-        "--out", required=True, metavar="FILE", type=Path, help="The file for the rows with answers; - is stdout"
+        "--out",
+        required=True,
+        metavar="FILE",
+        type=Path,
+        help="The file for the rows with answers. - writes them to stdout.",
     )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="Use the answers that an earlier command has paid for (default)",
+        help="Use the answers that an earlier command has paid for. Default: --resume.",
     )
-    parser.add_argument("--json", action="store_true", help="Print the progress as JSON, one object per line")
+    parser.add_argument("--json", action="store_true", help="Print the progress as JSON, one object per line.")
     _add_request_options(parser)
     _add_column_options(parser)
 
@@ -84,6 +89,7 @@ def plan(args: argparse.Namespace) -> int:
     if args.over is not None:
         print(router.plan_map(text, over=files.read(args.over), **_options(args)))
     else:
+        _check_without_rows(args)
         print(plan_text(router.plan(text, **_request_options(args))))
     return 0
 
@@ -102,7 +108,7 @@ def map_file(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as interrupt:
         error = interrupt
         if args.json:
-            _tell(args, json.dumps(_facts(column) | {"stopped": "interrupted"}))
+            _print_line(args, json.dumps(_facts(column) | {"stopped": "interrupted"}))
         raise KeyboardInterrupt(_interrupted(column, args)) from None
     except BaseException as failure:
         error = failure
@@ -112,7 +118,7 @@ def map_file(args: argparse.Namespace) -> int:
             _write(column, args.out)
     column.release_kept()
     report = column.report()
-    _tell(args, json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else str(report))
+    _print_line(args, json.dumps(_facts(column) | {"stopped": report.stopped}) if args.json else str(report))
     return 0 if report.is_whole else EXIT_CODE_INCOMPLETE
 
 
@@ -126,7 +132,7 @@ def _interrupted(column: Column, args: argparse.Namespace) -> str:
     return f"stopped: {_counts(column)}, {cost}. {again} to ask the other rows; the answers are kept"
 
 
-def _tell(args: argparse.Namespace, line: str) -> None:
+def _print_line(args: argparse.Namespace, line: str) -> None:
     """Print a line of progress, or the report, to the stream that does not have the rows."""
     print(line, file=sys.stderr if args.out == files.STANDARD else sys.stdout, flush=True)
 
@@ -142,7 +148,7 @@ def _follow(column: Column, args: argparse.Namespace) -> None:
                 waiting = column.progress.waiting
                 print(f"llm-magic: {waiting}", file=sys.stderr, flush=True)
             if args.json:
-                _tell(args, json.dumps(_facts(column)))
+                _print_line(args, json.dumps(_facts(column)))
             elif is_terminal:
                 print(f"\r\x1b[K{terminal_line(column)}", end="", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
@@ -182,7 +188,7 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
     for name, option in OPTIONS.items():
         if option.flag is not None and option.metavar is not None and name not in _WITHOUT_NOTEBOOK:
             _add_option(parser, name, option)
-    parser.add_argument("--schema", metavar="FILE", help="A JSON Schema: a file, or the text itself")
+    parser.add_argument("--schema", metavar="FILE", help="A JSON Schema: a file, or the text itself.")
 
 
 def _add_column_options(parser: argparse.ArgumentParser) -> None:
@@ -206,7 +212,14 @@ def _request_options(args: argparse.Namespace) -> RequestOptions:
             given["schema"] = Path(args.schema).read_text("utf-8")
         except OSError as error:
             raise RequestError(f"--schema {args.schema} can't be read: {error.strerror}") from error
+    check_amounts(given)
     return cast("RequestOptions", given)
+
+
+def _check_without_rows(args: argparse.Namespace) -> None:
+    for name, option in COLUMN_OPTIONS.items():
+        if getattr(args, name) is not None:
+            raise RequestError(f"{option.flag} needs --over FILE")
 
 
 def _options(args: argparse.Namespace) -> ColumnOptions:

@@ -262,3 +262,7 @@ class BadRequest(ProviderError):
 
 class LocalModelUnavailable(ProviderError):
     outcome, cools_down = Outcome.LOCAL_UNAVAILABLE, True
+
+
+def any_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -33,6 +33,11 @@ def _hint(value: object, name: str, part: str) -> str:
     return f". Did you mean {{{{{name}.{near}}}}}?" if near else ""
 
 
+def nearest_variable(name: str, variables: Mapping[str, object]) -> str | None:
+    # Functions have no text. IPython's own, such as `exit` and `open`, would hide the hint that helps.
+    return nearest(name, (known for known, value in variables.items() if not callable(value)))
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     public = [known for known in names if not known.startswith("_")]
     return next(iter(difflib.get_close_matches(name, public, 1, 0.7)), None)

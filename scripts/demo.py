@@ -85,7 +85,7 @@ def run(source: Path, build: Path, *, timeout: float) -> str | None:
 
 def print_ledger(path: Path) -> None:
     frame = Ledger(str(path)).to_frame()
-    print(f"\nThe ledger: {len(frame)} attempts, USD {frame['cost_usd'].sum():.6f} spent")
+    print(f"\nThe ledger: {len(frame)} attempts, ${frame['cost_usd'].sum():.6f} spent")
     with pd.option_context("display.width", 160, "display.max_columns", None, "display.max_rows", 50):
         print(frame[LEDGER_COLUMNS].to_string(index=False))
 

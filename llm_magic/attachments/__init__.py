@@ -121,7 +121,8 @@ def _file(path: Path) -> Attachment:
         if isinstance(error, RequestError):
             raise
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RequestError(f"{str(path)!r} can't be attached: {why}") from error
+        hint = ". Check its path, which starts in the working directory" if isinstance(error, FileNotFoundError) else ""
+        raise RequestError(f"{str(path)!r} can't be attached: {why}{hint}") from error
     return _of_bytes(path.name, data)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
+from llm_magic.errors import any_of
 from llm_magic.execute.path import path_of
 from llm_magic.execute.state import Run
 from llm_magic.plan.rejection import key_variables
@@ -62,10 +63,6 @@ def key_hint(run: Run) -> str:
     names = [providers[name].api_key_env for name in refused if name in providers]
     variables = list(dict.fromkeys(name for name in names if name))
     return f". Check {' and '.join(variables)}" if variables else ""
-
-
-def any_of(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def is_comparable(run: Run, candidate: Candidate) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from llm_magic.budget import show_usd
-from llm_magic.errors import BudgetExceeded, NoCandidate
+from llm_magic.errors import BudgetExceeded, NoCandidate, any_of
 from llm_magic.ledger import Headroom
 from llm_magic.plan.quotes import MIN_OUTPUT_TOKENS
 from llm_magic.plan.rating import CandidateBuilder, PlanContext
@@ -35,7 +35,7 @@ def rejection(
 
 def _way_out(plan: Plan, registry: Registry, context: PlanContext) -> str:
     variables = key_variables(plan.skipped, registry)
-    steps = [f"set {' or '.join(variables)}"] if variables else []
+    steps = [f"set {any_of(variables)}"] if variables else []
     if plan.request.model is not None and not plan.request.model_reason:
         steps.append("leave out --model, so that another model may answer")
     steps += _local_step(plan, registry, context)

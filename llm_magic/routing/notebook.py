@@ -50,7 +50,7 @@ def attachment(name: str, text: str, notebook: Notebook) -> Attachment:
     path = text[2:-2].strip()
     first = path.partition(".")[0]
     if first not in notebook.variables or not placeholders.PATH.fullmatch(path):
-        near = placeholders.nearest(first, notebook.variables)
+        near = placeholders.nearest_variable(first, notebook.variables)
         hint = f". Did you mean {{{{{near}}}}}?" if near else ""
         raise InvalidOption(name, path, f"the name of a variable in the notebook, or of its attribute{hint}")
     return of_value(path, placeholders.attribute(notebook.variables[first], path), rows=notebook.table_rows)

@@ -495,3 +495,20 @@ def test_a_plan_and_a_summary_name_the_models_of_kept_answers(
     capsys.readouterr()
     assert main(["plan", "{{text}}", "--over", str(reviews)]) == 0
     assert "answered already: 2, by only; to ask: 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["plan", "hello", "--pilot", "5"], "--pilot needs --over FILE"),
+        (["plan", "hello", "--into", "topic"], "--into needs --over FILE"),
+        (["ask", "hello", "--max-cost", "much"], "invalid --max-cost much: must be a USD amount of zero or more"),
+        (["plan", "hello", "--worth", "much"], "invalid --worth much: must be a USD amount of zero or more"),
+    ],
+)
+def test_an_option_that_can_not_apply_is_named_and_nothing_is_sent(
+    provider: ScriptedProvider, arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    assert f"llm-magic: {problem}" in capsys.readouterr().err
+    assert provider.requests == []

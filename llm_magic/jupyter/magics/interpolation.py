@@ -38,7 +38,7 @@ def _value(text: str, names: Mapping[str, Any]) -> str:
         )
     name = path.partition(".")[0]
     if name not in names:
-        near = placeholders.nearest(name, names)
+        near = placeholders.nearest_variable(name, names)
         hint = f" Did you mean {{{{{near}}}}}?" if near else ""
         raise RequestError(
             f"{{{{{path}}}}}: no variable {name!r} is defined. Define it, or keep the braces with "

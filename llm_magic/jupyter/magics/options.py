@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from argparse import BooleanOptionalAction
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -11,6 +10,7 @@ from typing import Any, cast
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
 
+from llm_magic import placeholders
 from llm_magic.columns import Column
 from llm_magic.errors import InvalidOption, RequestError
 from llm_magic.jupyter.magics import namespace, scope, words
@@ -107,8 +107,8 @@ def column_of(router: Router, args: Any, text: str, variables: Mapping[str, Any]
     """Return the column that parsed options and a text describe, not started yet."""
     namespace.check_name(args.out)
     if args.over not in variables:
-        near = difflib.get_close_matches(args.over, variables, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = placeholders.nearest_variable(args.over, variables)
+        hint = f" (did you mean {near}?)" if near else ""
         raise UsageError(f"invalid --over {args.over}: must be the name of a variable in the notebook{hint}")
     notebook = Notebook(variables=variables, table_rows=settings.table_rows)
     given: dict[str, Any] = dict(_given(args, notebook, settings))

@@ -12,6 +12,8 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
+from llm_magic.errors import any_of
+
 _PREFIX = re.compile(r"--?[A-Za-z][\w-]*=")
 _PLAIN = re.compile(r"(?:\\[\s\"']|\S)+")
 _ESCAPED = re.compile(r"\\([\s\"'])")
@@ -181,10 +183,6 @@ def unknown_option(name: str, known: list[str], *, text_may_follow: bool) -> str
     hint = f"did you mean {any_of(near)}?" if near else "add ? to the magic for its options"
     text = f" If {name} begins your text, write -- before it" if text_may_follow else ""
     return f"unrecognized arguments: {name} ({hint}{text})"
-
-
-def any_of(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def parse(magic: Any, line: str) -> Any:

@@ -20,15 +20,17 @@ _TASK_OPTIONS = (
 
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("outcomes (.parquet, .jsonl or .csv; see llm_magic/lab/evaluate/README.md)")
-    files.add_argument("--prompts", type=Path, metavar="P", help="Prompt_id, group_id, source, task, prompt")
-    files.add_argument("--outcomes", type=Path, metavar="O", help="Prompt_id, model, score, output_tokens, cost_usd")
-    files.add_argument("--train-prompts", type=Path, metavar="TP", help="Prompts to learn from in adapted mode")
-    files.add_argument("--train-outcomes", type=Path, metavar="TO", help="Their outcomes")
+    files.add_argument("--prompts", type=Path, metavar="FILE", help="Columns prompt_id, group_id, source, task, prompt")
+    files.add_argument(
+        "--outcomes", type=Path, metavar="FILE", help="Columns prompt_id, model, score, output_tokens, cost_usd"
+    )
+    files.add_argument("--train-prompts", type=Path, metavar="FILE", help="Prompts to learn from in adapted mode")
+    files.add_argument("--train-outcomes", type=Path, metavar="FILE", help="Outcomes of --train-prompts")
     parser.add_argument(
         "--tiers",
         type=Path,
-        metavar="T",
-        help="Evaluate the tiers of your own labeled prompts instead: prompt, tier, and source if there are several; "
+        metavar="FILE",
+        help="Evaluate the tiers of your own labeled prompts instead. Columns prompt, tier, and optionally source; "
         "--prompts without --outcomes does the same",
     )
     parser.add_argument(
@@ -37,9 +39,9 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
         default="shipped",
         help="Evaluate the shipped heads, or heads adapted to the training files (default: %(default)s)",
     )
-    parser.add_argument("--weak", metavar="M", help="The weak model (known for the published sources)")
-    parser.add_argument("--strong", metavar="M", help="The strong model")
-    parser.add_argument("--source", metavar="S", help="Evaluate only this source")
+    parser.add_argument("--weak", metavar="MODEL", help="The weak model (known for the published sources)")
+    parser.add_argument("--strong", metavar="MODEL", help="The strong model (known for the published sources)")
+    parser.add_argument("--source", metavar="SOURCE", help="Evaluate only this source")
     parser.add_argument(
         "--labels", type=int, nargs="+", default=[], metavar="N", help="Compute a learning curve at these sizes"
     )
@@ -98,7 +100,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="Folder with train_prompts, train_outcomes and tiers (.parquet, .jsonl or .csv)",
+        help="Folder with train_prompts, train_outcomes, and tiers (.parquet, .jsonl or .csv)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("weights.npz"), metavar="FILE", help="Weights file (default: %(default)s)"

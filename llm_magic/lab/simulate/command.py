@@ -14,7 +14,7 @@ from llm_magic.errors import EvaluationError
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     days = parser.add_argument_group("days of requests over recorded outcomes")
-    days.add_argument("--source", default="zeroeval", help="Outcomes of zeroeval (default), mmlupro or routerbench")
+    days.add_argument("--source", default="zeroeval", help="Outcomes of zeroeval (default), mmlupro, or routerbench")
     days.add_argument("--requests", type=int, default=200, metavar="N", help="Requests per day (default: %(default)s)")
     days.add_argument(
         "--routine", default="0.6-0.7", metavar="LOW-HIGH", help="Share of routine requests (default: %(default)s)"
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="Share of a provider's hours with an outage (default: %(default)s)",
     )
     days.add_argument(
-        "--quality", type=float, metavar="Q", help="Minimum expected quality, as a share of the best model's"
+        "--quality", type=float, metavar="SHARE", help="Minimum expected quality, as a share of the best model's"
     )
     days.add_argument(
         "--same-mistake",
@@ -39,7 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="Share of common mistakes on which a cascade's cheap models agree",
     )
     days.add_argument("--months", type=int, metavar="N", help="Number of months to simulate")
-    days.add_argument("--seed", type=int, default=0)
+    days.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="Seed of the random numbers (default: %(default)s)"
+    )
     days.add_argument("--plots", type=Path, metavar="FOLDER", help="Write plots to this folder")
     _add_model_options(parser)
     own = parser.add_argument_group("replay of your own ledger")
@@ -61,7 +63,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     efforts.add_argument("--users", type=int, default=8, metavar="N", help="Simulated users (default: %(default)s)")
     efforts.add_argument(
-        "--prompts", type=int, default=2_000, metavar="N", help="Prompts of each (default: %(default)s)"
+        "--prompts", type=int, default=2_000, metavar="N", help="Prompts per user (default: %(default)s)"
     )
     efforts.add_argument(
         "--reasoning-scale", type=float, default=1.0, metavar="X", help="True reasoning, relative to what is assumed"
