@@ -37,6 +37,7 @@ from llm_magic.types import SHADOW_TAG, Attempt, Candidate, Outcome, Request, Ta
 
 COMPARISONS = 300
 SHARE = 0.05
+WORTH_USD = Decimal("0.50")
 MODEL_SPREAD, PROMPTS_SPREAD = 0.4, 0.4
 """Standard deviations, in logits, of the true capability of a model and of all models, around the assumed ones."""
 _PER_UPDATE = 30
@@ -55,6 +56,7 @@ class Figures:
 class User:
     cold: Figures
     learned: Figures
+    learned_worth: Figures
     lengths_only: Figures
     oracle: Figures
     shadow_share: float
@@ -76,6 +78,7 @@ def simulate_user(world: World, seed: Sequence[int], judge: SimulatedJudge) -> U
     return User(
         cold=_relative(thinkers, planning(assumed), top, prompts),
         learned=_relative(thinkers, planning(learned, lengths), top, prompts),
+        learned_worth=_relative(thinkers, planning(learned, lengths, worth_usd=WORTH_USD), top, prompts),
         lengths_only=_relative(thinkers, planning(assumed, lengths), top, prompts),
         oracle=_relative(thinkers, planning(true, lengths), top, prompts),
         shadow_share=SHARE * shadow_usd / shown_usd,

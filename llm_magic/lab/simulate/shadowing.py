@@ -31,7 +31,7 @@ def report(world: World, *, users: int, seed: int = 0, quality: float = DEFAULT_
         name: {
             key: interval_of([getattr(getattr(user, name), key) for user in simulated]) for key in ("cost", "quality")
         }
-        for name in ("cold", "lengths_only", "learned", "oracle")
+        for name in ("cold", "lengths_only", "learned", "learned_worth", "oracle")
     }
     spent = interval_of([user.shadow_share for user in simulated])
     routed = {
@@ -73,6 +73,7 @@ def _everyday_lines(
         "cold": "cold",
         "lengths_only": f"after {everyday.COMPARISONS} runs, lengths only",
         "learned": f"after {everyday.COMPARISONS} shadow runs",
+        "learned_worth": f"the same, with --worth {everyday.WORTH_USD}",
         "oracle": "true capabilities known",
     }
     for name, shown in names.items():
