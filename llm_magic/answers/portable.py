@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
+from urllib.parse import unquote
 
 Json = dict[str, Any]
 
@@ -102,7 +103,7 @@ def resolved(root: object, ref: object) -> object:
         return None
     part = root
     for step in ref.split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
+        key = unquote(step).replace("~1", "/").replace("~0", "~")
         if isinstance(part, list):
             part = dict(enumerate(cast("list[object]", part))).get(int(key) if key.isdecimal() else -1)
         else:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NewType, cast, get_origin
 
-from llm_magic.answers.portable import WRAPPER_KEY
+from llm_magic.answers.portable import WRAPPER_KEY, as_mapping
 from llm_magic.answers.reading import JsonValue, bare_scalar, bare_text, json_values, member
 from llm_magic.answers.validation import check_schema, find_problem, place_of
 from llm_magic.errors import InvalidAnswer, RequestError
@@ -127,9 +127,18 @@ def _of_json(value: Any) -> Mapping[str, Any]:
     try:
         text = json.dumps(value, default=dict, allow_nan=False, ensure_ascii=False)
         text.encode()  # fails for a lone surrogate, which can't be sent
-        return json.loads(text)
+        return _unwrapped(json.loads(text))
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"the schema can't be written as JSON: {error}") from error
+
+
+def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take the schema out of a response format of OpenAI or Anthropic."""
+    if value.get("type", "json_schema") != "json_schema":
+        return value
+    table = as_mapping(value.get("json_schema", value))
+    is_format = table.keys() <= {"type", "name", "description", "strict", "schema"}
+    return as_mapping(table.get("schema")) or value if is_format else value
 
 
 def _of_type(cls: Any) -> Schema:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-_TAGS = {"<think>": "</think>", "<thinking>": "</thinking>", "<thought>": "</thought>", "[think]": "[/think]"}
+_TAGS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "[think]": "[/think]",
+    "◁think▷": "◁/think▷",  # Kimi
+    "<seed:think>": "</seed:think>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+}
 
 
 class ThinkTags:

@@ -97,6 +97,25 @@ def test_a_json_schema_gives_plain_data(schema: Any) -> None:
     assert parse(ADA, schema_of(schema)) == {"name": "Ada", "age": 36}
 
 
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": {"type": "integer"}}},
+        {"type": "json_schema", "name": "answer", "schema": {"type": "integer"}},
+        {"name": "answer", "description": "A number", "schema": {"type": "integer"}},
+        {"type": "json_schema", "schema": {"type": "integer"}},
+    ],
+)
+def test_the_schema_of_a_response_format_is_used(response_format: dict[str, Any]) -> None:
+    assert schema_of(response_format).json_schema == {"type": "integer"}
+
+
+def test_a_reference_may_be_percent_encoded() -> None:
+    schema = schema_of({"$ref": "#/$defs/a%20b", "$defs": {"a b": {"type": "integer"}}})
+    assert parse("7", schema) == 7
+    invalid('"x"', schema)
+
+
 def test_a_schema_is_kept_as_it_is() -> None:
     schema = schema_of(Person)
     assert schema_of(schema) is schema
