@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from llm_magic.bridge import SETTLE_TIMEOUT_S
 from llm_magic.budget import show_usd
@@ -36,15 +39,18 @@ def run(
         verbosity=view.verbosity,
     )
     states = {"": state}
-    job = router.job(request)
+    job = None
     try:
+        with deferred_interrupts():
+            job = router.job(request)
         for event in job.items_with_ticks():
             if event is not None:
                 state.apply(event)
             view.update(states)
     except KeyboardInterrupt:
-        job.cancel()
-        job.join(SETTLE_TIMEOUT_S)
+        if job is not None:
+            job.cancel()
+            job.join(SETTLE_TIMEOUT_S)
         record_end(router, state, "stopped")
         _bind_unanswered(bind, router, request, state, "stopped")
         raise Stopped(state.ending) from None
@@ -54,13 +60,32 @@ def run(
         _bind_unanswered(bind, router, request, state, "failed" if state.attempts else "not sent")
         raise
     finally:
-        job.cancel()
-        if state.result is not None or state.ending:
-            view.finish(states)
-            history.add(request, state)
+        with deferred_interrupts():
+            if job is not None:
+                job.cancel()
+            if state.result is not None or state.ending:
+                view.finish(states)
+                history.add(request, state)
+            if state.result is not None:
+                bind(state.result)
     assert state.result is not None
-    bind(state.result)
     return state.result
+
+
+@contextmanager
+def deferred_interrupts() -> Generator[None]:
+    """Raise an interrupt of the main thread at the end of the block: a job is never started and then lost."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    interrupts: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def _bind_unanswered(
