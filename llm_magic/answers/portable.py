@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
@@ -28,6 +29,7 @@ _KEYWORDS = {
 }
 _KEYWORDS["integer"] = _KEYWORDS["number"]
 _MAX_REFS = 20
+_ENCODED = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 class NotPortable(Exception):
@@ -180,7 +182,7 @@ class _Rewriter:
 
     def _name(self, ref: str) -> str:
         if ref not in self.names:
-            name = last = ref.split("/")[-1]
+            name = last = _ENCODED.sub("_", ref.split("/")[-1])
             while name in self.names.values():
                 name = f"{last}_{len(self.names)}"
             self.names[ref] = name

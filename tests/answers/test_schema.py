@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from llm_magic import InvalidAnswer, RequestError
 from llm_magic.answers import parse, schema_of
+from llm_magic.answers.portable import portable
 from llm_magic.testing import Reply, ScriptedProvider
 from llm_magic.types import Schema
 from tests.support import builders
@@ -108,6 +109,14 @@ def test_a_json_schema_gives_plain_data(schema: Any) -> None:
 )
 def test_the_schema_of_a_response_format_is_used(response_format: dict[str, Any]) -> None:
     assert schema_of(response_format).json_schema == {"type": "integer"}
+
+
+@pytest.mark.parametrize(("key", "ref"), [("a b", "a%20b"), ("a/b", "a~1b"), ("Größe", "Gr%C3%B6%C3%9Fe")])
+def test_a_definition_is_sent_under_a_name_that_needs_no_encoding(key: str, ref: str) -> None:
+    sent = portable({"$ref": f"#/$defs/{ref}", "$defs": {key: {"type": "integer"}}})
+    name = sent["$ref"].removeprefix("#/$defs/")
+    assert sent["$defs"] == {name: {"type": "integer"}}
+    assert not {"%", "~", " "} & set(name)
 
 
 def test_a_reference_may_be_percent_encoded() -> None:
