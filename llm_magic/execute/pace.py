@@ -13,6 +13,9 @@ USED_SHARE = 0.98
 _GROWTH, _REDUCTION = 1.03, 0.95
 _SMALL_AMOUNT, _FAST_GROWTH = 20, 1.5
 """A limit learned from fewer requests than this says little, and is raised faster."""
+_GUESS_GROWTH = 2.0
+"""An error after fewer requests than that may be about a burst, or about the requests of another process. The limit is
+then a guess, which is raised until the next error."""
 _FIRST_CONCURRENCY, _ANSWERS_PER_SLOT = 4, 24
 """Without stated limits, requests in flight increase with the answers, so few are in flight when a limit is met."""
 _TYPICAL_OUTPUT_TOKENS = 100.0
@@ -33,6 +36,7 @@ class Allowance:
     def __init__(self) -> None:
         self.amount: float | None = None
         self.window_s = MINUTE_S
+        self.is_guess = False
         self._is_stated = False
         self._sent: deque[tuple[float, float]] = deque()
         self._total = 0.0
@@ -90,11 +94,12 @@ class Allowance:
             later = itertools.takewhile(lambda entry: entry[0] > sent_at, reversed(self._sent))
             self._since_left = sum(amount for _, amount in later)
 
-    def reduce(self, now: float) -> None:
-        """Learn the limit from what was accepted in the last window."""
+    def reduce(self, now: float, minimum: float) -> None:
+        """Learn the limit from what was accepted in the last window. minimum: the lowest first guess."""
         self._expire(now)
+        self.is_guess = self.amount is None and self._total < minimum
         if self.amount is None:
-            self.amount = max(self._total, 1.0)
+            self.amount = max(self._total, minimum)
         elif not self._is_stated:
             self.amount = max(1.0, min(self.amount * _REDUCTION, max(self._total, self.amount / 2)))
 
@@ -148,11 +153,16 @@ class Pace:
         amount = self.requests.amount
         if amount is None or self._is_stated:
             return
-        is_small = amount < _SMALL_AMOUNT
-        if self._answers_since_change >= (1 if is_small else self._patience) * amount:
+        if self.requests.is_guess:
+            needed, factor = float(_SMALL_AMOUNT), _GUESS_GROWTH
+        elif amount < _SMALL_AMOUNT:
+            needed, factor = amount, _FAST_GROWTH
+        else:
+            needed, factor = self._patience * amount, _GROWTH
+        if self._answers_since_change >= needed:
             self._answers_since_change = 0
             for allowance in (self.requests, self.tokens):
-                allowance.grow(_FAST_GROWTH if is_small else _GROWTH)
+                allowance.grow(factor)
 
     def stated(self, limits: RateLimits, ticket: Ticket) -> None:
         self._is_stated = True
@@ -175,8 +185,8 @@ class Pace:
         if self._is_spread:
             self._patience = min(2 * self._patience, 16)
         self._is_spread, self._changed_at, self._answers_since_change = True, now, 0
-        self.requests.reduce(now)
-        self.tokens.reduce(now)
+        self.requests.reduce(now, _SMALL_AMOUNT)
+        self.tokens.reduce(now, _SMALL_AMOUNT * ticket.tokens)
 
     def concurrency(self, maximum: int) -> int:
         """Return the number of requests that may be in flight."""

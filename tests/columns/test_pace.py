@@ -61,8 +61,18 @@ class SimulatedTime:
 class LimitedServer:
     """A provider with limits per minute. how: `window`, which starts again each minute, or `bucket`, refilled steadily."""
 
-    def __init__(self, time: SimulatedTime, *, how: str, states: bool, tokens: int, latency_s: float = 0.4) -> None:
+    def __init__(
+        self,
+        time: SimulatedTime,
+        *,
+        how: str,
+        states: bool,
+        tokens: int,
+        latency_s: float = 0.4,
+        burst: float = REQUESTS,
+    ) -> None:
         self.time, self.how, self.states, self.tokens, self.latency_s = time, how, states, tokens, latency_s
+        self.burst = burst
         self.accepted = self.rejected = 0
         self._left = {"requests": float(REQUESTS), "tokens": float(TOKENS)}
         self._at = 0.0
@@ -71,6 +81,9 @@ class LimitedServer:
     def unavailable(self) -> None:
         return None
 
+    def use_up(self) -> None:
+        self._left = dict.fromkeys(self._left, 0.0)
+
     def _refill(self) -> None:
         now, limits = self.time.now_s, {"requests": REQUESTS, "tokens": TOKENS}
         for name, limit in limits.items():
@@ -78,7 +91,8 @@ class LimitedServer:
                 if now // 60 > self._at // 60:
                     self._left[name] = limit
             else:
-                self._left[name] = min(limit, self._left[name] + limit * (now - self._at) / 60)
+                most = limit * self.burst / REQUESTS
+                self._left[name] = min(most, self._left[name] + limit * (now - self._at) / 60)
         self._at = now
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Any]:
@@ -124,6 +138,26 @@ def test_a_column_uses_the_limits_of_a_server_and_is_rarely_rejected(
     used = server.accepted / (possible * time.now_s / 60)
     assert used >= 0.9
     assert server.rejected <= 0.01 * (server.accepted + server.rejected)
+
+
+@pytest.mark.parametrize("burst", [1, 3, 10])
+@pytest.mark.parametrize("used_up", [False, True])
+def test_an_early_rejection_does_not_stop_a_column_for_minutes(burst: int, used_up: bool) -> None:
+    """The limit may be one per second, or another process has just used it up."""
+    time = SimulatedTime()
+    server = LimitedServer(time, how="bucket", states=False, tokens=100, burst=burst)
+    if used_up:
+        server.use_up()
+    router = Router(
+        registry=registry(model("only", context_window=1_000_000)),
+        providers={"cloud": server},
+        clock=time.clock(),
+        ledger=Ledger(":memory:", clock=lambda: NOON.timestamp() + time.now_s),
+    )
+    done = router.map_sync("Topic? {{value}}", over=[f"review {number}" for number in range(3 * REQUESTS)], pilot=0)
+    assert done.report().answered == 3 * REQUESTS
+    assert time.now_s <= 2 * 180
+    assert server.rejected <= 0.03 * server.accepted
 
 
 @pytest.mark.parametrize(
