@@ -42,6 +42,11 @@ def test_formulas_prices_and_code_read_right_after_a_sanitizer(viewer: Callable[
     assert "cheap · <$0.001 (estimated) · 0.0 s · session <$0.001 of $5.00  0%" in lines
 
 
+def test_mathml_stays_hidden_after_the_sanitizer_of_jupyterlab() -> None:
+    """It removes attributes without a value, and keeps the text of MathML."""
+    assert sanitizers.jupyterlab(answer_html()).count('class="m" hidden="hidden"') == len(FORMULAS) + 2
+
+
 def test_without_a_sanitizer_the_style_shows_the_formula_and_hides_its_tex() -> None:
     html = answer_html()
     assert ".t{display:none}" in html

@@ -199,7 +199,8 @@ def _cleaned(html: str, tags: set[str], attributes: set[str]) -> str:
         tags=tags,
         attributes={"*": attributes, "a": {"href"}},
         link_rel=None,
-        attribute_filter=lambda tag, name, value: value if name in attributes | {"href"} else None,
+        # JupyterLab's sanitizer removes attributes without a value, too.
+        attribute_filter=lambda tag, name, value: (value or None) if name in attributes | {"href"} else None,
     )
 
 

@@ -98,7 +98,8 @@ def _compact(html: str) -> str:
 
 
 def _compact_tag(tag: re.Match[str]) -> str:
-    short = _NEEDLESS_QUOTES.sub(r"=\1", tag[0]).replace(" display=inline", "").replace(" hidden=hidden", " hidden")
+    # `hidden=hidden` stays: JupyterLab's sanitizer removes attributes without a value.
+    short = _NEEDLESS_QUOTES.sub(r"=\1", tag[0]).replace(" display=inline", "")
     return short if "'" in short else short.replace('"', "'")
 
 
