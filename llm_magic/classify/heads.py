@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = 6
+VERSION = 7
 TIER_SCALES = family_scales(
     words=0.8, pairs=0.5, kinds=1.5, signals=1.0, shape=1.0, context=0.4, all_words=0.4
 )  # fmt: skip
@@ -63,7 +63,7 @@ class DifficultyHead:
         return cls(weights=array("h", rounded.tobytes()), scale=scale, bias=bias)
 
     def times(self, factor: float) -> DifficultyHead:
-        return dataclasses.replace(self, scale=self.scale * factor, bias=self.bias * factor)
+        return dataclasses.replace(self, scale=_rounded(self.scale * factor), bias=_rounded(self.bias * factor))
 
     def score(self, features: Features, scales: Scales) -> float:
         total, row = 0.0, self.weights
@@ -98,7 +98,9 @@ class TierHead:
         )
 
     def times(self, factor: float) -> TierHead:
-        return dataclasses.replace(self, scale=self.scale * factor, bias=tuple(bias * factor for bias in self.bias))
+        return dataclasses.replace(
+            self, scale=_rounded(self.scale * factor), bias=tuple(_rounded(bias * factor) for bias in self.bias)
+        )
 
     def scores(self, features: Features, scales: Scales) -> list[float]:
         first = second = third = 0.0
@@ -206,6 +208,11 @@ def _parse_npy(content: bytes) -> array[Any]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
+
+
+# Beyond 9 digits, training differs between processors.
+def _rounded(number: float) -> float:
+    return float(f"{number:.9g}")
 
 
 @functools.cache

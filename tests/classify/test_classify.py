@@ -62,7 +62,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "0a9898736e0047b3f915cfb5f63eeb11f8b3ee0d2cd5b9ac8343d445ea1d936d"
+FEATURE_DIGEST = "e6be9cf7067442c613f4b731d37b3af262feec797df377b8f191c58056f625dc"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])

@@ -82,6 +82,11 @@ def _vector(features: Features, scales: Scales) -> tuple[NDArray[np.int64], NDAr
     )
 
 
+# Without BLAS, whose order of summation depends on the processor.
+def _dot(first: Array, second: Array) -> float:
+    return float((first * second).sum())
+
+
 def _segment_sums(
     values: NDArray[np.float32], factors: Array, indices: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> Array:
@@ -99,10 +104,10 @@ def ridge(
     row_weights = np.ones(matrix.rows) if weight is None else weight * (matrix.rows / weight.sum())
     total = float(row_weights.sum())
     column_means = matrix.transposed_times_stored(row_weights) / total
-    target_mean = float(row_weights @ target) / total
+    target_mean = _dot(row_weights, target) / total
 
     def forward(weights: Array) -> Array:
-        return matrix.times_stored(weights) - float(column_means @ weights)
+        return matrix.times_stored(weights) - _dot(column_means, weights)
 
     def backward(residuals: Array) -> Array:
         scaled = row_weights * residuals
@@ -111,17 +116,17 @@ def ridge(
     weights = np.zeros(len(matrix.columns))
     gradient = backward(target - target_mean)
     direction = gradient.copy()
-    norm = initial_norm = float(gradient @ gradient)
+    norm = initial_norm = _dot(gradient, gradient)
     for _ in range(iterations):
         if norm <= 1e-10 * initial_norm or norm == 0:
             break
         curved = backward(forward(direction)) + alpha * direction
-        step = norm / float(direction @ curved)
+        step = norm / _dot(direction, curved)
         weights += step * direction
         gradient -= step * curved
-        norm, previous_norm = float(gradient @ gradient), norm
+        norm, previous_norm = _dot(gradient, gradient), norm
         direction = gradient + (norm / previous_norm) * direction
-    return matrix.expand(weights), target_mean - float(column_means @ weights)
+    return matrix.expand(weights), target_mean - _dot(column_means, weights)
 
 
 def softmax(
@@ -156,10 +161,10 @@ def minimize(loss: Callable[[Array], tuple[float, Array]], start: Array, iterati
     steps: list[tuple[Array, Array, float]] = []
     for _ in range(iterations):
         direction = _two_loop_direction(gradient, steps)
-        descent = float(gradient @ direction)
+        descent = _dot(gradient, direction)
         if descent > -1e-9 * max(1.0, abs(value)):
             break
-        length = 1.0 if steps else 1.0 / max(1.0, float(np.sqrt(gradient @ gradient)))
+        length = 1.0 if steps else 1.0 / max(1.0, _dot(gradient, gradient) ** 0.5)
         for _ in range(30):
             next_value, next_gradient = loss(point + length * direction)
             if next_value <= value + 1e-4 * length * descent:
@@ -168,7 +173,7 @@ def minimize(loss: Callable[[Array], tuple[float, Array]], start: Array, iterati
         else:
             break
         moved, changed = length * direction, next_gradient - gradient
-        curvature = float(moved @ changed)
+        curvature = _dot(moved, changed)
         if curvature > 1e-12:
             steps = [*steps[-memory + 1 :], (moved, changed, 1.0 / curvature)]
         point, value, gradient = point + moved, next_value, next_gradient
@@ -179,12 +184,12 @@ def _two_loop_direction(gradient: Array, steps: list[tuple[Array, Array, float]]
     direction = -gradient
     shares: list[float] = []
     for moved, changed, inverse in reversed(steps):
-        share = inverse * float(moved @ direction)
+        share = inverse * _dot(moved, direction)
         shares.append(share)
         direction = direction - share * changed
     if steps:
         _, changed, inverse = steps[-1]
-        direction = direction / (inverse * float(changed @ changed))
+        direction = direction / (inverse * _dot(changed, changed))
     for (moved, changed, inverse), share in zip(steps, reversed(shares), strict=True):
-        direction = direction + (share - inverse * float(changed @ direction)) * moved
+        direction = direction + (share - inverse * _dot(changed, direction)) * moved
     return direction

@@ -23,8 +23,8 @@ from llm_magic.types import TaskTier
 TIER_ALPHA = 2.0
 OWN_WEIGHT = 3.0
 CHANGED_TIER_WEIGHT = 0.5
-# The other tiers weigh 1. Prompts of these two seldom look like those that were seen: their topic can be anything.
-TIER_WEIGHTS = {TaskTier.STRUCTURED: 1.2, TaskTier.BULK: 1.2}
+# COMPLEX weighs 1: the decision rule favors it. Prompts of the others seldom look like those that were seen.
+TIER_WEIGHTS = {TaskTier.STANDARD: 1.15, TaskTier.STRUCTURED: 1.2, TaskTier.BULK: 1.3}
 CALIBRATION_FOLDS = 3
 # All variants of own prompts are trained on, and of other prompts this many, in turn.
 VARIANTS_OF_OTHERS = 2
