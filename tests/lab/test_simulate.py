@@ -214,6 +214,7 @@ def test_the_command_prints_the_results_next_to_the_claims(capsys: pytest.Captur
     [
         (["--source", "nowhere"], "no source 'nowhere'"), (["--routine", "much"], "write a share"), (["--routine", "0.9-0.1"], "lower one first"),
         (["--faults", "2"], "between 0 and 1"), (["--requests", "0"], "1 to 100,000"), (["--profile", "article"], "are for --ledger"),
+        (["--shadow", "--quality", "0.9"], "--quality can't be combined with --shadow"),
         (["--ledger", "/nowhere/ledger.db"], "no ledger at"),
     ],
 )  # fmt: skip

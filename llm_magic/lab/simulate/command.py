@@ -77,6 +77,9 @@ def run(args: argparse.Namespace) -> None:
     if args.ledger is None and (args.profile or args.prices):
         raise EvaluationError("--profile and --prices are for --ledger")
     play = _simulate if args.ledger is None else _replay
+    on_models = {"--efforts": args.efforts, "--shadow": args.shadow, "--dials": args.dials, "--cascades": args.cascades}
+    if args.quality is not None and (flag := next((flag for flag, is_set in on_models.items() if is_set), None)):
+        raise EvaluationError(f"--quality can't be combined with {flag}, which uses the default quality")
     if args.efforts or args.shadow or args.dials:
         play = _on_simulated_models
     elif args.cascades:
