@@ -30,6 +30,7 @@ Key = TypeVar("Key", str, int)
 _LEASE_S = 900.0
 _RESULT_LEASE_S = 30 * 86_400.0
 _CHUNK = 400
+_PROMPT = 6
 """Below the number of parameters that a statement may have."""
 
 
@@ -232,7 +233,7 @@ class ColumnStore:
             failed = [
                 (row.position, _cells(row.cells), prompt)
                 for row in stored
-                if (prompt := json.loads(row.about)[-1]) is not None
+                if (prompt := _prompt(row.about)) is not None
             ]
             for positions in _chunks(position for position, _, _ in failed):
                 db.execute(rows.delete().where(rows.c.id == column_id, rows.c.position.in_(positions)))
@@ -303,13 +304,19 @@ def _about_row(item: Item, *, is_first: bool) -> str:
     return json.dumps([*facts, item.prompt if is_failed else None])
 
 
+def _prompt(about: str) -> str | None:
+    """Return the text of a failed row. Earlier versions stored none."""
+    facts = json.loads(about)
+    return facts[_PROMPT] if len(facts) > _PROMPT else None
+
+
 def _cells(stored: str) -> dict[int, Any]:
     return {int(number): cell for number, cell in json.loads(stored).items()}
 
 
 def _record(text: str | None, about: str) -> Record:
     model, effort, cost_usd, run_id, *rest = json.loads(about)
-    outcome, error, _ = rest or (Outcome.OK.value, None, None)
+    outcome, error = rest[:2] or (Outcome.OK.value, None)
     return Record(
         outcome=outcome,
         text=text,

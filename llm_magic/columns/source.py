@@ -66,7 +66,7 @@ def cells_json(cells: Cells) -> str:
     """Return cells as JSON. Cells that JSON cannot have become their texts."""
     try:
         return json.dumps(cells, default=_shown)
-    except (TypeError, ValueError, RecursionError):  # keys that are no texts, an object that contains itself
+    except (TypeError, ValueError, RecursionError):  # a key that is not a text, or an object that contains itself
         return json.dumps({number: _shown(cell) for number, cell in cells.items()})
 
 

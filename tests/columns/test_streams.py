@@ -113,3 +113,13 @@ def test_failed_rows_of_a_stream_are_asked_again_with_the_same_text() -> None:
     scripted(ours).reply = echo
     assert sorted(done.retry_failed().frame["answer"]) == ["<good!>", "<good!>", "<{1: 'bad'}!>"]
     assert {request.messages[-1].content for request in scripted(ours).requests} == sent
+
+
+def test_rows_that_an_earlier_version_stored_are_read() -> None:
+    """It stored six facts of a row, and no text."""
+    ours = router(model("only"), replies=lambda request: Failure(error=ServerError("down")))
+    done = ours.map_sync("{{value}}!", over=iter(["good"]))
+    with ours.ledger.transactions.writing() as db:
+        assert db.exec_driver_sql("UPDATE llm_magic_column_rows SET about = json_remove(about, '$[6]')").rowcount == 1
+    assert list(done.frame["answer"].isna()) == [True]
+    assert done.retry_failed().report().outcomes == {"server_error": 1}
