@@ -28,6 +28,8 @@ from llm_magic.routing import session_router
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.support.builders import model, router
 
+AMOUNT = re.compile(r"\d+(\.\d+)?")
+
 
 @pytest.fixture
 def provider() -> ScriptedProvider:
@@ -132,6 +134,10 @@ def test_progress_can_be_read_as_json(
     assert main(["map", str(reviews), "--text", "{{text}}", "--json", "--out", str(tmp_path / "out.csv")]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (last["answered"], last["failed"], last["left"], last["stopped"]) == (2, 0, 0, "")
+    assert {name: AMOUNT.fullmatch(last[name]) is not None for name in ("cost_usd", "expected_usd")} == {
+        "cost_usd": True,
+        "expected_usd": True,
+    }
 
 
 @pytest.mark.parametrize(
@@ -182,7 +188,9 @@ def test_one_prompt_is_answered(provider: ScriptedProvider, capsys: pytest.Captu
     assert main(["ask", "hello"]) == 0
     assert capsys.readouterr().out == "<hello>\n"
     assert main(["ask", "hello", "--json", "--tag", "a", "--model", "only"]) == 0
-    assert json.loads(capsys.readouterr().out)["text"] == "<hello>"
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["text"] == "<hello>"
+    assert AMOUNT.fullmatch(answer["cost_usd"])
 
 
 ANSWER = ["--text", "{{text}}", "--into", "topic"]

@@ -75,6 +75,16 @@ def test_a_router_judges_caps_by_its_own_clock_in_a_ledger_with_another_one() ->
     assert [line for line in budget.status_lines(router) if line.startswith("today's cap (UTC) of $9.00: $0 left")]
 
 
+@pytest.mark.parametrize(("spent", "is_said"), [("0", False), ("0.004", False), ("0.005", True), ("0.01", True)])
+def test_the_status_of_a_cap_says_when_it_is_free_again_once_half_of_it_is_used(spent: str, is_said: bool) -> None:
+    ledger = Ledger(":memory:", session_id="session")
+    caps = Budget(day_usd=CENT, month_usd=CENT)
+    router = builders.router(builders.model("only"), ledger=ledger, clock=FakeClock(NOON), budget=caps)
+    ledger.record(attempt(started_at=NOON, cost_usd=Decimal(spent)))
+    _, *lines = budget.status_lines(router)
+    assert ["free again at" in line for line in lines] == [is_said, is_said]
+
+
 def test_a_router_gives_its_clock_to_the_ledger_that_it_makes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLM_MAGIC_LEDGER", str(tmp_path / "ledger.db"))
     time = FakeClock(NOON)

@@ -8,7 +8,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from llm_magic.budget import AMOUNT, Budget, Cap, show_moment, show_usd, usd
+from llm_magic.budget import AMOUNT, WARNING_SHARES, Budget, Cap, show_moment, show_usd, usd
 from llm_magic.errors import BudgetError
 from llm_magic.routing import Router
 from llm_magic.types import SHADOW_TAG
@@ -53,7 +53,8 @@ def status_lines(router: Router, shadow_share: float | None = None) -> Iterator[
     if budget.run_usd is not None:
         yield f"each run: {show_usd(budget.run_usd)} at most"
     for headroom in router.headroom(_lasting_caps(budget)):
-        yield f"{headroom.cap}: {_left(headroom.left_usd)}{headroom.when_free}"
+        is_limiting = headroom.left_usd <= headroom.cap.limit_usd * (1 - WARNING_SHARES[0])
+        yield f"{headroom.cap}: {_left(headroom.left_usd)}{headroom.when_free if is_limiting else ''}"
     for warning in ledger.warnings:
         yield f"warning: {warning}"
     if uncertain := ledger.uncertain():

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_magic.bridge import SETTLE_TIMEOUT_S
 from llm_magic.errors import LLMMagicError, RequestError
 from llm_magic.events import RunEvent, RunFailed
 from llm_magic.jupyter.display.comparison_view import ComparisonView
@@ -14,7 +13,7 @@ from llm_magic.jupyter.display.run_view import RunView, choose_view
 from llm_magic.jupyter.render.facts import total_cost
 from llm_magic.jupyter.render.run_state import RunState, RunStates, Verbosity
 from llm_magic.jupyter.run import history
-from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end
+from llm_magic.jupyter.run.foreground import Stopped, failure_text, record_end, stop
 from llm_magic.routing import Router
 from llm_magic.types import Compared, Comparison, Plan, RouteResult
 
@@ -95,8 +94,7 @@ def run(
                 _apply(router, states, errors, *item)
             view.update(states)
     except KeyboardInterrupt:
-        job.cancel()
-        job.join(SETTLE_TIMEOUT_S)
+        stop(job, lambda item: _apply(router, states, errors, *item))
         for state in states.values():
             if state.result is None and not state.ending:
                 record_end(router, state, "stopped")

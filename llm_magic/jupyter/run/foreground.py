@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
-from llm_magic.bridge import SETTLE_TIMEOUT_S
+from llm_magic.bridge import SETTLE_TIMEOUT_S, Job
 from llm_magic.budget import show_usd
 from llm_magic.errors import AllAttemptsFailed, LLMMagicError
 from llm_magic.jupyter.display.run_view import RunView
@@ -15,6 +17,8 @@ from llm_magic.jupyter.render.run_state import RunState
 from llm_magic.jupyter.run import history, unanswered
 from llm_magic.routing import Router
 from llm_magic.types import CostBasis, Request, RouteResult, Usage
+
+Item = TypeVar("Item")
 
 
 class Stopped(KeyboardInterrupt):
@@ -49,8 +53,9 @@ def run(
             view.update(states)
     except KeyboardInterrupt:
         if job is not None:
-            job.cancel()
-            job.join(SETTLE_TIMEOUT_S)
+            stop(job, state.apply)
+        if state.result is not None:
+            raise Stopped("stopped when the answer was complete") from None
         record_end(router, state, "stopped")
         _bind_unanswered(bind, router, request, state, "stopped")
         raise Stopped(state.ending) from None
@@ -70,6 +75,14 @@ def run(
                 bind(state.result)
     assert state.result is not None
     return state.result
+
+
+def stop(job: Job[Item], apply: Callable[[Item], None]) -> None:
+    """Cancel a job, wait until it has settled, and apply the items that it had queued."""
+    job.cancel()
+    job.join(SETTLE_TIMEOUT_S)
+    with suppress(asyncio.CancelledError, LLMMagicError):
+        job.drain(apply)
 
 
 @contextmanager
