@@ -138,6 +138,7 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
     clock = run.services.clock
     provider = run.services.providers[state.candidate.model.provider]
     request = _provider_request(run, state)
+    state.sent_texts = tuple(message.content for message in request.messages)
     stream = provider.stream_merged(request) if isinstance(provider, MergingProvider) else provider.stream(request)
     if not getattr(provider, "announces_sending", False):
         state.sent_at = clock.monotonic()

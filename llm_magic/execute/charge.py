@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 
 from llm_magic import tokens
 from llm_magic.execute.state import AttemptState, Failed
 from llm_magic.providers.base import UsageReport
-from llm_magic.types import CostBasis, Usage
+from llm_magic.types import CostBasis, ModelSpec, Usage
 
 _OWN_PACE_MARGIN = 1.5
 _MIN_OWN_PACE_TOKENS = 5
 _MAX_TOKENS_PER_S = 3_000
 """Faster than models generate: bounds the reasoning before a text that was too short to tell the pace."""
-_MIN_OUTPUT_SHARE, _MIN_INPUT_SHARE = 0.1, 0.05
-"""A report of a smaller share of the tokens that were counted is doubted. Tokenizers differ by a factor of 0.3 to 3;
-an input may include parts that are not sent as text."""
-_MIN_DOUBTED_OUTPUT_TOKENS = 20
+_MIN_ANSWER_SHARE, _MIN_PROMPT_SHARE, _MIN_DOUBTED_TOKENS = 0.2, 0.1, 5
+"""A report of a smaller share of a text's tokens is doubted. Tokenizers differ by a factor of 0.3 to 3, except in runs
+of one character, which some of them merge."""
+_RUN_OF_ONE_CHARACTER = re.compile(r"(.)\1{2,}", re.DOTALL)
+_MAX_COMPARED_CHARS = 100_000
+_MIN_INPUT_SHARE, _MIN_WINDOW_TOKENS = 0.05, 1_000
+"""A report of a smaller share of the input is doubted. An endpoint may have cut a longer prompt to its context window,
+which has more tokens than that."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +169,9 @@ def _input_problem(state: AttemptState, usage: Usage) -> str:
             f"the provider reported {usage.input_tokens:,} input tokens, more than {model.id} supports; "
             "cost estimated from what was sent"
         )
-    if usage.input_tokens < _MIN_INPUT_SHARE * state.prompt_tokens:
+    is_cut = usage.input_tokens >= _MIN_WINDOW_TOKENS
+    is_too_low = usage.input_tokens < _MIN_INPUT_SHARE * state.prompt_tokens
+    if is_too_low or (not is_cut and _is_too_few(usage.input_tokens, _MIN_PROMPT_SHARE, state.sent_texts, model)):
         return (
             f"the provider reported {usage.input_tokens:,} input tokens for a prompt of about "
             f"{state.prompt_tokens:,}; cost estimated from the prompt"
@@ -180,11 +187,21 @@ def _output_problem(state: AttemptState, usage: Usage, *, final: bool) -> str:
             f"the provider reported {usage.output_tokens:,} output tokens, more than {model.id} supports; "
             "cost estimated from what was received"
         )
-    counted = tokens.estimate(state.answer_text, model) + _shown_reasoning_tokens(state) if final else 0
-    too_few = counted >= _MIN_DOUBTED_OUTPUT_TOKENS and usage.output_tokens < _MIN_OUTPUT_SHARE * counted
-    if usage.output_tokens < 0 or too_few or (usage.output_tokens == 0 and counted > 0):
+    received = (state.answer_text, "".join(state.reasoning)) if final else ()
+    if usage.output_tokens < 0 or _is_too_few(usage.output_tokens, _MIN_ANSWER_SHARE, received, model):
+        counted = sum(tokens.estimate(text, model) for text in received)
         return (
             f"the provider reported {usage.output_tokens:,} output tokens for a text of about {counted:,}; "
             "cost estimated from the text"
         )
     return ""
+
+
+def _is_too_few(reported: int, share: float, texts: Iterable[str], model: ModelSpec) -> bool:
+    """Return True if no tokenizer needs as few tokens for these texts. Only the beginning of a long one is counted."""
+    starts = [text[:_MAX_COMPARED_CHARS] for text in texts]
+    counted = sum(tokens.estimate(start, model) for start in starts)
+    if reported > 0 and (counted < _MIN_DOUBTED_TOKENS or reported >= share * counted):
+        return False
+    counted = sum(tokens.estimate(_RUN_OF_ONE_CHARACTER.sub(r"\1", start), model) for start in starts)
+    return reported < share * counted if counted >= _MIN_DOUBTED_TOKENS else reported == 0 < counted

@@ -141,15 +141,16 @@ class NotSent:
 class AttemptState:
     """One attempt in progress: enough to settle it at any moment.
 
-    messages: sent after the prompt. schema_tokens: the part of the input that a provider may not bill. is_judge: it
-    answers a question about another answer, not the user's prompt. Times are monotonic; content is visible text or
-    reasoning. report_doubt: the error in the provider's usage report. result: None while it runs, and after a
-    cancellation.
+    messages: sent after the prompt. sent_texts: the texts of all messages. schema_tokens: the part of the input that a
+    provider may not bill. is_judge: it answers a question about another answer, not the user's prompt. Times are
+    monotonic; content is visible text or reasoning. report_doubt: the error in the provider's usage report. result:
+    None while it runs, and after a cancellation.
     """
 
     candidate: Candidate
     started: float
     messages: tuple[Message, ...] = ()
+    sent_texts: tuple[str, ...] = ()
     schema_tokens: int = 0
     is_judge: bool = False
     is_flex: bool = False

@@ -277,6 +277,56 @@ async def test_a_report_that_does_not_fit_the_text_is_doubted_and_noted(reported
         assert 40 <= row.usage.output_tokens <= 45
 
 
+FIFTEEN = "The sky is blue because air scatters the short waves of sunlight more than others."
+PARTS_OF_WORDS = "வானம் நீலமாக இருப்பதற்குக் காரணம் சூரிய ஒளி வளிமண்டலத்தில் சிதறுவதே"
+
+
+@pytest.mark.parametrize(
+    ("text", "reported", "believed"),
+    [
+        (FIFTEEN, 1, False), (FIFTEEN, 3, False), (FIFTEEN, 5, True), (FIFTEEN, 40, True), ("Yes.", 1, True),
+        ("one two three", 1, True), ("one two three four five six", 1, False), ("one", 0, False),
+        # As other tokenizers count: DeepSeek V3, Mistral's Tekken, cl100k_base.
+        ("\\" * 1000, 32, True), ("·" * 1000, 125, True), ("あ" * 1000, 500, True), ("==>" * 80, 120, True),
+        ("." + " \n" * 80, 21, True), ("." + "\xa0" * 80, 6, True), ("哈哈" * 80, 40, True), ("-" * 1000, 1, True),
+        ("天空为什么是蓝色的？因为阳光穿过大气层时" * 10, 90, True), ("天空为什么是蓝色的？因为阳光穿过大气层时" * 10, 20, False),
+        (PARTS_OF_WORDS, 9, True), (PARTS_OF_WORDS, 2, False), ("😀👍🏽🎉🇩🇪" * 10, 40, True), ("😀👍🏽🎉🇩🇪" * 10, 9, False),
+    ],
+)  # fmt: skip
+async def test_an_output_of_fewer_tokens_than_any_tokenizer_makes_of_the_text_is_doubted(
+    text: str, reported: int, believed: bool
+) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text=text)
+        yield UsageReport(usage=Usage(input_tokens=10, output_tokens=reported))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    (row,) = (await routed(script).route("hello", cascade=False)).attempts
+    assert (row.cost_basis is CostBasis.REPORTED) is believed
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reported", "believed"),
+    [
+        ("word " * 200, 199, True), ("word " * 200, 60, True), ("word " * 200, 15, False), ("word " * 200, 3, False),
+        ("hello", 1, True), ("hello", 500, True), ("hello", 0, False), ("-" * 5_000, 60, True),
+        ("word " * 20_000, 2_000, True), ("word " * 20_000, 990, False),
+    ],
+)  # fmt: skip
+async def test_an_input_of_fewer_tokens_than_any_tokenizer_makes_of_the_prompt_is_doubted(
+    prompt: str, reported: int, believed: bool
+) -> None:
+    """A prompt that the endpoint cut to its context window is not: the endpoint did not read the rest."""
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="yes")
+        yield UsageReport(usage=Usage(input_tokens=reported, output_tokens=1))
+        yield Finished(finish_reason="stop", served_model="m")
+
+    (row,) = (await routed(script).route(prompt, cascade=False)).attempts
+    assert (row.cost_basis is CostBasis.REPORTED) is believed
+
+
 @pytest.mark.parametrize(
     "impossible",
     [
