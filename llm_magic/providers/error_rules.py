@@ -57,6 +57,7 @@ class Failure:
 
 _LIMIT_AND_REQUESTED = re.compile(r"limit:? ([\d,]+)\b.{0,60}?requested:? ([\d,]+)")
 _REQUESTED_AND_LIMIT = re.compile(r"request of ([\d,]+) tokens exceeds[\w ]{0,30} limit of ([\d,]+)")
+_MIN_NAME_CHARS = 3
 _CATEGORY_KEYS = ("category", "reasons", "filtered_category")
 _TRANSIENT_STATUSES = (408, 409, 424, 425, 499)
 
@@ -72,11 +73,15 @@ def _attributes(failure: Failure) -> ErrorAttributes:
     return {"accepted": failure.accepted, "retry_after_s": wait_s(failure.headers, failure.body)}
 
 
-def _is_quota_per_minute(failure: Failure) -> bool:
-    """Google and Alibaba word their limits per minute like an unpaid bill."""
+def _is_unpaid(failure: Failure) -> bool:
     text = failure.body.text
+    if words.ALIBABA_QUOTA.search(text):
+        return False
+    if failure.has_code(words.NO_CREDIT_CODES) or failure.says(words.NO_CREDIT):
+        return True
+    # Google words its limits per minute like an unpaid bill.
     is_google = "resource_exhausted" in failure.body.codes or "ai.google.dev" in text or "generativelanguage" in text
-    return (is_google and "credits" not in text) or bool(words.ALIBABA_QUOTA.search(text))
+    return not is_google and failure.says(words.UNCLEAR_QUOTA)
 
 
 def _is_not_included(failure: Failure) -> bool:
@@ -84,8 +89,7 @@ def _is_not_included(failure: Failure) -> bool:
 
 
 def _account(failure: Failure) -> ProviderError | None:
-    is_unpaid = failure.has_code(words.NO_CREDIT_CODES) or failure.says(words.NO_CREDIT)
-    if failure.status == 402 or (is_unpaid and not _is_quota_per_minute(failure)):
+    if failure.status == 402 or _is_unpaid(failure):
         return PaymentRequired(failure.message, **_attributes(failure))
     if _is_not_included(failure):
         return ModelNotFound(failure.message, accepted=failure.accepted)
@@ -119,18 +123,33 @@ def refusal_category(body: ErrorBody) -> str:
 def _model(failure: Failure) -> ProviderError | None:
     if failure.status not in (400, 403, 404, 410, 422, 503):
         return None
-    is_named = failure.has_code(words.NO_MODEL_CODES)
-    is_worded = failure.says(words.NO_MODEL) or (failure.status == 404 and "model" in failure.body.text)
-    if failure.status == 503:  # a gateway without an endpoint for the model
-        is_named, is_worded = "model_not_found" in failure.body.codes, failure.says(words.NO_CHANNEL)
-    if is_named or (is_worded and not failure.says(words.ABOUT_A_PARAMETER)):
+    if failure.says(words.NO_CHANNEL):
         return ModelNotFound(failure.message, accepted=failure.accepted)
-    return None
+    if failure.status == 503:  # a gateway without an endpoint for the model
+        is_named, is_worded = "model_not_found" in failure.body.codes, False
+    else:
+        text, named = _naming_the_model(failure), {403: r"\bmodel\b(?!\.)", 404: "model"}.get(failure.status)
+        is_named = failure.has_code(words.NO_MODEL_CODES)
+        is_worded = bool(words.NO_MODEL.search(text) or (named and re.search(named, text)))
+        is_worded = is_worded and not words.ABOUT_A_PARAMETER.search(text)
+    return ModelNotFound(failure.message, accepted=failure.accepted) if is_named or is_worded else None
+
+
+def _naming_the_model(failure: Failure) -> str:
+    """Return the text with the word `model` in place of the model's name."""
+    name = failure.sent.model.lower()
+    if len(name) < _MIN_NAME_CHARS:
+        return failure.body.text
+    return re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "model", failure.body.text)
 
 
 def _limited(failure: Failure) -> ProviderError | None:
     attributes = _attributes(failure)
-    is_rate = failure.status == 429 or failure.has_code(words.RATE_CODES)
+    is_rate = (
+        failure.status == 429
+        or failure.has_code(words.RATE_CODES)
+        or any(map(words.RATE_CODE.search, failure.body.codes))
+    )
     if is_rate or (failure.status in (400, 403, 413) and failure.says(words.RATE)):
         if failure.has_code(words.OVERLOADED_CODES) and not failure.has_code(words.RATE_CODES):
             return Overloaded(failure.message, **_advised(failure, attributes))
@@ -159,7 +178,7 @@ def _requests_more_than_limit(text: str) -> bool:
 
 
 def _size(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 413, 416, 422, 500, 503):
+    if failure.status not in (400, 413, 416, 422, 424, 500, 503):
         return None
     if failure.status < 500 and (limit := output_limit(failure.body, failure.sent.output_limit)) is not None:
         return BadRequest(failure.message, output_limit=limit, accepted=failure.accepted)

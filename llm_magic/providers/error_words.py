@@ -11,6 +11,12 @@ def any_of(*alternatives: str) -> re.Pattern[str]:
 
 _WORDS = r"(?:[^.:]|[.:](?=\S))"
 """A character within a sentence. A point or colon is within one if text follows, as in `gpt-6.1` or `qwen3:8b`."""
+ALTERNATIVES = any_of(
+    r"(?:expected|(?:must|should) be) one of:?[^.;]{0,2000}",
+    r"(?<!not )\b(?:supported|valid|allowed|permitted|known|available) "
+    r"(?:parameters|fields|arguments|keys|names|values)(?: are| include)?:?[^.;]{0,2000}",
+)
+"""Lists of what an endpoint takes, which name parameters that are not at fault."""
 NO_CREDIT_CODES = frozenset(
     {
         "1110",
@@ -61,11 +67,11 @@ NO_CREDIT = any_of(
     r"credit balance (?:is|too)",
     r"insufficient (?:account )?(?:balance|credits?|funds|quota)|balance (?:is )?(?:insufficient|not enough|exhausted)",
     r"(?:negative|zero|not enough|insufficient|low)[ _]balance|key limit exceeded",
-    r"(?:out of|not enough|used all available|insufficient) credits|no credits? (?:left|remain|available)",
+    r"(?:out of|not enough|used all available|insufficient) (?:credits?|extra usage)|draw from your extra usage",
+    r"no credits? (?:left|remain|available)",
     r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
     r"credits?\b[\w ]{0,40}(?:depleted|exhausted|used up|expired|restricted)|prepa(?:id|yment) credits?",
     r"(?:exceeded|used|spent) (?:all )?(?:of )?(?:your|the) [\w ]{0,20}credits",
-    r"exceeded your current quota",
     r"(?:api|specified|workspace) usage limits?",
     r"spend(?:ing)?[ _](?:limit|cap)|(?:billing )?hard limit has been reached|billing hard limit",
     r"credit limit (?:exceeded|reached|has been reached)",
@@ -76,8 +82,10 @@ NO_CREDIT = any_of(
     r"free (?:tier|quota|trial)[\w ]{0,40}(?:exhausted|expired|ended|used up)|exhausted (?:its|your|the) free\b",
     r"(?:trial|subscription|plan|package|account)\b[\w ]{0,20}(?:has |is )expired",
     r"account (?:is |was |has been )?(?:locked|closed)",
-    r"fair[ -]us(?:e|age) policy|余额|额度不足|额度失败|欠费|充值",
+    r"fair[ -]us(?:e|age) policy|余额|余量|额度(?:不足|失败|已?(?:用尽|用完|耗尽))|欠费|充值",
+    r"resource pack[\w ]{0,30} exhausted|(?:套餐|资源包|账[户号])已?(?:过期|到期|用尽|停用|冻结|封禁)",
 )
+UNCLEAR_QUOTA = any_of(r"exceeded your current quota")
 ALIBABA_QUOTA = any_of(r"error-code#(?:token|rate)-limit")
 BAD_KEY_CODES = frozenset(
     {
@@ -98,6 +106,7 @@ BAD_KEY = any_of(
     r"(?:invalid|incorrect|wrong|missing|expired|no) (?:api|authentication|auth|x-api)[ -]?(?:key|token|credentials)",
     r"api[ _]?key[\w ]{0,20}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
     r"credentials? (?:is|are) (?:only|not) (?:authorized|valid)",
+    r"(?:令牌|密钥|key)[^。]{0,8}(?:无效|过期|错误|不正确|失效)|无效的?(?:令牌|密钥|key)|(?:鉴权|认证)失败",
     r"user location is not supported|country, region,? or territory|not available in your (?:country|region)",
 )
 FILTER_CODES = frozenset(
@@ -127,10 +136,10 @@ FILTER_CODES = frozenset(
 FILTER_CODE = any_of(r"sensitive|content_?filter(?!_error)|content_?(?:policy|blocked)|moderation|guardrail|jailbreak")
 FILTER_CATEGORY_CODES = frozenset({"bio_policy", "cyber_policy", "misalignment_policy_violation", "prohibited_content"})
 FILTERED = any_of(
-    r"content exists risk|risk control|high risk|敏感|违规|安全检查",
+    r"content exists risk|risk control|high risk|敏感|违规|违禁|安全检查|不当内容|审核|不合规|不安全|高风险|内容安全",
     r"prompt injection|jailbreak|self-harm|\bas unsafe|unsafe content|content (?:is )?not allowed",
     r"(?:new_|\bbe |contains? |containing )sensitive|sensitive (?:content|information|words?)",
-    r"content ?(?:management |usage |safety )?(?:polic|filter|moderation)|content (?:was |is |has been )?blocked",
+    r"content ?(?:management |usage |safety )?(?:polic|filter|moderation)|content\b[\w ]{0,40}\bblocked",
     r"(?:usage|acceptable use) (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline)",
     r"flagged (?:as|by|for|due)|was flagged",
     r"(?:requires?|failed) moderation|moderation (?:on|failed|blocked|guardrail|system|service|polic)|guardrails?\b",
@@ -164,7 +173,10 @@ NOT_INCLUDED = any_of(
     rf"access to (?:the |this )?model\b{_WORDS}{{0,60}}?(?:denied|forbidden|restricted)",
     r"(?:plan|subscription|package)\b[\w ]{0,40}(?:not|n't)\b[\w ]{0,20}(?:include|cover)",
     r"(?:plan|subscription)\b[\w ]{0,20}not support model\b(?! [a-z]+\b(?![-/\d]))",
-    r"model requires an? [\w ]{0,20}(?:subscription|plan)",
+    r"model requires an? [\w ]{0,20}(?:subscription|plan)|model is gated|no access to (?:the )?model",
+    rf"\bmodel\b{_WORDS}{{0,60}}?\bblocked (?:at|by|for) (?:\w+ )?(?:organization|project|team|workspace|account)",
+    rf"\bmodel\b{_WORDS}{{0,40}}?not available in (?:your|this) (?:country|region)",
+    r"无权(?:限)?(?:访问|使用|调用)[^。]{0,6}模型|没有权限(?:访问|使用|调用)[^。]{0,6}模型|模型[^。]{0,20}未(?:开通|授权)",
 )
 NO_MODEL = any_of(
     rf"models?\b{_WORDS}{{0,80}}?(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid"
@@ -173,10 +185,12 @@ NO_MODEL = any_of(
     r"|not enabled|(?:has been|is) (?:removed|retired|sunset)|has crashed)",
     r"\bmodels?(?: \S*[\d`'\"/:-]\S*)? (?:(?:has been|is)(?: currently)? )?disabled\b",
     r"(?:unknown|invalid|no such|unsupported|unrecognized) model|not a valid model|model identifier is invalid",
-    r"no (?:allowed providers|endpoints?) (?:are )?(?:available|found)",
     r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"
     r"(?:[`\"']?\w[\w./:-]*[`\"']? )?(?:model|`)",
-    r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded|模型不存在",
+    r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded",
+    r"模型[^。]{0,20}(?:不存在|已?下[线架]|不可用|未找到|不支持)|不支持[该的此]?模型",
+    rf"models?\b{_WORDS}{{0,60}}?(?:not compatible with chat|not servable|not supported in the v1/)",
+    r"preview period of .{1,60} has ended",
     r"must be verified to|deployment for this resource does not exist|not found, try pulling",
     r"deployment not found|no such (?:engine|deployment)",
     rf"(?:endpoint|deployment|function)\b(?:{_WORDS}|:){{0,80}}?(?:not found for|does not exist)|degraded function",
@@ -184,9 +198,11 @@ NO_MODEL = any_of(
     r"model is unloaded|multiple models are loaded|throughput is.?n.?t supported|end of (?:its )?life",
     r"only (?:\w+ )?supported in (?:the )?v1/",
 )
-NO_CHANNEL = any_of(r"no available channels? for|无可用渠道")
+NO_CHANNEL = any_of(
+    r"no available channels? for|无可用渠道|no (?:allowed providers|endpoints?) (?:are )?(?:available|found)"
+)
 ABOUT_A_PARAMETER = any_of(
-    r"param|argument|field|property|supported with this model|schema|response_format|format\b|to stream\b"
+    r"param|argument|field|property|参数|supported with this model|schema|response_format|format\b|to stream\b"
 )
 RATE_CODES = frozenset(
     {
@@ -208,9 +224,10 @@ RATE_CODES = frozenset(
         "toomanyrequestsexception",
     }
 )
+RATE_CODE = any_of(r"throttl|rate_?limit|request_?limit|too_?many_?requests|concurren")
 RATE = any_of(
     r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl",
-    r"(?:request|usage|qps|rpm) limit (?:reached|exceeded)",
+    r"(?:request|usage|qps|rpm) limit (?:reached|exceeded)|并发|过于频繁|请求过多|限流|流控|频率",
 )
 TOO_LARGE_FOR_RATE = any_of(
     r"request too large|extra usage is required",
@@ -218,7 +235,9 @@ TOO_LARGE_FOR_RATE = any_of(
 )
 NO_SHORT_WAIT = any_of(
     r"(?:per[-_ ]?|/ ?)(?:day|month|week)\b|(?:per|by)day|\b(?:tpd|rpd)\b|daily|monthly|quota of the day",
-    r"(?:hourly|weekly|session)[\w ]{0,12}(?:limit|quota)|usage limit|使用上限",
+    r"(?:hourly|weekly|session)[\w ]{0,12}(?:limit|quota)|usage limit",
+    r"使用上限|日流控|当日|今日|每[日天月]|当天|[本当]月",
+    r"exhausted (?:your|the) [\w ]{0,30}quota|has been paused|\blimit: 0\b",
     r"quota (?:of [\w ]{1,30})?(?:has been|is|was) (?:exhausted|used up)",
 )
 OVERLOADED_CODES = frozenset(
@@ -240,6 +259,7 @@ OVERLOADED_CODES = frozenset(
 )
 OVERLOADED = any_of(
     r"overload|over capacity|at capacity|capacity (?:is )?exceeded|currently (?:busy|unavailable)",
+    r"繁忙|过载|负载|访问量过大",
     rf"model\b{_WORDS}{{0,60}}?\bis (?:currently |still )?loading",
 )
 TOO_LONG_CODES = frozenset(
@@ -273,6 +293,7 @@ TOO_LONG = any_of(
     r"exceeds? (?:the )?(?:maximum|limit of) (?:number of )?(?:allowed )?(?:input )?(?:length|tokens|\d+ tokens)",
     r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens|prompt is [\d,]+ tokens long",
     r"max_(?:completion_)?tokens must be at least 1, got -\d",
-    rf"exceed\w* {_WORDS}{{0,40}}context\b|超长|过长",
+    rf"exceed\w* {_WORDS}{{0,40}}context\b|> n_ctx|tokens?\b[\w ()+]{{0,30}} exceeds? (?:the )?(?:max|model)",
+    r"(?:上下文|输入|(?<!输出)长度|字数|提示词|tokens?)[^。]{0,20}(?:超出|超过|超限|超长|过长|太长|过大|上限)|超长|过长",
 )
 NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

@@ -13,7 +13,7 @@ _OUTPUT_NAMES = words.any_of(
 )
 _ABOUT_INPUT = words.any_of(
     r"context|prompt|input (?:length|token|is)|`inputs`|messages resulted|in the messages",
-    r"at least 1|must be (?:positive|greater)|per minute",
+    r"at least 1|must be (?:positive|greater)|per minute|n_ctx|tokens_in|input_tokens",
 )
 _IS_A_LIMIT = words.any_of(
     rf"(?:{_OUTPUT_NAMES.pattern})\W{{0,4}}(?:must|should) be (?:less than or equal to|at most|<=|between|in )"
@@ -26,14 +26,18 @@ _REQUESTED = re.compile(
     r"context length is ([\d,]+) tokens\. however, you requested [\d,]+ tokens"
     r" \(([\d,]+) in the messages, ([\d,]+) in the completion\)"
 )
-_STATUS = re.compile(r"\b(?:http|error code|status(?: code)?):?\s*\d{3}\b")
+_STATUS = re.compile(r"\b(?:http|error code|status(?: code)?):?\s*\d{3}\b|\b(?:line|column) \d+")
 _TOO_MANY = words.any_of(
     r"exceed|max|limit|longer|larger|greater|too (?:long|many|large)|only|less than|at most|up to",
-    r"support|surpass|over\b|>|does ?n[o']t fit",
+    r"support|surpass|over\b|>|does ?n[o']t fit|window|dépass|excede|límite|limite|supera|massim|máxim|zu lang",
+    r"überschr|超|초과|слишком|превыш",
 )
-_COUNTED = words.any_of(r"tokens?|(?:context|sequence|prompt|input|total)[ _]length|context[ _](?:size|window)|n_ctx")
+_COUNTED = words.any_of(
+    r"tokens?|トークン|토큰|токен|(?:context|sequence|prompt|input|total)[ _]length|context[ _](?:size|window)|n_ctx"
+)
 _MIN_CONTEXT_TOKENS = 256
-_INTEGER = re.compile(r"(?<![\w.-])\d{1,3}(?:,\d{3})+(?![\w,-])|(?<![\w.-])\d+(?![\w-]|[.,]\d)")
+_INTEGER = re.compile(r"(?<![\w-])(?<!\w\.)(?:\d{1,3}(?:,\d{3})+(?![\w,-])|\d+(?![\w-]|[.,]\d))", re.ASCII)
+_IS_EXCLUSIVE = words.any_of(r"exclusive", r"(?:must|should) be (?:less|smaller|lower|fewer) than \d")
 
 
 def is_too_long(body: ErrorBody) -> bool:
@@ -57,7 +61,7 @@ def _compares_token_counts(text: str) -> bool:
 
 def output_limit(body: ErrorBody, sent_limit: int) -> int | None:
     """Return the output limit that an error names, if the limit that was sent is too high; None for other errors."""
-    text = _STATUS.sub("", f"{body.message} {body.parameter}".lower())
+    text = words.ALTERNATIVES.sub("", _STATUS.sub("", f"{body.message} {body.parameter}".lower()))
     if left := _ROOM_LEFT.search(text) or _REQUESTED.search(text):
         context, prompt, *requested = (int(number.replace(",", "")) for number in left.groups())
         if requested not in ([], [sent_limit]):
@@ -70,4 +74,4 @@ def output_limit(body: ErrorBody, sent_limit: int) -> int | None:
         return None
     limits = [int(number.replace(",", "")) for number in _INTEGER.findall(text)]
     lower = [limit for limit in limits if 0 < limit < sent_limit]
-    return max(lower) - ("exclusive" in text) if lower else None
+    return max(lower) - bool(_IS_EXCLUSIVE.search(text)) if lower else None

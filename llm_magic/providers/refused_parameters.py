@@ -10,7 +10,7 @@ from typing import Any, cast
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.content import split_content
 from llm_magic.providers.error_body import ErrorBody
-from llm_magic.providers.error_words import any_of
+from llm_magic.providers.error_words import ALTERNATIVES, any_of
 from llm_magic.providers.payload import json_object, json_objects
 
 FORMAT = "response_format"
@@ -44,15 +44,16 @@ _UNKNOWN = any_of(
     r"unknown|unrecogni[sz]ed|not recogni[sz]ed|unexpected|extra inputs|not permitted|not allowed|forbidden",
     r"not (?:available|enabled)|unavailable|cannot (?:both )?be|no longer|deprecated|removed|mandatory",
     r"is invalid|not valid|only (?:works|supports?)|only [\w.'\" -]{1,30}(?:is|are) (?:allowed|supported|permitted)",
-    r"invalid (?:argument|parameter|field|key|property)|must be set to|cannot unmarshal",
+    r"invalid (?:argument|parameter|field|key|property|[\w ]{0,20}value)|must be set to|cannot unmarshal",
+    r"不支持|未知|无效|不允许|不合法",
 )
 _ABOUT_FORMAT = any_of(
-    r"response[_ ]?(?:format|schema)|output_config\.format|output_format|json[_ ]?schema|json[_ ](?:object|mode)",
-    r"structured[_ ]outputs?|\bschemas?\b|guided[_ ](?:json|decoding)|\bgrammar\b",
+    r"response[_ ]?(?:format|schema)|output_config\.format|output[_ ]format|json[_ ]?schema|json[_ ](?:object|mode)",
+    r"structured[_ ]outputs?|\bschemas?\b|guided[_ ](?:json|decoding)|\b(?:xgrammar|llguidance|outlines|grammar)\b",
 )
 _ABOUT_ONE_SCHEMA = any_of(
     r"invalid[_ ](?:json[_ ])?schema|format\.schema|schema (?:is|must|does|contains|for)\b|in context=",
-    r"additionalproperties|properties|keyword|\bgrammar\b|compil|too complex",
+    r"additionalproperties|properties|keyword|\b(?:xgrammar|llguidance|outlines|grammar)\b|compil|too complex",
 )
 _ABOUT_REASONING = any_of(r"\b(?:reasoning|think|thinking|effort)\b")
 _ABOUT_STREAMS = any_of(r"stream(?:ing|ed)?\b(?! ?options)", r"'stream'")
@@ -120,6 +121,7 @@ def without_refused(
 
 def refused_parameter(body: ErrorBody, sent: SentRequest) -> str:
     """Return the parameter that an error of the endpoint is about, if the request can be sent without it."""
+    body = dataclasses.replace(body, text=ALTERNATIVES.sub("", body.text))
     unknown = bool(_UNKNOWN.search(body.text))
     for name in sent.parameters:
         if name in sent.renames and not unknown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
@@ -14,13 +14,16 @@ _UNIT = r"(?:milliseconds?|ms|minutes?|mins?|m|seconds?|secs?|s|hours?|hrs?|h|da
 _DURATION = rf"{_NUMBER}(?:\s*{_UNIT}(?:(?:,|\s|\band\b)*{_NUMBER}\s*{_UNIT})*)?(?![a-z0-9])"
 _PART = re.compile(rf"({_NUMBER})\s*({_UNIT})?", re.I)
 _IN_WORDS = re.compile(
-    r"\b(?:(?:retry|retrying|try|available|resets?|resumes?|again)\b[^.\d]{0,40}?\b(?:in|after|for|about|approximately)"
-    rf"|wait(?:\s+(?:for|about|at least))?)\s*:?\s*({_DURATION})(?![\d:/-])",
+    r"\b(?:(?:retry|retrying|try|available|resets?|resumes?|again|allowed|(?:next|another) request)\b[^.\d]{0,40}?"
+    r"\b(?:in|after|for|about|approximately)"
+    rf"|retry_after|wait(?:\s+(?:for|about|at least))?)\s*[:=]?\s*({_DURATION})(?![\d:/-])",
     re.I,
 )
 _DATE_IN_WORDS = re.compile(
     r"(?:\b(?:on|at|until|after|resets?)\b:?|在|于)\s*(\d{4}-\d\d-\d\d)(?:T|\s+at\s+|\s+)?(\d\d:\d\d(?::\d\d)?)?", re.I
 )
+_IN_CHINESE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*(毫秒|秒|分|小时|天)钟?(?:之?[后後]|内)")
+_CHINESE_UNIT_S = {"毫秒": 0.001, "秒": 1.0, "分": 60.0, "小时": 3_600.0, "天": 86_400.0}
 _CLOCK_IN_WORDS = re.compile(r"\bin (?:(\d{1,3})\.)?(\d\d):(\d\d):(\d\d)\b")
 """Azure's form of days, hours, minutes and seconds, such as `2.12:13:14`."""
 # Zhipu and Z.ai state their resets in Beijing time, without a time zone.
@@ -28,25 +31,15 @@ _BEIJING = timezone(timedelta(hours=8))
 _BEIJING_CODES = frozenset({"1308", "1310"})
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _SECONDS_OF = {"d": 86_400.0, "h": 3_600.0, "s": 1.0}
-_SECONDS_KEYS = (
-    "retry_after",
-    "retryafter",
-    "retry-after",
-    "retry_after_seconds",
-    "retryafterseconds",
-    "retrydelay",
-    "estimated_time",
+# Names without separators, such as `retryafterms`.
+_DURATION_NAME = re.compile(
+    r"x?(?:ratelimit)?(?:retryafter|retryin|retrydelay|resets?after|resets?in|quotaresetdelay|waittime|waitfor|estimatedtime)"
+    r"(?P<unit>seconds?|secs?|s|milliseconds|ms)?"
 )
-_MS_KEYS = ("retry_after_ms", "retryafterms", "retry-after-ms")
-_RESETS = (
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
-    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
-)
+_MOMENT_NAME = re.compile(r"(?:quota|ratelimit)?(?:resets?(?:at|on|time|timestamp)|retryat)|xratelimitreset")
+_SEPARATORS = re.compile(r"[-_]")
+_NOTHING_LEFT = re.compile(r"\bremaining=0\b|;\s*r=0\b")
+_STRUCTURED_RESET = re.compile(r"(?:\breset=|;\s*t=)(\d{1,9})\b")
 _EPOCH_S, _EPOCH_MS = 1e9, 1e12
 
 
@@ -54,9 +47,8 @@ def wait_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     """Return the wait in seconds, or None if none is stated. Headers take precedence over the body."""
     now = _date(headers.get("date", "")) or datetime.now(UTC)
     for stated in (
-        _milliseconds(headers.get("retry-after-ms", "")),
-        _seconds(headers.get("retry-after", ""), now),
-        _in_fields(body, now),
+        _in_fields(((name, value) for name, value in headers.items() if "reset" not in name.lower()), now),
+        _in_fields(body.values, now),
         _in_words(body, now),
         _reset(headers, now),
     ):
@@ -100,17 +92,22 @@ def _date(text: str, naive_zone: timezone = UTC) -> datetime | None:
     return when if when.tzinfo is not None else when.replace(tzinfo=naive_zone)
 
 
-def _in_fields(body: ErrorBody, now: datetime) -> float | None:
-    for key, value in body.values:
+def _in_fields(fields: Iterable[tuple[str, object]], now: datetime) -> float | None:
+    """Return the wait in the field that is named for it: in milliseconds, else a duration, else until a moment."""
+    waits: list[tuple[int, float]] = []
+    for name, value in fields:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             continue
-        if key in _MS_KEYS and (stated := _milliseconds(str(value))) is not None:
-            return stated
-        if key in _SECONDS_KEYS and (stated := _seconds(str(value), now)) is not None:
-            return stated
-        if key == "x-ratelimit-reset" and (stated := _reset_s(str(value), now)) is not None:
-            return stated
-    return None
+        name = _SEPARATORS.sub("", name.lower())
+        if (named := _DURATION_NAME.fullmatch(name)) is not None:
+            is_ms = (named["unit"] or "").startswith("m")
+            rank, wait = (0, _milliseconds(str(value))) if is_ms else (1, _seconds(str(value), now))
+        elif _MOMENT_NAME.fullmatch(name):
+            rank, wait = 2, _reset_s(str(value), now)
+        else:
+            continue
+        waits += [] if wait is None else [(rank, wait)]
+    return min(waits, key=lambda stated: stated[0])[1] if waits else None
 
 
 def _in_words(body: ErrorBody, now: datetime) -> float | None:
@@ -120,6 +117,8 @@ def _in_words(body: ErrorBody, now: datetime) -> float | None:
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
     if words := _IN_WORDS.search(text):
         return parse_duration_s(words.group(1))
+    if words := _IN_CHINESE.search(text):
+        return float(words.group(1)) * _CHINESE_UNIT_S[words.group(2)]
     if (words := _DATE_IN_WORDS.search(text)) is None:
         return None
     in_beijing = body.codes & _BEIJING_CODES or _CHINESE.search(text)
@@ -130,10 +129,14 @@ def _in_words(body: ErrorBody, now: datetime) -> float | None:
 def _reset(headers: Mapping[str, str], now: datetime) -> float | None:
     """Return the longest wait for a limit of which nothing remains."""
     waits = [
-        _reset_s(headers.get(reset, ""), now)
-        for remaining, reset in _RESETS
-        if headers.get(remaining, "").strip() == "0"
+        _reset_s(headers.get(name.replace("remaining", reset), ""), now)
+        for name, left in headers.items()
+        if "remaining" in name.lower() and left.strip() == "0"
+        for reset in ("reset", "reset-after")
     ]
+    structured = headers.get("ratelimit", "")
+    if _NOTHING_LEFT.search(structured) and (reset := _STRUCTURED_RESET.search(structured)):
+        waits.append(float(reset[1]))
     return max((wait for wait in waits if wait is not None), default=None)
 
 
