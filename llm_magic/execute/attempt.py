@@ -152,8 +152,9 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
                     event = await timeout.next_of(stream, limit_s)
                 except TimeoutError as error:
                     position = "before the first token" if state.first_token_at is None else "mid-answer"
-                    silence = f"no event for {limit_s:.0f} s" if run.time_left_s > 0 else "the run's time is up"
-                    raise TimedOut(f"{silence} {position}") from error
+                    waited_s = round(limit_s or 0.0, 1)
+                    reason = f"no event for {waited_s:g} s" if run.time_left_s > 0 else "the run's time is up"
+                    raise TimedOut(f"{reason} {position}") from error
                 now = clock.monotonic()
                 if loading:
                     run.deadline += now - waiting_since
@@ -231,8 +232,8 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
     if isinstance(event, RequestSent):
         state.sent_at, state.in_one_piece = now, event.in_one_piece
         return
-    if isinstance(event, TextDelta) or _shows_reasoning(event):
-        state.note_content(now)
+    if content := _visible_text(event):
+        state.note_content(content, now)
     match event:
         case TextDelta():
             if state.first_token_at is None:
@@ -251,8 +252,10 @@ def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> Non
             pass
 
 
-def _shows_reasoning(event: ProviderEvent | None) -> bool:
-    return isinstance(event, Progress) and bool(event.reasoning) and not event.is_summary
+def _visible_text(event: ProviderEvent | None) -> str:
+    if isinstance(event, Progress):
+        return "" if event.is_summary else event.reasoning
+    return event.text if isinstance(event, TextDelta) else ""
 
 
 def _limit_s(run: Run, state: AttemptState) -> float:

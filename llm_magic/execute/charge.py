@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Iterable
 
 from llm_magic import tokens
-from llm_magic.execute.state import AttemptState, Failed
+from llm_magic.execute.state import MIN_SILENCE_S, AttemptState, Failed
 from llm_magic.providers.base import UsageReport
 from llm_magic.types import CostBasis, ModelSpec, Usage
 
 _OWN_PACE_MARGIN = 1.5
 _MIN_OWN_PACE_TOKENS = 5
+_MIN_WRITING_SHARE = 0.25
 _MAX_TOKENS_PER_S = 3_000
 """Faster than models generate: bounds the reasoning before a text that was too short to tell the pace."""
 _MIN_ANSWER_SHARE, _MIN_PROMPT_SHARE, _MIN_DOUBTED_TOKENS = 0.2, 0.1, 5
@@ -65,10 +66,13 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     if not state.was_sent or (failure is not None and silent and not (failure.billed or failure.accepted)):
         return Charge(usage=Usage(), seen=Usage(), basis=CostBasis.COUNTED)
     seen = _seen(state, None if believed is None else believed.usage)
-    # A provider may generate an answer in one piece to its end, although the connection is closed.
-    is_unseen = state.in_one_piece and state.first_content_at is None
-    hidden = None if is_unseen else _hidden_tokens(state, now, learned_pace)
-    if (failure is not None and failure.accepted) or hidden == 0:
+    hidden = _hidden_tokens(state, now, learned_pace)
+    if failure is not None and failure.accepted:
+        # The provider ended the answer by itself, so what it bills is unknown, but not an answer to its end.
+        hidden = (hidden or 0) if state.pauses or state.silent_s(now) >= MIN_SILENCE_S else 0
+    elif state.in_one_piece and state.first_content_at is None:
+        hidden = None  # a provider may generate such an answer to its end, although the connection is closed
+    if hidden == 0:
         return Charge(usage=seen, seen=seen, basis=CostBasis.COUNTED, doubt=doubt)
     limit = state.candidate.max_output_tokens
     if hidden is None:
@@ -109,25 +113,34 @@ def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], f
     if is_whole and state.finished is not None and state.finished.finish_reason == "length":
         return state.candidate.max_output_tokens
     hidden_s = state.silent_s(now)
-    if hidden_s <= 0 and state.first_content_at is not None:
+    if hidden_s <= 0 and state.first_content_at is not None and not state.pauses:
         return 0
-    pace = state.candidate.model.tokens_per_s or learned_pace() or _own_pace(state)
+    model = state.candidate.model
+    pace = model.tokens_per_s or learned_pace() or _own_pace(state)
     if pace is not None:
-        return math.ceil(pace * hidden_s)
+        paused = sum(max(0.0, pace * pause_s - tokens.estimate(text, model)) for pause_s, text in state.pauses)
+        return math.ceil(pace * hidden_s + paused)
     if state.first_content_at is None:
         return None
-    return 0 if is_whole else math.ceil(_MAX_TOKENS_PER_S * hidden_s)
+    return 0 if is_whole else math.ceil(_MAX_TOKENS_PER_S * (hidden_s + sum(pause_s for pause_s, _ in state.pauses)))
 
 
 def _own_pace(state: AttemptState) -> float | None:
-    """Return the visible tokens per second of this stream, with a margin; None if there were too few."""
+    """Return the visible tokens per second of this stream, with a margin; None if there were too few.
+
+    A whole answer that mostly consists of pauses came in bursts: no provider lets a model think that often.
+    """
     first_at, last_at = state.first_content_at, state.last_content_at
     if first_at is None or last_at is None or last_at <= first_at:
         return None
     count = tokens.estimate(state.answer_text + "".join(state.reasoning), state.candidate.model)
     if count < _MIN_OWN_PACE_TOKENS:
         return None
-    return _OWN_PACE_MARGIN * count / (last_at - first_at)
+    shown_s = last_at - first_at
+    writing_s = shown_s - sum(pause_s for pause_s, _ in state.pauses)
+    if state.finished is not None and writing_s < _MIN_WRITING_SHARE * shown_s:
+        return count / shown_s
+    return min(_MAX_TOKENS_PER_S, _OWN_PACE_MARGIN * count / writing_s) if writing_s > 0 else _MAX_TOKENS_PER_S
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,9 @@ from llm_magic.providers.base import Finished, UsageReport
 from llm_magic.providers.rate_limits import RateLimits
 from llm_magic.types import Attempt, Candidate, Message, Outcome, Plan
 
+MIN_SILENCE_S = 0.25
+"""Shorter times between two pieces of an answer are those of the network."""
+
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Run:
@@ -167,6 +170,8 @@ class AttemptState:
     first_token_at: float | None = None
     first_content_at: float | None = None
     last_content_at: float | None = None
+    pauses: list[tuple[float, str]] = dataclasses.field(default_factory=list[tuple[float, str]])
+    """Seconds between two pieces of content, and the second one, a part of which was written in that time."""
     rate_limits: RateLimits | None = None
     report_doubt: str = ""
     data: Any = None
@@ -186,10 +191,12 @@ class AttemptState:
     def was_sent(self) -> bool:
         return self.sent_at is not None
 
-    def note_content(self, now: float) -> None:
+    def note_content(self, text: str, now: float) -> None:
         """Note the time of visible text or reasoning. A sign of life without any does not end a silence."""
         if self.first_content_at is None:
             self.first_content_at = now
+        if self.last_content_at is not None and now - self.last_content_at >= MIN_SILENCE_S:
+            self.pauses.append((now - self.last_content_at, text))
         self.last_content_at = now
 
     def silent_s(self, now: float) -> float:

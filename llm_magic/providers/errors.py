@@ -64,7 +64,7 @@ def translate(
         translation = _from_status(error, endpoint, sent)
     elif isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors())):
         sending = sending_of(error) if isinstance(error, sdk.APIConnectionError) else None
-        translation = _from_transport(error, endpoint, is_reused=sending is not None and sending.is_reused)
+        translation = _from_transport(error, endpoint, is_closing=sending is not None and sending.met_a_closing_server)
     elif isinstance(error, sdk.APIError):
         translation = from_event({"message": str(error)}, endpoint, sent)
     else:
@@ -146,7 +146,7 @@ def _status_in_words(message: str, stated: int | None) -> int | None:
     return _STATUS_OF_PHRASE.get(parts["phrase"].lower().replace("_", " "), stated)
 
 
-def _from_transport(error: Exception, endpoint: Endpoint, *, is_reused: bool) -> ProviderError:
+def _from_transport(error: Exception, endpoint: Endpoint, *, is_closing: bool) -> ProviderError:
     cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
     name = type(cause).__name__
     message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
@@ -154,7 +154,7 @@ def _from_transport(error: Exception, endpoint: Endpoint, *, is_reused: bool) ->
         return ConnectionFailed(f"no connection to {endpoint.display_url}: {message}{_settings(endpoint)}")
     if "Timeout" in name:
         return TimedOut(message)
-    if is_reused:
+    if is_closing:
         # The server may have read the request before it closed the connection. It is not down.
         return StreamBroken(
             f"the server closed a kept connection as the request went out: {message}", accepted=True, cools_down=False

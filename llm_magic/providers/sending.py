@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+CLOSING_S = 1.0
+"""More than a round trip. A connection that breaks later breaks while the server works on the answer."""
 _SEPARATE = ("extra_body", "extra_headers")
-
 
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
@@ -31,6 +34,7 @@ class Sending:
 
     def __init__(self) -> None:
         self.is_reused, self.is_whole = True, False
+        self._written_at = math.inf
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         del info
@@ -38,6 +42,12 @@ class Sending:
             self.is_reused = False
         elif event.endswith("send_request_body.complete"):
             self.is_whole = True
+            self._written_at = time.monotonic()
+
+    @property
+    def met_a_closing_server(self) -> bool:
+        """True if the server may have closed the idle connection before it could have read the request."""
+        return self.is_reused and time.monotonic() - self._written_at < CLOSING_S
 
 
 async def trace(request: Any) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from llm_magic import AllAttemptsFailed, Budget, Router
-from llm_magic.errors import ProviderError, StreamBroken, TimedOut
+from llm_magic.errors import ProviderError, ServerError, StreamBroken, TimedOut
 from llm_magic.events import AttemptStarted, Progress, TextDelta
 from llm_magic.execute import RetryPolicy
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
@@ -446,6 +446,76 @@ async def test_silence_after_text_is_charged_at_the_models_pace_also_before_a_si
     row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
     assert row.cost_basis is CostBasis.ESTIMATED
     assert 40 + 50 * silent_s <= row.usage.output_tokens <= 45 + 50 * silent_s
+
+
+@pytest.mark.parametrize("ends", ["stopped", "broken", "error event", "without usage"])
+async def test_reasoning_between_two_parts_of_the_text_is_charged(ends: str) -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        for _ in range(3):
+            yield TextDelta(text="word " * 10)
+            clock.advance(0.1)
+        clock.advance(3)
+        yield TextDelta(text="word " * 10)
+        if ends == "without usage":
+            yield Finished(finish_reason="stop", served_model="m")
+            return
+        if ends != "stopped":
+            raise StreamBroken("broken", accepted=ends == "error event")
+        yield Progress(message="waiting", done=True)
+        await asyncio.Event().wait()
+
+    router = routed(script, clock=clock, tokens_per_s=50.0)
+    if ends == "stopped":
+        row = await row_after_stop(router, at=Progress)
+    else:
+        with suppress(AllAttemptsFailed):
+            await router.route("hello", cascade=False)
+        (row,) = router.ledger.rows()
+    assert row.cost_basis is CostBasis.ESTIMATED
+    assert 40 + 140 <= row.usage.output_tokens <= 40 + 160
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "tokens_per_s", "expected"), [(0, 50.0, 0), (0.2, 50.0, 0), (4, 50.0, 200), (4, None, 0)]
+)
+async def test_an_error_event_after_a_silence_is_charged_at_the_pace_of_the_model(
+    silent_s: float, tokens_per_s: float | None, expected: int
+) -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        clock.advance(silent_s)
+        raise ServerError("overloaded", accepted=True)
+        yield
+
+    router = routed(script, clock=clock, tokens_per_s=tokens_per_s)
+    with pytest.raises(AllAttemptsFailed):
+        await router.route("hello", cascade=False)
+    (row,) = router.ledger.rows()
+    assert (row.usage.output_tokens, row.cost_estimated) == (expected, True)
+
+
+@pytest.mark.parametrize(("is_whole", "limit"), [(True, 110), (False, LIMIT)])
+async def test_a_whole_text_that_came_in_bursts_is_not_taken_for_one_with_reasoning_between_them(
+    is_whole: bool, limit: int
+) -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        for _ in range(8):
+            yield TextDelta(text="word " * 10)
+            clock.advance(1)
+        if not is_whole:
+            raise StreamBroken("broken")
+        yield Finished(finish_reason="stop", served_model="m")
+
+    router = routed(script, clock=clock)
+    with suppress(AllAttemptsFailed):
+        await router.route("hello", cascade=False)
+    (row,) = router.ledger.rows()
+    assert 80 <= row.usage.output_tokens <= limit
 
 
 async def test_a_summary_of_the_reasoning_does_not_replace_the_estimate_of_it() -> None:

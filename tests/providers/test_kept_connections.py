@@ -18,7 +18,7 @@ from llm_magic import AllAttemptsFailed, Ledger, Registry, Router
 from llm_magic.bridge import bridge
 from llm_magic.events import TextDelta
 from llm_magic.execute import RetryPolicy
-from llm_magic.providers import aclose
+from llm_magic.providers import aclose, sending
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.openai import OpenAIProvider
@@ -138,6 +138,20 @@ def test_a_request_that_a_closed_connection_took_is_tried_again_and_its_input_is
     assert not answered.cost_estimated
     assert router.ledger.held_usd == Decimal(0)
     assert router.circuit(router.registry[MODELS[wire]]).state == "closed"
+
+
+def test_a_kept_connection_that_breaks_while_the_server_works_is_charged_as_a_broken_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sending, "CLOSING_S", 0.0)
+    with serving(ClosingServer(socket.socket.close, ANSWERS["openai"], reads=True)) as server:
+        router = new_router(server, monkeypatch)
+        ask = {"model": MODELS["openai"], "cascade": False, "max_output_tokens": 400}
+        _, second = (router.route_sync("Capital of France?", **ask) for _ in range(2))
+    failed = second.attempts[0]
+    assert (failed.outcome, failed.cost_basis) == (Outcome.STREAM_BROKEN, CostBasis.HELD)
+    assert failed.error is not None
+    assert "closed a kept connection" not in failed.error
 
 
 @pytest.mark.parametrize("wire", MODELS)
