@@ -190,6 +190,7 @@ class ChunkReader:
         self._served_model = ""
         self._service_tier: str | None = None
         self._usage = CompletionsUsage()
+        self._texts_before_usage = 0
 
     @property
     def has_finish_reason(self) -> bool:
@@ -219,6 +220,8 @@ class ChunkReader:
         events: list[ProviderEvent] = []
         if self._usage.read(chunk) and (report := self._usage.report(final=False)):
             events.append(report)
+            if not chunk.get("choices") and report.usage.output_tokens:
+                self._texts_before_usage = len(self._texts)
         for choice in json_objects(chunk.get("choices")):
             if choice.get("index") in (None, 0, "0"):
                 self._read_choice(choice, events)
@@ -227,6 +230,8 @@ class ChunkReader:
 
     def end(self) -> list[ProviderEvent]:
         reason = "refusal" if self._refused else self._finish_reason
+        if not reason and self._texts and self._texts_before_usage == len(self._texts):
+            reason = "stop"  # some endpoints state no reason, but the usage of the whole answer
         if not reason:
             if not self._texts and (error := nested_error(self._first)) is not None:
                 raise errors.from_event(error, self._endpoint, self._sent)

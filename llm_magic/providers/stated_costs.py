@@ -24,9 +24,16 @@ def stated_cost(usage: Mapping[str, Any]) -> Decimal | None:
             value = parts.get("total_cost") if parts.get("currency", "USD") == "USD" else None
         if (cost := parse_amount(value)) is not None:
             if usage.get("is_byok") is True:  # OpenRouter's cost is then its fee alone
-                cost += parse_amount(json_object(usage.get("cost_details")).get("upstream_inference_cost")) or 0
+                cost += _upstream_cost(json_object(usage.get("cost_details")))
             return _plausible(cost)
     return None
+
+
+def _upstream_cost(details: Mapping[str, Any]) -> Decimal:
+    whole = parse_amount(details.get("upstream_inference_cost"))
+    names = ("upstream_inference_prompt_cost", "upstream_inference_completions_cost")
+    parts = [parse_amount(details.get(name)) for name in names]
+    return whole or sum((part for part in parts if part is not None), Decimal(0))
 
 
 def parse_amount(value: object) -> Decimal | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from llm_magic.providers.payload import json_object
+from llm_magic.providers.payload import json_object, json_objects
 
 # A count above this is an error of the provider.
 _MAX_TOKENS = 100_000_000
@@ -45,6 +45,7 @@ _MISSED = ("prompt_cache_miss_tokens",)
 _WRITTEN = (
     "prompt_tokens_details.cache_write_tokens",
     "prompt_tokens_details.cache_creation_tokens",
+    "prompt_tokens_details.cache_creation_input_tokens",
     "input_tokens_details.cache_write_tokens",
     "cache_creation_input_tokens",
     "cache_write_input_tokens",
@@ -61,6 +62,7 @@ _PLACES = ("usage", "usageMetadata", "usage_metadata")
 
 _NOT_NUMBERS = "the provider reported a token count that is not a number of tokens"
 TOO_MUCH_CACHED = "the provider reported more cached than input tokens; both are charged"
+IN_PARTS = "the provider reported its token counts piece by piece; their sum is charged"
 LOWERED = "the provider lowered a token count during the answer; the higher one is charged"
 
 
@@ -76,6 +78,10 @@ class Counts:
     reasoning: int | None = None
     written_1h: int = 0
     doubt: str = ""
+
+    def extended(self, part: Counts) -> Counts:
+        """Add the output of a report that is not cumulative."""
+        return replace(self, completion=(self.completion or 0) + (part.completion or 0), total=None, doubt=IN_PARTS)
 
     def updated(self, later: Counts) -> Counts:
         """Merge a later report. Counts are cumulative: one that is missing, zero or lower does not replace another."""
@@ -127,6 +133,11 @@ def usage_objects(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
                 if isinstance(part, dict) and "usage" in part:
                     usages.append(cast("dict[str, object]", part)["usage"])
     return [_in_snake_case(usage) for usage in map(_one_of, usages) if usage]
+
+
+def has_text(chunk: Mapping[str, Any]) -> bool:
+    choices = json_objects(chunk.get("choices"))
+    return any(json_object(choice.get("delta")).get("content") for choice in choices)
 
 
 def _one_of(usages: object) -> dict[str, Any]:

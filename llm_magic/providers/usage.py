@@ -15,10 +15,12 @@ from llm_magic.providers.base import UsageReport
 from llm_magic.providers.payload import clean_text, json_object
 from llm_magic.providers.stated_costs import stated_cost
 from llm_magic.providers.token_counts import (
+    IN_PARTS,
     LOWERED,
     TOO_MUCH_CACHED,
     Counts,
     completion_counts,
+    has_text,
     message_counts,
     parse_count,
     timing_counts,
@@ -38,6 +40,7 @@ class CompletionsUsage:
 
     def __init__(self) -> None:
         self._counts: Counts | None = None
+        self._last = Counts()
         self._timings: Counts | None = None
         self._cost_usd: Decimal | None = None
 
@@ -45,7 +48,15 @@ class CompletionsUsage:
         reports = usage_objects(chunk)
         for report in reports:
             counts = completion_counts(report)
-            self._counts = counts if self._counts is None else self._counts.updated(counts)
+            if self._counts is None:
+                self._counts = counts
+            elif (self._counts.doubt == IN_PARTS and not counts.prompt) or (
+                _is_part(self._last, counts) and has_text(chunk)
+            ):
+                self._counts = self._counts.extended(counts)
+            else:
+                self._counts = self._counts.updated(counts)
+            self._last = counts
             cost_usd = stated_cost(report)
             self._cost_usd = (self._cost_usd or cost_usd) if cost_usd in (None, 0) else cost_usd
         if timings := json_object(chunk.get("timings")):
@@ -78,6 +89,11 @@ class MessagesUsage:
 
     def report(self, *, final: bool) -> UsageReport | None:
         return _report(self._counts, stated_cost(self._fields), final=final)
+
+
+def _is_part(last: Counts, counts: Counts) -> bool:
+    """True if a report can't be cumulative: its input is blank, and its output has not grown."""
+    return not counts.prompt and 0 < (counts.completion or 0) <= (last.completion or 0)
 
 
 def _report(counts: Counts | None, cost_usd: Decimal | None, *, final: bool) -> UsageReport | None:

@@ -238,6 +238,7 @@ async def test_corrections_are_bounded_by_the_number_of_attempts() -> None:
     [
         "insufficient_system_resource", "error", "abort", "aborted", "cancelled", "timeout", "network_error", "tool_calls",
         "pause_turn", "MALFORMED_FUNCTION_CALL", "OTHER", "something_new", "load_shed", "stopped_by_host",
+        "<|call|>", "<tool_call>", "prompt_too_long",
     ],
 )  # fmt: skip
 async def test_an_answer_that_is_not_whole_is_billed_and_the_next_candidate_asked(reason: str) -> None:
@@ -255,7 +256,9 @@ async def test_an_answer_that_is_not_whole_is_billed_and_the_next_candidate_aske
     [
         ("stop", "stop"), ("end_turn", "stop"), ("STOP", "stop"), ("eos", "stop"), ("stop_sequence", "stop"),
         ("stop_str", "stop"), ("stop_token_id", "stop"), ("EOS_TOKEN", "stop"), ("<|endoftext|>", "stop"),
-        ("<|im_end|>", "stop"), ("end_of_turn", "stop"), ("output_limit", "length"), ("COMPLETE", "stop"), ("FINISH_REASON_STOP", "stop"), ("length", "length"), ("max_tokens", "length"),
+        ("<|im_end|>", "stop"), ("<|eot_id|>", "stop"), ("</s>", "stop"), ("<|return|>", "stop"), ("stopped", "stop"),
+        ("StopReason.END_TURN", "stop"), ("STOP_REASON_STOP", "stop"), ("matched_stop", "stop"), ("natural_stop", "stop"),
+        ("truncated", "length"), ("stopped_limit", "length"), ("REASON_MAX_CONTEXT", "length"), ("end_of_turn", "stop"), ("output_limit", "length"), ("COMPLETE", "stop"), ("FINISH_REASON_STOP", "stop"), ("length", "length"), ("max_tokens", "length"),
         ("MAX_TOKENS", "length"), ("model_length", "length"), ("model_context_window_exceeded", "length"),
     ],
 )  # fmt: skip
@@ -267,7 +270,17 @@ async def test_the_words_for_a_whole_or_a_cut_answer_have_one_name(reason: str, 
 
 @pytest.mark.parametrize(
     "reason",
-    ["refusal", "content_filter", "SAFETY", "sensitive", "PROHIBITED_CONTENT", "RECITATION", "guardrail_intervened"],
+    [
+        "refusal",
+        "content_filter",
+        "SAFETY",
+        "sensitive",
+        "PROHIBITED_CONTENT",
+        "RECITATION",
+        "guardrail_intervened",
+        "ERROR_TOXIC",
+        "flagged",
+    ],
 )
 async def test_the_words_for_a_refusal_have_one_name(reason: str) -> None:
     router = chain({"a1": Reply(finish_reason=reason)})

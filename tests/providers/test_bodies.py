@@ -350,10 +350,20 @@ async def test_a_body_in_the_form_of_ollama_is_read() -> None:
     assert cut.finished == Finished(finish_reason="length", served_model="gpt")
 
 
-@pytest.mark.parametrize("reason", [{"finishReason": "stop"}, {"finish_reason": {"type": "stop"}}, {"finish_details": {"type": "stop"}}])  # fmt: skip
+@pytest.mark.parametrize("reason", [{"finishReason": "stop"}, {"finish_reason": {"type": "stop"}}, {"finish_details": {"type": "stop"}}, {"finish_reason": None, "native_finish_reason": "STOP"}])  # fmt: skip
 async def test_a_finish_reason_is_read_in_every_form(reason: dict[str, Any]) -> None:
     result = await read(Response([sse([delta("Paris."), {"choices": [{"index": 0, "delta": {}, **reason}]}])]))
     assert result.finished == Finished(finish_reason="stop", served_model="gpt")
+
+
+async def test_an_answer_with_the_usage_of_the_whole_at_its_end_needs_no_finish_reason() -> None:
+    usage = {"model": "gpt", "choices": [], "usage": OPENAI_USAGE}
+    whole = await read(Response([sse([delta("Paris."), usage])]))  # adolfousier/opencrabs issue 694
+    assert whole.finished == Finished(finish_reason="stop", served_model="gpt")
+    cut = await read(Response([sse([usage, delta("Paris.")])]))
+    assert cut.finished is None
+    empty = await read(Response([sse([usage])]))
+    assert empty.finished is None
 
 
 @pytest.mark.parametrize("placeholder", ["None", "null", "", "none", False])

@@ -108,6 +108,9 @@ COMPLETIONS = [
         reports=(body(10, 5, cached=1_000),), counts=(1_010, 1_000, 0, 5, 0), exact=False),
     Row(name="a total without the cached tokens", source="contradiction",
         reports=(body(100, 5, 45, cached=60),), counts=(100, 60, 0, 5, 0)),
+    Row(name="qwen cache writes", source="alibabacloud.com/help/en/model-studio/context-cache",
+        reports=(body(2_600, 9, 2_609) | {"prompt_tokens_details": {"cached_tokens": 0, "cache_creation_input_tokens": 400}},),
+        counts=(2_600, 0, 400, 9, 0)),
     # Forms of numbers, and missing ones
     Row(name="text and floats", source="gateways in Go and JavaScript",
         reports=(body("12", 5.0, "17.0", cached=" 3 "),), counts=(12, 3, 0, 5, 0)),
@@ -230,6 +233,11 @@ STATED_COSTS: list[tuple[str, Body, str | None]] = [
     ("OpenRouter with the user's own key", {
         "cost": 0.0001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.002},
     }, "0.0021"),
+    ("OpenRouter with the user's own key, in parts", {
+        "cost": 0, "is_byok": True, "cost_details": {
+            "upstream_inference_cost": None, "upstream_inference_prompt_cost": 0.001, "upstream_inference_completions_cost": 0.002,
+        },
+    }, "0.003"),
     ("OpenRouter, details only", {"cost": 0.002, "cost_details": {"upstream_inference_cost": 0.002}}, "0.002"),
     ("Wei-Shaw/sub2api issue 5771", {"cost_in_usd_ticks": 232_856_000}, "0.0232856"),
     ("ticks as text", {"cost_in_usd_ticks": "232856000"}, "0.0232856"),
@@ -261,6 +269,20 @@ def test_a_stated_cost_is_kept_when_a_later_chunk_leaves_it_out() -> None:
     report = completions({"usage": body(12, 5, cost=0.5)}, {"usage": body(12, 6)})
     assert report is not None
     assert (report.usage.output_tokens, report.cost_usd) == (6, Decimal("0.5"))
+
+
+def test_reports_of_the_output_since_the_last_one_are_summed_and_doubted() -> None:
+    def part(prompt: int, completion: int, content: str) -> Body:
+        return {"choices": [{"delta": {"content": content}}], "usage": body(prompt, completion, prompt + completion)}
+
+    parts = [part(10, 3, "one"), part(0, 2, "two"), part(0, 3, "three"), part(0, 1, "")]
+    report = completions(*parts)
+    assert report is not None
+    assert (report.usage.input_tokens, report.usage.output_tokens) == (10, 9)
+    assert report.doubt
+    whole = completions(*parts, {"usage": body(10, 9, 19)})
+    assert whole is not None
+    assert (whole.usage.output_tokens, whole.doubt) == (9, "")
 
 
 def claude(fresh: object = None, output: object = None, read: object = None, written: object = None) -> Body:
