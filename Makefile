@@ -26,7 +26,7 @@ PARALLEL := $(PARALLEL)
 WHEEL_TESTS := tests/core tests/plan tests/registry tests/routing tests/jupyter/test_loading.py \
 	tests/jupyter/test_magics.py tests/project/test_package.py
 
-.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak screenshots check docs demo lab bench bench-peers clean
+.PHONY: help setup test test-all test-kernel test-lab test-slow test-browser test-wheel test-oldest fuzz soak mutations screenshots check docs demo lab bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile \
@@ -51,7 +51,7 @@ test: setup ## run the tests, except the marked ones: kernel, local_model, lab, 
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 # One after the other, each once. (No -j: they share the machine's cores and build/.)
-test-all: test test-kernel test-lab test-slow test-oldest test-wheel test-browser fuzz ## run every test: all of the targets below, and `make fuzz`
+test-all: test test-kernel test-lab test-slow test-oldest test-wheel test-browser mutations fuzz ## run every test: all of the targets below, `make mutations` and `make fuzz`
 
 test-kernel: setup ## run the tests that start a kernel or the embedded model
 	$(BIN)/pytest -m "(kernel or local_model) and not lab and not slow and not browser" $(PARALLEL) $(ARGS)
@@ -62,6 +62,9 @@ test-lab: setup ## run the tests of the laboratory: training, evaluation, simula
 FUZZ_MINUTES := 10
 fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
 	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+mutations: setup ## restore known faults of the ledger, one at a time in a copy, and check that the tests fail (ARGS="closing" selects)
+	$(BIN)/python -m scripts.mutations $(ARGS)
 
 SOAK_MINUTES := 30
 soak: setup ## run 20 runs at once against a faulty server for SOAK_MINUTES (30), on SQLite and PostgreSQL

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 from pathlib import Path
@@ -24,21 +25,27 @@ async def count(upto: int) -> AsyncGenerator[object]:
         yield number
 
 
+LIMIT_S = 5
+"""A source that is not closed ends by itself after this time, so that a test fails instead of hanging."""
+
+
 class Endless:
-    """Counts without end, and records that it was closed."""
+    """Counts until it is closed, and records that."""
 
     def __init__(self) -> None:
         self.closed = threading.Event()
 
     async def run(self) -> AsyncGenerator[int]:
+        until = time.monotonic() + LIMIT_S
+        number = 0
         try:
-            number = 0
-            while True:
+            while time.monotonic() < until:
                 yield number
                 number += 1
                 await asyncio.sleep(0)
-        finally:
+        except (GeneratorExit, asyncio.CancelledError):
             self.closed.set()
+            raise
 
 
 def test_items_come_in_order_in_a_thread_and_on_a_loop() -> None:
@@ -132,9 +139,9 @@ async def test_closing_with_items_queued_leaves_the_callers_loop_running() -> No
         try:
             for number in range(1_000):
                 yield number
-            await asyncio.Event().wait()
+            await asyncio.wait_for(asyncio.Event().wait(), LIMIT_S)
         finally:
-            in_time.append(await asyncio.to_thread(released.wait, 5))
+            in_time.append(await asyncio.to_thread(released.wait, LIMIT_S))
 
     async with aclosing(bridge.aiterate(source())) as items:
         assert await anext(items) == 0

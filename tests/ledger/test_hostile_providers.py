@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import shutil
 import sqlite3
+import sys
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, closing, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, closing, contextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 from unittest import mock
 
 import pytest
@@ -20,15 +22,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import text
 
 from llm_magic import Budget, Ledger, LLMMagicError, Router
+from llm_magic.bridge import Bridge
 from llm_magic.events import Planned, RunEvent
 from llm_magic.execute import RetryPolicy
 from llm_magic.routing import warm_up
 from llm_magic.types import Attempt, CostBasis, Outcome
 from tests.support import builders
+from tests.support.containers import other_container
 from tests.support.fuzzing import examples
-from tests.support.hostile import CONTENT, ENDS, PARTIAL, Call, Character, HostileProvider, JumpingClock
+from tests.support.hostile import BILLED, CONTENT, ENDS, FREE, PARTIAL, Call, Character, HostileProvider, JumpingClock
+from tests.support.planted import KEY, contains_secret
 
-Item = TypeVar("Item")
 MODELS = ("first", "second", "third")
 PRICES = st.integers(0, 90_000_000).map(lambda micro: Decimal(micro).scaleb(-6))
 MICRO_USD = st.integers(0, 200_000)
@@ -46,11 +50,16 @@ def usd(micro: int) -> Decimal:
 warm_up.load()  # in a run, it would wait for a thread
 
 
-class SameLoop:
-    """A bridge without a private loop: runs are executed on the caller's."""
+class SameLoop(Bridge):
+    """A bridge without a thread: its jobs run on the caller's loop, whose turns a test counts."""
 
-    def aiterate(self, generator: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
-        return generator
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+
+SAME_LOOP = SameLoop()
+TURNS = 60
+"""Turns of the loop within which everything that a step causes has happened."""
 
 
 class HostileProviders(RuleBasedStateMachine):
@@ -60,6 +69,7 @@ class HostileProviders(RuleBasedStateMachine):
         prices=st.lists(st.tuples(PRICES, PRICES), min_size=3, max_size=3),
         tokens_per_word=st.sampled_from(["0.3", "0.5", "1", "1.7", "3"]),
         thinking=st.sampled_from([0, 0, 20, 100]),
+        thinks_between=st.booleans(),
         stated_pace=st.sampled_from([None, 20, 100]),
         obeys_limit=st.sampled_from([True, True, True, False]),
         announces_sending=st.booleans(),
@@ -76,6 +86,7 @@ class HostileProviders(RuleBasedStateMachine):
         prices: list[tuple[Decimal, Decimal]],
         tokens_per_word: str = "1",
         thinking: int = 0,
+        thinks_between: bool = False,
         stated_pace: int | None = None,
         obeys_limit: bool = True,
         announces_sending: bool = False,
@@ -87,19 +98,23 @@ class HostileProviders(RuleBasedStateMachine):
         ledgers: int = 0,
     ) -> None:
         """ledgers: how many of them share an SQLite file, as those of several processes do; 0: one in memory."""
-        self.bridge = mock.patch("llm_magic.routing.router.bridge", SameLoop())
+        self.bridge = mock.patch("llm_magic.routing.router.bridge", SAME_LOOP)
         self.bridge.start()
         self.loop = asyncio.new_event_loop()
         self.clock = JumpingClock(builders.NOON)
         self.tasks: list[asyncio.Task[None]] = []
         self.runs: dict[str, str] = {}
+        self.closed: set[str] = set()
+        self.errors: list[BaseException] = []
         character = Character(
             tokens_per_word=Decimal(tokens_per_word),
             thinking_tokens_per_s=thinking,
+            thinks_between=thinks_between,
             obeys_limit=obeys_limit,
             announces_sending=announces_sending,
         )
-        self.is_bounded_below = character.tokens_per_word <= 1 and (stated_pace or 0) >= thinking
+        estimates_all_thinking = (stated_pace or 0) >= thinking and not (thinks_between and thinking)
+        self.is_bounded_below = character.tokens_per_word <= 1 and estimates_all_thinking
         self.provider = HostileProvider(character, self.clock, on_start=self.find_row)
         chain = dict(zip(MODELS, (*MODELS[1:], MODELS[0]), strict=True))  # a cycle
         specs = [
@@ -139,13 +154,12 @@ class HostileProviders(RuleBasedStateMachine):
 
     def find_row(self, call: Call) -> None:
         """Find the row of a request that reaches the provider: the newest one in flight of its run and model."""
-        marker = next(word for m in call.request.messages for word in m.content.split() if word.startswith("run"))
         taken = {other.key for other in self.provider.calls}
         with self.ledger.transactions.reading() as db:
             rows = db.execute(IN_FLIGHT, {"model": call.request.model.id}).all()
         # The events of a comparison are queued, so its run may be unknown yet.
         run_id, number, held_pusd = next(
-            row for row in rows if self.runs.get(row[0], marker) == marker and (row[0], row[1]) not in taken
+            row for row in rows if self.runs.get(row[0], call.marker) == call.marker and (row[0], row[1]) not in taken
         )
         call.key, call.held_usd = (run_id, number), Decimal(held_pusd).scaleb(-12)
         if call.held_usd and len(self.routers) == 1:
@@ -156,7 +170,7 @@ class HostileProviders(RuleBasedStateMachine):
 
     def settle_down(self) -> None:
         async def turns() -> None:
-            for _ in range(12):
+            for _ in range(TURNS):
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(turns())
@@ -181,17 +195,26 @@ class HostileProviders(RuleBasedStateMachine):
         self.settle_down()
 
     async def compare(self, router: Router, prompt: str, limit: int) -> None:
-        with suppress(LLMMagicError, RuntimeError):
+        with self.recorded_errors():
             await router.compare(prompt, models=("first", "second"), max_output_tokens=limit)
 
     async def consume(self, events: AsyncGenerator[RunEvent], marker: str, stop_after: int | None) -> None:
-        with suppress(LLMMagicError, RuntimeError):  # the ledger must be right however a run ends
+        with self.recorded_errors():
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Planned):
                         self.runs[event.run_id] = marker
                     if stop_after is not None and (stop_after := stop_after - 1) == 0:
+                        self.closed.add(marker)
                         break
+
+    @contextmanager
+    def recorded_errors(self) -> Iterator[None]:
+        """Let a run end in any way: the ledger must be right."""
+        try:
+            yield
+        except (LLMMagicError, RuntimeError) as error:
+            self.errors.append(error)
 
     @precondition(lambda self: self.provider.waiting)
     @rule(which=st.integers(0, 99), step=st.sampled_from([*CONTENT, *CONTENT, *PARTIAL, *ENDS]))
@@ -212,9 +235,23 @@ class HostileProviders(RuleBasedStateMachine):
     @precondition(lambda self: any(not task.done() for task in self.tasks))
     @rule(which=st.integers(0, 99))
     def stop(self, which: int) -> None:
-        running = [task for task in self.tasks if not task.done()]
-        running[which % len(running)].cancel()
+        running = [number for number, task in enumerate(self.tasks) if not task.done()]
+        number = running[which % len(running)]
+        self.tasks[number].cancel()
+        self.closed.add(f"run{number}")
         self.settle_down()
+
+    @precondition(lambda self: self.folder is not None)
+    @rule(which=st.integers(0, 1), how=st.sampled_from(["charge", "release"]), elsewhere=st.booleans())
+    def reconcile(self, which: int, how: Literal["charge", "release"], *, elsewhere: bool) -> None:
+        """Reconcile while all processes live, whose threads have renewed their leases; elsewhere: in a container."""
+        for router in self.routers:
+            router.ledger.renew_leases()
+        ledger = self.routers[which % len(self.routers)].ledger
+        held_usd = ledger.held_usd
+        with other_container() if elsewhere and sys.platform == "linux" else nullcontext():
+            assert ledger.reconcile(how) == [], "a live hold was reconciled"
+        assert ledger.held_usd == held_usd
 
     @rule(cap=st.integers(0, 600_000))
     def set_cap(self, cap: int) -> None:
@@ -251,6 +288,11 @@ class HostileProviders(RuleBasedStateMachine):
         assert self.folder is not None
         with closing(sqlite3.connect(self.folder / "ledger.db")) as db, db:
             db.execute("DELETE FROM llm_magic_attempts WHERE ? = 0 OR lease_until IS NOT NULL", (int(only_holds),))
+
+    @invariant()
+    def closing_a_run_cancels_it_upstream(self) -> None:
+        open_calls = [call for call in self.provider.calls if call.marker in self.closed and not call.is_over]
+        assert not open_calls
 
     @invariant()
     def what_is_settled_is_remembered(self) -> None:
@@ -316,6 +358,7 @@ class HostileProviders(RuleBasedStateMachine):
             self.no_run_ends_in_an_unexpected_error()
             self.no_cap_is_exceeded_but_by_what_a_provider_reported()
             self.check_every_row()
+            self.check_every_error()
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
             for router in self.routers:
@@ -351,6 +394,13 @@ class HostileProviders(RuleBasedStateMachine):
             else:
                 check(row, call, is_bounded_below=self.is_bounded_below)
 
+    def check_every_error(self) -> None:
+        """Search for the key that every error of the provider's SDK contains."""
+        for error in self.errors:
+            assert contains_secret(error) == ""
+            assert KEY not in repr(pickle.dumps(error))
+        assert contains_secret([row.error for row in self.ledger.rows()]) == ""
+
 
 def check(row: Attempt, call: Call, *, is_bounded_below: bool) -> None:
     """Compare the row of a request that was sent with the provider's bill."""
@@ -374,10 +424,6 @@ def check(row: Attempt, call: Call, *, is_bounded_below: bool) -> None:
         assert call.billed_usd <= high_usd, details
         if is_bounded_below and not call.summarized:
             assert row.cost_usd >= call.billed_usd, details
-
-
-TestHostileProviders = HostileProviders.TestCase
-TestHostileProviders.settings = settings(max_examples=examples(25) if examples(1) > 1 else 8, stateful_step_count=30)
 
 
 def tell(*steps: str | float, mode: str | None = None, **character: Any) -> None:
@@ -460,3 +506,55 @@ def test_a_settlement_counts_although_its_row_was_deleted_or_the_ledger_restored
 @pytest.mark.parametrize("steps", [("flood", "partial:exact"), ("flood", "partial:exact", "StreamBroken"), ("flood",)])
 def test_a_partial_report_beyond_the_limit_is_charged_up_to_the_hold(steps: tuple[str, ...]) -> None:
     tell(*steps, obeys_limit=False)
+
+
+STREAM = ("ping", "thought", "text", "pieces", "long", "partial:exact", "finish:exact", "text")
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("by", ["stop", "consumer"])
+def test_a_stream_is_canceled_upstream_wherever_it_is_closed(mode: str | None, by: str) -> None:
+    """By a stop after each step, and by the consumer of its events after each event."""
+    for count in range(1, len(STREAM)):
+        books = HostileProviders()
+        books.open(prices=[(Decimal(1), Decimal(10))] * 3, stated_pace=100, thinking=100)
+        books.ask(mode=mode, stop_after=count if by == "consumer" else None)
+        for step in STREAM[: count if by == "stop" else None]:
+            if books.provider.waiting:
+                books.go_on(0, step)
+                books.wait(1)
+            books.closing_a_run_cancels_it_upstream()
+        if by == "stop":
+            books.stop(0)
+        books.closing_a_run_cancels_it_upstream()
+        assert books.closed or mode == "compare"
+        books.teardown()
+
+
+@pytest.mark.parametrize("how", ["charge", "release"])
+def test_a_live_hold_is_not_reconciled_from_here_or_from_another_container(how: Literal["charge", "release"]) -> None:
+    books = HostileProviders()
+    books.open(prices=[(Decimal(1), Decimal(10))] * 3, ledgers=2)
+    books.ask()
+    for seconds in (0, 40, 24 * 3600 * 400, -48 * 3600):
+        books.clock.jump(seconds)
+        for which, elsewhere in ((0, False), (1, False), (1, True)):
+            books.reconcile(which, how, elsewhere=elsewhere)
+    assert not books.provider.calls[0].is_over
+    books.teardown()
+
+
+@pytest.mark.parametrize("kind", [error.__name__ for error in (*FREE, *BILLED)])
+def test_no_error_of_a_run_contains_the_key(kind: str) -> None:
+    books = HostileProviders()
+    books.open(prices=[(Decimal(1), Decimal(10))] * 3)
+    books.ask()
+    while books.provider.waiting:
+        books.go_on(0, kind)
+    assert books.errors
+    books.teardown()
+
+
+# Last: a script that fails is shorter than an example of the machine.
+TestHostileProviders = HostileProviders.TestCase
+TestHostileProviders.settings = settings(max_examples=examples(25) if examples(1) > 1 else 8, stateful_step_count=30)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import pickle
-import types
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,9 +23,8 @@ from llm_magic.providers.local import engine
 from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.types import Outcome, ProviderSpec
 from tests.support.builders import model, registry
+from tests.support.planted import KEY, PASSWORD, contains_secret
 
-KEY = "sk-planted-key-0123456789"
-PASSWORD = "hunter2secret"
 WIRES = {"openai": OpenAIProvider, "anthropic": AnthropicProvider}
 SDK_VARIABLES = {
     "OPENAI_ORG_ID": "org-of-another",
@@ -85,38 +82,6 @@ async def failure(routed: Router) -> BaseException:
     with pytest.raises(LLMMagicError) as caught:
         await routed.route("hello", cascade=False)
     return caught.value
-
-
-def contains_secret(root: object, ignored: Mapping[str, str]) -> str:
-    """Walk everything that an error tool can reach from an error; return the path to a secret, or an empty text."""
-    seen: set[int] = {id(ignored)}
-    queue: list[tuple[object, str, int]] = [(root, "error", 0)]
-    while queue:
-        value, path, depth = queue.pop()
-        if id(value) in seen or isinstance(value, (types.ModuleType, type, types.FunctionType)):
-            continue
-        seen.add(id(value))
-        if isinstance(value, (str, bytes)):
-            text = value if isinstance(value, str) else value.decode("latin-1")
-            if KEY in text or PASSWORD in text:
-                return path
-            continue
-        if isinstance(value, BaseException):
-            for name in ("__context__", "__cause__", "__dict__", "args", "exceptions"):
-                queue.append((getattr(value, name, None), f"{path}.{name}", depth))
-            traceback = value.__traceback__
-            while traceback is not None:
-                if (
-                    "llm_magic" in traceback.tb_frame.f_code.co_filename
-                    and "/tests/" not in traceback.tb_frame.f_code.co_filename
-                ):
-                    for name, local in traceback.tb_frame.f_locals.items():
-                        queue.append((local, f"{path} {traceback.tb_frame.f_code.co_qualname}.{name}", depth))
-                traceback = traceback.tb_next
-        elif depth < 3 and not isinstance(value, Router):
-            for part in gc.get_referents(value):
-                queue.append((part, f"{path}>{type(part).__name__}", depth + 1))
-    return ""
 
 
 FAILURES = {

@@ -28,6 +28,7 @@ from llm_magic.events import Progress, TextDelta
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, UsageReport, thinking
 from llm_magic.testing import FakeClock
 from llm_magic.types import Usage
+from tests.support.sdk_errors import sdk_error, translated
 
 WORD = " word"
 """One token in o200k_base, the encoding that llm_magic counts with."""
@@ -42,7 +43,7 @@ BILLED: tuple[type[ProviderError], ...] = (TimedOut, StreamBroken, ProtocolError
 _ERRORS = {kind.__name__: kind for kind in (*FREE, *BILLED)}
 REPORTS = ("exact", "zero", "nothing", "small", "little input", "absurd", "over", "negative", "cached", "none")
 
-CONTENT = ("text", "long", "all", "flood", "thought", "summary", "ping")
+CONTENT = ("text", "long", "pieces", "all", "flood", "thought", "summary", "ping")
 ENDS = (
     *(f"end:{report}" for report in REPORTS),
     *(f"finish:{report}" for report in ("exact", "zero", "none")),
@@ -73,6 +74,8 @@ class Character:
     """0.3 to 3. For llm_magic, a word of an answer is one token."""
     thinking_tokens_per_s: int = 0
     """Hidden reasoning while the stream is silent: before its first content, and after its last."""
+    thinks_between: bool = False
+    """The same between two contents."""
     obeys_limit: bool = True
     announces_sending: bool = False
 
@@ -102,6 +105,11 @@ class Call:
     key: tuple[str, int] = ("", 0)
     """Run and number of its row in the ledger, for the test."""
     held_usd: Decimal = Decimal(0)
+
+    @property
+    def marker(self) -> str:
+        """The word of the prompt that names its run."""
+        return next(word for m in self.request.messages for word in m.content.split() if word.startswith("run"))
 
     @property
     def prices(self) -> tuple[Decimal, Decimal]:
@@ -147,7 +155,7 @@ class Call:
             return
         now = self.clock.monotonic()
         silent_s = now - self.sent_at
-        if self.first_content is not None and self.last_content is not None:
+        if self.first_content is not None and self.last_content is not None and not self.character.thinks_between:
             silent_s = self.first_content - self.sent_at + now - self.last_content
         hidden = math.floor(silent_s * self.character.thinking_tokens_per_s)
         if self.character.obeys_limit:
@@ -274,12 +282,15 @@ def _events(call: Call, step: str) -> list[ProviderEvent]:
         call.thought_words += count
         return [thinking(WORD)] if count else []
     limit = call.request.max_output_tokens
-    if kind in ("text", "long", "all", "flood"):
-        count = call.show({"text": 1, "long": LONG, "all": 4 * limit, "flood": min(2 * limit, 5_000)}[kind])
+    if kind in ("text", "long", "pieces", "all", "flood"):
+        count = call.show(
+            {"text": 1, "long": LONG, "pieces": LONG, "all": 4 * limit, "flood": min(2 * limit, 5_000)}[kind]
+        )
         if not call.character.obeys_limit:
             count = min(count, max(0, 4 * limit - call.words))
         call.words += count
-        return [TextDelta(text=WORD * count)] if count else []
+        size = 1 if kind == "pieces" else count
+        return [TextDelta(text=WORD * size) for _ in range(count // size if size else 0)]
     if kind == "disconnect":
         return []
     events: list[ProviderEvent] = []
@@ -302,6 +313,9 @@ def _error(call: Call, kind: str) -> Exception:
     if kind == "error event":
         call.spoke, call.thinks, call.hidden = True, False, 0
         return ServerError("overloaded in mid-stream", accepted=True)
-    error = _ERRORS.get(kind, ConnectionFailed)
-    call.free = error in FREE and not call.spoke
-    return error("as told")
+    expected = _ERRORS.get(kind, ConnectionFailed)
+    call.free = expected in FREE and not call.spoke
+    original = sdk_error(expected.__name__)
+    error = expected("as told") if original is None else translated(original, accepted=call.spoke)
+    assert type(error) is expected, "another class"
+    return error
