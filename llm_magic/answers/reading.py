@@ -60,7 +60,7 @@ def bare_text(answer: str) -> JsonValue:
         text = text[reasoning.end() :].strip()
     if fence := _FENCE.fullmatch(text):
         text = fence[1]
-    text = text.strip(_MARKS)
+    text = text.lstrip(_MARKS.replace(".", "")).rstrip(_MARKS)
     return JsonValue(text=json.dumps(text), data=text)
 
 

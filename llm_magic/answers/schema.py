@@ -54,7 +54,7 @@ def _read(text: str, schema: Schema) -> JsonValue:
     fitting: dict[str, JsonValue] = {}
     errors: list[InvalidAnswer] = []
     is_cut = False
-    for value in json_values(text):
+    for value in _values(text, schema):
         inner = member(value, WRAPPER_KEY)
         if value.is_broken:
             if _may_be(value.text[0], schema):
@@ -65,7 +65,7 @@ def _read(text: str, schema: Schema) -> JsonValue:
         elif inner is not None and find_problem(inner.data, schema) is None:
             fitting[json.dumps(inner.data, sort_keys=True)] = inner
         else:
-            errors.append(error)
+            errors.append(_not_valid(value) if value.problem else error)
     if not fitting:
         label = bare_text(text)
         scalar = bare_scalar(label.data)
@@ -79,10 +79,21 @@ def _read(text: str, schema: Schema) -> JsonValue:
         raise InvalidAnswer(f"the answer is ambiguous: it has {len(fitting)} different values that fit the schema")
     (value,) = fitting.values()
     if value.problem:
-        raise InvalidAnswer(f"the answer is not valid JSON: {value.problem}")
+        raise _not_valid(value)
     if is_cut:
         raise errors[-1]
     return value
+
+
+def _values(text: str, schema: Schema) -> list[JsonValue]:
+    values = json_values(text)
+    if len(values) == 1 and isinstance(encoded := values[0].data, str) and find_problem(encoded, schema) is not None:
+        return json_values(encoded) or values
+    return values
+
+
+def _not_valid(value: JsonValue) -> InvalidAnswer:
+    return InvalidAnswer(f"the answer is not valid JSON: {value.problem}")
 
 
 def _is_label(text: str, schema: Schema) -> bool:

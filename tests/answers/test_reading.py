@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -58,8 +59,10 @@ READ: list[tuple[Any, str, Any]] = [
     (NUMBER, "1e3", 1000.0),
     (ANYTHING, "null", None),
     (ANYTHING, 'It is {"a": [1]}.', {"a": [1]}),
+    (POINT, json.dumps('{"x": 1}'), {"x": 1}),
 ]  # fmt: skip
 
+WHOLE = schema_of({"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]})
 AMBIGUOUS = "ambiguous: it has 2 different values that fit the schema"
 INVALID: list[tuple[Any, str, str]] = [
     (POINT, 'For example {"x": 1}. The answer: {"x": 2}', AMBIGUOUS),
@@ -69,6 +72,8 @@ INVALID: list[tuple[Any, str, str]] = [
     (POINT, '{"x": NaN}', "it contains NaN, which is not JSON"),
     (POINT, '```json\n{"x": -Infinity}\n```', "it contains -Infinity, which is not JSON"),
     (POINT, 'So: {"x": Infinity}.', "it contains Infinity, which is not JSON"),
+    (WHOLE, '{"x": NaN}', "it contains NaN, which is not JSON"),
+    (NUMBER, ".5", "the answer is not JSON"),
     (POINT, '{"x": 1e999}', "it contains a number that is too large"),
     (POINT, '{"x": ' + "9" * 5_000 + "}", "it contains a number with too many digits"),
     (POINT, '{"x": 1, "x": 2}', "an object has the same key twice, with different values"),
