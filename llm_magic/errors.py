@@ -166,7 +166,7 @@ class ServerError(ProviderError):
 
 
 class ConnectionFailed(ProviderError):
-    """No connection was made, so the provider read no request."""
+    """The request did not reach the provider."""
 
     outcome, retryable, cools_down = Outcome.CONNECTION_FAILED, True, True
 

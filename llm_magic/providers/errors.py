@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import sys
 from dataclasses import replace
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from llm_magic.providers.error_rules import Failure, error_of
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.payload import clean_text
 from llm_magic.providers.refused_parameters import SentRequest
-from llm_magic.providers.sending import connection_variables, sending_of
+from llm_magic.providers.sending import Sending, connection_variables, sending_of
 
 _MAX_MESSAGE_CHARS = 300
 _STATUS_OF_TYPE = {
@@ -28,7 +29,9 @@ _STATUS_OF_TYPE = {
     "rate_limit_error": 429,
     "overloaded_error": 529,
 }
+_LOGIN_STATUSES = (407, 511)  # of a proxy, and of a network
 _STATUS_OF_PHRASE = {status.phrase.lower(): int(status) for status in HTTPStatus if status >= 400}
+_ABOUT_CERTIFICATES = ". A certificate that isn't public is trusted if it is in the file that SSL_CERT_FILE names"
 _PHRASE = re.compile(r"(?:(?P<number>\d{3})\W+)?(?P<phrase>[\w' -]{4,40})[.!]?")
 _NOT_CONNECTED = (
     "ConnectError",
@@ -37,6 +40,7 @@ _NOT_CONNECTED = (
     "UnsupportedProtocol",
     "InvalidURL",
     "LocalProtocolError",
+    "TooManyRedirects",
     "APIConnectionError",  # the SDK's own error without a cause in the transport: nothing was sent
 )
 
@@ -58,13 +62,14 @@ def translate(
     Raise it outside of the `except` block: Python would chain the original to it, whose request has the key in its
     headers. `accepted`: the response had begun, so that an unknown error may have been billed.
     """
-    if isinstance(error, ProviderError):
-        return _detached(error)
+    for raised in (error, error.__cause__):  # the latter: raised by a hook of the HTTP library
+        if isinstance(raised, ProviderError):
+            return _detached(raised)
     if isinstance(error, sdk.APIStatusError):
         translation = _from_status(error, endpoint, sent)
     elif isinstance(error, (sdk.APITimeoutError, sdk.APIConnectionError, *_transport_errors())):
         sending = sending_of(error) if isinstance(error, sdk.APIConnectionError) else None
-        translation = _from_transport(error, endpoint, is_closing=sending is not None and sending.met_a_closing_server)
+        translation = _from_transport(error, endpoint, sending)
     elif isinstance(error, sdk.APIError):
         translation = from_event({"message": str(error)}, endpoint, sent)
     else:
@@ -73,8 +78,9 @@ def translate(
         if accepted:
             translation = StreamBroken(f"the connection broke: {message}")
         else:
+            advice = _settings(endpoint, with_certificates=True)
             translation = ConnectionFailed(
-                f"nothing could be sent to {endpoint.display_url}: {message}{_settings(endpoint)}"
+                f"nothing could be sent to {endpoint.display_url}: {message.rstrip('.')}{advice}", retryable=False
             )
     translation.__cause__ = _RedactedCause.of(error, endpoint)
     return translation
@@ -108,6 +114,8 @@ def _from_status(error: Any, endpoint: Endpoint, sent: SentRequest) -> ProviderE
     body = parse_body(content)
     text = body.message or _phrase(status)
     message = f"HTTP {status}: {_message(text, endpoint)}"
+    if status in _LOGIN_STATUSES:
+        return ConnectionFailed(f"{message.rstrip('.')}{_settings(endpoint)}", retryable=False)
     url = endpoint.redact(str(response.request.url.copy_with(query=None)))
     return error_of(Failure(status=status, body=body, message=message, sent=sent, headers=response.headers, url=url))
 
@@ -146,15 +154,21 @@ def _status_in_words(message: str, stated: int | None) -> int | None:
     return _STATUS_OF_PHRASE.get(parts["phrase"].lower().replace("_", " "), stated)
 
 
-def _from_transport(error: Exception, endpoint: Endpoint, *, is_closing: bool) -> ProviderError:
+def _from_transport(error: Exception, endpoint: Endpoint, sending: Sending | None) -> ProviderError:
     cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
     name = type(cause).__name__
     message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
-    if name in _NOT_CONNECTED:
-        return ConnectionFailed(f"no connection to {endpoint.display_url}: {message}{_settings(endpoint)}")
+    if name in _NOT_CONNECTED or (sending is not None and not sending.is_begun):
+        is_untrusted = _is_untrusted(error)
+        is_refused = sending is not None and 400 <= (sending.proxy_status or 0) < 500
+        return ConnectionFailed(
+            f"no connection to {endpoint.display_url}: {message.rstrip('.')}{_settings(endpoint)}"
+            f"{_ABOUT_CERTIFICATES if is_untrusted else ''}",
+            retryable=not (is_untrusted or is_refused),
+        )
     if "Timeout" in name:
         return TimedOut(message)
-    if is_closing:
+    if sending is not None and sending.met_a_closing_server:
         # The server may have read the request before it closed the connection. It is not down.
         return StreamBroken(
             f"the server closed a kept connection as the request went out: {message}", accepted=True, cools_down=False
@@ -162,9 +176,17 @@ def _from_transport(error: Exception, endpoint: Endpoint, *, is_closing: bool) -
     return StreamBroken(f"the connection broke: {message}")
 
 
-def _settings(endpoint: Endpoint) -> str:
+def _is_untrusted(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__
+    return error is not None
+
+
+def _settings(endpoint: Endpoint, *, with_certificates: bool = False) -> str:
     scheme = (endpoint.base_url or "https").partition(":")[0].lower()
-    names = connection_variables(scheme, with_proxies=not endpoint.is_loopback)
+    names = connection_variables(
+        scheme, with_proxies=not endpoint.is_loopback, with_certificates=with_certificates or scheme == "https"
+    )
     return f". Check {', '.join(names)}" if names else ""
 
 

@@ -154,7 +154,7 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     limits = library.Limits(
         max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S
     )
-    hooks = {"request": [sending.trace]}
+    hooks = {"request": [sending.trace], "response": [sending.response_hook(library)]}
     if endpoint.is_loopback:
         # Certificate settings of the environment count only for TLS. Proxies are the client's part, and it has none.
         uses_tls = (endpoint.base_url or "").lower().startswith("https:")

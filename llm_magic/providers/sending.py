@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import math
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
+
+from llm_magic.errors import ConnectionFailed
+from llm_magic.providers.payload import clean_text
 
 CLOSING_S = 1.0
 """More than a round trip. A connection that breaks later breaks while the server works on the answer."""
 _SEPARATE = ("extra_body", "extra_headers")
 
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+ERROR_WAIT_S, MAX_ERROR_BYTES = 5.0, 1_000_000
 
 
-def connection_variables(scheme: str, *, with_proxies: bool) -> list[str]:
+def connection_variables(scheme: str, *, with_proxies: bool, with_certificates: bool) -> list[str]:
     """Return the names of the environment variables that are set and change how a URL of a scheme is connected to."""
     names = (f"{scheme.upper()}_PROXY", "ALL_PROXY") if with_proxies else ()
-    names = (*names, *(name.lower() for name in names), *(_CERTIFICATE_VARIABLES if scheme == "https" else ()))
+    names = (*names, *(name.lower() for name in names), *(_CERTIFICATE_VARIABLES if with_certificates else ()))
     return [name for name in names if os.environ.get(name)]
 
 
 class Sending:
     """A request that is being sent, as the `trace` extension of the HTTP library reports it.
 
-    is_reused: its connection has served another request. is_whole: all of the request was written.
+    is_reused: its connection has served another request. is_begun, is_whole: a part, or all, of the request was
+    written. proxy_status: of a proxy's response to the request for a tunnel.
     """
 
     def __init__(self) -> None:
-        self.is_reused, self.is_whole = True, False
+        self.is_reused, self.is_begun, self.is_whole = True, False, False
         self._written_at = math.inf
+        self.proxy_status: int | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        del info
         if event.startswith("connection.connect"):
             self.is_reused = False
+        elif event.endswith("send_request_headers.started"):
+            self.is_begun = info["request"].method != b"CONNECT"
         elif event.endswith("send_request_body.complete"):
-            self.is_whole = True
+            self.is_whole = self.is_begun
             self._written_at = time.monotonic()
+        elif event.endswith("receive_response_headers.complete") and not self.is_begun:
+            self.proxy_status = info["return_value"][1]
 
     @property
     def met_a_closing_server(self) -> bool:
@@ -66,6 +76,63 @@ def http_library(sdk: ModuleType) -> ModuleType:
     """Return httpx2, formerly httpx."""
     base_class = sdk.DefaultAsyncHttpxClient.__mro__[1]
     return importlib.import_module(base_class.__module__.partition(".")[0])
+
+
+def response_hook(library: ModuleType) -> Callable[[Any], Awaitable[None]]:
+    """Return a hook that reads the bodies of errors within bounds of time and size, and refuses most redirects.
+
+    A status is an error's most important part, and must not be lost with a body that breaks, never ends, or is encoded
+    in another way than its header says. A redirect is followed only within the server, and only if the request stays a
+    POST: any other address gets neither the key nor the prompt.
+    """
+
+    async def read(response: Any) -> None:
+        if response.status_code < 300:
+            return
+        if response.has_redirect_location and not _stays(response):
+            raise ConnectionFailed(_redirect(response), retryable=False)
+        content = await _bounded(response.stream)
+        if encoding := response.headers.pop("content-encoding", ""):
+            with suppress(library.DecodingError):
+                content = library.Response(200, headers={"content-encoding": encoding}, content=content).content
+        response.stream = library.ByteStream(content)
+
+    return read
+
+
+def _stays(response: Any) -> bool:
+    url, target = response.url, _target(response)
+    if response.status_code not in (307, 308) or target is None:
+        return False
+    return (url.scheme, url.host, url.port) == (target.scheme, target.host, target.port)
+
+
+def _target(response: Any) -> Any:
+    try:
+        return response.url.join(response.headers["location"])
+    except Exception:  # noqa: BLE001 - an invalid URL
+        return None
+
+
+def _redirect(response: Any) -> str:
+    target = _target(response)
+    address = "an invalid URL" if target is None else clean_text(target.copy_with(query=None, userinfo=b""))
+    return (
+        f"HTTP {response.status_code}: the endpoint redirects to {address}. Set base_url to its new address, or check "
+        "whether the network asks for a login"
+    )
+
+
+async def _bounded(stream: Any) -> bytes:
+    parts: list[bytes] = []
+    with suppress(Exception):
+        async with asyncio.timeout(ERROR_WAIT_S):
+            async for part in stream:
+                parts.append(part)
+                if sum(map(len, parts)) > MAX_ERROR_BYTES:
+                    break
+    await stream.aclose()
+    return b"".join(parts)
 
 
 @asynccontextmanager

@@ -1,0 +1,192 @@
+"""Responses that HTTP servers, proxies, and networks send in place of a provider's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from llm_magic import ConnectionFailed, Registry, ServerError
+from llm_magic.errors import ProviderError, RateLimited
+from llm_magic.events import TextDelta
+from llm_magic.providers import aclose, sending
+from llm_magic.providers.anthropic import AnthropicProvider
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.openai import OpenAIProvider
+from llm_magic.types import Message, ModelSpec, ProviderSpec
+from tests.support import loopback
+
+PROVIDERS = {"openai": OpenAIProvider, "anthropic": AnthropicProvider}
+MODELS = {"openai": "gpt-5.5", "anthropic": "claude-sonnet-4-6"}
+PROMPT = "Capital of France?"
+ANSWERS = {
+    "openai": b'data: {"choices": [{"delta": {"content": "Paris."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+    "anthropic": b'data: {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Paris."}}\n\n'
+    b'data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}\n\ndata: {"type": "message_stop"}\n\n',
+}
+
+
+def response(status: int, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@dataclass(kw_only=True)
+class Server:
+    """Sends `responses` in turn, one for each request. An empty one closes the connection."""
+
+    responses: list[bytes]
+    stays_open: bool = True
+    url: str = ""
+    requests: list[bytes] = field(default_factory=list[bytes])
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.lower().split(b"\r\n")
+                size = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+                self.requests.append(head + await reader.readexactly(size))
+                answer = self.responses.pop(0)
+                writer.write(answer)
+                if not (answer and self.stays_open):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(*responses: bytes, stays_open: bool = True) -> AsyncIterator[Server]:
+    server = Server(responses=list(responses), stays_open=stays_open)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        await aclose()
+        listening.close()
+
+
+async def ask(wire: str, url: str) -> str:
+    registry = Registry.load("article")
+    environ = {f"{wire.upper()}_BASE_URL": url, f"{wire.upper()}_API_KEY": loopback.KEY}
+    model: ModelSpec = registry[MODELS[wire]]
+    spec: ProviderSpec = registry.providers[wire]
+    message = Message(role="user", content=PROMPT)
+    request = ProviderRequest(model=model, messages=(message,), max_output_tokens=10)
+    async with aclosing(PROVIDERS[wire](spec, environ=environ).stream(request)) as events:
+        return "".join([event.text async for event in events if isinstance(event, TextDelta)])
+
+
+async def failure(wire: str, url: str) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await ask(wire, url)
+    error = caught.value
+    assert loopback.KEY not in str(error)
+    assert (error.billed, error.accepted) == (False, False), "the request is not charged"
+    return error
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(429, b'{"error": {"message": "slow down"}}', length=1_000),
+        response(429, b'{"error": {"message": "slow down"}}', "content-encoding: gzip"),
+        response(429, b'{"error": {"message": "slow down"}}', "content-encoding: deflate"),
+        b'HTTP/1.1 429 X\r\ntransfer-encoding: chunked\r\n\r\n23\r\n{"error": {"message": "slow down"}}\r\n',
+        b'HTTP/1.1 429 X\r\ntransfer-encoding: chunked\r\n\r\n23\r\n{"error": {"message": "slow down"}}\r\nzz\r\n',
+    ],
+)
+@pytest.mark.parametrize("stays_open", [True, False])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_the_status_of_an_error_counts_although_its_body_breaks(
+    wire: str, answer: bytes, stays_open: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "ERROR_WAIT_S", 0.05)
+    async with serving(answer, stays_open=stays_open) as server:
+        error = await failure(wire, server.url)
+    assert isinstance(error, RateLimited)
+    assert "slow down" in str(error)
+
+
+@pytest.mark.parametrize("wire", MODELS)
+async def test_an_error_body_without_an_end_is_bounded(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "MAX_ERROR_BYTES", 1_000)
+    async with serving(response(500, b"x" * 2_000, length=10**9)) as server:
+        assert isinstance(await failure(wire, server.url), ServerError)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["http://127.0.0.2:1/v1?token=secret", "https://127.0.0.1/v1", "http://[::bad/"])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_redirect_to_another_address_is_reported(wire: str, status: int, location: str) -> None:
+    async with serving(response(status, b"moved", f"location: {location}")) as server:
+        error = await failure(wire, server.url)
+    assert isinstance(error, ConnectionFailed)
+    assert not error.retryable
+    assert f"HTTP {status}: the endpoint redirects to " in str(error)
+    assert "secret" not in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_redirect_that_drops_the_prompt_is_not_followed(wire: str, status: int) -> None:
+    async with serving(response(status, b"", "location: /login")) as server:
+        error = await failure(wire, server.url)
+    assert f"redirects to {server.url}/login. Set base_url" in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_redirect_within_the_server_takes_the_prompt_along(wire: str, status: int) -> None:
+    async with serving(response(status, b"", "location: /moved/"), response(200, ANSWERS[wire])) as server:
+        assert await ask(wire, server.url) == "Paris."
+    assert server.requests[1].startswith(b"POST /moved/ ")
+    assert PROMPT.encode() in server.requests[1]
+
+
+CONNECT: dict[str, tuple[bytes, bool]] = {
+    "wants a login": (response(407), False),
+    "forbids the host": (response(403), False),
+    "is broken": (response(503), True),
+    "closes the connection": (b"", True),
+    "speaks another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", True),
+    "breaks the tunnel": (b"HTTP/1.1 200 OK\r\n\r\nno TLS", True),
+}
+
+
+@pytest.mark.parametrize("way", CONNECT)
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_request_that_a_proxy_did_not_pass_on_is_not_billed(
+    wire: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, retryable = CONNECT[way]
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving(answer, stays_open=False) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://user:secret@"))
+        error = await failure(wire, "https://llm.example.com/v1")
+    assert isinstance(error, ConnectionFailed)
+    assert error.retryable is retryable
+    assert str(error).endswith(". Check HTTPS_PROXY")
+    assert "secret" not in str(error)
+    assert [request.split()[0] for request in proxy.requests] == [b"CONNECT"]
+
+
+@pytest.mark.parametrize("status", [407, 511])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_network_that_asks_for_a_login_is_not_asked_again(
+    wire: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(response(status, b"<html><title>Log in</title></html>", "content-type: text/html")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        error = await failure(wire, "http://llm.example.com/v1")
+    assert isinstance(error, ConnectionFailed)
+    assert not error.retryable
+    assert str(error) == f"HTTP {status}: Log in. Check HTTP_PROXY"
