@@ -198,7 +198,7 @@ async def test_a_proxy_that_does_not_answer_is_named_without_its_password(
     wire: str, proxy: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    own = ProviderSpec(name="own", api=wire, base_url="https://remote.example/v1", api_key_env="OWN_KEY")
+    own = ProviderSpec(name="own", api=wire, base_url="https://other.example/v1", api_key_env="OWN_KEY")
     provider = WIRES[wire](own, environ={"OWN_KEY": KEY})
     error = await failure(Router(registry=registry(model("m", provider="own")), providers={"own": provider}))
     assert reason in str(error)
