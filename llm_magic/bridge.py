@@ -13,17 +13,17 @@ import os
 import queue
 import sys
 import threading
-import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
 
+from llm_magic import turns
+
 Item = TypeVar("Item")
 
 # A wait without a timeout can't be interrupted on Windows, so a thread waits for an item in short steps.
 POLL_INTERVAL_S = 0.05
-CHECKPOINT_INTERVAL_S = 0.01
 SETTLE_TIMEOUT_S = 5.0
 _REFERENCE_S = 86_400.0
 
@@ -110,18 +110,6 @@ class _End:
 _END = _End()
 
 
-class _Checkpoints:
-    """Yields to the event loop every CHECKPOINT_INTERVAL_S, in a loop that may not suspend by itself."""
-
-    def __init__(self) -> None:
-        self._next_due = time.monotonic() + CHECKPOINT_INTERVAL_S
-
-    async def checkpoint(self) -> None:
-        if time.monotonic() >= self._next_due:
-            await asyncio.sleep(0)
-            self._next_due = time.monotonic() + CHECKPOINT_INTERVAL_S
-
-
 class Job(Generic[Item]):
     """An async generator that runs on the private loop, and a queue of its items."""
 
@@ -134,7 +122,6 @@ class Job(Generic[Item]):
         self._wakers: list[Callable[[], None]] = []
         self._end_callbacks: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
-        self._checkpoints = _Checkpoints()
 
     def launch(self, generator: AsyncGenerator[Item]) -> None:
         """Start the generator, in the caller's context. Call it once."""
@@ -146,10 +133,11 @@ class Job(Generic[Item]):
 
     async def _run(self, generator: AsyncGenerator[Item]) -> None:
         async with aclosing(generator):
-            checkpoints = _Checkpoints()
+            turn = turns.of_running_loop()
             async for item in generator:
                 self._put(item)
-                await checkpoints.checkpoint()
+                if turn.is_over:
+                    await turn.checkpoint()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -232,8 +220,10 @@ class Job(Generic[Item]):
         """Yield the items. On an early exit, cancel the job and wait for its end."""
         _canceler = _Canceler(self)  # freed with this frame, also if the loop is closed and `finally` can't run
         try:
+            turn = turns.of_running_loop()
             while not isinstance(item := await self._next_item(), _End):
                 yield item
+                await turn.checkpoint()
         finally:
             self.cancel()
             with suppress(TimeoutError):
@@ -241,7 +231,6 @@ class Job(Generic[Item]):
                     await self.ajoin()
 
     async def _next_item(self) -> Item | _End:
-        await self._checkpoints.checkpoint()
         while True:
             try:
                 item = self._items.get_nowait()

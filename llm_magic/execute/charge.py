@@ -19,6 +19,8 @@ from llm_magic.types import CostBasis, ModelSpec, Usage
 _OWN_PACE_MARGIN = 1.5
 _MIN_OWN_PACE_TOKENS = 5
 _MIN_WRITING_SHARE = 0.25
+_IN_FLIGHT_S = 0.1
+"""Time for which the text on the way of a stopped stream is charged: a network round trip."""
 _MAX_TOKENS_PER_S = 3_000
 """Faster than models generate: bounds the reasoning before a text that was too short to tell the pace."""
 _MIN_ANSWER_SHARE, _MIN_PROMPT_SHARE, _MIN_DOUBTED_TOKENS = 0.2, 0.1, 5
@@ -72,7 +74,8 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
         hidden = (hidden or 0) if state.pauses or state.silent_s(now) >= MIN_SILENCE_S else 0
     elif state.in_one_piece and state.first_content_at is None:
         hidden = None  # a provider may generate such an answer to its end, although the connection is closed
-    if hidden == 0:
+    in_flight = 0 if state.finished is not None or failure is not None else _in_flight_tokens(state)
+    if hidden == in_flight == 0:
         return Charge(usage=seen, seen=seen, basis=CostBasis.COUNTED, doubt=doubt)
     limit = state.candidate.max_output_tokens
     if hidden is None:
@@ -81,7 +84,7 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     hidden = max(0, min(hidden - _summary_tokens(state), limit - seen.output_tokens))
     usage = dataclasses.replace(
         seen,
-        output_tokens=seen.output_tokens + hidden,
+        output_tokens=max(seen.output_tokens, min(limit, seen.output_tokens + hidden + in_flight)),
         reasoning_tokens=seen.reasoning_tokens + hidden,
     )
     return Charge(usage=usage, seen=seen, basis=CostBasis.ESTIMATED, doubt=doubt)
@@ -125,6 +128,19 @@ def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], f
     return 0 if is_whole else math.ceil(_MAX_TOKENS_PER_S * (hidden_s + sum(pause_s for pause_s, _ in state.pauses)))
 
 
+def _in_flight_tokens(state: AttemptState) -> int:
+    """Estimate the text that was on its way when the stream ended, at most as much as had arrived."""
+    first_at, last_at = state.first_content_at, state.last_content_at
+    if first_at is None or last_at is None or last_at <= first_at:
+        return 0
+    count = _visible_tokens(state)
+    return min(count, math.ceil(_IN_FLIGHT_S * count / (last_at - first_at)))
+
+
+def _visible_tokens(state: AttemptState) -> int:
+    return tokens.estimate(state.answer_text + "".join(state.reasoning), state.candidate.model)
+
+
 def _own_pace(state: AttemptState) -> float | None:
     """Return the visible tokens per second of this stream, with a margin; None if there were too few.
 
@@ -133,7 +149,7 @@ def _own_pace(state: AttemptState) -> float | None:
     first_at, last_at = state.first_content_at, state.last_content_at
     if first_at is None or last_at is None or last_at <= first_at:
         return None
-    count = tokens.estimate(state.answer_text + "".join(state.reasoning), state.candidate.model)
+    count = _visible_tokens(state)
     if count < _MIN_OWN_PACE_TOKENS:
         return None
     shown_s = last_at - first_at

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
+from llm_magic import turns
 from llm_magic.errors import ProviderError, Refused
 from llm_magic.events import TextDelta
 from llm_magic.providers.base import Finished, ProviderEvent, SignOfLife
@@ -14,6 +16,8 @@ from llm_magic.providers.sse import BodyDecoder, JSONObject
 
 END_WAIT_S = 5.0
 DRAIN_S, DRAIN_BYTES = 0.25, 65_536
+_MAX_DECODED_BYTES = 16_384
+"""Decoded without a break, plus one chunk: some milliseconds."""
 
 
 class WireReader(Protocol):
@@ -61,9 +65,9 @@ async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[Provi
             await _drain(body)
 
 
-def _chunks(response: Any) -> AsyncIterable[bytes]:
+def _chunks(response: Any) -> AsyncGenerator[bytes]:
     """Return the chunks of the body as the connection yields them: the library's iterators wrap each of them."""
-    return response.aiter_bytes() if "content-encoding" in response.headers else response.stream
+    return response.aiter_bytes() if "content-encoding" in response.headers else aiter(response.stream)
 
 
 class _Merged:
@@ -91,10 +95,12 @@ class _Merged:
 
 
 class _Body:
-    """The bytes of a response, read by a task of its own: each time, all that have arrived."""
+    """The bytes of a response, read by a task of its own: each time, what has arrived, up to about
+    _MAX_DECODED_BYTES."""
 
-    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
-        self._parts: list[bytes] = []
+    def __init__(self, chunks: AsyncGenerator[bytes]) -> None:
+        self._parts: deque[bytes] = deque()
+        self._turn = turns.of_running_loop()
         self._error: Exception | None = None
         self._is_read = False
         self._arrived = asyncio.Event()
@@ -102,26 +108,36 @@ class _Body:
 
     async def next(self) -> bytes | None:
         await self._arrived.wait()
+        await self._turn.checkpoint()
         if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            if not self._is_read:
+            data = self._take()
+            if not (self._parts or self._is_read):
                 self._arrived.clear()
             return data
         if self._error is not None:
             raise self._error
         return None
 
+    def _take(self) -> bytes:
+        data, size = list[bytes](), 0
+        while self._parts and size < _MAX_DECODED_BYTES:
+            data.append(self._parts.popleft())
+            size += len(data[-1])
+        return b"".join(data)
+
     async def aclose(self) -> None:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    async def _read(self, chunks: AsyncIterable[bytes]) -> None:
+    async def _read(self, chunks: AsyncGenerator[bytes]) -> None:
         try:
-            async for chunk in chunks:
-                self._parts.append(chunk)
-                if len(self._parts) == 1:
-                    self._arrived.set()
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    self._parts.append(chunk)
+                    if len(self._parts) == 1:
+                        self._arrived.set()
+                    if self._turn.is_over:
+                        await self._turn.checkpoint()
         except Exception as error:  # noqa: BLE001 - raised again in `next`
             self._error = error
         finally:

@@ -150,7 +150,7 @@ async def test_closing_with_items_queued_leaves_the_callers_loop_running() -> No
 
 
 async def test_items_that_come_without_a_pause_leave_room_for_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llm_magic.bridge.CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("llm_magic.turns.TURN_S", 0.0)
     turns = {"caller": 0, "private": 0}
 
     async def tick(loop: str) -> None:

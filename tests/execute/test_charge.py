@@ -523,3 +523,19 @@ async def test_a_summary_of_the_reasoning_does_not_replace_the_estimate_of_it() 
     script = thinks(clock, 4, thinking("It adds.", is_summary=True))
     row = await row_after_stop(routed(script, clock=clock, tokens_per_s=50.0), at=Progress)
     assert (row.cost_basis, row.usage.reasoning_tokens) == (CostBasis.ESTIMATED, 200)
+
+
+@pytest.mark.parametrize(("step_s", "in_flight"), [(0.2, 1), (0.01, 11), (0.0001, 41)])
+async def test_text_in_flight_is_charged_when_a_stream_is_closed(step_s: float, in_flight: int) -> None:
+    clock = FakeClock()
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        for number in range(40):
+            clock.advance(step_s if number else 0)
+            yield TextDelta(text="word ")
+        yield Progress(message="waiting", done=True)
+        await asyncio.Event().wait()
+
+    row = await row_after_stop(routed(script, clock=clock), at=Progress)
+    assert row.cost_basis is CostBasis.ESTIMATED
+    assert row.usage.output_tokens == 41 + in_flight

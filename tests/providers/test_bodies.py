@@ -51,6 +51,7 @@ class Response:
     error: Exception | None = None
     hangs: bool = False
     read_to_end: bool = field(default=False, init=False)
+    is_closed: bool = field(default=False, init=False)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -61,15 +62,18 @@ class Response:
         return self._chunks()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        for data in self.reads:
-            await asyncio.sleep(0)  # as when the next read has to wait
-            yield data
-        await asyncio.sleep(0)
-        if self.error is not None:
-            raise self.error
-        if self.hangs:
-            await asyncio.Event().wait()
-        self.read_to_end = True
+        try:
+            for data in self.reads:
+                await asyncio.sleep(0)  # as when the next read has to wait
+                yield data
+            await asyncio.sleep(0)
+            if self.error is not None:
+                raise self.error
+            if self.hangs:
+                await asyncio.Event().wait()
+            self.read_to_end = True
+        finally:
+            self.is_closed = True
 
 
 @dataclass(kw_only=True)
@@ -597,6 +601,45 @@ async def test_deltas_that_arrive_together_are_one_event_with_its_pieces() -> No
     events = read_events(Response([sse(chunks)]), ChunkReader(ENDPOINT, SENT))
     texts = [(event.text, event.pieces) async for event in events if isinstance(event, TextDelta)]
     assert texts == [("Paris", ("Pa", "ris")), (".", ())]
+
+
+async def test_a_flood_of_text_is_decoded_in_parts_with_turns_for_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_magic.turns.TURN_S", 0.0)
+    body = sse([delta("word ")] * 2_000)
+    reads = [body[start : start + 4_096] for start in range(0, len(body), 4_096)]
+    turns, done = 0, 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def receive() -> None:
+        nonlocal done
+        parts = list[tuple[int, str]]()
+        async for event in read_events(Response(reads), ChunkReader(ENDPOINT, SENT)):
+            if isinstance(event, TextDelta):
+                parts.append((turns, event.text))
+        assert "".join(text for _, text in parts) == "word " * 2_000
+        assert len({turn for turn, _ in parts}) == len(parts)
+        done += 1
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.gather(*(receive() for _ in range(3)))
+    ticking.cancel()
+    assert done == 3
+
+
+async def test_a_reader_that_waits_for_its_turn_closes_the_body_when_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llm_magic.turns.TURN_S", 0.0)
+    response = Response([sse([delta("word ")], end="")] * 1_000)
+    async with aclosing(read_events(response, ChunkReader(ENDPOINT, SENT))) as events:
+        assert isinstance(await anext(events), TextDelta)
+    assert response.is_closed
+    assert not response.read_to_end
 
 
 async def test_text_that_arrives_with_an_error_is_kept() -> None:
