@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol, cast, runtime_checkable
+from urllib.parse import urlencode
 
 from llm_magic.errors import ProviderError
 from llm_magic.providers.http import Endpoint
@@ -16,15 +17,42 @@ from llm_magic.providers.stated_costs import parse_amount
 from llm_magic.providers.token_counts import parse_count
 from llm_magic.types import Effort
 
-_MAX_MODELS = 5_000
+_MAX_MODELS, _MAX_PAGES = 5_000, 50
 _MAX_MESSAGE_CHARS = 200
 
-# The first name with a value is taken. OpenRouter, Groq, Mistral, vLLM, llama.cpp, Together, and Anthropic.
-_CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len", "meta.n_ctx")
-_INPUT = ("max_input_tokens",)
-_OUTPUT = ("max_tokens", "max_completion_tokens", "top_provider.max_completion_tokens", "max_output_tokens")
-_RETIRES = ("retires_at", "deprecation", "expiration_date")
+# The first name with a value is taken. OpenRouter, Groq, Mistral, vLLM, llama.cpp, Together, Anthropic, LM Studio,
+# Novita, DeepInfra, Gemini, and GitHub Models.
+_CONTEXT = (
+    "loaded_context_length",
+    "context_length",
+    "context_window",
+    "max_context_length",
+    "max_model_len",
+    "meta.n_ctx",
+    "context_size",
+    "metadata.context_length",
+)
+_INPUT = ("max_input_tokens", "inputTokenLimit", "limits.max_input_tokens")
+_OUTPUT = (
+    "max_tokens",
+    "max_completion_tokens",
+    "top_provider.max_completion_tokens",
+    "max_output_tokens",
+    "metadata.max_tokens",
+    "outputTokenLimit",
+    "limits.max_output_tokens",
+)
+_RETIRES = ("retires_at", "deprecation", "expiration_date", "deprecation_date", "retirement_date", "shutdown_date")
 _CREATED = ("created_at", "created")
+_LISTS = ("data", "models", "result", "items")
+_LIFECYCLES = {
+    "active": "active",
+    "deprecated": "deprecated",
+    "retiring": "deprecated",
+    "retired": "retired",
+    "shutdown": "retired",
+}
+_MS_EPOCH = 1e11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +64,7 @@ class ListedModel:
     """
 
     id: str
+    aliases: tuple[str, ...] = ()
     context_window: int | None = None
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
@@ -58,8 +87,16 @@ class ListingProvider(Protocol):
 async def list_models(client: Any, endpoint: Endpoint, path: str) -> list[ListedModel]:
     """Ask an endpoint for its models, which is free. Raises ProviderError in words."""
     try:
-        body = await client.get(path, cast_to=object)
-        return parse_models(json.loads(body) if isinstance(body, str) else body)
+        models: list[ListedModel] = []
+        query = path
+        for _ in range(_MAX_PAGES):
+            body = await client.get(query, cast_to=object)
+            body = json.loads(body) if isinstance(body, str) else body
+            models += parse_models(body)
+            if not (following := _next_page(body)) or len(models) >= _MAX_MODELS:
+                break
+            query = f"{path}{'&' if '?' in path else '?'}{following}"
+        return models
     except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
         problem = _problem(error, endpoint)
     raise ProviderError(problem)
@@ -67,15 +104,41 @@ async def list_models(client: Any, endpoint: Endpoint, path: str) -> list[Listed
 
 def parse_models(body: object) -> list[ListedModel]:
     """Read a list of models: `{"data": [...]}`, or, as Together sends it, the list alone. Raises ValueError."""
-    entries: object = json_object(body).get("data", json_object(body).get("models", body))
-    if not isinstance(entries, list):
+    entries = _entries(body)
+    if entries is None:
         raise ValueError("the answer is not a list of models")
-    named = [entry for entry in json_objects(cast("object", entries)) if isinstance(_name(entry), str)]
+    named = [entry for entry in entries if isinstance(_name(entry), str)]
     return [_model_of(entry) for entry in named[:_MAX_MODELS]]
 
 
+def _entries(body: object, depth: int = 0) -> list[dict[str, Any]] | None:
+    """Return the entries of a list of objects or names, or of a mapping by name; None if there is neither."""
+    if isinstance(body, list):
+        names = [{"id": item} for item in cast("list[object]", body) if isinstance(item, str)]
+        return names or json_objects(cast("object", body))
+    table = json_object(body)
+    for key in _LISTS:
+        if isinstance(table.get(key), list | dict) and depth <= 1:
+            return _entries(table[key], depth + 1)
+    if depth and table and all(isinstance(value, dict) for value in table.values()):
+        return [{"id": name} | json_object(value) for name, value in table.items()]
+    return None
+
+
+def _next_page(body: object) -> str:
+    """Return the parameter for the next page: Anthropic's, OpenAI's, or Google's."""
+    table = json_object(body)
+    if isinstance(token := table.get("nextPageToken"), str) and token:
+        return urlencode({"pageToken": token})
+    entries = _entries(body)
+    last = table.get("last_id") or (entries and _name(entries[-1]))
+    if table.get("has_more") is not True or not isinstance(last, str):
+        return ""
+    return urlencode({"after_id" if "first_id" in table else "after": last})
+
+
 def _name(entry: Mapping[str, Any]) -> object:
-    return entry.get("id") or entry.get("name")
+    return entry.get("id") or entry.get("name") or entry.get("model")
 
 
 def _model_of(entry: Mapping[str, Any]) -> ListedModel:
@@ -83,6 +146,7 @@ def _model_of(entry: Mapping[str, Any]) -> ListedModel:
     prices = json_object(entry.get("pricing"))
     return ListedModel(
         id=clean_text(_name(entry)).removeprefix("models/"),  # Gemini
+        aliases=tuple(map(str, _list_of(entry.get("aliases")))),
         context_window=_count(entry, _CONTEXT),
         max_input_tokens=_count(entry, _INPUT),
         max_output_tokens=_count(entry, _OUTPUT),
@@ -114,7 +178,7 @@ def _moment(entry: Mapping[str, Any], names: tuple[str, ...]) -> datetime | None
             if isinstance(value, str):
                 moment = datetime.fromisoformat(value)
             elif isinstance(value, int | float) and not isinstance(value, bool):
-                moment = datetime.fromtimestamp(value, tz=UTC)
+                moment = datetime.fromtimestamp(value / 1_000 if value > _MS_EPOCH else value, tz=UTC)
             else:
                 continue
         except (ValueError, OverflowError, OSError):
@@ -124,9 +188,11 @@ def _moment(entry: Mapping[str, Any], names: tuple[str, ...]) -> datetime | None
 
 
 def _lifecycle(entry: Mapping[str, Any]) -> str:
-    lifecycle = entry.get("lifecycle")
-    if lifecycle in ("active", "deprecated", "retired"):
-        return str(lifecycle)
+    stated = (str(entry.get(name) or "").lower() for name in ("lifecycle", "lifecycle_status", "status"))
+    if lifecycle := next((known for word in stated if (known := _LIFECYCLES.get(word))), ""):
+        return lifecycle
+    if entry.get("deprecated") is True or entry.get("is_deprecated") is True:
+        return "deprecated"
     return "retired" if entry.get("active") is False else ""  # Groq
 
 
@@ -141,6 +207,10 @@ def _reads_images(entry: Mapping[str, Any], capabilities: Mapping[str, Any]) -> 
         return stated
     kinds = json_object(entry.get("architecture")).get("input_modalities")  # OpenRouter
     return "image" in cast("list[object]", kinds) if isinstance(kinds, list) else None
+
+
+def _list_of(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _price(value: object) -> Decimal | None:

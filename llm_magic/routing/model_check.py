@@ -83,6 +83,14 @@ def _compared(models: Sequence[ModelSpec], listed: list[ListedModel] | tuple[Mod
             status, detail = listed
             yield ModelCheck(model=model.id, provider=model.provider, status=status, detail=detail)
             continue
+        if not listed:
+            yield ModelCheck(
+                model=model.id,
+                provider=model.provider,
+                status=ModelStatus.UNKNOWN,
+                detail="the provider's list is empty",
+            )
+            continue
         found = _find(model, listed)
         if found is None:
             detail = f"{model.api_model} is not in the provider's list"
@@ -99,9 +107,10 @@ def _compared(models: Sequence[ModelSpec], listed: list[ListedModel] | tuple[Mod
 
 
 def _find(model: ModelSpec, listed: Sequence[ListedModel]) -> ListedModel | None:
-    by_name = {entry.id: entry for entry in reversed(listed)}
+    by_name = {name: entry for entry in reversed(listed) for name in (*entry.aliases, entry.id)}
     undated = {_DATE.sub("", entry.id): entry for entry in reversed(listed)}
-    names = (model.api_model, f"{model.api_model}:latest", _DATE.sub("", model.api_model))
+    name = model.api_model  # with a variant, as in `:nitro`, or a tag
+    names = (name, f"{name}:latest", _DATE.sub("", name), name.partition(":")[0])
     return next((found for name in names if (found := by_name.get(name) or undated.get(name))), None)
 
 

@@ -32,6 +32,7 @@ class ListServer(ThreadingHTTPServer):
         self.answers: dict[str, tuple[int, Json]] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.delay_s = 0.0
+        self.pages: dict[str, str] = {}
 
     def handle_error(self, *_: object) -> None:
         """Ignore clients that do not wait for a slow answer."""
@@ -49,6 +50,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, self.path, key))
         time.sleep(self.server.delay_s)
         status, body = self.server.answers.get(self.path.partition("?")[0], (404, {"error": {"message": "nothing"}}))
+        if self.server.pages:
+            query = self.path.partition("?")[2].removeprefix("limit=1000").removeprefix("&")
+            status, body = 200, self.server.pages[query]
         payload = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -140,6 +144,19 @@ LISTS: list[tuple[str, str, Json, tuple[str, ...]]] = [
     ("Together", "zai/glm", [{"id": "zai/glm", "context_length": 100_000}], ()),
     ("Ollama", "llama3.2", {"object": "list", "data": [{"id": "llama3.2:latest"}]}, ()),
     ("Gemini", "gemini-3-flash", {"data": [{"id": "models/gemini-3-flash"}]}, ()),
+    ("LM Studio", "qwen3", {"data": [{"id": "qwen3", "state": "loaded", "max_context_length": 131_072, "loaded_context_length": 4_096}]},
+     ("context_window: 100,000 here, 4,096 there",)),
+    ("DeepInfra", "zai/glm", {"data": [{"id": "zai/glm", "metadata": {"context_length": 100_000, "max_tokens": 8_192}}]},
+     ("max_output_tokens: 10,000 here, 8,192 there",)),
+    ("Novita", "zai/glm", {"data": [{"id": "zai/glm", "context_size": 65_536}]}, ("context_window: 100,000 here, 65,536 there",)),
+    ("Gemini's own form", "gemini-3-flash", {"models": [{"name": "models/gemini-3-flash", "outputTokenLimit": 65_536}]},
+     ("max_output_tokens: 10,000 here, 65,536 there",)),
+    ("Cloudflare", "@cf/llama", {"success": True, "result": [{"id": "uuid", "name": "@cf/x"}, {"name": "@cf/llama"}]}, ()),
+    ("by name", "llama", {"data": {"llama": {"context_length": 100_000}, "other": {}}}, ()),
+    ("names alone", "llama", {"data": ["other", "llama"]}, ()),
+    ("a list within", "llama", {"data": {"models": [{"id": "llama"}]}}, ()),
+    ("xAI", "grok-4", {"models": [{"id": "grok-4-0709", "aliases": ["grok-4", "grok-4-latest"]}]}, ()),
+    ("a variant of OpenRouter", "meta/llama:nitro", {"data": [{"id": "meta/llama"}]}, ()),
     ("Mistral", "mistral-large", {"data": [{"id": "mistral-large", "max_context_length": 100_000,
                                            "capabilities": {"vision": False}}]}, ()),
 ]  # fmt: skip
@@ -162,6 +179,10 @@ def test_the_lists_of_endpoints_are_read(
         ({"active": False}, "gone", "retired"),
         ({"deprecation": "2026-12-01"}, "retiring", "retires on 2026-12-01"),
         ({"expiration_date": "2027-01-15"}, "retiring", "retires on 2027-01-15"),
+        ({"deprecated": True}, "retiring", "deprecated, without a date"),
+        ({"is_deprecated": True}, "retiring", "deprecated, without a date"),
+        ({"status": "Shutdown"}, "gone", "retired"),
+        ({"deprecation_date": 1_796_083_200_000}, "retiring", "retires on 2026-12-01"),
         ({"lifecycle": "deprecated"}, "retiring", "deprecated, without a date"),
         ({"lifecycle": "retired", "retires_at": "2026-01-01T00:00:00Z"}, "gone", "retired"),
     ],
@@ -181,6 +202,8 @@ def test_a_retirement_is_read_in_every_form(
         (403, {"error": {"message": "no"}}, "refuses the key (HTTP 403)"),
         (404, {"error": {"message": "no"}}, "has no list of models (HTTP 404)"),
         (500, {"error": {"message": "key sk-list-key broke"}}, "can't be asked: InternalServerError"),
+        (200, {"data": []}, "the provider's list is empty"),
+        (200, {"data": None}, "something that is not a list of models"),
         (200, {"data": 5}, "something that is not a list of models"),
         (200, "<html>", "something that is not a list of models"),
         (200, "", "not a list of models"),
@@ -213,6 +236,22 @@ def test_a_provider_without_a_key_is_not_asked(server: ListServer, monkeypatch: 
     (check,) = check_models(registry, {"cloud": connect(spec)})
     assert (check.status, check.detail) == ("not asked", "no MISSING_KEY")
     assert server.requests == []
+
+
+PAGES: list[tuple[str, dict[str, Json]]] = [
+    ("anthropic", {"": {"data": [{"id": "a"}], "has_more": True, "first_id": "a", "last_id": "a"},
+                   "after_id=a": {"data": [{"id": "m"}], "has_more": False, "first_id": "m", "last_id": "m"}}),
+    ("openai", {"": {"data": [{"id": "a"}], "has_more": True}, "after=a": {"data": [{"id": "m"}], "has_more": False}}),
+    ("openai", {"": {"models": [{"name": "models/a"}], "nextPageToken": "q/1"}, "pageToken=q%2F1": {"models": [{"name": "models/m"}]}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api", "pages"), PAGES)
+def test_every_page_of_a_list_is_read(
+    server: ListServer, monkeypatch: pytest.MonkeyPatch, api: str, pages: dict[str, Json]
+) -> None:
+    server.pages = {page: json.dumps(body) for page, body in pages.items()}
+    assert str(checked(server, monkeypatch, api, model("m"))["m"].status) == "available"
 
 
 @pytest.mark.parametrize("entry", [
