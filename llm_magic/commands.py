@@ -80,7 +80,7 @@ def ask(args: argparse.Namespace) -> int:
         return 0
     facts = {"text": result.text, "model": result.model, "tier": str(result.tier), "run_id": result.run_id}
     data = {} if args.schema is None else {"data": result.data}
-    print(json.dumps(facts | data | {"cost_usd": f"{result.cost_usd:f}"}, ensure_ascii=False, default=str))
+    print(json.dumps(facts | data | {"cost_usd": float(result.cost_usd)}, ensure_ascii=False, default=str))
     return 0
 
 
@@ -174,8 +174,8 @@ def _facts(column: Column) -> dict[str, Any]:
         "failed": progress.failed,
         "left": max(0, total - ended),
         "resumed": progress.resumed,
-        "cost_usd": f"{column.cost_usd:f}",
-        "expected_usd": None if plan is None or plan.expected_usd is None else f"{plan.expected_usd:f}",
+        "cost_usd": float(column.cost_usd),
+        "expected_usd": None if plan is None or plan.expected_usd is None else float(plan.expected_usd),
         "elapsed_s": round(column.elapsed_s, 1),
     }
 

@@ -28,8 +28,6 @@ from llm_magic.routing import session_router
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from tests.support.builders import model, router
 
-AMOUNT = re.compile(r"\d+(\.\d+)?")
-
 
 @pytest.fixture
 def provider() -> ScriptedProvider:
@@ -134,10 +132,8 @@ def test_progress_can_be_read_as_json(
     assert main(["map", str(reviews), "--text", "{{text}}", "--json", "--out", str(tmp_path / "out.csv")]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (last["answered"], last["failed"], last["left"], last["stopped"]) == (2, 0, 0, "")
-    assert {name: AMOUNT.fullmatch(last[name]) is not None for name in ("cost_usd", "expected_usd")} == {
-        "cost_usd": True,
-        "expected_usd": True,
-    }
+    assert isinstance(last["cost_usd"], float)
+    assert isinstance(last["expected_usd"], float)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +186,7 @@ def test_one_prompt_is_answered(provider: ScriptedProvider, capsys: pytest.Captu
     assert main(["ask", "hello", "--json", "--tag", "a", "--model", "only"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["text"] == "<hello>"
-    assert AMOUNT.fullmatch(answer["cost_usd"])
+    assert isinstance(answer["cost_usd"], float)
 
 
 ANSWER = ["--text", "{{text}}", "--into", "topic"]
