@@ -126,6 +126,7 @@ class ErrorAttributes(TypedDict, total=False):
     scope: Scope
     retryable: bool
     cools_down: bool
+    billed: bool
 
 
 class ProviderError(LLMMagicError):
@@ -139,7 +140,7 @@ class ProviderError(LLMMagicError):
     """
 
     outcome: ClassVar[Outcome] = Outcome.ERROR
-    billed: ClassVar[bool] = False
+    billed: bool = False
     scope: Scope = Scope.MODEL
     retryable: bool = False
     cools_down: bool = False
@@ -151,6 +152,7 @@ class ProviderError(LLMMagicError):
         self.scope = attributes.get("scope", self.scope)
         self.retryable = attributes.get("retryable", self.retryable)
         self.cools_down = attributes.get("cools_down", self.cools_down)
+        self.billed = attributes.get("billed", self.billed)
 
 
 class RateLimited(ProviderError):

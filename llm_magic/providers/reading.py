@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from llm_magic import turns
 from llm_magic.errors import ProviderError, Refused
 from llm_magic.events import TextDelta
+from llm_magic.providers import compression
 from llm_magic.providers.base import Finished, ProviderEvent, SignOfLife
 from llm_magic.providers.sse import BodyDecoder, JSONObject
 
@@ -67,7 +68,10 @@ async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[Provi
 
 def _chunks(response: Any) -> AsyncGenerator[bytes]:
     """Return the chunks of the body as the connection yields them: the library's iterators wrap each of them."""
-    return response.aiter_bytes() if "content-encoding" in response.headers else aiter(response.stream)
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in compression.INFLATED:
+        return compression.inflated(response.stream)
+    return response.aiter_bytes() if encoding else aiter(response.stream)
 
 
 class _Merged:

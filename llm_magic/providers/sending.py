@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from llm_magic.errors import ConnectionFailed
+from llm_magic.errors import ConnectionFailed, ProtocolError
 from llm_magic.providers.payload import clean_text
 
 CLOSING_S = 1.0
@@ -21,6 +21,7 @@ CLOSING_S = 1.0
 _SEPARATE = ("extra_body", "extra_headers")
 
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+_WITHOUT_BODY = (204, 205)
 ERROR_WAIT_S, MAX_ERROR_BYTES = 5.0, 1_000_000
 
 
@@ -87,6 +88,8 @@ def response_hook(library: ModuleType) -> Callable[[Any], Awaitable[None]]:
     """
 
     async def read(response: Any) -> None:
+        if response.status_code in _WITHOUT_BODY:
+            raise ProtocolError(f"HTTP {response.status_code}: no answer", billed=False, retryable=False)
         if response.status_code < 300:
             return
         if response.has_redirect_location and not _stays(response):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import cast
 
 from llm_magic.errors import ProtocolError
+from llm_magic.providers.error_body import parse_body
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_EVENT_BYTES = 32 * 1024 * 1024
+_MAX_QUOTED_BYTES, _MAX_QUOTED_CHARS = 2_000, 80
 # Not strict: some endpoints leave control characters in strings unescaped.
 _JSON = json.JSONDecoder(strict=False)
 
@@ -33,9 +36,10 @@ class BodyDecoder:
             return
         if self._framing is None:
             data = self._start + data
+            self._start = data[:_MAX_QUOTED_BYTES]
             self._framing = self._recognize(data)
-            self._start = data if self._framing is None else b""
             if self._framing is None:
+                self._start = data
                 return
             data = data.removeprefix(_BOM)
         yield from self._framing.feed(data)
@@ -56,7 +60,15 @@ class BodyDecoder:
         return _Document() if start in b'{["' else _Events()
 
     def _unexpected(self) -> ProtocolError:
-        return ProtocolError(f"expected a stream of events, got {self._content_type[:80] or 'no content type'}")
+        """Return the error for a page or a text, which no model generated, or for bytes of an unknown encoding."""
+        problem = f"expected a stream of events, got {self._content_type[:80] or 'no content type'}"
+        try:
+            text = self._start.decode()
+        except UnicodeDecodeError:
+            return ProtocolError(problem)
+        title = parse_body(text).message[:_MAX_QUOTED_CHARS]
+        advice = "Check base_url, and whether the network asks for a login"
+        return ProtocolError(f"{problem}: {title!r}. {advice}", billed=False, retryable=False)
 
 
 class _Events:
@@ -123,7 +135,10 @@ class _Events:
 
 
 class _Document:
-    """One JSON value, from an endpoint that does not stream; or several, one after the other."""
+    """One JSON value, from an endpoint that does not stream; or several, one after the other.
+
+    A value counts as soon as it is whole: its connection may break, or stay open, behind it.
+    """
 
     is_done, has_data = False, True
 
@@ -135,7 +150,11 @@ class _Document:
         self._parts.append(data)
         self._bytes += len(data)
         _check_size(self._bytes)
-        return iter(())
+        if data.rstrip().endswith((b"}", b"]")):
+            with suppress(ProtocolError):  # of a part
+                values = list(_parse(b"".join(self._parts)))
+                self._parts.clear()
+                yield from values
 
     def finish(self) -> Iterator[JSONObject]:
         yield from _parse(b"".join(self._parts))

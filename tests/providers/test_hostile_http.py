@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
 from llm_magic import ConnectionFailed, Registry, ServerError
-from llm_magic.errors import ProviderError, RateLimited
+from llm_magic.errors import ProtocolError, ProviderError, RateLimited
 from llm_magic.events import TextDelta
-from llm_magic.providers import aclose, sending
+from llm_magic.providers import aclose, reading, sending
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.openai import OpenAIProvider
@@ -26,6 +28,11 @@ ANSWERS = {
     "openai": b'data: {"choices": [{"delta": {"content": "Paris."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
     "anthropic": b'data: {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Paris."}}\n\n'
     b'data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}\n\ndata: {"type": "message_stop"}\n\n',
+}
+
+WHOLE = {
+    "openai": b'{"choices": [{"message": {"content": "Paris."}, "finish_reason": "stop"}]}',
+    "anthropic": b'{"type": "message", "content": [{"type": "text", "text": "Paris."}], "stop_reason": "end_turn"}',
 }
 
 
@@ -190,3 +197,78 @@ async def test_a_network_that_asks_for_a_login_is_not_asked_again(
     assert isinstance(error, ConnectionFailed)
     assert not error.retryable
     assert str(error) == f"HTTP {status}: Log in. Check HTTP_PROXY"
+
+
+PAGES: dict[bytes, str] = {
+    b"<!doctype html><html><head><title>Hotel WiFi</title></head></html>": "'Hotel WiFi'",
+    b"\n <html><body>Please <b>log in</b></body></html>": "'Please log in'",
+    b"Ollama is running": "'Ollama is running'",
+    b"404 page not found\n": "'404 page not found'",
+}
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", "application/json", ""])
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_page_in_place_of_an_answer_is_shown_and_not_billed(wire: str, page: bytes, content_type: str) -> None:
+    headers = [f"content-type: {content_type}"] if content_type else []
+    async with serving(response(200, page, *headers)) as server:
+        error = await failure(wire, server.url)
+    assert isinstance(error, ProtocolError)
+    assert not error.retryable
+    assert f": {PAGES[page]}. Check base_url" in str(error)
+
+
+@pytest.mark.parametrize("status", [204, 205])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_status_without_a_body_is_not_billed(wire: str, status: int) -> None:
+    async with serving(f"HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n".encode()) as server:
+        error = await failure(wire, server.url)
+    assert str(error) == f"HTTP {status}: no answer"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        lambda body: response(200, body, length=len(body) + 50),
+        lambda body: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body),
+        lambda body: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\nzz\r\n" % (len(body), body),
+    ],
+)
+@pytest.mark.parametrize("stays_open", [True, False])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_an_answer_that_is_whole_counts_although_its_http_body_is_not(
+    wire: str, stays_open: bool, frame: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "END_WAIT_S", 0.05)
+    monkeypatch.setattr(reading, "DRAIN_S", 0.05)
+    for body in (ANSWERS[wire], WHOLE[wire]):
+        async with serving(frame(body), stays_open=stays_open) as server:
+            assert await ask(wire, server.url) == "Paris."
+
+
+def raw_deflate(data: bytes) -> bytes:
+    deflate = zlib.compressobj(wbits=-15)
+    return deflate.compress(data) + deflate.flush()
+
+
+COMPRESSED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "old name": ("x-gzip", gzip.compress),
+    "not gzip": ("gzip", bytes),
+    "not deflate": ("deflate", bytes),
+    "deflate in place of gzip": ("gzip", zlib.compress),
+    "gzip in place of deflate": ("deflate", gzip.compress),
+    "deflate without a header": ("deflate", raw_deflate),
+    "two members": ("gzip", lambda body: gzip.compress(body[:40]) + gzip.compress(body[40:])),
+    "padded": ("gzip", lambda body: gzip.compress(body) + bytes(8)),
+    "unknown": ("x-own", bytes),
+}
+
+
+@pytest.mark.parametrize("way", COMPRESSED)
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_body_that_is_compressed_in_another_way_than_its_header_says_is_read(wire: str, way: str) -> None:
+    encoding, compress = COMPRESSED[way]
+    for body in (ANSWERS[wire], WHOLE[wire]):
+        async with serving(response(200, compress(body), f"content-encoding: {encoding}")) as server:
+            assert await ask(wire, server.url) == "Paris."
