@@ -148,13 +148,13 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
             while True:
                 waiting_since = clock.monotonic()
                 limit_s = None if loading else _limit_s(run, state)
+                event, is_late = None, False
                 try:
                     event = await timeout.next_of(stream, limit_s)
-                except TimeoutError as error:
-                    position = "before the first token" if state.first_token_at is None else "mid-answer"
-                    waited_s = round(limit_s or 0.0, 1)
-                    reason = f"no event for {waited_s:g} s" if run.time_left_s > 0 else "the run's time is up"
-                    raise TimedOut(f"{reason} {position}") from error
+                except TimeoutError:
+                    is_late = True
+                if is_late:
+                    raise TimedOut(_silence(run, state, limit_s))
                 now = clock.monotonic()
                 if loading:
                     run.deadline += now - waiting_since
@@ -165,6 +165,11 @@ async def _stream(run: Run, state: AttemptState) -> AsyncGenerator[TextDelta | P
                         yield part
                 if event is None:
                     return
+
+
+def _silence(run: Run, state: AttemptState, limit_s: float | None) -> str:
+    reason = f"no event for {round(limit_s or 0.0, 1):g} s" if run.time_left_s > 0 else "the run's time is up"
+    return f"{reason} {'before the first token' if state.first_token_at is None else 'mid-answer'}"
 
 
 def _without_think_tags(state: AttemptState, event: ProviderEvent | None) -> Sequence[ProviderEvent | None]:

@@ -39,12 +39,12 @@ class StreamTimeout:
             self._expired = False
             if self._task.uncancel() > 0:  # the task was canceled from elsewhere too
                 raise
-            raise TimeoutError from None
         finally:
             self._until = None
             if self._expired:
                 self._expired = False
                 self._task.uncancel()
+        raise TimeoutError  # not in the handler: its context would refer to frames with the API key in a variable
 
     def close(self) -> None:
         if self._timer is not None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from llm_magic import AllAttemptsFailed, LLMMagicError, Router
+from llm_magic.execute import RetryPolicy
 from llm_magic.home import child_environment
 from llm_magic.providers import aclose
 from llm_magic.providers.anthropic import AnthropicProvider
@@ -25,6 +26,7 @@ from llm_magic.types import Outcome, ProviderSpec
 from tests.support.builders import model, registry
 from tests.support.planted import KEY, PASSWORD, contains_secret
 
+IMPATIENT = RetryPolicy(first_token_s=0.05)
 WIRES = {"openai": OpenAIProvider, "anthropic": AnthropicProvider}
 SDK_VARIABLES = {
     "OPENAI_ORG_ID": "org-of-another",
@@ -39,8 +41,9 @@ ERROR_EVENT = 'event: error\ndata: {"type": "error", "error": {"type": "api_erro
 class RawServer:
     """Answers every request with the same bytes, and keeps the requests' headers."""
 
-    def __init__(self, reply: bytes) -> None:
+    def __init__(self, reply: bytes, *, is_silent: bool = False) -> None:
         self.reply = reply
+        self.is_silent = is_silent
         self.headers: list[dict[str, str]] = []
         self.port = 0
 
@@ -51,6 +54,8 @@ class RawServer:
         self.headers.append(headers)
         writer.write(self.reply)
         await writer.drain()
+        if self.is_silent:
+            await reader.read()
         writer.close()
 
 
@@ -58,7 +63,8 @@ class RawServer:
 async def raw_server(status: int, body: str, content_type: str = "application/json") -> AsyncIterator[RawServer]:
     payload = body.encode()
     head = f"HTTP/1.1 {status} x\r\nContent-Type: {content_type}\r\nContent-Length: {len(payload)}\r\n"
-    server = RawServer(f"{head}Connection: close\r\n\r\n".encode() + payload)
+    reply = f"{head}Connection: close\r\n\r\n".encode() + payload
+    server = RawServer(reply if status else b"", is_silent=not status)
     listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
@@ -70,12 +76,14 @@ def spec(wire: str, port: int, *, key_variable: str = "OWN_KEY", user: str = "")
     return ProviderSpec(name="own", api=wire, base_url=f"http://{user}127.0.0.1:{port}/v1", api_key_env=key_variable)
 
 
-def router(wire: str, port: int, environ: dict[str, str] | None = None, **fields: str) -> Router:
+def router(
+    wire: str, port: int, environ: dict[str, str] | None = None, policy: RetryPolicy | None = None, **fields: str
+) -> Router:
     own = spec(wire, port, **fields)
     environ = {} if environ is None else environ
     environ[own.api_key_env or ""] = KEY
     models = registry(model("m", provider="own"))
-    return Router(registry=models, providers={"own": WIRES[wire](own, environ=environ)})
+    return Router(registry=models, providers={"own": WIRES[wire](own, environ=environ)}, policy=policy)
 
 
 async def failure(routed: Router) -> BaseException:
@@ -90,6 +98,7 @@ FAILURES = {
     "malformed": (200, "data: {not json\n\n", "text/event-stream"),
     "error event": (200, ERROR_EVENT, "text/event-stream"),
     "cut": (200, "", "text/event-stream"),
+    "silent": (0, "", ""),
 }
 
 
@@ -104,7 +113,7 @@ async def test_nothing_reachable_from_an_error_contains_the_key(
         caplog.set_level(logging.DEBUG, logger=name)
     async with raw_server(*FAILURES.get(kind, (200, "", "text/plain"))) as server:
         port = 9 if kind == "no connection" else server.port
-        routed = router(wire, port, environ, user=f"bob:{PASSWORD}@")
+        routed = router(wire, port, environ, IMPATIENT if kind == "silent" else None, user=f"bob:{PASSWORD}@")
         error = await failure(routed)
     assert isinstance(error, AllAttemptsFailed)
     assert contains_secret(error, environ) == ""
