@@ -18,7 +18,7 @@ from llm_magic.ledger import owners, queries
 from llm_magic.ledger.columns import to_pico, to_usd
 from llm_magic.ledger.database import Database
 from llm_magic.ledger.migrations import VERSION
-from llm_magic.ledger.own_rows import OwnRows, Rating, RowKey
+from llm_magic.ledger.own_rows import OwnRows, Rating
 from llm_magic.ledger.reservations import LeasedHold
 from llm_magic.ledger.rows import from_row, to_row
 from llm_magic.ledger.schema import about
@@ -70,20 +70,20 @@ class AttemptTable:
         return row, True
 
     def write_settlement_if(
-        self, db: sa.Connection, attempt: Attempt, state: State, last: RowKey
+        self, db: sa.Connection, attempt: Attempt, state: State, rows: OwnRows
     ) -> Mapping[str, Any] | None:
         """Settle the row of an attempt and return it.
 
         Returns None, without a change, if the row is gone, or if the ledger is in an earlier state than `state` or
-        lacks the settled row `last`.
+        lacks some of the settled `rows`.
         """
         row = _settled(attempt)
-        result = self._database.run(db, queries.SETTLE_IF, queries.settlement(row) | queries.expected(state, last))
+        result = self._database.run(db, queries.SETTLE_IF, queries.settlement(row) | queries.expected(state, rows))
         return row if result.rowcount > 0 else None
 
-    def advance_if(self, db: sa.Connection, state: State, last: RowKey) -> bool:
-        """Count a hold; False, without a change, if the ledger is not in `state` or lacks the settled row `last`."""
-        return self._database.run(db, queries.ADVANCE_IF, queries.expected(state, last)).rowcount > 0
+    def advance_if(self, db: sa.Connection, state: State, rows: OwnRows) -> bool:
+        """Count a hold; False, without a change, if the ledger is not in `state` or lacks some settled `rows`."""
+        return self._database.run(db, queries.ADVANCE_IF, queries.expected(state, rows)).rowcount > 0
 
     def delete(self, db: sa.Connection, attempt: Attempt) -> None:
         self._database.run(db, queries.DELETE, queries.key(attempt))
@@ -92,13 +92,14 @@ class AttemptTable:
         """Set the rating of a run's answer; False if the ledger has none."""
         return db.execute(queries.RATE, {"run": run_id, "rating": rating}).rowcount > 0
 
-    def state(self, db: sa.Connection, last: RowKey) -> tuple[State, bool]:
-        """Return the ledger's state, and True if it has the settled row `last`."""
-        run_id, number = last
-        ledger_id, generation, is_settled = self._database.run(
-            db, queries.STATE, {"last_run": run_id, "last_number": number}
-        ).fetchone() or ("", -1, False)
-        return State(ledger_id=ledger_id, generation=generation), bool(is_settled)
+    def state(self, db: sa.Connection, rows: OwnRows) -> tuple[State, bool]:
+        """Return the ledger's state, and True if it has the settled `rows`, by the last one and by what they cost."""
+        ledger_id, generation, has_rows = self._database.run(db, queries.STATE, queries.own(rows)).fetchone() or (
+            "",
+            -1,
+            False,
+        )
+        return State(ledger_id=ledger_id, generation=generation), bool(has_rows)
 
     def set_state(self, db: sa.Connection, state: State) -> None:
         """Set the number of holds. If the ledger has lost its only row about itself, insert it."""

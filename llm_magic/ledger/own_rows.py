@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import marshal
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 MAX_ROWS = 20_000
 _CHUNK_ROWS = 50
+_RESETTLED_ROWS = 1_000
 
 RowKey = tuple[str, int]
 """Run and number of an attempt."""
@@ -24,6 +25,11 @@ class OwnRows:
         self.open: dict[RowKey, Mapping[str, Any]] = {}
         self.last = NO_KEY
         """The row that was settled last; NO_KEY if there is none."""
+        self.last_session = ""
+        self.spent_pusd: Counter[str] = Counter()
+        """By session. Its totals in the ledger, which other processes add to, are never less."""
+        self._costs: dict[RowKey, tuple[str, int]] = {}
+        """Session and cost of the rows that may be settled again."""
         self.ratings: dict[str, Rating | None] = {}
         """The ratings that this process gave, by run."""
         self._latest: list[tuple[Any, ...]] = []
@@ -37,15 +43,25 @@ class OwnRows:
             self.open[key] = row
             return
         self.open.pop(key, None)
-        self.last = key
+        self.last, self.last_session = key, row["session_id"]
+        self._forget_cost(key)
+        self._costs[key] = row["session_id"], row["cost_pusd"]
+        self.spent_pusd[row["session_id"]] += row["cost_pusd"]
+        if len(self._costs) > _RESETTLED_ROWS:
+            del self._costs[next(iter(self._costs))]
         self._names = self._names or tuple(row)
         self._append(tuple(row.values()))
 
     def remove(self, key: RowKey) -> None:
         if self.open.pop(key, None) is None:
             self._append(key)
+            self._forget_cost(key)
         if self.last == key:
             self.last = NO_KEY
+
+    def limit_spent(self, spent_pusd: int) -> None:
+        """Take what the ledger states of the session if it is less: some rows were too old to be written again."""
+        self.spent_pusd[self.last_session] = min(self.spent_pusd[self.last_session], spent_pusd)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         rows: dict[RowKey, Mapping[str, Any]] = {}
@@ -54,6 +70,10 @@ class OwnRows:
         self._replay(self._latest, rows)
         yield from rows.values()
         yield from tuple(self.open.values())
+
+    def _forget_cost(self, key: RowKey) -> None:
+        session_id, cost_pusd = self._costs.pop(key, ("", 0))
+        self.spent_pusd[session_id] -= cost_pusd
 
     def _append(self, entry: tuple[Any, ...]) -> None:
         """Append a row, or the key of a row that was removed."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from llm_magic.budget import Cap
 from llm_magic.ledger.columns import COLUMNS, to_microseconds
 from llm_magic.ledger.dataframe import REPEATING, VARYING
-from llm_magic.ledger.own_rows import RowKey
+from llm_magic.ledger.own_rows import OwnRows
 from llm_magic.ledger.schema import about, attempts, totals
 from llm_magic.ledger.state import State
 from llm_magic.ledger.totals import day_of
@@ -25,16 +25,24 @@ INSERT = attempts.insert()
 SETTLE = attempts.update().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"))
 DELETE = attempts.delete().where(_c.run_id == sa.bindparam("run"), _c.attempt == sa.bindparam("number"))
 _last = attempts.alias("last")
-_has_last = sa.exists().where(
-    _last.c.run_id == sa.bindparam("last_run"),
-    _last.c.attempt == sa.bindparam("last_number"),
-    _last.c.lease_until.is_(None),
+_own_session = (
+    sa.select(totals.c.cost_pusd)
+    .where(totals.c.session_id == sa.bindparam("own_session"), totals.c.scope == "session", totals.c.name == "")
+    .scalar_subquery()
+)
+_has_own_rows = sa.and_(
+    sa.exists().where(
+        _last.c.run_id == sa.bindparam("last_run"),
+        _last.c.attempt == sa.bindparam("last_number"),
+        _last.c.lease_until.is_(None),
+    ),
+    _own_session >= sa.bindparam("own_pusd"),
 )
 _is_continued = sa.and_(
-    about.c.ledger_id == sa.bindparam("known_id"), sa.or_(sa.bindparam("last_run", type_=sa.Text) == "", _has_last)
+    about.c.ledger_id == sa.bindparam("known_id"), sa.or_(sa.bindparam("last_run", type_=sa.Text) == "", _has_own_rows)
 )
-STATE = sa.select(about.c.ledger_id, about.c.generation, _has_last)
-"""Id and generation of the ledger, and whether a row is in it and settled."""
+STATE = sa.select(about.c.ledger_id, about.c.generation, _has_own_rows)
+"""Id and generation of the ledger; and whether the row that a process settled last is in it, and all that it spent."""
 ADVANCE_IF = (
     about.update()
     .where(about.c.generation == sa.bindparam("known"), _is_continued)
@@ -148,14 +156,16 @@ def settlement(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(zip(_SETTLED, _settled_values(row), strict=True)), "run": row["run_id"], "number": row["attempt"]}
 
 
-def expected(state: State, last: RowKey) -> dict[str, Any]:
-    """Return the parameters of ADVANCE_IF and SETTLE_IF. last: the latest settlement of this process, or NO_KEY."""
-    return {
-        "known": state.generation,
-        "known_id": state.ledger_id,
-        "last_run": last[0],
-        "last_number": last[1],
-    }
+def own(rows: OwnRows) -> dict[str, Any]:
+    """Return the parameters of STATE."""
+    run_id, number = rows.last
+    spent_pusd = rows.spent_pusd[rows.last_session]
+    return {"last_run": run_id, "last_number": number, "own_session": rows.last_session, "own_pusd": spent_pusd}
+
+
+def expected(state: State, rows: OwnRows) -> dict[str, Any]:
+    """Return the parameters of ADVANCE_IF and SETTLE_IF."""
+    return own(rows) | {"known": state.generation, "known_id": state.ledger_id}
 
 
 def used(cap: Cap) -> sa.Select[Any, Any]:

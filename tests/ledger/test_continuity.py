@@ -264,6 +264,43 @@ def test_the_run_and_the_budget_say_that_the_ledger_was_restored(tmp_path: Path)
         assert any("restored to an earlier state" in line for line in budget.status_lines(router))
 
 
+@pytest.mark.parametrize(
+    "deletion",
+    ["DELETE FROM llm_magic_attempts WHERE run_id <> 'run5'", "DELETE FROM llm_magic_attempts WHERE run_id = 'run3'"],
+)
+def test_rows_that_were_deleted_before_the_latest_one_are_written_again(
+    location: str, new_ledger: Callable[..., Ledger], deletion: str
+) -> None:
+    ledger = new_ledger(location)
+    pay(ledger, 1, 2, 3, 4, 5)
+    execute(location, deletion)
+    with pytest.raises(BudgetExceeded):
+        ledger.hold(attempt(run_id="next", outcome=Outcome.IN_FLIGHT), CENT, [Cap(scope="session", limit_usd=5 * CENT)])
+    pay(ledger, 6)
+    assert ledger.spent_usd == 6 * CENT
+    assert len(ledger.warnings) == 1
+    assert "or rows were deleted" in ledger.warnings[0]
+
+
+def test_rows_of_other_sessions_may_be_deleted(location: str, new_ledger: Callable[..., Ledger]) -> None:
+    ledger = new_ledger(location)
+    ledger.record(attempt(run_id="old", session_id="other", cost_usd=CENT))
+    pay(ledger, 1)
+    execute(location, "DELETE FROM llm_magic_attempts WHERE session_id = 'other'")
+    pay(ledger, 2)
+    assert [row.run_id for row in ledger.rows()] == ["run1", "run2"]
+    assert not ledger.warnings
+
+
+def test_a_row_that_is_settled_again_is_not_taken_for_a_deleted_one(new_ledger: Callable[..., Ledger]) -> None:
+    ledger = new_ledger(":memory:")
+    pay(ledger, 1, 2)
+    for number, cost_usd in ((3, CENT), (4, CENT / 2)):
+        ledger.settle(attempt(run_id="run1", cost_usd=cost_usd))
+        pay(ledger, number)
+    assert not ledger.warnings
+
+
 def test_the_latest_rows_are_kept_up_to_a_limit() -> None:
     rows = OwnRows(max_rows=20, chunk_rows=5)
     for number in range(33):
