@@ -77,7 +77,11 @@ def _is_unpaid(failure: Failure) -> bool:
     text = failure.body.text
     if words.ALIBABA_QUOTA.search(text):
         return False
-    if failure.has_code(words.NO_CREDIT_CODES) or failure.says(words.NO_CREDIT):
+    if failure.has_code(words.NO_CREDIT_CODES):
+        return True
+    if failure.status == 429 and failure.says(words.PER_MINUTE):
+        return False  # the message may mention that a payment raises the limit
+    if failure.says(words.NO_CREDIT):
         return True
     # Google words its limits per minute like an unpaid bill.
     is_google = "resource_exhausted" in failure.body.codes or "ai.google.dev" in text or "generativelanguage" in text
@@ -155,7 +159,8 @@ def _limited(failure: Failure) -> ProviderError | None:
             return Overloaded(failure.message, **_advised(failure, attributes))
         if failure.says(words.TOO_LARGE_FOR_RATE) or _requests_more_than_limit(failure.body.text):
             return RateLimited(failure.message, **{**attributes, "retryable": False, "cools_down": False})
-        if failure.says(words.NO_SHORT_WAIT) or any("perday" in code for code in failure.body.codes):
+        is_upgrade = failure.says(words.UPGRADE) and attributes.get("retry_after_s") is None
+        if is_upgrade or failure.says(words.NO_SHORT_WAIT) or any("perday" in code for code in failure.body.codes):
             return RateLimited(failure.message, **{**attributes, "retryable": False})
         return RateLimited(failure.message, **_advised(failure, attributes))
     is_overloaded = failure.has_code(words.OVERLOADED_CODES) or (
@@ -178,7 +183,7 @@ def _requests_more_than_limit(text: str) -> bool:
 
 
 def _size(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 413, 416, 422, 424, 500, 503):
+    if failure.status not in (400, 413, 416, 422, 424, 500, 502, 503):
         return None
     if failure.status < 500 and (limit := output_limit(failure.body, failure.sent.output_limit)) is not None:
         return BadRequest(failure.message, output_limit=limit, accepted=failure.accepted)
@@ -188,12 +193,14 @@ def _size(failure: Failure) -> ProviderError | None:
 
 
 def _parameter(failure: Failure) -> ProviderError | None:
-    if failure.status not in (400, 404, 422, 500, 501):
+    is_unknown = failure.says(words.UNKNOWN_PARAMETER)
+    if failure.status not in (400, 404, 422, 500, 501) and not (is_unknown and failure.status in (502, 503)):
         return None
     if "json_validate_failed" in failure.body.codes:
         return InvalidAnswer(failure.message)
     parameter = refused_parameters.refused_parameter(failure.body, failure.sent)
-    if parameter and (failure.status != 500 or parameter == refused_parameters.FORMAT):  # 500: llama.cpp on a grammar
+    is_sure = failure.status not in (500, 502, 503) or is_unknown or parameter == refused_parameters.FORMAT
+    if parameter and is_sure:  # llama.cpp answers 500 for a grammar, and gateways for a parameter
         refused_parameters.remember(failure.sent, parameter, failure.body)
         return BadRequest(failure.message, refused_parameter=parameter, accepted=failure.accepted)
     return None

@@ -63,7 +63,22 @@ NO_CREDIT_CODES = frozenset(
         "user_profile_not_billable",
     }
 )
+_MONEY = (
+    r"(?:credits?|balance|funds|billing|payment|wallet|deposit|spend(?:ing)?|(?:your|the) card|usage (?:cap|allowance)"
+    r"|(?<!thinking )(?<!token )(?<!retry )(?<!error )budget)"
+)
+_LACKING = (
+    r"(?:insufficient|not enough|no (?:usable|active|valid|available|remaining|payment)|out of|need|low|negative|zero"
+    r"|exhausted|exceeded|depleted|used up|used all|hit|enable|verify|update|failed|overdue|unpaid|outstanding)"
+)
+_LACKED = (
+    r"(?:insufficient|exhausted|depleted|empty|negative|too low|run out|ran out|required|exceeded|used up|declined"
+    r"|failed|overdue|expired|not enabled|inactive|ended|reached|full|: \$?0)"
+)
 NO_CREDIT = any_of(
+    rf"\b{_LACKING}(?: \w+){{0,3}} {_MONEY}\b",
+    r"no active subscription|subscription (?:is )?(?:required|inactive|ended)|hard limit[\w ]{0,20} billing",
+    rf"\b{_MONEY}(?:[ _](?:\w+ ){{0,4}})?{_LACKED}(?:\b|$)",
     r"credit balance (?:is|too)",
     r"insufficient (?:account )?(?:balance|credits?|funds|quota)|balance (?:is )?(?:insufficient|not enough|exhausted)",
     r"(?:negative|zero|not enough|insufficient|low)[ _]balance|key limit exceeded",
@@ -72,10 +87,9 @@ NO_CREDIT = any_of(
     r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
     r"credits?\b[\w ]{0,40}(?:depleted|exhausted|used up|expired|restricted)|prepa(?:id|yment) credits?",
     r"(?:exceeded|used|spent) (?:all )?(?:of )?(?:your|the) [\w ]{0,20}credits",
-    r"(?:api|specified|workspace) usage limits?",
+    r"(?:api|specified|workspace|organization) usage limits?|insufficient_quota",
     r"spend(?:ing)?[ _](?:limit|cap)|(?:billing )?hard limit has been reached|billing hard limit",
     r"credit limit (?:exceeded|reached|has been reached)",
-    r"budget (?:has been |was )?exceeded|exceeded (?:your |the )?(?:\w+ )?budget",
     r"payment (?:is )?(?:required|method|overdue|failed)|past[ -]due|(?:unpaid|outstanding) (?:invoice|balance|bill)",
     r"(?:billing|account|organization|team|workspace|subscription)[\w ,'`\"-]{0,40}"
     r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent)",
@@ -85,6 +99,7 @@ NO_CREDIT = any_of(
     r"fair[ -]us(?:e|age) policy|余额|余量|额度(?:不足|失败|已?(?:用尽|用完|耗尽))|欠费|充值",
     r"resource pack[\w ]{0,30} exhausted|(?:套餐|资源包|账[户号])已?(?:过期|到期|用尽|停用|冻结|封禁)",
 )
+PER_MINUTE = any_of(r"(?:requests|tokens) per min|\brpm\b|\btpm\b")
 UNCLEAR_QUOTA = any_of(r"exceeded your current quota")
 ALIBABA_QUOTA = any_of(r"error-code#(?:token|rate)-limit")
 BAD_KEY_CODES = frozenset(
@@ -108,6 +123,9 @@ BAD_KEY = any_of(
     r"credentials? (?:is|are) (?:only|not) (?:authorized|valid)",
     r"(?:令牌|密钥|key)[^。]{0,8}(?:无效|过期|错误|不正确|失效)|无效的?(?:令牌|密钥|key)|(?:鉴权|认证)失败",
     r"user location is not supported|country, region,? or territory|not available in your (?:country|region)",
+)
+UNKNOWN_PARAMETER = any_of(
+    r"(?:unknown|unsupported|unrecognized|unexpected)(?: request)?[_ ](?:parameter|argument|field)"
 )
 FILTER_CODES = frozenset(
     {
@@ -140,7 +158,10 @@ FILTERED = any_of(
     r"prompt injection|jailbreak|self-harm|\bas unsafe|unsafe content|content (?:is )?not allowed",
     r"(?:new_|\bbe |contains? |containing )sensitive|sensitive (?:content|information|words?)",
     r"content ?(?:management |usage |safety )?(?:polic|filter|moderation)|content\b[\w ]{0,40}\bblocked",
-    r"(?:usage|acceptable use) (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline)",
+    r"(?:usage|acceptable use) (?:guidelines|polic)|violat\w+ (?:our|the|of)[\w ]{0,20}(?:polic|guideline|terms)",
+    r"(?:prompt|input|output|response) (?:was |is |has been )?blocked|unsafe (?:prompt|input)|harmful content|\bnsfw\b",
+    r"toxic content|disallowed content|content violation|content_filter|trusted access for cyber",
+    r"due to safety|safety (?:reasons|classifier)|by moderation",
     r"flagged (?:as|by|for|due)|was flagged",
     r"(?:requires?|failed) moderation|moderation (?:on|failed|blocked|guardrail|system|service|polic)|guardrails?\b",
     r"safety (?:system|filter|polic)|responsible ai|inappropriate content|prohibited[ _]content",
@@ -166,13 +187,23 @@ NO_MODEL_CODES = frozenset(
         "unsupported_model",
     }
 )
-NOT_INCLUDED_CODES = frozenset({"1220", "1311", "key_model_access_denied", "model.accessdenied", "model_access_denied"})
+NOT_INCLUDED_CODES = frozenset(
+    {
+        "1220",
+        "1311",
+        "key_model_access_denied",
+        "model.accessdenied",
+        "model_access_denied",
+        "model_not_supported_on_free_tier",
+    }
+)
 """The account may not use this model, but may use others."""
 NOT_INCLUDED = any_of(
     r"(?:not|n't) (?:allowed|permitted|authorized|entitled) to (?:use|access|call)[\w ]{0,20} model",
     rf"access to (?:the |this )?model\b{_WORDS}{{0,60}}?(?:denied|forbidden|restricted)",
     r"(?:plan|subscription|package)\b[\w ]{0,40}(?:not|n't)\b[\w ]{0,20}(?:include|cover)",
     r"(?:plan|subscription)\b[\w ]{0,20}not support model\b(?! [a-z]+\b(?![-/\d]))",
+    r"model[\w ]{0,20} not (?:available|supported) (?:on|in) (?:the|your) [\w ]{0,10}(?:tier|plan)",
     r"model requires an? [\w ]{0,20}(?:subscription|plan)|model is gated|no access to (?:the )?model",
     rf"\bmodel\b{_WORDS}{{0,60}}?\bblocked (?:at|by|for) (?:\w+ )?(?:organization|project|team|workspace|account)",
     rf"\bmodel\b{_WORDS}{{0,40}}?not available in (?:your|this) (?:country|region)",
@@ -227,12 +258,15 @@ RATE_CODES = frozenset(
 RATE_CODE = any_of(r"throttl|rate_?limit|request_?limit|too_?many_?requests|concurren")
 RATE = any_of(
     r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl",
-    r"(?:request|usage|qps|rpm) limit (?:reached|exceeded)|并发|过于频繁|请求过多|限流|流控|频率",
+    r"(?:request|usage|qps|rpm|daily|weekly|monthly|session) limit (?:reached|exceeded|exhausted)"
+    r"|quota[_ ](?:has been |is )?exceeded|并发|过于频繁|请求过多|限流|流控|频率",
 )
 TOO_LARGE_FOR_RATE = any_of(
     r"request too large|extra usage is required",
     r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",
 )
+UPGRADE = any_of(r"(?:quota|usage)[^.]{0,40}upgrade|upgrade[^.]{0,40}(?:quota|usage)")
+"""Not curable by a wait, unless one is stated."""
 NO_SHORT_WAIT = any_of(
     r"(?:per[-_ ]?|/ ?)(?:day|month|week)\b|(?:per|by)day|\b(?:tpd|rpd)\b|daily|monthly|quota of the day",
     r"(?:hourly|weekly|session)[\w ]{0,12}(?:limit|quota)|usage limit",
@@ -293,7 +327,8 @@ TOO_LONG = any_of(
     r"exceeds? (?:the )?(?:maximum|limit of) (?:number of )?(?:allowed )?(?:input )?(?:length|tokens|\d+ tokens)",
     r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens|prompt is [\d,]+ tokens long",
     r"max_(?:completion_)?tokens must be at least 1, got -\d",
-    rf"exceed\w* {_WORDS}{{0,40}}context\b|> n_ctx|tokens?\b[\w ()+]{{0,30}} exceeds? (?:the )?(?:max|model)",
+    rf"exceed\w* {_WORDS}{{0,40}}context\b|> n_ctx|n_ctx_slot|max_model_len",
+    r"slot context|exceeds? max length|truncating input|tokens?\b[\w ()+]{0,30} exceeds? (?:the )?(?:max|model)",
     r"(?:上下文|输入|(?<!输出)长度|字数|提示词|tokens?)[^。]{0,20}(?:超出|超过|超限|超长|过长|太长|过大|上限)|超长|过长",
 )
 NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

@@ -56,7 +56,7 @@ _ABOUT_ONE_SCHEMA = any_of(
     r"additionalproperties|properties|keyword|\b(?:xgrammar|llguidance|outlines|grammar)\b|compil|too complex",
 )
 _ABOUT_REASONING = any_of(r"\b(?:reasoning|think|thinking|effort)\b")
-_ABOUT_STREAMS = any_of(r"stream(?:ing|ed)?\b(?! ?options)", r"'stream'")
+_ABOUT_STREAMS = any_of(r"\bstream(?:ing|ed)?\b(?! ?options)", r"'stream'")
 _ABOUT_SYSTEM_ROLE = any_of(r"system[_ ](?:role|message|prompt)", r"role\W{1,4}system\b|'system'|\"system\"|`system`")
 _ABOUT_ONE_MODEL = any_of(r"\bmodels?\b")
 
