@@ -14,8 +14,11 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
+from types import AsyncGeneratorType
 from typing import Any, Generic, TypeVar
 
 from llm_magic import turns
@@ -74,10 +77,11 @@ class Bridge:
             job.cancel()
             job.join(SETTLE_TIMEOUT_S)
 
-    async def aiterate(self, generator: AsyncGenerator[Item]) -> AsyncGenerator[Item]:
-        async with aclosing(self.start(generator).aitems()) as items:
-            async for item in items:
-                yield item
+    def aiterate(
+        self, generator: AsyncGenerator[Item], *, split: Callable[[Item], Sequence[Item]] | None = None
+    ) -> AsyncItems[Item]:
+        """Return the items, for a coroutine. split: returns the items that one stands for."""
+        return AsyncItems(partial(self.start, generator), split)
 
     def at_close(self, closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._at_close.append(closing)
@@ -216,21 +220,18 @@ class Job(Generic[Item]):
         """The number of items that wait in the queue."""
         return self._items.qsize()
 
-    async def aitems(self) -> AsyncGenerator[Item]:
-        """Yield the items. On an early exit, cancel the job and wait for its end."""
-        _canceler = _Canceler(self)  # freed with this frame, also if the loop is closed and `finally` can't run
-        try:
-            turn = turns.of_running_loop()
-            while not isinstance(item := await self._next_item(), _End):
-                yield item
-                await turn.checkpoint()
-        finally:
-            self.cancel()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_TIMEOUT_S):
-                    await self.ajoin()
+    def aitems(self) -> AsyncItems[Item]:
+        return AsyncItems(lambda: self)
 
-    async def _next_item(self) -> Item | _End:
+    async def aclose(self) -> None:
+        """Cancel the job, and wait until it has ended and settled, or SETTLE_TIMEOUT_S."""
+        self.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await self.ajoin()
+
+    async def next_item(self) -> Item | _End:
+        """Return the next item, or the end. Raises the generator's error."""
         while True:
             try:
                 item = self._items.get_nowait()
@@ -273,14 +274,74 @@ class Job(Generic[Item]):
             raise self._error
 
 
-class _Canceler:
-    """Cancels a job when it is freed."""
+class AsyncItems(AsyncGenerator[Item, None]):
+    """The items of a job, which is started at the first one. On an early exit, the job is canceled and waited for.
 
-    def __init__(self, job: Job[Any]) -> None:
-        self._job = job
+    An async generator can't be closed by two at once. A loop that ends closes all of them at once, so one that is
+    iterated by another is closed by both.
+    """
+
+    def __init__(self, start: Callable[[], Job[Item]], split: Callable[[Item], Sequence[Item]] | None = None) -> None:
+        self._start = start
+        self._split = split
+        self._parts: deque[Item] = deque()
+        self._job: Job[Item] | None = None
+        self._at_loop_end: AsyncGenerator[None] | None = None
+        self._is_closed = False
+
+    async def __anext__(self) -> Item:
+        if self._parts:
+            return self._parts.popleft()
+        if self._is_closed:
+            raise StopAsyncIteration
+        if self._job is None:
+            self._job = self._start()
+            self._at_loop_end = _closed_with_loop(self._job)
+            await anext(self._at_loop_end)
+        try:
+            await turns.of_running_loop().checkpoint()
+            item = await self._job.next_item()
+        except GeneratorExit:  # freed while it waits: nothing can be waited for
+            self._job.cancel()
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
+        if isinstance(item, _End):
+            await self.aclose()
+            raise StopAsyncIteration
+        if self._split is None:
+            return item
+        self._parts.extend(self._split(item))
+        return self._parts.popleft()
+
+    async def asend(self, value: None) -> Item:  # noqa: ARG002
+        return await anext(self)
+
+    async def athrow(self, error: Any, *_: Any) -> Item:
+        await self.aclose()
+        raise error
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        self._parts.clear()
+        if self._job is None:
+            return
+        await self._job.aclose()
+        if isinstance(self._at_loop_end, AsyncGeneratorType) and not self._at_loop_end.ag_running:
+            await self._at_loop_end.aclose()
 
     def __del__(self) -> None:
-        self._job.cancel()
+        if self._job is not None:
+            self._job.cancel()  # also if the loop is closed, so that nothing can be waited for
+
+
+async def _closed_with_loop(job: Job[Any]) -> AsyncGenerator[None]:
+    """Close the job when the running loop ends, which then closes the async generators that were begun."""
+    try:
+        yield
+    finally:
+        await job.aclose()
 
 
 bridge = Bridge()

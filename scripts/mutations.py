@@ -88,9 +88,9 @@ MUTATIONS = (
         "closing a stream does not cancel it upstream",
         (
             "bridge.py",
-            "        finally:\n            self.cancel()\n            with suppress(TimeoutError):\n"
-            "                async with asyncio.timeout(SETTLE_TIMEOUT_S):\n                    await self.ajoin()\n",
-            "        finally:\n            while not self._done.is_set():\n                await self._next_item()\n",
+            "        self.cancel()\n        with suppress(TimeoutError):\n"
+            "            async with asyncio.timeout(SETTLE_TIMEOUT_S):\n                await self.ajoin()\n",
+            "        while not self._done.is_set():\n            await self.next_item()\n",
         ),
     ),
     _mutation(

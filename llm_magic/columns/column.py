@@ -135,23 +135,23 @@ class Column:
     async def __aiter__(self) -> AsyncIterator[RowResult]:
         """Yield each row as it ends. Leaving early stops the column."""
         self._is_watched = self._is_watched or self._job is None
-        async with aclosing(self._follow()) as rows:
-            async for row in rows:
-                yield row
-
-    async def _finished(self) -> Column:
-        async with aclosing(self._follow()) as rows:
-            async for _ in rows:
-                pass
-        return self._ended()
-
-    async def _follow(self) -> AsyncGenerator[RowResult]:
-        self.start()
-        assert self._job is not None
-        if not self._job.done() or self._is_watched:
-            async with aclosing(self._job.aitems()) as rows:
+        if (job := self._unread()) is not None:
+            async with aclosing(job.aitems()) as rows:
                 async for row in rows:
                     yield row
+
+    async def _finished(self) -> Column:
+        if (job := self._unread()) is not None:
+            async with aclosing(job.aitems()) as rows:
+                async for _ in rows:
+                    pass
+        return self._ended()
+
+    def _unread(self) -> Job[RowResult] | None:
+        """Start the column unless it is started. Return its job if it has rows to wait for, or to show."""
+        self.start()
+        assert self._job is not None
+        return self._job if not self._job.done() or self._is_watched else None
 
     def _ended(self) -> Column:
         if self.error is not None:

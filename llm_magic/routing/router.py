@@ -23,7 +23,7 @@ from llm_magic.columns.keep import ColumnStore
 from llm_magic.columns.preparation import ColumnContext
 from llm_magic.conversations.store import Conversations
 from llm_magic.errors import BudgetExceeded, NoCandidate, RequestError
-from llm_magic.events import Note, Planned, Postponed, RunEnded, RunEvent, RunFailed, TextDelta, pieces_of, unmerged
+from llm_magic.events import Note, Planned, Postponed, RunEnded, RunEvent, RunFailed, TextDelta, pieces_of
 from llm_magic.execute import Clock, Executor, RetryPolicy, ledger_io
 from llm_magic.health import Circuit
 from llm_magic.ledger import Headroom, Ledger
@@ -131,7 +131,7 @@ class Router:
         Close it if you leave early: `async with contextlib.aclosing(router.stream(...)) as events: ...`.
         """
         keywords.check_call("stream", prompt, given)
-        return unmerged(bridge.aiterate(self._run(prompt, given)))
+        return bridge.aiterate(self._run(prompt, given), split=pieces_of)
 
     def stream_sync(self, prompt: str | Request, **given: Unpack[RequestOptions]) -> Iterator[RunEvent]:
         """Return the events of a run in this thread."""

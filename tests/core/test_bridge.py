@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 import subprocess
 import sys
@@ -97,6 +98,44 @@ async def test_an_abandoned_async_iteration_is_closed_at_once() -> None:
     assert endless.closed.is_set()
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_loop_that_ends_closes_an_open_iteration_without_an_error_in_the_log(
+    is_wrapped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    endless = Endless()
+
+    async def wrap(items: AsyncGenerator[int]) -> AsyncGenerator[int]:
+        async with aclosing(items):
+            async for item in items:
+                yield item
+
+    async def leave_open() -> AsyncGenerator[int]:
+        items = bridge.aiterate(endless.run())
+        left = wrap(items) if is_wrapped else items
+        assert await anext(left) == 0
+        return left
+
+    left = asyncio.run(leave_open())
+    assert endless.closed.is_set()
+    assert "asynchronous generator" not in caplog.text
+    del left
+
+
+async def test_two_that_close_an_iteration_at_once_both_wait_for_its_end() -> None:
+    endless = Endless()
+    items = bridge.aiterate(endless.run())
+    assert await anext(items) == 0
+    await asyncio.gather(items.aclose(), items.aclose())
+    assert endless.closed.is_set()
+    assert [item async for item in items] == []
+
+
+async def test_an_iteration_that_is_not_begun_starts_nothing() -> None:
+    endless, jobs = Endless(), bridge.running_jobs
+    await bridge.aiterate(endless.run()).aclose()
+    assert bridge.running_jobs == jobs
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the loop of its clean-up is closed
 def test_an_iteration_that_is_dropped_after_its_loop_was_closed_is_closed_at_once() -> None:
     endless, loop = Endless(), asyncio.new_event_loop()
@@ -129,6 +168,7 @@ def test_an_iteration_that_a_closed_loop_waits_in_is_closed_by_the_next_item() -
     loop.close()
     del task
     assert endless.closed.wait(5)
+    gc.collect()  # logs the destroyed task here, not in another test
 
 
 async def test_closing_with_items_queued_leaves_the_callers_loop_running() -> None:
