@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from llm_magic.providers import sending
+from llm_magic.providers.loopback import is_loopback
 from llm_magic.types import ProviderSpec
 
 CONNECT_TIMEOUT_S = 10.0
@@ -19,9 +21,12 @@ _MAX_CONNECTIONS = 1_000
 # Cells are often further apart than the SDKs' 5 s, and a new connection takes two or three round trips. Many load
 # balancers close a connection after 60 s.
 _KEEP_ALIVE_S = 55.0
-_SDK_PATHS = {"AsyncOpenAI": ("/chat/completions",), "AsyncAnthropic": ("/messages", "/v1", "/v1")}
+_PASTED_PATHS = ("/chat/completions", "/completions", "/responses", "/messages", "/v1/models", "/v1/chat")
 _WITHOUT_VERSION = ("api.deepseek.com",)
 _SDK_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+_SLASHES = re.compile("/+")
+_AZURE_DEPLOYMENT = re.compile(r"\.azure\.com(:\d+)?/openai/deployments/", re.I)
+"""The API of before 2025, which takes the key in a header of its own: https://learn.microsoft.com/azure/foundry/openai/reference."""
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 
 
@@ -29,14 +34,15 @@ _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
 class Endpoint:
     """The URL of an API and its credentials.
 
-    base_url: without user and password, so that no log or error contains them.
-    basic_auth: `user:password` of the URL.
+    base_url: without user, password, and query, so that no log or error contains them.
+    basic_auth: `user:password` of the URL. query: its parameters, such as `api-version`.
     owns_sdk_variables: the SDK's own environment variables (organization, custom headers) are meant for this endpoint.
     """
 
     base_url: str | None
     api_key: str = field(repr=False)
     basic_auth: str = field(default="", repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     owns_sdk_variables: bool = False
 
     @property
@@ -45,11 +51,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        try:
-            host = urlsplit(self.base_url or "").hostname or ""
-        except ValueError:  # an invalid URL, which no connection can be made to
-            return False
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return is_loopback(self.base_url or "")
 
     def redact(self, text: str) -> str:
         if len(self.api_key) > 4:
@@ -60,9 +62,10 @@ class Endpoint:
 
 
 def resolve_endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
-    base_url = environ.get(spec.base_url_env or "", "").strip() or spec.base_url
-    basic_auth = ""
+    base_url = environ.get(spec.base_url_env or "", "").strip() or (spec.base_url or "").strip() or None
+    basic_auth = query = ""
     if base_url is not None:
+        base_url, _, query = base_url.partition("#")[0].partition("?")
         scheme, slashes, rest = base_url.rpartition("://")
         authority, slash, path = rest.partition("/")
         basic_auth, _, host = authority.rpartition("@")
@@ -71,6 +74,7 @@ def resolve_endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint
         base_url=base_url,
         api_key=environ.get(spec.api_key_env or "", "").strip() or "none",
         basic_auth=basic_auth,
+        query=tuple(parse_qsl(query, keep_blank_values=True)),
         owns_sdk_variables=spec.api_key_env in _SDK_KEYS,
     )
 
@@ -86,15 +90,16 @@ def key_problem(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
 
 
 def url_problem(spec: ProviderSpec, environ: Mapping[str, str]) -> str | None:
-    url = environ.get(spec.base_url_env or "", "").strip()
-    if not url:
-        return None
+    url = environ.get(spec.base_url_env or "", "")
+    return None if not url.strip() or is_http_url(url) else f"{spec.base_url_env} is not an http(s) URL"
+
+
+def is_http_url(url: str) -> bool:
     try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(url.strip())
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_valid = False
-    return None if is_valid else f"{spec.base_url_env} is not an http(s) URL"
+        return False
 
 
 ClientBuilder = Callable[[Endpoint], Any]
@@ -128,17 +133,17 @@ async def prepare(build: ClientBuilder, endpoint: Endpoint) -> None:
 
 def api_url(class_name: str, base_url: str) -> str:
     """Return the URL to which the SDK adds its own path: without that path, and with the version that it needs."""
-    url = base_url.rstrip("/")
-    for own_path in _SDK_PATHS[class_name]:
-        url = url.removesuffix(own_path).rstrip("/")
+    scheme, separator, rest = base_url.rpartition("://")
+    url = f"{scheme}{separator}{_SLASHES.sub('/', rest)}".rstrip("/")
+    for path in _PASTED_PATHS:
+        if url.endswith(path):
+            url = url[: -len(path)] + ("/v1" if path.startswith("/v1/") else "")
+    while url.endswith("/v1/v1"):
+        url = url.removesuffix("/v1")
     if class_name == "AsyncAnthropic":
-        return url
+        return url.removesuffix("/v1")
     host, slash, _ = url.rpartition("://")[2].partition("/")
-    return (
-        url.removesuffix("/v1")
-        if url.endswith("/v1/v1")
-        else f"{url}{'' if slash or host in _WITHOUT_VERSION else '/v1'}"
-    )
+    return f"{url}{'' if slash or host in _WITHOUT_VERSION else '/v1'}"
 
 
 def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
@@ -167,6 +172,7 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     client = getattr(sdk, class_name)(
         api_key=endpoint.api_key,
         base_url=None if endpoint.base_url is None else api_url(class_name, endpoint.base_url),
+        default_query=dict(endpoint.query) or None,
         max_retries=0,
         timeout=timeout,
         http_client=http_client,
@@ -175,6 +181,8 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     headers = {name: value for name, value in headers.items() if name.lower() not in _KEY_HEADERS}
     if endpoint.basic_auth:
         headers["Authorization"] = f"Basic {b64encode(unquote(endpoint.basic_auth).encode()).decode('ascii')}"
+    if _AZURE_DEPLOYMENT.search(endpoint.base_url or ""):
+        headers["api-key"] = endpoint.api_key
     client._custom_headers = headers
     for name in ("auth_token",) if endpoint.owns_sdk_variables else ("auth_token", "organization", "project"):
         if hasattr(client, name):

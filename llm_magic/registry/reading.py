@@ -147,9 +147,10 @@ def _extract_endpoint(name: str, model: _Table, tables: ProfileTables) -> None:
             raise RegistryError(f"{where} needs a provider or a base_url")
         return
     endpoint = {key: model.pop(key) for key in _ENDPOINT_KEYS if key in model}
+    url = str(endpoint["base_url"]).rpartition("@")[2]  # without a password
     host = urlsplit(str(endpoint["base_url"])).netloc.rpartition("@")[2]
     if not host:
-        raise RegistryError(f"{where}.base_url = {endpoint['base_url']!r} is not an http(s) URL")
+        raise RegistryError(f"{where}.base_url = {url!r} is not an http(s) URL, such as https://llm.example.com/v1")
     provider = model.setdefault("provider", host)
     tables.providers[provider] = {**tables.providers.get(provider, {}), **endpoint}
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from llm_magic.errors import RegistryError
+from llm_magic.providers.http import is_http_url
 from llm_magic.providers.wires import known_wires
 from llm_magic.registry import pricing
 from llm_magic.registry.capability import Capability, assumed
@@ -28,6 +29,7 @@ _REQUEST_PARAMS = {
 }
 
 
+_HTTP_WIRES = ("openai", "anthropic")
 _GPT_VERSION = re.compile(r"gpt-(\d+)(?:\.(\d+))?")
 _FIRST_GPT_WITH_BREAKPOINTS = (5, 6)
 
@@ -37,6 +39,9 @@ def check_provider(spec: ProviderSpec, origin: str) -> None:
     for key in ("base_url", "base_url_env", "api_key_env"):
         if (value := getattr(spec, key)) is not None:
             _check_text(value, f"{where}.{key}")
+    if spec.base_url is not None and spec.api in _HTTP_WIRES and not is_http_url(spec.base_url):
+        url = spec.base_url.rpartition("@")[2]  # without a password
+        raise RegistryError(f"{where}.base_url = {url!r} is not an http(s) URL, such as https://llm.example.com/v1")
     if spec.api not in (wires := known_wires()):
         raise RegistryError(
             f"{where}.api = {spec.api!r}: choose one of {', '.join(wires)} (llm_magic.register_wire adds others)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -47,7 +48,7 @@ from llm_magic.providers.payload import clean_text
 from llm_magic.types import Message
 from tests.support import loopback
 from tests.support.builders import replaced
-from tests.support.loopback import Answer, Broken, Fault
+from tests.support.loopback import KEY, Answer, Broken, Fault
 
 ARTICLE = Registry.load("article")
 MODELS = ("claude-opus-4-7", "gpt-5.5", "deepseek-v3")
@@ -390,6 +391,19 @@ def test_a_url_variable_that_is_not_a_url_is_reported(url: str) -> None:
             assert provider(spec, environ=environ | {variable: valid}).unavailable() is None
 
 
+@pytest.mark.parametrize(("name", "path"), [("openai", "chat/completions"), ("anthropic", "messages")])
+def test_the_parameters_of_a_base_url_are_sent_with_each_request(name: str, path: str) -> None:
+    base_url = f" https://host.azure.com/openai/deployments/own/v1/{path}?api-version=2024-10-21&a=%20#part "
+    spec = replaced(ARTICLE.providers[name], base_url=base_url, base_url_env=None)
+    endpoint = http.resolve_endpoint(spec, {spec.api_key_env or "": KEY})
+    sdk = importlib.import_module(name)
+    client = http.make_client(sdk, {"openai": "AsyncOpenAI", "anthropic": "AsyncAnthropic"}[name], endpoint)
+    assert dict(client.default_query) == {"api-version": "2024-10-21", "a": " "}
+    assert str(client.base_url).rstrip("/").startswith("https://host.azure.com/openai/deployments/own")
+    assert client.default_headers["api-key"] == KEY
+    assert "api-version" not in endpoint.display_url
+
+
 async def test_an_invalid_base_url_is_a_failed_connection(server: loopback.Server) -> None:
     connections = connected(server, ANTHROPIC_BASE_URL="http://[oops")
     with pytest.raises(ConnectionFailed):
@@ -463,6 +477,14 @@ async def test_the_service_tier_is_default_unless_a_model_states_another(server:
         ("openai", "https://api.openai.com/v1/", "https://api.openai.com/v1"),
         ("openai", "https://api.openai.com/v1/v1", "https://api.openai.com/v1"),
         ("openai", "https://api.openai.com/v1/chat/completions", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/responses", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/completions/", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/models", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com/v1/v1/chat/completions", "https://api.openai.com/v1"),
+        ("openai", "https://api.openai.com//v1//", "https://api.openai.com/v1"),
+        ("openai", "https://gateway.example/v1/messages", "https://gateway.example/v1"),
+        ("openai", "https://x.services.ai.azure.com/models", "https://x.services.ai.azure.com/models"),
+        ("openai", "https://gateway.example/api/paas/v4", "https://gateway.example/api/paas/v4"),
         ("openai", "http://localhost:11434", "http://localhost:11434/v1"),
         ("openai", "https://x.azure.com/openai/v1/chat/completions/", "https://x.azure.com/openai/v1"),
         ("openai", "https://gateway.example/openai", "https://gateway.example/openai"),
@@ -471,6 +493,8 @@ async def test_the_service_tier_is_default_unless_a_model_states_another(server:
         ("anthropic", "https://api.anthropic.com/v1", "https://api.anthropic.com"),
         ("anthropic", "https://api.anthropic.com/v1/messages", "https://api.anthropic.com"),
         ("anthropic", "https://gateway.example/anthropic/v1/", "https://gateway.example/anthropic"),
+        ("anthropic", "https://gateway.example/v1/chat/completions", "https://gateway.example"),
+        ("anthropic", "https://gateway.example//v1/v1/", "https://gateway.example"),
     ],
 )
 def test_a_base_url_with_too_much_or_too_little_of_its_path_is_fixed(name: str, given: str, used: str) -> None:
