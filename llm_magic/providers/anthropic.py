@@ -163,6 +163,7 @@ class MessageReader:
         self._served_model = ""
         self._usage = MessagesUsage()
         self._stop_reason = ""
+        self._has_final_usage = False
         self._refusal = ""
         self._other_content = ""
         self._first: JSONObject = {}
@@ -193,6 +194,8 @@ class MessageReader:
                 return self._read_end(delta, json_object(usage))
             case "message_stop":
                 self.is_done = True
+                if not self._stop_reason and self._has_final_usage:
+                    self._stop_reason = "stop"  # some endpoints state no reason
             case "message":
                 return self._read_unstreamed(event)
             case kind:  # errors, pings, ends of blocks, and types that are not known yet
@@ -235,7 +238,9 @@ class MessageReader:
             details = json_object(delta.get("stop_details"))
             stated = (details.get(key) for key in ("category", "explanation"))
             self._refusal = clean_text(": ".join(str(part) for part in stated if part))
-        return self._read_usage(counts, final=parse_count(counts.get("output_tokens")) is not None)
+        output_tokens = parse_count(counts.get("output_tokens"))
+        self._has_final_usage = self._has_final_usage or bool(output_tokens)
+        return self._read_usage(counts, final=output_tokens is not None)
 
     def _read_unstreamed(self, message: Mapping[str, Any]) -> list[ProviderEvent]:
         content = message.get("content")

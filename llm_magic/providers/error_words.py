@@ -84,7 +84,8 @@ NO_CREDIT = any_of(
     r"(?:negative|zero|not enough|insufficient|low)[ _]balance|key limit exceeded",
     r"(?:out of|not enough|used all available|insufficient) (?:credits?|extra usage)|draw from your extra usage",
     r"no credits? (?:left|remain|available)",
-    r"requires more credits|purchase (?:more )?credits|add (?:more )?(?:credits|funds)|top[ -]up|recharge",
+    r"requires? more credits|plans & billing|(?:used up your|not enough) points|purchase (?:more )?credits",
+    r"add (?:more )?(?:credits|funds)|top[ -]up|recharge",
     r"credits?\b[\w ]{0,40}(?:depleted|exhausted|used up|expired|restricted)|prepa(?:id|yment) credits?",
     r"(?:exceeded|used|spent) (?:all )?(?:of )?(?:your|the) [\w ]{0,20}credits",
     r"(?:api|specified|workspace|organization) usage limits?|insufficient_quota",
@@ -121,6 +122,9 @@ BAD_KEY = any_of(
     r"(?:invalid|incorrect|wrong|missing|expired|no) (?:api|authentication|auth|x-api)[ -]?(?:key|token|credentials)",
     r"api[ _]?key[\w ]{0,20}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
     r"credentials? (?:is|are) (?:only|not) (?:authorized|valid)",
+    r"\b(?:key|credentials?|access token|auth token|bearer token|token has) (?:has |have |is |was )?(?:been )?"
+    r"(?:expired|disabled|revoked|deleted|deactivated)",
+    r"invalid (?:access )?token\.?$|authentication failed|could not (?:authenticate|validate)|re-authenticate|api_key_",
     r"(?:令牌|密钥|key)[^。]{0,8}(?:无效|过期|错误|不正确|失效)|无效的?(?:令牌|密钥|key)|(?:鉴权|认证)失败",
     r"user location is not supported|country, region,? or territory|not available in your (?:country|region)",
 )
@@ -329,6 +333,7 @@ TOO_LONG = any_of(
     r"max_(?:completion_)?tokens must be at least 1, got -\d",
     rf"exceed\w* {_WORDS}{{0,40}}context\b|> n_ctx|n_ctx_slot|max_model_len",
     r"slot context|exceeds? max length|truncating input|tokens?\b[\w ()+]{0,30} exceeds? (?:the )?(?:max|model)",
+    r"context overflow|(?:超出|超过|压缩)[^。]{0,10}上下文",
     r"(?:上下文|输入|(?<!输出)长度|字数|提示词|tokens?)[^。]{0,20}(?:超出|超过|超限|超长|过长|太长|过大|上限)|超长|过长",
 )
 NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

@@ -45,6 +45,7 @@ _UNKNOWN = any_of(
     r"not (?:available|enabled)|unavailable|cannot (?:both )?be|no longer|deprecated|removed|mandatory",
     r"is invalid|not valid|only (?:works|supports?)|only [\w.'\" -]{1,30}(?:is|are) (?:allowed|supported|permitted)",
     r"invalid (?:argument|parameter|field|key|property|[\w ]{0,20}value)|must be set to|cannot unmarshal",
+    r"requires? (?:reasoning|thinking)|must be enabled",
     r"不支持|未知|无效|不允许|不合法",
 )
 _ABOUT_FORMAT = any_of(

@@ -370,6 +370,21 @@ async def test_an_answer_with_the_usage_of_the_whole_at_its_end_needs_no_finish_
     assert empty.finished is None
 
 
+async def test_a_message_that_ends_with_its_usage_needs_no_stop_reason() -> None:
+    def end(usage: dict[str, Any] | None) -> list[dict[str, Any]]:
+        changed = {"type": "message_delta", "delta": {"stop_reason": None}, "usage": usage}
+        return [
+            *(event for event in anthropic_events() if event["type"] not in ("message_delta", "message_stop")),
+            changed,
+        ]
+
+    stop = {"type": "message_stop"}
+    whole = await read(Response([sse([*end({"output_tokens": 4}), stop])]), "anthropic")
+    assert whole.finished == Finished(finish_reason="stop", served_model="claude")
+    for cut in ([*end(None), stop], end({"output_tokens": 4})):
+        assert (await read(Response([sse(cut)]), "anthropic")).finished is None
+
+
 @pytest.mark.parametrize("placeholder", ["None", "null", "", "none", False])
 async def test_a_placeholder_for_a_finish_reason_is_not_an_end(placeholder: object) -> None:
     def choice(text: str, finish: object) -> dict[str, Any]:
