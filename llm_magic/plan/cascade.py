@@ -21,12 +21,12 @@ from llm_magic.classify import expected_quality
 from llm_magic.classify.features import window
 from llm_magic.errors import InvalidOption, RequestError
 from llm_magic.plan.acceptance import confirmation_of, estimate_cascade
+from llm_magic.plan.judges import Judges
 from llm_magic.plan.levels import TOLERANCE, net_worth
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
 from llm_magic.types import ZERO, Candidate, Cascade, CascadeChoice, CascadeMode, Confirmation, Plan, Request
 
-JUDGE_MAX_OUTPUT_TOKENS = 1_024
 MAX_COST_SHARE = 0.8
 """An automatic cascade must be expected to cost at most this share of the leader, because it takes longer."""
 MODES: tuple[CascadeMode | CascadeChoice, ...] = (*get_args(CascadeMode), *get_args(CascadeChoice))
@@ -87,11 +87,11 @@ def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, bu
 
 
 def _by_price(plan: Plan, usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> Plan:
-    """Add the cheapest cascade that pays. A judge is asked only if the request accepts any confirmation."""
+    """Add the cheapest cascade that pays. A judge is asked if the request accepts any confirmation, or if proven."""
     request = plan.request
     if request.cascade is None and (request.tier or request.model or request.hedge_s is not None):
         return plan
-    made = (_cascade(plan, mode, usable, registry, builder) for mode in _possible_modes(request))
+    made = (_cascade(plan, mode, usable, registry, builder) for mode in _possible_modes(request, registry))
     paying = [one for one in made if isinstance(one, Cascade) and _pays(one, plan, registry)]
     if paying:
         return dataclasses.replace(plan, cascade=min(paying, key=lambda one: one.expected_usd))
@@ -101,13 +101,16 @@ def _by_price(plan: Plan, usable: Sequence[Candidate], registry: Registry, build
     return plan
 
 
-def _possible_modes(request: Request) -> Iterator[CascadeMode]:
+def _possible_modes(request: Request, registry: Registry) -> Iterator[CascadeMode]:
     if comparable(request):
         yield "agree"
     if request_look(request) is not None:
         yield "look"
-    if request.cascade == "any":
-        yield "judge" if request.schema is None else "schema"
+    if request.schema is None:
+        if request.cascade == "any" or Confirmation.JUDGE in registry.proven:
+            yield "judge"
+    elif request.cascade == "any":
+        yield "schema"
 
 
 def request_look(request: Request) -> Look | None:
@@ -197,7 +200,7 @@ def _cascade(
     else:
         judge = None
         if mode == "judge" and plan.request.judge is not None:
-            rated = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS).build(registry[plan.request.judge])
+            rated = Judges((), registry, builder).named(registry[plan.request.judge], pool[0])
             if not isinstance(rated, Candidate):
                 return f"the judge {plan.request.judge} can't be used now"
             judge = rated
@@ -226,8 +229,8 @@ def _cheapest(
             return "the form of the answer can't be checked"
         options = [_assembled(plan, mode, (cheap,), registry, look=look) for cheap in levels]
     else:
-        judges = _judges(usable, registry, builder)
-        pairs = [(cheap, judge) for cheap in levels if (judge := _other_judge(judges, cheap)) is not None]
+        judges = Judges(usable, registry, builder)
+        pairs = [(cheap, judge) for cheap in levels if (judge := judges.of(cheap)) is not None]
         options = [_assembled(plan, mode, (cheap,), registry, judge=judge) for cheap, judge in pairs]
     if not options:
         return "no model of another provider can judge the answer" if mode == "judge" else "no cheaper level of effort"
@@ -247,7 +250,9 @@ def _assembled(
     strong = plan.candidates[0]
     asked = [*cheap, *([judge] if judge else [])]
     confirmation = confirmation_of(mode, cheap, look)
-    accepted, quality = estimate_cascade(confirmation, cheap, strong, registry.accepted)
+    is_unasked_judge = mode == "judge" and plan.request.cascade is None
+    shares = registry.proven if is_unasked_judge else registry.accepted
+    accepted, quality = estimate_cascade(confirmation, cheap, strong, shares)
     expected = _expected_usd(asked, accepted, strong)
     is_named = plan.request.cascade not in (None, "any")
     return Cascade(
@@ -261,24 +266,6 @@ def _assembled(
         expected_usd=expected,
         worst_usd=sum((candidate.worst_usd for candidate in asked), strong.worst_usd),
         why="asked for" if is_named else f"expected to cost {1 - expected / strong.expected_usd:.0%} less",
-    )
-
-
-def _judges(usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> list[Candidate]:
-    limited = builder.limited_to(JUDGE_MAX_OUTPUT_TOKENS)
-    rated = (limited.build(candidate.model) for candidate in usable if not registry.is_local(candidate.model))
-    return sorted((one for one in rated if isinstance(one, Candidate)), key=lambda one: one.expected_usd)
-
-
-def _other_judge(judges: Iterable[Candidate], cheap: Candidate) -> Candidate | None:
-    """Return the cheapest judge of another provider that is expected to be as good as the model that it judges."""
-    return next(
-        (
-            judge
-            for judge in judges
-            if judge.model.provider != cheap.model.provider and judge.expected_quality >= cheap.expected_quality
-        ),
-        None,
     )
 
 

@@ -15,6 +15,7 @@ EXPECTED_ANSWER_TOKENS = {
     TaskTier.BULK: 120,
 }
 """Without reasoning, in o200k_base tokens; a rough prior until answers are measured."""
+VERDICT_TOKENS = 8
 
 _NO_REASONING: Mapping[TaskTier, float] = {}
 
@@ -60,6 +61,27 @@ class Unmeasured:
     def input_ratio(self, model: ModelSpec) -> float:
         del model
         return 1.0
+
+
+class Verdicts:
+    """Lengths of one-word answers: the reasoning before them is that of other answers."""
+
+    def __init__(self, lengths: Lengths) -> None:
+        self._lengths = lengths
+
+    def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
+        measured = self._lengths.reasoning_tokens(model, effort, kind)
+        reasoning = prior_tokens(model, effort, kind.shares)[1] if measured is None else measured
+        return VERDICT_TOKENS * model.token_ratio + reasoning
+
+    def limit_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> int | None:
+        return self._lengths.limit_tokens(model, effort, kind)
+
+    def reasoning_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float | None:
+        return self._lengths.reasoning_tokens(model, effort, kind)
+
+    def input_ratio(self, model: ModelSpec) -> float:
+        return self._lengths.input_ratio(model)
 
 
 def prior_tokens(

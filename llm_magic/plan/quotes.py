@@ -91,6 +91,10 @@ class ModelQuote:
         )
         return longer._limited(limit, now)
 
+    def with_expected_input(self, input_tokens: int, now: datetime) -> ModelQuote:
+        more = prices.cost(self.model, Usage(input_tokens=input_tokens), now).usd
+        return dataclasses.replace(self, typical_usd=self.typical_usd + more)
+
     def with_input(
         self, input_tokens: int, input_tokens_bound: int, max_output_tokens: int, now: datetime
     ) -> ModelQuote:

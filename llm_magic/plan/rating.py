@@ -12,7 +12,7 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.plan.exploration import is_exploring
-from llm_magic.plan.lengths import Lengths, Unmeasured
+from llm_magic.plan.lengths import Lengths, Unmeasured, Verdicts
 from llm_magic.plan.levels import TOLERANCE, net_worth, quality_at, requirement, usable_levels
 from llm_magic.plan.prefixes import Prefixes
 from llm_magic.plan.quotes import ModelQuote, Quoter
@@ -62,17 +62,29 @@ class CandidateBuilder:
         self.requirement = requirement(request.quality, classification, registry, has_margins=not is_exploring(request))
         self._registry = registry
         self._request = request
-        self._classification = classification
+        self.classification = classification
         self._choices: dict[str, _Choice] = {}
+        self._at_efforts: dict[Effort | None, CandidateBuilder] = {}
 
     def limited_to(self, max_output_tokens: int) -> CandidateBuilder:
         limit = min(max_output_tokens, self._request.max_output_tokens or max_output_tokens)
         request = dataclasses.replace(self._request, max_output_tokens=limit)
-        return CandidateBuilder(request, self._classification, self.context, self._registry)
+        return CandidateBuilder(request, self.classification, self.context, self._registry)
+
+    def for_verdicts(self, max_output_tokens: int) -> CandidateBuilder:
+        limited = self.limited_to(max_output_tokens)
+        limited.context = dataclasses.replace(limited.context, lengths=Verdicts(limited.context.lengths))
+        return limited.at_effort(self._request.effort)
+
+    def at_lowest_effort(self, model: ModelSpec) -> Candidate | Skipped:
+        lowest = usable_levels(model, None)[0]
+        if lowest not in self._at_efforts:
+            self._at_efforts[lowest] = self.at_effort(lowest)
+        return self._at_efforts[lowest].build(model)
 
     def at_effort(self, effort: Effort | None) -> CandidateBuilder:
         request = dataclasses.replace(self._request, effort=effort)
-        return CandidateBuilder(request, self._classification, self.context, self._registry)
+        return CandidateBuilder(request, self.classification, self.context, self._registry)
 
     def build(self, model: ModelSpec, *, include_cooling: bool = False) -> Candidate | Skipped:
         if reason := self.context.unavailable(model):
@@ -89,7 +101,7 @@ class CandidateBuilder:
         left = self.context.left_usd(model)
         levels = usable_levels(model, self._request.effort, above_default=self._request.worth_usd is not None)
         rated = (
-            self._fitted(quote.at(self.context.now), quality_at(self._classification, model, quote.effort), left)
+            self._fitted(quote.at(self.context.now), quality_at(self.classification, model, quote.effort), left)
             for quote in self.quoter.quotes(model, levels)
             if quote.max_output_tokens >= self.quoter.minimum_tokens(model)
         )
@@ -140,14 +152,14 @@ class CandidateBuilder:
 
     def _choose(self, quotes: Sequence[ModelQuote]) -> _Choice:
         if (worth_usd := self._request.worth_usd) is not None:
-            rated = [(quote, quality_at(self._classification, quote.model, quote.effort)) for quote in quotes]
+            rated = [(quote, quality_at(self.classification, quote.model, quote.effort)) for quote in quotes]
             chosen, quality = max(rated, key=lambda pair: (net_worth(worth_usd, pair[1], pair[0].typical_usd), pair[1]))
             better = [pair for pair in rated if pair[1] > quality + TOLERANCE]
             return _Choice(quote=chosen, quality=quality, better=better)
         cheapest_first = sorted(quotes, key=lambda quote: quote.typical_usd)
         meeting = (quote for quote in cheapest_first if self.requirement.is_met(quote.model, quote.effort))
         chosen = next(meeting, quotes[-1])
-        return _Choice(quote=chosen, quality=quality_at(self._classification, chosen.model, chosen.effort))
+        return _Choice(quote=chosen, quality=quality_at(self.classification, chosen.model, chosen.effort))
 
     def _skipped(self, model: ModelSpec, reason: str) -> Skipped:
         try:

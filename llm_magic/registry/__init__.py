@@ -35,6 +35,7 @@ class Registry:
         providers: Iterable[ProviderSpec] | None = None,
         rules: Iterable[Rule] = (),
         accepted: Mapping[Confirmation, Accepted] | None = None,
+        proven: Mapping[Confirmation, Accepted] | None = None,
         baseline_id: str | None = None,
         profile: str = "custom",
         origin: str = "Registry(...)",
@@ -67,6 +68,8 @@ class Registry:
                 )
         self.accepted: Mapping[Confirmation, Accepted] = dict(accepted or {})
         """Learned acceptance of the confirmations of cascades."""
+        self.proven: Mapping[Confirmation, Accepted] = dict(proven or {})
+        """Cautious bounds of the learned acceptance that has enough evidence."""
         self.rules = tuple(rules)
         for rule in self.rules:
             if rule.then.model is not None and rule.then.model not in self._models:
@@ -137,13 +140,18 @@ class Registry:
         return tuple(model for model in self if tier in model.tiers)
 
     def with_models(
-        self, models: Iterable[ModelSpec], *, accepted: Mapping[Confirmation, Accepted] | None = None
+        self,
+        models: Iterable[ModelSpec],
+        *,
+        accepted: Mapping[Confirmation, Accepted] | None = None,
+        proven: Mapping[Confirmation, Accepted] | None = None,
     ) -> Registry:
         changed = Registry(
             models=models,
             providers=self.providers.values(),
             rules=self.rules,
             accepted=self.accepted if accepted is None else accepted,
+            proven=self.proven if proven is None else proven,
             baseline_id=self.baseline.id,
             profile=self.profile,
             origin=f"profile {self.profile!r}",

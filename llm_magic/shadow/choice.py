@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from llm_magic.plan.cascade import JUDGE_MAX_OUTPUT_TOKENS
+from llm_magic.plan.judges import JUDGE_MAX_OUTPUT_TOKENS, Judges
 from llm_magic.plan.levels import leading, quality_at, usable_levels
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
@@ -24,10 +25,15 @@ _MAX_SHARE_OF_LEFT = Decimal("0.25")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A shadow answer, its judge, and the expected cost of both."""
+    """A shadow answer, its judge, and the expected cost of everything.
+
+    confirming: the judge of cascades that is asked about the cheaper one of both answers, if any.
+    """
 
     shadow: Candidate
     judge: Candidate
+    confirming: Candidate | None
+    is_shadow_cheaper: bool
     expected_usd: Decimal
     worst_usd: Decimal
 
@@ -56,10 +62,10 @@ class Chooser:
     width: Width
     left_usd: Callable[[ModelSpec], Decimal | None]
 
-    def choose(self, model: str, effort: Effort | None) -> Choice | None:
+    def choose(self, model: str, effort: Effort | None, *, is_confirmed: bool = False) -> Choice | None:
         """Return the choice with the highest value of learning per USD; None if nothing usable teaches anything.
 
-        model, effort: those of the shown answer.
+        model, effort: those of the shown answer. is_confirmed: it was accepted in a cascade.
         """
         shown = self.builder.at_effort(effort).build(self.registry[model]) if model in self.registry else None
         if not isinstance(shown, Candidate):
@@ -73,6 +79,8 @@ class Chooser:
             choice = Choice(
                 shadow=candidate,
                 judge=judge,
+                confirming=None,
+                is_shadow_cheaper=candidate.typical_usd < shown.typical_usd,
                 expected_usd=candidate.typical_usd + 2 * judge.typical_usd,
                 worst_usd=candidate.worst_usd + 2 * judge.worst_usd,
             )
@@ -82,7 +90,28 @@ class Chooser:
             gain = value / max(1e-9, float(choice.expected_usd))
             if gain > 0 and (best is None or gain > best[0]):
                 best = gain, choice
-        return None if best is None else best[1]
+        return None if best is None else best[1] if is_confirmed else self._with_confirming(best[1], shown)
+
+    def _with_confirming(self, choice: Choice, shown: Candidate) -> Choice:
+        """Add the judge that a cascade would ask about the cheaper answer, unless it costs more than the comparison.
+
+        A stated judge is the only one.
+        """
+        if self.plan.request.schema is not None:
+            return choice
+        named = self.plan.request.shadowing.judge
+        usable = (self.builder.build(model) for model in self.registry if named in (None, model.id))
+        judges = Judges([one for one in usable if isinstance(one, Candidate)], self.registry, self.builder)
+        confirming = judges.of(choice.shadow if choice.is_shadow_cheaper else shown)
+        if confirming is None or confirming.typical_usd > choice.expected_usd:
+            return choice
+        more = dataclasses.replace(
+            choice,
+            confirming=confirming,
+            expected_usd=choice.expected_usd + confirming.typical_usd,
+            worst_usd=choice.worst_usd + confirming.worst_usd,
+        )
+        return more if self._fits(more) else choice
 
     def _alternatives(self, shown: Candidate) -> Iterator[Candidate]:
         """Yield the other models that may lead plans, at each level up to their provider's default."""
@@ -134,8 +163,10 @@ def _rated(candidate: Candidate) -> Rated:
 def value_usd(shown: Rated, other: Rated, minimum_quality: float, width: Width) -> float:
     """Return the value of one comparison. A cheaper model may turn out good enough, or the shown one not to be.
 
-    The value is the chance that the two change places, once their capabilities are known, times the difference of their
-    costs, times the share of that uncertainty that one comparison removes.
+    The value is the chance that the two change places, once their capabilities are known, times the share of that
+    uncertainty that one comparison removes, times what depends on it: the difference of the costs if the cheaper model
+    may take the place of the shown one, or else the cost of an answer that is not good enough. A more expensive model
+    teaches no more about the shown one for its price.
     """
     is_cheaper = other.usd < shown.usd
     uncertain = other if is_cheaper else shown
@@ -144,7 +175,8 @@ def value_usd(shown: Rated, other: Rated, minimum_quality: float, width: Width) 
     chance = 0.5 * math.erfc(distance / max(1e-6, sd) / math.sqrt(2))
     of_shown, of_other = information(_logit(shown.quality), _logit(other.quality))
     known = sd**2 * (of_other if is_cheaper else of_shown)
-    return chance * abs(other.usd - shown.usd) * known / (1 + known)
+    at_stake_usd = shown.usd - other.usd if is_cheaper else shown.usd or other.usd
+    return chance * at_stake_usd * known / (1 + known)
 
 
 def judge_at(judge: Candidate, builder: CandidateBuilder) -> Candidate | None:
@@ -153,8 +185,7 @@ def judge_at(judge: Candidate, builder: CandidateBuilder) -> Candidate | None:
 
 
 def _at_lowest_effort(model: ModelSpec, judging: CandidateBuilder) -> Candidate | None:
-    lowest = usable_levels(model, None)[0]
-    candidate = judging.limited_to(JUDGE_MAX_OUTPUT_TOKENS).at_effort(lowest).build(model)
+    candidate = judging.for_verdicts(JUDGE_MAX_OUTPUT_TOKENS).at_lowest_effort(model)
     return candidate if isinstance(candidate, Candidate) else None
 
 

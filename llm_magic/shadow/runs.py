@@ -14,13 +14,14 @@ from llm_magic.budget import Budget
 from llm_magic.errors import LLMMagicError
 from llm_magic.events import RunEnded
 from llm_magic.execute import Executor, Services, ledger_io
+from llm_magic.execute.confirm import accepts
 from llm_magic.plan import PlanContext
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.shadow import verdicts
 from llm_magic.shadow.choice import Choice, Chooser, judge_at
 from llm_magic.shadow.permission import may_shadow
 from llm_magic.shadow.widths import Widths
-from llm_magic.types import Candidate, Outcome, Plan, Request, RouteResult, Verdict
+from llm_magic.types import Candidate, Confirmation, Doubt, Outcome, Plan, Request, RouteResult, Verdict
 
 MAX_RUNNING = 64
 _ATTEMPTS = 2
@@ -84,10 +85,37 @@ class Shadows:
             verdict = await self._judged(plan, result.text, shadow, choice)
         if verdict is None:
             return f"{choice.judge.model.id} gave no verdict"
-        answer = next(attempt for attempt in shadow.attempts if attempt.outcome is Outcome.SHADOW)
-        with ledger_io.settling(self._services()):
-            self._services().ledger.settle(dataclasses.replace(answer, verdict=verdict))
+        self._record(shadow, Outcome.SHADOW, verdict=verdict)
+        if choice.confirming is not None:
+            await self._confirm(plan, shadow if choice.is_shadow_cheaper else result, choice.confirming)
         return ""
+
+    async def _confirm(self, plan: Plan, answer: RouteResult, judge: Candidate) -> None:
+        """Ask the judge of a cascade if it would have accepted the answer."""
+        request = verdicts.confirming_request(plan.request, answer.text, parent_run_id=answer.run_id)
+        candidate = judge_at(judge, self._builder(plan, request))
+        if candidate is None:
+            return
+        reply = await self._ask(plan, request, candidate, Outcome.JUDGED)
+        is_accepted = accepts(reply.text)
+        if is_accepted is not None:
+            reason = None if is_accepted else Doubt.JUDGED_BAD
+            self._record(reply, Outcome.JUDGED, confirmation=Confirmation.JUDGE, reason=reason)
+
+    def _record(
+        self,
+        result: RouteResult,
+        outcome: Outcome,
+        *,
+        verdict: Verdict | None = None,
+        confirmation: Confirmation | None = None,
+        reason: Doubt | None = None,
+    ) -> None:
+        row = next(attempt for attempt in result.attempts if attempt.outcome is outcome)
+        with ledger_io.settling(self._services()):
+            self._services().ledger.settle(
+                dataclasses.replace(row, verdict=verdict, confirmation=confirmation, reason=reason)
+            )
 
     def _choose(self, plan: Plan, result: RouteResult) -> Choice | None:
         services = self._services()
@@ -102,7 +130,8 @@ class Shadows:
             width=self._widths.of_tier(plan.tier, services.ledger, services.registry),
             left_usd=self._context(plan.request).left_usd,
         )
-        return chooser.choose(result.model, result.effort)
+        is_confirmed = any(row.confirmation is not None and row.outcome is Outcome.OK for row in result.attempts)
+        return chooser.choose(result.model, result.effort, is_confirmed=is_confirmed)
 
     def _context(self, request: Request) -> PlanContext:
         return self._context_of(request, self._budget(), self._services())

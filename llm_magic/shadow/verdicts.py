@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from llm_magic.answers.agreement import agree
 from llm_magic.answers.syntax import parses
-from llm_magic.types import SHADOW_TAG, Request, Verdict
+from llm_magic.execute.confirm import JUDGE_PROMPT
+from llm_magic.plan.quotes import messages_of
+from llm_magic.types import SHADOW_TAG, Message, Request, Verdict
 
 _TASK = (
     "Two answers to the same request follow. Neither is yours. Compare them: which one is more correct, more complete, "
@@ -50,6 +52,15 @@ def judge_request(request: Request, first: str, second: str, *, parent_run_id: s
         dataclasses.replace(request, prompt=prompt, system=None, schema=None, max_output_tokens=None),
         parent_run_id=parent_run_id,
     )
+
+
+def confirming_request(request: Request, answer: str, *, parent_run_id: str) -> Request:
+    """Return the request that a cascade sends to its judge: the conversation, the answer, and the question about it."""
+    history = (*messages_of(request), Message(role="assistant", content=answer))
+    asked = dataclasses.replace(
+        request, prompt=JUDGE_PROMPT, history=history, attachments=(), schema=None, max_output_tokens=None
+    )
+    return shadow_request(asked, parent_run_id=parent_run_id)
 
 
 def shadow_request(request: Request, *, parent_run_id: str) -> Request:

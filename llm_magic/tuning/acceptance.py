@@ -8,17 +8,22 @@ both are wrong. Models differ by r only.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llm_magic.plan.acceptance import ASSUMED, PAIRED, pair_chances
+from llm_magic.tuning.comparisons import Compared, chance_by_verdict, compared_answers
 from llm_magic.types import Accepted, Attempt, Confirmation, Outcome
 
 ASSUMED_ANSWERS = 20
 MIN_ANSWERS = 10
 """With fewer answers, the assumed shares are kept."""
+CAUTION = 1.0
+"""In widths. A plan uses a measured confirmation on its own as if its shares were worse by this."""
+MAX_MEASURED_WIDTH = 0.8  # relative to the width of what is assumed
 _POINTS = 50
 _MIN_SHARE = 0.01
 _MIN_CHANCE = 0.02
@@ -42,6 +47,15 @@ class Acceptance:
         )
         return (low[0], high[0]), (low[1], high[1])
 
+    @property
+    def cautious(self) -> Accepted:
+        (right, _), (_, wrong) = self.interval(CAUTION)
+        return Accepted(right, wrong)
+
+    def is_measured(self, kind: Confirmation) -> bool:
+        """True if there is enough evidence to use the confirmation without a request for it."""
+        return self.widths.wrong <= MAX_MEASURED_WIDTH * assumed(kind).widths.wrong
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Observation:
@@ -59,7 +73,7 @@ def confirmed_runs(rows: Iterable[Attempt]) -> dict[Confirmation, list[list[Atte
     A schema is left out: answers that do not fit it are failed attempts.
     """
     runs: dict[tuple[Confirmation, str], list[Attempt]] = {}
-    for row in rows:
+    for row in _confirmed(list(rows)):
         if row.confirmation is not None and row.confirmation is not Confirmation.SCHEMA:
             runs.setdefault((row.confirmation, row.run_id), []).append(row)
     by_kind: dict[Confirmation, list[list[Attempt]]] = {}
@@ -68,15 +82,28 @@ def confirmed_runs(rows: Iterable[Attempt]) -> dict[Confirmation, list[list[Atte
     return by_kind
 
 
+def _confirmed(rows: Sequence[Attempt]) -> Iterator[Attempt]:
+    """Yield the rows, with the answer in place of a judge that was asked about it in a shadow run."""
+    answers = {row.run_id: row for row in rows if row.outcome in (Outcome.OK, Outcome.SHADOW)}
+    for row in rows:
+        if row.outcome is not Outcome.JUDGED:
+            yield row
+        elif row.confirmation is not None and row.parent_run_id in answers:
+            outcome = Outcome.OK if row.reason is None else Outcome.SUPERSEDED
+            yield dataclasses.replace(answers[row.parent_run_id], confirmation=row.confirmation, outcome=outcome)
+
+
 def is_accepted(answers: Iterable[Attempt]) -> bool:
     return any(row.outcome is Outcome.OK for row in answers)
 
 
 def estimate(rows: Iterable[Attempt], chance: Callable[[Attempt], float]) -> dict[Confirmation, Acceptance]:
     """Return the posterior of each confirmation with enough answers. chance: of a good answer, of an attempt."""
+    attempts = list(rows)
+    compared = compared_answers(attempts)
     return {
-        kind: posterior(kind, Counter(_observation(kind, answers, chance) for answers in runs))
-        for kind, runs in sorted(confirmed_runs(rows).items())
+        kind: posterior(kind, Counter(_observation(kind, answers, chance, compared) for answers in runs))
+        for kind, runs in sorted(confirmed_runs(attempts).items())
         if len(runs) >= MIN_ANSWERS
     }
 
@@ -85,9 +112,17 @@ def assumed(kind: Confirmation) -> Acceptance:
     return Acceptance(shares=ASSUMED[kind], widths=posterior(kind, {}).widths)
 
 
-def _observation(kind: Confirmation, answers: list[Attempt], chance: Callable[[Attempt], float]) -> _Observation:
+def _observation(
+    kind: Confirmation,
+    answers: list[Attempt],
+    chance: Callable[[Attempt], float],
+    compared: Mapping[str, Compared],
+) -> _Observation:
     chances = [chance(row) for row in answers]
-    right, wrong = chances[0], 1 - chances[0]
+    right = chances[0]
+    if (comparison := compared.get(answers[0].run_id)) is not None:
+        right = chance_by_verdict(right, chance(comparison.other), comparison)
+    wrong = 1 - right
     if kind in PAIRED:
         right, wrong = pair_chances(chances[0], chances[-1], is_one_model=kind is Confirmation.TWICE)
     return _Observation(

@@ -7,8 +7,9 @@ p + q - 2 both, and a judge finds that with chance FINDS.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -94,22 +95,31 @@ class Comparisons:
         }
 
 
+_Answered = tuple[Attempt, Attempt, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The comparison of one answer with another. is_preferred: None if neither is. weight: of the judge's verdict."""
+
+    other: Attempt
+    is_preferred: bool | None
+    is_judged: bool
+    weight: float
+
+
 def collect_comparisons(rows: Iterable[Attempt], registry: Registry) -> Comparisons:
     """Collect the verdicts on shadow answers."""
     attempts = list(rows)
-    shown = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
-    judge_of = {row.parent_run_id: row.model for row in attempts if row.is_shadow and row.outcome == Outcome.JUDGED}
-    answered = [
-        (shown[row.parent_run_id], row, judge_of.get(row.run_id))
-        for row in attempts
-        if row.outcome == Outcome.SHADOW and row.parent_run_id in shown
-    ]
-    judges = _judgings((judge, row.verdict) for _, row, judge in answered if judge is not None)
+    answered = _answered(attempts)
+    judges = _judgings(answered)
     compared = [one for one in answered if one[1].verdict is not None]
     unjudged_weights = _unjudged_weights([(row.tier, judge) for _, row, judge in compared], judges)
     invents = _invents((row.tier, row.verdict, judge) for _, row, judge in compared)
     counts: dict[Pairing, Counter[Verdict]] = {}
     for answer, row, judge in compared:
+        if answer.confirmation is not None:
+            continue  # an answer that a cascade has accepted is better than its model's answers on average
         pairing = Pairing(
             tier=row.tier,
             shown=answer.model,
@@ -158,10 +168,67 @@ def _unjudged_weights(
     return {tier: sum(weights) / len(weights) if weights else 1.0 for tier, weights in judged.items()}
 
 
-def _judgings(verdicts: Iterable[tuple[str, Verdict | None]]) -> dict[str, Judging]:
+def _answered(attempts: Sequence[Attempt]) -> list[_Answered]:
+    """Return the shown answer, the shadow answer, and the judge of each comparison."""
+    shown = {row.run_id: row for row in attempts if row.outcome == Outcome.OK}
+    judge_of = {
+        row.parent_run_id: row.model
+        for row in attempts
+        if row.is_shadow and row.outcome == Outcome.JUDGED and row.confirmation is None
+    }
+    return [
+        (shown[row.parent_run_id], row, judge_of.get(row.run_id))
+        for row in attempts
+        if row.outcome == Outcome.SHADOW and row.parent_run_id in shown
+    ]
+
+
+def compared_answers(rows: Iterable[Attempt]) -> dict[str, Compared]:
+    """Return the comparison of each answer, shown or shadow, by its run id."""
+    answered = _answered(list(rows))
+    judges = _judgings(answered)
+    compared: dict[str, Compared] = {}
+    for answer, shadow, judge in answered:
+        if shadow.verdict is None:
+            continue
+        weight = 1.0 if judge is None else judges[judge].weight
+        for own, other, preferred in ((answer, shadow, Verdict.WORSE), (shadow, answer, Verdict.BETTER)):
+            is_decided = shadow.verdict in (Verdict.BETTER, Verdict.WORSE)
+            compared[own.run_id] = Compared(
+                other=other,
+                is_preferred=shadow.verdict is preferred if is_decided else None,
+                is_judged=judge is not None,
+                weight=weight,
+            )
+    return compared
+
+
+def chance_by_verdict(own: float, other: float, compared: Compared) -> float:
+    """Return the chance that an answer is good after its comparison, from the chances of both answers before."""
+    finds, reverses, invents = (FINDS, REVERSES, INVENTS) if compared.is_judged else (1.0, 0.0, 0.0)
+    both = both_good(own, other)
+    own_only, other_only, neither = own - both, other - both, 1 - own - other + both
+    if compared.is_preferred is None:
+        equal, better, worse = 1 - 2 * invents, 1 - finds - reverses, 1 - finds - reverses
+    else:
+        equal, better, worse = invents, finds, reverses
+        if not compared.is_preferred:
+            better, worse = worse, better
+    good, bad = equal * both + better * own_only, equal * neither + worse * other_only
+    after = good / (good + bad) if good + bad > 0 else own
+    return compared.weight * after + (1 - compared.weight) * own
+
+
+def both_good(one: float, other: float) -> float:
+    joint = one * other + CORRECTNESS_CORRELATION * math.sqrt(one * (1 - one) * other * (1 - other))
+    return min(one, other, joint)
+
+
+def _judgings(answered: Iterable[_Answered]) -> dict[str, Judging]:
     counts: dict[str, Counter[Verdict | None]] = {}
-    for judge, verdict in verdicts:
-        counts.setdefault(judge, Counter())[verdict] += 1
+    for _, shadow, judge in answered:
+        if judge is not None:
+            counts.setdefault(judge, Counter())[shadow.verdict] += 1
     return {
         judge: Judging(
             comparisons=of_judge.total() - of_judge[None],

@@ -159,7 +159,11 @@ def apply_tuning(registry: Registry, tuning: Tuning) -> Registry:
         )
         for model in registry
     )
-    return registry.with_models(models, accepted={kind: found.shares for kind, found in tuning.acceptance.items()})
+    return registry.with_models(
+        models,
+        accepted={kind: found.shares for kind, found in tuning.acceptance.items()},
+        proven={kind: found.cautious for kind, found in tuning.acceptance.items() if found.is_measured(kind)},
+    )
 
 
 def _learned_shares(registry: Registry, tuning: Tuning) -> dict[TaskTier, float]:

@@ -71,6 +71,10 @@ class Quote(Protocol):
         """Add messages to send; None if the context window is too small for them."""
         ...
 
+    def with_expected_input(self, input_tokens: int, now: datetime) -> Quote:
+        """Add the cost of input whose text is not known yet to the expected cost."""
+        ...
+
     def with_input(self, input_tokens: int, input_tokens_bound: int, max_output_tokens: int, now: datetime) -> Quote:
         """Replace the prompt by one of another length, with the same expected answer."""
         ...

@@ -15,7 +15,7 @@ from llm_magic import Budget, RequestError, Router, TaskTier
 from llm_magic.errors import BudgetExceeded, Overloaded
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
-from llm_magic.types import SHADOW_TAG, Attempt, Outcome, Request, Shadowing, Usage, Verdict
+from llm_magic.types import SHADOW_TAG, Attempt, Confirmation, Doubt, Outcome, Request, Shadowing, Usage, Verdict
 from tests.support.builders import NOON, attempt, model, router, scripted
 
 MODELS = (
@@ -256,3 +256,53 @@ def test_the_cap_holds_after_ten_thousand_shadow_rows() -> None:
     rows = shadows(asking.ledger.rows())
     assert sum((row.cost_usd for row in rows), Decimal(0)) <= Decimal("0.515")
     assert 10_000 < sum(row.outcome is Outcome.SHADOW for row in rows) < 10_010
+
+
+def two_providers(judge: Callable[[ProviderRequest], str], **parts: Any) -> Router:
+    """A router whose cheapest model has another provider than the models that may judge it in a cascade."""
+
+    def reply(request: ProviderRequest) -> Reply | Failure:
+        if request.messages[-1].content.startswith("Now judge"):
+            return Reply(chunks=(judge(request),), usage=USAGE)
+        return answering(honest)(request)
+
+    alien = dataclasses.replace(MODELS[2], provider="other")
+    provider = ScriptedProvider(reply)
+    providers = {"cloud": provider, "other": provider}
+    return router(*MODELS[:2], alien, **{"providers": providers, "shadow": 1.0, **parts})
+
+
+@pytest.mark.parametrize(("reply", "reason"), [("yes", None), ("No.", Doubt.JUDGED_BAD)])
+def test_the_judge_of_a_cascade_is_asked_about_the_cheaper_answer(reply: str, reason: Doubt | None) -> None:
+    asked: list[ProviderRequest] = []
+
+    def judge(request: ProviderRequest) -> str:
+        asked.append(request)
+        return reply
+
+    rows = shadows(ask(two_providers(judge)))
+    shadow, *judged = rows
+    assert [row.outcome for row in judged] == [Outcome.JUDGED] * 3
+    confirming = judged[-1]
+    assert (confirming.confirmation, confirming.reason) == (Confirmation.JUDGE, reason)
+    assert (shadow.model, confirming.parent_run_id, confirming.model) == ("low", shadow.run_id, "middle")
+    assert [row.confirmation for row in rows[:-1]] == [None, None, None]
+    assert [message.content for message in asked[0].messages[:2]] == [
+        "Explain tides.",
+        "An answer of some length by model low.",
+    ]
+
+
+def test_a_reply_that_is_neither_yes_nor_no_confirms_nothing() -> None:
+    assert not any(row.confirmation for row in ask(two_providers(lambda _: "perhaps")))
+
+
+def test_a_stated_judge_is_the_only_one_that_sees_the_answers() -> None:
+    rows = shadows(ask(two_providers(lambda _: "yes", shadow=Shadowing(share=1.0, judge="top"))))
+    assert {row.model for row in rows if row.outcome is Outcome.JUDGED} == {"top"}
+
+
+def test_the_judge_of_a_cascade_is_left_out_if_the_cap_is_too_low_for_it() -> None:
+    rows = shadows(ask(two_providers(lambda _: "yes", budget=Budget(shadow_usd=Decimal("0.014")))))
+    assert rows[0].verdict is not None
+    assert not any(row.confirmation for row in rows)

@@ -17,14 +17,12 @@ from llm_magic.lab.simulate.thinkers import (
     TrueLengths,
     World,
     assumptions,
-    at_default,
     draw_prompts,
     learn,
     planning,
-    without_levels,
 )
 from llm_magic.registry import Registry
-from llm_magic.types import Candidate
+from llm_magic.types import Candidate, ModelSpec
 
 USERS = 8
 LEARNING_RUNS = 300
@@ -74,9 +72,9 @@ def compare(world: World | None = None, *, users: int = USERS, seed: int = 0) ->
         lengths = learn(thinkers, draw_prompts(world, LEARNING_RUNS, rng))
         true_registry = registry.with_models(map(thinkers.true_model, registry))
         runs = {
-            TODAY: _run(thinkers, planning(without_levels(registry)), prompts, "default"),
-            LOWEST: _run(thinkers, planning(without_levels(registry)), prompts, "lowest"),
-            DEFAULT: _run(thinkers, planning(at_default(registry)), prompts),
+            TODAY: _run(thinkers, planning(_without_levels(registry)), prompts, "default"),
+            LOWEST: _run(thinkers, planning(_without_levels(registry)), prompts, "lowest"),
+            DEFAULT: _run(thinkers, planning(_at_default(registry)), prompts),
             COLD: _run(thinkers, planning(registry), prompts),
             LOWER: _run(thinkers, planning(registry, quality=LOWER_QUALITY), prompts),
             LEARNED: _run(thinkers, planning(registry, lengths), prompts),
@@ -151,3 +149,20 @@ def _success(run: list[tuple[Candidate, Played]]) -> float:
 def interval_of(values: list[float]) -> Interval:
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(value=float(np.mean(values)), low=float(low), high=float(high))
+
+
+def _without_levels(registry: Registry) -> Registry:
+    """Return the registry without any level of effort, as before effort was part of a plan."""
+    return registry.with_models(dataclasses.replace(model, effort=None) for model in registry)
+
+
+def _at_default(registry: Registry) -> Registry:
+    """Return the registry with each model's default level only."""
+
+    def only_default(model: ModelSpec) -> ModelSpec:
+        if model.effort is None:
+            return model
+        params = {model.effort.default: model.effort.params[model.effort.default]}
+        return dataclasses.replace(model, effort=dataclasses.replace(model.effort, params=params))
+
+    return registry.with_models(map(only_default, registry))

@@ -6,7 +6,7 @@ Each simulated user has models whose true capabilities differ from the assumed o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,34 +14,37 @@ import numpy as np
 
 from llm_magic import tuning
 from llm_magic.lab.simulate.judges import SimulatedJudge
+from llm_magic.lab.simulate.shadowed import Shadowed
 from llm_magic.lab.simulate.thinkers import (
+    Played,
     Policy,
     Prompt,
     Thinkers,
     World,
-    attempt_of,
     draw_prompts,
-    planning,
+    plans,
     simulated_context,
 )
 from llm_magic.ledger import Ledger
 from llm_magic.plan import make_plan
-from llm_magic.plan.lengths import Lengths, Unmeasured
-from llm_magic.plan.rating import CandidateBuilder
+from llm_magic.plan.acceptance import ASSUMED
+from llm_magic.plan.lengths import Unmeasured
 from llm_magic.registry import Registry
-from llm_magic.shadow.choice import Chooser
-from llm_magic.shadow.verdicts import judge_request, shadow_request
-from llm_magic.tuning.evidence import ModelTier
+from llm_magic.tuning.acceptance import ASSUMED_ANSWERS
 from llm_magic.tuning.lengths import LearnedLengths
-from llm_magic.types import SHADOW_TAG, Attempt, Candidate, Outcome, Request, TaskTier
+from llm_magic.types import (
+    Accepted,
+    Candidate,
+    Confirmation,
+    Plan,
+    TaskTier,
+)
 
 COMPARISONS = 300
 SHARE = 0.05
 WORTH_USD = Decimal("0.50")
 MODEL_SPREAD, PROMPTS_SPREAD = 0.4, 0.4
 """Standard deviations, in logits, of the true capability of a model and of all models, around the assumed ones."""
-_PER_UPDATE = 30
-_ANSWER = "word " * 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,39 +53,57 @@ class Figures:
 
     cost: float
     quality: float
+    cascaded: float = 0.0
+    """Share of the prompts for which cheap models were asked first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     cold: Figures
+    learned_alone: Figures
     learned: Figures
     learned_worth: Figures
     lengths_only: Figures
     oracle: Figures
     shadow_share: float
     """Cost of the shadow runs, as a share of what the runs cost of which they are SHARE."""
+    accepted: Accepted
+    learned_accepted: Accepted
+    """Shares of good and of bad answers that the judge of cascades accepts, true and learned."""
 
 
 def simulate_user(world: World, seed: Sequence[int], judge: SimulatedJudge) -> User:
+    """Play one user. The judge of this user's cascades accepts other shares than assumed."""
     rng = np.random.default_rng(list(seed))
+    judge = dataclasses.replace(judge, accepted=_true_shares(rng))
     assumed = Registry.load("current")
     true = true_registry(assumed, rng)
     thinkers = Thinkers(world, true, rng)
     prompts = draw_prompts(world, world.prompts, rng)
     lengths = LearnedLengths(Ledger(":memory:", session_id="simulated"), assumed)
-    rows, shadow_usd, shown_usd = _compare(
-        thinkers, assumed, lengths, draw_prompts(world, COMPARISONS, rng), judge, rng
-    )
-    learned = tuning.apply_tuning(assumed, tuning.tune(rows, assumed))
-    top = always_top(assumed)
+    ledger = Shadowed(thinkers, assumed, lengths, judge, rng)
+    for prompt in draw_prompts(world, COMPARISONS, rng):
+        ledger.run(prompt)
+    tuned = tuning.tune(ledger.rows, assumed)
+    learned = tuning.apply_tuning(assumed, tuned)
+    table = _Table(thinkers, judge.accepted, prompts)
     return User(
-        cold=_relative(thinkers, planning(assumed), top, prompts),
-        learned=_relative(thinkers, planning(learned, lengths), top, prompts),
-        learned_worth=_relative(thinkers, planning(learned, lengths, worth_usd=WORTH_USD), top, prompts),
-        lengths_only=_relative(thinkers, planning(assumed, lengths), top, prompts),
-        oracle=_relative(thinkers, planning(true, lengths), top, prompts),
-        shadow_share=SHARE * shadow_usd / shown_usd,
+        cold=table.figures(plans(assumed)),
+        learned_alone=table.figures(plans(learned.with_models(learned, proven={}), lengths)),
+        learned=table.figures(plans(learned, lengths)),
+        learned_worth=table.figures(plans(learned, lengths, worth_usd=WORTH_USD)),
+        lengths_only=table.figures(plans(assumed, lengths)),
+        oracle=table.figures(plans(true, lengths)),
+        shadow_share=SHARE * ledger.shadow_usd / ledger.shown_usd,
+        accepted=judge.accepted,
+        learned_accepted=tuned.acceptance[Confirmation.JUDGE].shares,
     )
+
+
+def _true_shares(rng: np.random.Generator) -> Accepted:
+    """Draw the true shares of a judge around the assumed ones, as widely as the prior of tuning."""
+    means = ASSUMED[Confirmation.JUDGE]
+    return Accepted(*(rng.beta(ASSUMED_ANSWERS * mean, ASSUMED_ANSWERS * (1 - mean)) for mean in means))
 
 
 def true_registry(assumed: Registry, rng: np.random.Generator) -> Registry:
@@ -98,75 +119,6 @@ def true_registry(assumed: Registry, rng: np.random.Generator) -> Registry:
     )
 
 
-def _compare(
-    thinkers: Thinkers,
-    assumed: Registry,
-    lengths: LearnedLengths,
-    prompts: Sequence[Prompt],
-    judge: SimulatedJudge,
-    rng: np.random.Generator,
-) -> tuple[list[Attempt], float, float]:
-    """Return the rows of the comparisons, their cost, and that of the shown answers, in USD."""
-    rows: list[Attempt] = []
-    registry, widths = assumed, dict[ModelTier, float]()
-    shadow_usd = shown_usd = 0.0
-    for number, prompt in enumerate(prompts):
-        if number % _PER_UPDATE == 0:
-            learned = tuning.tune(rows, assumed)
-            registry, widths = tuning.apply_tuning(assumed, learned), dict(learned.widths)
-        shown = planning(registry, lengths)(prompt)
-        played = thinkers.play(prompt, shown)
-        answer = attempt_of(number, prompt, shown, played)
-        lengths.observe(answer)
-        shown_usd += played.usd
-        rows.append(answer)
-        choice = _chooser(prompt, registry, lengths, widths).choose(shown.model.id, shown.effort)
-        if choice is None:
-            continue
-        other = thinkers.play(prompt, choice.shadow)
-        verdict, _ = judge.verdict(float(played.success), float(other.success), rng)
-        shadow_usd += other.usd + 2 * float(choice.judge.typical_usd)
-        shadow = dataclasses.replace(
-            attempt_of(number, prompt, choice.shadow, other),
-            run_id=f"{number} shadow",
-            parent_run_id=answer.run_id,
-            outcome=Outcome.SHADOW,
-            tags=(SHADOW_TAG,),
-            verdict=verdict,
-            cost_usd=Decimal(0),
-        )
-        lengths.observe(shadow)
-        judged = dataclasses.replace(
-            shadow,
-            run_id=f"{number} judge",
-            parent_run_id=shadow.run_id,
-            model=choice.judge.model.id,
-            outcome=Outcome.JUDGED,
-            verdict=None,
-        )
-        rows += [shadow, judged]
-    return rows, shadow_usd, shown_usd
-
-
-def _chooser(prompt: Prompt, registry: Registry, lengths: Lengths, widths: dict[ModelTier, float]) -> Chooser:
-    context, classification = simulated_context(lengths), prompt.classification
-
-    def width(model: str) -> float:
-        return widths.get((model, classification.tier)) or tuning.prior_width(model, registry)
-
-    def builder(request: Request) -> CandidateBuilder:
-        return CandidateBuilder(request, classification, context, registry)
-
-    return Chooser(
-        plan=make_plan(prompt.request, classification, registry, context),
-        registry=registry,
-        builder=builder(shadow_request(prompt.request, parent_run_id="")),
-        judging=builder(judge_request(prompt.request, _ANSWER, _ANSWER, parent_run_id="")),
-        width=width,
-        left_usd=lambda _: None,
-    )
-
-
 def always_top(registry: Registry) -> Policy:
     """Return the policy that asks the top model at its default effort."""
     context, top = simulated_context(Unmeasured()), registry.baseline
@@ -179,10 +131,36 @@ def always_top(registry: Registry) -> Policy:
     return choose
 
 
-def _relative(thinkers: Thinkers, policy: Policy, top: Policy, prompts: Sequence[Prompt]) -> Figures:
-    own = [thinkers.play(prompt, policy(prompt)) for prompt in prompts]
-    always = [thinkers.play(prompt, top(prompt)) for prompt in prompts]
-    return Figures(
-        cost=sum(played.usd for played in own) / sum(played.usd for played in always),
-        quality=sum(played.success for played in own) / sum(played.success for played in always),
-    )
+class _Table:
+    """The prompts of one user, answered by any plans: expected cost and success, without draws."""
+
+    def __init__(self, thinkers: Thinkers, accepted: Accepted, prompts: Sequence[Prompt]) -> None:
+        self._thinkers, self._accepted, self._prompts = thinkers, accepted, prompts
+        top = always_top(thinkers.registry)
+        always = [thinkers.play(prompt, top(prompt)) for prompt in prompts]
+        self._top_usd = sum(played.usd for played in always)
+        self._top_good = sum(played.chance for played in always)
+
+    def figures(self, plan: Callable[[Prompt], Plan]) -> Figures:
+        usd = good = cascaded = 0.0
+        for prompt in self._prompts:
+            own = plan(prompt)
+            played = self._thinkers.play(prompt, own.candidates[0])
+            if own.cascade is None or own.cascade.judge is None:
+                usd, good = usd + played.usd, good + played.chance
+                continue
+            cheap = self._thinkers.play(prompt, own.cascade.cheap[0])
+            cascaded += 1
+            usd += cheap.usd + float(own.cascade.judge.typical_usd) + self._rejected(cheap) * played.usd
+            good += self._good(cheap, played)
+        count = len(self._prompts)
+        return Figures(cost=usd / self._top_usd, quality=good / self._top_good, cascaded=cascaded / count)
+
+    def _rejected(self, cheap: Played) -> float:
+        return 1 - self._accepted.right * cheap.chance - self._accepted.wrong * (1 - cheap.chance)
+
+    def _good(self, cheap: Played, strong: Played) -> float:
+        """Return the chance of a good answer. Prompts that the better model fails are failed by the other one too."""
+        right, wrong = self._accepted
+        both = min(cheap.chance, strong.chance)
+        return right * cheap.chance + (1 - right) * both + (1 - wrong) * (strong.chance - both)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llm_magic.plan.acceptance import ASSUMED
 from llm_magic.shadow.verdicts import combined
-from llm_magic.types import Verdict
+from llm_magic.types import Accepted, Confirmation, Verdict
 
 MIN_GOOD_SCORE = 0.5
 
@@ -27,6 +28,10 @@ class SimulatedJudge:
     tie: float = 0.08
     tie_if_equal: float = 0.6
     first: float = 0.1
+    accepted: Accepted = ASSUMED[Confirmation.JUDGE]
+    """Shares of good and of bad answers that it accepts if it sees one answer only."""
+    deceived: float = 0.0
+    """Share of bad answers that every judge takes for good ones."""
     same_right: float = 0.0
     same_mistake: float = 0.0
     counts: Counter[str] = field(default_factory=Counter[str])
@@ -42,14 +47,23 @@ class SimulatedJudge:
             f"pairs of equal quality, it preferred one in {self.counts['invented'] / equal:.0%}"
         )
 
-    def verdict(self, shown_score: float, shadow_score: float, rng: np.random.Generator) -> tuple[Verdict, bool]:
+    def accepts(self, score: float, rng: np.random.Generator, *, deceives: bool = False) -> bool:
+        right, wrong = self.accepted
+        if score < MIN_GOOD_SCORE and not deceives:
+            right = max(0.0, (wrong - self.deceived * right) / (1 - self.deceived))
+        return bool(rng.random() < right)
+
+    def verdict(
+        self, shown_score: float, shadow_score: float, rng: np.random.Generator, *, deceives: bool = False
+    ) -> tuple[Verdict, bool]:
         """Return the verdict, and True if the judge was asked: equal answers are a tie without it."""
         shown_good, shadow_good = shown_score >= MIN_GOOD_SCORE, shadow_score >= MIN_GOOD_SCORE
         same = self.same_right if shown_good else self.same_mistake
         if shown_good == shadow_good and rng.random() < same:
             return Verdict.TIE, False
         style = rng.random() < 0.5
-        preferences = [self._reply(shown_good, shadow_good, style, shown_first, rng) for shown_first in (True, False)]
+        seen = [good or deceives for good in (shown_good, shadow_good)]
+        preferences = [self._reply(seen[0], seen[1], style, shown_first, rng) for shown_first in (True, False)]
         verdict = combined(preferences)
         assert verdict is not None
         self._count(verdict, shown_good, shadow_good)

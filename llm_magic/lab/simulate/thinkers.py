@@ -31,6 +31,7 @@ from llm_magic.types import (
     Effort,
     ModelSpec,
     Outcome,
+    Plan,
     Request,
     TaskTier,
     Usage,
@@ -78,9 +79,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
+    """One answer. chance: of a good answer, before the draw that decides `success`."""
+
     usd: float
     held_usd: float
     success: bool
+    chance: float
     seconds: float
     usage: Usage
 
@@ -128,6 +132,7 @@ class Thinkers:
             usd=float(cost.usd),
             held_usd=float(candidate.worst_usd),
             success=output == wanted and prompt.luck < chance,
+            chance=chance if output == wanted else 0.0,
             seconds=SECONDS_TO_FIRST_TOKEN + output / rate,
             usage=usage,
         )
@@ -203,30 +208,24 @@ def planning(
     quality: float = DEFAULT_QUALITY,
     worth_usd: Decimal | None = None,
 ) -> Policy:
+    plan = plans(registry, lengths, quality=quality, worth_usd=worth_usd)
+    return lambda prompt: plan(prompt).candidates[0]
+
+
+def plans(
+    registry: Registry,
+    lengths: Lengths | None = None,
+    *,
+    quality: float = DEFAULT_QUALITY,
+    worth_usd: Decimal | None = None,
+) -> Callable[[Prompt], Plan]:
     context = simulated_context(lengths or Unmeasured())
 
-    def choose(prompt: Prompt) -> Candidate:
+    def plan(prompt: Prompt) -> Plan:
         request = dataclasses.replace(prompt.request, quality=quality, worth_usd=worth_usd)
-        return make_plan(request, prompt.classification, registry, context).candidates[0]
+        return make_plan(request, prompt.classification, registry, context)
 
-    return choose
-
-
-def without_levels(registry: Registry) -> Registry:
-    """Return the registry without any level of effort, as before effort was part of a plan."""
-    return registry.with_models(dataclasses.replace(model, effort=None) for model in registry)
-
-
-def at_default(registry: Registry) -> Registry:
-    """Return the registry with each model's default level only."""
-
-    def only_default(model: ModelSpec) -> ModelSpec:
-        if model.effort is None:
-            return model
-        params = {model.effort.default: model.effort.params[model.effort.default]}
-        return dataclasses.replace(model, effort=dataclasses.replace(model.effort, params=params))
-
-    return registry.with_models(map(only_default, registry))
+    return plan
 
 
 def learn(thinkers: Thinkers, prompts: Sequence[Prompt]) -> LearnedLengths:
