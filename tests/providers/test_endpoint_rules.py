@@ -157,6 +157,14 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("together", {"messages": []}, "Missing required parameter: 'messages'"),
     ("vllm", {"stream": False, "stream_options": {}}, "only allowed when 'stream' is enabled"),
     ("ollama", {"messages": []}, "Missing required parameter: 'messages'"),
+    ("azure", {"prompt_cache_options": {}}, "Unknown parameter: 'prompt_cache_options'"),
+    ("azure", {"service_tier": "flex"}, "Invalid value: 'flex'"),
+    ("groq", {"service_tier": "default"}, "service_tier must be one of"),
+    ("vllm", {"model": "own-4k", "max_tokens": 4_096}, "(4096 > 4096 - 4)"),
+    ("together", {"model": "own-4k", "max_tokens": 4_096}, "`max_new_tokens` must be <= 4097"),
+    ("nvidia", {"stream_options": {}}, "extra_forbidden"),
+    ("cerebras", {"reasoning_effort": "none"}, "Input should be 'low', 'medium' or 'high'"),
+    ("lmstudio", {"response_format": {"type": "json_object"}}, "must be 'json_schema' or 'text'"),
 ]  # fmt: skip
 
 
@@ -174,7 +182,20 @@ def test_each_rule_states_its_source_and_refuses_something() -> None:
         for flavor, changes, _ in REFUSED
     }
     refusing |= {(flavor, "required parameters") for flavor in endpoint_rules.RULES}
-    for flavor in ("anthropic", "openai", "deepseek", "mistral", "groq", "gemini", "xai", "vllm"):
+    for flavor in (
+        "anthropic",
+        "openai",
+        "deepseek",
+        "mistral",
+        "groq",
+        "gemini",
+        "xai",
+        "vllm",
+        "together",
+        "nvidia",
+        "cerebras",
+        "lmstudio",
+    ):
         own = {rule.name for rule in endpoint_rules.RULES[flavor]} - {"roles and content", "the word JSON", "schemas"}
         assert {name for name in own if (flavor, name) not in refusing} == set()
     assert all(rule.source for rules in endpoint_rules.RULES.values() for rule in rules)
@@ -267,7 +288,7 @@ def test_a_model_without_the_level_none_refuses_it(model_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "flavor", [flavor for flavor in loopback.PATHS if flavor not in ("anthropic", "deepseek", "mistral")]
+    "flavor", [flavor for flavor in loopback.PATHS if flavor not in ("anthropic", "deepseek", "mistral", "nvidia")]
 )
 async def test_a_plain_request_is_taken_by_every_endpoint_with_openais_wire(flavor: str) -> None:
     with loopback.running() as server:
@@ -279,6 +300,18 @@ async def test_a_plain_request_is_taken_by_every_endpoint_with_openais_wire(flav
             events = [event async for event in stream]
         assert isinstance(events[-1], Finished)
         await providers.aclose()
+
+
+@pytest.mark.parametrize("flavor", ["vllm", "together"])
+@pytest.mark.parametrize("words", [1, 2_000])
+def test_the_output_limit_leaves_room_for_the_prompt(flavor: str, words: int) -> None:
+    with loopback.running() as server:
+        spec = ProviderSpec(name="own", base_url=server.url_of(flavor), api_key_env="OWN_KEY")
+        provider = OpenAIProvider(spec, environ={"OWN_KEY": loopback.KEY})
+        own = model("own-4k", provider="own", context_window=4_096, max_output_tokens=4_096)
+        result = builders.router(own, providers={"own": provider}).route_sync("word " * words)
+    assert result.text == "The answer is 42."
+    assert [entry.status for entry in server.journal] == [200]
 
 
 ADA = '{"name": "Ada", "age": 36}'

@@ -540,6 +540,55 @@ def groq_schema_stream(body: Body) -> Refusal | None:
     return Refusal(message="response_format` does not support streaming")
 
 
+def context_of(body: Body) -> int | None:
+    """The context window that a model's name ends with, such as `own-4k`."""
+    size = re.search(r"-(\d+)k$", str(body.get("model", "")))
+    return None if size is None else int(size[1]) * 1_024
+
+
+def vllm_context(body: Body) -> Refusal | None:
+    context, count, asked = context_of(body), len(text_of(body).split()), body.get("max_tokens") or 0
+    if context is None or count + asked <= context:
+        return None
+    start = f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. " if count < context else ""
+    return Refusal(
+        message=f"{start}This model's maximum context length is {context} tokens and your request has {count} input tokens "
+        f"({asked} > {context} - {count})."
+    )
+
+
+def together_context(body: Body) -> Refusal | None:
+    context, count, asked = context_of(body), len(text_of(body).split()), body.get("max_tokens") or 0
+    if context is None or count + asked <= context:
+        return None
+    message = (
+        f"Input validation error: `inputs` tokens + `max_new_tokens` must be <= {context + 1}. Given: {count} `inputs` "
+        f"tokens and {asked} `max_new_tokens`"
+    )
+    return Refusal(status=422, message=message)
+
+
+def azure_cache_options(body: Body) -> Refusal | None:
+    if "prompt_cache_options" not in body:
+        return None
+    name = "prompt_cache_options"
+    return Refusal(message=f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
+
+
+def nvidia_parameters(body: Body) -> Refusal | None:
+    if "stream_options" not in body:
+        return None
+    detail = "{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra inputs are not permitted'}"
+    return Refusal(message=f'Your request cannot be validated, it is incorrect. detail={detail}"')
+
+
+def cerebras_effort(body: Body) -> Refusal | None:
+    if body.get("reasoning_effort", "low") in ("low", "medium", "high"):
+        return None
+    message = "1 validation error for ChatCompletionServerRequest\nreasoning_effort\n Input should be 'low', 'medium' or 'high'"
+    return Refusal(message=message, code="wrong_api_format", param="validation_error")
+
+
 SDK_OPENAI = "openai 3.57: types/chat/completion_create_params.py"
 REQUIRED = Rule(
     name="required parameters",
@@ -646,6 +695,27 @@ OPENAI = (
     FORMATS,
     IMAGES,
 )
+AZURE = (
+    Rule(
+        name="no cache options",
+        source="github.com/langchain4j: older models and other endpoints refuse prompt_cache_options",
+        check=azure_cache_options,
+    ),
+    Rule(
+        name="no flex tier",
+        source="learn.microsoft.com/azure/ai-foundry/openai: service_tier is auto, default, or priority",
+        check=one_of(
+            "service_tier",
+            "auto",
+            "default",
+            "priority",
+            refuse=lambda value: Refusal(
+                message=f"Invalid value: '{value}'.", code="invalid_value", param="service_tier"
+            ),
+        ),
+    ),
+    *OPENAI,
+)
 DEEPSEEK = (
     REQUIRED,
     ROLES,
@@ -728,6 +798,18 @@ GROQ = (
     ROLES,
     Rule(name="reasoning in messages", source="github.com/janhq/jan/issues/8136", check=groq_messages),
     Rule(
+        name="service tier",
+        source="console.groq.com/docs/service-tiers",
+        check=one_of(
+            "service_tier",
+            "auto",
+            "on_demand",
+            "flex",
+            "performance",
+            refuse=lambda value: Refusal(message=f"service_tier must be one of auto, on_demand, flex: {value!r}"),
+        ),
+    ),
+    Rule(
         name="no schemas in streams",
         source="github.com/jgravelle/GroqApiLibrary/pull/33; github.com/langchain-ai/langchain/issues/23629",
         check=groq_schema_stream,
@@ -769,18 +851,61 @@ XAI = (
     ),
     WORD_JSON,
 )
-VLLM = (REQUIRED, ROLES, STREAM_OPTIONS)
+VLLM = (
+    REQUIRED,
+    ROLES,
+    STREAM_OPTIONS,
+    Rule(name="context", source="vllm: entrypoints/openai, _validate_input", check=vllm_context),
+)
+TOGETHER = (
+    REQUIRED,
+    ROLES,
+    Rule(
+        name="context",
+        source="github.com/stanford-crfm/helm/pull/2079",
+        check=together_context,
+    ),
+)
+NVIDIA = (
+    REQUIRED,
+    ROLES,
+    Rule(
+        name="no stream options", source="github.com/CortexReach/memory-lancedb-pro/issues/578", check=nvidia_parameters
+    ),
+)
+CEREBRAS = (
+    REQUIRED,
+    ROLES,
+    Rule(name="effort levels", source="github.com/egoist/chatwise-releases/issues/1325", check=cerebras_effort),
+)
+LM_STUDIO = (
+    REQUIRED,
+    ROLES,
+    Rule(
+        name="schemas, but no JSON mode",
+        source="lmstudio.ai/docs/developer/openai-compat/structured-output",
+        check=one_of(
+            "response_format.type",
+            "json_schema",
+            "text",
+            refuse=lambda _: Refusal(message="'response_format.type' must be 'json_schema' or 'text'"),
+        ),
+    ),
+)
 RULES: dict[str, tuple[Rule, ...]] = {
     "anthropic": ANTHROPIC,
     "openai": OPENAI,
-    "azure": OPENAI,
+    "azure": AZURE,
     "deepseek": DEEPSEEK,
     "mistral": MISTRAL,
     "groq": GROQ,
     "gemini": GEMINI,
     "xai": XAI,
     "openrouter": (REQUIRED, ROLES, WORD_JSON),
-    "together": (REQUIRED, ROLES),
+    "together": TOGETHER,
+    "nvidia": NVIDIA,
+    "cerebras": CEREBRAS,
+    "lmstudio": LM_STUDIO,
     "vllm": VLLM,
     "ollama": (REQUIRED, ROLES),
 }
@@ -803,6 +928,10 @@ def error_body(flavor: str, refusal: Refusal) -> Any:
             return [{"error": stated}]
         case "xai":
             return {"code": refusal.code, "error": refusal.message}
+        case "cerebras":
+            return error
+        case "nvidia" | "lmstudio":
+            return {"error": refusal.message}
         case "vllm":
             return {"error": {**error, "type": "BadRequestError", "code": refusal.status}}
         case "openrouter":

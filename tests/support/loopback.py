@@ -41,6 +41,9 @@ PATHS = {
     "azure": "/azure/openai/v1",
     "vllm": "/vllm/v1",
     "ollama": "/ollama/v1",
+    "nvidia": "/nvidia/v1",
+    "cerebras": "/cerebras/v1",
+    "lmstudio": "/lmstudio/v1",
 }
 """The path of each endpoint's base URL."""
 KEY = "sk-planted-key-0123456789"
