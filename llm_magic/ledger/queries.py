@@ -30,26 +30,25 @@ _own_session = (
     .where(totals.c.session_id == sa.bindparam("own_session"), totals.c.scope == "session", totals.c.name == "")
     .scalar_subquery()
 )
-_has_own_rows = sa.and_(
-    sa.exists().where(
-        _last.c.run_id == sa.bindparam("last_run"),
-        _last.c.attempt == sa.bindparam("last_number"),
-        _last.c.lease_until.is_(None),
-    ),
-    _own_session >= sa.bindparam("own_pusd"),
+_has_last = sa.exists().where(
+    _last.c.run_id == sa.bindparam("last_run"),
+    _last.c.attempt == sa.bindparam("last_number"),
+    _last.c.lease_until.is_(None),
 )
-_is_continued = sa.and_(
-    about.c.ledger_id == sa.bindparam("known_id"), sa.or_(sa.bindparam("last_run", type_=sa.Text) == "", _has_own_rows)
-)
+_has_own_rows = sa.and_(_has_last, _own_session >= sa.bindparam("own_pusd"))
+_is_known = about.c.ledger_id == sa.bindparam("known_id")
+_has_none = sa.bindparam("last_run", type_=sa.Text) == ""
 STATE = sa.select(about.c.ledger_id, about.c.generation, _has_own_rows)
 """Id and generation of the ledger; and whether the row that a process settled last is in it, and all that it spent."""
 ADVANCE_IF = (
     about.update()
-    .where(about.c.generation == sa.bindparam("known"), _is_continued)
+    .where(about.c.generation == sa.bindparam("known"), _is_known, sa.or_(_has_none, _has_own_rows))
     .values(generation=about.c.generation + 1)
 )
 """Count a hold, if the ledger is in the state in which this process saw it last."""
-SETTLE_IF = SETTLE.where(sa.exists().where(about.c.generation >= sa.bindparam("known"), _is_continued))
+SETTLE_IF = SETTLE.where(
+    sa.exists().where(about.c.generation >= sa.bindparam("known"), _is_known, sa.or_(_has_none, _has_last))
+)
 """Settle a row, if the ledger was not restored to an earlier state."""
 SET_GENERATION = about.update().values(generation=sa.bindparam("number"))
 _IDENTITY = frozenset({"run_id", "attempt", "session_id"})
