@@ -56,9 +56,16 @@ class Endpoint:
     def redact(self, text: str) -> str:
         if len(self.api_key) > 4:
             text = text.replace(self.api_key, "[key]")
-        for secret in (self.basic_auth, *self.basic_auth.split(":")):
+        plain = unquote(self.basic_auth)
+        forms = (self.basic_auth, plain, self.basic_header)
+        for secret in (*forms, *self.basic_auth.split(":", 1), *plain.split(":", 1)):
             text = text.replace(secret, "[user]") if len(secret) > 4 else text
         return text
+
+    @property
+    def basic_header(self) -> str:
+        """The credentials as the header has them, after `Basic `."""
+        return b64encode(unquote(self.basic_auth).encode()).decode("ascii")
 
 
 def resolve_endpoint(spec: ProviderSpec, environ: Mapping[str, str]) -> Endpoint:
@@ -180,7 +187,7 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
     headers: dict[str, str] = dict(client._custom_headers) if endpoint.owns_sdk_variables else {}
     headers = {name: value for name, value in headers.items() if name.lower() not in _KEY_HEADERS}
     if endpoint.basic_auth:
-        headers["Authorization"] = f"Basic {b64encode(unquote(endpoint.basic_auth).encode()).decode('ascii')}"
+        headers["Authorization"] = f"Basic {endpoint.basic_header}"
     if _AZURE_DEPLOYMENT.search(endpoint.base_url or ""):
         headers["api-key"] = endpoint.api_key
     client._custom_headers = headers

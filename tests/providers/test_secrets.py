@@ -163,6 +163,15 @@ async def test_credentials_in_a_url_are_sent_as_a_header(wire: str) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("echo", ["bob", "p@ss:word", "p%40ss:word", "bob:p@ss:word", "Ym9iOnBAc3M6d29yZA=="])
+async def test_credentials_of_a_url_that_an_endpoint_repeats_in_any_form_are_removed(wire: str, echo: str) -> None:
+    async with raw_server(401, json.dumps({"error": {"message": f"refused: <{echo}>"}})) as server:
+        error = await failure(router(wire, server.port, user="bob:p%40ss:word@"))
+    assert "refused: <" in str(error)
+    assert not any(part in str(error) for part in ("word", "Ym9iOnBA"))
+
+
+@pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("ALL_PROXY", "socks5://127.0.0.1:9"), ("HTTP_PROXY", "http://127.0.0.1:9"), ("HTTPS_PROXY", "ftp://x:1")],
