@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from llm_magic.errors import ProtocolError
+from llm_magic.errors import ConnectionFailed, ProtocolError
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
@@ -111,6 +111,8 @@ class AnthropicProvider:
         except Exception as error:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
             failure = errors.translate(error, _sdk(), endpoint, sent, accepted=accepted)
         if failure is not None:
+            if isinstance(failure, ConnectionFailed):
+                http.connection_failed(_client, endpoint)
             client = endpoint = body = None  # a traceback keeps this frame
             raise failure
 

@@ -110,7 +110,18 @@ def is_http_url(url: str) -> bool:
 
 
 ClientBuilder = Callable[[Endpoint], Any]
-_ClientPool = dict[tuple[ClientBuilder, Endpoint], Any]
+
+
+@dataclass(slots=True)
+class _Pooled:
+    """A client, and the environment's proxies and certificates that it was made with."""
+
+    client: Any
+    settings: tuple[str | None, ...]
+    has_failed: bool = False
+
+
+_ClientPool = dict[tuple[ClientBuilder, object], _Pooled]
 _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _ClientPool] = weakref.WeakKeyDictionary()
 
 
@@ -120,22 +131,39 @@ def client(build: ClientBuilder, endpoint: Endpoint) -> Any:
     A client can't cross loops, and one that is dropped unclosed breaks answers of its successor.
     """
     pool = _pools.setdefault(asyncio.get_running_loop(), {})
-    if (build, endpoint) not in pool:
-        pool[build, endpoint] = build(endpoint)
-    return pool[build, endpoint]
+    pooled = _current(pool, build, endpoint)
+    if pooled is None:
+        pooled = pool[build, endpoint] = _Pooled(build(endpoint), sending.connection_settings())
+    return pooled.client
 
 
 async def prepare(build: ClientBuilder, endpoint: Endpoint) -> None:
     """Make the client in a thread: the first one takes a part of a second. `client` raises the error of a failure."""
     pool = _pools.setdefault(asyncio.get_running_loop(), {})
-    if (build, endpoint) in pool:
+    if _current(pool, build, endpoint) is not None:
         return
+    settings = sending.connection_settings()
     try:
         prepared = await asyncio.to_thread(build, endpoint)
     except Exception:  # noqa: BLE001 - a wrong proxy or certificate setting raises anything
         return
-    if pool.setdefault((build, endpoint), prepared) is not prepared:
+    if pool.setdefault((build, endpoint), _Pooled(prepared, settings)).client is not prepared:
         await prepared.close()
+
+
+def connection_failed(build: ClientBuilder, endpoint: Endpoint) -> None:
+    """Have the next use of the client check whether the user has corrected a proxy or certificate setting since."""
+    pool = _pools.setdefault(asyncio.get_running_loop(), {})
+    if (pooled := pool.get((build, endpoint))) is not None:
+        pooled.has_failed = True
+
+
+def _current(pool: _ClientPool, build: ClientBuilder, endpoint: Endpoint) -> _Pooled | None:
+    pooled = pool.get((build, endpoint))
+    if pooled is None or not pooled.has_failed or pooled.settings == sending.connection_settings():
+        return pooled
+    pool[build, pooled.client] = pool.pop((build, endpoint))  # others may still use it
+    return None
 
 
 def api_url(class_name: str, base_url: str) -> str:
@@ -199,4 +227,4 @@ def make_client(sdk: ModuleType, class_name: str, endpoint: Endpoint) -> Any:
 
 async def aclose() -> None:
     for pooled in _pools.pop(asyncio.get_running_loop(), {}).values():
-        await pooled.close()
+        await pooled.client.close()

@@ -32,6 +32,11 @@ def connection_variables(scheme: str, *, with_proxies: bool, with_certificates: 
     return [name for name in names if os.environ.get(name)]
 
 
+def connection_settings() -> tuple[str | None, ...]:
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+    return tuple(os.environ.get(name) for name in (*names, *map(str.lower, names), *_CERTIFICATE_VARIABLES))
+
+
 class Sending:
     """A request that is being sent, as the `trace` extension of the HTTP library reports it.
 

@@ -186,6 +186,18 @@ async def test_a_request_that_a_proxy_did_not_pass_on_is_not_billed(
     assert [request.split()[0] for request in proxy.requests] == [b"CONNECT"]
 
 
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_corrected_proxy_is_used_without_a_restart(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(response(407), response(407), response(407), stays_open=False) as wrong:
+        async with serving(response(200, ANSWERS[wire])) as right:
+            monkeypatch.setenv("HTTP_PROXY", wrong.url)
+            for _ in range(2):
+                await failure(wire, "http://llm.example.com/v1")
+            monkeypatch.setenv("HTTP_PROXY", right.url)
+            assert await ask(wire, "http://llm.example.com/v1") == "Paris."
+        assert (len(wrong.requests), len(right.requests)) == (2, 1)
+
+
 @pytest.mark.parametrize("status", [407, 511])
 @pytest.mark.parametrize("wire", MODELS)
 async def test_a_network_that_asks_for_a_login_is_not_asked_again(
