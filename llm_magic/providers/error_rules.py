@@ -79,7 +79,7 @@ def _is_unpaid(failure: Failure) -> bool:
         return False
     if failure.has_code(words.NO_CREDIT_CODES):
         return True
-    if failure.status == 429 and failure.says(words.PER_MINUTE):
+    if (failure.status == 429 or failure.has_code(words.RATE_CODES)) and failure.says(words.PER_MINUTE):
         return False  # the message may mention that a payment raises the limit
     if failure.says(words.NO_CREDIT):
         return True

@@ -69,11 +69,12 @@ _MONEY = (
 )
 _LACKING = (
     r"(?:insufficient|not enough|no (?:usable|active|valid|available|remaining|payment)|out of|need|low|negative|zero"
-    r"|exhausted|exceeded|depleted|used up|used all|hit|enable|verify|update|failed|overdue|unpaid|outstanding)"
+    r"|exhausted|exceeded|depleted|used up|used all|hit|reached"
+    r"|don't have any|doesn't have any|not have any|enable|verify|update|failed|overdue|unpaid|outstanding)"
 )
 _LACKED = (
     r"(?:insufficient|exhausted|depleted|empty|negative|too low|run out|ran out|required|exceeded|used up|declined"
-    r"|failed|overdue|expired|not enabled|inactive|ended|reached|full|: \$?0)"
+    r"|below zero|failed|overdue|expired|not enabled|inactive|ended|reached|full|: \$?0)"
 )
 NO_CREDIT = any_of(
     rf"\b{_LACKING}(?: \w+){{0,3}} {_MONEY}\b",
@@ -92,8 +93,9 @@ NO_CREDIT = any_of(
     r"spend(?:ing)?[ _](?:limit|cap)|(?:billing )?hard limit has been reached|billing hard limit",
     r"credit limit (?:exceeded|reached|has been reached)",
     r"payment (?:is )?(?:required|method|overdue|failed)|past[ -]due|(?:unpaid|outstanding) (?:invoice|balance|bill)",
-    r"(?:billing|account|organization|team|workspace|subscription)[\w ,'`\"-]{0,40}"
-    r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent)",
+    r"(?:billing|account|organization|project|team|workspace|subscription)[\w ,'`\"-]{0,40}"
+    r"(?:not active|inactive|disabled|suspended|deactivated|on hold|overdue|restricted|terminated|delinquent|archived)",
+    r"limits of your (?:\w+ )?plan",
     r"free (?:tier|quota|trial)[\w ]{0,40}(?:exhausted|expired|ended|used up)|exhausted (?:its|your|the) free\b",
     r"(?:trial|subscription|plan|package|account)\b[\w ]{0,20}(?:has |is )expired",
     r"account (?:is |was |has been )?(?:locked|closed)",
@@ -120,7 +122,8 @@ BAD_KEY_CODES = frozenset(
 )
 BAD_KEY = any_of(
     r"(?:invalid|incorrect|wrong|missing|expired|no) (?:api|authentication|auth|x-api)[ -]?(?:key|token|credentials)",
-    r"api[ _]?key[\w ]{0,20}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
+    r"insufficient permissions|missing scopes|ip (?:address )?is not (?:authorized|allowed)",
+    r"api[ _]?key[\w ]{0,40}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
     r"credentials? (?:is|are) (?:only|not) (?:authorized|valid)",
     r"\b(?:key|credentials?|access token|auth token|bearer token|token has) (?:has |have |is |was )?(?:been )?"
     r"(?:expired|disabled|revoked|deleted|deactivated)",
@@ -208,6 +211,7 @@ NOT_INCLUDED = any_of(
     r"(?:plan|subscription|package)\b[\w ]{0,40}(?:not|n't)\b[\w ]{0,20}(?:include|cover)",
     r"(?:plan|subscription)\b[\w ]{0,20}not support model\b(?! [a-z]+\b(?![-/\d]))",
     r"model[\w ]{0,20} not (?:available|supported) (?:on|in) (?:the|your) [\w ]{0,10}(?:tier|plan)",
+    r"not activated (?:the |this )?model",
     r"model requires an? [\w ]{0,20}(?:subscription|plan)|model is gated|no access to (?:the )?model",
     rf"\bmodel\b{_WORDS}{{0,60}}?\bblocked (?:at|by|for) (?:\w+ )?(?:organization|project|team|workspace|account)",
     rf"\bmodel\b{_WORDS}{{0,40}}?not available in (?:your|this) (?:country|region)",
@@ -217,7 +221,7 @@ NO_MODEL = any_of(
     rf"models?\b{_WORDS}{{0,80}}?(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid"
     r"|not served"
     r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
-    r"|not enabled|(?:has been|is) (?:removed|retired|sunset)|has crashed)",
+    r"|not enabled|(?:has been|is|was) (?:removed|retired|sunset)|has crashed)",
     r"\bmodels?(?: \S*[\d`'\"/:-]\S*)? (?:(?:has been|is)(?: currently)? )?disabled\b",
     r"(?:unknown|invalid|no such|unsupported|unrecognized) model|not a valid model|model identifier is invalid",
     r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"
@@ -263,7 +267,8 @@ RATE_CODE = any_of(r"throttl|rate_?limit|request_?limit|too_?many_?requests|conc
 RATE = any_of(
     r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl",
     r"(?:request|usage|qps|rpm|daily|weekly|monthly|session) limit (?:reached|exceeded|exhausted)"
-    r"|quota[_ ](?:has been |is )?exceeded|并发|过于频繁|请求过多|限流|流控|频率",
+    r"|(?:reached|exceeded|exhausted) your (?!\w* ?(?:context|token|prompt|input))[\w ]{0,30}"
+    r"(?:quota|limit)\b|quota[_ ](?:has been |is )?exceeded|并发|过于频繁|请求过多|限流|流控|频率",
 )
 TOO_LARGE_FOR_RATE = any_of(
     r"request too large|extra usage is required",
