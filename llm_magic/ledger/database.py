@@ -68,6 +68,14 @@ def is_locked(error: BaseException) -> bool:
     return getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
+def is_damage(error: BaseException) -> bool:
+    """Return True for an error of SQLite that means that its files are damaged, or that their disk fails."""
+    if isinstance(error, DBAPIError):
+        error = error.orig or error
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+
+
 def lacks_tables(error: BaseException) -> bool:
     """Return True for an error of a database server whose tables are gone."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE

@@ -1,9 +1,10 @@
-"""Cheap checks that the ledger's file was not deleted, replaced, overwritten or truncated."""
+"""Cheap checks that the ledger's file and its log were not deleted, replaced, overwritten or truncated."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from contextlib import closing, suppress
@@ -16,6 +17,7 @@ Identity = tuple[int, int]
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 _CHECKED_AT_OPEN_BYTES = 16_000_000
 """A larger file takes too long to be checked as a whole."""
 _CHECKED_IN_USE_BYTES = 1_000_000
@@ -38,6 +40,10 @@ class FileCheck:
         self._identity: Identity | None = None
         self._verified = (0, 0)
         """Modification time (ns) and size that were found to be right."""
+        self._log_size = 0
+        self._log_identity: Identity | None = None
+        self._used: list[Identity] = []
+        """The files that are kept open."""
         self._is_open = False
 
     def open(self, path: str) -> None:
@@ -49,22 +55,27 @@ class FileCheck:
         self.path = path
         self._identity = identity = status.st_dev, status.st_ino
         self._is_open = True
-        with _lock:
-            _users[identity] += 1
-            if identity not in _descriptors:
-                _descriptors[identity] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._keep_open(path, identity)
 
     def close(self) -> None:
         """End the use of the file, after the connection was closed."""
-        if not self._is_open or self._identity is None:
-            return
         self._is_open = False
+        self._log_size, self._log_identity = 0, None
+        while self._used:
+            identity = self._used.pop()
+            with _lock:
+                _users[identity] -= 1
+                if _users[identity] <= 0:
+                    del _users[identity]
+                    with suppress(OSError):
+                        os.close(_descriptors.pop(identity))
+
+    def _keep_open(self, path: str, identity: Identity) -> None:
         with _lock:
-            _users[self._identity] -= 1
-            if _users[self._identity] <= 0:
-                del _users[self._identity]
-                with suppress(OSError):
-                    os.close(_descriptors.pop(self._identity))
+            _users[identity] += 1
+            self._used.append(identity)
+            if identity not in _descriptors:
+                _descriptors[identity] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def check(self, *, to_read: bool = False) -> bool:
         """Raise LedgerError if the file is damaged or not the one that was opened. True if it has changed.
@@ -84,12 +95,57 @@ class FileCheck:
                 "it: put it back where it was, or restart the kernel to use the new file. If nothing touched it and it "
                 "is on a network drive, point LLM_MAGIC_LEDGER at a local disk"
             )
+        if self._is_open:
+            self._check_log()
         state = status.st_mtime_ns, status.st_size
         if state == self._verified:
             return False
         self._check_content(status.st_size)
         self._verified = state
         return True
+
+    def _check_log(self) -> None:
+        """Raise LedgerError if the write-ahead log, in which the latest rows are, is not whole."""
+        path = f"{self.path}-wal"
+        status = _status(path)
+        if status is None:
+            if self._log_identity is not None:
+                raise self._lost_log("deleted")
+            return  # no transaction yet, or a rollback journal
+        identity = status.st_dev, status.st_ino
+        if self._log_identity not in (None, identity):
+            raise self._lost_log("replaced")
+        # Another program may have moved the log's rows into the file and truncated it, and may have begun it again.
+        if status.st_size < self._log_size and self._is_log_truncated(path):
+            raise self._lost_log("truncated")
+        self._log_size, self._log_identity = status.st_size, identity
+
+    def _is_log_truncated(self, path: str) -> bool:
+        """True if the log is shorter than its index states, before and after its size was read."""
+        indexed = self._indexed_log_size()
+        status = _status(path)
+        return status is not None and status.st_size < indexed == self._indexed_log_size()
+
+    def _indexed_log_size(self) -> int:
+        """Return the bytes of the log that are in use, by its index (https://www.sqlite.org/walformat.html, 2.1)."""
+        path = f"{self.path}-shm"
+        if (status := _status(path)) is None:
+            return 0
+        identity = status.st_dev, status.st_ino
+        if identity not in self._used:
+            self._keep_open(path, identity)
+        index = _start_of(identity) or b""
+        page_bytes = int.from_bytes(index[14:16], sys.byteorder)
+        page_bytes = 65_536 if page_bytes == 1 else page_bytes
+        frames, moved = (int.from_bytes(index[start : start + 4], sys.byteorder) for start in (16, 96))
+        return 0 if frames <= moved else _LOG_HEADER_BYTES + frames * (_FRAME_HEADER_BYTES + page_bytes)
+
+    def _lost_log(self, event: str) -> LedgerError:
+        return LedgerError(
+            f"the ledger {self._location} has lost its latest rows, and nothing is sent without them: its log "
+            f"{self.path}-wal was {event} while it was in use. Restart the kernels and programs that use the ledger to "
+            "continue from the rows that are left, or restore a backup"
+        )
 
     def _is_renumbered(self, status: os.stat_result) -> bool:
         """True if it is the open file under another inode number, which some network drives change."""
@@ -119,13 +175,7 @@ class FileCheck:
     def _header(self) -> bytes | None:
         """Return the first bytes of the file; None while it is closed."""
         assert self._identity is not None
-        if (descriptor := _descriptors.get(self._identity)) is None:
-            return None
-        if hasattr(os, "pread"):  # a forked child shares the position of the descriptor
-            return os.pread(descriptor, _HEADER_BYTES, 0)
-        with _lock:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            return os.read(descriptor, _HEADER_BYTES)
+        return _start_of(self._identity)
 
     def _quick_check(self, db: sqlite3.Connection) -> None:
         try:
@@ -142,6 +192,17 @@ class FileCheck:
             f"the ledger {self._location} is damaged, and nothing is sent without it: {problem}. Its file was "
             "overwritten or truncated: restore a backup, or move it away to begin with an empty ledger"
         )
+
+
+def _start_of(identity: Identity) -> bytes | None:
+    """Return the first bytes of a file that is kept open; None if it is closed."""
+    if (descriptor := _descriptors.get(identity)) is None:
+        return None
+    if hasattr(os, "pread"):  # a forked child shares the position of the descriptor
+        return os.pread(descriptor, _HEADER_BYTES, 0)
+    with _lock:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.read(descriptor, _HEADER_BYTES)
 
 
 def _stated_size(header: bytes) -> int:

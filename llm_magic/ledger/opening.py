@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from llm_magic.errors import LedgerError
 from llm_magic.ledger import migrations
-from llm_magic.ledger.database import OPENING_TIMEOUT_S, Database, is_locked, is_unreachable
+from llm_magic.ledger.database import OPENING_TIMEOUT_S, Database, is_damage, is_locked, is_unreachable
 from llm_magic.ledger.postgresql import PostgreSQLDatabase
 from llm_magic.ledger.sqlite import SQLiteDatabase
 
@@ -35,7 +35,7 @@ def open_database(location: str) -> Database:
         database.close()
         reason = str(error.orig if isinstance(error, DBAPIError) else error).strip()
         raise LedgerError(
-            f"the ledger {database.location} can't be opened: {reason}. {_way_out(database, reason)}"
+            f"the ledger {database.location} can't be opened: {reason}. {_way_out(database, error, reason)}"
         ) from error
     except BaseException:
         database.close()
@@ -43,7 +43,7 @@ def open_database(location: str) -> Database:
     return database
 
 
-def _way_out(database: Database, reason: str) -> str:
+def _way_out(database: Database, error: Exception, reason: str) -> str:
     """Return what to do, by what the database itself reports."""
     if database.dialect == "postgresql":
         if "unsupported startup parameter" in reason:
@@ -52,6 +52,13 @@ def _way_out(database: Database, reason: str) -> str:
                 "out of the address in LLM_MAGIC_LEDGER"
             )
         return "Check the address in LLM_MAGIC_LEDGER, or point it at a file"
+    if is_locked(error):
+        return "Close the program that is writing to it"
+    if is_damage(error) and os.path.exists(log := f"{database.location}-wal"):
+        return (
+            f"Its file, or its log {log}, was overwritten, truncated or deleted: end the programs that use the ledger, "
+            "and open it again. If that does not help, restore a backup, or move it away to begin with an empty ledger"
+        )
     if any(words in reason for words in ("locking protocol", "disk I/O error")):
         return (
             "If it is on a network drive, the drive may refuse the locks that SQLite needs: point LLM_MAGIC_LEDGER at "

@@ -219,7 +219,7 @@ class Transactions:
         except Exception as error:
             from sqlalchemy.exc import DBAPIError
 
-            from llm_magic.ledger.database import is_locked, is_unreachable, lacks_tables
+            from llm_magic.ledger.database import is_damage, is_locked, is_unreachable, lacks_tables
 
             if not isinstance(error, DBAPIError | sqlite3.Error):
                 raise
@@ -236,6 +236,12 @@ class Transactions:
                 raise LedgerError(
                     f"the ledger {location} has lost its tables, and nothing is sent without it: restore a backup, or "
                     "restart the kernel to begin with an empty ledger"
+                ) from error
+            if is_damage(error):
+                raise LedgerError(
+                    f"the ledger {location} can't be used, and nothing is sent without it: {reason}. Its file, or its "
+                    f"log {location}-wal, was overwritten, truncated or deleted, or its disk fails: check the disk, "
+                    "and restart the kernels that use the ledger, or restore a backup"
                 ) from error
             raise LedgerError(f"the ledger {location}: {reason}") from error
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from llm_magic import Ledger, LedgerError
+from llm_magic.providers.base import ProviderRequest
+from llm_magic.testing import Reply, ScriptedProvider
 from tests.support import builders
 from tests.support.builders import attempt, scripted
 
@@ -81,6 +83,98 @@ def test_a_file_that_is_damaged_in_use_is_refused_before_anything_is_sent(
     with pytest.raises(LedgerError, match=r"is damaged, and nothing is sent without it: .* restore a backup"):
         router.route_sync("hello again")
     assert len(scripted(router).requests) == count
+
+
+LOG_EVENTS = {"truncated": [0, 32, 0.5], "deleted": [None], "replaced": ["copy"]}
+
+
+def damage_log(path: Path, how: float | str | None) -> None:
+    """how: the bytes or the share that is left; None deletes the log, and a text replaces it by a copy."""
+    log = path.with_name(f"{path.name}-wal")
+    if how is None:
+        log.unlink()
+    elif isinstance(how, str):
+        copy = log.with_suffix(".copy")
+        copy.write_bytes(log.read_bytes())
+        copy.rename(log)
+    else:
+        os.truncate(log, int(log.stat().st_size * how if how < 1 else how))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks an open file")
+@pytest.mark.parametrize(("event", "how"), [(event, how) for event, ways in LOG_EVENTS.items() for how in ways])
+@pytest.mark.parametrize("has_backfilled", [False, True])
+def test_a_log_that_is_damaged_in_use_is_named_before_anything_is_sent(
+    path: Path, ledger: Ledger, event: str, how: float | str | None, has_backfilled: bool
+) -> None:
+    router = builders.router(builders.model("only"), ledger=ledger)
+    pay(ledger, range(20))
+    if has_backfilled:
+        checkpoint(path)
+    pay(ledger, range(20, 23))
+    damage_log(path, how)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=rf"its log .*ledger\.db-wal was {event} .* Restart the kernels"):
+            router.route_sync("hello")
+    assert scripted(router).requests == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks an open file")
+def test_a_ledger_whose_log_was_emptied_is_whole_again_when_its_process_opens_it_again(
+    path: Path, ledger: Ledger
+) -> None:
+    pay(ledger, range(20))
+    checkpoint(path)
+    pay(ledger, range(20, 25))
+    damage_log(path, 0)
+    with pytest.raises(LedgerError, match="was truncated"):
+        pay(ledger, range(25, 26))
+    ledger.close()
+    pay(ledger, range(26, 27))
+    assert ledger.spent_usd == 26 * CENT
+    assert ledger.warnings
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks an open file")
+@pytest.mark.parametrize("how", [0, None])
+def test_an_answer_that_was_paid_while_the_log_was_damaged_is_given_with_a_note_and_recorded_later(
+    path: Path, ledger: Ledger, how: float | None
+) -> None:
+    pay(ledger, range(20))
+    checkpoint(path)
+    pay(ledger, range(20, 22))
+
+    def damage(_: ProviderRequest) -> Reply:
+        damage_log(path, how)
+        return Reply(chunks=("paid",))
+
+    router = builders.router(builders.model("only"), ledger=ledger, providers={"cloud": ScriptedProvider(damage)})
+    result = router.route_sync("hello")
+    assert result.text == "paid"
+    assert any("-wal was" in note for note in result.notes), result.notes
+    ledger.close()
+    assert ledger.spent_usd == 22 * CENT + result.cost_usd
+
+
+def test_a_log_that_another_program_moved_into_the_file_raises_no_alarm(path: Path, ledger: Ledger) -> None:
+    other = Ledger(path, session_id="session")
+    for start in range(0, 40, 4):
+        pay(ledger, range(start, start + 2))
+        checkpoint(path)
+        pay(other, range(start + 2, start + 4))
+    assert ledger.spent_usd == other.spent_usd == 40 * CENT
+    other.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows locks an open file")
+@pytest.mark.parametrize("how", [0, 0.5, None])
+def test_a_ledger_whose_log_is_damaged_is_not_opened_by_another_program(
+    path: Path, ledger: Ledger, how: float | None
+) -> None:
+    pay(ledger, range(20))
+    damage_log(path, how)
+    with pytest.raises(LedgerError, match=r"Its file, or its log .*-wal, was .* end the programs that use the ledger"):
+        Ledger(path)
 
 
 @pytest.mark.parametrize("part", ["middle", "half is gone"])
