@@ -18,10 +18,12 @@ def prepare(path: Path, *, create: bool = True) -> None:
     SQLite gives the files that it adds the rights of the ledger's file.
     """
     mode = _stated_mode()
+    path = Path(os.path.realpath(path))
     make_folder(path.parent, mode=_folder_mode(mode or _OWNER))
     if create:
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode or _OWNER))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER))
+            set_mode(path, mode or _OWNER)  # whatever the umask is
     for suffix in ("", "-wal", "-shm"):
         file = Path(f"{path}{suffix}")
         if mode is None:

@@ -121,7 +121,9 @@ class SQLiteDatabase:
             driver: Any = self._connection.connection.driver_connection
             self._driver = driver
             if not self._was_opened:
-                self._file.open(driver.execute("PRAGMA database_list").fetchone()[2])
+                self._file.open(file := driver.execute("PRAGMA database_list").fetchone()[2])
+                if file and not path:
+                    file_mode.prepare(Path(file), create=False)  # the address of a file
                 self._file.check_whole(driver)
                 self._was_opened = True
             return self._connection, driver

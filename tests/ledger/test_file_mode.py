@@ -60,6 +60,27 @@ def test_the_files_of_an_existing_ledger_become_private_and_its_folder_stays(tmp
     again.close()
 
 
+def test_a_linked_ledger_and_one_with_the_address_of_a_file_become_private(tmp_path: Path) -> None:
+    linked, address = tmp_path / "linked.db", tmp_path / "address.db"
+    for path in (linked, address):
+        path.touch(mode=0o644)
+    (tmp_path / "link.db").symlink_to(linked)
+    ledgers = [use(tmp_path / "link.db"), Ledger(f"sqlite:///file:{address}?uri=true", session_id="session")]
+    assert {mode(path) for path in tmp_path.iterdir()} == {0o600}
+    assert len([*tmp_path.glob("*-wal")]) == 2
+    for ledger in ledgers:
+        ledger.close()
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o177, 0])
+def test_a_new_ledger_is_private_and_usable_with_any_umask(tmp_path: Path, umask: int) -> None:
+    os.umask(umask)
+    path = tmp_path / "new" / "ledger.db"
+    ledger = use(path)
+    assert [mode(path.parent), mode(path), mode(path.with_name("ledger.db-wal"))] == [0o700, 0o600, 0o600]
+    ledger.close()
+
+
 def test_a_ledger_that_is_read_only_stays_so(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     use(path).close()
