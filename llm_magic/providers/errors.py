@@ -34,7 +34,9 @@ _STATUS_OF_TYPE = {
 }
 _LOGIN_STATUSES = (407, 511)  # of a proxy, and of a network
 _STATUS_OF_PHRASE = {status.phrase.lower(): int(status) for status in HTTPStatus if status >= 400}
+_UNKNOWN_ISSUER = (18, 19, 20, 21)  # X509_V_ERR_* of OpenSSL
 _ABOUT_CERTIFICATES = ". A certificate that isn't public is trusted if it is in the file that SSL_CERT_FILE names"
+_ABOUT_TLS = "If the endpoint uses TLS, its base_url begins with https://"
 _PHRASE = re.compile(r"(?:(?P<number>\d{3})\W+)?(?P<phrase>[\w' -]{4,40})[.!]?")
 _NOT_CONNECTED = (
     "ConnectError",
@@ -162,12 +164,12 @@ def _from_transport(error: Exception, endpoint: Endpoint, sending: Sending | Non
     name = type(cause).__name__
     message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
     if name in _NOT_CONNECTED or (sending is not None and not sending.is_begun):
-        is_untrusted = _is_untrusted(error)
+        distrust = _distrust(error)
         is_refused = sending is not None and 400 <= (sending.proxy_status or 0) < 500
         return ConnectionFailed(
             f"no connection to {endpoint.display_url}: {message.rstrip('.')}{_settings(endpoint)}"
-            f"{_ABOUT_CERTIFICATES if is_untrusted else ''}",
-            retryable=not (is_untrusted or is_refused),
+            f"{_ABOUT_CERTIFICATES if distrust and distrust.verify_code in _UNKNOWN_ISSUER else ''}",
+            retryable=distrust is None and not is_refused,
         )
     if "Timeout" in name:
         return TimedOut(message)
@@ -176,17 +178,23 @@ def _from_transport(error: Exception, endpoint: Endpoint, sending: Sending | Non
         return StreamBroken(
             f"the server closed a kept connection as the request went out: {message}", accepted=True, cools_down=False
         )
+    if sending is not None and name == "RemoteProtocolError" and _scheme(endpoint) == "http":
+        message = f"{message.rstrip('.')}. {_ABOUT_TLS}"
     return StreamBroken(f"the connection broke: {message}")
 
 
-def _is_untrusted(error: BaseException | None) -> bool:
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__
-    return error is not None
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _scheme(endpoint: Endpoint) -> str:
+    return (endpoint.base_url or "https").partition(":")[0].lower()
 
 
 def _settings(endpoint: Endpoint, *, with_certificates: bool = False) -> str:
-    scheme = (endpoint.base_url or "https").partition(":")[0].lower()
+    scheme = _scheme(endpoint)
     names = connection_variables(
         scheme, with_proxies=not endpoint.is_loopback, with_certificates=with_certificates or scheme == "https"
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+import trustme
 
 from llm_magic import ConnectionFailed, Registry, ServerError
-from llm_magic.errors import ProtocolError, ProviderError, RateLimited
+from llm_magic.errors import ProtocolError, ProviderError, RateLimited, StreamBroken
 from llm_magic.events import TextDelta
 from llm_magic.providers import aclose, reading, sending
 from llm_magic.providers.anthropic import AnthropicProvider
@@ -67,10 +70,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*responses: bytes, stays_open: bool = True) -> AsyncIterator[Server]:
+async def serving(
+    *responses: bytes, stays_open: bool = True, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     server = Server(responses=list(responses), stays_open=stays_open)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
+    server.url = f"http{'' if tls is None else 's'}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:
         yield server
     finally:
@@ -284,3 +289,32 @@ async def test_a_body_that_is_compressed_in_another_way_than_its_header_says_is_
     for body in (ANSWERS[wire], WHOLE[wire]):
         async with serving(response(200, compress(body), f"content-encoding: {encoding}")) as server:
             assert await ask(wire, server.url) == "Paris."
+
+
+@pytest.mark.parametrize(
+    ("host", "trusts", "says"),
+    [("127.0.0.1", False, "unable to get local issuer"), ("llm.example.com", True, "IP address mismatch")],
+)
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_certificate_that_is_not_trusted_is_not_tried_again(
+    wire: str, host: str, trusts: bool, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(tls)
+    (authority if trusts else trustme.CA()).cert_pem.write_to_path(tmp_path / "trusted.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+    async with serving(tls=tls) as server:
+        error = await failure(wire, server.url)
+    assert isinstance(error, ConnectionFailed)
+    assert not error.retryable
+    assert says in str(error)
+    assert trusts is not str(error).endswith("is trusted if it is in the file that SSL_CERT_FILE names")
+
+
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_server_with_tls_that_is_asked_without_is_a_broken_connection_with_advice(wire: str) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    async with serving(tls=tls) as server:
+        with pytest.raises(StreamBroken, match="If the endpoint uses TLS, its base_url begins with https://"):
+            await ask(wire, server.url.replace("https://", "http://"))
