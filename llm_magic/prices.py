@@ -116,7 +116,7 @@ def _worst_rates(model: ModelSpec, input_tokens: int, at: datetime) -> list[Pric
         raise UnknownPrice(
             f"no price is known for {model.id!r} at speed = {requested.speed!r}: leave it out of its params"
         )
-    moments = (at, at + _MAX_HOLD_TIME)
+    moments = (at, at + _MAX_HOLD_TIME) if model.price is None else (at,)
     rates = [_rates(model, input_tokens, moment, terms)[0] for moment in moments for terms in {_Terms(), requested}]
     return [_multiplied(price, pricing.possible_surcharge(model)) for price in rates]
 

@@ -21,7 +21,7 @@ def expected_quality(classification: Classification, capability: Mapping[TaskTie
     """
     lowest = min(capability.values(), default=0.0)
     shares = classification.probabilities or {classification.tier: 1.0}
-    return sum(
-        share / (1.0 + math.exp(classification.difficulty - capability.get(tier, lowest)))
-        for tier, share in shares.items()
-    )
+    difficulty, quality = classification.difficulty, 0.0
+    for tier, share in shares.items():
+        quality += share / (1.0 + math.exp(difficulty - capability.get(tier, lowest)))
+    return quality

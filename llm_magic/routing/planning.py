@@ -32,14 +32,22 @@ def plan_context(
     """Return the state for a plan at a moment, by default now."""
     headroom_under = functools.lru_cache(functools.partial(services.ledger.headroom, now=services.clock.now()))
 
-    def left_usd(model: ModelSpec) -> Decimal | None:
-        under_caps = headroom_under(_caps(request, budget, model.id))
+    @functools.lru_cache
+    def left_usd_under_caps_of(model_id: str) -> Decimal | None:
+        under_caps = headroom_under(_caps(request, budget, model_id))
         return min((headroom.reachable_usd for headroom in under_caps), default=None)
+
+    def left_usd(model: ModelSpec) -> Decimal | None:
+        return left_usd_under_caps_of(model.id if model.id in budget.models_usd else "")
+
+    @functools.lru_cache
+    def provider_unavailable(name: str) -> str | None:
+        return provider_problem(name, services.providers)
 
     return PlanContext(
         now=at or services.clock.now(),
         left_usd=left_usd,
-        unavailable=lambda model: unavailable(model, services.providers),
+        unavailable=lambda model: provider_unavailable(model.provider),
         circuit=services.circuit,
         lengths=services.lengths,
         prefixes=services.prefixes,
@@ -78,8 +86,12 @@ def check_known(registry: Registry, models: Iterable[str], *, capped: Container[
 
 
 def unavailable(model: ModelSpec, providers: Mapping[str, Provider]) -> str | None:
-    provider = providers.get(model.provider)
-    return f"no provider {model.provider!r}" if provider is None else provider.unavailable()
+    return provider_problem(model.provider, providers)
+
+
+def provider_problem(name: str, providers: Mapping[str, Provider]) -> str | None:
+    provider = providers.get(name)
+    return f"no provider {name!r}" if provider is None else provider.unavailable()
 
 
 def _caps(request: Request, budget: Budget, model_id: str) -> tuple[Cap, ...]:
