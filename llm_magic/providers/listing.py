@@ -227,5 +227,7 @@ def _problem(error: Exception, endpoint: Endpoint) -> str:
         return f"{endpoint.display_url} has no list of models (HTTP {status})"
     if isinstance(error, ValueError):
         return f"{endpoint.display_url} answered with something that is not a list of models"
-    message = endpoint.redact(clean_text(f"{type(error).__name__}: {error}"))
+    raised = (raised for raised in (error, error.__cause__) if isinstance(raised, ProviderError))
+    reason = str(next(raised, f"{type(error).__name__}: {error}"))
+    message = endpoint.redact(clean_text(reason))
     return f"{endpoint.display_url} can't be asked: {message[:_MAX_MESSAGE_CHARS]}"

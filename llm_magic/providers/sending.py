@@ -110,7 +110,7 @@ def response_hook(library: ModuleType) -> Callable[[Any], Awaitable[None]]:
 
 def _stays(response: Any) -> bool:
     url, target = response.url, _target(response)
-    if response.status_code not in (307, 308) or target is None:
+    if target is None or (response.status_code not in (307, 308) and response.request.method == "POST"):
         return False
     return (url.scheme, url.host, url.port) == (target.scheme, target.host, target.port)
 

@@ -21,11 +21,12 @@ from llm_magic.providers import aclose, reading, sending
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import ProviderRequest
 from llm_magic.providers.openai import OpenAIProvider
-from llm_magic.types import Message, ModelSpec, ProviderSpec
+from llm_magic.types import Message
 from tests.support import loopback
 
 PROVIDERS = {"openai": OpenAIProvider, "anthropic": AnthropicProvider}
 MODELS = {"openai": "gpt-5.5", "anthropic": "claude-sonnet-4-6"}
+ARTICLE = Registry.load("article")
 PROMPT = "Capital of France?"
 ANSWERS = {
     "openai": b'data: {"choices": [{"delta": {"content": "Paris."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
@@ -83,14 +84,15 @@ async def serving(
         listening.close()
 
 
-async def ask(wire: str, url: str) -> str:
-    registry = Registry.load("article")
+def connected(wire: str, url: str) -> AnthropicProvider | OpenAIProvider:
     environ = {f"{wire.upper()}_BASE_URL": url, f"{wire.upper()}_API_KEY": loopback.KEY}
-    model: ModelSpec = registry[MODELS[wire]]
-    spec: ProviderSpec = registry.providers[wire]
+    return PROVIDERS[wire](ARTICLE.providers[wire], environ=environ)
+
+
+async def ask(wire: str, url: str) -> str:
     message = Message(role="user", content=PROMPT)
-    request = ProviderRequest(model=model, messages=(message,), max_output_tokens=10)
-    async with aclosing(PROVIDERS[wire](spec, environ=environ).stream(request)) as events:
+    request = ProviderRequest(model=ARTICLE[MODELS[wire]], messages=(message,), max_output_tokens=10)
+    async with aclosing(connected(wire, url).stream(request)) as events:
         return "".join([event.text async for event in events if isinstance(event, TextDelta)])
 
 
@@ -161,6 +163,16 @@ async def test_a_redirect_within_the_server_takes_the_prompt_along(wire: str, st
         assert await ask(wire, server.url) == "Paris."
     assert server.requests[1].startswith(b"POST /moved/ ")
     assert PROMPT.encode() in server.requests[1]
+
+
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_list_of_models_is_read_after_a_redirect_within_the_server(wire: str) -> None:
+    listed = response(200, b'{"data": [{"id": "m"}]}', "content-type: application/json")
+    async with serving(response(301, b"", "location: /all"), listed) as server:
+        assert [model.id for model in await connected(wire, server.url).list_models()] == ["m"]
+    async with serving(response(301, b"", "location: http://127.0.0.2:1/all")) as server:
+        with pytest.raises(ProviderError, match="can't be asked: HTTP 301: the endpoint redirects to"):
+            await connected(wire, server.url).list_models()
 
 
 CONNECT: dict[str, tuple[bytes, bool]] = {
