@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = 7
+VERSION = 8
 TIER_SCALES = family_scales(
     words=0.8, pairs=0.5, kinds=1.5, signals=1.0, shape=1.0, context=0.4, all_words=0.4
 )  # fmt: skip

@@ -268,6 +268,15 @@ def test_a_difficulty_head_is_fitted_on_all_sources_and_without_each(data: Path)
         assert head.score(hard, DIFFICULTY_SCALES) > head.score(easy, DIFFICULTY_SCALES)
 
 
+def test_hardness_is_a_rank_in_which_equal_prompts_are_equal() -> None:
+    scores = np.array([[1.0, 1.0], [1.0, 0.9], [1.0, 0.9], [0.0, 0.1]])
+    hard = train.hardness(scores)
+    assert hard.mean() == pytest.approx(0)
+    assert hard.std() == pytest.approx(1)
+    assert hard[1] == hard[2] == pytest.approx(0)
+    assert hard[3] == pytest.approx(-hard[0])
+
+
 def test_a_tier_head_is_fitted_without_the_parts_that_are_left_out(data: Path) -> None:
     labeled = read_tiers(data / "tiers.jsonl.gz").take(range(40))
     is_complex = np.array([tier is TaskTier.COMPLEX for tier in labeled.tiers])

@@ -45,11 +45,14 @@ def fit_heads(recorded: Sequence[Recorded], labeled: Labeled) -> Heads:
 
 
 def hardness(scores: Array) -> Array:
-    """Return how hard each prompt was, in standard deviations: the mean miss relative to each model's level, averaged
+    """Return how hard each prompt was: its standardized rank by the mean miss relative to each model's level, averaged
     over all models and over the weaker half."""
     order = np.argsort(np.nanmean(scores, axis=0), kind="stable")
     weaker = scores[:, order[: max(1, len(order) // 2)]]
-    return (_standardized_misses(scores) + _standardized_misses(weaker)) / 2
+    misses = (_standardized_misses(scores) + _standardized_misses(weaker)) / 2
+    _, group, counts = np.unique(misses.round(9), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2)[group]
+    return (ranks - ranks.mean()) / (ranks.std() or 1.0)
 
 
 def _standardized_misses(scores: Array) -> Array:
