@@ -408,6 +408,7 @@ def check(row: Attempt, call: Call, *, is_bounded_below: bool) -> None:
     low_usd = row.cost_usd if row.cost_low_usd is None else row.cost_low_usd
     high_usd = row.cost_usd if row.cost_high_usd is None else row.cost_high_usd
     assert 0 <= low_usd <= row.cost_usd <= high_usd, details
+    assert 0 <= row.usage.reasoning_tokens <= row.usage.output_tokens or row.cost_basis is CostBasis.REPORTED, details
     if call.free:
         assert (row.cost_usd, row.cost_estimated) == (0, False), details
         return

@@ -217,6 +217,34 @@ def test_reported_and_estimated_costs_are_summed_separately() -> None:
     assert ledger_of(exact).report().totals["spending"] == "$1.23 reported"
 
 
+REPORTED = {"cost_usd": Decimal("1.23"), "cost_basis": CostBasis.REPORTED}
+FREE = {"cost_usd": Decimal(0), "cost_basis": CostBasis.COUNTED, "outcome": "rate_limited"}
+CACHED = {"cost_usd": Decimal(0), "outcome": "cached"}
+
+
+def estimate(usd: str, low_usd: str, high_usd: str, basis: CostBasis = CostBasis.ESTIMATED) -> dict[str, Any]:
+    bounds = {"cost_low_usd": Decimal(low_usd), "cost_high_usd": Decimal(high_usd)}
+    return {"cost_usd": Decimal(usd), "cost_estimated": True, "cost_basis": basis, "outcome": "timed_out", **bounds}
+
+
+@pytest.mark.parametrize(
+    ("rows", "spending"),
+    [
+        ([], "$0 reported"),
+        ([FREE, CACHED], "$0 reported"),
+        ([REPORTED, REPORTED, FREE], "$2.46 reported"),
+        ([estimate("0.5", "0", "0.5", CostBasis.HELD)], "$0 reported, $0.500 estimated ($0 to $0.500)"),
+        (
+            [REPORTED, estimate("0.04", "0.02", "0.09"), estimate("0.001", "0.001", "0.3", CostBasis.COUNTED), CACHED],
+            "$1.23 reported, $0.041 estimated ($0.021 to $0.390)",
+        ),
+        ([REPORTED, estimate("0.0000004", "0", "0.09")], "$1.23 reported, <$0.001 estimated ($0 to $0.090)"),
+    ],
+)
+def test_the_sentence_on_spending_sums_every_basis(rows: list[dict[str, Any]], spending: str) -> None:
+    assert ledger_of(*rows).report().totals["spending"] == spending
+
+
 def test_the_headline_of_a_plot_states_the_totals() -> None:
     totals = ledger_of(*MIXED).report().totals
     assert headline(totals) == "$5.25 spent, $2.75 saved against the top model (34%)"
