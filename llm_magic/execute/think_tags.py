@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_FINAL = "<|channel|>final<|message|>"
 _TAGS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -10,6 +11,11 @@ _TAGS = {
     "◁think▷": "◁/think▷",  # Kimi
     "<seed:think>": "</seed:think>",
     "<|begin_of_thought|>": "<|end_of_thought|>",
+    # The channels of gpt-oss, from a server that does not parse them.
+    "<|channel|>analysis<|message|>": _FINAL,
+    "<|channel|>commentary<|message|>": _FINAL,
+    "<|start|>assistant<|channel|>analysis<|message|>": _FINAL,
+    _FINAL: "",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_magic.providers.payload import json_object
 
-_WRAPPERS = ("data", "output")
+_WRAPPERS = ("data", "output", "result")
 _CHOICE_KEYS = ("delta", "message", "text")
 
 
@@ -20,7 +20,7 @@ def unwrapped(chunk: dict[str, Any]) -> dict[str, Any]:
         return chunk | {"choices": [choices]}
     if choices is None and isinstance(chunk.get("done"), bool) and "message" in chunk:
         return chunk | {"choices": [_ollama_choice(chunk)]}
-    for name in _WRAPPERS:  # gateways, and Alibaba's own API
+    for name in _WRAPPERS:  # gateways, Alibaba's own API, and Cloudflare's
         if choices is None and isinstance(json_object(chunk.get(name)).get("choices"), list):
             return {**chunk, **chunk[name]}
     return chunk

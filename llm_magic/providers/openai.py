@@ -155,6 +155,10 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     return [*parts, {"type": "text", "text": message.content}]
 
 
+def _part(value: object) -> Mapping[str, Any]:
+    return {"content": value} if isinstance(value, str) else json_object(value)
+
+
 def _plain_text(chunk: Mapping[str, Any]) -> str:
     """Return the text of a chunk without anything else to read, as nearly all of a stream are; else an empty text."""
     choices: list[object] | None = chunk.get("choices")
@@ -259,9 +263,8 @@ class ChunkReader:
         if error := choice.get("error"):  # OpenRouter
             raise errors.from_event(error, self._endpoint, self._sent)
         reason = stated_reason(choice)
-        if not self._read_part(json_object(choice.get("delta")), events) and (
-            message := json_object(choice.get("message")) or {"content": choice.get("text")}
-        ):
+        message = _part(choice.get("message")) or {"content": choice.get("text")}
+        if not self._read_part(_part(choice.get("delta")), events) and message:
             self._read_part(self._unread(message, is_last=bool(reason)), events)
         if reason:
             self._finish_reason = reason
@@ -274,7 +277,7 @@ class ChunkReader:
         self._other_content = other_content(part) or self._other_content
         if (thought := reasoning_of(part)) is not None:
             events.append(thought)
-        text, inner_thought = split_content(part.get("content"))
+        text, inner_thought = split_content(part.get("content") or part.get("text"))
         if text and is_thought(part):
             text, inner_thought = "", text
         if inner_thought:

@@ -318,6 +318,10 @@ PARTS = [{"type": "text", "text": "Pa"}, {"type": "text", "text": "ris."}]
         ([{"choices": {"message": {"content": "Paris."}, "finish_reason": "stop"}}], "Paris.", ""),
         ([{"code": 200, "msg": "ok", "data": delta("Paris.")}], "Paris.", ""),
         ([{"output": delta("Paris."), "request_id": "1"}], "Paris.", ""),
+        ([{"result": delta("Paris."), "success": True, "errors": []}], "Paris.", ""),
+        ([{"choices": [{"index": 0, "delta": "Paris."}]}], "Paris.", ""),
+        ([{"choices": [{"index": 0, "delta": {"text": "Paris."}}]}], "Paris.", ""),
+        ([{"choices": [{"index": 0, "message": "Paris."}]}], "Paris.", ""),
     ],
 )
 async def test_content_is_read_in_every_form(chunks: list[dict[str, Any]], text: str, reasoning: str) -> None:
