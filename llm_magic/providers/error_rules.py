@@ -25,7 +25,7 @@ from llm_magic.errors import (
     ServerError,
 )
 from llm_magic.providers import error_words as words
-from llm_magic.providers import refused_parameters
+from llm_magic.providers import limit_words, refused_parameters
 from llm_magic.providers.error_body import ErrorBody
 from llm_magic.providers.limits import is_too_long, output_limit
 from llm_magic.providers.refused_parameters import SentRequest
@@ -79,7 +79,7 @@ def _is_unpaid(failure: Failure) -> bool:
         return False
     if failure.has_code(words.NO_CREDIT_CODES):
         return True
-    if (failure.status == 429 or failure.has_code(words.RATE_CODES)) and failure.says(words.PER_MINUTE):
+    if (failure.status == 429 or failure.has_code(limit_words.RATE_CODES)) and failure.says(limit_words.PER_MINUTE):
         return False  # the message may mention that a payment raises the limit
     if failure.says(words.NO_CREDIT):
         return True
@@ -140,7 +140,6 @@ def _model(failure: Failure) -> ProviderError | None:
 
 
 def _naming_the_model(failure: Failure) -> str:
-    """Return the text with the word `model` in place of the model's name."""
     name = failure.sent.model.lower()
     if len(name) < _MIN_NAME_CHARS:
         return failure.body.text
@@ -151,20 +150,24 @@ def _limited(failure: Failure) -> ProviderError | None:
     attributes = _attributes(failure)
     is_rate = (
         failure.status == 429
-        or failure.has_code(words.RATE_CODES)
-        or any(map(words.RATE_CODE.search, failure.body.codes))
+        or failure.has_code(limit_words.RATE_CODES)
+        or any(map(limit_words.RATE_CODE.search, failure.body.codes))
     )
-    if is_rate or (failure.status in (400, 403, 413) and failure.says(words.RATE)):
-        if failure.has_code(words.OVERLOADED_CODES) and not failure.has_code(words.RATE_CODES):
+    if is_rate or (failure.status in (400, 403, 413) and failure.says(limit_words.RATE)):
+        if failure.has_code(limit_words.OVERLOADED_CODES) and not failure.has_code(limit_words.RATE_CODES):
             return Overloaded(failure.message, **_advised(failure, attributes))
-        if failure.says(words.TOO_LARGE_FOR_RATE) or _requests_more_than_limit(failure.body.text):
+        if failure.says(limit_words.TOO_LARGE_FOR_RATE) or _requests_more_than_limit(failure.body.text):
             return RateLimited(failure.message, **{**attributes, "retryable": False, "cools_down": False})
-        is_upgrade = failure.says(words.UPGRADE) and attributes.get("retry_after_s") is None
-        if is_upgrade or failure.says(words.NO_SHORT_WAIT) or any("perday" in code for code in failure.body.codes):
+        is_upgrade = failure.says(limit_words.UPGRADE) and attributes.get("retry_after_s") is None
+        if (
+            is_upgrade
+            or failure.says(limit_words.NO_SHORT_WAIT)
+            or any("perday" in code for code in failure.body.codes)
+        ):
             return RateLimited(failure.message, **{**attributes, "retryable": False})
         return RateLimited(failure.message, **_advised(failure, attributes))
-    is_overloaded = failure.has_code(words.OVERLOADED_CODES) or (
-        failure.status < 500 and failure.says(words.OVERLOADED)
+    is_overloaded = failure.has_code(limit_words.OVERLOADED_CODES) or (
+        failure.status < 500 and failure.says(limit_words.OVERLOADED)
     )
     if failure.status in (498, 529) or is_overloaded:
         return Overloaded(failure.message, **_advised(failure, attributes))
@@ -211,7 +214,7 @@ def _by_status(failure: Failure) -> ProviderError:
     if status in (501, 505):
         return BadRequest(failure.message, **_advised(failure, attributes))
     if status >= 500 or status in _TRANSIENT_STATUSES:
-        error_class = Overloaded if failure.says(words.OVERLOADED) else ServerError
+        error_class = Overloaded if failure.says(limit_words.OVERLOADED) else ServerError
         return error_class(failure.message, **_advised(failure, attributes))
     if status == 403:  # a page is from a firewall, which may object to the words of the prompt
         scope = Scope.REQUEST if failure.body.is_page else Scope.PROVIDER

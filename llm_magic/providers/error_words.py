@@ -9,7 +9,7 @@ def any_of(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(alternatives))
 
 
-_WORDS = r"(?:[^.:]|[.:](?=\S))"
+IN_SENTENCE = r"(?:[^.:]|[.:](?=\S))"
 """A character within a sentence. A point or colon is within one if text follows, as in `gpt-6.1` or `qwen3:8b`."""
 ALTERNATIVES = any_of(
     r"(?:expected|(?:must|should) be) one of:?[^.;]{0,2000}",
@@ -102,7 +102,6 @@ NO_CREDIT = any_of(
     r"fair[ -]us(?:e|age) policy|余额|余量|额度(?:不足|失败|已?(?:用尽|用完|耗尽))|欠费|充值",
     r"resource pack[\w ]{0,30} exhausted|(?:套餐|资源包|账[户号])已?(?:过期|到期|用尽|停用|冻结|封禁)",
 )
-PER_MINUTE = any_of(r"(?:requests|tokens) per min|\brpm\b|\btpm\b")
 UNCLEAR_QUOTA = any_of(r"exceeded your current quota")
 ALIBABA_QUOTA = any_of(r"error-code#(?:token|rate)-limit")
 BAD_KEY_CODES = frozenset(
@@ -207,18 +206,18 @@ NOT_INCLUDED_CODES = frozenset(
 """The account may not use this model, but may use others."""
 NOT_INCLUDED = any_of(
     r"(?:not|n't) (?:allowed|permitted|authorized|entitled) to (?:use|access|call)[\w ]{0,20} model",
-    rf"access to (?:the |this )?model\b{_WORDS}{{0,60}}?(?:denied|forbidden|restricted)",
+    rf"access to (?:the |this )?model\b{IN_SENTENCE}{{0,60}}?(?:denied|forbidden|restricted)",
     r"(?:plan|subscription|package)\b[\w ]{0,40}(?:not|n't)\b[\w ]{0,20}(?:include|cover)",
     r"(?:plan|subscription)\b[\w ]{0,20}not support model\b(?! [a-z]+\b(?![-/\d]))",
     r"model[\w ]{0,20} not (?:available|supported) (?:on|in) (?:the|your) [\w ]{0,10}(?:tier|plan)",
     r"not activated (?:the |this )?model",
     r"model requires an? [\w ]{0,20}(?:subscription|plan)|model is gated|no access to (?:the )?model",
-    rf"\bmodel\b{_WORDS}{{0,60}}?\bblocked (?:at|by|for) (?:\w+ )?(?:organization|project|team|workspace|account)",
-    rf"\bmodel\b{_WORDS}{{0,40}}?not available in (?:your|this) (?:country|region)",
+    rf"\bmodel\b{IN_SENTENCE}{{0,60}}?\bblocked (?:at|by|for) (?:\w+ )?(?:organization|project|team|workspace|account)",
+    rf"\bmodel\b{IN_SENTENCE}{{0,40}}?not available in (?:your|this) (?:country|region)",
     r"无权(?:限)?(?:访问|使用|调用)[^。]{0,6}模型|没有权限(?:访问|使用|调用)[^。]{0,6}模型|模型[^。]{0,20}未(?:开通|授权)",
 )
 NO_MODEL = any_of(
-    rf"models?\b{_WORDS}{{0,80}}?(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid"
+    rf"models?\b{IN_SENTENCE}{{0,80}}?(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid"
     r"|not served"
     r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
     r"|not enabled|(?:has been|is|was) (?:removed|retired|sunset)|has crashed)",
@@ -228,11 +227,12 @@ NO_MODEL = any_of(
     r"(?:[`\"']?\w[\w./:-]*[`\"']? )?(?:model|`)",
     r"permission to (?:use|access)[\w ]{0,20}model|no models? (?:is |are )?loaded",
     r"模型[^。]{0,20}(?:不存在|已?下[线架]|不可用|未找到|不支持)|不支持[该的此]?模型",
-    rf"models?\b{_WORDS}{{0,60}}?(?:not compatible with chat|not servable|not supported in the v1/)",
+    rf"models?\b{IN_SENTENCE}{{0,60}}?(?:not compatible with chat|not servable|not supported in the v1/)",
     r"preview period of .{1,60} has ended",
     r"must be verified to|deployment for this resource does not exist|not found, try pulling",
     r"deployment not found|no such (?:engine|deployment)",
-    rf"(?:endpoint|deployment|function)\b(?:{_WORDS}|:){{0,80}}?(?:not found for|does not exist)|degraded function",
+    rf"(?:endpoint|deployment|function)\b(?:{IN_SENTENCE}|:){{0,80}}?(?:not found for|does not exist)",
+    r"degraded function",
     r"does ?n[o']t work with the specified model|failed to load model",
     r"model is unloaded|multiple models are loaded|throughput is.?n.?t supported|end of (?:its )?life",
     r"only (?:\w+ )?supported in (?:the )?v1/",
@@ -243,102 +243,3 @@ NO_CHANNEL = any_of(
 ABOUT_A_PARAMETER = any_of(
     r"param|argument|field|property|参数|supported with this model|schema|response_format|format\b|to stream\b"
 )
-RATE_CODES = frozenset(
-    {
-        "1302",
-        "1303",
-        "1305",
-        "limit_burst_rate",
-        "rate_limit",
-        "rate_limit_error",
-        "rate_limit_exceeded",
-        "rate_limited",
-        "ratelimited",
-        "ratelimitreached",
-        "servicequotaexceededexception",
-        "slow_down",
-        "throttling",
-        "throttlingexception",
-        "too_many_requests",
-        "toomanyrequestsexception",
-    }
-)
-RATE_CODE = any_of(r"throttl|rate_?limit|request_?limit|too_?many_?requests|concurren")
-RATE = any_of(
-    r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl",
-    r"(?:request|usage|qps|rpm|daily|weekly|monthly|session) limit (?:reached|exceeded|exhausted)"
-    r"|(?:reached|exceeded|exhausted) your (?!\w* ?(?:context|token|prompt|input))[\w ]{0,30}"
-    r"(?:quota|limit)\b|quota[_ ](?:has been |is )?exceeded|并发|过于频繁|请求过多|限流|流控|频率",
-)
-TOO_LARGE_FOR_RATE = any_of(
-    r"request too large|extra usage is required",
-    r"(?:single )?request (?:exceeds|is larger than) (?:the |your )?(?:rate )?limit",
-)
-UPGRADE = any_of(r"(?:quota|usage)[^.]{0,40}upgrade|upgrade[^.]{0,40}(?:quota|usage)")
-"""Not curable by a wait, unless one is stated."""
-NO_SHORT_WAIT = any_of(
-    r"(?:per[-_ ]?|/ ?)(?:day|month|week)\b|(?:per|by)day|\b(?:tpd|rpd)\b|daily|monthly|quota of the day",
-    r"(?:hourly|weekly|session)[\w ]{0,12}(?:limit|quota)|usage limit",
-    r"使用上限|日流控|当日|今日|每[日天月]|当天|[本当]月",
-    r"exhausted (?:your|the) [\w ]{0,30}quota|has been paused|\blimit: 0\b",
-    r"quota (?:of [\w ]{1,30})?(?:has been|is|was) (?:exhausted|used up)",
-)
-OVERLOADED_CODES = frozenset(
-    {
-        "capacity_exceeded",
-        "engine_overloaded",
-        "engine_overloaded_error",
-        "flex_capacity_exceeded",
-        "modelnotreadyexception",
-        "over_capacity",
-        "overloaded",
-        "overloaded_error",
-        "resource_unavailable",
-        "server_is_overloaded",
-        "server_overloaded",
-        "service_unavailable",
-        "unavailable",
-    }
-)
-OVERLOADED = any_of(
-    r"overload|over capacity|at capacity|capacity (?:is )?exceeded|currently (?:busy|unavailable)",
-    r"繁忙|过载|负载|访问量过大",
-    rf"model\b{_WORDS}{{0,60}}?\bis (?:currently |still )?loading",
-)
-TOO_LONG_CODES = frozenset(
-    {
-        "1261",
-        "context_length_exceeded",
-        "context_window_exceeded",
-        "exceed_context_size_error",
-        "input_too_long",
-        "max_context_length_exceeded",
-        "model_context_window_exceeded",
-        "model_max_prompt_tokens_exceeded",
-        "prompt_too_long",
-        "string_above_max_length",
-        "tokens_limit_reached",
-    }
-)
-TOO_LONG = any_of(
-    r"(?:prompt|input|context|message|conversation|text)s? (?:\w+ ){0,3}too (?:long|large)(?: for|\b)",
-    r"request (?:is |was )?too long|message[\w ]{0,20}too long",
-    r"max(?:imum)? length of[\w ]{0,30}(?:question|prompt|input)",
-    rf"(?:exceed|overflow|surpass|greater|longer|larger|beyond|more|over)\w*{_WORDS}{{0,60}}"
-    r"(?:context|prompt|input)[ _-]?(?:length|window|size|limit|tokens?)",
-    rf"(?:context|prompt|input)[ _-]?(?:length|window|size|limit){_WORDS}{{0,60}}"
-    r"(?:exceed|overflow|surpass|greater|longer|larger|is only|at most|too (?:long|small|large))",
-    r"max(?:imum)? (?:context|prompt|input|model)[ _-]?(?:length|window|size|tokens)?\b",
-    r"context (?:window|length|size)",
-    r"max(?:imum)? allowed (?:input|prompt) tokens|range of input length|input token(?: count)?|prompt token count",
-    r"reduce (?:the |your )?(?:length|prompt|input|number of tokens)",
-    r"exceeded model token limit|tokens in (?:the )?request more than|token limit exceeded",
-    r"exceeds? (?:the )?(?:maximum|limit of) (?:number of )?(?:allowed )?(?:input )?(?:length|tokens|\d+ tokens)",
-    r"must have less than \d+ tokens|`inputs` tokens|too many (?:input |prompt )?tokens|prompt is [\d,]+ tokens long",
-    r"max_(?:completion_)?tokens must be at least 1, got -\d",
-    rf"exceed\w* {_WORDS}{{0,40}}context\b|> n_ctx|n_ctx_slot|max_model_len",
-    r"slot context|exceeds? max length|truncating input|tokens?\b[\w ()+]{0,30} exceeds? (?:the )?(?:max|model)",
-    r"context overflow|(?:超出|超过|压缩)[^。]{0,10}上下文",
-    r"(?:上下文|输入|(?<!输出)长度|字数|提示词|tokens?)[^。]{0,20}(?:超出|超过|超限|超长|过长|太长|过大|上限)|超长|过长",
-)
-NOT_TOO_LONG = any_of(r"per minute|per day|\btpm\b|rate limit|please wait|pixels|image dimension|too many requests")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from llm_magic.providers import error_words as words
+from llm_magic.providers import limit_words
 from llm_magic.providers.error_body import ErrorBody
 
 _OUTPUT_NAMES = words.any_of(
@@ -42,13 +43,13 @@ _IS_EXCLUSIVE = words.any_of(r"exclusive", r"(?:must|should) be (?:less|smaller|
 
 def is_too_long(body: ErrorBody) -> bool:
     """True if the prompt exceeds the context window."""
-    if body.codes & words.TOO_LONG_CODES:
+    if body.codes & limit_words.TOO_LONG_CODES:
         return True
     if body.number("n_prompt_tokens") is not None and body.number("n_ctx") is not None:
         return True
-    if words.NOT_TOO_LONG.search(body.text):
+    if limit_words.NOT_TOO_LONG.search(body.text):
         return False
-    return bool(words.TOO_LONG.search(body.text)) or _compares_token_counts(body.text)
+    return bool(limit_words.TOO_LONG.search(body.text)) or _compares_token_counts(body.text)
 
 
 def _compares_token_counts(text: str) -> bool:

@@ -126,7 +126,6 @@ def _entries(body: object, depth: int = 0) -> list[dict[str, Any]] | None:
 
 
 def _next_page(body: object) -> str:
-    """Return the parameter for the next page: Anthropic's, OpenAI's, or Google's."""
     table = json_object(body)
     if isinstance(token := table.get("nextPageToken"), str) and token:
         return urlencode({"pageToken": token})

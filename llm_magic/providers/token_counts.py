@@ -80,7 +80,6 @@ class Counts:
     doubt: str = ""
 
     def extended(self, part: Counts) -> Counts:
-        """Add the output of a report that is not cumulative."""
         return replace(self, completion=(self.completion or 0) + (part.completion or 0), total=None, doubt=IN_PARTS)
 
     def updated(self, later: Counts) -> Counts:
