@@ -37,6 +37,17 @@ _STATUS_OF_PHRASE = {status.phrase.lower(): int(status) for status in HTTPStatus
 _UNKNOWN_ISSUER = (18, 19, 20, 21)  # X509_V_ERR_* of OpenSSL
 _ABOUT_CERTIFICATES = ". A certificate that isn't public is trusted if it is in the file that SSL_CERT_FILE names"
 _ABOUT_TLS = "If the endpoint uses TLS, its base_url begins with https://"
+# https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+_CLOUDFLARE_PHRASES = {
+    520: "the server sent an invalid response to Cloudflare",
+    521: "the server refused the connection of Cloudflare",
+    522: "the server did not answer Cloudflare in time",
+    523: "Cloudflare can't reach the server",
+    524: "the server did not answer Cloudflare in time",
+    525: "the TLS handshake between Cloudflare and the server failed",
+    526: "the server's certificate is invalid for Cloudflare",
+    530: "Cloudflare can't find the server",
+}
 _PHRASE = re.compile(r"(?:(?P<number>\d{3})\W+)?(?P<phrase>[\w' -]{4,40})[.!]?")
 _NOT_CONNECTED = (
     "ConnectError",
@@ -129,7 +140,7 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "no message"
+        return _CLOUDFLARE_PHRASES.get(status, "no message")
 
 
 def from_event(error: object, endpoint: Endpoint, sent: SentRequest) -> ProviderError:

@@ -330,3 +330,13 @@ async def test_a_server_with_tls_that_is_asked_without_is_a_broken_connection_wi
     async with serving(tls=tls) as server:
         with pytest.raises(StreamBroken, match="If the endpoint uses TLS, its base_url begins with https://"):
             await ask(wire, server.url.replace("https://", "http://"))
+
+
+@pytest.mark.parametrize(("status", "says"), [(504, "Gateway Timeout"), (521, "Cloudflare"), (599, "no message")])
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_status_of_a_gateway_without_a_message_is_explained(wire: str, status: int, says: str) -> None:
+    async with serving(response(status, b"<html></html>", "content-type: text/html")) as server:
+        error = await failure(wire, server.url)
+    assert isinstance(error, ServerError)
+    assert str(error).startswith(f"HTTP {status}: ")
+    assert says in str(error)
