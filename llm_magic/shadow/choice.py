@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -62,10 +62,19 @@ class Chooser:
     width: Width
     left_usd: Callable[[ModelSpec], Decimal | None]
 
-    def choose(self, model: str, effort: Effort | None, *, is_confirmed: bool = False) -> Choice | None:
+    def choose(
+        self,
+        model: str,
+        effort: Effort | None,
+        *,
+        compared: Collection[str] = (),
+        most_usd: Decimal | None = None,
+        is_confirmed: bool = False,
+    ) -> Choice | None:
         """Return the choice with the highest value of learning per USD; None if nothing usable teaches anything.
 
-        model, effort: those of the shown answer. is_confirmed: it was accepted in a cascade.
+        model, effort: those of the shown answer. compared: models that it was compared with already. most_usd: limit
+        of the expected cost. is_confirmed: a judge of cascades has seen it.
         """
         shown = self.builder.at_effort(effort).build(self.registry[model]) if model in self.registry else None
         if not isinstance(shown, Candidate):
@@ -84,13 +93,16 @@ class Chooser:
                 expected_usd=candidate.typical_usd + 2 * judge.typical_usd,
                 worst_usd=candidate.worst_usd + 2 * judge.worst_usd,
             )
-            if not self._fits(choice):
+            is_affordable = most_usd is None or choice.expected_usd <= most_usd
+            if candidate.model.id in compared or not is_affordable or not self._fits(choice):
                 continue
             value = value_usd(_rated(shown), _rated(candidate), self.plan.minimum_quality, self.width)
             gain = value / max(1e-9, float(choice.expected_usd))
             if gain > 0 and (best is None or gain > best[0]):
                 best = gain, choice
-        return None if best is None else best[1] if is_confirmed else self._with_confirming(best[1], shown)
+        if best is None or (is_confirmed and not best[1].is_shadow_cheaper):
+            return None if best is None else best[1]
+        return self._with_confirming(best[1], shown)
 
     def _with_confirming(self, choice: Choice, shown: Candidate) -> Choice:
         """Add the judge that a cascade would ask about the cheaper answer, unless it costs more than the comparison.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import random
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
+from decimal import Decimal
 
 from llm_magic.bridge import Job, bridge
 from llm_magic.budget import Budget
@@ -24,6 +26,7 @@ from llm_magic.shadow.widths import Widths
 from llm_magic.types import Candidate, Confirmation, Doubt, Outcome, Plan, Request, RouteResult, Verdict
 
 MAX_RUNNING = 64
+MAX_COMPARED = 3
 _ATTEMPTS = 2
 """The second one is for a request that an endpoint wants in another form."""
 
@@ -70,12 +73,31 @@ class Shadows:
         yield
 
     async def _compare(self, plan: Plan, result: RouteResult) -> str:
-        """Run the comparison, and return the reason why there is no verdict, or an empty text."""
+        """Compare the answer with one other, and with more while all of it costs no more than the answer itself.
+
+        Returns the reason why there is no verdict, or an empty text.
+        """
         if not await asyncio.to_thread(may_shadow, plan, result):
             return "its text may not be sent to another model"
-        choice = await asyncio.to_thread(self._choose, plan, result)
-        if choice is None:
+        is_confirmed = any(row.confirmation is not None and row.outcome is Outcome.OK for row in result.attempts)
+        compared: list[str] = []
+        most_usd, left_usd = None, result.cost_usd
+        while len(compared) < MAX_COMPARED:
+            choose = functools.partial(self._choose, compared=compared, most_usd=most_usd, is_confirmed=is_confirmed)
+            choice = await asyncio.to_thread(choose, plan, result)
+            if choice is None:
+                break
+            if problem := await self._compare_with(choice, plan, result):
+                return problem
+            compared.append(choice.shadow.model.id)
+            is_confirmed |= choice.confirming is not None and not choice.is_shadow_cheaper
+            left_usd -= choice.expected_usd
+            most_usd = left_usd
+        if not compared:
             return "no other model with a judge can be used under the caps, or nothing would be learned"
+        return ""
+
+    async def _compare_with(self, choice: Choice, plan: Plan, result: RouteResult) -> str:
         request = verdicts.shadow_request(plan.request, parent_run_id=result.run_id)
         shadow = await self._ask(plan, request, choice.shadow, Outcome.SHADOW)
         if shadow.finish_reason != "stop":
@@ -117,7 +139,15 @@ class Shadows:
                 dataclasses.replace(row, verdict=verdict, confirmation=confirmation, reason=reason)
             )
 
-    def _choose(self, plan: Plan, result: RouteResult) -> Choice | None:
+    def _choose(
+        self,
+        plan: Plan,
+        result: RouteResult,
+        *,
+        compared: Collection[str],
+        most_usd: Decimal | None,
+        is_confirmed: bool,
+    ) -> Choice | None:
         services = self._services()
         request = verdicts.shadow_request(plan.request, parent_run_id=result.run_id)
         judged = verdicts.judge_request(plan.request, result.text, result.text, parent_run_id=result.run_id)
@@ -130,8 +160,9 @@ class Shadows:
             width=self._widths.of_tier(plan.tier, services.ledger, services.registry),
             left_usd=self._context(plan.request).left_usd,
         )
-        is_confirmed = any(row.confirmation is not None and row.outcome is Outcome.OK for row in result.attempts)
-        return chooser.choose(result.model, result.effort, is_confirmed=is_confirmed)
+        return chooser.choose(
+            result.model, result.effort, compared=compared, most_usd=most_usd, is_confirmed=is_confirmed
+        )
 
     def _context(self, request: Request) -> PlanContext:
         return self._context_of(request, self._budget(), self._services())

@@ -116,11 +116,11 @@ def _observation(
     kind: Confirmation,
     answers: list[Attempt],
     chance: Callable[[Attempt], float],
-    compared: Mapping[str, Compared],
+    compared: Mapping[str, list[Compared]],
 ) -> _Observation:
     chances = [chance(row) for row in answers]
     right = chances[0]
-    if (comparison := compared.get(answers[0].run_id)) is not None:
+    for comparison in compared.get(answers[0].run_id, ()):
         right = chance_by_verdict(right, chance(comparison.other), comparison)
     wrong = 1 - right
     if kind in PAIRED:

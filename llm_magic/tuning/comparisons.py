@@ -183,23 +183,24 @@ def _answered(attempts: Sequence[Attempt]) -> list[_Answered]:
     ]
 
 
-def compared_answers(rows: Iterable[Attempt]) -> dict[str, Compared]:
-    """Return the comparison of each answer, shown or shadow, by its run id."""
+def compared_answers(rows: Iterable[Attempt]) -> dict[str, list[Compared]]:
+    """Return the comparisons of each answer, shown or shadow, by its run id."""
     answered = _answered(list(rows))
     judges = _judgings(answered)
-    compared: dict[str, Compared] = {}
+    compared: dict[str, list[Compared]] = {}
     for answer, shadow, judge in answered:
         if shadow.verdict is None:
             continue
         weight = 1.0 if judge is None else judges[judge].weight
         for own, other, preferred in ((answer, shadow, Verdict.WORSE), (shadow, answer, Verdict.BETTER)):
             is_decided = shadow.verdict in (Verdict.BETTER, Verdict.WORSE)
-            compared[own.run_id] = Compared(
+            comparison = Compared(
                 other=other,
                 is_preferred=shadow.verdict is preferred if is_decided else None,
                 is_judged=judge is not None,
                 weight=weight,
             )
+            compared.setdefault(own.run_id, []).append(comparison)
     return compared
 
 

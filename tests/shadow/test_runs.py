@@ -14,6 +14,7 @@ import pytest
 from llm_magic import Budget, RequestError, Router, TaskTier
 from llm_magic.errors import BudgetExceeded, Overloaded
 from llm_magic.providers.base import ProviderRequest
+from llm_magic.shadow.runs import MAX_COMPARED
 from llm_magic.testing import Failure, FakeClock, Reply, ScriptedProvider
 from llm_magic.types import SHADOW_TAG, Attempt, Confirmation, Doubt, Outcome, Request, Shadowing, Usage, Verdict
 from tests.support.builders import NOON, attempt, model, router, scripted
@@ -306,3 +307,20 @@ def test_the_judge_of_a_cascade_is_left_out_if_the_cap_is_too_low_for_it() -> No
     rows = shadows(ask(two_providers(lambda _: "yes", budget=Budget(shadow_usd=Decimal("0.014")))))
     assert rows[0].verdict is not None
     assert not any(row.confirmation for row in rows)
+
+
+def compared_with(**fields: Any) -> list[str]:
+    """The models that one answer of `top` is compared with, among three that cost a hundredth of it."""
+    others = [
+        dataclasses.replace(MODELS[2], id=f"low {number}", capability=dict.fromkeys(TaskTier, 2.1), **fields)
+        for number in range(4)
+    ]
+    rows = ask(router(MODELS[0], *others, replies=answering(honest), shadow=1.0), model=None, quality=1.0)
+    assert rows[0].model == "top"
+    return [row.model for row in rows if row.outcome is Outcome.SHADOW]
+
+
+def test_an_answer_is_compared_with_further_models_while_they_cost_less_than_it() -> None:
+    models = compared_with()
+    assert len(models) == len(set(models)) == MAX_COMPARED
+    assert len(compared_with(price=MODELS[0].price)) <= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,6 +24,7 @@ from llm_magic.plan.acceptance import estimate_agreement
 from llm_magic.plan.cascade import MAX_COST_SHARE
 from llm_magic.registry import Registry
 from llm_magic.shadow.choice import Rated, value_usd
+from llm_magic.shadow.runs import MAX_COMPARED
 from llm_magic.types import SHADOW_TAG, ZERO, Attempt, Outcome, TaskTier, Usage, Verdict
 
 COMPARISONS = 300
@@ -71,9 +72,11 @@ def replayed(outcomes: Outcomes, quality: float, judge: SimulatedJudge, seed: in
                 for other in map(outcomes.column, lineup.models())
                 if other != shown
             ]
-            _, other = max(ranked)
-            verdict, is_judged = judge.verdict(outcomes.scores[prompt, shown], outcomes.scores[prompt, other], rng)
-            rows += _rows(outcomes, int(prompt), shown, other, tier, verdict)[: 3 if is_judged else 2]
+            answer = _answer(outcomes, int(prompt), shown, tier)
+            rows.append(answer)
+            for other in _affordable(ranked, outcomes, lineup, shown):
+                verdict, is_judged = judge.verdict(outcomes.scores[prompt, shown], outcomes.scores[prompt, other], rng)
+                rows += _compared(answer, outcomes.models[other], verdict)[: 2 if is_judged else 1]
         learned = tuning.apply_tuning(base, tuning.tune(rows, base))
     before, after = (_routed(outcomes, registry, lineup, quality, others) for registry in (base, learned))
     first, last = (_cascaded(outcomes, registry, lineup, quality, others) for registry in (base, learned))
@@ -114,8 +117,25 @@ def _value(
     def width(model: str) -> float:
         return widths.get((model, tier)) or tuning.prior_width(model, registry)
 
-    judging_usd = float(np.median(usd[columns]))
-    return value_usd(rated[0], rated[1], minimum, width) / (rated[1].usd + judging_usd)
+    return value_usd(rated[0], rated[1], minimum, width) / _comparison_usd(outcomes, lineup, other)
+
+
+def _comparison_usd(outcomes: Outcomes, lineup: Lineup, other: int) -> float:
+    judging_usd = float(np.median(outcomes.typical_usd[[outcomes.column(model) for model in lineup.models()]]))
+    return float(outcomes.typical_usd[other]) + judging_usd
+
+
+def _affordable(ranked: Sequence[tuple[float, int]], outcomes: Outcomes, lineup: Lineup, shown: int) -> Iterator[int]:
+    """Yield the most informative other model, and further ones as the product would."""
+    left_usd = float(outcomes.typical_usd[shown])
+    count = 0
+    for value, other in sorted(ranked, reverse=True):
+        usd = _comparison_usd(outcomes, lineup, other)
+        if count == MAX_COMPARED or (count and (usd > left_usd or value <= 0)):
+            continue
+        count += 1
+        left_usd -= usd
+        yield other
 
 
 def _routed(
@@ -197,8 +217,8 @@ def _tier(outcomes: Outcomes, prompt: int) -> TaskTier:
     return _TIERS[int(outcomes.probabilities[prompt].argmax())]
 
 
-def _rows(outcomes: Outcomes, prompt: int, shown: int, other: int, tier: TaskTier, verdict: Verdict) -> list[Attempt]:
-    answer = Attempt(
+def _answer(outcomes: Outcomes, prompt: int, shown: int, tier: TaskTier) -> Attempt:
+    return Attempt(
         run_id=f"{prompt}",
         attempt=1,
         started_at=_AT,
@@ -221,16 +241,24 @@ def _rows(outcomes: Outcomes, prompt: int, shown: int, other: int, tier: TaskTie
         session_id="",
         tags=(),
     )
+
+
+def _compared(answer: Attempt, other: str, verdict: Verdict) -> list[Attempt]:
     shadow = dataclasses.replace(
         answer,
-        run_id=f"{prompt} shadow",
+        run_id=f"{answer.run_id} {other}",
         parent_run_id=answer.run_id,
-        model=outcomes.models[other],
+        model=other,
         outcome=Outcome.SHADOW,
         verdict=verdict,
         tags=(SHADOW_TAG,),
     )
     judged = dataclasses.replace(
-        shadow, run_id=f"{prompt} judge", parent_run_id=shadow.run_id, model=JUDGE, outcome=Outcome.JUDGED, verdict=None
+        shadow,
+        run_id=f"{shadow.run_id} judge",
+        parent_run_id=shadow.run_id,
+        model=JUDGE,
+        outcome=Outcome.JUDGED,
+        verdict=None,
     )
-    return [answer, shadow, judged]
+    return [shadow, judged]

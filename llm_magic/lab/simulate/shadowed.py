@@ -14,6 +14,7 @@ from llm_magic.plan import make_plan
 from llm_magic.plan.rating import CandidateBuilder
 from llm_magic.registry import Registry
 from llm_magic.shadow.choice import Choice, Chooser
+from llm_magic.shadow.runs import MAX_COMPARED
 from llm_magic.shadow.verdicts import judge_request, shadow_request
 from llm_magic.tuning.evidence import ModelTier
 from llm_magic.tuning.lengths import LearnedLengths
@@ -50,14 +51,23 @@ class Shadowed:
         self._count += 1
         deceives = self._rng.random() < self._judge.deceived
         shown = self._show(prompt, plans(self._registry, self._lengths)(prompt), deceives=deceives)
-        row = shown[0]
-        choice = self._chooser(prompt).choose(row.model, row.effort, is_confirmed=row.confirmation is not None)
-        if choice is None:
-            return
-        shadow = self._compare(prompt, choice, shown, deceives=deceives)
-        if choice.confirming is not None:
-            answer = shadow if choice.is_shadow_cheaper else shown
-            self._confirm(choice.confirming, answer, deceives=deceives)
+        row, played = shown
+        chooser, compared = self._chooser(prompt), list[str]()
+        is_confirmed, most_usd, left_usd = row.confirmation is not None, None, Decimal(played.usd)
+        while len(compared) < MAX_COMPARED:
+            choice = chooser.choose(
+                row.model, row.effort, compared=compared, most_usd=most_usd, is_confirmed=is_confirmed
+            )
+            if choice is None:
+                return
+            shadow = self._compare(prompt, choice, shown, deceives=deceives)
+            if choice.confirming is not None:
+                answer = shadow if choice.is_shadow_cheaper else shown
+                self._confirm(choice.confirming, answer, deceives=deceives)
+                is_confirmed |= not choice.is_shadow_cheaper
+            compared.append(choice.shadow.model.id)
+            left_usd -= choice.expected_usd
+            most_usd = left_usd
 
     def _show(self, prompt: Prompt, plan: Plan, *, deceives: bool) -> _Answer:
         if (cascade := plan.cascade) is not None and cascade.judge is not None:
@@ -88,7 +98,7 @@ class Shadowed:
         self.shadow_usd += other.usd + 2 * float(choice.judge.typical_usd)
         shadow = dataclasses.replace(
             attempt_of(self._count, prompt, choice.shadow, other),
-            run_id=f"{answer.run_id} shadow",
+            run_id=f"{answer.run_id} {choice.shadow.model.id}",
             parent_run_id=answer.run_id,
             outcome=Outcome.SHADOW,
             tags=(SHADOW_TAG,),

@@ -17,7 +17,7 @@ from llm_magic.types import DEFAULT_QUALITY
 
 ORDERS = 20
 """Random orders of the recorded prompts."""
-HIGHER_QUALITY = 0.98
+HIGHER_QUALITY = 0.99
 DECEIVED = 0.2
 _POLICIES = {
     "cold": "cold",
