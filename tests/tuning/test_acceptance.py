@@ -208,6 +208,16 @@ def test_a_plan_asks_a_judge_on_its_own_once_its_shares_are_measured() -> None:
     assert cascade.expected_quality >= plan_after(None).minimum_quality
 
 
+def test_the_report_says_that_plans_use_a_measured_judge(clean_environment: Path) -> None:
+    ledger = Ledger(":memory:")
+    for entry in shadowed(Accepted(0.95, 0.1), 200, fair):
+        ledger.settle(entry)
+    router = Router(
+        registry=PACKAGED, ledger=ledger, providers={name: ScriptedProvider() for name in PACKAGED.providers}
+    )
+    assert "plans use them without --cascade" in tuning_report.preview(router)
+
+
 def test_a_judge_that_accepts_everything_is_never_asked_by_default() -> None:
     learned = learned_from(shadowed(Accepted(1.0, 1.0), 400, fair))
     assert learned.shares.wrong > ASSUMED[Confirmation.JUDGE].wrong + 0.2

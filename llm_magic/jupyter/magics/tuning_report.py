@@ -79,8 +79,10 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
     runs = confirmed_runs(rows)
     for kind, found in learned.acceptance.items():
         accepted, answers = sum(map(is_accepted, runs[kind])), len(runs[kind])
+        is_used = kind is Confirmation.JUDGE and found.is_measured(kind)
         lines.append(
             f"  {_CONFIRMATIONS[kind]}: {accepted:,} of {answers:,} accepted; {_accepted(assumed(kind), found)}"
+            + "; plans use them without --cascade" * is_used
         )
     return lines
 
