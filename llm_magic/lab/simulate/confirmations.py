@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_magic import Ledger, Router
 from llm_magic.answers.agreement import SAME_MISTAKE, agree
 from llm_magic.answers.looks import look_for
 from llm_magic.execute.confirm import JUDGE_PROMPT, accepts
 from llm_magic.lab.evaluate.cascades import MIN_CORRECT_SCORE, agreement_probability
 from llm_magic.lab.simulate.dataset import shipped_outcomes
 from llm_magic.lab.simulate.lineups import LINEUPS
+from llm_magic.ledger import Ledger
 from llm_magic.plan.acceptance import ASSUMED
+from llm_magic.routing import Router
 from llm_magic.types import Confirmation, Message
 
 MODEL = "local"
