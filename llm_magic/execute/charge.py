@@ -216,7 +216,7 @@ def _output_problem(state: AttemptState, usage: Usage, *, final: bool) -> str:
             f"the provider reported {usage.output_tokens:,} output tokens, more than {model.id} supports; "
             "cost estimated from what was received"
         )
-    received = (state.answer_text, "".join(state.reasoning)) if final else ()
+    received = (state.answer_text, "".join(state.reasoning), "".join(state.summaries)) if final else ()
     if usage.output_tokens < 0 or _is_too_few(usage.output_tokens, _MIN_ANSWER_SHARE, received, model):
         counted = sum(tokens.estimate(text, model) for text in received)
         return (

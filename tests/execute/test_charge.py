@@ -134,9 +134,10 @@ async def test_a_queue_before_the_first_token_does_not_slow_the_learned_pace(
     assert router.ledger.paces.read("m") == pytest.approx(1.25 * tokens_per_s)
 
 
-async def test_a_report_that_leaves_out_the_reasoning_that_was_shown_is_doubted() -> None:
+@pytest.mark.parametrize("is_summary", [False, True])
+async def test_a_report_that_leaves_out_the_reasoning_that_was_shown_is_doubted(is_summary: bool) -> None:
     async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
-        yield thinking("step " * 500)
+        yield thinking("step " * 500, is_summary=is_summary)
         yield TextDelta(text=WORDS)
         yield UsageReport(usage=Usage(input_tokens=10, output_tokens=41))
         yield Finished(finish_reason="stop", served_model="m")
