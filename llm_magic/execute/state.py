@@ -167,6 +167,7 @@ class AttemptState:
     report: UsageReport | None = None
     finished: Finished | None = None
     sent_at: float | None = None
+    was_written: Callable[[], bool] = lambda: True
     first_token_at: float | None = None
     first_content_at: float | None = None
     last_content_at: float | None = None
@@ -189,7 +190,7 @@ class AttemptState:
 
     @property
     def was_sent(self) -> bool:
-        return self.sent_at is not None
+        return self.sent_at is not None and self.was_written()
 
     def note_content(self, text: str, now: float) -> None:
         """Note the time of visible text or reasoning. A sign of life without any does not end a silence."""

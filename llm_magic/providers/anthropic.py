@@ -98,9 +98,10 @@ class AnthropicProvider:
         sent = refused_parameters.sent_request(url, request, body, {})
         try:
             client = http.client(_client, endpoint)
-            yield RequestSent(in_one_piece=not body.get("stream"))
+            on_its_way = sending.Sending()
+            yield RequestSent(in_one_piece=not body.get("stream"), was_written=on_its_way.was_written)
             async with (
-                sending.post(_sdk(), client, "/v1/messages", body) as response,
+                sending.post(_sdk(), client, "/v1/messages", body, on_its_way) as response,
                 aclosing(read_events(response, MessageReader(endpoint, sent))) as events,
             ):
                 accepted = True

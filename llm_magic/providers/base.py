@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
@@ -89,10 +89,12 @@ class RequestSent:
     """The request is about to leave. A provider that sets `announces_sending` yields it first.
 
     Without it, a request counts as sent, and may be charged, from the moment the stream is started. in_one_piece: the
-    provider may generate the answer to its end, and bill it, although the request is canceled.
+    provider may generate the answer to its end, and bill it, although the request is canceled. was_written: returns
+    True once all of the request was written to the connection; a provider can't bill it before.
     """
 
     in_one_piece: bool = False
+    was_written: Callable[[], bool] = field(default=lambda: True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

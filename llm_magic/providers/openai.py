@@ -105,9 +105,10 @@ class OpenAIProvider:
         sent = refused_parameters.sent_request(url, request, body, refused_parameters.OPENAI_RENAMES)
         try:
             client = http.client(_client, endpoint)
-            yield RequestSent(in_one_piece=not body.get("stream"))
+            on_its_way = sending.Sending()
+            yield RequestSent(in_one_piece=not body.get("stream"), was_written=on_its_way.was_written)
             async with (
-                sending.post(_sdk(), client, "/chat/completions", body) as response,
+                sending.post(_sdk(), client, "/chat/completions", body, on_its_way) as response,
                 aclosing(read_events(response, ChunkReader(endpoint, sent))) as events,
             ):
                 accepted = True

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -45,9 +46,16 @@ class Sending:
     """
 
     def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin with the first connection, or with another one after a failure."""
         self.is_reused, self.is_begun, self.is_whole = True, False, False
         self._written_at = math.inf
         self.proxy_status: int | None = None
+
+    def was_written(self) -> bool:
+        return self.is_whole
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if event.startswith("connection.connect"):
@@ -66,8 +74,12 @@ class Sending:
         return self.is_reused and time.monotonic() - self._written_at < CLOSING_S
 
 
+_current: ContextVar[Sending | None] = ContextVar("_current", default=None)
+
+
 async def trace(request: Any) -> None:
-    request.extensions["trace"] = Sending()
+    request.extensions["trace"] = sending = _current.get() or Sending()
+    sending.start()
 
 
 def sending_of(error: Any) -> Sending | None:
@@ -144,8 +156,12 @@ async def _bounded(stream: Any) -> bytes:
 
 
 @asynccontextmanager
-async def post(sdk: ModuleType, client: Any, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any]:
+async def post(
+    sdk: ModuleType, client: Any, path: str, body: Mapping[str, Any], sending: Sending
+) -> AsyncGenerator[Any]:
     """Send a request with an SDK client, and yield the response of its HTTP library as soon as it begins.
+
+    sending: follows the request.
 
     The SDKs' methods for the APIs copy the body by its declared type first, at a tenth of the CPU of a call.
 
@@ -160,15 +176,17 @@ async def post(sdk: ModuleType, client: Any, path: str, body: Mapping[str, Any])
     options = {"headers": headers} if (headers := body.get("extra_headers")) else {}
     response_class, response = http_library(sdk).Response, None
     for may_resend in (True, False):
+        before = _current.set(sending)
         try:
             response = await client.post(
                 path, cast_to=response_class, body=sent, options=options, stream=True, stream_cls=sdk.AsyncStream
             )
             break
         except sdk.APIConnectionError as error:
-            sending = sending_of(error)
-            if not may_resend or sending is None or sending.is_whole or not sending.is_reused:
+            if not may_resend or sending_of(error) is None or sending.is_whole or not sending.is_reused:
                 raise
+        finally:
+            _current.reset(before)
     assert response is not None
     try:
         yield response

@@ -229,6 +229,29 @@ async def test_a_stop_before_the_request_left_is_free() -> None:
     assert (row.outcome, row.cost_usd, row.cost_estimated) == (Outcome.CANCELLED, 0, False)
 
 
+@pytest.mark.parametrize("was_written", [False, True])
+@pytest.mark.parametrize("in_one_piece", [False, True])
+async def test_a_timeout_or_a_stop_before_the_request_was_written_is_free(
+    was_written: bool, in_one_piece: bool
+) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield RequestSent(in_one_piece=in_one_piece, was_written=lambda: was_written)
+        yield Progress(message="waiting", done=True)
+        if request.messages[-1].content == "time out":
+            raise TimedOut("silent")
+        await asyncio.Event().wait()
+
+    router = routed(script, announces=True)
+    await row_after_stop(router, at=Progress)
+    with pytest.raises(AllAttemptsFailed):
+        await router.route("time out", cascade=False)
+    assert {(row.outcome, row.cost_usd > 0) for row in router.ledger.rows()} == {
+        (Outcome.CANCELLED, was_written),
+        (Outcome.TIMED_OUT, was_written),
+    }
+    assert router.ledger.held_usd == 0
+
+
 async def test_a_provider_is_prepared_before_money_is_held() -> None:
     router = routed(thinks(FakeClock(), 0))
     held: list[Decimal] = []

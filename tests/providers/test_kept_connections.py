@@ -20,7 +20,7 @@ from llm_magic.events import TextDelta
 from llm_magic.execute import RetryPolicy
 from llm_magic.providers import aclose, sending
 from llm_magic.providers.anthropic import AnthropicProvider
-from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.base import ProviderRequest, RequestSent
 from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.types import CostBasis, Message, Outcome
 from tests.support import loopback
@@ -164,7 +164,12 @@ async def test_a_request_that_was_not_written_in_whole_is_sent_again_in_the_same
         for text in ("Capital of France?", "x" * 12_000_000):
             message = Message(role="user", content=text)
             request = ProviderRequest(model=registry[MODELS[wire]], messages=(message,), max_output_tokens=10)
-            events = [event async for event in provider.stream(request)]
+            stream = provider.stream(request)
+            sent = await anext(stream)
+            assert isinstance(sent, RequestSent)
+            assert not sent.was_written()
+            events = [event async for event in stream]
+            assert sent.was_written()
             assert [event.text for event in events if isinstance(event, TextDelta)] == ["Paris."]
         assert server.connections == 2
         await aclose()
