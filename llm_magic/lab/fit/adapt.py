@@ -18,10 +18,13 @@ from llm_magic.classify.features import BUCKETS, Features, Scales, family_scales
 from llm_magic.lab.fit.linear import Array, Matrix, ridge
 
 STRUCTURE_SCALES = family_scales(all_pairs=0.4, structure=1.0, details=1.0, ends=0.5)
-ALL_SCALES = family_scales(all_words=1.0, all_pairs=0.7, structure=1.0, details=1.0, ends=1.0)
+KIND_SCALES = family_scales(all_words=1.0, all_pairs=0.7, structure=1.0, details=1.0, ends=1.0)
+ALL_SCALES = family_scales(
+    all_words=1.0, all_pairs=0.7, structure=1.0, details=1.0, ends=1.0, signals=1.0, kinds=0.7, shape=0.7
+)
 ALPHA = 10.0
 # Regularization of the views' weights towards their start, which is the shipped difficulty alone.
-STACK_ALPHA = 20.0
+STACK_ALPHA = 60.0
 FOLDS = 3
 VIEWS = 5
 SMOOTHING = 0.01
@@ -40,7 +43,7 @@ class KindModel:
     weights: Array
     bias: Array
     labels: NDArray[np.intp]
-    scales: Scales = ALL_SCALES
+    scales: Scales
 
     def probabilities(self, matrix: Matrix) -> Array:
         scores = matrix.times(self.weights) + self.bias
@@ -76,18 +79,20 @@ def fit_kind_model(features: Sequence[Features], kinds: Sequence[str]) -> KindMo
         if not held_out:
             continue
         model = _naive_bayes(
-            Matrix.from_features([features[row] for row in inside], ALL_SCALES), [kinds[row] for row in inside]
+            Matrix.from_features([features[row] for row in inside], KIND_SCALES),
+            [kinds[row] for row in inside],
+            KIND_SCALES,
         )
-        matrix = Matrix.from_features([features[row] for row in held_out], ALL_SCALES)
+        matrix = Matrix.from_features([features[row] for row in held_out], KIND_SCALES)
         labels = np.array([names.index(kinds[row]) for row in held_out])
         for index, factor in enumerate(SOFTENING):
             correct = model.softened(factor).probabilities(matrix)[np.arange(len(held_out)), labels]
             losses[index] -= float(np.log(np.maximum(correct, 1e-9)).sum())
-    model = _naive_bayes(Matrix.from_features(features, ALL_SCALES), kinds)
+    model = _naive_bayes(Matrix.from_features(features, KIND_SCALES), kinds, KIND_SCALES)
     return model.softened(SOFTENING[int(np.argmin(losses))])
 
 
-def _naive_bayes(matrix: Matrix, kinds: Sequence[str]) -> KindModel:
+def _naive_bayes(matrix: Matrix, kinds: Sequence[str], scales: Scales) -> KindModel:
     names = sorted(set(kinds))
     labels = np.array([names.index(kind) for kind in kinds], np.intp)
     membership = np.zeros((len(labels), len(names)))
@@ -95,7 +100,7 @@ def _naive_bayes(matrix: Matrix, kinds: Sequence[str]) -> KindModel:
     sums = matrix.transposed_times(membership)
     total = sums.sum(axis=0) + SMOOTHING * BUCKETS
     weights = SHARPNESS * np.log((sums + SMOOTHING) / total)
-    return KindModel(weights=weights, bias=np.log(membership.mean(axis=0)), labels=labels)
+    return KindModel(weights=weights, bias=np.log(membership.mean(axis=0)), labels=labels, scales=scales)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,7 @@ class Views:
     @classmethod
     def fit(cls, features: Sequence[Features], weak: Array, gain: Array, kinds: Sequence[str] | None) -> Views:
         structure, words = _matrices(features)
-        model = None if kinds is None or len(set(kinds)) < 2 else _naive_bayes(words, kinds)
+        model = None if kinds is None or len(set(kinds)) < 2 else _naive_bayes(words, kinds, ALL_SCALES)
         return cls(
             structure=ridge(structure, gain, alpha=ALPHA, iterations=25)[0],
             words=ridge(words, gain, alpha=ALPHA, iterations=25)[0],
