@@ -30,11 +30,12 @@ BULK = {"tier": "bulk"}
 
 
 class Late:
-    """Says nothing until it is told to."""
+    """Sends nothing until `go` is set. closing_turns: the turns of the event loop that closing its stream takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, closing_turns: int = 0) -> None:
         self.go = Gate()
         self.closed = 0
+        self.closing_turns = closing_turns
 
     def unavailable(self) -> None:
         return None
@@ -46,6 +47,8 @@ class Late:
             yield UsageReport(usage=Usage(input_tokens=3, output_tokens=1))
             yield Finished(finish_reason="stop", served_model=request.model.api_model)
         finally:
+            for _ in range(self.closing_turns):
+                await asyncio.sleep(0)
             self.closed += 1
 
 
@@ -205,14 +208,15 @@ async def test_an_error_that_ends_the_run_stops_both_models() -> None:
     assert router.ledger.held_usd == 0
 
 
-async def test_closing_the_stream_cancels_both_models() -> None:
-    late, slower = Late(), Late()
+async def test_closing_the_stream_cancels_both_models_and_waits_for_them() -> None:
+    late, slower = Late(closing_turns=500), Late(closing_turns=500)
     router = hedged(late, slower)
     async with aclosing(router.stream("hello", hedge_s=0, **BULK)) as events:
         async for event in events:
             if isinstance(event, Note):
                 break
     assert late.closed == 1
+    assert slower.closed == len(router.ledger.rows()) - 1
     assert all(row.outcome == "cancelled" for row in router.ledger.rows())
     assert router.ledger.held_usd == 0
 
