@@ -47,7 +47,7 @@ _CODE_KEYS = (
 _ECHO_KEYS = ("input", "flagged_input", "failed_generation", "prompt", "content")
 """Parts of the request or the answer, which say nothing about the error."""
 _ECHO_IN_WORDS = re.compile(r"input_value=.*?, input_type=\w+", re.S)  # of a ValidationError of Pydantic
-_PARAMETER_KEYS = ("param", "parameter", "loc", "field")
+_PARAMETER_KEYS = ("param", "parameter", "loc", "field", "additionalproperty")
 _PAGE = re.compile(r"<(!doctype|html|head|body|title)\b", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.I | re.S)

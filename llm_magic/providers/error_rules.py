@@ -104,7 +104,7 @@ def _account(failure: Failure) -> ProviderError | None:
 
 def _filtered(failure: Failure) -> ProviderError | None:
     has_code = failure.has_code(words.FILTER_CODES) or any(map(words.FILTER_CODE.search, failure.body.codes))
-    if failure.status in _TRANSIENT_STATUSES or failure.status == 429:
+    if failure.status == 429 or (failure.status in _TRANSIENT_STATUSES and failure.status != 424):  # 424: Cloudflare
         return None
     if not (has_code or (failure.status < 500 and failure.says(words.FILTERED))):
         return None

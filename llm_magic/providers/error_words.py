@@ -74,7 +74,7 @@ _LACKING = (
 )
 _LACKED = (
     r"(?:insufficient|exhausted|depleted|empty|negative|too low|run out|ran out|required|exceeded|used up|declined"
-    r"|below zero|failed|overdue|expired|not enabled|inactive|ended|reached|full|: \$?0)"
+    r"|below zero|consumed|failed|overdue|expired|not enabled|inactive|ended|reached|full|: \$?0)"
 )
 NO_CREDIT = any_of(
     rf"\b{_LACKING}(?: \w+){{0,3}} {_MONEY}\b",
@@ -220,7 +220,7 @@ NO_MODEL = any_of(
     rf"models?\b{IN_SENTENCE}{{0,80}}?(?:not found|does ?n[o']t exist|not exist|not a valid|is not valid|is invalid"
     r"|not served"
     r"|decommissioned|deprecated|no longer (?:available|supported)|not available|unavailable"
-    r"|not enabled|(?:has been|is|was) (?:removed|retired|sunset)|has crashed)",
+    r"|not enabled|(?:has been|is|was) (?:removed|retired|sunset|discontinued|shut down)|has crashed)",
     r"\bmodels?(?: \S*[\d`'\"/:-]\S*)? (?:(?:has been|is)(?: currently)? )?disabled\b",
     r"(?:unknown|invalid|no such|unsupported|unrecognized) model|not a valid model|model identifier is invalid",
     r"(?:does not|don't|do not|not) have (?:permission to )?access to (?:the |this )?"

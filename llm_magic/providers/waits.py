@@ -14,7 +14,8 @@ _UNIT = r"(?:milliseconds?|ms|minutes?|mins?|m|seconds?|secs?|s|hours?|hrs?|h|da
 _DURATION = rf"{_NUMBER}(?:\s*{_UNIT}(?:(?:,|\s|\band\b)*{_NUMBER}\s*{_UNIT})*)?(?![a-z0-9])"
 _PART = re.compile(rf"({_NUMBER})\s*({_UNIT})?", re.I)
 _IN_WORDS = re.compile(
-    r"\b(?:(?:retry|retrying|try|available|resets?|resumes?|again|allowed|(?:next|another) request)\b[^.\d]{0,40}?"
+    r"\b(?:(?:retry|retrying|try|available|resets?|resumes?|again|allowed|back off"
+    r"|(?:next|another) (?:request|slot))\b[^.\d]{0,40}?"
     r"\b(?:in|after|for|about|approximately)"
     rf"|retry_after|wait(?:\s+(?:for|about|at least))?)\s*[:=]?\s*({_DURATION})(?![\d:/-])",
     re.I,
