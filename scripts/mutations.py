@@ -47,11 +47,12 @@ class Mutation:
 
     fault: str
     edits: tuple[Edit, ...]
-    tests: tuple[str, ...] = (PROPERTY,)
+    tests: tuple[str, ...]
 
 
-def _mutation(fault: str, *edits: tuple[str, str, str]) -> Mutation:
-    return Mutation(fault=fault, edits=tuple(Edit(path=path, old=old, new=new) for path, old, new in edits))
+def _mutation(fault: str, *edits: tuple[str, str, str], tests: tuple[str, ...] = (PROPERTY,)) -> Mutation:
+    replacements = tuple(Edit(path=path, old=old, new=new) for path, old, new in edits)
+    return Mutation(fault=fault, edits=replacements, tests=tests)
 
 
 MUTATIONS = (
@@ -116,6 +117,15 @@ MUTATIONS = (
     _mutation(
         "an attempt that was not sent is charged",
         ("execute/charge.py", "if not state.was_sent or (", "if ("),
+    ),
+    _mutation(
+        "a hedged stream that is closed does not wait for its models",
+        (
+            "execute/hedge.py",
+            "        await stop_all(attempts)\n",
+            "        for attempt in attempts:\n            attempt.task.cancel()\n",
+        ),
+        tests=("tests/execute/test_hedge.py",),
     ),
 )
 
