@@ -167,7 +167,18 @@ class Copy:
         return Result(failed=failed, seconds=time.monotonic() - started, hung=hung)
 
     def _first_failure(self, tests: tuple[str, ...]) -> str:
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-p", "no:cacheprovider", *tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "--tb=no",
+            "-p",
+            "no:cacheprovider",
+            "--basetemp=temporary",
+            *tests,
+        ]
         # `python -m` puts the working folder first on the path, before the installed package.
         environment = {
             name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")

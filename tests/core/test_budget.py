@@ -78,3 +78,8 @@ def test_a_cap_on_an_unknown_model_is_an_error_and_changes_nothing() -> None:
     assert router.budget is before
     router.set_budget(models_usd={**before.models_usd, "cheap": 1})
     assert router.budget.models_usd == {"of another profile": 1, "cheap": 1}
+
+
+def test_every_tag_of_a_run_has_its_own_cap() -> None:
+    budget = Budget(tags_usd={"first": Decimal(1), "second": Decimal(2)})
+    assert [cap.key for cap in budget.caps(model="m", tags=("first", "other", "second"))] == ["first", "second"]

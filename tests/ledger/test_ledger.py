@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from decimal import Context, Decimal, localcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -558,3 +559,17 @@ def test_tags_differ_by_case(new_ledger: Callable[..., Ledger]) -> None:
     with ledger.hold(attempt(tags=("PROD",)), CENT, ()) as hold:
         hold.settle(attempt(tags=("PROD",), cost_usd=CENT))
     assert left(ledger, [Cap(scope="tag", limit_usd=CENT, key=key) for key in ("prod", "PROD")]) == [CENT, 0]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_each_of_several_caps_can_refuse_a_hold(position: int) -> None:
+    scopes: list[Literal["run", "session", "day"]] = ["run", "session", "day"]
+    caps = [
+        Cap(scope=scope, limit_usd=Decimal("0.001") if number == position else Decimal(1))
+        for number, scope in enumerate(scopes)
+    ]
+    with closing(Ledger(":memory:", session_id="session")) as ledger:
+        with pytest.raises(BudgetExceeded) as refused:
+            ledger.hold(attempt(), Decimal("0.01"), caps)
+        assert refused.value.scope == scopes[position]
+        assert ledger.held_usd == 0
