@@ -90,7 +90,7 @@ class RequestSent:
 
     Without it, a request counts as sent, and may be charged, from the moment the stream is started. in_one_piece: the
     provider may generate the answer to its end, and bill it, although the request is canceled. was_written: returns
-    True once all of the request was written to the connection; a provider can't bill it before.
+    True once all of the request may have been written to the connection; a provider can't bill it before.
     """
 
     in_one_piece: bool = False

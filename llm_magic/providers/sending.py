@@ -24,6 +24,8 @@ _SEPARATE = ("extra_body", "extra_headers")
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _WITHOUT_BODY = (204, 205)
 ERROR_WAIT_S, MAX_ERROR_BYTES = 5.0, 1_000_000
+_MAX_SHORT_BYTES = 65_536
+"""A body that the operating system takes in one write, even if the task is canceled during it."""
 
 
 def connection_variables(scheme: str, *, with_proxies: bool, with_certificates: bool) -> list[str]:
@@ -51,17 +53,22 @@ class Sending:
     def start(self) -> None:
         """Begin with the first connection, or with another one after a failure."""
         self.is_reused, self.is_begun, self.is_whole = True, False, False
+        self._is_short = False
         self._written_at = math.inf
         self.proxy_status: int | None = None
 
     def was_written(self) -> bool:
-        return self.is_whole
+        """Return False if a part of the request can't have left."""
+        return self.is_whole or (self.is_begun and self._is_short)
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if event.startswith("connection.connect"):
             self.is_reused = False
         elif event.endswith("send_request_headers.started"):
             self.is_begun = info["request"].method != b"CONNECT"
+        elif event.endswith("send_request_body.started"):
+            lengths = [int(value) for name, value in info["request"].headers if name.lower() == b"content-length"]
+            self._is_short = sum(lengths) <= _MAX_SHORT_BYTES
         elif event.endswith("send_request_body.complete"):
             self.is_whole = self.is_begun
             self._written_at = time.monotonic()

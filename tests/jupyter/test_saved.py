@@ -28,7 +28,7 @@ ANSWER = "# Title\n\nA **bold** word, `code`, and $x_1$.\n\n| a | b |\n|---|---|
 def saved() -> nbformat.NotebookNode:
     """A saved notebook: a frozen run with the empty output of its widget, and the panel with a widget without kernel."""
     history.clear()
-    session = router(replies=[Reply(chunks=(ANSWER,))])
+    session = router(replies=[Reply(chunks=(ANSWER,), usage=Usage(input_tokens=10, output_tokens=50))])
     session.set_budget(5)
     request = session.request("hello", tier="bulk")
     state = RunState(cap_usd=session.budget.session_usd)

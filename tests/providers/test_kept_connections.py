@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -183,3 +184,19 @@ def test_a_new_connection_that_is_closed_is_an_ordinary_failure(monkeypatch: pyt
         with pytest.raises(AllAttemptsFailed) as caught:
             router.route_sync("Capital of France?", model="gpt-5.5", cascade=False)
     assert "closed a kept connection" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "body_bytes", "may_have_left"), [("POST", 100, True), ("POST", 10**6, False), ("CONNECT", 0, False)]
+)
+async def test_a_short_request_counts_as_written_as_soon_as_its_body_is(
+    method: str, body_bytes: int, may_have_left: bool
+) -> None:
+    request = SimpleNamespace(method=method.encode(), headers=[(b"Content-Length", str(body_bytes).encode())])
+    written = sending.Sending()
+    await written("http11.send_request_headers.started", {"request": request})
+    assert not written.was_written()
+    await written("http11.send_request_body.started", {"request": request})
+    assert written.was_written() is may_have_left
+    await written("http11.send_request_body.complete", {})
+    assert written.was_written() is (method == "POST")
