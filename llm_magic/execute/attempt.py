@@ -235,7 +235,8 @@ def _cache_key(run: Run, prefix: Prefix | None) -> str:
 
 def _record(state: AttemptState, event: ProviderEvent | None, now: float) -> None:
     if isinstance(event, RequestSent):
-        state.sent_at, state.in_one_piece, state.was_written = now, event.in_one_piece, event.was_written
+        state.sent_at, state.in_one_piece = now, event.in_one_piece
+        state.was_written, state.unread_share = event.was_written, event.unread_share
         return
     if content := _visible_text(event):
         state.note_content(content, now)

@@ -129,12 +129,17 @@ def _hidden_tokens(state: AttemptState, now: float, learned_pace: Callable[[], f
 
 
 def _in_flight_tokens(state: AttemptState) -> int:
-    """Estimate the text that was on its way when the stream ended, at most as much as had arrived."""
+    """Estimate the text that had arrived and was not read when the stream ended, or was on its way.
+
+    The latter is at most as much as had arrived.
+    """
     first_at, last_at = state.first_content_at, state.last_content_at
-    if first_at is None or last_at is None or last_at <= first_at:
+    if first_at is None or last_at is None:
         return 0
     count = _visible_tokens(state)
-    return min(count, math.ceil(_IN_FLIGHT_S * count / (last_at - first_at)))
+    arrived = math.ceil(count * (1 + state.unread_share()))
+    shown_s = last_at - first_at
+    return arrived - count + (min(arrived, math.ceil(_IN_FLIGHT_S * arrived / shown_s)) if shown_s > 0 else 0)
 
 
 def _visible_tokens(state: AttemptState) -> int:

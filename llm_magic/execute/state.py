@@ -168,6 +168,7 @@ class AttemptState:
     finished: Finished | None = None
     sent_at: float | None = None
     was_written: Callable[[], bool] = lambda: True
+    unread_share: Callable[[], float] = lambda: 0.0
     first_token_at: float | None = None
     first_content_at: float | None = None
     last_content_at: float | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from llm_magic.errors import ConnectionFailed, ProtocolError
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
 from llm_magic.providers.content import reasoning_text, split_content
 from llm_magic.providers.http import Endpoint
 from llm_magic.providers.in_band_errors import in_band_error, nested_error
@@ -99,10 +99,10 @@ class AnthropicProvider:
         try:
             client = http.client(_client, endpoint)
             on_its_way = sending.Sending()
-            yield RequestSent(in_one_piece=not body.get("stream"), was_written=on_its_way.was_written)
+            yield on_its_way.announcement(in_one_piece=not body.get("stream"))
             async with (
                 sending.post(_sdk(), client, "/v1/messages", body, on_its_way) as response,
-                aclosing(read_events(response, MessageReader(endpoint, sent))) as events,
+                aclosing(read_events(response, MessageReader(endpoint, sent), on_its_way)) as events,
             ):
                 accepted = True
                 if stated := rate_limits(response.headers):

@@ -90,11 +90,13 @@ class RequestSent:
 
     Without it, a request counts as sent, and may be charged, from the moment the stream is started. in_one_piece: the
     provider may generate the answer to its end, and bill it, although the request is canceled. was_written: returns
-    True once all of the request may have been written to the connection; a provider can't bill it before.
+    True once all of the request may have been written to the connection; a provider can't bill it before. unread_share:
+    returns the bytes that had arrived and were not read when the stream was closed, relative to those that were.
     """
 
     in_one_piece: bool = False
     was_written: Callable[[], bool] = field(default=lambda: True, compare=False)
+    unread_share: Callable[[], float] = field(default=lambda: 0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

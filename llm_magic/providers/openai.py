@@ -12,7 +12,7 @@ from typing import Any
 from llm_magic.errors import ConnectionFailed
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
-from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, RequestSent, thinking
+from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
 from llm_magic.providers.content import REASONING_FIELDS, is_thought, other_content, reasoning_of, split_content
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
@@ -106,10 +106,10 @@ class OpenAIProvider:
         try:
             client = http.client(_client, endpoint)
             on_its_way = sending.Sending()
-            yield RequestSent(in_one_piece=not body.get("stream"), was_written=on_its_way.was_written)
+            yield on_its_way.announcement(in_one_piece=not body.get("stream"))
             async with (
                 sending.post(_sdk(), client, "/chat/completions", body, on_its_way) as response,
-                aclosing(read_events(response, ChunkReader(endpoint, sent))) as events,
+                aclosing(read_events(response, ChunkReader(endpoint, sent), on_its_way)) as events,
             ):
                 accepted = True
                 if stated := rate_limits(response.headers):

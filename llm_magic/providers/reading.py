@@ -13,6 +13,7 @@ from llm_magic.errors import ProviderError, Refused
 from llm_magic.events import TextDelta
 from llm_magic.providers import compression
 from llm_magic.providers.base import Finished, ProviderEvent, SignOfLife
+from llm_magic.providers.sending import Sending, bytes_to_read
 from llm_magic.providers.sse import BodyDecoder, JSONObject
 
 END_WAIT_S = 5.0
@@ -36,13 +37,15 @@ class WireReader(Protocol):
     def end(self) -> Sequence[ProviderEvent]: ...
 
 
-async def read_events(response: Any, reader: WireReader) -> AsyncGenerator[ProviderEvent]:
+async def read_events(
+    response: Any, reader: WireReader, sending: Sending | None = None
+) -> AsyncGenerator[ProviderEvent]:
     """Yield the events of a response of the HTTP library. Raises ProviderError and the errors of that library.
 
-    Text deltas that arrive together are merged into one.
+    Text deltas that arrive together are merged into one. sending: gets the share of the body that was not read.
     """
     decoder = BodyDecoder(response.headers.get("content-type", ""))
-    async with aclosing(_Body(_chunks(response))) as body:
+    async with aclosing(_Body(response, sending)) as body:
         while not (decoder.is_done or reader.is_done):
             data = await _next_data(body, reader)
             events = _Merged()
@@ -102,13 +105,16 @@ class _Body:
     """The bytes of a response, read by a task of its own: each time, what has arrived, up to about
     _MAX_DECODED_BYTES."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes]) -> None:
+    def __init__(self, response: Any, sending: Sending | None) -> None:
+        self._response = response
+        self._sending = sending
         self._parts: deque[bytes] = deque()
+        self._read_bytes = 0
         self._turn = turns.of_running_loop()
         self._error: Exception | None = None
         self._is_read = False
         self._arrived = asyncio.Event()
-        self._task = asyncio.create_task(self._read(chunks))
+        self._task = asyncio.create_task(self._read(_chunks(response)))
 
     async def next(self) -> bytes | None:
         await self._arrived.wait()
@@ -127,9 +133,13 @@ class _Body:
         while self._parts and size < _MAX_DECODED_BYTES:
             data.append(self._parts.popleft())
             size += len(data[-1])
+        self._read_bytes += size
         return b"".join(data)
 
     async def aclose(self) -> None:
+        if self._sending is not None and self._read_bytes:
+            unread = sum(map(len, self._parts)) + bytes_to_read(self._response)
+            self._sending.unread_share = unread / self._read_bytes
         self._task.cancel()
         await asyncio.wait({self._task})
 

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import math
 import os
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from llm_magic.errors import ConnectionFailed, ProtocolError
+from llm_magic.providers.base import RequestSent
 from llm_magic.providers.payload import clean_text
 
 CLOSING_S = 1.0
@@ -44,11 +46,17 @@ class Sending:
     """A request that is being sent, as the `trace` extension of the HTTP library reports it.
 
     is_reused: its connection has served another request. is_begun, is_whole: a part, or all, of the request was
-    written. proxy_status: of a proxy's response to the request for a tunnel.
+    written. proxy_status: of a proxy's response to the request for a tunnel. unread_share: as in RequestSent.
     """
 
     def __init__(self) -> None:
+        self.unread_share = 0.0
         self.start()
+
+    def announcement(self, *, in_one_piece: bool) -> RequestSent:
+        return RequestSent(
+            in_one_piece=in_one_piece, was_written=self.was_written, unread_share=lambda: self.unread_share
+        )
 
     def start(self) -> None:
         """Begin with the first connection, or with another one after a failure."""
@@ -87,6 +95,19 @@ _current: ContextVar[Sending | None] = ContextVar("_current", default=None)
 async def trace(request: Any) -> None:
     request.extensions["trace"] = sending = _current.get() or Sending()
     sending.start()
+
+
+def bytes_to_read(response: Any) -> int:
+    """Return the bytes of a response that the operating system has received and keeps, or 0 if it does not tell."""
+    try:
+        import fcntl
+        import termios
+
+        connection = response.extensions["network_stream"].get_extra_info("socket")
+        count = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
+    except Exception:  # noqa: BLE001 - Windows, a closed connection, or another transport
+        return 0
+    return int.from_bytes(count, sys.byteorder)
 
 
 def sending_of(error: Any) -> Sending | None:

@@ -563,3 +563,16 @@ async def test_text_in_flight_is_charged_when_a_stream_is_closed(step_s: float, 
     row = await row_after_stop(routed(script, clock=clock), at=Progress)
     assert row.cost_basis is CostBasis.ESTIMATED
     assert row.usage.output_tokens == 41 + in_flight
+
+
+@pytest.mark.parametrize(("unread_share", "charged"), [(0.0, 41), (0.5, 62), (1e9, LIMIT)])
+async def test_text_that_had_arrived_unread_is_charged_up_to_the_limit(unread_share: float, charged: int) -> None:
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield RequestSent(unread_share=lambda: unread_share)
+        yield TextDelta(text=WORDS)
+        yield Progress(message="waiting", done=True)
+        await asyncio.Event().wait()
+
+    row = await row_after_stop(routed(script, announces=True), at=Progress)
+    assert row.usage.output_tokens == charged
+    assert row.cost_usd <= (row.cost_high_usd or 0)

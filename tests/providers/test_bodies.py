@@ -33,6 +33,7 @@ from llm_magic.providers.http import Endpoint
 from llm_magic.providers.openai import ChunkReader
 from llm_magic.providers.reading import read_events
 from llm_magic.providers.refused_parameters import SentRequest
+from llm_magic.providers.sending import Sending
 from llm_magic.providers.sse import BodyDecoder
 
 ENDPOINT = Endpoint(base_url="http://localhost/v1", api_key="none")
@@ -659,6 +660,16 @@ async def test_a_reader_that_waits_for_its_turn_closes_the_body_when_it_is_stopp
         assert isinstance(await anext(events), TextDelta)
     assert response.is_closed
     assert not response.read_to_end
+
+
+async def test_the_share_of_a_body_that_was_not_read_is_known_when_it_is_closed() -> None:
+    text = sse([delta("word ")] * 1_000, end="")
+    sending, response = Sending(), Response([text, text, text])
+    async with aclosing(read_events(response, ChunkReader(ENDPOINT, SENT), sending)) as events:
+        assert isinstance(await anext(events), TextDelta)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert sending.unread_share == 2.0
 
 
 async def test_text_that_arrives_with_an_error_is_kept() -> None:
