@@ -63,7 +63,7 @@ FUZZ_MINUTES := 10
 fuzz: setup ## run the property tests with random seeds for FUZZ_MINUTES (10); FUZZ_SEED=... repeats one round
 	$(BIN)/python -m tests.support.fuzzing --minutes $(FUZZ_MINUTES) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-mutations: setup ## restore known faults of the ledger, one at a time in a copy, and check that the tests fail (ARGS="closing" selects)
+mutations: setup ## put known faults back, one at a time in a copy of the package, and check that the tests fail (ARGS="closing" selects)
 	$(BIN)/python -m scripts.mutations $(ARGS)
 
 SOAK_MINUTES := 30

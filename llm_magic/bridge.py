@@ -80,7 +80,7 @@ class Bridge:
     def aiterate(
         self, generator: AsyncGenerator[Item], *, split: Callable[[Item], Sequence[Item]] | None = None
     ) -> AsyncItems[Item]:
-        """Return the items, for a coroutine. split: returns the items that one stands for."""
+        """Return an async iterator over the items. split: returns the items that an item is split into."""
         return AsyncItems(partial(self.start, generator), split)
 
     def at_close(self, closing: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -277,8 +277,8 @@ class Job(Generic[Item]):
 class AsyncItems(AsyncGenerator[Item, None]):
     """The items of a job, which is started at the first one. On an early exit, the job is canceled and waited for.
 
-    An async generator can't be closed by two at once. A loop that ends closes all of them at once, so one that is
-    iterated by another is closed by both.
+    A native async generator can't be closed while another task is closing it. A loop that ends closes all its async
+    generators concurrently, so a generator that another one iterates would be closed twice.
     """
 
     def __init__(self, start: Callable[[], Job[Item]], split: Callable[[Item], Sequence[Item]] | None = None) -> None:

@@ -33,7 +33,7 @@ class Turns:
 
     def _start(self) -> None:
         loop = self._loop()
-        assert loop is not None, "it runs"
+        assert loop is not None, "the loop is running"
         self._ends_at = time.monotonic() + TURN_S
         loop.call_soon(self._end)
 

@@ -37,7 +37,7 @@ class Edit:
         file = package / self.path
         text = file.read_text("utf-8")
         if (count := text.count(self.old)) != 1:
-            raise LookupError(f"llm_magic/{self.path} contains {count} times, not once: {self.old!r}")
+            raise LookupError(f"llm_magic/{self.path} contains this text {count} times, not once: {self.old!r}")
         file.write_text(text.replace(self.old, self.new), "utf-8")
 
 

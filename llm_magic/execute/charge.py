@@ -20,7 +20,7 @@ _OWN_PACE_MARGIN = 1.5
 _MIN_OWN_PACE_TOKENS = 5
 _MIN_WRITING_SHARE = 0.25
 _IN_FLIGHT_S = 0.1
-"""Time for which the text on the way of a stopped stream is charged: a network round trip."""
+"""Seconds of text in flight that a stopped stream is charged for: a network round trip."""
 _MAX_TOKENS_PER_S = 3_000
 """Faster than models generate: bounds the reasoning before a text that was too short to tell the pace."""
 _MIN_ANSWER_SHARE, _MIN_PROMPT_SHARE, _MIN_DOUBTED_TOKENS = 0.2, 0.1, 5

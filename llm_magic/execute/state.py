@@ -173,7 +173,7 @@ class AttemptState:
     first_content_at: float | None = None
     last_content_at: float | None = None
     pauses: list[tuple[float, str]] = dataclasses.field(default_factory=list[tuple[float, str]])
-    """Seconds between two pieces of content, and the second one, a part of which was written in that time."""
+    """Seconds between two pieces of content, and the later piece, part of which was generated in that time."""
     rate_limits: RateLimits | None = None
     report_doubt: str = ""
     data: Any = None

@@ -60,7 +60,7 @@ class OwnRows:
             self.last = NO_KEY
 
     def limit_spent(self, spent_pusd: int) -> None:
-        """Take what the ledger states of the session if it is less: some rows were too old to be written again."""
+        """Lower the known spending of the session to the ledger's: some rows were too old to be written again."""
         self.spent_pusd[self.last_session] = min(self.spent_pusd[self.last_session], spent_pusd)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:

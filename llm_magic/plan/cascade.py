@@ -87,7 +87,7 @@ def with_cascade(plan: Plan, usable: Sequence[Candidate], registry: Registry, bu
 
 
 def _by_price(plan: Plan, usable: Sequence[Candidate], registry: Registry, builder: CandidateBuilder) -> Plan:
-    """Add the cheapest cascade that pays. A judge is asked if the request accepts any confirmation, or if proven."""
+    """Add the cheapest cascade that pays. Judges are used with `--cascade=any`, or by default once measured."""
     request = plan.request
     if request.cascade is None and (request.tier or request.model or request.hedge_s is not None):
         return plan
@@ -250,8 +250,8 @@ def _assembled(
     strong = plan.candidates[0]
     asked = [*cheap, *([judge] if judge else [])]
     confirmation = confirmation_of(mode, cheap, look)
-    is_unasked_judge = mode == "judge" and plan.request.cascade is None
-    shares = registry.proven if is_unasked_judge else registry.accepted
+    is_default_judge = mode == "judge" and plan.request.cascade is None
+    shares = registry.proven if is_default_judge else registry.accepted
     accepted, quality = estimate_cascade(confirmation, cheap, strong, shares)
     expected = _expected_usd(asked, accepted, strong)
     is_named = plan.request.cascade not in (None, "any")

@@ -63,7 +63,7 @@ class Unmeasured:
         return 1.0
 
 
-class Verdicts:
+class VerdictLengths:
     """Lengths of one-word answers: the reasoning before them is that of other answers."""
 
     def __init__(self, lengths: Lengths) -> None:

@@ -12,7 +12,7 @@ from llm_magic.budget import show_usd
 from llm_magic.errors import UnknownPrice
 from llm_magic.health import Circuit
 from llm_magic.plan.exploration import is_exploring
-from llm_magic.plan.lengths import Lengths, Unmeasured, Verdicts
+from llm_magic.plan.lengths import Lengths, Unmeasured, VerdictLengths
 from llm_magic.plan.levels import TOLERANCE, net_worth, quality_at, requirement, usable_levels
 from llm_magic.plan.prefixes import Prefixes
 from llm_magic.plan.quotes import ModelQuote, Quoter
@@ -73,7 +73,7 @@ class CandidateBuilder:
 
     def for_verdicts(self, max_output_tokens: int) -> CandidateBuilder:
         limited = self.limited_to(max_output_tokens)
-        limited.context = dataclasses.replace(limited.context, lengths=Verdicts(limited.context.lengths))
+        limited.context = dataclasses.replace(limited.context, lengths=VerdictLengths(limited.context.lengths))
         return limited.at_effort(self._request.effort)
 
     def at_lowest_effort(self, model: ModelSpec) -> Candidate | Skipped:

@@ -35,8 +35,8 @@ _STATUS_OF_TYPE = {
 _LOGIN_STATUSES = (407, 511)  # of a proxy, and of a network
 _STATUS_OF_PHRASE = {status.phrase.lower(): int(status) for status in HTTPStatus if status >= 400}
 _UNKNOWN_ISSUER = (18, 19, 20, 21)  # X509_V_ERR_* of OpenSSL
-_ABOUT_CERTIFICATES = ". A certificate that isn't public is trusted if it is in the file that SSL_CERT_FILE names"
-_ABOUT_TLS = "If the endpoint uses TLS, its base_url begins with https://"
+_ABOUT_CERTIFICATES = ". A private certificate is trusted if the file that SSL_CERT_FILE names contains it"
+_ABOUT_TLS = "If the endpoint uses TLS, its base_url must begin with https://"
 # https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
 _CLOUDFLARE_PHRASES = {
     520: "the server sent an invalid response to Cloudflare",

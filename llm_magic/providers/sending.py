@@ -66,7 +66,7 @@ class Sending:
         self.proxy_status: int | None = None
 
     def was_written(self) -> bool:
-        """Return False if a part of the request can't have left."""
+        """Return True if the whole request may have been written."""
         return self.is_whole or (self.is_begun and self._is_short)
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
@@ -127,9 +127,9 @@ def http_library(sdk: ModuleType) -> ModuleType:
 def response_hook(library: ModuleType) -> Callable[[Any], Awaitable[None]]:
     """Return a hook that reads the bodies of errors within bounds of time and size, and refuses most redirects.
 
-    A status is an error's most important part, and must not be lost with a body that breaks, never ends, or is encoded
-    in another way than its header says. A redirect is followed only within the server, and only if the request stays a
-    POST: any other address gets neither the key nor the prompt.
+    The status is the most important part of an error, and must not be lost if the body breaks, never ends, or is not
+    encoded as its header states. A redirect is followed only within the server, and only if a POST stays a POST: no
+    other address receives the key or the prompt.
     """
 
     async def read(response: Any) -> None:
@@ -166,7 +166,7 @@ def _redirect(response: Any) -> str:
     target = _target(response)
     address = "an invalid URL" if target is None else clean_text(target.copy_with(query=None, userinfo=b""))
     return (
-        f"HTTP {response.status_code}: the endpoint redirects to {address}. Set base_url to its new address, or check "
+        f"HTTP {response.status_code}: the endpoint redirects to {address}. Set base_url to the new address, or check "
         "whether the network asks for a login"
     )
 

@@ -107,7 +107,7 @@ class Chooser:
     def _with_confirming(self, choice: Choice, shown: Candidate) -> Choice:
         """Add the judge that a cascade would ask about the cheaper answer, unless it costs more than the comparison.
 
-        A stated judge is the only one.
+        If the options name a judge, no other one is asked.
         """
         if self.plan.request.schema is not None:
             return choice
@@ -177,8 +177,8 @@ def value_usd(shown: Rated, other: Rated, minimum_quality: float, width: Width) 
 
     The value is the chance that the two change places, once their capabilities are known, times the share of that
     uncertainty that one comparison removes, times what depends on it: the difference of the costs if the cheaper model
-    may take the place of the shown one, or else the cost of an answer that is not good enough. A more expensive model
-    teaches no more about the shown one for its price.
+    may take the place of the shown one, or else the cost of an answer that is not good enough. The price of a more
+    expensive model does not raise the value.
     """
     is_cheaper = other.usd < shown.usd
     uncertain = other if is_cheaper else shown

@@ -24,7 +24,7 @@ def test_a_text_that_is_gone_is_an_error(tmp_path: Path) -> None:
     edit = MUTATIONS[0].edits[0]
     (tmp_path / edit.path).parent.mkdir(parents=True)
     (tmp_path / edit.path).write_text("moved", "utf-8")
-    with pytest.raises(LookupError, match="contains 0 times, not once"):
+    with pytest.raises(LookupError, match="contains this text 0 times, not once"):
         edit.apply(tmp_path)
 
 

@@ -328,7 +328,7 @@ async def test_a_server_with_tls_that_is_asked_without_is_a_broken_connection_wi
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     async with serving(tls=tls) as server:
-        with pytest.raises(StreamBroken, match="If the endpoint uses TLS, its base_url begins with https://"):
+        with pytest.raises(StreamBroken, match="If the endpoint uses TLS, its base_url must begin with https://"):
             await ask(wire, server.url.replace("https://", "http://"))
 
 

@@ -215,7 +215,7 @@ def test_the_report_says_that_plans_use_a_measured_judge(clean_environment: Path
     router = Router(
         registry=PACKAGED, ledger=ledger, providers={name: ScriptedProvider() for name in PACKAGED.providers}
     )
-    assert "plans use them without --cascade" in tuning_report.preview(router)
+    assert "once applied, plans use them without --cascade" in tuning_report.preview(router)
 
 
 def test_a_judge_that_accepts_everything_is_never_asked_by_default() -> None:

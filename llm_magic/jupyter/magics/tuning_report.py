@@ -82,7 +82,7 @@ def _changes(rows: list[Attempt], before: Registry, learned: Tuning) -> list[str
         is_used = kind is Confirmation.JUDGE and found.is_measured(kind)
         lines.append(
             f"  {_CONFIRMATIONS[kind]}: {accepted:,} of {answers:,} accepted; {_accepted(assumed(kind), found)}"
-            + "; plans use them without --cascade" * is_used
+            + "; once applied, plans use them without --cascade" * is_used
         )
     return lines
 
