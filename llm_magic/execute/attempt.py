@@ -173,26 +173,23 @@ def _silence(run: Run, state: AttemptState, limit_s: float | None) -> str:
 
 
 def _without_think_tags(state: AttemptState, event: ProviderEvent | None) -> Sequence[ProviderEvent | None]:
-    if isinstance(event, TextDelta):
-        if state.think_tags.in_answer:
-            return (event,)
-        if event.pieces:
-            first, rest = event.pieces[0], event.pieces[1:]
-            return [
-                *_without_think_tags(state, TextDelta(text=first)),
-                *_without_think_tags(state, TextDelta(text="".join(rest), pieces=rest if len(rest) > 1 else ())),
-            ]
-        reasoning, text = state.think_tags.split(event.text)
-    elif event is None or isinstance(event, Finished):
-        reasoning, text = state.think_tags.end()
-    else:
+    if event is None or isinstance(event, Finished):
+        return [*_shown(*state.think_tags.end()), event]
+    if not isinstance(event, TextDelta) or state.think_tags.in_answer:
         return (event,)
-    parts: list[ProviderEvent | None] = [thinking(reasoning)] if reasoning else []
-    if text:
-        parts.append(TextDelta(text=text))
-    if not isinstance(event, TextDelta):
-        parts.append(event)
+    parts: list[ProviderEvent] = []
+    pieces = event.pieces or (event.text,)
+    for number, piece in enumerate(pieces):
+        if state.think_tags.in_answer:
+            rest = pieces[number:]
+            parts.append(TextDelta(text="".join(rest), pieces=rest if len(rest) > 1 else ()))
+            break
+        parts += _shown(*state.think_tags.split(piece))
     return parts
+
+
+def _shown(reasoning: str, text: str) -> list[ProviderEvent]:
+    return [*([thinking(reasoning)] if reasoning else ()), *([TextDelta(text=text)] if text else ())]
 
 
 def _provider_request(run: Run, state: AttemptState) -> ProviderRequest:

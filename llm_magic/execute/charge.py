@@ -18,7 +18,7 @@ from llm_magic.types import CostBasis, ModelSpec, Usage
 
 _OWN_PACE_MARGIN = 1.5
 _MIN_OWN_PACE_TOKENS = 5
-_MIN_WRITING_SHARE = 0.25
+_MIN_WRITING_SHARE, _MAX_BURST_PAUSE_S = 0.25, 2.0
 _IN_FLIGHT_S = 0.1
 """Seconds of text in flight that a stopped stream is charged for: a network round trip."""
 _MAX_TOKENS_PER_S = 3_000
@@ -149,7 +149,8 @@ def _visible_tokens(state: AttemptState) -> int:
 def _own_pace(state: AttemptState) -> float | None:
     """Return the visible tokens per second of this stream, with a margin; None if there were too few.
 
-    A whole answer that mostly consists of pauses came in bursts: no provider lets a model think that often.
+    An answer that mostly consists of pauses came in bursts if it is whole or the pauses are short: no provider lets a
+    model think that often.
     """
     first_at, last_at = state.first_content_at, state.last_content_at
     if first_at is None or last_at is None or last_at <= first_at:
@@ -159,8 +160,11 @@ def _own_pace(state: AttemptState) -> float | None:
         return None
     shown_s = last_at - first_at
     writing_s = shown_s - sum(pause_s for pause_s, _ in state.pauses)
-    if state.finished is not None and writing_s < _MIN_WRITING_SHARE * shown_s:
-        return count / shown_s
+    if writing_s < _MIN_WRITING_SHARE * shown_s:
+        if state.finished is not None:
+            return count / shown_s
+        if max(pause_s for pause_s, _ in state.pauses) <= _MAX_BURST_PAUSE_S:
+            return _OWN_PACE_MARGIN * count / shown_s
     return min(_MAX_TOKENS_PER_S, _OWN_PACE_MARGIN * count / writing_s) if writing_s > 0 else _MAX_TOKENS_PER_S
 
 

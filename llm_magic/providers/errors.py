@@ -57,7 +57,6 @@ _NOT_CONNECTED = (
     "InvalidURL",
     "LocalProtocolError",
     "TooManyRedirects",
-    "APIConnectionError",  # the SDK's own error without a cause in the transport: nothing was sent
 )
 
 
@@ -174,7 +173,8 @@ def _from_transport(error: Exception, endpoint: Endpoint, sending: Sending | Non
     cause = error.__cause__ if isinstance(error.__cause__, _transport_errors()) else error
     name = type(cause).__name__
     message = _message(f"{name}: {cause}" if str(cause) else name, endpoint)
-    if name in _NOT_CONNECTED or (sending is not None and not sending.is_begun):
+    is_begun = sending.is_begun if sending is not None else name != "APIConnectionError"
+    if name in _NOT_CONNECTED or not is_begun:
         distrust = _distrust(error)
         is_refused = sending is not None and 400 <= (sending.proxy_status or 0) < 500
         return ConnectionFailed(

@@ -28,14 +28,16 @@ _SLASHES = re.compile("/+")
 _AZURE_DEPLOYMENT = re.compile(r"\.azure\.com(:\d+)?/openai/deployments/", re.I)
 """The API of before 2025, which takes the key in a header of its own: https://learn.microsoft.com/azure/foundry/openai/reference."""
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+_PUBLIC_PARAMETER = "api-version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """The URL of an API and its credentials.
 
-    base_url: without user, password, and query, so that no log or error contains them.
-    basic_auth: `user:password` of the URL. query: its parameters, such as `api-version`.
+    base_url: without user and password, so that no log or error contains them, and without the query.
+    basic_auth: `user:password` of the URL. query: its parameters, such as `api-version`. The log of the HTTP library
+    contains them at INFO.
     owns_sdk_variables: the SDK's own environment variables (organization, custom headers) are meant for this endpoint.
     """
 
@@ -60,6 +62,8 @@ class Endpoint:
         forms = (self.basic_auth, plain, self.basic_header)
         for secret in (*forms, *self.basic_auth.split(":", 1), *plain.split(":", 1)):
             text = text.replace(secret, "[user]") if len(secret) > 4 else text
+        for name, value in self.query:
+            text = text.replace(value, f"[{name}]") if len(value) > 4 and name != _PUBLIC_PARAMETER else text
         return text
 
     @property

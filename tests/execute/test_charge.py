@@ -521,8 +521,8 @@ async def test_an_error_event_after_a_silence_is_charged_at_the_pace_of_the_mode
     assert (row.usage.output_tokens, row.cost_estimated) == (expected, True)
 
 
-@pytest.mark.parametrize(("is_whole", "limit"), [(True, 110), (False, LIMIT)])
-async def test_a_whole_text_that_came_in_bursts_is_not_taken_for_one_with_reasoning_between_them(
+@pytest.mark.parametrize(("is_whole", "limit"), [(True, 110), (False, 170)])
+async def test_a_text_that_came_in_bursts_is_not_taken_for_one_with_reasoning_between_them(
     is_whole: bool, limit: int
 ) -> None:
     clock = FakeClock()
@@ -576,3 +576,14 @@ async def test_text_that_had_arrived_unread_is_charged_up_to_the_limit(unread_sh
     row = await row_after_stop(routed(script, announces=True), at=Progress)
     assert row.usage.output_tokens == charged
     assert row.cost_usd <= (row.cost_high_usd or 0)
+
+
+async def test_thinking_tags_are_found_in_an_event_of_thousands_of_pieces() -> None:
+    pieces = ("<think>", *(["hm "] * 3_000), "</think>", "Paris", ".")
+
+    async def script(request: ProviderRequest) -> AsyncGenerator[ProviderEvent]:
+        yield TextDelta(text="".join(pieces), pieces=pieces)
+        yield Finished(finish_reason="stop", served_model="m")
+
+    result = await routed(script).route("hello", cascade=False)
+    assert result.text == "Paris."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -13,16 +14,19 @@ from contextlib import contextmanager
 from decimal import Decimal
 from types import SimpleNamespace
 
+import openai
 import pytest
 
 from llm_magic import AllAttemptsFailed, Ledger, Registry, Router
 from llm_magic.bridge import bridge
 from llm_magic.events import TextDelta
 from llm_magic.execute import RetryPolicy
-from llm_magic.providers import aclose, sending
+from llm_magic.providers import aclose, errors, sending
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import ProviderRequest, RequestSent
+from llm_magic.providers.http import Endpoint
 from llm_magic.providers.openai import OpenAIProvider
+from llm_magic.providers.refused_parameters import SentRequest
 from llm_magic.types import CostBasis, Message, Outcome
 from tests.support import loopback
 
@@ -200,3 +204,15 @@ async def test_a_short_request_counts_as_written_as_soon_as_its_body_is(
     assert written.was_written() is may_have_left
     await written("http11.send_request_body.complete", {})
     assert written.was_written() is (method == "POST")
+
+
+def test_an_unknown_error_is_free_only_before_the_request_leaves() -> None:
+    request = sending.http_library(openai).Request("POST", "https://localhost/v1")
+    request.extensions["trace"] = on_its_way = sending.Sending()
+    error = openai.APIConnectionError(request=request)
+    error.__cause__ = ssl.SSLError("bad record mac")
+    endpoint = Endpoint(base_url="https://localhost/v1", api_key="none")
+    sent = SentRequest(url="", model="m", schema="", output_limit=100, parameters=(), renames={})
+    assert not errors.translate(error, openai, endpoint, sent, accepted=False).billed
+    on_its_way.is_begun = True
+    assert errors.translate(error, openai, endpoint, sent, accepted=False).billed

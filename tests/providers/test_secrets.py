@@ -20,6 +20,7 @@ from llm_magic.execute import RetryPolicy
 from llm_magic.home import child_environment
 from llm_magic.providers import aclose
 from llm_magic.providers.anthropic import AnthropicProvider
+from llm_magic.providers.http import Endpoint
 from llm_magic.providers.local import engine
 from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.types import Outcome, ProviderSpec
@@ -242,3 +243,9 @@ def test_the_engine_process_has_no_secret_in_its_environment(smollm2: Path, monk
         assert KEY not in psutil.Process(running.process.pid).environ().values()
     finally:
         running.stop()
+
+
+def test_parameters_of_an_address_are_redacted_except_its_version() -> None:
+    query = (("key", "a-secret-key"), ("api-version", "2024-10-21"))
+    endpoint = Endpoint(base_url="https://x/v1", api_key="none", query=query)
+    assert endpoint.redact("no ?key=a-secret-key&api-version=2024-10-21") == "no ?key=[key]&api-version=2024-10-21"
