@@ -155,21 +155,29 @@ def _create_engine(url: sa.URL) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def configure(db: Any, _: Any) -> None:  # pyright: ignore[reportUnusedFunction] - SQLAlchemy calls it
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
-            # A network drive without shared memory: a rollback journal is slower, and as safe.
-            db.execute("PRAGMA journal_mode = DELETE")
-        db.execute("PRAGMA temp_store = MEMORY")  # the folder for temporary files may be full or read-only
-        # NORMAL loses nothing when a process is killed. Only a power failure can take the last commits.
-        db.execute("PRAGMA synchronous = NORMAL")
-        # A checkpoint takes as long as a hundred holds. At most 16 MB of log are kept between two.
-        db.execute("PRAGMA wal_autocheckpoint = 4000")
-        # Tags differ by case, as in PostgreSQL.
-        db.execute("PRAGMA case_sensitive_like = ON")
-        # Purged texts are overwritten, not only unlinked.
-        db.execute("PRAGMA secure_delete = ON")
-        db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1_000:.0f}")
+            _configure(db)
+        except BaseException:
+            db.close()  # some versions of SQLAlchemy leave it open, and its log beside the file
+            raise
 
     return engine
+
+
+def _configure(db: Any) -> None:
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        # A network drive without shared memory: a rollback journal is slower, and as safe.
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.execute("PRAGMA temp_store = MEMORY")  # the folder for temporary files may be full or read-only
+    # NORMAL loses nothing when a process is killed. Only a power failure can take the last commits.
+    db.execute("PRAGMA synchronous = NORMAL")
+    # A checkpoint takes as long as a hundred holds. At most 16 MB of log are kept between two.
+    db.execute("PRAGMA wal_autocheckpoint = 4000")
+    # Tags differ by case, as in PostgreSQL.
+    db.execute("PRAGMA case_sensitive_like = ON")
+    # Purged texts are overwritten, not only unlinked.
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1_000:.0f}")
