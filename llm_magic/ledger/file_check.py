@@ -6,7 +6,7 @@ import os
 import sqlite3
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -25,6 +25,8 @@ _CHECKED_IN_USE_BYTES = 1_000_000
 _lock = threading.Lock()
 _descriptors: dict[Identity, int] = {}
 _users: Counter[Identity] = Counter()
+_indexes: defaultdict[Identity, set[Identity]] = defaultdict(set)
+"""By file, the indexes of its log that were opened. They are closed with the file: their locks are released too."""
 
 
 class FileCheck:
@@ -42,8 +44,6 @@ class FileCheck:
         """Modification time (ns) and size that were found to be right."""
         self._log_size = 0
         self._log_identity: Identity | None = None
-        self._used: list[Identity] = []
-        """The files that are kept open."""
         self._is_open = False
 
     def open(self, path: str) -> None:
@@ -52,30 +52,26 @@ class FileCheck:
         status = _status(path)
         if status is None or self._is_open:
             return
-        self.path = path
-        self._identity = identity = status.st_dev, status.st_ino
-        self._is_open = True
-        self._keep_open(path, identity)
+        identity = status.st_dev, status.st_ino
+        with _lock:
+            _keep_open(path, identity)
+            _users[identity] += 1
+        self.path, self._identity, self._is_open = path, identity, True
 
     def close(self) -> None:
         """End the use of the file, after the connection was closed."""
-        self._is_open = False
         self._log_size, self._log_identity = 0, None
-        while self._used:
-            identity = self._used.pop()
-            with _lock:
-                _users[identity] -= 1
-                if _users[identity] <= 0:
-                    del _users[identity]
-                    with suppress(OSError):
-                        os.close(_descriptors.pop(identity))
-
-    def _keep_open(self, path: str, identity: Identity) -> None:
+        if not self._is_open or self._identity is None:
+            return
+        self._is_open = False
         with _lock:
-            _users[identity] += 1
-            self._used.append(identity)
-            if identity not in _descriptors:
-                _descriptors[identity] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            _users[self._identity] -= 1
+            if _users[self._identity] > 0:
+                return
+            del _users[self._identity]
+            for identity in (self._identity, *_indexes.pop(self._identity, ())):
+                with suppress(OSError):
+                    os.close(_descriptors.pop(identity))
 
     def check(self, *, to_read: bool = False) -> bool:
         """Raise LedgerError if the file is damaged or not the one that was opened. True if it has changed.
@@ -128,17 +124,24 @@ class FileCheck:
 
     def _indexed_log_size(self) -> int:
         """Return the bytes of the log that are in use, by its index (https://www.sqlite.org/walformat.html, 2.1)."""
-        path = f"{self.path}-shm"
-        if (status := _status(path)) is None:
-            return 0
-        identity = status.st_dev, status.st_ino
-        if identity not in self._used:
-            self._keep_open(path, identity)
-        index = _start_of(identity) or b""
+        index = self._log_index()
         page_bytes = int.from_bytes(index[14:16], sys.byteorder)
         page_bytes = 65_536 if page_bytes == 1 else page_bytes
         frames, moved = (int.from_bytes(index[start : start + 4], sys.byteorder) for start in (16, 96))
         return 0 if frames <= moved else _LOG_HEADER_BYTES + frames * (_FRAME_HEADER_BYTES + page_bytes)
+
+    def _log_index(self) -> bytes:
+        path = f"{self.path}-shm"
+        if self._identity is None or (status := _status(path)) is None:
+            return b""
+        if not hasattr(os, "pread"):  # Windows: closing a file releases no lock, and an open one can't be deleted
+            with Path(path).open("rb", buffering=0) as file:
+                return file.read(_HEADER_BYTES)
+        identity = status.st_dev, status.st_ino
+        with _lock:
+            _keep_open(path, identity)
+            _indexes[self._identity].add(identity)
+        return _start_of(identity) or b""
 
     def _lost_log(self, event: str) -> LedgerError:
         return LedgerError(
@@ -192,6 +195,11 @@ class FileCheck:
             f"the ledger {self._location} is damaged, and nothing is sent without it: {problem}. Its file was "
             "overwritten or truncated: restore a backup, or move it away to begin with an empty ledger"
         )
+
+
+def _keep_open(path: str, identity: Identity) -> None:
+    if identity not in _descriptors:
+        _descriptors[identity] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
 
 def _start_of(identity: Identity) -> bytes | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -223,11 +225,40 @@ def test_closing_a_ledger_leaves_no_file_open(path: Path) -> None:
     for _ in range(3):
         first, second = Ledger(path), Ledger(path)
         pay(first, range(2))
+        checkpoint(path)
+        pay(first, range(2, 3))
         first.close()
-        pay(second, range(2, 4))
+        pay(second, range(3, 4))
         second.close()
         path.unlink()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows releases no locks of other handles")
+def test_closing_one_ledger_keeps_the_locks_of_another_on_the_index_of_the_log(path: Path, ledger: Ledger) -> None:
+    other = Ledger(path, session_id="session")
+    pay(ledger, range(5))
+    pay(other, range(5, 10))
+    checkpoint(path)
+    pay(other, range(10, 11))
+    other.close()
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)"
+    index = f"{path}-shm"
+    done = subprocess.run([sys.executable, "-c", code, index], capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in done.stderr
+    pay(ledger, range(11, 12))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="reads open files in /proc")
+def test_the_index_of_the_log_is_not_kept_open_on_windows(
+    path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pread")
+    pay(ledger, range(5))
+    checkpoint(path)
+    pay(ledger, range(5, 6))
+    files = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert files.count(f"{path}-shm") == 1, "SQLite's own"
 
 
 def test_growing_and_checkpoints_raise_no_alarm(path: Path, ledger: Ledger) -> None:
