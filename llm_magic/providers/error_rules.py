@@ -81,7 +81,7 @@ def _is_unpaid(failure: Failure) -> bool:
         return True
     if (failure.status == 429 or failure.has_code(limit_words.RATE_CODES)) and failure.says(limit_words.PER_MINUTE):
         return False  # the message may mention that a payment raises the limit
-    if failure.says(words.NO_CREDIT):
+    if failure.says(words.NO_CREDIT) or (failure.status < 500 and failure.says(words.LACKS_MONEY)):
         return True
     # Google words its limits per minute like an unpaid bill.
     is_google = "resource_exhausted" in failure.body.codes or "ai.google.dev" in text or "generativelanguage" in text
@@ -97,9 +97,15 @@ def _account(failure: Failure) -> ProviderError | None:
         return PaymentRequired(failure.message, **_attributes(failure))
     if _is_not_included(failure):
         return ModelNotFound(failure.message, accepted=failure.accepted)
-    if failure.status == 401 or failure.has_code(words.BAD_KEY_CODES) or failure.says(words.BAD_KEY):
+    if failure.status == 401 or failure.has_code(words.BAD_KEY_CODES) or _refuses_key(failure):
         return AuthFailed(failure.message, **_attributes(failure))
     return None
+
+
+def _refuses_key(failure: Failure) -> bool:
+    if failure.says(words.BAD_KEY) or (failure.status == 403 and failure.says(words.INVALID_TOKEN)):
+        return True
+    return failure.status < 500 and failure.says(words.REFUSED_KEY)
 
 
 def _filtered(failure: Failure) -> ProviderError | None:

@@ -64,8 +64,8 @@ NO_CREDIT_CODES = frozenset(
     }
 )
 _MONEY = (
-    r"(?:credits?|balance|funds|billing|payment|wallet|deposit|spend(?:ing)?|(?:your|the) card|usage (?:cap|allowance)"
-    r"|(?<!thinking )(?<!token )(?<!retry )(?<!error )budget)"
+    r"(?:credits?|(?<!load )(?<!to )balance|funds|billing|payment|wallet|deposit|spend(?:ing)?|usage (?:cap|allowance)"
+    r"|(?<!thinking )(?<!token )(?<!retry )(?<!retries )(?<!time )(?<!error )budget)"
 )
 _LACKING = (
     r"(?:insufficient|not enough|no (?:usable|active|valid|available|remaining|payment)|out of|need|low|negative|zero"
@@ -76,10 +76,14 @@ _LACKED = (
     r"(?:insufficient|exhausted|depleted|empty|negative|too low|run out|ran out|required|exceeded|used up|declined"
     r"|below zero|consumed|failed|overdue|expired|not enabled|inactive|ended|reached|full|: \$?0)"
 )
-NO_CREDIT = any_of(
+LACKS_MONEY = any_of(
     rf"\b{_LACKING}(?: \w+){{0,3}} {_MONEY}\b",
-    r"no active subscription|subscription (?:is )?(?:required|inactive|ended)|hard limit[\w ]{0,20} billing",
     rf"\b{_MONEY}(?:[ _](?:\w+ ){{0,4}})?{_LACKED}(?:\b|$)",
+    r"card (?:was |is |has )?(?:been )?(?:declined|expired)",
+)
+"""Words that also describe a failure of a server, such as an exhausted budget of time."""
+NO_CREDIT = any_of(
+    r"no active subscription|subscription (?:is )?(?:required|inactive|ended)|hard limit[\w ]{0,20} billing",
     r"credit balance (?:is|too)",
     r"insufficient (?:account )?(?:balance|credits?|funds|quota)|balance (?:is )?(?:insufficient|not enough|exhausted)",
     r"(?:negative|zero|not enough|insufficient|low)[ _]balance|key limit exceeded",
@@ -121,15 +125,18 @@ BAD_KEY_CODES = frozenset(
 )
 BAD_KEY = any_of(
     r"(?:invalid|incorrect|wrong|missing|expired|no) (?:api|authentication|auth|x-api)[ -]?(?:key|token|credentials)",
-    r"insufficient permissions|missing scopes|ip (?:address )?is not (?:authorized|allowed)",
     r"api[ _]?key[\w ]{0,40}(?:not valid|invalid|is incorrect|not found|expired|revoked|disabled)",
     r"credentials? (?:is|are) (?:only|not) (?:authorized|valid)",
-    r"\b(?:key|credentials?|access token|auth token|bearer token|token has) (?:has |have |is |was )?(?:been )?"
-    r"(?:expired|disabled|revoked|deleted|deactivated)",
-    r"invalid (?:access )?token\.?$|authentication failed|could not (?:authenticate|validate)|re-authenticate|api_key_",
-    r"(?:令牌|密钥|key)[^。]{0,8}(?:无效|过期|错误|不正确|失效)|无效的?(?:令牌|密钥|key)|(?:鉴权|认证)失败",
     r"user location is not supported|country, region,? or territory|not available in your (?:country|region)",
 )
+REFUSED_KEY = any_of(
+    r"insufficient permissions|missing scopes|ip (?:address )?is not (?:authorized|allowed)",
+    r"\b(?:key|credentials?|access token|auth token|bearer token|token has) (?:has |have |is |was )?(?:been )?"
+    r"(?:expired|disabled|revoked|deleted|deactivated)",
+    r"authentication failed|could not (?:authenticate|validate (?:your )?credentials)|re-authenticate|api_key_",
+    r"(?:令牌|密钥|key)[^。]{0,8}(?:无效|过期|错误|不正确|失效)|无效的?(?:令牌|密钥|key)|(?:鉴权|认证)失败",
+)
+INVALID_TOKEN = any_of(r"invalid (?:access )?token\.?$")
 UNKNOWN_PARAMETER = any_of(
     r"(?:unknown|unsupported|unrecognized|unexpected)(?: request)?[_ ](?:parameter|argument|field)"
 )

@@ -29,7 +29,7 @@ RATE_CODE = any_of(r"throttl|rate_?limit|request_?limit|too_?many_?requests|conc
 RATE = any_of(
     r"rate[ _-]?limit|too many (?:requests|tokens, please wait)|tokens per minute|\btpm\b|throttl",
     r"(?:request|usage|qps|rpm|daily|weekly|monthly|session) limit (?:reached|exceeded|exhausted)"
-    r"|(?:reached|exceeded|exhausted) your (?!\w* ?(?:context|token|prompt|input))[\w ]{0,30}"
+    r"|(?:reached|exceeded|exhausted) your (?!\w* ?(?:context|token|prompt|input|size))[\w ]{0,30}"
     r"(?:quota|limit)\b|quota[_ ](?:has been |is )?exceeded|并发|过于频繁|请求过多|限流|流控|频率",
 )
 TOO_LARGE_FOR_RATE = any_of(

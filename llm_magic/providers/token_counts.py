@@ -79,8 +79,8 @@ class Counts:
     written_1h: int = 0
     doubt: str = ""
 
-    def extended(self, part: Counts) -> Counts:
-        return replace(self, completion=(self.completion or 0) + (part.completion or 0), total=None, doubt=IN_PARTS)
+    def of_parts(self, completion: int) -> Counts:
+        return replace(self, completion=max(completion, self.completion or 0), total=None, doubt=IN_PARTS)
 
     def updated(self, later: Counts) -> Counts:
         """Merge a later report. Counts are cumulative: one that is missing, zero or lower does not replace another."""

@@ -7,7 +7,7 @@ and cached tokens part of the prompt tokens; `total_tokens` tells.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,6 @@ from llm_magic.providers.base import UsageReport
 from llm_magic.providers.payload import clean_text, json_object
 from llm_magic.providers.stated_costs import stated_cost
 from llm_magic.providers.token_counts import (
-    IN_PARTS,
     LOWERED,
     TOO_MUCH_CACHED,
     Counts,
@@ -35,28 +34,50 @@ _NO_INPUT = "the provider reported no input tokens; they are estimated from the 
 _NO_OUTPUT = "the provider reported no output tokens; they are estimated from the text"
 
 
+@dataclass(slots=True)
+class _Parts:
+    """Output counts of reports without an input: parts if they fall, or all are the same; or else cumulative."""
+
+    total: int = 0
+    _last: int = 0
+    _falls: bool = False
+    _repeats: bool = False
+    _grows: bool = False
+
+    def add(self, counts: Counts, *, with_text: bool) -> None:
+        completion = counts.completion or 0
+        if counts.prompt and completion >= self.total:
+            self.total, self._last = completion, completion
+            self._falls = self._repeats = self._grows = False
+        elif completion and not counts.prompt:
+            if self._last:
+                self._falls = self._falls or (with_text and completion < self._last)
+                self._repeats = self._repeats or (with_text and completion == self._last)
+                self._grows = self._grows or completion > self._last
+            self.total += completion
+            self._last = completion
+
+    @property
+    def are_parts(self) -> bool:
+        return self._falls or (self._repeats and not self._grows)
+
+
 class CompletionsUsage:
     """The usage in the chunks, or the whole body, of a Chat Completions answer."""
 
     def __init__(self) -> None:
         self._counts: Counts | None = None
-        self._last = Counts()
+        self._parts = _Parts()
         self._timings: Counts | None = None
         self._cost_usd: Decimal | None = None
 
     def read(self, chunk: Mapping[str, Any]) -> bool:
         reports = usage_objects(chunk)
-        for report in reports:
+        for number, report in enumerate(reports):
             counts = completion_counts(report)
-            if self._counts is None:
-                self._counts = counts
-            elif (self._counts.doubt == IN_PARTS and not counts.prompt) or (
-                _is_part(self._last, counts) and has_text(chunk)
-            ):
-                self._counts = self._counts.extended(counts)
-            else:
-                self._counts = self._counts.updated(counts)
-            self._last = counts
+            if number == 0:
+                self._parts.add(counts, with_text=has_text(chunk))
+            self._counts = counts if self._counts is None else self._counts.updated(counts)
             cost_usd = stated_cost(report)
             self._cost_usd = (self._cost_usd or cost_usd) if cost_usd in (None, 0) else cost_usd
         if timings := json_object(chunk.get("timings")):
@@ -66,6 +87,8 @@ class CompletionsUsage:
 
     def report(self, *, final: bool) -> UsageReport | None:
         counts = self._counts if self._counts is not None and self._counts != Counts() else self._timings
+        if counts is not None and self._parts.are_parts:
+            counts = counts.of_parts(self._parts.total)
         return _report(counts, self._cost_usd, final=final)
 
 
@@ -89,11 +112,6 @@ class MessagesUsage:
 
     def report(self, *, final: bool) -> UsageReport | None:
         return _report(self._counts, stated_cost(self._fields), final=final)
-
-
-def _is_part(last: Counts, counts: Counts) -> bool:
-    """True if a report can't be cumulative: its input is blank, and its output has not grown."""
-    return not counts.prompt and 0 < (counts.completion or 0) <= (last.completion or 0)
 
 
 def _report(counts: Counts | None, cost_usd: Decimal | None, *, final: bool) -> UsageReport | None:

@@ -285,6 +285,36 @@ def test_reports_of_the_output_since_the_last_one_are_summed_and_doubted() -> No
     assert (whole.usage.output_tokens, whole.doubt) == (9, "")
 
 
+@pytest.mark.parametrize("prompt", [0, None])
+@pytest.mark.parametrize(
+    ("outputs", "charged", "in_parts"),
+    [
+        ([n for n in range(1, 301) for _ in range(2)][:-1], 300, False),
+        ([1, 1, 2], 2, False),
+        ([5, 5, 5, 6], 6, False),
+        ([1, 1, 1, 1], 4, True),
+        ([2, 4, 1], 7, True),
+    ],
+)
+def test_output_counts_that_never_fall_and_grow_are_cumulative(
+    prompt: int | None, outputs: list[int], charged: int, in_parts: bool
+) -> None:
+    chunks = [{"choices": [{"delta": {"content": "word"}}], "usage": body(prompt, count)} for count in outputs]
+    report = completions(*chunks)
+    assert report is not None
+    assert report.usage.output_tokens == charged
+    assert ("their sum is charged" in report.doubt) is in_parts
+    final = completions(*chunks, {"usage": body(10, charged, 10 + charged)})
+    assert final is not None
+    assert (final.usage.output_tokens, final.doubt) == (charged, "")
+
+
+def test_a_part_that_is_reported_in_two_places_of_a_chunk_counts_once() -> None:
+    report = completions({"choices": [{"delta": {"content": "word"}, "usage": body(0, 5)}], "usage": body(0, 5)})
+    assert report is not None
+    assert report.usage.output_tokens == 5
+
+
 def claude(fresh: object = None, output: object = None, read: object = None, written: object = None) -> Body:
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     return {name: value for name, value in zip(names, (fresh, output, read, written), strict=True) if value is not None}
