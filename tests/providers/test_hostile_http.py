@@ -320,7 +320,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_tried_again(
     assert isinstance(error, ConnectionFailed)
     assert not error.retryable
     assert says in str(error)
-    assert trusts is not str(error).endswith("is trusted if it is in the file that SSL_CERT_FILE names")
+    assert trusts is not str(error).endswith("is trusted if the file that SSL_CERT_FILE names contains it")
 
 
 @pytest.mark.parametrize("wire", MODELS)
