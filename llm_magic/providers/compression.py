@@ -12,7 +12,7 @@ _GZIP_MARK, _MARK_BYTES = b"\x1f\x8b", 2
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
-async def inflated(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+async def inflated(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerator[bytes]:
     """Decompress a body by its first bytes. Proxies decompress a body and leave its header, or name another format."""
     start, inflate = b"", None
     async for chunk in chunks:
@@ -21,7 +21,7 @@ async def inflated(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
             start = data = start + chunk
             if len(start) < _MARK_BYTES:
                 continue
-            inflate = _inflater(start)
+            inflate = _inflater(start, encoding)
         try:
             if data := inflate(data):
                 yield data
@@ -31,10 +31,12 @@ async def inflated(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
         yield start
 
 
-def _inflater(start: bytes) -> Callable[[bytes], bytes]:
+def _inflater(start: bytes, encoding: str) -> Callable[[bytes], bytes]:
     if start.startswith(_GZIP_MARK):
         return _Members().feed
     is_zlib = start[0] & 0x0F == zlib.DEFLATED and int.from_bytes(start[:2]) % 31 == 0
+    if not is_zlib and encoding != "deflate":
+        return bytes  # a short text can look like the start of raw deflate
     wbits = _ZLIB if is_zlib else _RAW
     try:
         zlib.decompressobj(wbits).decompress(start)

@@ -92,8 +92,10 @@ async def list_models(client: Any, endpoint: Endpoint, path: str) -> list[Listed
         for _ in range(_MAX_PAGES):
             body = await client.get(query, cast_to=object)
             body = json.loads(body) if isinstance(body, str) else body
-            models += parse_models(body)
-            if not (following := _next_page(body)) or len(models) >= _MAX_MODELS:
+            known = {model.id for model in models}
+            added = [model for model in parse_models(body) if model.id not in known]
+            models += added
+            if not added or not (following := _next_page(body)) or len(models) >= _MAX_MODELS:
                 break
             query = f"{path}{'&' if '?' in path else '?'}{following}"
         return models

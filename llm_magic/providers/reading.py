@@ -73,7 +73,7 @@ def _chunks(response: Any) -> AsyncGenerator[bytes]:
     """Return the chunks of the body as the connection yields them: the library's iterators wrap each of them."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in compression.INFLATED:
-        return compression.inflated(response.stream)
+        return compression.inflated(response.stream, encoding)
     return response.aiter_bytes() if encoding else aiter(response.stream)
 
 

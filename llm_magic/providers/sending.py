@@ -26,6 +26,7 @@ _SEPARATE = ("extra_body", "extra_headers")
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _WITHOUT_BODY = (204, 205)
 ERROR_WAIT_S, MAX_ERROR_BYTES = 5.0, 1_000_000
+_PIECE_BYTES = 1_024  # of a compressed body, which can be a thousand times as large, or more
 _MAX_SHORT_BYTES = 65_536
 """A body that the operating system takes in one write, even if the task is canceled during it."""
 
@@ -142,7 +143,7 @@ def response_hook(library: ModuleType) -> Callable[[Any], Awaitable[None]]:
         content = await _bounded(response.stream)
         if encoding := response.headers.pop("content-encoding", ""):
             with suppress(library.DecodingError):
-                content = library.Response(200, headers={"content-encoding": encoding}, content=content).content
+                content = _decoded(library, content, encoding)
         response.stream = library.ByteStream(content)
 
     return read
@@ -171,13 +172,25 @@ def _redirect(response: Any) -> str:
     )
 
 
+def _decoded(library: ModuleType, content: bytes, encoding: str) -> bytes:
+    pieces = (content[start : start + _PIECE_BYTES] for start in range(0, len(content), _PIECE_BYTES))
+    decoded = bytearray()
+    for part in library.Response(200, headers={"content-encoding": encoding}, content=pieces).iter_bytes():
+        decoded += part
+        if len(decoded) > MAX_ERROR_BYTES:
+            break
+    return bytes(decoded[:MAX_ERROR_BYTES])
+
+
 async def _bounded(stream: Any) -> bytes:
     parts: list[bytes] = []
+    size = 0
     with suppress(Exception):
         async with asyncio.timeout(ERROR_WAIT_S):
             async for part in stream:
                 parts.append(part)
-                if sum(map(len, parts)) > MAX_ERROR_BYTES:
+                size += len(part)
+                if size > MAX_ERROR_BYTES:
                     break
     await stream.aclose()
     return b"".join(parts)

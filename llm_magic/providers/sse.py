@@ -62,8 +62,9 @@ class BodyDecoder:
     def _unexpected(self) -> ProtocolError:
         """Return the error for a page or a text, which no model generated, or for bytes of an unknown encoding."""
         problem = f"expected a stream of events, got {self._content_type[:80] or 'no content type'}"
+        is_page = self._start.removeprefix(_BOM).lstrip().startswith(b"<")
         try:
-            text = self._start.decode()
+            text = self._start.decode(errors="replace" if is_page else "strict")
         except UnicodeDecodeError:
             return ProtocolError(problem)
         title = parse_body(text).message[:_MAX_QUOTED_CHARS]

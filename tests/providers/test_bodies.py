@@ -606,6 +606,22 @@ async def test_a_body_that_is_not_an_answer_is_a_protocol_error(wire: str, body:
         await read(Response([body], "text/html"), wire)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html><title>登录</title>".encode() + "请登录".encode() * 500,
+        "<html><title>登录</title></html>".encode("gbk"),
+        "<html><title>Café</title></html>".encode("latin-1"),
+        "\ufeff\n<html><title>登录</title>".encode() + "请".encode() * 1_000,
+    ],
+)
+@pytest.mark.parametrize("wire", EVENTS)
+async def test_a_page_in_any_encoding_is_not_billed(wire: str, page: bytes) -> None:
+    with pytest.raises(ProtocolError, match="whether the network asks for a login") as caught:
+        await read(Response([page], "text/html"), wire)
+    assert (caught.value.billed, caught.value.retryable) == (False, False)
+
+
 def test_an_event_without_an_end_is_bounded() -> None:
     decoder = BodyDecoder()
     megabyte = b"x" * 1024**2

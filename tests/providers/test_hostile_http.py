@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import openai
 import pytest
 import trustme
 
@@ -20,6 +21,7 @@ from llm_magic.events import TextDelta
 from llm_magic.providers import aclose, reading, sending
 from llm_magic.providers.anthropic import AnthropicProvider
 from llm_magic.providers.base import ProviderRequest
+from llm_magic.providers.compression import inflated
 from llm_magic.providers.openai import OpenAIProvider
 from llm_magic.types import Message
 from tests.support import loopback
@@ -175,6 +177,14 @@ async def test_a_list_of_models_is_read_after_a_redirect_within_the_server(wire:
             await connected(wire, server.url).list_models()
 
 
+@pytest.mark.parametrize("wire", MODELS)
+async def test_a_list_of_models_that_repeats_its_first_page_is_asked_twice(wire: str) -> None:
+    page = response(200, b'{"data": [{"id": "m"}], "has_more": true}', "content-type: application/json")
+    async with serving(page, page, page) as server:
+        assert [model.id for model in await connected(wire, server.url).list_models()] == ["m"]
+    assert len(server.requests) == 2
+
+
 CONNECT: dict[str, tuple[bytes, bool]] = {
     "wants a login": (response(407), False),
     "forbids the host": (response(403), False),
@@ -301,6 +311,31 @@ async def test_a_body_that_is_compressed_in_another_way_than_its_header_says_is_
     for body in (ANSWERS[wire], WHOLE[wire]):
         async with serving(response(200, compress(body), f"content-encoding: {encoding}")) as server:
             assert await ask(wire, server.url) == "Paris."
+
+
+@pytest.mark.parametrize("start", [b": ping\n\n", b":ok\n\n", b"event: ", b"{\n"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+async def test_a_plain_body_that_is_called_gzip_is_read_although_its_first_part_is_short(
+    encoding: str, start: bytes
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield start
+        yield b"the rest of a long answer" * 100
+
+    assert b"".join([part async for part in inflated(parts(), encoding)]) == start + b"the rest of a long answer" * 100
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_compressed_error_body_is_inflated_up_to_a_bound(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MAX_ERROR_BYTES", 100_000)
+    library = sending.http_library(openai)
+    compress = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    stream = library.ByteStream(compress(b"x" * 10_000_000))
+    answer = library.Response(500, headers={"content-encoding": encoding}, stream=stream)
+    await sending.response_hook(library)(answer)
+    assert await answer.aread() == b"x" * 100_000
 
 
 @pytest.mark.parametrize(
