@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 MAX_ROWS = 20_000
 _CHUNK_ROWS = 50
-_RESETTLED_ROWS = 1_000
+_RESETTLED_ROWS = 128
 
 RowKey = tuple[str, int]
 """Run and number of an attempt."""
