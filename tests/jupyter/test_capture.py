@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import ipywidgets
@@ -118,3 +119,11 @@ def test_in_a_kernel_no_captured_output_is_updated_and_the_widget_has_the_answer
     assert kernel.value("bool(_route.text)") == "True"
     values = "[str(getattr(widget, 'value', '')) for widget in W.Widget.widgets.values()]"
     assert kernel.value(f"any(_route.text in value for value in {values})") == "True", "the widget has the answer"
+
+
+def test_a_module_that_another_thread_is_importing_has_no_output_widgets(
+    output: ipywidgets.Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert output.msg_id
+    monkeypatch.setitem(sys.modules, "ipywidgets", ModuleType("ipywidgets"))
+    assert not capture.is_in_output_widget()

@@ -10,7 +10,9 @@ from typing import Any
 def is_in_output_widget() -> bool:
     """True within `with output:`, `interact`, `@output.capture()`, or a callback that uses one of them."""
     widgets: Any = sys.modules.get("ipywidgets")
-    if widgets is None or (parent := _parent_id()) is None:
+    # Without its classes, another thread is still importing it.
+    is_loaded = hasattr(widgets, "Widget") and hasattr(widgets, "Output")
+    if not is_loaded or (parent := _parent_id()) is None:
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # in ipywidgets 8, with no other public list
