@@ -12,7 +12,7 @@ from llm_magic.providers.payload import clean_text, json_object, json_objects
 _REASONING_TYPES = ("thinking", "reasoning", "thought", "summary")
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thought")
 
-_OTHER_CONTENT = {"tool_calls": "tool calls", "function_call": "tool calls", "audio": "audio", "images": "images"}
+OTHER_CONTENT = {"tool_calls": "tool calls", "function_call": "tool calls", "audio": "audio", "images": "images"}
 
 
 def split_content(content: object) -> tuple[str, str]:
@@ -33,7 +33,7 @@ def split_content(content: object) -> tuple[str, str]:
 
 
 def other_content(message: Mapping[str, Any]) -> str:
-    return next((kind for name, kind in _OTHER_CONTENT.items() if message.get(name)), "")
+    return next((kind for name, kind in OTHER_CONTENT.items() if message.get(name)), "")
 
 
 def is_thought(part: Mapping[str, Any]) -> bool:

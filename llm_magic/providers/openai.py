@@ -13,7 +13,14 @@ from llm_magic.errors import ConnectionFailed
 from llm_magic.events import TextDelta, unmerged
 from llm_magic.providers import caching, errors, formats, http, listing, refused_parameters, sending
 from llm_magic.providers.base import Finished, ProviderEvent, ProviderRequest, thinking
-from llm_magic.providers.content import REASONING_FIELDS, is_thought, other_content, reasoning_of, split_content
+from llm_magic.providers.content import (
+    OTHER_CONTENT,
+    REASONING_FIELDS,
+    is_thought,
+    other_content,
+    reasoning_of,
+    split_content,
+)
 from llm_magic.providers.error_body import parse_body
 from llm_magic.providers.error_rules import refusal_category
 from llm_magic.providers.finish_reasons import stated_reason
@@ -46,7 +53,7 @@ _PLAIN_CHUNK = frozenset(
     )
 )
 _PLAIN_CHOICE = frozenset(("index", "delta", "finish_reason", "native_finish_reason", "logprobs"))
-_NOT_PLAIN = (*REASONING_FIELDS, "reasoning_details", "refusal", "usage", "extra_content")
+_NOT_PLAIN = (*REASONING_FIELDS, *OTHER_CONTENT, "reasoning_details", "refusal", "usage", "extra_content")
 _USUAL_TIERS = ("", "default", "auto", "standard", "on_demand")
 _MINIMAX_MARKS = ("input_sensitive", "output_sensitive")
 _REPEATED_CHARS = 16

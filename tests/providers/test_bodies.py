@@ -728,6 +728,7 @@ CHUNKS = st.builds(
 
 @given(chunks=st.lists(CHUNKS, max_size=6))
 @example([{"choices": [{"delta": {"content": "x"}, "finish_reason": 0}]}])
+@example([{"choices": [{"delta": {"content": "x", "tool_calls": "x"}, "finish_reason": "stop"}]}])
 def test_a_plain_chunk_is_read_like_one_with_more_in_it(chunks: list[dict[str, Any]]) -> None:
     """A chunk with a field that is not known is read in full; plain ones are read in a shorter way."""
 
