@@ -70,7 +70,7 @@ def charge_of(state: AttemptState, *, now: float, learned_pace: Callable[[], flo
     seen = _seen(state, None if believed is None else believed.usage)
     hidden = _hidden_tokens(state, now, learned_pace)
     if failure is not None and failure.accepted:
-        # The provider ended the answer by itself, so what it bills is unknown, but not an answer to its end.
+        # The provider ended the answer early: it does not bill the whole limit, and what it bills is unknown.
         hidden = (hidden or 0) if state.pauses or state.silent_s(now) >= MIN_SILENCE_S else 0
     elif state.in_one_piece and state.first_content_at is None:
         hidden = None  # a provider may generate such an answer to its end, although the connection is closed

@@ -75,7 +75,7 @@ class Shadows:
     async def _compare(self, plan: Plan, result: RouteResult) -> str:
         """Compare the answer with one other, and with more while all of it costs no more than the answer itself.
 
-        Returns the reason why there is no verdict, or an empty text.
+        Returns the reason if there is no verdict, else an empty text.
         """
         if not await asyncio.to_thread(may_shadow, plan, result):
             return "its text may not be sent to another model"
