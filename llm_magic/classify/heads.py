@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = 8
+VERSION = 9
 TIER_SCALES = family_scales(
-    words=0.8, pairs=0.5, kinds=1.5, signals=1.0, shape=1.0, context=0.4, all_words=0.4
+    words=0.8, pairs=1.0, kinds=1.5, signals=1.0, shape=1.0, context=0.4,
+    all_words=0.4, all_pairs=0.5, structure=0.3, ends=0.4,
 )  # fmt: skip
 # Chosen by leaving out each training source in turn: pairs of words carry over between sources, single words (the
 # topic) hardly do, and details of one kind of task do not.
@@ -125,7 +126,7 @@ class Heads:
     tier: the temperature is already applied.
     difficulty: `""` is trained on every source; a source's name, on all other sources, to evaluate on that one.
     temperature: the divisor of the tier scores that calibrates their probabilities on held-out prompts.
-    known: one byte per bucket, 1 if a word of a training prompt fell into it, else 0.
+    known: one byte per bucket, 1 if words of several training prompts fell into it, else 0.
     """
 
     tier: TierHead

@@ -32,6 +32,7 @@ _DEFINITE, _INDEFINITE = frozenset(["the", "this"]), frozenset(["a", "an"])
 _MAY_END = frozenset(["all", "it", "me", "only", "out", "them", "these", "this", "those", "up"])
 _SUBJECT_WORDS = 6
 _MIN_SPACES_BEFORE = 2
+_MIN_OWN_WORDS = 2
 _NOT_TALK = re.compile(r"\d|[=(){}\[\]<>_\\$%`|:]|->")
 _TALK_CHARS, _TALK_SENTENCES, _MIN_TALK_WORDS = 140, 2, 3
 _REPEATED = re.compile(r"\b([^\W\d]{3,}(?:[\s,.;:!-]+[^\W\d]+){0,3}?)(?:[\s,.;:!-]+\1\b){3,}[\s,.;:!-]*")
@@ -49,7 +50,7 @@ def drop_talk(text: str) -> str:
     """Remove sentences about something else at both ends, if anything remains.
 
     Such a sentence asks for nothing, and has no number, no sign of code, and no word that says something about a task.
-    It is about the writer or the place, or nothing in the rest refers to it.
+    It is about the writer or the place, or nothing in the rest refers to it. The rest says what it asks about.
     """
     sentences = [match for match in _SENTENCE.finditer(text) if match[0].strip()]
     first, last = 0, len(sentences) - 1
@@ -111,7 +112,7 @@ def _is_talk(sentence: str, rest: str) -> bool:
     if _NOT_TALK.search(sentence) or is_request(sentence):
         return False
     words, known = WORD.findall(sentence), request_words()
-    if len(words) < _MIN_TALK_WORDS or not technical_words().isdisjoint(words):
+    if len(words) < _MIN_TALK_WORDS or not technical_words().isdisjoint(words) or _needs_context(rest):
         return False
     if known.here.isdisjoint(words) and not _STARTS_STATEMENT.match(sentence):
         return False
@@ -119,6 +120,13 @@ def _is_talk(sentence: str, rest: str) -> bool:
         return not known.here.isdisjoint(words)
     others = set(WORD.findall(rest))
     return known.referring.isdisjoint(others) and others.isdisjoint(set(words) - known.function)
+
+
+def _needs_context(request: str) -> bool:
+    """Return True if a request such as "Why?" or "What is wrong?" says nothing without the sentences around it."""
+    known = request_words()
+    own = set(WORD.findall(request)) - known.function - known.asking
+    return len(own) < (_MIN_OWN_WORDS if "?" in request else 1) and not _NOT_TALK.search(request)
 
 
 def drop_floods(text: str) -> str:

@@ -26,11 +26,12 @@ PLAIN = {
     TaskTier.COMPLEX: [
         "Prove that there are infinitely many primes.",
         "Design a distributed rate limiter for a multi-tenant API and discuss its trade-offs.",
-        "Write a Python function that merges overlapping intervals, with tests.",
-        "Refactor this class so that it is thread-safe:\n```python\nclass Counter:\n    pass\n```",
+        "Our worker pool loses one task in ten thousand when it is canceled, and only under load. Why?",
+        "Implement a lock-free ring buffer for several producers and argue that it is correct.",
         "Derive the closed form of the integral \\int_0^1 x^n \\sqrt{1-x} dx and find its asymptotic behaviour.",
     ],
     TaskTier.STANDARD: [
+        "Write a Python function that merges overlapping intervals, with tests.",
         "Explain how photosynthesis works to a curious teenager.",
         "Write a short email to my landlord about the broken heater.",
         "Suggest three names for a cat and say why each fits.",
@@ -62,7 +63,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "e6be9cf7067442c613f4b731d37b3af262feec797df377b8f191c58056f625dc"
+FEATURE_DIGEST = "dbbb5bd1079e0996f431053a7f57c718d0a877a6be21013367e0a899abb773bf"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
@@ -73,7 +74,7 @@ def test_unambiguous_prompts_get_their_tier(tier: TaskTier, prompt: str) -> None
 
 
 def test_an_uncertain_prompt_gets_the_harder_tier_with_a_reason() -> None:
-    result = classify("hmm")
+    result = classify("zorbl fnarg quix")
     assert result.tier is TaskTier.STANDARD
     assert any("chose the harder tier, STANDARD" in reason for reason in result.reasons)
 

@@ -138,6 +138,13 @@ def test_sentences_about_the_writer_or_the_place_are_dropped_at_both_ends(talk: 
     assert drop_talk(f"{talk} {talk}\n{request} {talk}") == request
 
 
+@pytest.mark.parametrize("question", ["why?", "what is wrong?", "any ideas?", "why"])
+def test_a_statement_stays_before_or_behind_a_question_that_needs_it(question: str) -> None:
+    statement = "our worker pool loses tasks when it is canceled under load."
+    assert drop_talk(f"{statement} {question}") == f"{statement} {question}"
+    assert drop_talk(f"{question} {statement}") == f"{question} {statement}"
+
+
 @pytest.mark.parametrize(
     "talk",
     [

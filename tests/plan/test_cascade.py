@@ -532,7 +532,7 @@ async def test_any_confirmation_includes_a_judge_of_another_provider() -> None:
         return Reply(chunks=("yes",) if request.messages[-1].content.startswith("Now judge") else ("prose",))
 
     router = cascading(reply, level=1.7)
-    plan = router.plan("Prove it by induction on the eigenvalues of the matrix.", cascade="any", quality=0.95)
+    plan = router.plan("Prove it by induction on the eigenvalues of the matrix.", cascade="any", quality=0.95, **HARD)
     assert plan.cascade is not None
     assert plan.cascade.judge is not None
     assert plan.cascade.judge.model.provider != plan.cascade.cheap[0].model.provider

@@ -18,7 +18,7 @@ from tests.support.loopback import Answer, Broken, Fault
 
 FOUR = {
     TaskTier.COMPLEX: ("Prove that there are infinitely many primes.", "claude-opus-4-7"),
-    TaskTier.STANDARD: ("Explain how photosynthesis works to a teenager.", "claude-sonnet-4-6"),
+    TaskTier.STANDARD: ("Write an email to my landlord about the heating.", "claude-sonnet-4-6"),
     TaskTier.STRUCTURED: ("Extract the name and the age as JSON: Ada is 36.", "gpt-5.5"),
     TaskTier.BULK: ("Classify the sentiment as positive or negative: I loved it.", "deepseek-v3"),
 }

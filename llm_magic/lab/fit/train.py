@@ -20,6 +20,8 @@ from llm_magic.lab.fit.train_tiers import fit_tier_head, tier_prompts
 # Licensed Apache-2.0 and MIT. Other sources are for evaluation only.
 TRAINING_SOURCES = ("fusion", "mmlupro", "routellm", "zeroeval")
 DIFFICULTY_ALPHA = 1.0
+# A word is known if this many prompts have a word in its bucket: most buckets have one of the many rare words.
+MIN_PROMPTS_OF_KNOWN = 3
 
 
 def train(data: Path) -> bytes:
@@ -36,12 +38,11 @@ def fit_heads(recorded: Sequence[Recorded], labeled: Labeled) -> Heads:
     """Fit both heads, and one more difficulty head without each source in turn."""
     features = {source.source: [features_of(text) for text in source.prompts] for source in recorded}
     tier_features, tier, temperature = fit_tier_head(labeled)
-    known = bytearray(BUCKETS)
+    counts = np.zeros(BUCKETS, np.intp)
     for prompt in (*tier_features, *itertools.chain.from_iterable(features.values())):
-        for bucket in prompt.word_buckets:
-            known[bucket] = 1
-    difficulty = fit_difficulty_heads(recorded, features)
-    return Heads(tier=tier, difficulty=difficulty, temperature=temperature, known=bytes(known))
+        counts[prompt.word_buckets] += 1
+    known = (counts >= MIN_PROMPTS_OF_KNOWN).astype(np.uint8).tobytes()
+    return Heads(tier=tier, difficulty=fit_difficulty_heads(recorded, features), temperature=temperature, known=known)
 
 
 def hardness(scores: Array) -> Array:

@@ -14,17 +14,19 @@ from llm_magic.classify.features import Features
 from llm_magic.classify.heads import TIER_SCALES, TierHead
 from llm_magic.lab.data import Labeled, Recorded
 from llm_magic.lab.fit.linear import Array, Matrix, softmax
-from llm_magic.lab.prompts import OWN_SOURCE_PREFIX, own_prompts
+from llm_magic.lab.prompts import NOTEBOOK, OWN_SOURCE_PREFIX, own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
 from llm_magic.lab.prompts.tasks import prompts_by_task
 from llm_magic.lab.prompts.variants import variants
 from llm_magic.types import TaskTier
 
 TIER_ALPHA = 2.0
-OWN_WEIGHT = 3.0
+# The weight of a prompt by its origin. That of a public source is divided by the square root of the number of its
+# prompts of the same tier, so that a large source of one style doesn't dominate.
+NOTEBOOK_WEIGHT, OWN_WEIGHT, COMPOSED_WEIGHT, PUBLIC_WEIGHT = 1.0, 0.4, 0.1, 0.02
 CHANGED_TIER_WEIGHT = 0.5
 # COMPLEX weighs 1: the decision rule favors it. Prompts of the others seldom look like those that were seen.
-TIER_WEIGHTS = {TaskTier.STANDARD: 1.15, TaskTier.STRUCTURED: 1.2, TaskTier.BULK: 1.3}
+TIER_WEIGHTS = {TaskTier.STANDARD: 1.15, TaskTier.STRUCTURED: 1.2, TaskTier.BULK: 1.5}
 CALIBRATION_FOLDS = 3
 # All variants of own prompts are trained on, and of other prompts this many, in turn.
 VARIANTS_OF_OTHERS = 2
@@ -47,7 +49,7 @@ class Examples:
 
     @classmethod
     def from_labeled(cls, labeled: Labeled) -> Examples:
-        prompt_weights = balanced_weights(labeled)
+        origin_weights = prompt_weights(labeled)
         features: list[Features] = []
         tiers: list[int] = []
         rows: list[int] = []
@@ -58,7 +60,7 @@ class Examples:
                 start = row * VARIANTS_OF_OTHERS % len(varied)
                 varied = (varied[start:] + varied[:start])[:VARIANTS_OF_OTHERS]
             examples = [original, *varied]
-            weight = float(prompt_weights[row]) / len(examples)
+            weight = float(origin_weights[row]) / len(examples)
             for text, example_tier in examples:
                 features.append(features_of(text))
                 tiers.append(_TIERS.index(example_tier))
@@ -106,7 +108,7 @@ def fit_tier_head(labeled: Labeled) -> tuple[Sequence[Features], TierHead, float
             scores[row] = head.scores(examples.features[int(originals[row])], TIER_SCALES)
     own = np.array([_is_own(source) for source in labeled.sources])
     own = own if own.any() else ~own
-    temperature = _calibrate(scores[own], examples.tiers[originals][own], balanced_weights(labeled)[own])
+    temperature = _calibrate(scores[own], examples.tiers[originals][own], prompt_weights(labeled)[own])
     features = [examples.features[int(row)] for row in originals]
     return features, examples.fit(np.ones(count, np.bool_)).times(1 / temperature), temperature
 
@@ -118,14 +120,23 @@ def fit_without_parts(labeled: Labeled, parts: Sequence[NDArray[np.bool_]], temp
         yield examples.fit(~part).times(1 / temperature)
 
 
-def balanced_weights(labeled: Labeled) -> Array:
-    """Return a weight per prompt: a source and tier counts as the square root of its number of prompts.
+def prompt_weights(labeled: Labeled) -> Array:
+    """Return a weight per prompt, by its origin."""
+    counts = Counter(zip(labeled.sources, labeled.tiers, strict=True))
+    return np.array(
+        [
+            _origin_weight(source, counts[source, tier])
+            for source, tier in zip(labeled.sources, labeled.tiers, strict=True)
+        ]
+    )
 
-    Prompts written for llm_magic count more, because they have no common style.
-    """
-    keys = list(zip(labeled.sources, labeled.tiers, strict=True))
-    counts = Counter(keys)
-    return np.array([counts[key] ** -0.5 * (OWN_WEIGHT if _is_own(key[0]) else 1.0) for key in keys])
+
+def _origin_weight(source: str, count: int) -> float:
+    if not source.startswith(OWN_SOURCE_PREFIX):
+        return PUBLIC_WEIGHT * count**-0.5
+    if not _is_own(source):
+        return COMPOSED_WEIGHT
+    return NOTEBOOK_WEIGHT if source.startswith(f"{OWN_SOURCE_PREFIX} {NOTEBOOK}") else OWN_WEIGHT
 
 
 def _is_own(source: str) -> bool:

@@ -12,7 +12,8 @@ from llm_magic.classify.text import canonical
 from llm_magic.lab.prompts import own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
 
-MIN_PROMPTS = 2
+# Number of prompts that have a word. A rare word is a poor correction, but if two prompts have it, it is no typo.
+MIN_PROMPTS, MIN_PROMPTS_OF_VALID = 5, 2
 _WORD = re.compile(r"[a-z]{3,20}")
 _ANY_WORD = re.compile(r"[a-z]{2,20}")
 _SHORT_WORD = re.compile(r"[a-z]{2}")
@@ -32,7 +33,7 @@ def frequent_words() -> list[str]:
 def words_to_keep(recorded: Iterable[str]) -> list[str]:
     """Return the words of recorded and own prompts that would be corrected, in alphabetical order."""
     counts = _counts((*recorded, *own_prompts().prompts, *composed_prompts().prompts))
-    valid = (word for word, count in counts.items() if count >= MIN_PROMPTS and _WORD.fullmatch(word))
+    valid = (word for word, count in counts.items() if count >= MIN_PROMPTS_OF_VALID and _WORD.fullmatch(word))
     return sorted(word for word in valid if likely_word(word) != word)
 
 

@@ -26,6 +26,8 @@ NOTEBOOK_BATCHES = (
     "terse", "pasted", "office", "research", "engineer", "student", "datascience", "hard", "languages", "chatty",
     "formats", "decoys", "analyst", "mlops", "longpaste", "mixed", "mixed2", "mixed3",
     "survey", "forms", "tiny",
+    "retail", "developer", "learning", "operations", "school", "administration", "science", "leisure",
+    "brief", "excerpts", "spoken", "code", "borders", "german", "romance", "texts", "data",
 )  # fmt: skip
 FRESH = "fresh"
 HELD_OUT_SHARE = 1 / 6
