@@ -450,6 +450,7 @@ def tell(*steps: str | float, mode: str | None = None, **character: Any) -> None
         ("partial:negative", "text", "end:negative"),
         ("long", "end:small"),
         ("long", "end:zero"),
+        ("thought", "end:zero"),
         ("long", "end:little input"),
         ("long", 40, "ping"),
         ("long", 40, "partial:zero"),

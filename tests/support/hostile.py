@@ -191,7 +191,9 @@ class Call:
         too_little = usage.output_tokens < words / 12 if words >= 20 else usage.output_tokens == 0 and words >= 4
         if too_little or usage.output_tokens >= 10**9 or usage.input_tokens < self.input_words / 25:
             return "doubtful"
-        plausible = usage.output_tokens >= words * 0.3 and usage.input_tokens >= self.input_words * 0.3
+        # Reasoning that was shown took at least a token.
+        least = max(words * 0.3, 1 if self.thought_words else 0)
+        plausible = usage.output_tokens >= least and usage.input_tokens >= self.input_words * 0.3
         return "credible" if plausible else "unclear"
 
     def usage(self, kind: str) -> Usage:
