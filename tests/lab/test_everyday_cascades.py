@@ -14,8 +14,7 @@ from llm_magic.lab.simulate.looks import everyday_prompts, planned
 def test_a_fifth_of_everyday_prompts_has_a_cheaper_cascade_at_the_wanted_quality() -> None:
     confirmed = planned(everyday_prompts()[::3], "any")
     assert confirmed.share >= 0.2
-    # Plans without cascades already ask cheap models for most prompts, so a cascade saves a few percent of all costs.
-    assert confirmed.cost < 0.95
+    assert confirmed.cost < 0.9
     assert confirmed.quality > 0.99
     assert 0 < min(confirmed.tiers.values()) < confirmed.share < max(confirmed.tiers.values()) <= 1
 
