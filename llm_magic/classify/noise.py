@@ -50,7 +50,8 @@ def drop_talk(text: str) -> str:
     """Remove sentences about something else at both ends, if anything remains.
 
     Such a sentence asks for nothing, and has no number, no sign of code, and no word that says something about a task.
-    It is about the writer or the place, or nothing in the rest refers to it. The rest says what it asks about.
+    It is about the writer or the place, or nothing in the rest refers to it. Nothing is removed if the rest is a
+    question that can't be understood alone, such as "Why?".
     """
     sentences = [match for match in _SENTENCE.finditer(text) if match[0].strip()]
     first, last = 0, len(sentences) - 1
@@ -123,7 +124,7 @@ def _is_talk(sentence: str, rest: str) -> bool:
 
 
 def _needs_context(request: str) -> bool:
-    """Return True if a request such as "Why?" or "What is wrong?" says nothing without the sentences around it."""
+    """Return True if a request can't be understood alone, such as "Why?" or "What is wrong?"."""
     known = request_words()
     own = set(WORD.findall(request)) - known.function - known.asking
     return len(own) < (_MIN_OWN_WORDS if "?" in request else 1) and not _NOT_TALK.search(request)

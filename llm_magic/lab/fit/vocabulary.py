@@ -12,7 +12,7 @@ from llm_magic.classify.text import canonical
 from llm_magic.lab.prompts import own_prompts
 from llm_magic.lab.prompts.composed import composed_prompts
 
-# Number of prompts that have a word. A rare word is a poor correction, but if two prompts have it, it is no typo.
+# Minimum number of prompts with a word: to correct typos to it, and to accept it as correctly spelled.
 MIN_PROMPTS, MIN_PROMPTS_OF_VALID = 5, 2
 _WORD = re.compile(r"[a-z]{3,20}")
 _ANY_WORD = re.compile(r"[a-z]{2,20}")
