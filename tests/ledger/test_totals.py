@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llm_magic import Ledger
@@ -34,6 +34,8 @@ STEPS = st.lists(
     max_size=25,
 )
 
+DELETED_AND_RESTORED = [("hold", 0), ("settle", 0), ("delete", 0), ("hold", 1), ("release", 0), ("settle", 0)]
+
 
 def check(ledger: Ledger) -> None:
     """Every total against the sum of its rows, reckoned here."""
@@ -54,6 +56,7 @@ def check(ledger: Ledger) -> None:
 
 
 def walk(ledger: Ledger, steps: list[tuple[str, int, str, tuple[str, ...], object, Decimal]]) -> None:
+    # An id is never used again: a deleted row comes back with the next hold.
     rows: dict[int, Attempt] = {}
     for kind, number, model, tags, at, usd in steps:
         blank = attempt(run_id=f"r{number}", model=model, tags=tags, started_at=at, session_id=f"s{number % 2}")
@@ -77,17 +80,15 @@ def walk(ledger: Ledger, steps: list[tuple[str, int, str, tuple[str, ...], objec
             ledger.settle(rows[number])
         elif kind == "release":
             ledger.release(had)
-            del rows[number]
         else:  # another program's hand in the ledger
             with ledger.transactions.writing() as db:
                 of_run = attempts.c.run_id == had.run_id
                 change = attempts.delete() if kind == "delete" else attempts.update().values(model="other", cost_pusd=7)
                 db.execute(change.where(of_run))
-            if kind == "delete":
-                del rows[number]
 
 
 @given(STEPS)
+@example([(kind, number, "cheap", (), NOON, Decimal(1)) for kind, number in DELETED_AND_RESTORED])
 @settings(max_examples=examples(60))
 def test_totals_are_the_sums_of_the_rows(steps: list[tuple[str, int, str, tuple[str, ...], object, Decimal]]) -> None:
     ledger = Ledger(":memory:", session_id="s0")
