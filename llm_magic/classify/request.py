@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llm_magic.classify.lexicon import request_words
 
@@ -37,6 +38,11 @@ _CUE_PHRASES = (
     "as csv", "as yaml", "as xml", "as a table", "->", "→", "请", "吗", "怎么", "证明", "翻译", "解释", "提取", "设计",
     "教えて", "訳して", "して", "해줘", "알려줘", "방법",
 )  # fmt: skip
+# Requests in scripts without spaces, in which nothing else tells prose from data.
+_LETTER_CUES = ("请", "吗", "翻译", "解释", "ください", "して", "해줘", "알려줘")
+_QUOTED = re.compile(r'"((?:[^" ]* ){3,}[^" ]*)"')
+_CELL_END = re.compile(r"[,;|\t:=]|$")
+_MAX_CELL_WORDS = 4
 _QUOTING = re.compile(r"(?<![^\W_])'|'(?![^\W_])")
 _MAX_POLITE_WORDS = 8
 # "I am" and "we were" begin a statement, though "am" and "were" begin questions.
@@ -45,11 +51,26 @@ _STATED = frozenset(["am", "are", "was", "do", "does", "did", "has"])
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")
 _COLON = re.compile(r"(?<=[^\W\d]): |: ?(?=\n)|：")
-_MAX_ASKING_WORDS = 16
+_MAX_ASKING_WORDS, _MAX_ASKING_CHARS = 16, 160
 _ENDS = 3
 # Requests stand at the ends of a prompt.
 _HEAD_CHARS, _TAIL_CHARS = 800, 500
 _MIN_PROSE_WORDS = 2
+_MAX_LAST_WORDS = 8
+_MIN_HEAD_WORDS = 3
+_PASTED_PER_REQUEST = 2
+_PERSONAL = re.compile(r"\W*(?:i|i'm|i've|we|we're|we've|my|our|ich|wir|mein|unser)\b")
+_STATEMENT = re.compile(
+    rf"{_PERSONAL.pattern}|\W*(?:there|there's|it|it's|the|a|an|this|these|that|some|he|she|they|es)\b"
+)
+
+
+class _Part(NamedTuple):
+    """A sentence or a pasted line. kind: that of the material, or "request", "context", or "quoted"."""
+
+    kind: str
+    text: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,36 +91,77 @@ class Request:
 
 def find_request(text: str) -> Request:
     """Separate a prompt in canonical form. If nothing in it looks like a request, all of its prose is the request."""
-    whole, text = text, text.replace('"', "")
+    whole = text
     if "'" in text:
         text = _QUOTING.sub("", text)
     if len(text) > _HEAD_CHARS + _TAIL_CHARS:
         # A word that is cut is dropped; scripts without spaces have none.
         head, tail = text[:_HEAD_CHARS], text[-_TAIL_CHARS:]
         text = f"{head.rpartition(' ')[0] or head}\n{tail.partition(' ')[2] or tail}"
+    lines = text.split("\n")
+    parts = list(_parts(text, lines))
     material: dict[str, int] = {}
-    prose: list[tuple[bool, str]] = []
-    kinds: list[str] = []
-    for kind, part in _parts(text):
-        kinds.append(kind)
-        if kind in MATERIAL_KINDS:
-            material[kind] = material.get(kind, 0) + len(part)
-        else:
-            prose.append((kind == "request", part))
-    asked = [part for is_request, part in _without_pasted(prose) if is_request]
-    context = [part for _, part in prose if part not in asked]
-    is_explicit = bool(asked)
+    for part in parts:
+        if part.kind in MATERIAL_KINDS:
+            material[part.kind] = material.get(part.kind, 0) + len(part.text)
+    prose = [part for part in parts if part.kind not in MATERIAL_KINDS]
+    asking = _asking(prose, len(lines) - 1)
+    asked = [part.text for part in asking]
+    context = [part.text for part in prose if part not in asking]
     if not asked:
-        asked, context = (context, []) if context else ([text], [])
+        asked, context = (context, []) if context else ([text.replace('"', "")], [])
     return Request(
         whole=whole,
         asked="\n".join(asked),
         context="\n".join(context),
         material=material,
-        starts_with_material=bool(kinds) and kinds[0] in MATERIAL_KINDS,
+        starts_with_material=bool(parts) and parts[0].kind in MATERIAL_KINDS,
         sentences_asked=len(asked),
-        is_explicit=is_explicit,
+        is_explicit=any(part.kind == "request" for part in asking),
     )
+
+
+def _asking(prose: Sequence[_Part], last_line: int) -> Sequence[_Part]:
+    """Return the parts that ask for something.
+
+    A text between a short line and the end, or around a quote, is probably pasted: its own requests don't count, unless
+    they are so many that it is a list of instructions. Without a request at the ends, a short line without a verb, such
+    as "one-line summary", is the request.
+    """
+    first, last = _short_line(prose, 0), _short_line(prose, last_line)
+    if len(first) == len(prose) and not last_line:
+        return _requests(prose)
+    requests = _requests(_without_pasted(prose))
+    for line in (first, last):
+        if _requests(line):
+            others = [part for part in requests if part not in line]
+            if len(others) > max(1, (len(prose) - len(line)) / _PASTED_PER_REQUEST):
+                return requests
+            if line is last:
+                return _requests(line)
+            return [*line, *(part for part in others if part is prose[-1] and starts_request(part.text))]
+    if requests and requests[-1] is prose[-1] and starts_request(prose[-1].text):
+        return requests
+    if first and _is_fragment(first[0].text):
+        return first
+    if last and not _PERSONAL.match(prose[0].text) and _is_fragment(last[0].text):
+        return last if len(last[0].text.split()) <= _MAX_LAST_WORDS else requests
+    return requests
+
+
+def _requests(parts: Sequence[_Part]) -> Sequence[_Part]:
+    return [part for part in parts if part.kind == "request"]
+
+
+def _short_line(prose: Sequence[_Part], line: int) -> Sequence[_Part]:
+    """Return the parts of a line without what it quotes, or nothing if the line is long."""
+    parts = [part for part in prose if part.line == line and part.kind != "quoted"]
+    text = " ".join(part.text for part in parts)
+    return parts if len(text) <= _MAX_ASKING_CHARS and len(text.split()) <= _MAX_ASKING_WORDS else []
+
+
+def _is_fragment(text: str) -> bool:
+    return not text.endswith((".", "!", ",")) and not _STATEMENT.match(text)
 
 
 def starts_request(sentence: str) -> bool:
@@ -125,7 +187,7 @@ def is_request(sentence: str, phrases: Sequence[str] = _CUE_PHRASES) -> bool:
     return any(map(sentence.__contains__, phrases)) or starts_request(sentence)
 
 
-def _without_pasted(prose: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
+def _without_pasted(prose: Sequence[_Part]) -> Sequence[_Part]:
     """Return the sentences that may be requests. Of a long text with few requests in the middle, these are its ends.
 
     A long text with many requests is a list of instructions, of which every sentence counts.
@@ -133,34 +195,49 @@ def _without_pasted(prose: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
     if len(prose) <= 2 * _ENDS:
         return prose
     middle = prose[_ENDS:-_ENDS]
-    if sum(is_request for is_request, _ in middle) > max(_ENDS, len(middle) / 4):
-        return [(True, part) for _, part in prose]
-    ends = prose[:_ENDS] + prose[-_ENDS:]
-    return ends if any(is_request for is_request, _ in ends) else prose
+    if len(_requests(middle)) > max(_ENDS, len(middle) / 4):
+        return [part._replace(kind="request") for part in prose]
+    ends = [*prose[:_ENDS], *prose[-_ENDS:]]
+    return ends if _requests(ends) else prose
 
 
-def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the text of each part: a material kind for a pasted line, or "request" or "context"."""
+def _parts(text: str, lines: Sequence[str]) -> Iterator[_Part]:
     phrases = [phrase for phrase in _CUE_PHRASES if phrase in text]
-    for line in text.split("\n"):
-        kind = line_kind(line)
-        if kind:
-            yield kind, line
+    for number, quoting in enumerate(lines):
+        line = quoting.replace('"', "") if '"' in quoting else quoting
+        if kind := line_kind(line):
+            yield _Part(kind, line, number)
             continue
-        head, tail = line, ""
-        if (
-            (":" in line or "：" in line)
-            and (colon := _COLON.search(line))
-            and len(line[: colon.start()].split()) <= _MAX_ASKING_WORDS
-        ):
-            head, tail = line[: colon.start()], line[colon.end() :]
-            if tail and not is_request(head, phrases):
-                head, tail = line, ""
-        for sentence in _sentences(head):
-            if sentence:
-                yield ("request" if is_request(sentence, phrases) else "context"), sentence
+        quoted: list[str] = _QUOTED.findall(quoting) if line is not quoting else []
+        if quoted:
+            outside = " ".join(_QUOTED.sub(" ", quoting).replace('"', "").split())
+            line, quoted = (outside, quoted) if WORD.search(outside) else (line, [])
+        head, tail = _around_colon(line, phrases, is_whole=len(lines) == 1)
+        for sentence in filter(None, _sentences(head)):
+            yield _Part("request" if is_request(sentence, phrases) else "context", sentence, number)
         if tail:
-            yield from _tail_parts(tail)
+            for kind, part in _tail_parts(tail):
+                yield _Part(kind, part, number)
+        for part in quoted:
+            yield _Part("quoted", part, number)
+
+
+def _around_colon(line: str, phrases: Sequence[str], *, is_whole: bool) -> tuple[str, str]:
+    """Return what a line says before and behind a colon if it asks before, else the line and an empty text.
+
+    is_whole: the line is the whole prompt.
+    """
+    colon = _COLON.search(line) if ":" in line or "：" in line else None
+    if not colon:
+        return line, ""
+    head, tail = line[: colon.start()], line[colon.end() :]
+    length = len(head.split())
+    if length > _MAX_ASKING_WORDS:
+        return line, ""
+    if not tail or is_request(head, phrases):
+        return head, tail
+    is_fragment = is_whole and _MIN_HEAD_WORDS <= length < len(tail.split()) and _is_fragment(head)
+    return (head, tail) if is_fragment and not any(map(is_request, _sentences(tail))) else (line, "")
 
 
 def _sentences(line: str) -> list[str]:
@@ -175,8 +252,8 @@ def _tail_parts(tail: str) -> Iterator[tuple[str, str]]:
         return
     *sentences, last = filter(None, _sentences(tail))
     for sentence in sentences:
-        yield "context", sentence
-    yield ("request" if sentences and starts_request(last) else "context"), last
+        yield "quoted", sentence
+    yield ("request" if sentences and starts_request(last) else "quoted"), last
 
 
 def line_kind(line: str) -> str:
@@ -186,5 +263,7 @@ def line_kind(line: str) -> str:
     if _CODE.match(line) and not line.endswith("?"):
         return "code"
     if not _DATA.match(line) or line.endswith("?") or starts_request(line):
+        return ""
+    if len(line.split()) > _MAX_CELL_WORDS * len(_CELL_END.findall(line)) or any(map(line.__contains__, _LETTER_CUES)):
         return ""
     return "data" if sum(map(request_words().function.__contains__, line.split())) < _MIN_PROSE_WORDS else ""

@@ -81,6 +81,56 @@ def test_without_a_request_all_of_the_prose_is_asked() -> None:
     assert find_request("x = 1;\ny = 2;").asked == "x = 1;\ny = 2;"
 
 
+PASTED = (
+    "although remote sensing has been used for decades, most products rely on one index. can it saturate? please see "
+    "section 2. we combine backscatter with loggers at 23 sites. the error is 4 cm. it needs no calibration."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        (f"one-sentence gist:\n{PASTED}", "one-sentence gist:"),
+        (f"topic (one of: rates, water, other)\n{PASTED}", "topic (one of: rates, water, other)"),
+        (f"{PASTED}\nshorter + friendlier", "shorter + friendlier"),
+        (f"translate to french\n{PASTED}", "translate to french"),
+        (f"{PASTED}\nwhat is the topic?", "what is the topic?"),
+        (f'tag it: bug / feature\n"{PASTED}"', "tag it"),
+        (f'"{PASTED}" shorter', "shorter"),
+        ("same text but formal: hey guys, i will be ten minutes late, start without me", "same text but formal"),
+        (f"kürzer:\n{PASTED}\n{PASTED}\nthanks for reading", "kürzer:"),
+        (f"here is a mail.\n{PASTED}\nsort its points by date", "sort its points by date"),
+        (f"help me with this:\n{PASTED}\nfind out why.", "help me with this:\nfind out why."),
+    ],
+)
+def test_a_short_line_at_an_end_is_asked_and_not_what_is_pasted(text: str, asked: str) -> None:
+    assert find_request(text).asked == asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "we run three replicas\nsince the upgrade the lag grows every night\nno jobs run at that time",
+        "the import fails.\nits log is empty.",
+        "polars: lazy scan parquet, filter by year, group by station",
+        "一二三四五六七八九十" * 60 + "\n" + "一二三四五六七八九十" * 60,
+    ],
+)
+def test_statements_and_long_lines_are_no_fragments(text: str) -> None:
+    assert find_request(text).asked.replace("\n", "") == text.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wir möchten sie darauf hinweisen, dass die werte vorläufig sind, und sich noch ändern können",
+        "合計を計算してください: 1,250 + 890 + 3,400",
+    ],
+)
+def test_prose_of_other_languages_is_no_data(line: str) -> None:
+    assert line_kind(line) == ""
+
+
 def test_a_list_of_instructions_is_asked_as_a_whole() -> None:
     text = "\n".join(
         ["build a small shop.", *[f"- add page number {n} please" for n in range(12)], "it is for a friend."]

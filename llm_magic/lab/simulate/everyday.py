@@ -22,6 +22,7 @@ from llm_magic.lab.simulate.thinkers import (
     Thinkers,
     World,
     draw_prompts,
+    normal_by_model,
     plans,
     simulated_context,
 )
@@ -107,12 +108,14 @@ def _true_shares(rng: np.random.Generator) -> Accepted:
 
 
 def true_registry(assumed: Registry, rng: np.random.Generator) -> Registry:
-    common = {tier: rng.normal(0.0, PROMPTS_SPREAD) for tier in TaskTier}
+    common = dict(zip(TaskTier, rng.normal(0.0, PROMPTS_SPREAD, len(TaskTier)), strict=True))
+    of_model = normal_by_model(assumed, len(TaskTier), rng)
     return assumed.with_models(
         dataclasses.replace(
             model,
             capability={
-                tier: level + common[tier] + rng.normal(0.0, MODEL_SPREAD) for tier, level in model.capability.items()
+                tier: model.capability[tier] + common[tier] + MODEL_SPREAD * draw
+                for tier, draw in zip(TaskTier, of_model[model.id], strict=True)
             },
         )
         for model in assumed

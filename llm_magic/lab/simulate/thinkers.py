@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from zlib import crc32
 
 import numpy as np
 
@@ -99,7 +100,8 @@ class Thinkers:
         self.world = world
         self.registry = registry
         spread = world.model_spread
-        self._factors = {model.id: math.exp(rng.normal(-(spread**2) / 2, spread)) for model in registry}
+        draws = normal_by_model(registry, 1, rng)
+        self._factors = {model_id: math.exp(spread * draw - spread**2 / 2) for model_id, (draw,) in draws.items()}
 
     def reasoning_factor(self, model: ModelSpec) -> float:
         return self.world.reasoning_scale * self._factors[model.id]
@@ -147,6 +149,13 @@ class TrueLengths(Unmeasured):
     def expected_tokens(self, model: ModelSpec, effort: Effort | None, kind: Kind) -> float:
         answer, reasoning = prior_tokens(model, effort, kind.shares)
         return answer + reasoning * self._thinkers.reasoning_factor(model)
+
+
+def normal_by_model(registry: Registry, count: int, rng: np.random.Generator) -> dict[str, list[float]]:
+    """Draw `count` standard normal values for each model, which do not depend on the order of the models."""
+    seed = int(rng.integers(2**32))
+    generators = {model.id: np.random.default_rng([seed, crc32(model.id.encode())]) for model in registry}
+    return {model_id: generator.normal(size=count).tolist() for model_id, generator in generators.items()}
 
 
 def draw_prompts(world: World, count: int, rng: np.random.Generator) -> list[Prompt]:
