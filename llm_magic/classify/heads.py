@@ -13,6 +13,7 @@ import math
 import sys
 import zipfile
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from operator import itemgetter
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = 9
+VERSION = 10
 TIER_SCALES = family_scales(
     words=0.8, pairs=1.0, kinds=1.5, signals=1.0, shape=1.0, context=0.4,
     all_words=0.4, all_pairs=0.5, structure=0.3, ends=0.4,
@@ -102,6 +103,11 @@ class TierHead:
         return dataclasses.replace(
             self, scale=_rounded(self.scale * factor), bias=tuple(_rounded(bias * factor) for bias in self.bias)
         )
+
+    def plus(self, offsets: Sequence[float]) -> TierHead:
+        """Add an offset to the score of each tier."""
+        added = [bias + offset for bias, offset in zip(self.bias, offsets, strict=True)]
+        return dataclasses.replace(self, bias=tuple(_rounded(bias - sum(added) / len(added)) for bias in added))
 
     def scores(self, features: Features, scales: Scales) -> list[float]:
         first = second = third = 0.0

@@ -63,7 +63,7 @@ ODD = (
     "Which?\nA. 12\nB. 13 °\nC. $4^2$\nD. not half",
     'Weather in Bern, and then in Rome?\n[{"name": "get_weather", "description": "now", "type": "string"}]',
 )
-FEATURE_DIGEST = "dbbb5bd1079e0996f431053a7f57c718d0a877a6be21013367e0a899abb773bf"
+FEATURE_DIGEST = "095f5a50018834a7f34340103c2a7b475358b36bf7c627503a11636698e29f2a"
 
 
 @pytest.mark.parametrize(("tier", "prompt"), [(tier, prompt) for tier, prompts in PLAIN.items() for prompt in prompts])
