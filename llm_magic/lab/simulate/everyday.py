@@ -43,7 +43,7 @@ from llm_magic.types import (
 
 COMPARISONS = 300
 SHARE = 0.05
-WORTH_USD = Decimal("0.50")
+WORTH_USD = Decimal("0.75")
 MODEL_SPREAD, PROMPTS_SPREAD = 0.4, 0.4
 """Standard deviations, in logits, of the true capability of a model and of all models, around the assumed ones."""
 
