@@ -116,7 +116,7 @@ def test_a_short_line_at_an_end_is_asked_and_not_what_is_pasted(text: str, asked
         "一二三四五六七八九十" * 60 + "\n" + "一二三四五六七八九十" * 60,
     ],
 )
-def test_statements_and_long_lines_are_no_fragments(text: str) -> None:
+def test_statements_and_long_lines_are_not_fragments(text: str) -> None:
     assert find_request(text).asked.replace("\n", "") == text.replace("\n", "")
 
 
@@ -127,7 +127,7 @@ def test_statements_and_long_lines_are_no_fragments(text: str) -> None:
         "合計を計算してください: 1,250 + 890 + 3,400",
     ],
 )
-def test_prose_of_other_languages_is_no_data(line: str) -> None:
+def test_prose_of_another_language_is_not_data(line: str) -> None:
     assert line_kind(line) == ""
 
 
