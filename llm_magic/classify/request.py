@@ -154,7 +154,7 @@ def _requests(parts: Sequence[_Part]) -> Sequence[_Part]:
 
 
 def _short_line(prose: Sequence[_Part], line: int) -> Sequence[_Part]:
-    """Return the parts of a line without what it quotes, or nothing if the line is long."""
+    """Return the unquoted parts of a line, or nothing if the line is long."""
     parts = [part for part in prose if part.line == line and part.kind != "quoted"]
     text = " ".join(part.text for part in parts)
     return parts if len(text) <= _MAX_ASKING_CHARS and len(text.split()) <= _MAX_ASKING_WORDS else []

@@ -18,7 +18,7 @@ SMALL = World(prompts=250)
 def test_the_plan_saves_against_today_without_losing_success() -> None:
     compared = compare(SMALL, users=4)
     cold, learned = compared.policies[COLD], compared.policies[LEARNED]
-    assert cold["of_today"].value < 0.77
+    assert cold["of_today"].value < 0.75
     assert cold["success_of_today"].value >= 0.99
     assert learned["of_oracle"].value < 1.15
     assert compared.policies[DEFAULT]["of_today"].value > 0.9
